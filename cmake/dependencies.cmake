@@ -1,0 +1,29 @@
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(PkgConfig REQUIRED)
+find_package(MPI 3.1 REQUIRED COMPONENTS C)
+find_package(OpenMP REQUIRED COMPONENTS C)
+
+# OpenBLAS by default; any CBLAS through BLA_VENDOR.
+if(NOT DEFINED BLA_VENDOR)
+  set(BLA_VENDOR OpenBLAS)
+endif()
+find_package(BLAS REQUIRED)
+find_package(LAPACK REQUIRED)
+find_path(MR_CBLAS_INCLUDE cblas.h PATH_SUFFIXES openblas openblas-openmp openblas-pthread REQUIRED)
+set_property(TARGET BLAS::BLAS APPEND PROPERTY INTERFACE_INCLUDE_DIRECTORIES ${MR_CBLAS_INCLUDE})
+
+find_package(ScaLAPACK REQUIRED)
+
+set(HDF5_PREFER_PARALLEL ON)
+find_package(HDF5 1.10 REQUIRED COMPONENTS C)
+if(NOT HDF5_IS_PARALLEL)
+  message(FATAL_ERROR "The HDF5 found (${HDF5_INCLUDE_DIRS}) is a serial one; install parallel HDF5 "
+    "(Debian: libhdf5-openmpi-dev) or set HDF5_ROOT to it")
+endif()
+
+pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
+pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+if(MR_BUILD_TESTS)
+  # cmocka 1.1.5's own CMake config has no target.
+  pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)
+endif()

@@ -1,0 +1,25 @@
+# mr_add_layer(NAME [LINK ...]): one static library mr_NAME from the sources of src/NAME and its
+# folders. A layer without sources yet is an interface library.
+function(mr_add_layer name)
+  cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.c)
+  if(sources)
+    add_library(mr_${name} STATIC ${sources})
+    target_include_directories(mr_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src
+      PRIVATE ${PROJECT_BINARY_DIR}/include)
+    target_link_libraries(mr_${name} PUBLIC ${ARG_LINK} m PRIVATE mr_flags)
+  else()
+    add_library(mr_${name} INTERFACE)
+    target_link_libraries(mr_${name} INTERFACE ${ARG_LINK})
+  endif()
+endfunction()
+
+file(GLOB MR_APP_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/app/*.c)
+
+# What a result file says about the program that wrote it. The commit is read at every build.
+add_custom_target(mr_build_info
+  COMMAND ${CMAKE_COMMAND} -DSOURCE_DIR=${PROJECT_SOURCE_DIR}
+    -DOUTPUT=${PROJECT_BINARY_DIR}/include/mr_build_info.h
+    "-DBUILD_OPTIONS=${CMAKE_BUILD_TYPE} native=${MR_NATIVE} sanitize=${MR_SANITIZE} ${CMAKE_C_COMPILER_ID} ${CMAKE_C_COMPILER_VERSION}"
+    -DVERSION=${PROJECT_VERSION} -P ${PROJECT_SOURCE_DIR}/cmake/build_info.cmake
+  BYPRODUCTS ${PROJECT_BINARY_DIR}/include/mr_build_info.h)

@@ -1,0 +1,33 @@
+option(MR_NATIVE "Compile for this machine's processor (-march=native)" OFF)
+option(MR_SANITIZE "Address and undefined-behaviour sanitizers, allocation guard" OFF)
+option(MR_WERROR "Warnings are errors" OFF)
+option(MR_BUILD_TESTS "Build the tests (needs cmocka)" ON)
+
+include(FeatureSummary)
+add_feature_info(native MR_NATIVE "code for this machine's processor")
+add_feature_info(sanitizers MR_SANITIZE "address and undefined behaviour")
+add_feature_info(tests MR_BUILD_TESTS "unit, golden and command-line tests")
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+# What every source of ours is compiled with. No -ffast-math: NaN checks and repeatable bits need
+# IEEE rules. Contraction into fused multiply-adds is the compiler's, the same in every run.
+add_library(mr_flags INTERFACE)
+target_compile_definitions(mr_flags INTERFACE _POSIX_C_SOURCE=200809L)
+target_compile_options(mr_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
+  -Werror=incompatible-pointer-types
+  $<$<CONFIG:Release>:-O3> $<$<BOOL:${MR_NATIVE}>:-march=native>
+  $<$<BOOL:${MR_WERROR}>:-Werror>)
+if(MR_SANITIZE)
+  target_compile_definitions(mr_flags INTERFACE MR_DEBUG)
+  target_compile_options(mr_flags INTERFACE
+    -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  target_link_options(mr_flags INTERFACE -fsanitize=address,undefined)
+endif()

@@ -1,0 +1,94 @@
+#include "base/log.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <sys/ioctl.h>
+
+static bool quiet_process;
+static bool bar_stands;
+static double bar_drawn_at;
+static int64_t tenth_printed = -1;
+
+void mr_log_set_quiet(bool quiet)
+{
+    quiet_process = quiet;
+}
+
+static void wipe_bar(void)
+{
+    if (!bar_stands) return;
+    fputs("\r\033[K", stderr);
+    bar_stands = false;
+}
+
+static void print_line(const char *prefix, const char *fmt, va_list args)
+{
+    if (quiet_process) return;
+    wipe_bar();
+    fputs(prefix, stderr);
+    vfprintf(stderr, fmt, args);
+    fputc('\n', stderr);
+}
+
+void mr_log(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    print_line("mora: ", fmt, args);
+    va_end(args);
+}
+
+void mr_warn(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    print_line("mora: warning: ", fmt, args);
+    va_end(args);
+}
+
+static int terminal_columns(void)
+{
+    struct winsize window;
+    if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0) return window.ws_col;
+    return 80;
+}
+
+void mr_log_progress(const char *what, int64_t done, int64_t total, const char *text)
+{
+    if (quiet_process || total <= 0) return;
+    if (!isatty(STDERR_FILENO)) {
+        int64_t tenth = done * 10 / total;
+        if (tenth == tenth_printed || done == 0) return;
+        tenth_printed = tenth;
+        fprintf(stderr, "mora: %s %lld/%lld %s\n", what, (long long)done, (long long)total, text);
+        return;
+    }
+    double now = mr_clock();
+    if (bar_stands && done < total && now - bar_drawn_at < 0.1) return;
+    bar_drawn_at = now;
+
+    enum { CELLS = 20 };
+    char cells[CELLS + 1];
+    int filled = (int)(done * CELLS / total);
+    memset(cells, '.', CELLS);
+    memset(cells, '=', (size_t)filled);
+    cells[CELLS] = '\0';
+    char line[512];
+    snprintf(line, sizeof line, "%s [%s] %lld/%lld %s", what, cells, (long long)done,
+             (long long)total, text);
+    int columns = terminal_columns();
+    fprintf(stderr, "\r\033[K%.*s", columns - 1, line);
+    fflush(stderr);
+    bar_stands = true;
+}
+
+void mr_log_progress_end(void)
+{
+    if (bar_stands) fputc('\n', stderr);
+    bar_stands = false;
+    tenth_printed = -1;
+}

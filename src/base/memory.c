@@ -1,0 +1,128 @@
+#include "base/memory.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Stands before every block, in a cache line of its own so that the block stays aligned. */
+typedef struct header {
+    size_t bytes;
+    mr_purpose purpose;
+    uint32_t magic;
+} header;
+
+static const uint32_t HEADER_MAGIC = 0x6d6f7261u; /* "mora" */
+
+static size_t live_bytes[MR_MEM_PURPOSES];
+static size_t live_total;
+static size_t peak_total;
+#ifdef MR_DEBUG
+static int guard_depth;
+#endif
+
+const char *mr_purpose_name(mr_purpose purpose)
+{
+    static const char *const names[MR_MEM_PURPOSES] = {
+        [MR_MEM_WEIGHTS] = "weights",         [MR_MEM_GRADIENTS] = "gradients",
+        [MR_MEM_OPTIMIZER] = "optimizer",     [MR_MEM_GATHER] = "gather",
+        [MR_MEM_REDUCE] = "reduce",           [MR_MEM_ACTIVATIONS] = "activations",
+        [MR_MEM_EVAL] = "eval",               [MR_MEM_DATA] = "data",
+        [MR_MEM_OTHER] = "other",
+    };
+    return names[purpose];
+}
+
+static header *header_of(void *memory)
+{
+    header *head = (header *)(void *)((char *)memory - MR_MEM_ALIGNMENT);
+    MR_INVARIANT(head->magic == HEADER_MAGIC);
+    return head;
+}
+
+void *mr_alloc(mr_purpose purpose, size_t bytes)
+{
+#ifdef MR_DEBUG
+    if (guard_depth > 0)
+        mr_abort("allocation of %zu bytes (%s) inside a guarded section", bytes,
+                 mr_purpose_name(purpose));
+#endif
+    char *block = NULL;
+    if (bytes <= SIZE_MAX - 2 * MR_MEM_ALIGNMENT) {
+        size_t whole = bytes + MR_MEM_ALIGNMENT;
+        whole += (MR_MEM_ALIGNMENT - whole % MR_MEM_ALIGNMENT) % MR_MEM_ALIGNMENT;
+        block = aligned_alloc(MR_MEM_ALIGNMENT, whole);
+    }
+    if (!block) {
+        mr_fail(MR_ERR_MEMORY, "cannot allocate %zu bytes for %s (%zu held already)", bytes,
+                mr_purpose_name(purpose), live_total);
+        return NULL;
+    }
+    header *head = (header *)(void *)block;
+    *head = (header){.bytes = bytes, .purpose = purpose, .magic = HEADER_MAGIC};
+    live_bytes[purpose] += bytes;
+    live_total += bytes;
+    if (live_total > peak_total) peak_total = live_total;
+    return memset(block + MR_MEM_ALIGNMENT, 0, bytes);
+}
+
+void *mr_alloc_array(mr_purpose purpose, size_t count, size_t size)
+{
+    if (size > 0 && count > SIZE_MAX / size) {
+        mr_fail(MR_ERR_MEMORY, "cannot allocate %zu items of %zu bytes for %s: too large", count,
+                size, mr_purpose_name(purpose));
+        return NULL;
+    }
+    return mr_alloc(purpose, count * size);
+}
+
+void *mr_realloc(mr_purpose purpose, void *memory, size_t bytes)
+{
+    void *fresh = mr_alloc(purpose, bytes);
+    if (!fresh || !memory) return fresh;
+    size_t kept = header_of(memory)->bytes;
+    memcpy(fresh, memory, kept < bytes ? kept : bytes);
+    mr_free(memory);
+    return fresh;
+}
+
+char *mr_strdup(const char *text)
+{
+    size_t bytes = strlen(text) + 1;
+    char *copy = mr_alloc(MR_MEM_OTHER, bytes);
+    return copy ? memcpy(copy, text, bytes) : NULL;
+}
+
+void mr_free(void *memory)
+{
+    if (!memory) return;
+    header *head = header_of(memory);
+    live_bytes[head->purpose] -= head->bytes;
+    live_total -= head->bytes;
+    head->magic = 0;
+    free(head);
+}
+
+size_t mr_memory_live(mr_purpose purpose)
+{
+    return live_bytes[purpose];
+}
+
+size_t mr_memory_live_total(void)
+{
+    return live_total;
+}
+
+size_t mr_memory_peak_total(void)
+{
+    return peak_total;
+}
+
+void mr_memory_guard(bool on)
+{
+#ifdef MR_DEBUG
+    guard_depth += on ? 1 : -1;
+    MR_INVARIANT(guard_depth >= 0);
+#else
+    (void)on;
+#endif
+}

@@ -1,0 +1,60 @@
+#ifndef MR_BASE_MEMORY_H
+#define MR_BASE_MEMORY_H
+
+/** @file
+ * Counted allocation: every byte the program holds stands under a purpose, so that a plan made
+ * before a run can be compared with what the run took, and what is left at exit can be named.
+ */
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/** What memory is for. The first seven are what `--dry-run` plans to the byte. */
+typedef enum mr_purpose {
+    MR_MEM_WEIGHTS,     /**< parameters this rank keeps */
+    MR_MEM_GRADIENTS,   /**< reduced gradients and their partial sums */
+    MR_MEM_OPTIMIZER,   /**< first and second moments */
+    MR_MEM_GATHER,      /**< units gathered for use */
+    MR_MEM_REDUCE,      /**< unit gradients on their way to their owners */
+    MR_MEM_ACTIVATIONS, /**< what the backward pass needs, and scratch of a pass */
+    MR_MEM_EVAL,        /**< key-value caches and logits of evaluations */
+    MR_MEM_DATA,        /**< samples, batches, tokenizers */
+    MR_MEM_OTHER,       /**< everything else */
+    MR_MEM_PURPOSES
+} mr_purpose;
+
+enum { MR_MEM_ALIGNMENT = 64 }; /**< bytes; a cache line and the widest vector */
+
+/** Returns the name of a purpose ("weights", ...). Local. */
+const char *mr_purpose_name(mr_purpose purpose);
+
+/** Returns bytes of zeroed memory aligned to MR_MEM_ALIGNMENT, or NULL with a message. Local. */
+void *mr_alloc(mr_purpose purpose, size_t bytes) MR_NODISCARD;
+
+/** Allocates count * size bytes as mr_alloc does; an overflowing product fails. Local. */
+void *mr_alloc_array(mr_purpose purpose, size_t count, size_t size) MR_NODISCARD;
+
+/** Resizes memory of mr_alloc, keeping its first bytes; new bytes are zero. NULL leaves it as is. */
+void *mr_realloc(mr_purpose purpose, void *memory, size_t bytes) MR_NODISCARD;
+
+/** Returns a counted copy of a string, or NULL with a message. Local. */
+char *mr_strdup(const char *text) MR_NODISCARD;
+
+/** Frees memory of mr_alloc; NULL is allowed. Local. */
+void mr_free(void *memory);
+
+/** Returns the bytes held now for a purpose. Alignment and bookkeeping are not counted. Local. */
+size_t mr_memory_live(mr_purpose purpose);
+
+/** Returns the bytes held now for all purposes. Local. */
+size_t mr_memory_live_total(void);
+
+/** Returns the largest value mr_memory_live_total has had. Local. */
+size_t mr_memory_peak_total(void);
+
+/** Makes any allocation fatal while on; on and off nest. Debug builds only, else no effect. */
+void mr_memory_guard(bool on);
+
+#endif

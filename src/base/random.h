@@ -1,0 +1,68 @@
+#ifndef MR_BASE_RANDOM_H
+#define MR_BASE_RANDOM_H
+
+/** @file
+ * Counter-based random numbers: every value is a function of (seed, stream, index), so the same
+ * numbers come out on any number of ranks, in any order, and no state has to be saved to resume.
+ *
+ * Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", Philox4x32-10.
+ */
+
+#include <stdint.h>
+
+/** What a stream is drawn for; two purposes never share numbers. Values are part of the format. */
+typedef enum mr_random_use {
+    MR_RANDOM_WEIGHTS = 1, /**< initial weights */
+    MR_RANDOM_ADAPTER = 2, /**< initial adapter tensors */
+    MR_RANDOM_DROPOUT = 3, /**< dropout masks */
+    MR_RANDOM_ORDER = 4,   /**< order of samples */
+    MR_RANDOM_DATA = 5,    /**< synthetic data */
+    MR_RANDOM_SAMPLE = 6,  /**< sampling in generation */
+} mr_random_use;
+
+/** A stream of numbers addressed by index. Plain data, copied freely. */
+typedef struct mr_random {
+    uint32_t key[2];
+    uint32_t stream[2];
+} mr_random;
+
+/** Computes the Philox4x32-10 block of a counter under a key. Local. */
+static inline void mr_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4])
+{
+    uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
+    uint32_t k0 = key[0], k1 = key[1];
+    for (int round = 0; round < 10; round++) {
+        uint64_t p0 = (uint64_t)0xD2511F53u * c0;
+        uint64_t p1 = (uint64_t)0xCD9E8D57u * c2;
+        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
+        c1 = (uint32_t)p1;
+        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c3 = (uint32_t)p0;
+        k0 += 0x9E3779B9u;
+        k1 += 0xBB67AE85u;
+    }
+    out[0] = c0;
+    out[1] = c1;
+    out[2] = c2;
+    out[3] = c3;
+}
+
+/** Returns the stream of a seed for a use; stream numbers tell apart tensors, layers, epochs. */
+mr_random mr_random_stream(uint64_t seed, mr_random_use use, uint64_t stream);
+
+/** Returns 32 random bits at an index. Local. */
+uint32_t mr_random_u32(const mr_random *random, uint64_t index);
+
+/** Returns a number below bound (bound > 0) at an index; bias below 2^-32. Local. */
+uint64_t mr_random_below(const mr_random *random, uint64_t index, uint64_t bound);
+
+/** Returns a double in [0, 1) with 53 random bits at an index. Local. */
+double mr_random_uniform(const mr_random *random, uint64_t index);
+
+/** Returns a standard normal double at an index (Box-Muller). Local. */
+double mr_random_normal(const mr_random *random, uint64_t index);
+
+/** Fills order[count] with a permutation of 0..count-1 (Fisher-Yates on the stream). Local. */
+void mr_random_permutation(const mr_random *random, int64_t *order, int64_t count);
+
+#endif

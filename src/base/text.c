@@ -1,0 +1,62 @@
+#include "base/text.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+void mr_text_add(mr_text *text, const char *fmt, ...)
+{
+    if (text->failed) return;
+    va_list args, again;
+    va_start(args, fmt);
+    va_copy(again, args);
+    int wanted = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    size_t needed = text->length + (size_t)(wanted < 0 ? 0 : wanted) + 1;
+    if (needed > text->room) {
+        size_t room = needed > 2 * text->room ? needed : 2 * text->room;
+        char *data = mr_realloc(MR_MEM_OTHER, text->data, room);
+        if (!data) {
+            text->failed = true;
+            va_end(again);
+            return;
+        }
+        text->data = data;
+        text->room = room;
+    }
+    vsnprintf(text->data + text->length, text->room - text->length, fmt, again);
+    va_end(again);
+    text->length = needed - 1;
+}
+
+const char *mr_text_get(const mr_text *text)
+{
+    return text->data ? text->data : "";
+}
+
+void mr_text_free(mr_text *text)
+{
+    mr_free(text->data);
+    *text = (mr_text){0};
+}
+
+int mr_text_distance(const char *a, const char *b)
+{
+    enum { LIMIT = 128 };
+    size_t na = strlen(a), nb = strlen(b);
+    if (na >= LIMIT || nb >= LIMIT) return INT_MAX;
+    int row[LIMIT];
+    for (size_t j = 0; j <= nb; j++) row[j] = (int)j;
+    for (size_t i = 1; i <= na; i++) {
+        int diagonal = row[0];
+        row[0] = (int)i;
+        for (size_t j = 1; j <= nb; j++) {
+            int above = row[j];
+            int replaced = diagonal + (a[i - 1] != b[j - 1]);
+            int moved = (above < row[j - 1] ? above : row[j - 1]) + 1;
+            row[j] = replaced < moved ? replaced : moved;
+            diagonal = above;
+        }
+    }
+    return row[nb];
+}

@@ -1,0 +1,31 @@
+#ifndef MR_BASE_TEXT_H
+#define MR_BASE_TEXT_H
+
+/** @file
+ * A growing string, and small helpers for messages. */
+
+#include "base/memory.h"
+
+#include <stdbool.h>
+
+/** A growing zero-terminated string. Start from {0}; free with mr_text_free. Owns data. */
+typedef struct mr_text {
+    char *data;    /**< NULL while empty */
+    size_t length; /**< bytes before the terminating zero */
+    size_t room;
+    bool failed;   /**< an allocation failed; the text is incomplete */
+} mr_text;
+
+/** Appends formatted text; on a failed allocation sets failed and keeps what is there. Local. */
+void mr_text_add(mr_text *text, const char *fmt, ...) MR_PRINTF(2, 3);
+
+/** Returns the string, "" while empty. Borrowed until the next add or free. */
+const char *mr_text_get(const mr_text *text);
+
+/** Frees the string and empties it. */
+void mr_text_free(mr_text *text);
+
+/** Returns the edit distance (insert, delete, replace) of two words of under 128 bytes. */
+int mr_text_distance(const char *a, const char *b);
+
+#endif

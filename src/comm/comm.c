@@ -1,0 +1,156 @@
+#include "comm/comm.h"
+
+#include "base/log.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static MPI_Comm abort_comm = MPI_COMM_NULL;
+
+static void abort_all_ranks(const char *message)
+{
+    int rank = 0, up = 0, down = 0;
+    MPI_Initialized(&up);
+    MPI_Finalized(&down);
+    bool live = up && !down && abort_comm != MPI_COMM_NULL;
+    if (live) MPI_Comm_rank(abort_comm, &rank);
+    /* A fault seen by every rank should be printed once: rank 0 speaks and ends the others. */
+    if (rank > 0) sleep(1);
+    fprintf(stderr, "mora: fatal on rank %d: %s\n", rank, message);
+    fflush(stderr);
+    if (live) MPI_Abort(abort_comm, 1);
+}
+
+void mr_comm_check(int code, const char *what)
+{
+    if (code == MPI_SUCCESS) return;
+    char text[MPI_MAX_ERROR_STRING];
+    int length = 0;
+    MPI_Error_string(code, text, &length);
+    mr_abort("%s: %s", what, text);
+}
+
+mr_status mr_comm_create(MPI_Comm parent, mr_comm *out)
+{
+    *out = (mr_comm){.handle = MPI_COMM_NULL};
+    MR_MPI(MPI_Comm_dup(parent, &out->handle));
+    MR_MPI(MPI_Comm_set_errhandler(out->handle, MPI_ERRORS_RETURN));
+    MR_MPI(MPI_Comm_rank(out->handle, &out->rank));
+    MR_MPI(MPI_Comm_size(out->handle, &out->size));
+    if (abort_comm == MPI_COMM_NULL) {
+        abort_comm = out->handle;
+        mr_abort_set_handler(abort_all_ranks);
+    }
+    return MR_OK;
+}
+
+void mr_comm_destroy(mr_comm *comm)
+{
+    if (comm->handle == MPI_COMM_NULL) return;
+    if (abort_comm == comm->handle) {
+        abort_comm = MPI_COMM_NULL;
+        mr_abort_set_handler(NULL);
+    }
+    MR_MPI(MPI_Comm_free(&comm->handle));
+    comm->handle = MPI_COMM_NULL;
+}
+
+mr_status mr_comm_agree(const mr_comm *comm, mr_status local)
+{
+    if (comm->size == 1) return local;
+    int64_t lowest = local == MR_OK ? INT64_MIN : -(int64_t)comm->rank;
+    mr_comm_max_i64(comm, &lowest, 1);
+    if (lowest == INT64_MIN) return MR_OK;
+
+    int64_t failed = local != MR_OK;
+    mr_comm_sum_i64(comm, &failed, 1);
+    struct {
+        int32_t code;
+        char message[MR_MESSAGE_MAX];
+    } record = {.code = (int32_t)local};
+    snprintf(record.message, sizeof record.message, "%s", mr_message());
+    int root = (int)-lowest;
+    mr_comm_broadcast(comm, &record, sizeof record, root);
+    mr_status code = (mr_status)record.code;
+    /* All ranks failing alike is one fact, not one rank's: said without the rank. */
+    if (failed == comm->size) return mr_fail(code, "%s", record.message);
+    return mr_fail(code, "rank %d of %d (%lld failed): %s", root, comm->size, (long long)failed,
+                   record.message);
+}
+
+void mr_comm_broadcast(const mr_comm *comm, void *data, size_t bytes, int root)
+{
+    const size_t largest = (size_t)1 << 30;
+    for (size_t at = 0; at < bytes; at += largest) {
+        size_t part = bytes - at < largest ? bytes - at : largest;
+        MR_MPI(MPI_Bcast((char *)data + at, (int)part, MPI_BYTE, root, comm->handle));
+    }
+}
+
+void mr_comm_sum_i64(const mr_comm *comm, int64_t *values, int count)
+{
+    MR_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_SUM, comm->handle));
+}
+
+void mr_comm_max_i64(const mr_comm *comm, int64_t *values, int count)
+{
+    MR_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_MAX, comm->handle));
+}
+
+void mr_comm_gather_bytes(const mr_comm *comm, const void *mine, size_t bytes, void *all)
+{
+    MR_INVARIANT(bytes <= INT_MAX);
+    MR_MPI(MPI_Allgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, comm->handle));
+}
+
+void mr_comm_barrier(const mr_comm *comm)
+{
+    MR_MPI(MPI_Barrier(comm->handle));
+}
+
+/* A datatype of one block; MPI keeps it alive for operations under way after the free. */
+static MPI_Datatype block_type(size_t element_bytes)
+{
+    MPI_Datatype type;
+    MR_MPI(MPI_Type_contiguous((int)(MR_SHARD_BLOCK * element_bytes), MPI_BYTE, &type));
+    MR_MPI(MPI_Type_commit(&type));
+    return type;
+}
+
+static int block_count(int64_t blocks)
+{
+    MR_INVARIANT(blocks >= 0 && blocks <= INT_MAX);
+    return (int)blocks;
+}
+
+void mr_comm_gather_start(const mr_comm *comm, const void *shard, void *whole, int64_t blocks,
+                          size_t element_bytes, mr_request *request)
+{
+    MR_INVARIANT(!request->active);
+    MPI_Datatype type = block_type(element_bytes);
+    int count = block_count(blocks);
+    MR_MPI(MPI_Iallgather(shard ? shard : MPI_IN_PLACE, count, type, whole, count, type,
+                          comm->handle, &request->handle));
+    MR_MPI(MPI_Type_free(&type));
+    request->active = true;
+}
+
+void mr_comm_exchange_start(const mr_comm *comm, const void *whole, void *pieces, int64_t blocks,
+                            size_t element_bytes, mr_request *request)
+{
+    MR_INVARIANT(!request->active);
+    MPI_Datatype type = block_type(element_bytes);
+    int count = block_count(blocks);
+    MR_MPI(MPI_Ialltoall(whole, count, type, pieces, count, type, comm->handle, &request->handle));
+    MR_MPI(MPI_Type_free(&type));
+    request->active = true;
+}
+
+void mr_comm_wait(mr_request *request)
+{
+    if (!request->active) return;
+    MR_MPI(MPI_Wait(&request->handle, MPI_STATUS_IGNORE));
+    request->active = false;
+}

@@ -1,0 +1,82 @@
+#ifndef MR_COMM_COMM_H
+#define MR_COMM_COMM_H
+
+/** @file
+ * Communicators, error agreement, and the collectives the program needs.
+ *
+ * Parameters travel in blocks of MR_SHARD_BLOCK elements, one MPI datatype, so that no count
+ * reaches the 2^31 - 1 of MPI 3.1 for any model that fits a machine.
+ */
+
+#include "base/memory.h"
+
+#include <mpi.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** Elements of the smallest piece of a sharded buffer: shards are whole numbers of blocks. */
+enum { MR_SHARD_BLOCK = 1024 };
+
+/** A duplicate of a communicator, with errors returned to us. Owns handle. */
+typedef struct mr_comm {
+    MPI_Comm handle;
+    int rank;
+    int size;
+} mr_comm;
+
+/** A collective under way. Start from {0}; an idle request may be waited for. */
+typedef struct mr_request {
+    MPI_Request handle;
+    bool active;
+} mr_request;
+
+/** Fails fatally unless an MPI call succeeded: our communicators return errors. */
+#define MR_MPI(call) mr_comm_check((call), #call)
+void mr_comm_check(int code, const char *what);
+
+/** Duplicates parent into out and installs MPI_Abort behind mr_abort. Collective on parent. */
+MR_NODISCARD mr_status mr_comm_create(MPI_Comm parent, mr_comm *out);
+
+/** Frees the duplicate. Collective. */
+void mr_comm_destroy(mr_comm *comm);
+
+/** Returns the same status on every rank: that of the lowest failing rank, with its message
+ * ("rank 2 of 4 (2 failed): ...") recorded everywhere; MR_OK where all are MR_OK. Collective. */
+MR_NODISCARD mr_status mr_comm_agree(const mr_comm *comm, mr_status local);
+
+/** Agrees on the status of a local call, and returns from the enclosing function on failure. */
+#define MR_AGREE(comm, call) MR_TRY(mr_comm_agree((comm), (call)))
+
+/** Broadcasts bytes from root; any size. Collective. */
+void mr_comm_broadcast(const mr_comm *comm, void *data, size_t bytes, int root);
+
+/** Sums int64 arrays in place over all ranks; exact. Collective. */
+void mr_comm_sum_i64(const mr_comm *comm, int64_t *values, int count);
+
+/** Takes the maximum of int64 arrays in place over all ranks. Collective. */
+void mr_comm_max_i64(const mr_comm *comm, int64_t *values, int count);
+
+/** Gathers bytes of every rank, one after another by rank, into all [size * bytes] on every rank. */
+void mr_comm_gather_bytes(const mr_comm *comm, const void *mine, size_t bytes, void *all);
+
+/** Waits until every rank has come here. Collective. */
+void mr_comm_barrier(const mr_comm *comm);
+
+/** Starts gathering equal shards into whole, ordered by rank; collective, non-blocking.
+ * @param shard        [blocks * MR_SHARD_BLOCK] of element_bytes each, or NULL where this rank's
+ *                     shard already stands in its place in whole
+ * @param whole        [size * blocks * MR_SHARD_BLOCK], not touched until the wait */
+void mr_comm_gather_start(const mr_comm *comm, const void *shard, void *whole, int64_t blocks,
+                          size_t element_bytes, mr_request *request);
+
+/** Starts sending piece p of whole to rank p for every p; pieces[q] will be what rank q sent here.
+ * whole and pieces are [size * blocks * MR_SHARD_BLOCK] of element_bytes, distinct. Collective,
+ * non-blocking. The caller sums the pieces in a fixed order (a reduction with reproducible bits). */
+void mr_comm_exchange_start(const mr_comm *comm, const void *whole, void *pieces, int64_t blocks,
+                            size_t element_bytes, mr_request *request);
+
+/** Waits for a request; idle requests return at once. */
+void mr_comm_wait(mr_request *request);
+
+#endif

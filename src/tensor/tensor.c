@@ -1,0 +1,73 @@
+#include "tensor/tensor.h"
+
+size_t mr_dtype_size(mr_dtype dtype)
+{
+    switch (dtype) {
+    case MR_F32:
+        return 4;
+    case MR_BF16:
+        return 2;
+    case MR_F64:
+        return 8;
+    case MR_I32:
+        return 4;
+    }
+    mr_abort("unknown dtype %d", (int)dtype);
+}
+
+const char *mr_dtype_name(mr_dtype dtype)
+{
+    switch (dtype) {
+    case MR_F32:
+        return "f32";
+    case MR_BF16:
+        return "bf16";
+    case MR_F64:
+        return "f64";
+    case MR_I32:
+        return "i32";
+    }
+    return "unknown";
+}
+
+mr_tensor mr_tensor_of(mr_buffer *buffer, mr_dtype dtype, int64_t offset, int64_t rows,
+                       int64_t cols)
+{
+    return (mr_tensor){.buffer = buffer,
+                       .offset = offset,
+                       .rows = rows,
+                       .cols = cols,
+                       .stride = cols,
+                       .dtype = dtype};
+}
+
+mr_tensor mr_tensor_rows(mr_tensor t, int64_t first, int64_t count)
+{
+    MR_INVARIANT(first >= 0 && count >= 0 && first + count <= t.rows);
+    t.offset += first * t.stride;
+    t.rows = count;
+    return t;
+}
+
+mr_tensor mr_tensor_cols(mr_tensor t, int64_t first, int64_t count)
+{
+    MR_INVARIANT(first >= 0 && count >= 0 && first + count <= t.cols);
+    t.offset += first;
+    t.cols = count;
+    return t;
+}
+
+mr_tensor mr_tensor_carve(mr_tensor t, int64_t first, int64_t cols)
+{
+    MR_INVARIANT(mr_tensor_is_dense(t) && first >= 0 && cols >= 0 && first + cols <= t.cols);
+    return mr_tensor_of(t.buffer, t.dtype, t.offset + t.rows * first, t.rows, cols);
+}
+
+mr_tensor mr_tensor_reshape(mr_tensor t, int64_t rows, int64_t cols)
+{
+    MR_INVARIANT(mr_tensor_is_dense(t) && rows * cols == mr_tensor_count(t));
+    t.rows = rows;
+    t.cols = cols;
+    t.stride = cols;
+    return t;
+}

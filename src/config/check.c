@@ -1,0 +1,110 @@
+#include "config/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Records which key is at fault, and a message that starts with it. */
+static mr_status fail_key(const char **out, const char *key, const char *fmt, ...) MR_PRINTF(3, 4);
+
+static mr_status fail_key(const char **out, const char *key, const char *fmt, ...)
+{
+    char text[MR_MESSAGE_MAX];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (out) *out = key;
+    return mr_fail(MR_ERR_CONFIG, "%s: %s", key, text);
+}
+
+static mr_status check_name(const mr_config *config, const char **key)
+{
+    enum { LONGEST = 200 }; /* a file name has 255 bytes, and endings follow */
+    const char *name = config->run.name;
+    if (name[0] == '\0') return fail_key(key, "run.name", "the run has no name");
+    if (strlen(name) > LONGEST)
+        return fail_key(key, "run.name",
+                        "\"%.60s...\" has %zu bytes; it names files, so at most %d", name,
+                        strlen(name), (int)LONGEST);
+    if (name[0] == '.')
+        return fail_key(key, "run.name", "\"%s\" starts with a dot; it names files", name);
+    for (const char *at = name; *at; at++)
+        if (*at == '/' || (unsigned char)*at < 0x20 || *at == 0x7f)
+            return fail_key(key, "run.name",
+                            "the name must not hold '/' or control characters; it names files");
+    return MR_OK;
+}
+
+static mr_status check_model(const mr_config *config, const char **key)
+{
+    bool path = config->model.path[0] != '\0', file = config->model.config[0] != '\0';
+    if (config->model.init == MR_INIT_PRETRAINED && !path)
+        return fail_key(key, "model.path",
+                        "missing; model.init pretrained reads the weights of this folder");
+    if (config->model.init == MR_INIT_RANDOM && !path && !file)
+        return fail_key(key, "model.config",
+                        "missing; model.init random needs model.config or model.path");
+    return MR_OK;
+}
+
+static mr_status check_lengths(const mr_config *config, const char **key)
+{
+    long long steps = config->train.steps, warmup = config->train.warmup_steps;
+    long long whole = config->train.global_batch, part = config->train.micro_batch;
+    if (part > 0 && whole % part != 0)
+        return fail_key(key, "train.micro_batch", "%lld does not divide train.global_batch %lld",
+                        part, whole);
+    if (steps == 0 && config->train.epochs <= 0)
+        return fail_key(key, "train.steps",
+                        "the run has no length: give train.steps or train.epochs");
+    if (steps > 0 && config->train.epochs > 0)
+        return fail_key(key, "train.epochs",
+                        "give train.steps or train.epochs, not both (found %lld and %g)", steps,
+                        config->train.epochs);
+    if (steps > 0 && warmup > steps)
+        return fail_key(key, "train.warmup_steps", "%lld is more than train.steps %lld", warmup,
+                        steps);
+    return MR_OK;
+}
+
+static mr_status check_evaluation(const mr_config *config, const char **key)
+{
+    const mr_int_list *at = &config->eval.at_steps;
+    for (int32_t i = 0; i < at->count; i++) {
+        long long before = i > 0 ? (long long)at->item[i - 1] : 0, step = at->item[i];
+        if (step <= before)
+            return fail_key(key, "eval.at_steps",
+                            "expected ascending steps above 0, found %lld after %lld", step,
+                            before);
+    }
+    return MR_OK;
+}
+
+static mr_status check_lr_scale(const mr_config *config, const char **key)
+{
+    const mr_string_list *scales = &config->train.lr_scale;
+    for (int32_t i = 0; i < scales->count; i++) {
+        const char *equals = strchr(scales->item[i], '=');
+        bool named = equals && equals > scales->item[i];
+        bool digits = named && equals[1] != '\0' &&
+                      strspn(equals + 1, "0123456789.eE+-") == strlen(equals + 1);
+        char *rest = NULL;
+        double factor = digits ? strtod(equals + 1, &rest) : 0.0;
+        if (!digits || *rest != '\0' || !(factor > 0.0) || factor > 1e9)
+            return fail_key(key, "train.lr_scale",
+                            "expected name=factor with a factor in (0, 1e9], found \"%s\"",
+                            scales->item[i]);
+    }
+    return MR_OK;
+}
+
+mr_status mr_config_check(const mr_config *config, const char **key)
+{
+    MR_TRY(check_name(config, key));
+    MR_TRY(check_model(config, key));
+    MR_TRY(check_lengths(config, key));
+    MR_TRY(check_evaluation(config, key));
+    MR_TRY(check_lr_scale(config, key));
+    return MR_OK;
+}

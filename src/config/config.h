@@ -1,0 +1,151 @@
+#ifndef MR_CONFIG_CONFIG_H
+#define MR_CONFIG_CONFIG_H
+
+/** @file
+ * What one run is told to do. Plain data without pointers, so that it travels by one broadcast;
+ * every field stands in the schema table (config/schema.c), the only place a key is named.
+ */
+
+#include "base/text.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    MR_CONFIG_STRING = 512, /**< bytes of a string value with its terminating zero */
+    MR_CONFIG_NAME = 64,    /**< bytes of a list item */
+    MR_CONFIG_LIST = 64,    /**< most items of a list */
+};
+
+typedef struct mr_string_list {
+    int32_t count;
+    char item[MR_CONFIG_LIST][MR_CONFIG_NAME];
+} mr_string_list;
+
+typedef struct mr_int_list {
+    int32_t count;
+    int64_t item[MR_CONFIG_LIST];
+} mr_int_list;
+
+typedef enum mr_model_init { MR_INIT_PRETRAINED, MR_INIT_RANDOM } mr_model_init;
+typedef enum mr_schedule_kind {
+    MR_SCHEDULE_LINEAR,
+    MR_SCHEDULE_COSINE,
+    MR_SCHEDULE_CONSTANT
+} mr_schedule_kind;
+typedef enum mr_recompute { MR_RECOMPUTE_NONE, MR_RECOMPUTE_LAYER } mr_recompute;
+typedef enum mr_shard { MR_SHARD_FULL, MR_SHARD_OPTIMIZER, MR_SHARD_NONE } mr_shard;
+
+/** MoRA's operators; sharing_2..4 are the published code's mora_type 2..4. */
+typedef enum mr_mora_operator {
+    MR_MORA_AUTO,
+    MR_MORA_TRUNCATION,
+    MR_MORA_SHARING,   /**< mora_type 1: strided in, strided out */
+    MR_MORA_SHARING_2, /**< contiguous in, contiguous out */
+    MR_MORA_SHARING_3, /**< contiguous in, strided out */
+    MR_MORA_SHARING_4, /**< strided in, contiguous out */
+    MR_MORA_DECOUPLING,
+    MR_MORA_ROTATION /**< mora_type 6 */
+} mr_mora_operator;
+
+typedef struct mr_config {
+    struct {
+        char name[MR_CONFIG_STRING];
+        int64_t seed;
+        char output[MR_CONFIG_STRING];
+        char save_model[MR_CONFIG_STRING];
+    } run;
+    struct {
+        char path[MR_CONFIG_STRING];
+        char config[MR_CONFIG_STRING];
+        int32_t init;  /**< mr_model_init */
+        int32_t dtype; /**< 0 f32, 1 bf16 */
+    } model;
+    struct {
+        char name[MR_CONFIG_NAME];
+        int64_t pairs;
+        int64_t data_seed;
+        char prompt[MR_CONFIG_STRING];
+        int64_t copies;
+    } task;
+    struct {
+        char name[MR_CONFIG_NAME];
+        int64_t r;
+        double lora_alpha;
+        double lora_dropout;
+        mr_string_list target_modules;
+        int32_t operator; /**< mr_mora_operator */
+    } method;
+    struct {
+        int64_t steps;
+        double epochs;
+        int64_t stop_after;
+        int64_t global_batch;
+        int64_t micro_batch;
+        int64_t seq_len;
+        double lr;
+        mr_string_list lr_scale;
+        int32_t schedule; /**< mr_schedule_kind */
+        int64_t warmup_steps;
+        double weight_decay;
+        double beta1, beta2, eps;
+        double clip_norm;
+        int32_t recompute; /**< mr_recompute */
+    } train;
+    struct {
+        mr_int_list at_steps;
+        int64_t every;
+        int64_t batch;
+        int64_t items;
+    } eval;
+    struct {
+        int32_t shard; /**< mr_shard */
+        int64_t threads;
+        char backend[MR_CONFIG_NAME];
+        double memory_gib;
+    } parallel;
+    struct {
+        int64_t every;
+    } log;
+} mr_config;
+
+/** Names allowed for a text key that another layer keeps a table of (methods, tasks, backends). */
+typedef struct mr_config_choices {
+    const char *key;          /**< "method.name"; borrowed */
+    const char *const *names; /**< NULL at the end; borrowed */
+} mr_config_choices;
+
+/** Fills out with the defaults of every key. Local. */
+void mr_config_defaults(mr_config *out);
+
+/** Takes one "key=value" of a command line into a configuration, checked as in a file. Local.
+ * @return MR_OK, MR_ERR_CONFIG, MR_ERR_USAGE (no '=') */
+MR_NODISCARD mr_status mr_config_set(mr_config *config, const char *assignment);
+
+/** Checks what several keys say together: batches that divide, one length of the run, a model to
+ * start from, ... Local.
+ * @param[out] key  NULL, or gets the key at fault on failure, as text of the program
+ * @return MR_OK, MR_ERR_CONFIG (the message starts with the key) */
+MR_NODISCARD mr_status mr_config_check(const mr_config *config, const char **key);
+
+/** Appends the value of one key as text: numbers in the shortest form that reads back as the same
+ * value, items of lists joined by commas, text as it stands. Local.
+ * @return MR_OK, MR_ERR_ARG (no such key), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_config_value_text(const mr_config *config, const char *key, mr_text *out);
+
+/** Appends the whole configuration as YAML, every key in the order of the schema.
+ * mr_config_parse_resolved makes the identical struct of it, byte for byte. Local.
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_config_resolved(const mr_config *config, mr_text *out);
+
+/** Reads a text of mr_config_resolved. Keys it lacks have their defaults; values are checked one by
+ * one, not together (mr_config_check). Local.
+ * @return MR_OK, MR_ERR_CONFIG, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_config_parse_resolved(const char *text, mr_config *out);
+
+/** Appends the help of every key: type, range, default, unit, by sections.
+ * @param choices  [count] names to print for keys of other layers' tables; NULL with count 0
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_config_help(const mr_config_choices *choices, int count, mr_text *out);
+
+#endif

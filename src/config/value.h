@@ -1,0 +1,42 @@
+#ifndef MR_CONFIG_VALUE_H
+#define MR_CONFIG_VALUE_H
+
+/** @file
+ * One value of a key: read from YAML into its field, and written back as text. */
+
+#include "config/schema.h"
+#include "config/yaml.h"
+
+/** Reads node of yaml into the field of key in base (an mr_config). Bytes of the field behind the
+ * value become zero, so that equal values have equal bytes. Local.
+ * @param[out] fault  on failure the node the message is about: node, or an item of it
+ * @return MR_OK, MR_ERR_CONFIG ("method.r: expected an integer in 1..65536, found \"eight\"") */
+MR_NODISCARD mr_status mr_value_set(const mr_key *key, const mr_yaml *yaml, int node, void *base,
+                                    int *fault);
+
+/** Reads a value as it would be given to --set; name stands before every message. Local.
+ * @return as mr_value_set, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_value_set_text(const mr_key *key, const char *name, const char *text,
+                                         void *base);
+
+/** Checks that the text in key's field is one of names (NULL at the end). Local.
+ * @return MR_OK, MR_ERR_CONFIG (with the nearest name) */
+MR_NODISCARD mr_status mr_value_check_name(const mr_key *key, const char *const *names,
+                                           const void *base);
+
+/** How a value is written. */
+typedef enum mr_value_form {
+    MR_VALUE_PLAIN, /**< for people: text as it stands, items joined by commas */
+    MR_VALUE_YAML,  /**< text in double quotes, lists in brackets */
+} mr_value_form;
+
+/** Appends the value of key in base. Local. */
+void mr_value_text(const mr_key *key, const void *base, mr_value_form form, mr_text *out);
+
+/** Appends what a value of key must be: "an integer in 1..65536", "one of f32, bf16". Local. */
+void mr_value_expected(const mr_key *key, mr_text *out);
+
+/** Appends "one of a, b, c" of names, NULL at the end. Local. */
+void mr_value_one_of(const char *const *names, mr_text *out);
+
+#endif

@@ -1,0 +1,93 @@
+#include "backend/backend.h"
+
+#include "backend/cpu/cpu.h"
+#include "base/clock.h"
+#include "base/text.h"
+
+#include <string.h>
+
+/* One row a backend of this build. */
+static const struct {
+    const char *name;
+    mr_status (*init)(mr_backend *be);
+} backends[] = {
+    {"cpu", mr_cpu_init},
+};
+
+enum { BACKENDS = sizeof backends / sizeof backends[0] };
+
+const char *const *mr_backend_names(void)
+{
+    static const char *const names[] = {"cpu", NULL};
+    return names;
+}
+
+void mr_backend_prepare(char **argv)
+{
+    mr_cpu_choose_kernels(argv);
+}
+
+mr_status mr_backend_create(const char *name, int threads, mr_backend **out)
+{
+    *out = NULL;
+    for (int i = 0; i < BACKENDS; i++) {
+        if (strcmp(backends[i].name, name) != 0) continue;
+        mr_backend *be = mr_alloc(MR_MEM_OTHER, sizeof *be);
+        if (!be) return MR_ERR_MEMORY;
+        be->threads = threads;
+        mr_status status = backends[i].init(be);
+        if (status != MR_OK) {
+            mr_free(be);
+            return status;
+        }
+        *out = be;
+        return MR_OK;
+    }
+    return mr_fail(MR_ERR_ARG, "backend '%s' is not in this build; there is: cpu", name);
+}
+
+void mr_backend_destroy(mr_backend **be)
+{
+    if (!*be) return;
+    (*be)->ops->destroy(*be);
+    mr_free(*be);
+    *be = NULL;
+}
+
+mr_status mr_backend_tensor(mr_backend *be, mr_purpose purpose, mr_dtype dtype, int64_t rows,
+                            int64_t cols, mr_tensor *out)
+{
+    mr_buffer *buffer;
+    *out = (mr_tensor){0};
+    MR_TRY(be->ops->buffer_create(be, purpose, (size_t)rows * (size_t)cols * mr_dtype_size(dtype),
+                                  &buffer));
+    *out = mr_tensor_of(buffer, dtype, 0, rows, cols);
+    return MR_OK;
+}
+
+void mr_backend_free(mr_backend *be, mr_tensor *t)
+{
+    be->ops->buffer_destroy(be, &t->buffer);
+    *t = (mr_tensor){0};
+}
+
+const char *mr_phase_name(mr_phase phase)
+{
+    static const char *const names[MR_PHASES] = {
+        [MR_PHASE_LINEAR] = "linears",          [MR_PHASE_ADAPTER] = "adapter",
+        [MR_PHASE_ATTENTION] = "attention",     [MR_PHASE_LOSS] = "loss",
+        [MR_PHASE_ELEMENTWISE] = "elementwise", [MR_PHASE_OPTIMIZER] = "optimizer",
+        [MR_PHASE_COMM] = "communication",
+    };
+    return names[phase];
+}
+
+double mr_phase_begin(void)
+{
+    return mr_clock();
+}
+
+void mr_phase_end(mr_backend *be, mr_phase phase, double began)
+{
+    be->phase_seconds[phase] += mr_clock() - began;
+}

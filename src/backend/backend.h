@@ -1,0 +1,212 @@
+#ifndef MR_BACKEND_BACKEND_H
+#define MR_BACKEND_BACKEND_H
+
+/** @file
+ * The narrow table of device operations. Everything that computes goes through it; a second
+ * backend fills the same table and nothing above this layer changes.
+ *
+ * Operations are queued: they return nothing, and what they computed may be read only after
+ * `download` or `synchronize`, where their errors surface. Callers check shapes; backends assume
+ * valid input. No operation allocates. Letters: N rows (tokens), C columns, V vocabulary, B
+ * sequences, T tokens of each, NH query and NKV key/value heads of HS. All tensors are F32 unless
+ * said otherwise; inputs and outputs do not overlap unless said otherwise.
+ */
+
+#include "base/memory.h"
+#include "base/random.h"
+#include "tensor/tensor.h"
+
+typedef struct mr_backend mr_backend;
+
+/** What time is booked on, for `mora bench`. */
+typedef enum mr_phase {
+    MR_PHASE_LINEAR,
+    MR_PHASE_ADAPTER,
+    MR_PHASE_ATTENTION,
+    MR_PHASE_LOSS, /**< the head's products and the cross-entropy */
+    MR_PHASE_ELEMENTWISE,
+    MR_PHASE_OPTIMIZER,
+    MR_PHASE_COMM,
+    MR_PHASES
+} mr_phase;
+
+/** Shape of a causal attention: rows of q are tokens (sequence-major), columns heads of HS. */
+typedef struct mr_attention_shape {
+    int64_t batch;     /**< B */
+    int64_t tokens;    /**< T */
+    int64_t heads;     /**< NH */
+    int64_t kv_heads;  /**< NKV, divides NH; query head h reads key/value head h / (NH / NKV) */
+    int64_t head_size; /**< HS */
+} mr_attention_shape;
+
+/** Tensors of one attention. q, o [N, NH*HS]; k, v [N, NKV*HS]; lse [B*NH, T]: the logarithm of
+ * each row's softmax denominator. The d* are gradients, used by the backward pass only. */
+typedef struct mr_attention_args {
+    mr_attention_shape shape;
+    mr_tensor q, k, v, o, lse;
+    mr_tensor d_o, d_q, d_k, d_v;
+} mr_attention_args;
+
+/** Tensors of attention with a cache, one new token a sequence. q, o [B, NH*HS]; k, v
+ * [B*capacity, NKV*HS]; lengths I32 [1, B]: positions of each sequence that count, the new one
+ * included. shape.tokens is unused. */
+typedef struct mr_decode_args {
+    mr_attention_shape shape;
+    int64_t capacity;
+    mr_tensor q, k, v, o, lengths;
+} mr_decode_args;
+
+/** A map of `length` virtual positions onto `groups` groups; position t stands for element
+ * t mod n of a vector of n elements.
+ * strided: position t is in group t mod groups.
+ * contiguous: the first length mod groups groups hold ceil(length / groups) consecutive positions,
+ * the others floor; length is n.
+ * Source: MoRA (arXiv 2405.12130) section 4.2, index maps of the published code. */
+typedef struct mr_group_map {
+    bool contiguous;
+    int64_t groups;
+    int64_t length;
+} mr_group_map;
+
+/** One AdamW update of a dense tensor. Source: Loshchilov and Hutter 2019, as torch.optim.AdamW. */
+typedef struct mr_adamw_args {
+    mr_tensor weight, grad, m, v; /**< of one shape, dense; grad is read only */
+    double grad_scale;            /**< factor on grad (clipping) */
+    double lr, beta1, beta2, eps, weight_decay;
+    int64_t step; /**< of this update, from 1 */
+} mr_adamw_args;
+
+/** The operations of a backend; every entry is required. */
+typedef struct mr_backend_ops {
+    const char *name;
+
+    /** Frees what the backend itself holds. */
+    void (*destroy)(mr_backend *be);
+    /** Creates zeroed memory of bytes, counted under purpose. @return MR_OK, MR_ERR_MEMORY */
+    mr_status (*buffer_create)(mr_backend *be, mr_purpose purpose, size_t bytes, mr_buffer **out);
+    /** Frees *buffer and sets it to NULL; NULL is allowed. */
+    void (*buffer_destroy)(mr_backend *be, mr_buffer **buffer);
+    /** Returns the address of a tensor's first element for calls of comm, never to follow. What was
+     * queued before has been done. */
+    void *(*address)(mr_backend *be, mr_tensor t);
+    /** Copies rows * cols elements of the tensor's dtype from or to dense host memory. */
+    void (*upload)(mr_backend *be, mr_tensor dst, const void *src);
+    void (*download)(mr_backend *be, void *dst, mr_tensor src);
+    /** Waits for all that is queued. @return MR_OK, or the first error of what was queued */
+    mr_status (*synchronize)(mr_backend *be);
+
+    /** t = value; any shape, F32. */
+    void (*fill)(mr_backend *be, mr_tensor t, float value);
+    /** dst = src, of one shape; any strides and any dtype alike. */
+    void (*copy)(mr_backend *be, mr_tensor dst, mr_tensor src);
+    /** y += x, of one shape. */
+    void (*add)(mr_backend *be, mr_tensor y, mr_tensor x);
+    /** y = beta y + x mask / (1 - p); mask is 1 with probability 1 - p, a function of the stream
+     * and of (first_row + row) * cols + col only. y may be x. beta is 0 or 1. */
+    void (*dropout)(mr_backend *be, mr_tensor y, mr_tensor x, float beta, double p,
+                    mr_random stream, int64_t first_row);
+    /** y [1, n] = sum of the rows of pieces [P, n] by a fixed binary tree; pieces are overwritten.
+     * Neighbours are added first, so P = 4 gives (0 + 1) + (2 + 3). */
+    void (*sum_pieces)(mr_backend *be, mr_tensor y, mr_tensor pieces);
+    /** out F64 [1, ceil(n / 1024)] = sums of squares of runs of 1024 elements of x, dense. */
+    void (*square_sums)(mr_backend *be, mr_tensor out, mr_tensor x);
+
+    /** c [M, N] = alpha op(a) op(b) + beta c, op transposing where asked; any strides. */
+    void (*gemm)(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
+                 mr_tensor b, float beta, mr_tensor c);
+
+    /** y [N, C] = x rstd w, rstd [1, N] = 1 / sqrt(mean(x^2) + eps), w [1, C]. Where addend [N, C]
+     * exists, sum = x + addend is stored first and takes x's place; sum may be x or addend. */
+    void (*rmsnorm_forward)(mr_backend *be, mr_tensor y, mr_tensor rstd, mr_tensor sum, mr_tensor x,
+                            mr_tensor addend, mr_tensor w, double eps);
+    /** dx [N, C] += gradient of rmsnorm at x; dw [1, C] = its weight gradient, where dw exists. */
+    void (*rmsnorm_backward)(mr_backend *be, mr_tensor dx, mr_tensor dw, mr_tensor dy, mr_tensor x,
+                             mr_tensor rstd, mr_tensor w);
+    /** Rotates x [N, heads * head_size] in place: pairs (c, c + HS/2) by the angle whose cosine and
+     * sine stand in row positions[n] of cosine, sine [T, HS/2]; inverse turns back. positions I32
+     * [1, N]. Source: Su et al. 2021 (RoPE), half-split as in Hugging Face. */
+    void (*rope)(mr_backend *be, mr_tensor x, mr_tensor cosine, mr_tensor sine, mr_tensor positions,
+                 int64_t head_size, bool inverse);
+    /** o = softmax(q k^T / sqrt(HS), causal) v, in blocks; memory linear in T. Writes lse.
+     * Source: Dao et al. 2022 (FlashAttention), Milakov and Gimelshein 2018 (online softmax). */
+    void (*attention_forward)(mr_backend *be, const mr_attention_args *args);
+    /** d_q, d_k, d_v from d_o, with o and lse of the forward pass; all are overwritten. */
+    void (*attention_backward)(mr_backend *be, const mr_attention_args *args);
+    /** As attention_forward for one new token a sequence against cached keys and values. */
+    void (*attention_decode)(mr_backend *be, const mr_decode_args *args);
+    /** y = silu(gate) up, elementwise; y may be gate or up. */
+    void (*swiglu_forward)(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up);
+    /** dgate, dup from dy; dgate may be gate, dup may be up. */
+    void (*swiglu_backward)(mr_backend *be, mr_tensor dgate, mr_tensor dup, mr_tensor dy,
+                            mr_tensor gate, mr_tensor up);
+    /** y [N, C] = rows ids of w [V, C]; ids I32 [1, N]. */
+    void (*gather_rows)(mr_backend *be, mr_tensor y, mr_tensor w, mr_tensor ids);
+    /** Rows ids of y [M, C] = rows of x [N, C]; ids I32 [1, N], without repetition. */
+    void (*scatter_rows)(mr_backend *be, mr_tensor y, mr_tensor x, mr_tensor ids);
+    /** Rows ids of y [V, C] += rows of x [N, C], repeated ids in the order of n. */
+    void (*scatter_add_rows)(mr_backend *be, mr_tensor y, mr_tensor x, mr_tensor ids);
+    /** losses F64 [1, N] = -log softmax(logits [N, V])[targets], 0 where a target is negative;
+     * targets I32 [1, N]. With gradient, logits become (softmax - onehot) scale, 0 for unscored
+     * rows; without, they stay. */
+    void (*cross_entropy)(mr_backend *be, mr_tensor logits, mr_tensor targets, mr_tensor losses,
+                          bool gradient, float scale);
+    /** ids I32 [1, N] = index of the largest of each row, the first of equals. */
+    void (*argmax)(mr_backend *be, mr_tensor ids, mr_tensor logits);
+
+    /** y [N, groups] = sums of x [N, n] over the groups of the map (compress). */
+    void (*group_sum)(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map);
+    /** y [N, n] += x [N, groups] spread over the map: the adjoint of group_sum (decompress). */
+    void (*group_spread)(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map);
+    /** y [N, blocks * width]: column b * width + c = x[(b * width + c) mod n], block b turned by
+     * angles of position b where rotate. width is even where rotate.
+     * cosine, sine [blocks, width / 2]. Source: MoRA Eq. 9, pairs (c, c + width/2) as published. */
+    void (*block_rotate)(mr_backend *be, mr_tensor y, mr_tensor x, int64_t width, bool rotate,
+                         mr_tensor cosine, mr_tensor sine);
+    /** y [N, n] += the adjoint of block_rotate of x [N, blocks * width]; x is overwritten. */
+    void (*block_rotate_adjoint)(mr_backend *be, mr_tensor y, mr_tensor x, int64_t width,
+                                 bool rotate, mr_tensor cosine, mr_tensor sine);
+
+    /** Updates weight, m and v in place. */
+    void (*adamw)(mr_backend *be, const mr_adamw_args *args);
+} mr_backend_ops;
+
+/** A backend in use. Owned by its creator. */
+struct mr_backend {
+    const mr_backend_ops *ops;
+    int threads;
+    double phase_seconds[MR_PHASES]; /**< booked by mr_phase_end since the last reset */
+    void *state;                     /**< the backend's own, owned */
+};
+
+/** Lets libraries be chosen that must be chosen before the program starts: OpenBLAS picks its
+ * kernels as it is loaded, and one older than the processor falls back to those of half its vector
+ * width. Where that happened the program is started again with the right ones named
+ * (OPENBLAS_CORETYPE, left alone where it is set). To be called first in main. Local. */
+void mr_backend_prepare(char **argv);
+
+/** Creates the backend of a name ("cpu") computing on `threads` threads. Local.
+ * @return MR_OK, MR_ERR_ARG (unknown name, lists the known ones), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_backend_create(const char *name, int threads, mr_backend **out);
+
+/** Frees *be and sets it to NULL; its buffers must be gone. */
+void mr_backend_destroy(mr_backend **be);
+
+/** Returns the NULL-terminated names of the backends in this build. */
+const char *const *mr_backend_names(void);
+
+/** Creates a buffer and returns it as a dense [rows, cols] tensor. */
+MR_NODISCARD mr_status mr_backend_tensor(mr_backend *be, mr_purpose purpose, mr_dtype dtype,
+                                         int64_t rows, int64_t cols, mr_tensor *out);
+
+/** Frees the buffer of a tensor and makes it absent. */
+void mr_backend_free(mr_backend *be, mr_tensor *t);
+
+/** Returns the name of a phase ("attention", ...). */
+const char *mr_phase_name(mr_phase phase);
+
+/** Books the time between begin and end on a phase: `double at = mr_phase_begin(); ...
+ * mr_phase_end(be, MR_PHASE_LOSS, at);` */
+double mr_phase_begin(void);
+void mr_phase_end(mr_backend *be, mr_phase phase, double began);
+
+#endif

@@ -1,0 +1,133 @@
+#include "backend/cpu/cpu.h"
+
+#include <omp.h>
+
+#include <string.h>
+
+typedef struct cpu_state {
+    float *scratch; /**< [threads, MR_CPU_SCRATCH], owned */
+} cpu_state;
+
+static void destroy(mr_backend *be)
+{
+    cpu_state *state = be->state;
+    mr_free(state->scratch);
+    mr_free(state);
+    be->state = NULL;
+}
+
+static mr_status buffer_create(mr_backend *be, mr_purpose purpose, size_t bytes, mr_buffer **out)
+{
+    (void)be;
+    *out = mr_alloc(MR_MEM_OTHER, sizeof **out);
+    if (!*out) return MR_ERR_MEMORY;
+    (*out)->data = mr_alloc(purpose, bytes);
+    if (!(*out)->data) {
+        mr_free(*out);
+        *out = NULL;
+        return MR_ERR_MEMORY;
+    }
+    return MR_OK;
+}
+
+static void buffer_destroy(mr_backend *be, mr_buffer **buffer)
+{
+    (void)be;
+    if (!*buffer) return;
+    mr_free((*buffer)->data);
+    mr_free(*buffer);
+    *buffer = NULL;
+}
+
+static char *place(mr_tensor t)
+{
+    return (char *)t.buffer->data + (size_t)t.offset * mr_dtype_size(t.dtype);
+}
+
+static void *address(mr_backend *be, mr_tensor t)
+{
+    (void)be;
+    return place(t);
+}
+
+static void upload(mr_backend *be, mr_tensor dst, const void *src)
+{
+    (void)be;
+    size_t size = mr_dtype_size(dst.dtype), row = (size_t)dst.cols * size;
+    for (int64_t i = 0; i < dst.rows; i++)
+        memcpy(place(dst) + (size_t)(i * dst.stride) * size, (const char *)src + (size_t)i * row,
+               row);
+}
+
+static void download(mr_backend *be, void *dst, mr_tensor src)
+{
+    (void)be;
+    size_t size = mr_dtype_size(src.dtype), row = (size_t)src.cols * size;
+    for (int64_t i = 0; i < src.rows; i++)
+        memcpy((char *)dst + (size_t)i * row, place(src) + (size_t)(i * src.stride) * size, row);
+}
+
+static mr_status synchronize(mr_backend *be)
+{
+    (void)be; /* operations run as they are called and cannot fail */
+    return MR_OK;
+}
+
+float *mr_cpu_scratch(const mr_backend *be)
+{
+    const cpu_state *state = be->state;
+    return state->scratch + (size_t)omp_get_thread_num() * MR_CPU_SCRATCH;
+}
+
+static const mr_backend_ops cpu_ops = {
+    .name = "cpu",
+    .destroy = destroy,
+    .buffer_create = buffer_create,
+    .buffer_destroy = buffer_destroy,
+    .address = address,
+    .upload = upload,
+    .download = download,
+    .synchronize = synchronize,
+    .fill = mr_cpu_fill,
+    .copy = mr_cpu_copy,
+    .add = mr_cpu_add,
+    .dropout = mr_cpu_dropout,
+    .sum_pieces = mr_cpu_sum_pieces,
+    .square_sums = mr_cpu_square_sums,
+    .gemm = mr_cpu_gemm,
+    .rmsnorm_forward = mr_cpu_rmsnorm_forward,
+    .rmsnorm_backward = mr_cpu_rmsnorm_backward,
+    .rope = mr_cpu_rope,
+    .attention_forward = mr_cpu_attention_forward,
+    .attention_backward = mr_cpu_attention_backward,
+    .attention_decode = mr_cpu_attention_decode,
+    .swiglu_forward = mr_cpu_swiglu_forward,
+    .swiglu_backward = mr_cpu_swiglu_backward,
+    .gather_rows = mr_cpu_gather_rows,
+    .scatter_rows = mr_cpu_scatter_rows,
+    .scatter_add_rows = mr_cpu_scatter_add_rows,
+    .cross_entropy = mr_cpu_cross_entropy,
+    .argmax = mr_cpu_argmax,
+    .group_sum = mr_cpu_group_sum,
+    .group_spread = mr_cpu_group_spread,
+    .block_rotate = mr_cpu_block_rotate,
+    .block_rotate_adjoint = mr_cpu_block_rotate_adjoint,
+    .adamw = mr_cpu_adamw,
+};
+
+mr_status mr_cpu_init(mr_backend *be)
+{
+    if (be->threads < 1) be->threads = 1;
+    cpu_state *state = mr_alloc(MR_MEM_OTHER, sizeof *state);
+    if (!state) return MR_ERR_MEMORY;
+    state->scratch =
+        mr_alloc_array(MR_MEM_OTHER, (size_t)be->threads * MR_CPU_SCRATCH, sizeof *state->scratch);
+    if (!state->scratch) {
+        mr_free(state);
+        return MR_ERR_MEMORY;
+    }
+    mr_cpu_blas_single_thread();
+    be->ops = &cpu_ops;
+    be->state = state;
+    return MR_OK;
+}

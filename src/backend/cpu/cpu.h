@@ -1,0 +1,100 @@
+#ifndef MR_BACKEND_CPU_CPU_H
+#define MR_BACKEND_CPU_CPU_H
+
+/** @file
+ * The CPU backend: BLAS for products, OpenMP over rows or heads for the rest, F32 with double
+ * accumulation where it is cheap. It is the specification other backends are tested against.
+ *
+ * Bits do not depend on the number of threads: work is cut so that every element is computed by one
+ * thread in one order. Operation contracts stand in backend/backend.h.
+ */
+
+#include "backend/backend.h"
+
+struct mr_buffer {
+    void *data; /**< owned */
+};
+
+enum {
+    MR_CPU_BLOCK = 128,                               /**< rows and columns of an attention block */
+    MR_CPU_SCRATCH = 2 * MR_CPU_BLOCK * MR_CPU_BLOCK, /**< floats of scratch a thread */
+    MR_CPU_GRAIN = 1 << 15, /**< elements below which a loop is not worth a second thread */
+};
+
+/** Fills be->ops and be->state. @return MR_OK, MR_ERR_MEMORY */
+mr_status mr_cpu_init(mr_backend *be);
+
+/** Returns the first element of a tensor. */
+static inline float *mr_cpu_f32(mr_tensor t)
+{
+    return (float *)t.buffer->data + t.offset;
+}
+
+static inline int32_t *mr_cpu_i32(mr_tensor t)
+{
+    return (int32_t *)t.buffer->data + t.offset;
+}
+
+static inline double *mr_cpu_f64(mr_tensor t)
+{
+    return (double *)t.buffer->data + t.offset;
+}
+
+/** Returns the number of threads for work of so many elements. */
+static inline int mr_cpu_threads(const mr_backend *be, int64_t elements)
+{
+    return elements < MR_CPU_GRAIN ? 1 : be->threads;
+}
+
+/** Returns this thread's MR_CPU_SCRATCH floats. To be called inside a parallel region. */
+float *mr_cpu_scratch(const mr_backend *be);
+
+/** Computes c = alpha op(a) op(b) + beta c of row-major matrices on the calling thread. */
+void mr_cpu_sgemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
+                  const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
+                  int64_t ldc);
+
+/** Starts the program again with OpenBLAS's AVX-512 kernels where the processor has it and the
+ * library, not knowing the processor, took lesser ones. Returns where there is nothing to do. */
+void mr_cpu_choose_kernels(char **argv);
+
+/** Makes the BLAS library compute on the calling thread only: the threads are ours. */
+void mr_cpu_blas_single_thread(void);
+
+/* The entries of the table, by file. */
+void mr_cpu_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
+                 mr_tensor b, float beta, mr_tensor c);
+void mr_cpu_fill(mr_backend *be, mr_tensor t, float value);
+void mr_cpu_copy(mr_backend *be, mr_tensor dst, mr_tensor src);
+void mr_cpu_add(mr_backend *be, mr_tensor y, mr_tensor x);
+void mr_cpu_dropout(mr_backend *be, mr_tensor y, mr_tensor x, float beta, double p,
+                    mr_random stream, int64_t first_row);
+void mr_cpu_sum_pieces(mr_backend *be, mr_tensor y, mr_tensor pieces);
+void mr_cpu_square_sums(mr_backend *be, mr_tensor out, mr_tensor x);
+void mr_cpu_swiglu_forward(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up);
+void mr_cpu_swiglu_backward(mr_backend *be, mr_tensor dgate, mr_tensor dup, mr_tensor dy,
+                            mr_tensor gate, mr_tensor up);
+void mr_cpu_gather_rows(mr_backend *be, mr_tensor y, mr_tensor w, mr_tensor ids);
+void mr_cpu_scatter_rows(mr_backend *be, mr_tensor y, mr_tensor x, mr_tensor ids);
+void mr_cpu_scatter_add_rows(mr_backend *be, mr_tensor y, mr_tensor x, mr_tensor ids);
+void mr_cpu_adamw(mr_backend *be, const mr_adamw_args *args);
+void mr_cpu_rmsnorm_forward(mr_backend *be, mr_tensor y, mr_tensor rstd, mr_tensor sum, mr_tensor x,
+                            mr_tensor addend, mr_tensor w, double eps);
+void mr_cpu_rmsnorm_backward(mr_backend *be, mr_tensor dx, mr_tensor dw, mr_tensor dy, mr_tensor x,
+                             mr_tensor rstd, mr_tensor w);
+void mr_cpu_rope(mr_backend *be, mr_tensor x, mr_tensor cosine, mr_tensor sine, mr_tensor positions,
+                 int64_t head_size, bool inverse);
+void mr_cpu_attention_forward(mr_backend *be, const mr_attention_args *args);
+void mr_cpu_attention_backward(mr_backend *be, const mr_attention_args *args);
+void mr_cpu_attention_decode(mr_backend *be, const mr_decode_args *args);
+void mr_cpu_cross_entropy(mr_backend *be, mr_tensor logits, mr_tensor targets, mr_tensor losses,
+                          bool gradient, float scale);
+void mr_cpu_argmax(mr_backend *be, mr_tensor ids, mr_tensor logits);
+void mr_cpu_group_sum(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map);
+void mr_cpu_group_spread(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map);
+void mr_cpu_block_rotate(mr_backend *be, mr_tensor y, mr_tensor x, int64_t width, bool rotate,
+                         mr_tensor cosine, mr_tensor sine);
+void mr_cpu_block_rotate_adjoint(mr_backend *be, mr_tensor y, mr_tensor x, int64_t width,
+                                 bool rotate, mr_tensor cosine, mr_tensor sine);
+
+#endif

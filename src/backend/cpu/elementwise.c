@@ -1,0 +1,195 @@
+#include "backend/cpu/cpu.h"
+#include "backend/cpu/vector.h"
+
+#include <math.h>
+#include <string.h>
+
+void mr_cpu_fill(mr_backend *be, mr_tensor t, float value)
+{
+    float *p = mr_cpu_f32(t);
+#pragma omp parallel for num_threads(mr_cpu_threads(be, t.rows *t.cols))
+    for (int64_t i = 0; i < t.rows; i++)
+        for (int64_t j = 0; j < t.cols; j++)
+            p[i * t.stride + j] = value;
+}
+
+void mr_cpu_copy(mr_backend *be, mr_tensor dst, mr_tensor src)
+{
+    size_t size = mr_dtype_size(dst.dtype);
+    char *to = (char *)dst.buffer->data + (size_t)dst.offset * size;
+    const char *from = (const char *)src.buffer->data + (size_t)src.offset * size;
+#pragma omp parallel for num_threads(mr_cpu_threads(be, dst.rows *dst.cols))
+    for (int64_t i = 0; i < dst.rows; i++)
+        memcpy(to + (size_t)(i * dst.stride) * size, from + (size_t)(i * src.stride) * size,
+               (size_t)dst.cols * size);
+}
+
+void mr_cpu_add(mr_backend *be, mr_tensor y, mr_tensor x)
+{
+    float *py = mr_cpu_f32(y);
+    const float *px = mr_cpu_f32(x);
+    /* A long vector is one row: it is cut in runs instead. */
+    if (y.rows == 1) {
+#pragma omp parallel for simd num_threads(mr_cpu_threads(be, y.cols))
+        for (int64_t j = 0; j < y.cols; j++)
+            py[j] += px[j];
+        return;
+    }
+#pragma omp parallel for num_threads(mr_cpu_threads(be, y.rows *y.cols))
+    for (int64_t i = 0; i < y.rows; i++)
+        for (int64_t j = 0; j < y.cols; j++)
+            py[i * y.stride + j] += px[i * x.stride + j];
+}
+
+void mr_cpu_dropout(mr_backend *be, mr_tensor y, mr_tensor x, float beta, double p,
+                    mr_random stream, int64_t first_row)
+{
+    const uint32_t threshold = (uint32_t)(p * 0x1p32);
+    const float scale = (float)(1.0 / (1.0 - p));
+    float *py = mr_cpu_f32(y);
+    const float *px = mr_cpu_f32(x);
+#pragma omp parallel for num_threads(mr_cpu_threads(be, y.rows *y.cols))
+    for (int64_t i = 0; i < y.rows; i++) {
+        uint64_t index = (uint64_t)((first_row + i) * y.cols);
+        uint32_t bits[4];
+        for (int64_t j = 0; j < y.cols; j++, index++) {
+            if (j == 0 || index % 4 == 0) {
+                const uint32_t counter[4] = {(uint32_t)(index / 4), (uint32_t)(index / 4 >> 32),
+                                             stream.stream[0], stream.stream[1]};
+                mr_philox(stream.key, counter, bits);
+            }
+            float kept = bits[index % 4] >= threshold ? px[i * x.stride + j] * scale : 0.0f;
+            float *at = &py[i * y.stride + j];
+            *at = beta != 0 ? *at + kept : kept;
+        }
+    }
+}
+
+void mr_cpu_sum_pieces(mr_backend *be, mr_tensor y, mr_tensor pieces)
+{
+    enum { RUN = 4096 };
+    int64_t n = y.cols, count = pieces.rows;
+    float *py = mr_cpu_f32(y), *pp = mr_cpu_f32(pieces);
+#pragma omp parallel for num_threads(mr_cpu_threads(be, n *count))
+    for (int64_t first = 0; first < n; first += RUN) {
+        int64_t run = n - first < RUN ? n - first : RUN;
+        for (int64_t step = 1; step < count; step *= 2)
+            for (int64_t i = 0; i + step < count; i += 2 * step) {
+                float *a = pp + i * pieces.stride + first;
+                const float *b = pp + (i + step) * pieces.stride + first;
+                for (int64_t j = 0; j < run; j++)
+                    a[j] += b[j];
+            }
+        memcpy(py + first, pp + first, (size_t)run * sizeof *py);
+    }
+}
+
+void mr_cpu_square_sums(mr_backend *be, mr_tensor out, mr_tensor x)
+{
+    enum { RUN = 1024 };
+    int64_t n = mr_tensor_count(x);
+    const float *px = mr_cpu_f32(x);
+    double *sums = mr_cpu_f64(out);
+#pragma omp parallel for num_threads(mr_cpu_threads(be, n))
+    for (int64_t i = 0; i < out.cols; i++) {
+        int64_t first = i * RUN, last = first + RUN < n ? first + RUN : n;
+        double sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = first; j < last; j++)
+            sum += (double)px[j] * (double)px[j];
+        sums[i] = sum;
+    }
+}
+
+void mr_cpu_swiglu_forward(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up)
+{
+    float *py = mr_cpu_f32(y);
+    const float *pg = mr_cpu_f32(gate), *pu = mr_cpu_f32(up);
+#pragma omp parallel for num_threads(mr_cpu_threads(be, y.rows *y.cols))
+    for (int64_t i = 0; i < y.rows; i++) {
+        float *yi = py + i * y.stride;
+        const float *gi = pg + i * gate.stride, *ui = pu + i * up.stride;
+#pragma omp simd
+        for (int64_t j = 0; j < y.cols; j++)
+            yi[j] = gi[j] / (1.0f + mr_expf(-gi[j])) * ui[j];
+    }
+}
+
+void mr_cpu_swiglu_backward(mr_backend *be, mr_tensor dgate, mr_tensor dup, mr_tensor dy,
+                            mr_tensor gate, mr_tensor up)
+{
+    float *pdg = mr_cpu_f32(dgate), *pdu = mr_cpu_f32(dup);
+    const float *pdy = mr_cpu_f32(dy), *pg = mr_cpu_f32(gate), *pu = mr_cpu_f32(up);
+#pragma omp parallel for num_threads(mr_cpu_threads(be, dy.rows *dy.cols))
+    for (int64_t i = 0; i < dy.rows; i++) {
+        float *dg = pdg + i * dgate.stride, *du = pdu + i * dup.stride;
+        const float *d = pdy + i * dy.stride, *g = pg + i * gate.stride, *u = pu + i * up.stride;
+        /* silu'(g) = s (1 + g (1 - s)), s the logistic function. */
+#pragma omp simd
+        for (int64_t j = 0; j < dy.cols; j++) {
+            float gj = g[j], uj = u[j], dj = d[j];
+            float s = 1.0f / (1.0f + mr_expf(-gj));
+            du[j] = dj * gj * s;
+            dg[j] = dj * uj * s * (1.0f + gj * (1.0f - s));
+        }
+    }
+}
+
+void mr_cpu_gather_rows(mr_backend *be, mr_tensor y, mr_tensor w, mr_tensor ids)
+{
+    const int32_t *id = mr_cpu_i32(ids);
+    float *py = mr_cpu_f32(y);
+    const float *pw = mr_cpu_f32(w);
+#pragma omp parallel for num_threads(mr_cpu_threads(be, y.rows *y.cols))
+    for (int64_t i = 0; i < y.rows; i++)
+        memcpy(py + i * y.stride, pw + (int64_t)id[i] * w.stride, (size_t)y.cols * sizeof *py);
+}
+
+void mr_cpu_scatter_rows(mr_backend *be, mr_tensor y, mr_tensor x, mr_tensor ids)
+{
+    const int32_t *id = mr_cpu_i32(ids);
+    float *py = mr_cpu_f32(y);
+    const float *px = mr_cpu_f32(x);
+#pragma omp parallel for num_threads(mr_cpu_threads(be, x.rows *x.cols))
+    for (int64_t i = 0; i < x.rows; i++)
+        memcpy(py + (int64_t)id[i] * y.stride, px + i * x.stride, (size_t)x.cols * sizeof *py);
+}
+
+void mr_cpu_scatter_add_rows(mr_backend *be, mr_tensor y, mr_tensor x, mr_tensor ids)
+{
+    enum { RUN = 64 };
+    const int32_t *id = mr_cpu_i32(ids);
+    float *py = mr_cpu_f32(y);
+    const float *px = mr_cpu_f32(x);
+    /* Cut by columns: repeated ids are added in the order of the rows on any number of threads. */
+#pragma omp parallel for num_threads(mr_cpu_threads(be, x.rows *x.cols))
+    for (int64_t first = 0; first < x.cols; first += RUN) {
+        int64_t run = x.cols - first < RUN ? x.cols - first : RUN;
+        for (int64_t i = 0; i < x.rows; i++) {
+            float *to = py + (int64_t)id[i] * y.stride + first;
+            const float *from = px + i * x.stride + first;
+            for (int64_t j = 0; j < run; j++)
+                to[j] += from[j];
+        }
+    }
+}
+
+void mr_cpu_adamw(mr_backend *be, const mr_adamw_args *args)
+{
+    const float beta1 = (float)args->beta1, beta2 = (float)args->beta2, eps = (float)args->eps;
+    const float gain1 = (float)(1.0 - args->beta1), gain2 = (float)(1.0 - args->beta2);
+    const float scale = (float)args->grad_scale;
+    const float decay = (float)(1.0 - args->lr * args->weight_decay);
+    const float rate = (float)(args->lr / (1.0 - pow(args->beta1, (double)args->step)));
+    const float root = (float)(1.0 / sqrt(1.0 - pow(args->beta2, (double)args->step)));
+    float *w = mr_cpu_f32(args->weight), *m = mr_cpu_f32(args->m), *v = mr_cpu_f32(args->v);
+    const float *g = mr_cpu_f32(args->grad);
+    int64_t n = mr_tensor_count(args->weight);
+#pragma omp parallel for simd num_threads(mr_cpu_threads(be, n))
+    for (int64_t i = 0; i < n; i++) {
+        float gi = g[i] * scale;
+        m[i] = beta1 * m[i] + gain1 * gi;
+        v[i] = beta2 * v[i] + gain2 * gi * gi;
+        w[i] = w[i] * decay - rate * m[i] / (sqrtf(v[i]) * root + eps);
+    }
+}

@@ -1,0 +1,38 @@
+#ifndef MR_BACKEND_CPU_VECTOR_H
+#define MR_BACKEND_CPU_VECTOR_H
+
+/** @file
+ * Elementary functions the compiler can vectorise. */
+
+#include <stdint.h>
+#include <string.h>
+
+/** Returns e^x to within 2 ulp; 0 below -87.3, and +inf is never reached: x is cut at 88.7. */
+static inline float mr_expf(float x)
+{
+    /* x = n ln 2 + f, |f| <= ln 2 / 2; the added constant rounds n to an integer held in the low
+     * bits of the sum. ln 2 in two parts keeps f exact. */
+    const float round_bits = 12582912.0f;
+    float clamped = x < 88.7f ? x : 88.7f;
+    clamped = clamped > -87.3f ? clamped : -87.3f;
+    float shifted = clamped * 1.44269504f + round_bits;
+    float n = shifted - round_bits;
+    float f = clamped - n * 0.693359375f;
+    f = f + n * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * f + 1.3981999507e-3f;
+    p = p * f + 8.3334519073e-3f;
+    p = p * f + 4.1665795894e-2f;
+    p = p * f + 1.6666665459e-1f;
+    p = p * f + 5.0000001201e-1f;
+    p = p * (f * f) + f + 1.0f;
+    int32_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    int32_t exponent = (int32_t)((uint32_t)(bits + 127) << 23);
+    float scale;
+    memcpy(&scale, &exponent, sizeof scale);
+    float value = p * scale;
+    return x > -87.3f ? value : 0.0f;
+}
+
+#endif

@@ -1,0 +1,49 @@
+#include "nn/nn.h"
+
+static void check_shape(const mr_attention_shape *s)
+{
+    MR_INVARIANT(s->batch > 0 && s->kv_heads > 0 && s->heads % s->kv_heads == 0 &&
+                 s->head_size > 0);
+}
+
+static void check_args(const mr_attention_args *args)
+{
+    const mr_attention_shape *s = &args->shape;
+    check_shape(s);
+    int64_t rows = s->batch * s->tokens;
+    MR_INVARIANT(args->q.rows == rows && args->q.cols == s->heads * s->head_size);
+    MR_INVARIANT(args->k.rows == rows && args->k.cols == s->kv_heads * s->head_size);
+    MR_INVARIANT(mr_tensor_alike(args->v, args->k) && mr_tensor_alike(args->o, args->q));
+    MR_INVARIANT(args->lse.rows == s->batch * s->heads && args->lse.cols == s->tokens);
+}
+
+void mr_attention_forward(mr_backend *be, const mr_attention_args *args)
+{
+    check_args(args);
+    double began = mr_phase_begin();
+    be->ops->attention_forward(be, args);
+    mr_phase_end(be, MR_PHASE_ATTENTION, began);
+}
+
+void mr_attention_backward(mr_backend *be, const mr_attention_args *args)
+{
+    check_args(args);
+    MR_INVARIANT(mr_tensor_alike(args->d_q, args->q) && mr_tensor_alike(args->d_k, args->k));
+    MR_INVARIANT(mr_tensor_alike(args->d_v, args->k) && mr_tensor_alike(args->d_o, args->q));
+    double began = mr_phase_begin();
+    be->ops->attention_backward(be, args);
+    mr_phase_end(be, MR_PHASE_ATTENTION, began);
+}
+
+void mr_attention_decode(mr_backend *be, const mr_decode_args *args)
+{
+    const mr_attention_shape *s = &args->shape;
+    check_shape(s);
+    MR_INVARIANT(args->q.rows == s->batch && args->q.cols == s->heads * s->head_size);
+    MR_INVARIANT(args->k.rows >= s->batch * args->capacity &&
+                 args->k.cols == s->kv_heads * s->head_size);
+    MR_INVARIANT(mr_tensor_alike(args->v, args->k) && mr_tensor_alike(args->o, args->q));
+    double began = mr_phase_begin();
+    be->ops->attention_decode(be, args);
+    mr_phase_end(be, MR_PHASE_ATTENTION, began);
+}

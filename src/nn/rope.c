@@ -1,0 +1,51 @@
+#include "nn/nn.h"
+
+#include <math.h>
+
+mr_status mr_rope_create(mr_backend *be, int64_t positions, int64_t head_size, double theta,
+                         mr_purpose purpose, mr_rope *out)
+{
+    *out = (mr_rope){0};
+    int64_t half = head_size / 2;
+    mr_status status = MR_ERR_MEMORY;
+    float *cosine = mr_alloc_array(MR_MEM_OTHER, (size_t)(positions * half), sizeof *cosine);
+    float *sine = mr_alloc_array(MR_MEM_OTHER, (size_t)(positions * half), sizeof *sine);
+    if (!cosine || !sine) goto cleanup;
+    for (int64_t t = 0; t < positions; t++)
+        for (int64_t c = 0; c < half; c++) {
+            /* Rounded where Hugging Face rounds: the frequency and the angle are float32. */
+            float exponent = (float)(2 * c) / (float)head_size;
+            float frequency = (float)(1.0 / (double)(float)pow(theta, (double)exponent));
+            float angle = (float)t * frequency;
+            cosine[t * half + c] = (float)cos((double)angle);
+            sine[t * half + c] = (float)sin((double)angle);
+        }
+    status = mr_backend_tensor(be, purpose, MR_F32, positions, half, &out->cosine);
+    if (status == MR_OK)
+        status = mr_backend_tensor(be, purpose, MR_F32, positions, half, &out->sine);
+    if (status != MR_OK) goto cleanup;
+    be->ops->upload(be, out->cosine, cosine);
+    be->ops->upload(be, out->sine, sine);
+cleanup:
+    mr_free(cosine);
+    mr_free(sine);
+    if (status != MR_OK) mr_rope_destroy(be, out);
+    return status;
+}
+
+void mr_rope_destroy(mr_backend *be, mr_rope *rope)
+{
+    mr_backend_free(be, &rope->cosine);
+    mr_backend_free(be, &rope->sine);
+}
+
+void mr_rope_apply(mr_backend *be, const mr_rope *rope, mr_tensor q, mr_tensor k,
+                   mr_tensor positions, int64_t head_size, bool inverse)
+{
+    MR_INVARIANT(q.rows == k.rows && positions.cols == q.rows && positions.dtype == MR_I32);
+    MR_INVARIANT(q.cols % head_size == 0 && k.cols % head_size == 0);
+    double began = mr_phase_begin();
+    be->ops->rope(be, q, rope->cosine, rope->sine, positions, head_size, inverse);
+    be->ops->rope(be, k, rope->cosine, rope->sine, positions, head_size, inverse);
+    mr_phase_end(be, MR_PHASE_ELEMENTWISE, began);
+}

@@ -1,0 +1,96 @@
+#ifndef MR_STORE_H5_H
+#define MR_STORE_H5_H
+
+/** @file
+ * What every user of HDF5 in this layer shares: error reporting, property lists, and checked access
+ * to tables, the datasets whose first extent grows by a row at a time.
+ *
+ * HDF5 prints nothing itself once mr_h5_start was called; a failed call becomes a message by MR_H5.
+ */
+
+#include "store/names.h"
+
+#include <hdf5.h>
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** A dataset [rows] or [rows, columns]. */
+typedef struct mr_h5_table {
+    hid_t handle; /**< owned; H5I_INVALID_HID while closed */
+    bool flat;    /**< one-dimensional; columns is then 1 */
+    int64_t rows; /**< extent that grows */
+    int64_t columns;
+    H5T_class_t class; /**< H5T_INTEGER, H5T_FLOAT, H5T_STRING */
+    size_t item_bytes; /**< of one element in the file */
+} mr_h5_table;
+
+/** Starts the library and silences its own printing; may be called again. Local. */
+MR_NODISCARD mr_status mr_h5_start(void);
+
+/** Records "path: <formatted>: <HDF5's innermost description>" and returns code. Local. */
+mr_status mr_h5_fail(mr_status code, const char *path, const char *fmt, ...) MR_PRINTF(3, 4);
+
+/** Turns the recorded message "path: <why>" into "path: not a sound run log: <why>". Local.
+ * @return MR_ERR_FORMAT */
+mr_status mr_h5_unsound(const char *path);
+
+/** Takes a failed HDF5 call (a negative result) to the label cleanup with `status` set. */
+#define MR_H5(call, code, path, ...)                                                               \
+    do {                                                                                           \
+        if ((call) < 0) {                                                                          \
+            status = mr_h5_fail((code), (path), __VA_ARGS__);                                      \
+            goto cleanup;                                                                          \
+        }                                                                                          \
+    } while (0)
+
+/** Makes a file access list without file locks: sound files are only ever replaced whole. Local.
+ * @param in_memory  keep the file in memory and never write it back (H5Pclose is the caller's)
+ * @return the list, or a negative value */
+hid_t mr_h5_access(bool in_memory);
+
+/** Tells whether an object is at an absolute path. Local. */
+bool mr_h5_exists(hid_t file, const char *name);
+
+/** Tells whether a group is at an absolute path. Local. */
+bool mr_h5_is_group(hid_t file, const char *name);
+
+/** Reads the one value of an attribute of the file into value: int64_t, double, or a text with its
+ * terminating zero. Local.
+ * @param class  H5T_INTEGER, H5T_FLOAT or H5T_STRING, as it must be in the file
+ * @param room   bytes at value; 0 and NULL only ask for *bytes
+ * @param bytes  gets the bytes needed
+ * @return MR_OK, MR_ERR_FORMAT (absent, or another class; message names the attribute) */
+MR_NODISCARD mr_status mr_h5_attribute(hid_t file, const char *path, const char *name,
+                                       H5T_class_t class, void *value, size_t room, size_t *bytes);
+
+/** Checks the attributes `format` and `format_version`. Local. @return MR_OK, MR_ERR_FORMAT */
+MR_NODISCARD mr_status mr_h5_check_format(hid_t file, const char *path, const char *format,
+                                          int64_t version);
+
+/** Lists the members of a group, ascending by name; an absent group has none. Local.
+ * @param[out] names  start from {0}; the caller frees it, also on failure */
+MR_NODISCARD mr_status mr_h5_members(hid_t file, const char *path, const char *group,
+                                     mr_names *names);
+
+/** Opens a dataset and checks that its extents agree with the bytes stored for it. Local.
+ * @param path       of the file, for messages
+ * @param[out] table closed on failure
+ * @return MR_OK, MR_ERR_FORMAT (message names path and dataset) */
+MR_NODISCARD mr_status mr_h5_table_open(hid_t file, const char *path, const char *name,
+                                        mr_h5_table *table);
+
+/** Closes a table; closed ones are left. Local. */
+void mr_h5_table_close(mr_h5_table *table);
+
+/** Reads rows first..first+count-1 as type into data [count, columns]. Local.
+ * @return MR_OK, MR_ERR_FORMAT (a checksum fails) */
+MR_NODISCARD mr_status mr_h5_table_read(const mr_h5_table *table, const char *path,
+                                        const char *name, int64_t first, int64_t count, hid_t type,
+                                        void *data);
+
+/** Reads every dataset below a group, so that every checksum is tested. Local.
+ * @return MR_OK, MR_ERR_FORMAT, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_h5_verify(hid_t file, const char *path, const char *group);
+
+#endif

@@ -1,0 +1,242 @@
+#include "store/hf.h"
+
+#include "store/json.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SHARD_LIMIT = 4096 }; /* files */
+
+/* Where a tensor is. */
+typedef struct place {
+    const char *name; /* borrowed from entry */
+    const mr_safetensors *file;
+    const mr_safetensors_entry *entry;
+} place;
+
+struct mr_hf {
+    char *folder; /* owned */
+    int64_t n_files;
+    char **file_names;      /* owned, [n_files] ascending */
+    mr_safetensors **files; /* owned, [n_files] */
+    int64_t count;
+    place *places; /* owned, [count] by name */
+};
+
+static mr_status join(const char *folder, const char *name, char path[PATH_MAX])
+{
+    int length = snprintf(path, PATH_MAX, "%s/%s", folder, name);
+    MR_CHECK(length > 0 && length < PATH_MAX, MR_ERR_IO, "path too long: '%.256s'", folder);
+    return MR_OK;
+}
+
+/* Tells whether a file of the folder exists. */
+static bool holds(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    int length = snprintf(path, sizeof path, "%s/%s", folder, name);
+    return length > 0 && length < PATH_MAX && access(path, F_OK) == 0;
+}
+
+static int compare_places(const void *a, const void *b)
+{
+    return strcmp(((const place *)a)->name, ((const place *)b)->name);
+}
+
+static int compare_strings(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static mr_status open_single(mr_hf *weights)
+{
+    char path[PATH_MAX];
+    MR_TRY(join(weights->folder, "model.safetensors", path));
+    weights->files = mr_alloc(MR_MEM_OTHER, sizeof *weights->files);
+    if (!weights->files) return MR_ERR_MEMORY;
+    MR_TRY(mr_safetensors_open(path, &weights->files[0]));
+    weights->n_files = 1;
+    const mr_safetensors *file = weights->files[0];
+    int64_t count = mr_safetensors_count(file);
+    weights->places = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *weights->places);
+    if (!weights->places) return MR_ERR_MEMORY;
+    for (int64_t i = 0; i < count; i++) {
+        const mr_safetensors_entry *entry = mr_safetensors_at(file, i);
+        weights->places[i] = (place){entry->name, file, entry};
+    }
+    weights->count = count;
+    return MR_OK;
+}
+
+/* Collects the distinct shard names of an index and opens each. */
+static mr_status open_shards(mr_hf *weights, const char *index, json_t *map)
+{
+    size_t names = json_object_size(map), n_files = 0;
+    char **file_names = mr_alloc_array(MR_MEM_OTHER, names, sizeof *file_names);
+    if (!file_names) return MR_ERR_MEMORY;
+    weights->file_names = file_names;
+    const char *key;
+    json_t *value;
+    json_object_foreach(map, key, value)
+    {
+        const char *shard = json_string_value(value);
+        MR_CHECK(shard, MR_ERR_FORMAT, "%s: weight_map: '%.256s': expected a file name, found %s",
+                 index, key, mr_json_kind(value));
+        MR_CHECK(shard[0] && !strchr(shard, '/') && strcmp(shard, "..") != 0, MR_ERR_FORMAT,
+                 "%s: weight_map: '%.256s': '%.256s' is not the name of a file in the folder",
+                 index, key, shard);
+        char **known = bsearch(&shard, file_names, n_files, sizeof *file_names, compare_strings);
+        if (known) continue;
+        MR_CHECK(n_files < SHARD_LIMIT, MR_ERR_FORMAT,
+                 "%s: weight_map: more than %d different files", index, (int)SHARD_LIMIT);
+        char *copy = mr_strdup(shard);
+        if (!copy) return MR_ERR_MEMORY;
+        file_names[n_files++] = copy;
+        weights->n_files = (int64_t)n_files;
+        qsort(file_names, n_files, sizeof *file_names, compare_strings);
+    }
+    weights->files = mr_alloc_array(MR_MEM_OTHER, n_files, sizeof *weights->files);
+    if (!weights->files) return MR_ERR_MEMORY;
+    for (size_t i = 0; i < n_files; i++) {
+        char path[PATH_MAX];
+        MR_TRY(join(weights->folder, file_names[i], path));
+        mr_status status = mr_safetensors_open(path, &weights->files[i]);
+        if (status != MR_OK) return mr_fail_in(status, "%s: weight_map", index);
+    }
+    return MR_OK;
+}
+
+static mr_status place_tensors(mr_hf *weights, const char *index, json_t *map)
+{
+    weights->places = mr_alloc_array(MR_MEM_OTHER, json_object_size(map), sizeof *weights->places);
+    if (!weights->places) return MR_ERR_MEMORY;
+    const char *key;
+    json_t *value;
+    json_object_foreach(map, key, value)
+    {
+        const char *shard = json_string_value(value);
+        char **known = bsearch(&shard, weights->file_names, (size_t)weights->n_files,
+                               sizeof *weights->file_names, compare_strings);
+        MR_INVARIANT(known != NULL);
+        const mr_safetensors *file = weights->files[known - weights->file_names];
+        const mr_safetensors_entry *entry = mr_safetensors_find(file, key);
+        MR_CHECK(entry, MR_ERR_FORMAT, "%s: weight_map: tensor '%.256s' is not in '%.256s'", index,
+                 key, shard);
+        weights->places[weights->count++] = (place){entry->name, file, entry};
+    }
+    return MR_OK;
+}
+
+static mr_status open_indexed(mr_hf *weights)
+{
+    char path[PATH_MAX];
+    MR_TRY(join(weights->folder, "model.safetensors.index.json", path));
+    json_t *root = NULL;
+    MR_TRY(mr_json_read(path, &root));
+    json_t *map = json_object_get(root, "weight_map");
+    mr_status status = MR_OK;
+    if (!json_is_object(map) || json_object_size(map) == 0)
+        status = mr_fail(MR_ERR_FORMAT,
+                         "%s: weight_map: expected an object that names tensors, found %s", path,
+                         json_is_object(map) ? "an empty one" : mr_json_kind(map));
+    if (status == MR_OK) status = open_shards(weights, path, map);
+    if (status == MR_OK) status = place_tensors(weights, path, map);
+    json_decref(root);
+    return status;
+}
+
+static mr_status check_folder(const char *folder)
+{
+    struct stat about;
+    MR_CHECK(stat(folder, &about) == 0, MR_ERR_IO, "cannot open the model folder '%s': %s", folder,
+             strerror(errno));
+    MR_CHECK(S_ISDIR(about.st_mode), MR_ERR_IO, "model folder '%s': not a folder", folder);
+    MR_CHECK(holds(folder, "config.json"), MR_ERR_IO, "model folder '%s': no config.json in it",
+             folder);
+    return MR_OK;
+}
+
+mr_status mr_hf_open(const char *folder, mr_hf **out)
+{
+    *out = NULL;
+    MR_TRY(check_folder(folder));
+    mr_hf *weights = mr_alloc(MR_MEM_OTHER, sizeof *weights);
+    if (!weights) return MR_ERR_MEMORY;
+    mr_status status;
+    weights->folder = mr_strdup(folder);
+    if (!weights->folder)
+        status = MR_ERR_MEMORY;
+    else if (holds(folder, "model.safetensors"))
+        status = open_single(weights);
+    else if (holds(folder, "model.safetensors.index.json"))
+        status = open_indexed(weights);
+    else
+        status = mr_fail(
+            MR_ERR_IO,
+            "model folder '%s': neither model.safetensors nor model.safetensors.index.json in it%s",
+            folder,
+            holds(folder, "pytorch_model.bin") || holds(folder, "pytorch_model.bin.index.json")
+                ? "; pytorch_model.bin is not read, save the model as safetensors"
+                : "");
+    if (status != MR_OK) {
+        mr_hf_close(&weights);
+        return status;
+    }
+    qsort(weights->places, (size_t)weights->count, sizeof *weights->places, compare_places);
+    *out = weights;
+    return MR_OK;
+}
+
+void mr_hf_close(mr_hf **weights)
+{
+    mr_hf *old = *weights;
+    if (!old) return;
+    for (int64_t i = 0; i < old->n_files; i++) {
+        if (old->files) mr_safetensors_close(&old->files[i]);
+        if (old->file_names) mr_free(old->file_names[i]);
+    }
+    mr_free(old->files);
+    mr_free(old->file_names);
+    mr_free(old->places);
+    mr_free(old->folder);
+    mr_free(old);
+    *weights = NULL;
+}
+
+int64_t mr_hf_count(const mr_hf *weights)
+{
+    return weights->count;
+}
+
+const char *mr_hf_name(const mr_hf *weights, int64_t index)
+{
+    MR_INVARIANT(index >= 0 && index < weights->count);
+    return weights->places[index].name;
+}
+
+static const place *find_place(const mr_hf *weights, const char *name)
+{
+    const place wanted = {.name = name};
+    return bsearch(&wanted, weights->places, (size_t)weights->count, sizeof wanted, compare_places);
+}
+
+bool mr_hf_has(const mr_hf *weights, const char *name)
+{
+    return find_place(weights, name) != NULL;
+}
+
+mr_status mr_hf_find(const mr_hf *weights, const char *name, const mr_safetensors **file,
+                     const mr_safetensors_entry **entry)
+{
+    const place *found = find_place(weights, name);
+    MR_CHECK(found, MR_ERR_FORMAT, "model folder '%s': no tensor '%s' in its weights",
+             weights->folder, name);
+    *file = found->file;
+    *entry = found->entry;
+    return MR_OK;
+}

@@ -1,0 +1,72 @@
+#ifndef MR_STORE_HF_H
+#define MR_STORE_HF_H
+
+/** @file
+ * Folders of the LLaMA architecture as Hugging Face Transformers lays them out: config.json beside
+ * model.safetensors, or beside model.safetensors.index.json and the shards it names.
+ *
+ * A key of config.json whose meaning this program does not compute is refused by name; keys that
+ * say nothing about the computation are passed over.
+ *
+ * Source: LlamaConfig of Transformers 4 and 5 (key names, defaults of absent keys).
+ */
+
+#include "store/safetensors.h"
+
+#include <stdbool.h>
+
+enum { MR_HF_EOS_MAX = 8 }; /**< most end-of-text ids */
+
+/** A LLaMA config.json. Plain data without pointers, so that it travels by one broadcast. */
+typedef struct mr_hf_config {
+    int64_t hidden_size;
+    int64_t intermediate_size;
+    int64_t num_hidden_layers;
+    int64_t num_attention_heads;
+    int64_t num_key_value_heads; /**< absent or null: num_attention_heads */
+    int64_t head_dim;            /**< even; absent or null: hidden_size / num_attention_heads */
+    int64_t vocab_size;
+    int64_t max_position_embeddings;     /**< tokens; absent: 2048 */
+    double rms_norm_eps;                 /**< absent: 1e-6 */
+    double rope_theta;                   /**< top level or in rope_parameters; absent: 10000 */
+    double initializer_range;            /**< absent: 0.02 */
+    bool tie_word_embeddings;            /**< absent: false */
+    int64_t bos_token_id;                /**< -1 where null; absent: 1 */
+    int32_t eos_count;                   /**< 0 where null */
+    int64_t eos_token_id[MR_HF_EOS_MAX]; /**< a number or a list; absent: 2 */
+} mr_hf_config;
+
+typedef struct mr_hf mr_hf; /**< the open weights of a folder; owns its files */
+
+/** Reads and checks a config.json. Local.
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message names file and key), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_hf_config_read(const char *path, mr_hf_config *config);
+
+/** Writes a config.json that mr_hf_config_read and Transformers 4 and 5 read back to the same
+ * values; numbers keep every bit. Local. @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_hf_config_write(const char *path, const mr_hf_config *config);
+
+/** Opens the weights of a folder: every shard, every name of the index. Local.
+ * @param[out] out  set on MR_OK, else NULL
+ * @return MR_OK, MR_ERR_IO (no such folder, no config.json, no weights), MR_ERR_FORMAT (message
+ *         names the file), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_hf_open(const char *folder, mr_hf **out);
+
+/** Closes *weights, frees it and sets it to NULL; NULL is allowed. Local. */
+void mr_hf_close(mr_hf **weights);
+
+/** Returns the number of tensors. Local. */
+int64_t mr_hf_count(const mr_hf *weights);
+
+/** Returns the name of tensor index (0..count-1), ascending. Borrowed until close. */
+const char *mr_hf_name(const mr_hf *weights, int64_t index);
+
+/** Tells whether a tensor is there. Local. */
+bool mr_hf_has(const mr_hf *weights, const char *name);
+
+/** Finds a tensor and the file that holds it, both borrowed until close. Local.
+ * @return MR_OK, MR_ERR_FORMAT (no such tensor; message names folder and tensor) */
+MR_NODISCARD mr_status mr_hf_find(const mr_hf *weights, const char *name,
+                                  const mr_safetensors **file, const mr_safetensors_entry **entry);
+
+#endif

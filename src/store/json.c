@@ -1,0 +1,47 @@
+#include "store/json.h"
+
+#include "base/file.h"
+
+mr_status mr_json_read(const char *path, json_t **out)
+{
+    *out = NULL;
+    char *text = NULL;
+    size_t size = 0;
+    MR_TRY(mr_file_read(path, MR_MEM_OTHER, &text, &size));
+    json_error_t error;
+    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    mr_free(text);
+    MR_CHECK(root, MR_ERR_FORMAT, "%s:%d:%d: %s", path, error.line, error.column, error.text);
+    if (!json_is_object(root)) {
+        mr_status status =
+            mr_fail(MR_ERR_FORMAT, "%s: expected an object, found %s", path, mr_json_kind(root));
+        json_decref(root);
+        return status;
+    }
+    *out = root;
+    return MR_OK;
+}
+
+const char *mr_json_kind(const json_t *value)
+{
+    if (!value) return "nothing";
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return "an object";
+    case JSON_ARRAY:
+        return "a list";
+    case JSON_STRING:
+        return "a string";
+    case JSON_INTEGER:
+        return "a whole number";
+    case JSON_REAL:
+        return "a number";
+    case JSON_TRUE:
+        return "true";
+    case JSON_FALSE:
+        return "false";
+    case JSON_NULL:
+        return "null";
+    }
+    return "an unknown value";
+}

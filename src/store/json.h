@@ -1,0 +1,19 @@
+#ifndef MR_STORE_JSON_H
+#define MR_STORE_JSON_H
+
+/** @file
+ * Whole JSON files, read strictly. */
+
+#include "base/memory.h"
+
+#include <jansson.h>
+
+/** Reads a file that holds one JSON object; a key standing twice is refused. Local.
+ * @param[out] out  a reference the caller gives back with json_decref; NULL on failure
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message "path:line:column: ..."), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_json_read(const char *path, json_t **out);
+
+/** Names the kind of a value for messages ("a string", "nothing" for NULL). Local. */
+const char *mr_json_kind(const json_t *value);
+
+#endif

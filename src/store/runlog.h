@@ -1,0 +1,98 @@
+#ifndef MR_STORE_RUNLOG_H
+#define MR_STORE_RUNLOG_H
+
+/** @file
+ * The record of a run, one HDF5 file, written by one process (rank 0).
+ *
+ * The file is kept in memory; a flush writes its image beside the path and renames it. So whoever
+ * opens the path at any time, also after a kill -9, finds a whole file as of the last flush, never
+ * locked. Every dataset is chunked, extendible and carries Fletcher32
+ * checksums; the metadata is checksummed as in the formats of HDF5 1.8.
+ *
+ *     attributes                          format, format_version, and what the caller sets
+ *     /train/{step,loss,lr,grad_norm,tokens,seconds}        [steps]
+ *     /eval/<name>/{step,<score>...,items}                  [evaluations], items [.., n_items]
+ *     /events/{step,seconds,kind,text}                      [events]
+ *
+ * A log must be closed before MPI ends, with which HDF5 itself ends.
+ */
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/** Bytes of an event's kind and text with their terminating zero; longer ones are cut. */
+enum { MR_RUNLOG_KIND = 32, MR_RUNLOG_TEXT = 1024 };
+
+#define MR_RUNLOG_FORMAT "mora-run-log" /**< the attribute `format` of every log */
+enum { MR_RUNLOG_VERSION = 1 };         /**< the attribute `format_version` */
+
+typedef struct mr_runlog mr_runlog;
+
+/** One optimizer step. */
+typedef struct mr_runlog_step {
+    int64_t step;
+    double loss; /**< nats a scored token, of the whole global batch */
+    double lr;
+    double grad_norm; /**< before clipping */
+    int64_t tokens;   /**< of the step, over all ranks */
+    double seconds;   /**< of the step */
+} mr_runlog_step;
+
+/** Starts a log in memory; what stands at path is replaced at the first flush. Local.
+ * @param[out] out  set on MR_OK, else NULL
+ * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_runlog_create(const char *path, mr_runlog **out);
+
+/** Loads a log to go on with it, after reading all of it. Local.
+ * @return MR_OK, MR_ERR_IO (no such file), MR_ERR_FORMAT ("path: not a sound run log: <why>"),
+ *         MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_runlog_reopen(const char *path, mr_runlog **out);
+
+/** Drops what was recorded after a step: in every group that has a dataset `step`, the rows behind
+ * the last one whose step is not greater. /events keeps its rows: they are history. Local. */
+MR_NODISCARD mr_status mr_runlog_rewind(mr_runlog *log, int64_t step);
+
+/** Sets an attribute of the file, in place of one of that name. Local. @{ */
+MR_NODISCARD mr_status mr_runlog_set_text(mr_runlog *log, const char *name, const char *value);
+MR_NODISCARD mr_status mr_runlog_set_int(mr_runlog *log, const char *name, int64_t value);
+MR_NODISCARD mr_status mr_runlog_set_double(mr_runlog *log, const char *name, double value);
+/** @} */
+
+/** Appends a row to /train. Local. */
+MR_NODISCARD mr_status mr_runlog_train(mr_runlog *log, const mr_runlog_step *row);
+
+/** Appends an evaluation to /eval/<name>. Local.
+ *
+ * Every evaluation of a name has the same scores and the same n_items.
+ * @param score_names  [n_scores], none of them "step" or "items"
+ * @param scores       [n_scores]
+ * @param items        [n_items], one record an item; may be NULL where n_items is 0
+ * @return MR_OK, MR_ERR_ARG (names, or another set of scores than before), MR_ERR_IO */
+MR_NODISCARD mr_status mr_runlog_eval(mr_runlog *log, const char *name, int64_t step,
+                                      const char *const *score_names, const double *scores,
+                                      int64_t n_scores, const float *items, int64_t n_items);
+
+/** Appends to /events what happened at a step; its seconds count from the log's creation, without
+ * the time between a stop and a reopening. Local. */
+MR_NODISCARD mr_status mr_runlog_event(mr_runlog *log, int64_t step, const char *kind,
+                                       const char *text);
+
+/** Appends values [n] to the dataset [rows, n] of doubles at an absolute path. Local.
+ * @return MR_OK, MR_ERR_ARG (rows of another length stand there), MR_ERR_IO */
+MR_NODISCARD mr_status mr_runlog_append_row(mr_runlog *log, const char *dataset,
+                                            const double *values, int64_t n);
+
+/** Makes the file at the path current. Without force it does so at most once a second, and not
+ * before 50 times the duration of the last flush have passed, so at most 2 % of the time. Local.
+ * @return MR_OK, MR_ERR_IO (what stood at the path still does), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_runlog_flush(mr_runlog *log, bool force);
+
+/** Flushes by force, frees *log and sets it to NULL, also on failure; NULL is allowed. Local. */
+MR_NODISCARD mr_status mr_runlog_close(mr_runlog **log);
+
+/** Frees *log without writing and sets it to NULL; NULL is allowed. Local. */
+void mr_runlog_abandon(mr_runlog **log);
+
+#endif

@@ -1,0 +1,202 @@
+#include "store/runlog_read.h"
+
+#include "store/h5.h"
+#include "store/runlog.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { PATH_BYTES = 1024 };
+
+struct mr_runlog_reader {
+    char *path; /* owned */
+    hid_t file; /* owned */
+};
+
+static mr_status open_file(mr_runlog_reader *reader)
+{
+    mr_status status = MR_OK;
+    hid_t access = H5I_INVALID_HID;
+    MR_H5(access = mr_h5_access(false), MR_ERR_IO, reader->path, "cannot open it");
+    MR_H5(reader->file = H5Fopen(reader->path, H5F_ACC_RDONLY, access), MR_ERR_FORMAT, reader->path,
+          "cannot open it");
+    status = mr_h5_check_format(reader->file, reader->path, MR_RUNLOG_FORMAT, MR_RUNLOG_VERSION);
+cleanup:
+    if (access >= 0) H5Pclose(access);
+    return status;
+}
+
+mr_status mr_runlog_open(const char *path, mr_runlog_reader **out)
+{
+    *out = NULL;
+    struct stat about;
+    MR_CHECK(access(path, R_OK) == 0 && stat(path, &about) == 0, MR_ERR_IO, "cannot open '%s': %s",
+             path, strerror(errno));
+    MR_CHECK(S_ISREG(about.st_mode), MR_ERR_IO, "cannot open '%s': not a regular file", path);
+    MR_TRY(mr_h5_start());
+    mr_runlog_reader *reader = mr_alloc(MR_MEM_OTHER, sizeof *reader);
+    if (!reader) return MR_ERR_MEMORY;
+    reader->file = H5I_INVALID_HID;
+    reader->path = mr_strdup(path);
+    mr_status status = reader->path ? open_file(reader) : MR_ERR_MEMORY;
+    if (status == MR_ERR_FORMAT) status = mr_h5_unsound(path);
+    if (status != MR_OK)
+        mr_runlog_close_reader(&reader);
+    else
+        *out = reader;
+    return status;
+}
+
+void mr_runlog_close_reader(mr_runlog_reader **reader)
+{
+    mr_runlog_reader *old = *reader;
+    if (!old) return;
+    if (old->file >= 0) H5Fclose(old->file);
+    mr_free(old->path);
+    mr_free(old);
+    *reader = NULL;
+}
+
+mr_status mr_runlog_get_text(const mr_runlog_reader *reader, const char *name, char **out)
+{
+    *out = NULL;
+    size_t bytes = 0;
+    MR_TRY(mr_h5_attribute(reader->file, reader->path, name, H5T_STRING, NULL, 0, &bytes));
+    char *text = mr_alloc(MR_MEM_OTHER, bytes);
+    if (!text) return MR_ERR_MEMORY;
+    mr_status status =
+        mr_h5_attribute(reader->file, reader->path, name, H5T_STRING, text, bytes, &bytes);
+    if (status != MR_OK)
+        mr_free(text);
+    else
+        *out = text;
+    return status;
+}
+
+mr_status mr_runlog_get_int(const mr_runlog_reader *reader, const char *name, int64_t *out)
+{
+    size_t bytes;
+    return mr_h5_attribute(reader->file, reader->path, name, H5T_INTEGER, out, sizeof *out, &bytes);
+}
+
+mr_status mr_runlog_get_double(const mr_runlog_reader *reader, const char *name, double *out)
+{
+    size_t bytes;
+    return mr_h5_attribute(reader->file, reader->path, name, H5T_FLOAT, out, sizeof *out, &bytes);
+}
+
+bool mr_runlog_has_attribute(const mr_runlog_reader *reader, const char *name)
+{
+    return H5Aexists(reader->file, name) > 0;
+}
+
+bool mr_runlog_has(const mr_runlog_reader *reader, const char *path)
+{
+    return mr_h5_exists(reader->file, path);
+}
+
+mr_status mr_runlog_list(const mr_runlog_reader *reader, const char *group, mr_names *names)
+{
+    *names = (mr_names){0};
+    mr_status status = mr_h5_members(reader->file, reader->path, group, names);
+    if (status != MR_OK) mr_names_free(names);
+    return status;
+}
+
+mr_status mr_runlog_scores(const mr_runlog_reader *reader, const char *name, mr_names *names)
+{
+    *names = (mr_names){0};
+    char group[PATH_BYTES];
+    int length = snprintf(group, sizeof group, "/eval/%s", name);
+    MR_CHECK(length > 0 && (size_t)length < sizeof group, MR_ERR_ARG,
+             "%s: the name '%.64s...' is too long", reader->path, name);
+    MR_TRY(mr_runlog_list(reader, group, names));
+    int64_t kept = 0;
+    for (int64_t i = 0; i < names->count; i++) {
+        if (strcmp(names->item[i], "step") == 0 || strcmp(names->item[i], "items") == 0)
+            mr_free(names->item[i]);
+        else
+            names->item[kept++] = names->item[i];
+    }
+    names->count = kept;
+    return MR_OK;
+}
+
+/* Reads a whole dataset of numbers as doubles. */
+static mr_status read_numbers(const mr_runlog_reader *reader, const char *dataset, bool flat,
+                              double **out, int64_t *rows, int64_t *columns)
+{
+    *out = NULL;
+    *rows = *columns = 0;
+    mr_h5_table table;
+    MR_TRY(mr_h5_table_open(reader->file, reader->path, dataset, &table));
+    mr_status status = MR_OK;
+    double *values = NULL;
+    if (table.class == H5T_STRING || table.flat != flat) {
+        status = mr_fail(MR_ERR_FORMAT, "%s: %s: expected numbers in %d dimension%s", reader->path,
+                         dataset, flat ? 1 : 2, flat ? "" : "s");
+        goto cleanup;
+    }
+    /* The product is below the bytes stored in the file, as the opening has checked. */
+    values =
+        mr_alloc_array(MR_MEM_OTHER, (size_t)table.rows * (size_t)table.columns, sizeof *values);
+    if (!values) {
+        status = MR_ERR_MEMORY;
+        goto cleanup;
+    }
+    status =
+        mr_h5_table_read(&table, reader->path, dataset, 0, table.rows, H5T_NATIVE_DOUBLE, values);
+    if (status != MR_OK) goto cleanup;
+    *out = values;
+    *rows = table.rows;
+    *columns = table.columns;
+    values = NULL;
+cleanup:
+    mr_free(values);
+    mr_h5_table_close(&table);
+    return status;
+}
+
+mr_status mr_runlog_series(const mr_runlog_reader *reader, const char *dataset, double **values,
+                           int64_t *count)
+{
+    int64_t columns;
+    return read_numbers(reader, dataset, true, values, count, &columns);
+}
+
+mr_status mr_runlog_matrix(const mr_runlog_reader *reader, const char *dataset, double **values,
+                           int64_t *rows, int64_t *columns)
+{
+    return read_numbers(reader, dataset, false, values, rows, columns);
+}
+
+mr_status mr_runlog_texts(const mr_runlog_reader *reader, const char *dataset, mr_names *texts)
+{
+    *texts = (mr_names){0};
+    mr_h5_table table;
+    MR_TRY(mr_h5_table_open(reader->file, reader->path, dataset, &table));
+    mr_status status = MR_OK;
+    hid_t type = H5I_INVALID_HID;
+    char *cell = NULL;
+    if (table.class != H5T_STRING || !table.flat) {
+        status =
+            mr_fail(MR_ERR_FORMAT, "%s: %s: expected texts in 1 dimension", reader->path, dataset);
+        goto cleanup;
+    }
+    MR_H5(type = H5Dget_type(table.handle), MR_ERR_FORMAT, reader->path, "%s: type", dataset);
+    cell = mr_alloc(MR_MEM_OTHER, table.item_bytes + 1);
+    if (!cell) status = MR_ERR_MEMORY;
+    for (int64_t i = 0; status == MR_OK && i < table.rows; i++) {
+        status = mr_h5_table_read(&table, reader->path, dataset, i, 1, type, cell);
+        if (status == MR_OK) status = mr_names_add(texts, cell);
+    }
+cleanup:
+    mr_free(cell);
+    if (type >= 0) H5Tclose(type);
+    mr_h5_table_close(&table);
+    if (status != MR_OK) mr_names_free(texts);
+    return status;
+}

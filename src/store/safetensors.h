@@ -1,0 +1,139 @@
+#ifndef MR_STORE_SAFETENSORS_H
+#define MR_STORE_SAFETENSORS_H
+
+/** @file
+ * Safetensors files: named tensors of a row-major layout, read by ranges, written in order.
+ *
+ * A file is eight bytes of header length (little-endian), a JSON header, and the tensors' bytes
+ * without gaps. A reader checks the whole header, against itself and against the file's size,
+ * before it allocates from it; so an entry that was handed out can be read.
+ *
+ * Source: the format's description in huggingface/safetensors. Deviation: elements narrower than a
+ * byte (F4, F6) and more than MR_SAFETENSORS_DIMS dimensions are refused.
+ */
+
+#include "base/memory.h"
+
+#include <stdint.h>
+
+enum { MR_SAFETENSORS_DIMS = 8 }; /**< most dimensions of a tensor */
+
+/** Element types a file may hold; the read functions say which of them they convert. */
+typedef enum mr_safetensors_dtype {
+    MR_SAFETENSORS_F32,
+    MR_SAFETENSORS_F16,
+    MR_SAFETENSORS_BF16,
+    MR_SAFETENSORS_F64,
+    MR_SAFETENSORS_I32,
+    MR_SAFETENSORS_I64,
+    MR_SAFETENSORS_BOOL,
+    MR_SAFETENSORS_U8,
+    MR_SAFETENSORS_I8,
+    MR_SAFETENSORS_F8_E5M2,
+    MR_SAFETENSORS_F8_E4M3,
+    MR_SAFETENSORS_F8_E8M0,
+    MR_SAFETENSORS_U16,
+    MR_SAFETENSORS_I16,
+    MR_SAFETENSORS_U32,
+    MR_SAFETENSORS_U64,
+    MR_SAFETENSORS_C64,
+    MR_SAFETENSORS_DTYPES
+} mr_safetensors_dtype;
+
+/** One tensor of an open file. Borrowed from the file until it is closed. */
+typedef struct mr_safetensors_entry {
+    const char *name;
+    mr_safetensors_dtype dtype;
+    int dims; /**< 0 for a scalar */
+    int64_t shape[MR_SAFETENSORS_DIMS];
+    int64_t count;      /**< elements, the product of shape */
+    int64_t begin, end; /**< bytes from the start of the data */
+} mr_safetensors_entry;
+
+/** A tensor to be written, as F32. */
+typedef struct mr_safetensors_spec {
+    const char *name;
+    int dims;
+    int64_t shape[MR_SAFETENSORS_DIMS];
+} mr_safetensors_spec;
+
+/** One line of a file's metadata. */
+typedef struct mr_safetensors_pair {
+    const char *key;
+    const char *value;
+} mr_safetensors_pair;
+
+typedef struct mr_safetensors mr_safetensors; /**< an open file; owns its descriptor */
+typedef struct mr_safetensors_writer mr_safetensors_writer;
+
+/** Opens a file and checks its whole header. Local.
+ * @param[out] out  set on MR_OK, else NULL
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message names path and tensor), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_safetensors_open(const char *path, mr_safetensors **out);
+
+/** Closes *file, frees it and sets it to NULL; NULL is allowed. Local. */
+void mr_safetensors_close(mr_safetensors **file);
+
+/** Returns the path the file was opened by. Borrowed until close. */
+const char *mr_safetensors_path(const mr_safetensors *file);
+
+/** Returns the number of tensors. Local. */
+int64_t mr_safetensors_count(const mr_safetensors *file);
+
+/** Returns tensor index (0..count-1) in the order of the data. Local. */
+const mr_safetensors_entry *mr_safetensors_at(const mr_safetensors *file, int64_t index);
+
+/** Returns the tensor of a name, or NULL. Local. */
+const mr_safetensors_entry *mr_safetensors_find(const mr_safetensors *file, const char *name);
+
+/** Returns a value of the metadata, or NULL. Borrowed until close. */
+const char *mr_safetensors_metadata(const mr_safetensors *file, const char *key);
+
+/** Returns "F32", "BF16" ... Local. */
+const char *mr_safetensors_dtype_name(mr_safetensors_dtype dtype);
+
+/** Checks that a tensor has a shape. Local.
+ * @return MR_OK, MR_ERR_FORMAT (message names path, tensor and both shapes) */
+MR_NODISCARD mr_status mr_safetensors_expect(const mr_safetensors *file,
+                                             const mr_safetensors_entry *entry, int dims,
+                                             const int64_t *shape);
+
+/** Reads elements first..first+count-1 of a tensor into out [count], as float. Local.
+ *
+ * F32, F16 and BF16 are exact; F64 is rounded to nearest.
+ * @return MR_OK, MR_ERR_ARG (range outside the tensor), MR_ERR_FORMAT (another element type, or a
+ *         finite F64 beyond the range of F32), MR_ERR_IO */
+MR_NODISCARD mr_status mr_safetensors_read_f32(const mr_safetensors *file,
+                                               const mr_safetensors_entry *entry, int64_t first,
+                                               int64_t count, float *out);
+
+/** Reads elements first..first+count-1 of an I32 or I64 tensor into out [count]. Local.
+ * @return as mr_safetensors_read_f32; a value outside int32 is MR_ERR_FORMAT */
+MR_NODISCARD mr_status mr_safetensors_read_i32(const mr_safetensors *file,
+                                               const mr_safetensors_entry *entry, int64_t first,
+                                               int64_t count, int32_t *out);
+
+/** Starts a file of F32 tensors laid out in the order given, under a temporary name beside path,
+ * and reserves its whole size on the disk. Local, one process.
+ * @param specs  [n_specs], copied
+ * @param pairs  [n_pairs] metadata, copied; may be NULL where n_pairs is 0
+ * @return MR_OK, MR_ERR_ARG (names, shapes), MR_ERR_IO (the disk is full), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_safetensors_create(const char *path, const mr_safetensors_spec *specs,
+                                             int64_t n_specs, const mr_safetensors_pair *pairs,
+                                             int64_t n_pairs, mr_safetensors_writer **out);
+
+/** Writes elements first..first+count-1 of tensor index from data [count]; ranges may come in any
+ * order, each element once. Local.
+ * @return MR_OK, MR_ERR_ARG (range outside the tensor, or written already), MR_ERR_IO */
+MR_NODISCARD mr_status mr_safetensors_write(mr_safetensors_writer *writer, int64_t index,
+                                            int64_t first, const float *data, int64_t count);
+
+/** Syncs the file, renames it to its path, frees *writer and sets it to NULL; a failure also frees
+ * it, and leaves what stood at the path. Local.
+ * @return MR_OK, MR_ERR_ARG (an element was not written; message names its tensor), MR_ERR_IO */
+MR_NODISCARD mr_status mr_safetensors_finish(mr_safetensors_writer **writer);
+
+/** Removes the temporary file, frees *writer and sets it to NULL; NULL is allowed. Local. */
+void mr_safetensors_abandon(mr_safetensors_writer **writer);
+
+#endif

@@ -1,0 +1,299 @@
+#include "store/safetensors.h"
+
+#include <jansson.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ALIGNMENT = 8 }; /* bytes; the data starts on a multiple, as the format's own writer does */
+
+/* Elements begin..end-1 of the file have been written. */
+typedef struct span {
+    int64_t begin, end;
+} span;
+
+typedef struct written_tensor {
+    char *name;    /* owned */
+    int64_t begin; /* first element, counted over the whole file */
+    int64_t count;
+} written_tensor;
+
+struct mr_safetensors_writer {
+    char path[PATH_MAX];
+    char beside[PATH_MAX]; /* the temporary name; "" once renamed */
+    int handle;            /* owned, -1 while closed */
+    int64_t data_start;    /* bytes */
+    int64_t total;         /* elements of all tensors */
+    int64_t count;
+    written_tensor *tensors; /* owned, [count] */
+    span *spans;             /* owned, [n_spans] disjoint, ascending, not touching */
+    int64_t n_spans, span_room;
+};
+
+static mr_status write_exactly(mr_safetensors_writer *writer, const void *data, size_t bytes,
+                               int64_t at)
+{
+    const char *from = data;
+    while (bytes > 0) {
+        ssize_t done = pwrite(writer->handle, from, bytes, (off_t)at);
+        if (done < 0 && errno == EINTR) continue;
+        MR_CHECK(done > 0, MR_ERR_IO, "cannot write '%s': %s", writer->path,
+                 strerror(done < 0 ? errno : ENOSPC));
+        from += done;
+        at += done;
+        bytes -= (size_t)done;
+    }
+    return MR_OK;
+}
+
+/* Adds one tensor to the header and to the writer's table; *end is where its elements begin. */
+static mr_status add_tensor(mr_safetensors_writer *writer, const mr_safetensors_spec *spec,
+                            json_t *header, int64_t *end)
+{
+    const char *path = writer->path;
+    MR_CHECK(spec->name && spec->name[0] && strcmp(spec->name, "__metadata__") != 0, MR_ERR_ARG,
+             "%s: '%s' cannot be a tensor's name", path, spec->name ? spec->name : "");
+    MR_CHECK(!json_object_get(header, spec->name), MR_ERR_ARG, "%s: tensor '%s' is named twice",
+             path, spec->name);
+    MR_CHECK(spec->dims >= 0 && spec->dims <= MR_SAFETENSORS_DIMS, MR_ERR_ARG,
+             "%s: tensor '%s': %d dimensions, expected 0..%d", path, spec->name, spec->dims,
+             (int)MR_SAFETENSORS_DIMS);
+    const int64_t most = INT64_MAX / (int64_t)sizeof(float) / 2;
+    int64_t count = 1;
+    for (int i = 0; i < spec->dims; i++) {
+        int64_t extent = spec->shape[i];
+        MR_CHECK(extent >= 0 && (extent == 0 || count <= most / extent), MR_ERR_ARG,
+                 "%s: tensor '%s': dimension %d of %" PRId64 " is out of range", path, spec->name,
+                 i, extent);
+        count *= extent;
+    }
+    MR_CHECK(count <= most - *end, MR_ERR_ARG, "%s: the tensors together are too large", path);
+
+    int64_t width = (int64_t)sizeof(float);
+    json_t *about = json_pack("{s:s, s:[], s:[I, I]}", "dtype", "F32", "shape", "data_offsets",
+                              (json_int_t)(*end * width), (json_int_t)((*end + count) * width));
+    json_t *shape = json_object_get(about, "shape");
+    for (int i = 0; i < spec->dims; i++)
+        json_array_append_new(shape, json_integer(spec->shape[i]));
+    /* jansson refuses here what is not UTF-8. */
+    MR_CHECK(json_object_set_new(header, spec->name, about) == 0, MR_ERR_ARG,
+             "%s: the name of tensor '%s' is not UTF-8", path, spec->name);
+
+    written_tensor *tensor = &writer->tensors[writer->count];
+    tensor->name = mr_strdup(spec->name);
+    if (!tensor->name) return MR_ERR_MEMORY;
+    tensor->begin = *end;
+    tensor->count = count;
+    writer->count++;
+    *end += count;
+    return MR_OK;
+}
+
+static mr_status add_metadata(const char *path, const mr_safetensors_pair *pairs, int64_t n_pairs,
+                              json_t *header)
+{
+    if (n_pairs == 0) return MR_OK;
+    json_t *metadata = json_object();
+    json_object_set_new(header, "__metadata__", metadata);
+    for (int64_t i = 0; i < n_pairs; i++)
+        MR_CHECK(json_object_set_new(metadata, pairs[i].key, json_string(pairs[i].value)) == 0,
+                 MR_ERR_ARG, "%s: metadata '%s' is not UTF-8", path, pairs[i].key);
+    return MR_OK;
+}
+
+/* Puts the length and the JSON, padded by spaces, into *out. */
+static mr_status format_header(json_t *header, char **out, size_t *bytes)
+{
+    size_t length = json_dumpb(header, NULL, 0, JSON_COMPACT);
+    size_t padded = (length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    char *text = mr_alloc(MR_MEM_OTHER, 8 + padded);
+    if (!text) return MR_ERR_MEMORY;
+    uint64_t stored = padded;
+    memcpy(text, &stored, sizeof stored);
+    json_dumpb(header, text + 8, length, JSON_COMPACT);
+    memset(text + 8 + length, ' ', padded - length);
+    *out = text;
+    *bytes = 8 + padded;
+    return MR_OK;
+}
+
+static mr_status open_beside(mr_safetensors_writer *writer, const char *path)
+{
+    int length = snprintf(writer->path, sizeof writer->path, "%s", path);
+    MR_CHECK(length > 0 && (size_t)length + 4 < sizeof writer->path, MR_ERR_IO, "bad path '%.256s'",
+             path);
+    char beside[PATH_MAX];
+    memcpy(beside, writer->path, (size_t)length);
+    memcpy(beside + length, ".tmp", 5);
+    writer->handle = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    MR_CHECK(writer->handle >= 0, MR_ERR_IO, "cannot create '%s': %s", beside, strerror(errno));
+    memcpy(writer->beside, beside, sizeof beside);
+    return MR_OK;
+}
+
+mr_status mr_safetensors_create(const char *path, const mr_safetensors_spec *specs, int64_t n_specs,
+                                const mr_safetensors_pair *pairs, int64_t n_pairs,
+                                mr_safetensors_writer **out)
+{
+    *out = NULL;
+    char *text = NULL;
+    json_t *header = json_object();
+    mr_safetensors_writer *writer = mr_alloc(MR_MEM_OTHER, sizeof *writer);
+    mr_status status = MR_ERR_MEMORY;
+    if (!writer) goto cleanup;
+    writer->handle = -1;
+    writer->tensors = mr_alloc_array(MR_MEM_OTHER, (size_t)n_specs, sizeof *writer->tensors);
+    if (!writer->tensors) goto cleanup;
+
+    if ((status = open_beside(writer, path)) != MR_OK) goto cleanup;
+    if ((status = add_metadata(path, pairs, n_pairs, header)) != MR_OK) goto cleanup;
+    for (int64_t i = 0; i < n_specs; i++)
+        if ((status = add_tensor(writer, &specs[i], header, &writer->total)) != MR_OK) goto cleanup;
+    size_t bytes = 0;
+    if ((status = format_header(header, &text, &bytes)) != MR_OK) goto cleanup;
+    writer->data_start = (int64_t)bytes;
+    int64_t whole = writer->data_start + writer->total * (int64_t)sizeof(float);
+    /* A full disk is found before hours of work go into the file. */
+    int failure = posix_fallocate(writer->handle, 0, (off_t)whole);
+    if (failure != 0) {
+        status = mr_fail(MR_ERR_IO, "cannot reserve %" PRId64 " bytes for '%s': %s", whole, path,
+                         strerror(failure));
+        goto cleanup;
+    }
+    if ((status = write_exactly(writer, text, bytes, 0)) != MR_OK) goto cleanup;
+    *out = writer;
+    writer = NULL;
+cleanup:
+    mr_safetensors_abandon(&writer);
+    mr_free(text);
+    json_decref(header);
+    return status;
+}
+
+/* Records that begin..end-1 are written. Spans that touch are joined, so writing in order keeps
+ * one span however many calls it takes. */
+static mr_status record_span(mr_safetensors_writer *writer, const char *name, int64_t begin,
+                             int64_t end)
+{
+    int64_t low = 0, high = writer->n_spans;
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (writer->spans[middle].end < begin)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    int64_t at = low; /* the first span that ends at begin or behind it */
+    span *spans = writer->spans;
+    bool joins_before = at < writer->n_spans && spans[at].end == begin;
+    int64_t next = joins_before ? at + 1 : at;
+    MR_CHECK(next == writer->n_spans || spans[next].begin >= end, MR_ERR_ARG,
+             "%s: tensor '%s': an element is written twice", writer->path, name);
+    bool joins_after = next < writer->n_spans && spans[next].begin == end;
+    if (joins_before && joins_after) {
+        spans[at].end = spans[next].end;
+        memmove(&spans[next], &spans[next + 1],
+                (size_t)(writer->n_spans - next - 1) * sizeof *spans);
+        writer->n_spans--;
+    } else if (joins_before) {
+        spans[at].end = end;
+    } else if (joins_after) {
+        spans[next].begin = begin;
+    } else {
+        if (writer->n_spans == writer->span_room) {
+            int64_t room = writer->span_room > 0 ? 2 * writer->span_room : 16;
+            spans = mr_realloc(MR_MEM_OTHER, spans, (size_t)room * sizeof *spans);
+            if (!spans) return MR_ERR_MEMORY;
+            writer->spans = spans;
+            writer->span_room = room;
+        }
+        memmove(&spans[at + 1], &spans[at], (size_t)(writer->n_spans - at) * sizeof *spans);
+        spans[at] = (span){begin, end};
+        writer->n_spans++;
+    }
+    return MR_OK;
+}
+
+mr_status mr_safetensors_write(mr_safetensors_writer *writer, int64_t index, int64_t first,
+                               const float *data, int64_t count)
+{
+    MR_CHECK(index >= 0 && index < writer->count, MR_ERR_ARG,
+             "%s: tensor %" PRId64 " of %" PRId64 " asked for", writer->path, index, writer->count);
+    const written_tensor *tensor = &writer->tensors[index];
+    MR_CHECK(first >= 0 && count >= 0 && first <= tensor->count && count <= tensor->count - first,
+             MR_ERR_ARG, "%s: tensor '%s': elements %" PRId64 "+%" PRId64 " given, it has %" PRId64,
+             writer->path, tensor->name, first, count, tensor->count);
+    if (count == 0) return MR_OK;
+    int64_t begin = tensor->begin + first;
+    MR_TRY(record_span(writer, tensor->name, begin, begin + count));
+    return write_exactly(writer, data, (size_t)count * sizeof *data,
+                         writer->data_start + begin * (int64_t)sizeof *data);
+}
+
+static mr_status check_complete(const mr_safetensors_writer *writer)
+{
+    int64_t missing = 0;
+    if (writer->n_spans > 0 && writer->spans[0].begin == 0) missing = writer->spans[0].end;
+    if (missing == writer->total) return MR_OK;
+    int64_t i = 0;
+    while (writer->tensors[i].begin + writer->tensors[i].count <= missing)
+        i++;
+    return mr_fail(MR_ERR_ARG,
+                   "%s: tensor '%s': element %" PRId64 " of %" PRId64 " was never written",
+                   writer->path, writer->tensors[i].name, missing - writer->tensors[i].begin,
+                   writer->tensors[i].count);
+}
+
+/* Without this the rename itself may be lost when the machine stops. */
+static void sync_folder(const char *path)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash == folder) slash++;
+    if (slash) *slash = '\0';
+    int handle = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (handle < 0) return;
+    fsync(handle);
+    close(handle);
+}
+
+mr_status mr_safetensors_finish(mr_safetensors_writer **writer)
+{
+    mr_safetensors_writer *file = *writer;
+    mr_status status = check_complete(file);
+    if (status != MR_OK) goto cleanup;
+    int failure = fsync(file->handle) != 0 ? errno : 0;
+    if (close(file->handle) != 0 && failure == 0) failure = errno;
+    file->handle = -1;
+    if (failure == 0 && rename(file->beside, file->path) != 0) failure = errno;
+    if (failure != 0) {
+        status = mr_fail(MR_ERR_IO, "cannot write '%s': %s", file->path, strerror(failure));
+        goto cleanup;
+    }
+    file->beside[0] = '\0';
+    sync_folder(file->path);
+cleanup:
+    mr_safetensors_abandon(writer);
+    return status;
+}
+
+void mr_safetensors_abandon(mr_safetensors_writer **writer)
+{
+    mr_safetensors_writer *old = *writer;
+    if (!old) return;
+    if (old->handle >= 0) close(old->handle);
+    if (old->beside[0]) unlink(old->beside);
+    for (int64_t i = 0; i < old->count; i++)
+        mr_free(old->tensors[i].name);
+    mr_free(old->tensors);
+    mr_free(old->spans);
+    mr_free(old);
+    *writer = NULL;
+}

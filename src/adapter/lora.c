@@ -1,0 +1,82 @@
+/* LoRA: delta(x) = (lora_alpha / r) B A x, A [r, I], B [O, r].
+ *
+ * Source: Hu et al. 2021 (arXiv 2106.09685) section 4.1.
+ * Deviation: A ~ U(-1/sqrt(I), 1/sqrt(I)) as PEFT draws it; the paper draws a Gaussian. */
+
+#include "adapter/adapter.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { A = 0, B = 1 };
+
+static mr_status setup(mr_adapter *a)
+{
+    a->params = 2;
+    for (int i = 0; i < a->linears; i++) {
+        a->param[i][A] = (mr_adapter_param){.suffix = "lora_A",
+                                            .rows = a->r,
+                                            .cols = a->in,
+                                            .init = MR_INIT_UNIFORM,
+                                            .init_scale = 1.0 / sqrt((double)a->in)};
+        a->param[i][B] = (mr_adapter_param){
+            .suffix = "lora_B", .rows = a->out[i], .cols = a->r, .init = MR_INIT_ZERO};
+        a->macs += a->r * (a->in + a->out[i]);
+    }
+    a->saved_cols = a->linears * a->r; /* A x of every linear */
+    a->work_cols = a->linears * a->r;  /* its gradient */
+    return MR_OK;
+}
+
+static float scale(const mr_adapter *a)
+{
+    return (float)(a->lora_alpha / (double)a->r);
+}
+
+static void forward(const mr_adapter *a, const mr_adapter_call *call)
+{
+    mr_backend *be = call->be;
+    mr_tensor weight[MR_SITE_LINEARS][MR_ADAPTER_PARAMS];
+    for (int i = 0; i < a->linears; i++)
+        weight[i][A] = call->weight[i][A];
+    be->ops->gemm(be, false, true, 1, call->x, mr_adapter_stacked(weight, A, 0, a->linears), 0,
+                  call->saved);
+    for (int i = 0; i < a->linears; i++)
+        be->ops->gemm(be, false, true, scale(a), mr_tensor_cols(call->saved, i * a->r, a->r),
+                      call->weight[i][B], 1, call->y[i]);
+}
+
+static void backward(const mr_adapter *a, const mr_adapter_call *call)
+{
+    mr_backend *be = call->be;
+    mr_tensor weight[MR_SITE_LINEARS][MR_ADAPTER_PARAMS], grad[MR_SITE_LINEARS][MR_ADAPTER_PARAMS];
+    for (int i = 0; i < a->linears; i++) {
+        weight[i][A] = call->weight[i][A];
+        grad[i][A] = call->grad[i][A];
+        /* With u = A x: dB = s dy^T u, du = s dy B. */
+        be->ops->gemm(be, true, false, scale(a), call->y[i],
+                      mr_tensor_cols(call->saved, i * a->r, a->r), 0, call->grad[i][B]);
+        be->ops->gemm(be, false, false, scale(a), call->y[i], call->weight[i][B], 0,
+                      mr_tensor_cols(call->work, i * a->r, a->r));
+    }
+    be->ops->gemm(be, true, false, 1, call->work, call->x, 0,
+                  mr_adapter_stacked(grad, A, 0, a->linears));
+    if (mr_tensor_exists(call->d_x))
+        be->ops->gemm(be, false, false, 1, call->work, mr_adapter_stacked(weight, A, 0, a->linears),
+                      1, call->d_x);
+}
+
+static void describe(const mr_adapter *a, int linear, char *text, size_t room)
+{
+    (void)linear;
+    snprintf(text, room, "r %lld, scale %g", (long long)a->r, (double)scale(a));
+}
+
+const mr_adapter_method mr_method_lora = {
+    .name = "lora",
+    .summary = "low-rank update B A (Hu et al. 2021)",
+    .setup = setup,
+    .forward = forward,
+    .backward = backward,
+    .describe = describe,
+};

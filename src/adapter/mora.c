@@ -1,0 +1,288 @@
+/* MoRA: delta(x) = D(M C(x)), M [R, R] the only parameter, C and D without parameters.
+ *
+ * Source: Jiang et al. 2024 (arXiv 2405.12130) Eq. 2-11; index maps and r_hat as in the published
+ * code. Deviation: none; truncation and decoupling, absent there, follow Eq. 4-5 and Eq. 8.
+ *
+ * Two families. Sharing (and truncation) sums the inputs of each group and hands each output its
+ * group's value: one [R] x [R, R] product a token. Rotation (and decoupling) cuts the input into
+ * blocks of R and applies M to each, block b turned by angles of position b.
+ * Linears of one site with equal R share the compressed input, and their matrices, which lie one
+ * after another, act as one [k R, R] matrix: a *bundle*. */
+
+#include "adapter/adapter.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/** Below this r the published advice is rotation, from it on sharing (the paper: 8 and 128, 256).
+ */
+enum { SHARING_FROM_R = 64 };
+
+typedef struct mora_bundle {
+    int first, count; /* linears */
+    int64_t r_hat;
+    int64_t blocks;       /* rotation: blocks whose products reach an output */
+    int64_t saved, width; /* first column in saved, columns of one linear's products */
+    mr_tensor cosine, sine;
+} mora_bundle;
+
+typedef struct mora_state {
+    int bundles;
+    mora_bundle bundle[MR_SITE_LINEARS];
+} mora_state;
+
+static const char *const operator_names[] = {
+    [MR_MORA_AUTO] = "auto",
+    [MR_MORA_TRUNCATION] = "truncation",
+    [MR_MORA_SHARING] = "sharing",
+    [MR_MORA_SHARING_2] = "sharing_2",
+    [MR_MORA_SHARING_3] = "sharing_3",
+    [MR_MORA_SHARING_4] = "sharing_4",
+    [MR_MORA_DECOUPLING] = "decoupling",
+    [MR_MORA_ROTATION] = "rotation",
+};
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static bool in_blocks(const mr_adapter *a)
+{
+    return a->mora_operator == MR_MORA_ROTATION || a->mora_operator == MR_MORA_DECOUPLING;
+}
+
+/* r_hat as the published code rounds it; pairs need an even side. */
+static int64_t side(const mr_adapter *a, int linear)
+{
+    int64_t r_hat = (int64_t)(sqrt((double)((a->in + a->out[linear]) * a->r)) + 0.5);
+    return a->mora_operator == MR_MORA_ROTATION ? r_hat - (r_hat & 1) : r_hat;
+}
+
+static mr_group_map input_map(const mr_adapter *a, const mora_bundle *b)
+{
+    int64_t r_hat = b->r_hat;
+    switch (a->mora_operator) {
+    case MR_MORA_TRUNCATION:
+        return (mr_group_map){.groups = r_hat, .length = r_hat < a->in ? r_hat : a->in};
+    case MR_MORA_SHARING_2:
+    case MR_MORA_SHARING_3:
+        return (mr_group_map){.contiguous = true, .groups = r_hat, .length = a->in};
+    default: /* padded with the first inputs to whole groups */
+        return (mr_group_map){.groups = r_hat, .length = ceil_div(a->in, r_hat) * r_hat};
+    }
+}
+
+static mr_group_map output_map(const mr_adapter *a, const mora_bundle *b, int linear)
+{
+    int64_t r_hat = b->r_hat, out = a->out[linear];
+    switch (a->mora_operator) {
+    case MR_MORA_TRUNCATION:
+        return (mr_group_map){.groups = r_hat, .length = r_hat < out ? r_hat : out};
+    case MR_MORA_SHARING_2:
+    case MR_MORA_SHARING_4:
+        return (mr_group_map){.contiguous = true, .groups = r_hat, .length = out};
+    default: /* the products of sharing, or the concatenated blocks, tiled over the outputs */
+        return (mr_group_map){.groups = b->width, .length = out};
+    }
+}
+
+static mr_status create_angles(mr_adapter *a, mora_bundle *b)
+{
+    int64_t half = b->r_hat / 2;
+    float *cosine = mr_alloc_array(MR_MEM_OTHER, (size_t)(b->blocks * half), sizeof *cosine);
+    float *sine = mr_alloc_array(MR_MEM_OTHER, (size_t)(b->blocks * half), sizeof *sine);
+    mr_status status = cosine && sine ? MR_OK : MR_ERR_MEMORY;
+    for (int64_t i = 0; status == MR_OK && i < b->blocks; i++)
+        for (int64_t c = 0; c < half; c++) {
+            double angle = (double)i * pow(10000.0, -2.0 * (double)c / (double)b->r_hat);
+            cosine[i * half + c] = (float)cos(angle);
+            sine[i * half + c] = (float)sin(angle);
+        }
+    if (status == MR_OK)
+        status = mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F32, b->blocks, half, &b->cosine);
+    if (status == MR_OK)
+        status = mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F32, b->blocks, half, &b->sine);
+    if (status == MR_OK) {
+        a->be->ops->upload(a->be, b->cosine, cosine);
+        a->be->ops->upload(a->be, b->sine, sine);
+    }
+    mr_free(cosine);
+    mr_free(sine);
+    return status;
+}
+
+/* Blocks that reach an output: those at or past `out` are computed and dropped by the published
+ * code, so leaving them out changes no number. */
+static int64_t reaching_blocks(const mr_adapter *a, int linear)
+{
+    int64_t r_hat = side(a, linear);
+    int64_t all = ceil_div(a->in, r_hat), reach = ceil_div(a->out[linear], r_hat);
+    return all < reach ? all : reach;
+}
+
+static mr_status setup(mr_adapter *a)
+{
+    if (a->mora_operator == MR_MORA_AUTO)
+        a->mora_operator = a->r < SHARING_FROM_R ? MR_MORA_ROTATION : MR_MORA_SHARING;
+    mora_state *state = mr_alloc(MR_MEM_OTHER, sizeof *state);
+    if (!state) return MR_ERR_MEMORY;
+    a->state = state;
+    a->params = 1;
+    for (int i = 0; i < a->linears; i++) {
+        int64_t r_hat = side(a, i);
+        MR_CHECK(r_hat >= 1, MR_ERR_ARG, "method.r: r_hat is 0 for a linear of %lld to %lld",
+                 (long long)a->in, (long long)a->out[i]);
+        a->param[i][0] = (mr_adapter_param){
+            .suffix = "mora_M", .rows = r_hat, .cols = r_hat, .init = MR_INIT_ZERO};
+        mora_bundle *last = state->bundles > 0 ? &state->bundle[state->bundles - 1] : NULL;
+        if (last && last->r_hat == r_hat &&
+            (!in_blocks(a) || last->blocks == reaching_blocks(a, i))) {
+            last->count++;
+            continue;
+        }
+        state->bundle[state->bundles++] =
+            (mora_bundle){.first = i, .count = 1, .r_hat = r_hat, .blocks = reaching_blocks(a, i)};
+    }
+    for (int i = 0; i < state->bundles; i++) {
+        mora_bundle *b = &state->bundle[i];
+        b->width = in_blocks(a) ? b->blocks * b->r_hat : b->r_hat;
+        a->macs += b->count * b->width * b->r_hat;
+        int64_t work;
+        if (in_blocks(a)) {
+            work = 2 * b->width; /* turned blocks and one linear's products; both recomputed */
+        } else {
+            b->saved = a->saved_cols;
+            a->saved_cols += b->r_hat;
+            work = (b->count + 1) * b->r_hat;
+        }
+        if (work > a->work_cols) a->work_cols = work;
+        if (a->mora_operator == MR_MORA_ROTATION) MR_TRY(create_angles(a, b));
+    }
+    return MR_OK;
+}
+
+static void teardown(mr_adapter *a)
+{
+    mora_state *state = a->state;
+    if (!state) return;
+    for (int i = 0; i < state->bundles; i++) {
+        mr_backend_free(a->be, &state->bundle[i].cosine);
+        mr_backend_free(a->be, &state->bundle[i].sine);
+    }
+    mr_free(state);
+    a->state = NULL;
+}
+
+static void forward_groups(const mr_adapter *a, const mora_bundle *b, const mr_adapter_call *call)
+{
+    mr_backend *be = call->be;
+    mr_tensor weight[MR_SITE_LINEARS][MR_ADAPTER_PARAMS];
+    for (int i = 0; i < a->linears; i++)
+        weight[i][0] = call->weight[i][0];
+    mr_tensor compressed = mr_tensor_cols(call->saved, b->saved, b->r_hat);
+    mr_tensor products = mr_tensor_cols(call->work, 0, b->count * b->r_hat);
+    be->ops->group_sum(be, compressed, call->x, input_map(a, b));
+    be->ops->gemm(be, false, true, 1, compressed, mr_adapter_stacked(weight, 0, b->first, b->count),
+                  0, products);
+    for (int i = 0; i < b->count; i++)
+        be->ops->group_spread(be, call->y[b->first + i],
+                              mr_tensor_cols(products, i * b->r_hat, b->r_hat),
+                              output_map(a, b, b->first + i));
+}
+
+static void backward_groups(const mr_adapter *a, const mora_bundle *b, const mr_adapter_call *call)
+{
+    mr_backend *be = call->be;
+    mr_tensor weight[MR_SITE_LINEARS][MR_ADAPTER_PARAMS], grad[MR_SITE_LINEARS][MR_ADAPTER_PARAMS];
+    mr_tensor compressed = mr_tensor_cols(call->saved, b->saved, b->r_hat);
+    mr_tensor products = mr_tensor_cols(call->work, 0, b->count * b->r_hat);
+    for (int i = 0; i < a->linears; i++) {
+        weight[i][0] = call->weight[i][0];
+        grad[i][0] = call->grad[i][0];
+    }
+    for (int i = 0; i < b->count; i++)
+        be->ops->group_sum(be, mr_tensor_cols(products, i * b->r_hat, b->r_hat),
+                           call->y[b->first + i], output_map(a, b, b->first + i));
+    /* With c = C(x), g = D^T dy: dM = g^T c, dx += C^T (g M). */
+    be->ops->gemm(be, true, false, 1, products, compressed, 0,
+                  mr_adapter_stacked(grad, 0, b->first, b->count));
+    if (!mr_tensor_exists(call->d_x)) return;
+    mr_tensor back = mr_tensor_cols(call->work, b->count * b->r_hat, b->r_hat);
+    be->ops->gemm(be, false, false, 1, products, mr_adapter_stacked(weight, 0, b->first, b->count),
+                  0, back);
+    be->ops->group_spread(be, call->d_x, back, input_map(a, b));
+}
+
+/* The turned blocks of x as [N * blocks, R] rows. */
+static mr_tensor turned_blocks(const mr_adapter *a, const mora_bundle *b,
+                               const mr_adapter_call *call)
+{
+    mr_tensor turned = mr_tensor_carve(call->work, 0, b->width);
+    call->be->ops->block_rotate(call->be, turned, call->x, b->r_hat,
+                                a->mora_operator == MR_MORA_ROTATION, b->cosine, b->sine);
+    return mr_tensor_reshape(turned, call->x.rows * b->blocks, b->r_hat);
+}
+
+static void forward_blocks(const mr_adapter *a, const mora_bundle *b, const mr_adapter_call *call)
+{
+    mr_backend *be = call->be;
+    mr_tensor turned = turned_blocks(a, b, call);
+    mr_tensor flat = mr_tensor_carve(call->work, b->width, b->width);
+    mr_tensor products = mr_tensor_reshape(flat, turned.rows, b->r_hat);
+    for (int i = b->first; i < b->first + b->count; i++) {
+        be->ops->gemm(be, false, true, 1, turned, call->weight[i][0], 0, products);
+        be->ops->group_spread(be, call->y[i], flat, output_map(a, b, i));
+    }
+}
+
+static void backward_blocks(const mr_adapter *a, const mora_bundle *b, const mr_adapter_call *call)
+{
+    mr_backend *be = call->be;
+    mr_tensor turned = turned_blocks(a, b, call);
+    mr_tensor flat = mr_tensor_carve(call->work, b->width, b->width);
+    mr_tensor products = mr_tensor_reshape(flat, turned.rows, b->r_hat);
+    for (int i = b->first; i < b->first + b->count; i++) {
+        be->ops->group_sum(be, flat, call->y[i], output_map(a, b, i));
+        be->ops->gemm(be, true, false, 1, products, turned, 0, call->grad[i][0]);
+    }
+    if (!mr_tensor_exists(call->d_x)) return;
+    /* The turned blocks are done with: their place takes the sum of g M over the linears. */
+    for (int i = b->first; i < b->first + b->count; i++) {
+        if (b->count > 1) be->ops->group_sum(be, flat, call->y[i], output_map(a, b, i));
+        be->ops->gemm(be, false, false, 1, products, call->weight[i][0],
+                      i == b->first ? 0.0f : 1.0f, turned);
+    }
+    be->ops->block_rotate_adjoint(be, call->d_x, mr_tensor_carve(call->work, 0, b->width), b->r_hat,
+                                  a->mora_operator == MR_MORA_ROTATION, b->cosine, b->sine);
+}
+
+static void forward(const mr_adapter *a, const mr_adapter_call *call)
+{
+    const mora_state *state = a->state;
+    for (int i = 0; i < state->bundles; i++)
+        (in_blocks(a) ? forward_blocks : forward_groups)(a, &state->bundle[i], call);
+}
+
+static void backward(const mr_adapter *a, const mr_adapter_call *call)
+{
+    const mora_state *state = a->state;
+    for (int i = 0; i < state->bundles; i++)
+        (in_blocks(a) ? backward_blocks : backward_groups)(a, &state->bundle[i], call);
+}
+
+static void describe(const mr_adapter *a, int linear, char *text, size_t room)
+{
+    snprintf(text, room, "%s, r_hat %lld", operator_names[a->mora_operator],
+             (long long)side(a, linear));
+}
+
+const mr_adapter_method mr_method_mora = {
+    .name = "mora",
+    .summary = "square matrix between compression and decompression (Jiang et al. 2024)",
+    .setup = setup,
+    .teardown = teardown,
+    .forward = forward,
+    .backward = backward,
+    .describe = describe,
+};

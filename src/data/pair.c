@@ -1,0 +1,118 @@
+#include "data/pair.h"
+
+#include "base/memory.h"
+
+#include <string.h>
+
+static const char key_mark[] = "{key}";
+
+enum { KEY_MARK = sizeof key_mark - 1 };
+
+mr_random mr_uuid_stream(uint64_t seed, mr_uuid_kind kind, int64_t number)
+{
+    MR_INVARIANT(number >= 0 && number < (int64_t)1 << 48);
+    return mr_random_stream(seed, MR_RANDOM_DATA, (uint64_t)kind << 48 | (uint64_t)number);
+}
+
+mr_uuid mr_uuid_draw(const mr_random *stream, int64_t index)
+{
+    mr_uuid uuid;
+    for (int word = 0; word < 4; word++) {
+        uint32_t bits = mr_random_u32(stream, 4 * (uint64_t)index + (uint64_t)word);
+        for (int byte = 0; byte < 4; byte++)
+            uuid.bytes[4 * word + byte] = (uint8_t)(bits >> (8 * byte));
+    }
+    uuid.bytes[6] = (uint8_t)((uuid.bytes[6] & 0x0f) | 0x40);
+    uuid.bytes[8] = (uint8_t)((uuid.bytes[8] & 0x3f) | 0x80);
+    return uuid;
+}
+
+void mr_uuid_print(mr_uuid uuid, char out[MR_UUID_DIGITS])
+{
+    static const char digits[] = "0123456789abcdef";
+    for (int i = 0; i < MR_UUID_DIGITS / 2; i++) {
+        out[2 * i] = digits[uuid.bytes[i] >> 4];
+        out[2 * i + 1] = digits[uuid.bytes[i] & 0x0f];
+    }
+}
+
+mr_status mr_uuid_set_create(const mr_uuid *members, int64_t count, mr_uuid_set *out)
+{
+    MR_INVARIANT(count >= 0 && count < UINT32_MAX);
+    uint64_t slots = 16;
+    while (slots < 2 * (uint64_t)count)
+        slots *= 2;
+    *out = (mr_uuid_set){.members = members, .mask = slots - 1};
+    out->slots = mr_alloc_array(MR_MEM_DATA, (size_t)slots, sizeof *out->slots);
+    return out->slots ? MR_OK : MR_ERR_MEMORY;
+}
+
+bool mr_uuid_set_add(mr_uuid_set *set, int64_t index)
+{
+    const mr_uuid *uuid = &set->members[index];
+    /* The first six bytes are all random, more bits than any table here has slots. */
+    uint64_t slot = 0;
+    for (int i = 0; i < 6; i++)
+        slot = slot << 8 | uuid->bytes[i];
+    for (slot &= set->mask; set->slots[slot] != 0; slot = (slot + 1) & set->mask)
+        if (memcmp(&set->members[set->slots[slot] - 1], uuid, sizeof *uuid) == 0) return false;
+    set->slots[slot] = (uint32_t)(index + 1);
+    return true;
+}
+
+void mr_uuid_set_free(mr_uuid_set *set)
+{
+    mr_free(set->slots);
+    *set = (mr_uuid_set){0};
+}
+
+void mr_uuid_draw_distinct(uint64_t seed, mr_uuid_kind kind, int64_t index, mr_uuid *members,
+                           mr_uuid_set *set)
+{
+    int64_t attempt = 0;
+    do {
+        mr_random stream = mr_uuid_stream(seed, kind, attempt++);
+        members[index] = mr_uuid_draw(&stream, index);
+    } while (!mr_uuid_set_add(set, index));
+}
+
+mr_status mr_prompt_parse(const char *text, mr_prompt *out)
+{
+    const char *mark = strstr(text, key_mark);
+    MR_CHECK(mark && !strstr(mark + KEY_MARK, key_mark), MR_ERR_CONFIG,
+             "task.prompt: expected a template with one {key}, found \"%s\"", text);
+    size_t length = strlen(text);
+    MR_INVARIANT(length < sizeof out->text);
+    memcpy(out->text, text, length + 1);
+    out->key_at = (size_t)(mark - text);
+    out->bytes = length - KEY_MARK + MR_UUID_DIGITS;
+    return MR_OK;
+}
+
+void mr_prompt_print(const mr_prompt *prompt, mr_uuid key, char out[MR_PROMPT_MAX])
+{
+    memcpy(out, prompt->text, prompt->key_at);
+    mr_uuid_print(key, out + prompt->key_at);
+    memcpy(out + prompt->key_at + MR_UUID_DIGITS, prompt->text + prompt->key_at + KEY_MARK,
+           prompt->bytes - MR_UUID_DIGITS - prompt->key_at);
+}
+
+mr_status mr_uuid_answer(mr_uuid value, const mr_tokenizer *tokenizer, mr_text *text,
+                         int64_t *tokens)
+{
+    char digits[MR_UUID_DIGITS];
+    mr_uuid_print(value, digits);
+    mr_text_add(text, "%.*s", MR_UUID_DIGITS, digits);
+    *tokens = mr_tokenizer_longest(tokenizer, MR_UUID_DIGITS);
+    return text->failed ? MR_ERR_MEMORY : MR_OK;
+}
+
+double mr_uuid_score(mr_uuid value, const char *text, size_t bytes)
+{
+    char digits[MR_UUID_DIGITS];
+    mr_uuid_print(value, digits);
+    int right = 0;
+    for (size_t i = 0; i < MR_UUID_DIGITS && i < bytes; i++)
+        right += text[i] == digits[i];
+    return (double)right / MR_UUID_DIGITS;
+}

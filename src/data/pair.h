@@ -1,0 +1,88 @@
+#ifndef MR_DATA_PAIR_H
+#define MR_DATA_PAIR_H
+
+/** @file
+ * What the tasks on key-value pairs share: random UUIDs, the prompt that asks for a key, and the
+ * score of a value. */
+
+#include "base/random.h"
+#include "config/config.h"
+#include "data/tokenizer.h"
+
+enum {
+    MR_UUID_DIGITS = 32, /**< hex digits of a UUID without its hyphens */
+    MR_PROMPT_MAX = MR_CONFIG_STRING + MR_UUID_DIGITS, /**< bytes of a prompt */
+};
+
+/** A version-4 UUID in the order of its digits: the high half of byte 0 is the first one. */
+typedef struct mr_uuid {
+    uint8_t bytes[MR_UUID_DIGITS / 2];
+} mr_uuid;
+
+/** What UUIDs are drawn for; two kinds of a seed never share numbers. Values are part of the data's
+ * identity. */
+typedef enum mr_uuid_kind {
+    MR_UUID_KEY = 0,        /**< number: of the attempt; index: of the pair */
+    MR_UUID_VALUE = 1,      /**< as MR_UUID_KEY */
+    MR_UUID_COPY_KEY = 2,   /**< number: of the item; index: of the pair in it */
+    MR_UUID_COPY_VALUE = 3, /**< as MR_UUID_COPY_KEY */
+    MR_UUID_COPY_ORDER = 4, /**< no UUIDs: the order of an item's repetitions */
+} mr_uuid_kind;
+
+/** Returns the stream of synthetic data of a kind; number below 2^48. Local. */
+mr_random mr_uuid_stream(uint64_t seed, mr_uuid_kind kind, int64_t number);
+
+/** Draws the UUID at an index of a stream: 122 random bits, version 4 and variant set. Local. */
+mr_uuid mr_uuid_draw(const mr_random *stream, int64_t index);
+
+/** Writes 32 lower-case hex digits; no terminating zero. Local. */
+void mr_uuid_print(mr_uuid uuid, char out[MR_UUID_DIGITS]);
+
+/** A set of indices into an array of UUIDs, no two of them of equal UUIDs. Owns slots. */
+typedef struct mr_uuid_set {
+    const mr_uuid *members; /**< borrowed */
+    uint32_t *slots;        /**< index + 1, 0 where empty */
+    uint64_t mask;
+} mr_uuid_set;
+
+/** Makes an empty set over members [count], count below 2^32 - 1. Local. @return MR_OK,
+ * MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_uuid_set_create(const mr_uuid *members, int64_t count, mr_uuid_set *out);
+
+/** Adds members[index], unless an equal one is in. Local. @return whether it was added */
+bool mr_uuid_set_add(mr_uuid_set *set, int64_t index);
+
+/** Frees the set; a zeroed one is allowed. Local. */
+void mr_uuid_set_free(mr_uuid_set *set);
+
+/** Draws members[index], again while it equals one already in set, and adds it. Attempt a takes the
+ * UUID at `index` of stream number a of the kind. Local.
+ * @param set  over members */
+void mr_uuid_draw_distinct(uint64_t seed, mr_uuid_kind kind, int64_t index, mr_uuid *members,
+                           mr_uuid_set *set);
+
+/** A prompt with one place for a key. Plain data. */
+typedef struct mr_prompt {
+    char text[MR_CONFIG_STRING]; /**< the template */
+    size_t key_at;               /**< bytes before {key} */
+    size_t bytes;                /**< of the prompt with its key */
+} mr_prompt;
+
+/** Reads task.prompt. Local. @return MR_OK, MR_ERR_CONFIG (not exactly one {key}) */
+MR_NODISCARD mr_status mr_prompt_parse(const char *text, mr_prompt *out);
+
+/** Writes the prompt for a key, prompt->bytes bytes; no terminating zero. Local. */
+void mr_prompt_print(const mr_prompt *prompt, mr_uuid key, char out[MR_PROMPT_MAX]);
+
+/** Appends a value's digits; tokens gets the most that a text of that length has. Local.
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_uuid_answer(mr_uuid value, const mr_tokenizer *tokenizer, mr_text *text,
+                                      int64_t *tokens);
+
+/** Returns the share of a value's 32 digits that text has at the same place; what is missing is
+ * wrong, what follows is not looked at. Local.
+ * Source: MoRA (arXiv 2405.12130), "character-level accuracy" of table 2. Deviation: the paper does
+ * not say how characters are counted; its floor of 10 % fits digits without hyphens. */
+double mr_uuid_score(mr_uuid value, const char *text, size_t bytes);
+
+#endif

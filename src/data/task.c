@@ -1,0 +1,129 @@
+#include "data/task.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* One row a task, in the order of the names below. */
+static const mr_task *const table[] = {&mr_task_uuid, &mr_task_copy};
+
+enum { TASKS = sizeof table / sizeof table[0] };
+
+const char *const *mr_task_names(void)
+{
+    static const char *const names[] = {"uuid", "copy", NULL};
+    return names;
+}
+
+const mr_task *mr_task_find(const char *name)
+{
+    for (int i = 0; i < TASKS; i++)
+        if (strcmp(table[i]->name, name) == 0) return table[i];
+    return NULL;
+}
+
+static mr_status unknown_task(const char *name)
+{
+    mr_text known = {0};
+    for (int i = 0; i < TASKS; i++)
+        mr_text_add(&known, "%s%s", i > 0 ? ", " : "", table[i]->name);
+    mr_status status = mr_fail(MR_ERR_CONFIG, "task.name: expected one of %s, found \"%s\"",
+                               mr_text_get(&known), name);
+    mr_text_free(&known);
+    return status;
+}
+
+mr_status mr_dataset_create(const mr_config *config, const mr_tokenizer *tokenizer,
+                            mr_dataset **out)
+{
+    *out = NULL;
+    const mr_task *task = mr_task_find(config->task.name);
+    if (!task) return unknown_task(config->task.name);
+    mr_dataset *dataset = mr_alloc(MR_MEM_DATA, sizeof *dataset);
+    if (!dataset) return MR_ERR_MEMORY;
+    dataset->task = task;
+    dataset->tokenizer = tokenizer;
+    mr_status status = task->create(config, dataset);
+    if (status == MR_OK)
+        *out = dataset;
+    else
+        mr_dataset_destroy(&dataset);
+    return status;
+}
+
+void mr_dataset_destroy(mr_dataset **dataset)
+{
+    if (!*dataset) return;
+    (*dataset)->task->destroy(*dataset);
+    mr_free(*dataset);
+    *dataset = NULL;
+}
+
+mr_status mr_dataset_sample(const mr_dataset *dataset, int64_t index, int32_t *tokens,
+                            int32_t *targets, int64_t capacity, int64_t *length)
+{
+    MR_INVARIANT(index >= 0 && index < dataset->items);
+    mr_sample sample = mr_sample_begin(dataset->tokenizer, tokens, targets, capacity);
+    MR_TRY(dataset->task->sample(dataset, index, &sample));
+    *length = sample.length;
+    return MR_OK;
+}
+
+bool mr_dataset_generates(const mr_dataset *dataset)
+{
+    return dataset->task->prompt != NULL;
+}
+
+mr_status mr_dataset_prompt(const mr_dataset *dataset, int64_t index, int32_t *tokens,
+                            int64_t capacity, int64_t *length)
+{
+    MR_INVARIANT(mr_dataset_generates(dataset) && index >= 0 && index < dataset->items);
+    mr_sample sample = mr_sample_begin(dataset->tokenizer, tokens, NULL, capacity);
+    MR_TRY(dataset->task->prompt(dataset, index, &sample));
+    *length = sample.length;
+    return MR_OK;
+}
+
+mr_status mr_dataset_answer(const mr_dataset *dataset, int64_t index, mr_text *text,
+                            int64_t *tokens)
+{
+    MR_INVARIANT(mr_dataset_generates(dataset) && index >= 0 && index < dataset->items);
+    return dataset->task->answer(dataset, index, text, tokens);
+}
+
+double mr_dataset_score(const mr_dataset *dataset, int64_t index, const char *text, size_t bytes)
+{
+    MR_INVARIANT(mr_dataset_generates(dataset) && index >= 0 && index < dataset->items);
+    return dataset->task->score(dataset, index, text, bytes);
+}
+
+static uint64_t fnv_number(uint64_t hash, uint32_t number)
+{
+    for (int byte = 0; byte < 4; byte++)
+        hash = (hash ^ (number >> (8 * byte) & 0xff)) * 0x100000001b3u;
+    return hash;
+}
+
+mr_status mr_dataset_hash(const mr_dataset *dataset, char out[MR_DATASET_HASH])
+{
+    const int64_t longest = dataset->longest;
+    const int64_t count =
+        dataset->items < MR_DATASET_HASH_ITEMS ? dataset->items : MR_DATASET_HASH_ITEMS;
+    int32_t *tokens = mr_alloc_array(MR_MEM_DATA, (size_t)longest, 2 * sizeof *tokens);
+    if (!tokens) return MR_ERR_MEMORY;
+    int32_t *targets = tokens + longest;
+    uint64_t hash = 0xcbf29ce484222325u;
+    mr_status status = MR_OK;
+    for (int64_t i = 0; i < count && status == MR_OK; i++) {
+        int64_t length = 0;
+        status = mr_dataset_sample(dataset, i, tokens, targets, longest, &length);
+        MR_INVARIANT(length <= longest);
+        hash = fnv_number(hash, (uint32_t)length);
+        for (int64_t t = 0; t < length; t++) {
+            hash = fnv_number(hash, (uint32_t)tokens[t]);
+            hash = fnv_number(hash, (uint32_t)targets[t]);
+        }
+    }
+    mr_free(tokens);
+    snprintf(out, MR_DATASET_HASH, "%016llx", (unsigned long long)hash);
+    return status;
+}

@@ -1,0 +1,99 @@
+#ifndef MR_DATA_TASK_H
+#define MR_DATA_TASK_H
+
+/** @file
+ * The table of tasks, and the data of one: items that are trained on as samples of tokens, and, in
+ * tasks scored by generation, asked as prompts whose continuations are scored.
+ *
+ * Everything is a function of the configuration and the item's index, the same on every rank. A new
+ * task is one file that fills an mr_task, and one row in task.c.
+ */
+
+#include "config/config.h"
+#include "data/sample.h"
+
+typedef struct mr_dataset mr_dataset;
+
+/** One task. prompt, answer and score are all given or all NULL. */
+typedef struct mr_task {
+    const char *name;
+    const char *summary; /**< one line for --help */
+
+    /** Fills items, longest and state of a zeroed dataset whose task and tokenizer are set. */
+    mr_status (*create)(const mr_config *config, mr_dataset *dataset);
+    /** Frees state; called after a failed create too. */
+    void (*destroy)(mr_dataset *dataset);
+    mr_status (*sample)(const mr_dataset *dataset, int64_t index, mr_sample *out);
+    mr_status (*prompt)(const mr_dataset *dataset, int64_t index, mr_sample *out);
+    mr_status (*answer)(const mr_dataset *dataset, int64_t index, mr_text *text, int64_t *tokens);
+    double (*score)(const mr_dataset *dataset, int64_t index, const char *text, size_t bytes);
+} mr_task;
+
+/** The data of a task. */
+struct mr_dataset {
+    const mr_task *task;           /**< borrowed, a constant of the program */
+    const mr_tokenizer *tokenizer; /**< borrowed */
+    int64_t items;                 /**< indices are 0..items - 1 */
+    int64_t longest;               /**< no sample has more tokens; reached with `bytes` */
+    void *state;                   /**< the task's, owned */
+};
+
+/** Memorise values of random keys. Source: MoRA (arXiv 2405.12130) section 3 and 5.1. */
+extern const mr_task mr_task_uuid;
+
+/** Repeat values seen earlier in the text: what a model learns before it memorises. */
+extern const mr_task mr_task_copy;
+
+/** Returns the names of all tasks, NULL at the end: the choices of task.name. Local. */
+const char *const *mr_task_names(void);
+
+/** Returns the task of a name, or NULL. Local. */
+const mr_task *mr_task_find(const char *name);
+
+/** Makes the data of config.task. Local; the same on every rank.
+ * @param[in]  tokenizer  borrowed until destroy
+ * @param[out] out        set on MR_OK, else NULL
+ * @return MR_OK, MR_ERR_CONFIG (task.name, task.prompt), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_dataset_create(const mr_config *config, const mr_tokenizer *tokenizer,
+                                         mr_dataset **out);
+
+/** Frees *dataset and sets it to NULL; NULL is allowed. Local. */
+void mr_dataset_destroy(mr_dataset **dataset);
+
+/** Writes the sample of an item: targets[t] is the id to predict at position t, which is the
+ * token at t + 1, or MR_NOT_SCORED. Local. No allocation.
+ * @param[out] tokens   [capacity]
+ * @param[out] targets  [capacity], or NULL
+ * @param[out] length   tokens of the whole sample; above capacity, the outputs hold its beginning
+ * @return as mr_tokenizer_encode */
+MR_NODISCARD mr_status mr_dataset_sample(const mr_dataset *dataset, int64_t index, int32_t *tokens,
+                                         int32_t *targets, int64_t capacity, int64_t *length);
+
+/** Tells whether items are scored by generation: whether prompt, answer and score may be called. */
+bool mr_dataset_generates(const mr_dataset *dataset);
+
+/** Writes what the model is to continue for an item; as mr_dataset_sample without targets. */
+MR_NODISCARD mr_status mr_dataset_prompt(const mr_dataset *dataset, int64_t index, int32_t *tokens,
+                                         int64_t capacity, int64_t *length);
+
+/** Appends the expected continuation of an item's prompt. Local.
+ * @param[out] tokens  how many to generate: as many as the answer can have
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_dataset_answer(const mr_dataset *dataset, int64_t index, mr_text *text,
+                                         int64_t *tokens);
+
+/** Returns the score, 0 to 1, of a generated text of `bytes` bytes, the prompt left out. Local. */
+double mr_dataset_score(const mr_dataset *dataset, int64_t index, const char *text, size_t bytes);
+
+enum {
+    MR_DATASET_HASH = 17,          /**< bytes of a hash text with its terminating zero */
+    MR_DATASET_HASH_ITEMS = 10000, /**< most samples that go into it */
+};
+
+/** Writes the hash of the data, 16 hex digits, for the run log: FNV-1a with 64 bits over length,
+ * tokens and targets of the first min(items, MR_DATASET_HASH_ITEMS) samples in order of index, each
+ * number as four little-endian bytes. Local.
+ * @return MR_OK, MR_ERR_MEMORY, as mr_tokenizer_encode */
+MR_NODISCARD mr_status mr_dataset_hash(const mr_dataset *dataset, char out[MR_DATASET_HASH]);
+
+#endif

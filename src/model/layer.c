@@ -1,0 +1,190 @@
+/* One decoder layer, forward and backward: attention and gated MLP with pre-norms and residuals. */
+
+#include "model/model.h"
+
+void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *arena, int64_t rows,
+                    int64_t batch, int64_t tokens, mr_layer_acts *acts)
+{
+    const mr_hf_config *a = &model->arch;
+    int64_t q_cols = a->num_attention_heads * a->head_dim;
+    int64_t kv_cols = a->num_key_value_heads * a->head_dim;
+    acts->normed1 = mr_arena_take(arena, MR_F32, rows, a->hidden_size);
+    acts->rstd1 = mr_arena_take(arena, MR_F32, 1, rows);
+    acts->q = mr_arena_take(arena, MR_F32, rows, q_cols);
+    acts->k = mr_arena_take(arena, MR_F32, rows, kv_cols);
+    acts->v = mr_arena_take(arena, MR_F32, rows, kv_cols);
+    acts->lse = mr_arena_take(arena, MR_F32, batch * a->num_attention_heads, tokens);
+    acts->attended = mr_arena_take(arena, MR_F32, rows, q_cols);
+    acts->h = mr_arena_take(arena, MR_F32, rows, a->hidden_size);
+    acts->normed2 = mr_arena_take(arena, MR_F32, rows, a->hidden_size);
+    acts->rstd2 = mr_arena_take(arena, MR_F32, 1, rows);
+    acts->gate = mr_arena_take(arena, MR_F32, rows, a->intermediate_size);
+    acts->up = mr_arena_take(arena, MR_F32, rows, a->intermediate_size);
+    acts->product = mr_arena_take(arena, MR_F32, rows, a->intermediate_size);
+    for (int s = 0; s < MR_SITES; s++)
+        acts->saved[s] = layer->adapter[s]
+                             ? mr_arena_take(arena, MR_F32, rows, layer->adapter[s]->saved_cols)
+                             : (mr_tensor){0};
+}
+
+/* Fills what every call of an adapter needs. y holds the tensors of all linears of the site. */
+static mr_adapter_call adapter_call(const mr_model *model, int index, int site, const mr_pass *pass,
+                                    mr_tensor x, const mr_tensor *y, mr_tensor saved)
+{
+    const mr_layer *layer = &model->layer[index];
+    const mr_adapter *adapter = layer->adapter[site];
+    mr_adapter_call call = {
+        .be = model->be,
+        .x = x,
+        .saved = saved,
+        .work = mr_tensor_carve(mr_tensor_rows(pass->adapter_work, 0, pass->rows), 0,
+                                mr_adapter_work_cols(adapter)),
+        .dropout = pass->dropout,
+        .stream = mr_random_stream(
+            model->seed, MR_RANDOM_DROPOUT,
+            (pass->step * (uint64_t)model->arch.num_hidden_layers + (uint64_t)index) * MR_SITES +
+                (uint64_t)site),
+        .first_row = pass->first_row,
+    };
+    for (int i = 0; i < layer->adapted[site]; i++) {
+        for (int p = 0; p < adapter->params; p++)
+            call.weight[i][p] = mr_params_weight(model->params, layer->adapter_param[site][i][p]);
+        for (int j = 0; j < mr_sites[site].count; j++)
+            if (mr_sites[site].linear[j] == layer->target[site][i]) call.y[i] = y[j];
+    }
+    return call;
+}
+
+/* y[i] = x W_i^T (+ the adapter's delta) for the linears of a site. */
+static void site_forward(mr_model *model, int index, int site, const mr_pass *pass, mr_tensor x,
+                         const mr_tensor *y, mr_tensor saved)
+{
+    const mr_layer *layer = &model->layer[index];
+    double began = mr_phase_begin();
+    for (int i = 0; i < mr_sites[site].count; i++)
+        mr_linear_forward(model->be, y[i], x,
+                          mr_params_weight(model->params, layer->linear[mr_sites[site].linear[i]]),
+                          0);
+    mr_phase_end(model->be, MR_PHASE_LINEAR, began);
+    if (!layer->adapter[site]) return;
+    mr_adapter_call call = adapter_call(model, index, site, pass, x, y, saved);
+    mr_adapter_forward(layer->adapter[site], &call);
+}
+
+/* d_x (where it exists) and weight gradients from d_y of a site. */
+static void site_backward(mr_model *model, int index, int site, const mr_pass *pass, mr_tensor x,
+                          const mr_tensor *d_y, mr_tensor saved, mr_tensor d_x)
+{
+    const mr_layer *layer = &model->layer[index];
+    double began = mr_phase_begin();
+    for (int i = 0; i < mr_sites[site].count; i++) {
+        int id = layer->linear[mr_sites[site].linear[i]];
+        if (mr_tensor_exists(d_x))
+            mr_linear_backward_input(model->be, d_x, d_y[i], mr_params_weight(model->params, id),
+                                     i == 0 ? 0.0f : 1.0f);
+        if (mr_params_trained(model->params, id))
+            mr_linear_backward_weight(model->be, mr_params_grad(model->params, id), d_y[i], x, 0);
+    }
+    mr_phase_end(model->be, MR_PHASE_LINEAR, began);
+    if (!layer->adapter[site]) return;
+    mr_adapter_call call = adapter_call(model, index, site, pass, x, d_y, saved);
+    call.d_x = d_x;
+    for (int i = 0; i < layer->adapted[site]; i++)
+        for (int p = 0; p < layer->adapter[site]->params; p++)
+            call.grad[i][p] = mr_params_grad(model->params, layer->adapter_param[site][i][p]);
+    mr_adapter_backward(layer->adapter[site], &call);
+}
+
+static mr_tensor norm_gradient(const mr_model *model, int id)
+{
+    return mr_params_trained(model->params, id) ? mr_params_grad(model->params, id)
+                                                : (mr_tensor){0};
+}
+
+/* Attention of the pass's kind: over the rows themselves, or over the cache. */
+static void attend(mr_model *model, int index, const mr_pass *pass, mr_layer_acts *acts)
+{
+    mr_backend *be = model->be;
+    const mr_cache *cache = pass->cache;
+    mr_rope_apply(be, pass->rope, acts->q, acts->k, pass->positions, model->arch.head_dim, false);
+    if (cache) {
+        be->ops->scatter_rows(be, cache->k[index], acts->k, cache->rows);
+        be->ops->scatter_rows(be, cache->v[index], acts->v, cache->rows);
+    }
+    if (pass->decode) {
+        mr_attention_decode(be, &(mr_decode_args){.shape = pass->shape,
+                                                  .capacity = cache->capacity,
+                                                  .q = acts->q,
+                                                  .k = cache->k[index],
+                                                  .v = cache->v[index],
+                                                  .o = acts->attended,
+                                                  .lengths = cache->lengths});
+        return;
+    }
+    mr_attention_forward(be, &(mr_attention_args){.shape = pass->shape,
+                                                  .q = acts->q,
+                                                  .k = acts->k,
+                                                  .v = acts->v,
+                                                  .o = acts->attended,
+                                                  .lse = acts->lse});
+}
+
+void mr_layer_forward(mr_model *model, int index, const mr_pass *pass, mr_layer_acts *acts,
+                      mr_tensor stream, mr_tensor branch)
+{
+    mr_backend *be = model->be;
+    const mr_layer *layer = &model->layer[index];
+    double eps = model->arch.rms_norm_eps;
+    bool first = !mr_tensor_exists(stream);
+    mr_rmsnorm_forward(be, acts->normed1, acts->rstd1, acts->x, first ? acts->x : stream,
+                       first ? (mr_tensor){0} : branch,
+                       mr_params_weight(model->params, layer->norm[0]), eps);
+    site_forward(model, index, MR_SITE_QKV, pass, acts->normed1,
+                 (mr_tensor[]){acts->q, acts->k, acts->v}, acts->saved[MR_SITE_QKV]);
+    attend(model, index, pass, acts);
+    site_forward(model, index, MR_SITE_O, pass, acts->attended, &branch, acts->saved[MR_SITE_O]);
+    mr_rmsnorm_forward(be, acts->normed2, acts->rstd2, acts->h, acts->x, branch,
+                       mr_params_weight(model->params, layer->norm[1]), eps);
+    site_forward(model, index, MR_SITE_GATE_UP, pass, acts->normed2,
+                 (mr_tensor[]){acts->gate, acts->up}, acts->saved[MR_SITE_GATE_UP]);
+    mr_swiglu_forward(be, acts->product, acts->gate, acts->up);
+    if (pass->replay && !layer->adapter[MR_SITE_DOWN]) return;
+    site_forward(model, index, MR_SITE_DOWN, pass, acts->product, &branch,
+                 acts->saved[MR_SITE_DOWN]);
+}
+
+void mr_layer_backward(mr_model *model, int index, const mr_pass *pass, mr_layer_acts *acts,
+                       mr_tensor d_stream)
+{
+    mr_backend *be = model->be;
+    const mr_layer *layer = &model->layer[index];
+    const mr_scratch *s = &model->scratch;
+    site_backward(model, index, MR_SITE_DOWN, pass, acts->product, &d_stream,
+                  acts->saved[MR_SITE_DOWN], s->d_product);
+    mr_swiglu_backward(be, acts->gate, acts->up, s->d_product, acts->gate, acts->up);
+    site_backward(model, index, MR_SITE_GATE_UP, pass, acts->normed2,
+                  (mr_tensor[]){acts->gate, acts->up}, acts->saved[MR_SITE_GATE_UP], s->d_normed);
+    mr_rmsnorm_backward(be, d_stream, norm_gradient(model, layer->norm[1]), s->d_normed, acts->h,
+                        acts->rstd2, mr_params_weight(model->params, layer->norm[1]));
+    site_backward(model, index, MR_SITE_O, pass, acts->attended, &d_stream, acts->saved[MR_SITE_O],
+                  s->d_attended);
+    mr_attention_backward(be, &(mr_attention_args){.shape = pass->shape,
+                                                   .q = acts->q,
+                                                   .k = acts->k,
+                                                   .v = acts->v,
+                                                   .o = acts->attended,
+                                                   .lse = acts->lse,
+                                                   .d_o = s->d_attended,
+                                                   .d_q = s->d_q,
+                                                   .d_k = s->d_k,
+                                                   .d_v = s->d_v});
+    mr_rope_apply(be, pass->rope, s->d_q, s->d_k, pass->positions, model->arch.head_dim, true);
+    /* Nothing under the first layer may be trained: then its input's gradient is nobody's. */
+    bool wanted = index > 0 || model->below;
+    site_backward(model, index, MR_SITE_QKV, pass, acts->normed1,
+                  (mr_tensor[]){s->d_q, s->d_k, s->d_v}, acts->saved[MR_SITE_QKV],
+                  wanted ? s->d_normed : (mr_tensor){0});
+    if (wanted)
+        mr_rmsnorm_backward(be, d_stream, norm_gradient(model, layer->norm[0]), s->d_normed,
+                            acts->x, acts->rstd1, mr_params_weight(model->params, layer->norm[0]));
+}

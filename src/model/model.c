@@ -1,0 +1,344 @@
+/* Layout and memory of a model; the contract stands in model/model.h. */
+
+#include "model/model.h"
+
+#include <regex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/** Bytes that logits may take at once, whatever the vocabulary. */
+enum { LOGITS_BYTES = 64 << 20 };
+
+const struct mr_site_table mr_sites[MR_SITES] = {
+    [MR_SITE_QKV] = {3, {MR_LINEAR_Q, MR_LINEAR_K, MR_LINEAR_V}},
+    [MR_SITE_O] = {1, {MR_LINEAR_O}},
+    [MR_SITE_GATE_UP] = {2, {MR_LINEAR_GATE, MR_LINEAR_UP}},
+    [MR_SITE_DOWN] = {1, {MR_LINEAR_DOWN}},
+};
+
+static const char *const linear_names[MR_LINEARS] = {
+    [MR_LINEAR_Q] = "self_attn.q_proj", [MR_LINEAR_K] = "self_attn.k_proj",
+    [MR_LINEAR_V] = "self_attn.v_proj", [MR_LINEAR_O] = "self_attn.o_proj",
+    [MR_LINEAR_GATE] = "mlp.gate_proj", [MR_LINEAR_UP] = "mlp.up_proj",
+    [MR_LINEAR_DOWN] = "mlp.down_proj",
+};
+
+static void linear_shape(const mr_hf_config *a, int linear, int64_t *out, int64_t *in)
+{
+    int64_t q = a->num_attention_heads * a->head_dim, kv = a->num_key_value_heads * a->head_dim;
+    int64_t c = a->hidden_size, i = a->intermediate_size;
+    const int64_t shapes[MR_LINEARS][2] = {
+        [MR_LINEAR_Q] = {q, c},    [MR_LINEAR_K] = {kv, c},   [MR_LINEAR_V] = {kv, c},
+        [MR_LINEAR_O] = {c, q},    [MR_LINEAR_GATE] = {i, c}, [MR_LINEAR_UP] = {i, c},
+        [MR_LINEAR_DOWN] = {c, i},
+    };
+    *out = shapes[linear][0];
+    *in = shapes[linear][1];
+}
+
+/* Whether a module's full name is meant by one item of target_modules, as in PEFT: a name that it
+ * ends with, "all-linear", or (Deviation: POSIX extended) a regular expression of the whole. */
+static mr_status target_matches(const char *item, const char *name, bool *matches)
+{
+    *matches = false;
+    if (strcmp(item, "all-linear") == 0) {
+        *matches = true;
+        return MR_OK;
+    }
+    if (strpbrk(item, "*+?|()[]^$\\{}")) {
+        char whole[MR_CONFIG_NAME + 8];
+        snprintf(whole, sizeof whole, "^(%s)$", item);
+        regex_t regex;
+        MR_CHECK(regcomp(&regex, whole, REG_EXTENDED | REG_NOSUB) == 0, MR_ERR_CONFIG,
+                 "method.target_modules: '%s' is not a regular expression", item);
+        *matches = regexec(&regex, name, 0, NULL, 0) == 0;
+        regfree(&regex);
+        return MR_OK;
+    }
+    size_t length = strlen(item), whole = strlen(name);
+    *matches = length <= whole && strcmp(name + whole - length, item) == 0 &&
+               (length == whole || name[whole - length - 1] == '.');
+    return MR_OK;
+}
+
+/* Creates the adapters of a layer and lays out their tensors: the k-th of every linear of a site
+ * one after another. used[i] is set where item i of target_modules matched. */
+static mr_status add_adapters(mr_model *model, const mr_config *config, int index, bool *used)
+{
+    mr_layer *layer = &model->layer[index];
+    for (int s = 0; s < MR_SITES; s++) {
+        int64_t outs[MR_SITE_LINEARS], in = 0;
+        char names[MR_SITE_LINEARS][MR_PARAM_NAME];
+        const char *name_of[MR_SITE_LINEARS];
+        int count = 0;
+        for (int j = 0; j < mr_sites[s].count; j++) {
+            mr_linear_id linear = mr_sites[s].linear[j];
+            snprintf(names[count], sizeof names[count], "model.layers.%d.%s", index,
+                     linear_names[linear]);
+            bool targeted = false;
+            for (int i = 0; i < config->method.target_modules.count; i++) {
+                bool matches;
+                MR_TRY(
+                    target_matches(config->method.target_modules.item[i], names[count], &matches));
+                used[i] = used[i] || matches;
+                targeted = targeted || matches;
+            }
+            if (!targeted) continue;
+            name_of[count] = names[count];
+            layer->target[s][count] = linear;
+            linear_shape(&model->arch, (int)linear, &outs[count], &in);
+            count++;
+        }
+        layer->adapted[s] = count;
+        if (count == 0) continue;
+        MR_TRY(mr_adapter_create(model->be, config, count, in, outs, name_of, &layer->adapter[s]));
+        const mr_adapter *adapter = layer->adapter[s];
+        for (int p = 0; p < adapter->params; p++)
+            for (int i = 0; i < count; i++) {
+                const mr_adapter_param *param = &adapter->param[i][p];
+                char name[MR_PARAM_NAME + 16];
+                snprintf(name, sizeof name, "%.*s.%s", MR_PARAM_NAME - 1, names[i], param->suffix);
+                MR_TRY(mr_params_add(model->params, mr_model_layer_unit(index), MR_FLAT_ADAPTER,
+                                     name, param->rows, param->cols, param->init, param->init_scale,
+                                     &layer->adapter_param[s][i][p]));
+            }
+    }
+    return MR_OK;
+}
+
+static mr_status add_base(mr_model *model, int unit, const char *name, int64_t rows, int64_t cols,
+                          mr_init_kind init, int *id)
+{
+    mr_flat_kind kind = model->method->trains_base ? MR_FLAT_TRAINED : MR_FLAT_FROZEN;
+    return mr_params_add(model->params, unit, kind, name, rows, cols, init,
+                         model->arch.initializer_range, id);
+}
+
+static mr_status add_layer(mr_model *model, int index)
+{
+    mr_layer *layer = &model->layer[index];
+    int unit = mr_model_layer_unit(index);
+    char name[MR_PARAM_NAME];
+    static const char *const norms[2] = {"input_layernorm", "post_attention_layernorm"};
+    for (int i = 0; i < 2; i++) {
+        snprintf(name, sizeof name, "model.layers.%d.%s.weight", index, norms[i]);
+        MR_TRY(
+            add_base(model, unit, name, 1, model->arch.hidden_size, MR_INIT_ONE, &layer->norm[i]));
+    }
+    for (int l = 0; l < MR_LINEARS; l++) {
+        int64_t out, in;
+        linear_shape(&model->arch, l, &out, &in);
+        snprintf(name, sizeof name, "model.layers.%d.%s.weight", index, linear_names[l]);
+        MR_TRY(add_base(model, unit, name, out, in, MR_INIT_NORMAL, &layer->linear[l]));
+    }
+    return MR_OK;
+}
+
+/* Applies train.lr_scale: each item "name=factor" to the tensors whose name contains it. */
+static mr_status apply_lr_scale(mr_model *model, const mr_config *config)
+{
+    for (int i = 0; i < config->train.lr_scale.count; i++) {
+        const char *item = config->train.lr_scale.item[i];
+        const char *equals = strrchr(item, '=');
+        char *end = NULL;
+        double factor = equals ? strtod(equals + 1, &end) : -1;
+        MR_CHECK(equals && equals > item && *end == '\0' && end > equals + 1 && factor >= 0 &&
+                     factor < 1e6,
+                 MR_ERR_CONFIG, "train.lr_scale: expected name=factor, found \"%s\"", item);
+        char part[MR_CONFIG_NAME];
+        snprintf(part, sizeof part, "%.*s", (int)(equals - item), item);
+        int matched = 0;
+        for (int p = 0; p < model->params->param_count; p++) {
+            mr_param *param = &model->params->param[p];
+            if (!mr_params_trained(model->params, p) || !strstr(param->name, part)) continue;
+            param->lr_scale = factor;
+            matched++;
+        }
+        MR_CHECK(matched > 0, MR_ERR_CONFIG,
+                 "train.lr_scale: \"%s\" is part of no trained tensor's name", part);
+    }
+    return MR_OK;
+}
+
+static mr_status lay_out(mr_model *model, const mr_config *config)
+{
+    const mr_hf_config *a = &model->arch;
+    int layers = (int)a->num_hidden_layers;
+    bool tied = a->tie_word_embeddings;
+    model->head_unit = tied ? 0 : layers + 1;
+    MR_TRY(mr_params_create(model->comm, model->be, (mr_shard)config->parallel.shard,
+                            layers + (tied ? 1 : 2), &model->params));
+    if (tied) model->params->long_unit = 0;
+    MR_TRY(add_base(model, 0, "model.embed_tokens.weight", a->vocab_size, a->hidden_size,
+                    MR_INIT_NORMAL, &model->embed));
+    bool used[MR_CONFIG_LIST] = {false};
+    for (int l = 0; l < layers; l++) {
+        MR_TRY(add_layer(model, l));
+        if (!model->method->trains_base) MR_TRY(add_adapters(model, config, l, used));
+    }
+    for (int i = 0; !model->method->trains_base && i < config->method.target_modules.count; i++)
+        MR_CHECK(used[i], MR_ERR_CONFIG,
+                 "method.target_modules: \"%s\" matches no linear; there are q_proj, k_proj, "
+                 "v_proj, o_proj, gate_proj, up_proj, down_proj, all-linear",
+                 config->method.target_modules.item[i]);
+    MR_TRY(add_base(model, model->head_unit, "model.norm.weight", 1, a->hidden_size, MR_INIT_ONE,
+                    &model->final_norm));
+    model->head = model->embed;
+    if (!tied)
+        MR_TRY(add_base(model, model->head_unit, "lm_head.weight", a->vocab_size, a->hidden_size,
+                        MR_INIT_NORMAL, &model->head));
+    model->below = mr_params_trained(model->params, model->embed) ||
+                   mr_params_trained(model->params, model->layer[0].norm[0]);
+    MR_TRY(apply_lr_scale(model, config));
+    mr_params_layout(model->params, model->geometry.waves, model->geometry.in_wave);
+    return MR_OK;
+}
+
+mr_tensor mr_arena_take(mr_arena *arena, mr_dtype dtype, int64_t rows, int64_t cols)
+{
+    size_t size = mr_dtype_size(dtype);
+    size_t at = (arena->used + MR_MEM_ALIGNMENT - 1) / MR_MEM_ALIGNMENT * MR_MEM_ALIGNMENT;
+    arena->used = at + (size_t)(rows * cols) * size;
+    return mr_tensor_of(arena->buffer, dtype, (int64_t)(at / size), rows, cols);
+}
+
+int64_t mr_model_adapter_work(const mr_model *model)
+{
+    int64_t most = 0;
+    for (int64_t l = 0; l < model->arch.num_hidden_layers; l++)
+        for (int s = 0; s < MR_SITES; s++) {
+            const mr_adapter *adapter = model->layer[l].adapter[s];
+            if (adapter && mr_adapter_work_cols(adapter) > most)
+                most = mr_adapter_work_cols(adapter);
+        }
+    return most;
+}
+
+/* Places everything of a pass in an arena; called once to measure and once to place. */
+static void place_activations(mr_model *model, mr_arena *arena)
+{
+    const mr_hf_config *a = &model->arch;
+    const mr_geometry *g = &model->geometry;
+    int64_t n = g->batch * g->tokens, layers = a->num_hidden_layers;
+    int64_t q_cols = a->num_attention_heads * a->head_dim;
+    int64_t kv_cols = a->num_key_value_heads * a->head_dim;
+    for (int64_t w = 0; w < g->in_wave; w++) {
+        mr_micro *micro = &model->micro[w];
+        for (int64_t l = 0; l < layers; l++) {
+            if (l == 0 || !model->recompute)
+                mr_layer_place(model, &model->layer[l], arena, n, g->batch, g->tokens,
+                               &micro->layer[l]);
+            else
+                micro->layer[l] = micro->layer[0];
+        }
+        for (int64_t l = 0; l < layers; l++)
+            micro->layer[l].x = mr_arena_take(arena, MR_F32, n, a->hidden_size);
+        micro->branch = mr_arena_take(arena, MR_F32, n, a->hidden_size);
+        micro->tokens = mr_arena_take(arena, MR_I32, 1, n);
+        micro->targets = mr_arena_take(arena, MR_I32, 1, n);
+        micro->losses = mr_arena_take(arena, MR_F64, 1, n);
+    }
+    mr_scratch *s = &model->scratch;
+    int64_t chunk = LOGITS_BYTES / 4 / a->vocab_size;
+    chunk = chunk < 1 ? 1 : chunk;
+    s->final = mr_arena_take(arena, MR_F32, n, a->hidden_size);
+    s->normed = mr_arena_take(arena, MR_F32, n, a->hidden_size);
+    s->rstd = mr_arena_take(arena, MR_F32, 1, n);
+    s->logits = mr_arena_take(arena, MR_F32, chunk < n ? chunk : n, a->vocab_size);
+    s->d_normed = mr_arena_take(arena, MR_F32, n, a->hidden_size);
+    s->d_attended = mr_arena_take(arena, MR_F32, n, q_cols);
+    s->d_q = mr_arena_take(arena, MR_F32, n, q_cols);
+    s->d_k = mr_arena_take(arena, MR_F32, n, kv_cols);
+    s->d_v = mr_arena_take(arena, MR_F32, n, kv_cols);
+    s->d_product = mr_arena_take(arena, MR_F32, n, a->intermediate_size);
+    s->adapter = mr_arena_take(arena, MR_F32, n, mr_model_adapter_work(model));
+    model->positions = mr_arena_take(arena, MR_I32, 1, n);
+}
+
+/* Bytes of the rotary tables, which stand beside the arena. */
+static size_t rope_bytes(const mr_model *model)
+{
+    return (size_t)(model->geometry.tokens * model->arch.head_dim) * sizeof(float);
+}
+
+mr_status mr_model_create(const mr_model_options *options, mr_model **out)
+{
+    *out = NULL;
+    const mr_config *config = options->config;
+    const mr_adapter_method *method = mr_adapter_find(config->method.name);
+    MR_CHECK(method, MR_ERR_ARG, "method.name: unknown method '%s'", config->method.name);
+    mr_model *model = mr_alloc(MR_MEM_OTHER, sizeof *model);
+    if (!model) return MR_ERR_MEMORY;
+    *model = (mr_model){.comm = options->comm,
+                        .be = options->be,
+                        .arch = *options->arch,
+                        .method = method,
+                        .recompute = config->train.recompute == MR_RECOMPUTE_LAYER,
+                        .seed = (uint64_t)config->run.seed,
+                        .geometry = options->geometry};
+    size_t layers = (size_t)model->arch.num_hidden_layers;
+    size_t in_wave = (size_t)model->geometry.in_wave;
+    mr_status status = MR_ERR_MEMORY;
+    model->layer = mr_alloc_array(MR_MEM_OTHER, layers, sizeof *model->layer);
+    model->micro = mr_alloc_array(MR_MEM_OTHER, in_wave, sizeof *model->micro);
+    if (!model->layer || !model->micro) goto cleanup;
+    for (size_t w = 0; w < in_wave; w++) {
+        model->micro[w].layer = mr_alloc_array(MR_MEM_OTHER, layers, sizeof(mr_layer_acts));
+        if (!model->micro[w].layer) goto cleanup;
+    }
+    status = lay_out(model, config);
+    if (status != MR_OK) goto cleanup;
+    mr_arena measure = {0};
+    place_activations(model, &measure);
+    model->activation_bytes = measure.used;
+    *out = model;
+    return MR_OK;
+cleanup:
+    mr_model_destroy(&model);
+    return status;
+}
+
+mr_status mr_model_allocate(mr_model *model)
+{
+    mr_backend *be = model->be;
+    MR_TRY(mr_params_allocate(model->params));
+    MR_TRY(be->ops->buffer_create(be, MR_MEM_ACTIVATIONS, model->activation_bytes,
+                                  &model->activations));
+    mr_arena arena = {.buffer = model->activations};
+    place_activations(model, &arena);
+    MR_TRY(mr_rope_create(be, model->geometry.tokens, model->arch.head_dim, model->arch.rope_theta,
+                          MR_MEM_ACTIVATIONS, &model->rope));
+    int64_t n = model->positions.cols;
+    int32_t *positions = mr_alloc_array(MR_MEM_OTHER, (size_t)n, sizeof *positions);
+    if (!positions) return MR_ERR_MEMORY;
+    for (int64_t i = 0; i < n; i++)
+        positions[i] = (int32_t)(i % model->geometry.tokens);
+    be->ops->upload(be, model->positions, positions);
+    mr_free(positions);
+    return MR_OK;
+}
+
+void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES])
+{
+    mr_params_bytes(model->params, bytes);
+    bytes[MR_MEM_ACTIVATIONS] += model->activation_bytes + rope_bytes(model);
+}
+
+void mr_model_destroy(mr_model **out)
+{
+    mr_model *model = *out;
+    if (!model) return;
+    for (int64_t l = 0; model->layer && l < model->arch.num_hidden_layers; l++)
+        for (int s = 0; s < MR_SITES; s++)
+            mr_adapter_destroy(&model->layer[l].adapter[s]);
+    for (int64_t w = 0; model->micro && w < model->geometry.in_wave; w++)
+        mr_free(model->micro[w].layer);
+    mr_params_destroy(&model->params);
+    mr_rope_destroy(model->be, &model->rope);
+    model->be->ops->buffer_destroy(model->be, &model->activations);
+    mr_free(model->layer);
+    mr_free(model->micro);
+    mr_free(model);
+    *out = NULL;
+}

@@ -1,0 +1,392 @@
+#include "model/params.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* A place a unit's sharded weights are gathered into. */
+struct mr_gather_lane {
+    mr_tensor memory; /* [1, largest unit], owned */
+    int unit;         /* whose weights stand here or are on their way, -1 for none */
+    mr_request request[MR_FLATS];
+};
+
+enum { GATHER_LANES = 2 };
+
+mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard, int units,
+                           mr_params **out)
+{
+    *out = NULL;
+    mr_params *params = mr_alloc(MR_MEM_OTHER, sizeof *params);
+    if (!params) return MR_ERR_MEMORY;
+    *params = (mr_params){.comm = comm,
+                          .be = be,
+                          .shard = shard,
+                          .unit_count = units,
+                          .waves = 1,
+                          .in_wave = 1,
+                          .long_unit = -1};
+    params->unit = mr_alloc_array(MR_MEM_OTHER, (size_t)units, sizeof *params->unit);
+    if (!params->unit) {
+        mr_params_destroy(&params);
+        return MR_ERR_MEMORY;
+    }
+    *out = params;
+    return MR_OK;
+}
+
+mr_status mr_params_add(mr_params *params, int unit, mr_flat_kind kind, const char *name,
+                        int64_t rows, int64_t cols, mr_init_kind init, double init_scale, int *id)
+{
+    if (params->param_count == params->param_room) {
+        int room = params->param_room ? 2 * params->param_room : 64;
+        mr_param *grown =
+            mr_realloc(MR_MEM_OTHER, params->param, (size_t)room * sizeof *params->param);
+        if (!grown) return MR_ERR_MEMORY;
+        params->param = grown;
+        params->param_room = room;
+    }
+    mr_flat *flat = &params->unit[unit].flat[kind];
+    mr_param *param = &params->param[params->param_count];
+    *param = (mr_param){.unit = unit,
+                        .kind = kind,
+                        .offset = flat->used,
+                        .rows = rows,
+                        .cols = cols,
+                        .init = init,
+                        .init_scale = init_scale,
+                        .lr_scale = 1};
+    int length = snprintf(param->name, sizeof param->name, "%s", name);
+    MR_INVARIANT(length > 0 && (size_t)length < sizeof param->name);
+    flat->used += rows * cols;
+    *id = params->param_count++;
+    return MR_OK;
+}
+
+void mr_params_layout(mr_params *params, int64_t waves, int64_t in_wave)
+{
+    int64_t unit = (int64_t)params->comm->size * MR_SHARD_BLOCK;
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = 0; k < MR_FLATS; k++) {
+            mr_flat *flat = &params->unit[u].flat[k];
+            flat->count = (flat->used + unit - 1) / unit * unit;
+            flat->tree = mr_tree_of(waves);
+        }
+    params->waves = waves;
+    params->in_wave = in_wave;
+}
+
+static int64_t shard_count(const mr_params *params, const mr_flat *flat)
+{
+    return flat->count / params->comm->size;
+}
+
+static bool weights_sharded(const mr_params *params, int kind)
+{
+    return params->shard == MR_SHARD_FULL && kind != MR_FLAT_ADAPTER;
+}
+
+/* Elements a rank keeps of one flat: the one place that says so, for the plan and the allocation.
+ */
+typedef struct flat_size {
+    int64_t weights, grad, partial_rows, partial_cols, moment;
+} flat_size;
+
+static flat_size size_of_flat(const mr_params *params, int unit, int kind)
+{
+    const mr_flat *flat = &params->unit[unit].flat[kind];
+    int64_t whole = flat->count, shard = shard_count(params, flat);
+    flat_size size = {.weights = weights_sharded(params, kind) ? shard : whole};
+    if (kind == MR_FLAT_FROZEN || whole == 0) return size;
+    size.grad = size.moment = params->shard == MR_SHARD_NONE ? whole : shard;
+    size.partial_rows = mr_tree_slots(params->waves) - 1;
+    size.partial_cols = shard;
+    return size;
+}
+
+/* Elements of the largest gathered unit; 0 where nothing is gathered. */
+static int64_t gather_count(const mr_params *params)
+{
+    int64_t most = 0;
+    if (params->shard != MR_SHARD_FULL || params->comm->size == 1) return 0;
+    for (int u = 0; u < params->unit_count; u++) {
+        const mr_unit *unit = &params->unit[u];
+        int64_t count = unit->flat[MR_FLAT_FROZEN].count + unit->flat[MR_FLAT_TRAINED].count;
+        if (count > most) most = count;
+    }
+    return most;
+}
+
+void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
+{
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = 0; k < MR_FLATS; k++) {
+            flat_size size = size_of_flat(params, u, k);
+            bytes[MR_MEM_WEIGHTS] += 4 * (size_t)size.weights;
+            bytes[MR_MEM_GRADIENTS] +=
+                4 * (size_t)(size.grad + size.partial_rows * size.partial_cols);
+            bytes[MR_MEM_OPTIMIZER] += 8 * (size_t)size.moment;
+        }
+    bytes[MR_MEM_GATHER] += 4 * (size_t)(GATHER_LANES * gather_count(params));
+    bytes[MR_MEM_REDUCE] += mr_reduce_bytes(params);
+}
+
+static mr_status allocate_flat(mr_params *params, int unit, int kind)
+{
+    mr_backend *be = params->be;
+    mr_flat *flat = &params->unit[unit].flat[kind];
+    if (flat->count == 0) return MR_OK;
+    flat_size size = size_of_flat(params, unit, kind);
+    MR_TRY(mr_backend_tensor(be, MR_MEM_WEIGHTS, MR_F32, 1, size.weights, &flat->weights));
+    if (size.grad == 0) return MR_OK;
+    MR_TRY(mr_backend_tensor(be, MR_MEM_GRADIENTS, MR_F32, 1, size.grad, &flat->grad));
+    if (size.partial_rows > 0)
+        MR_TRY(mr_backend_tensor(be, MR_MEM_GRADIENTS, MR_F32, size.partial_rows, size.partial_cols,
+                                 &flat->partial));
+    MR_TRY(mr_backend_tensor(be, MR_MEM_OPTIMIZER, MR_F32, 1, size.moment, &flat->m));
+    return mr_backend_tensor(be, MR_MEM_OPTIMIZER, MR_F32, 1, size.moment, &flat->v);
+}
+
+mr_status mr_params_allocate(mr_params *params)
+{
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = 0; k < MR_FLATS; k++)
+            MR_TRY(allocate_flat(params, u, k));
+    int64_t gathered = gather_count(params);
+    if (gathered > 0) {
+        params->gather = mr_alloc_array(MR_MEM_OTHER, GATHER_LANES, sizeof *params->gather);
+        if (!params->gather) return MR_ERR_MEMORY;
+        for (int i = 0; i < GATHER_LANES; i++) {
+            params->gather[i].unit = -1;
+            MR_TRY(mr_backend_tensor(params->be, MR_MEM_GATHER, MR_F32, 1, gathered,
+                                     &params->gather[i].memory));
+        }
+    }
+    return mr_reduce_create(params);
+}
+
+void mr_params_destroy(mr_params **out)
+{
+    mr_params *params = *out;
+    if (!params) return;
+    mr_backend *be = params->be;
+    for (int u = 0; params->unit && u < params->unit_count; u++)
+        for (int k = 0; k < MR_FLATS; k++) {
+            mr_flat *flat = &params->unit[u].flat[k];
+            mr_backend_free(be, &flat->weights);
+            mr_backend_free(be, &flat->grad);
+            mr_backend_free(be, &flat->partial);
+            mr_backend_free(be, &flat->m);
+            mr_backend_free(be, &flat->v);
+        }
+    for (int i = 0; params->gather && i < GATHER_LANES; i++)
+        mr_backend_free(be, &params->gather[i].memory);
+    mr_reduce_destroy(params);
+    mr_free(params->gather);
+    mr_free(params->unit);
+    mr_free(params->param);
+    mr_free(params);
+    *out = NULL;
+}
+
+int mr_params_find(const mr_params *params, const char *name)
+{
+    for (int i = 0; i < params->param_count; i++)
+        if (strcmp(params->param[i].name, name) == 0) return i;
+    return -1;
+}
+
+bool mr_params_trained(const mr_params *params, int id)
+{
+    return params->param[id].kind != MR_FLAT_FROZEN;
+}
+
+int64_t mr_params_count(const mr_params *params, bool trained_only)
+{
+    int64_t count = 0;
+    for (int i = 0; i < params->param_count; i++)
+        if (!trained_only || mr_params_trained(params, i))
+            count += params->param[i].rows * params->param[i].cols;
+    return count;
+}
+
+static void start_gather(mr_params *params, mr_gather_lane *lane, int unit)
+{
+    lane->unit = unit;
+    int64_t at = 0;
+    for (int k = 0; k < MR_FLATS; k++) {
+        mr_flat *flat = &params->unit[unit].flat[k];
+        if (flat->count == 0 || !weights_sharded(params, k)) continue;
+        mr_tensor place = mr_tensor_cols(lane->memory, at, flat->count);
+        mr_comm_gather_start(params->comm, params->be->ops->address(params->be, flat->weights),
+                             params->be->ops->address(params->be, place),
+                             shard_count(params, flat) / MR_SHARD_BLOCK, sizeof(float),
+                             &lane->request[k]);
+        at += flat->count;
+    }
+}
+
+static void finish_gather(mr_gather_lane *lane)
+{
+    for (int k = 0; k < MR_FLATS; k++)
+        mr_comm_wait(&lane->request[k]);
+}
+
+void mr_params_use(mr_params *params, int unit, int next)
+{
+    if (!params->gather) return;
+    double began = mr_phase_begin();
+    int lane = params->lane_in_use;
+    if (params->gather[lane].unit != unit) {
+        lane = 1 - lane;
+        if (params->gather[lane].unit != unit) {
+            finish_gather(&params->gather[lane]);
+            start_gather(params, &params->gather[lane], unit);
+        }
+        params->lane_in_use = lane;
+    }
+    finish_gather(&params->gather[lane]);
+    mr_gather_lane *other = &params->gather[1 - lane];
+    if (next >= 0 && next != unit && other->unit != next) {
+        finish_gather(other);
+        start_gather(params, other, next);
+    }
+    mr_phase_end(params->be, MR_PHASE_COMM, began);
+}
+
+mr_tensor mr_params_weight(const mr_params *params, int id)
+{
+    const mr_param *param = &params->param[id];
+    const mr_unit *unit = &params->unit[param->unit];
+    mr_tensor flat = unit->flat[param->kind].weights;
+    if (params->gather && weights_sharded(params, (int)param->kind)) {
+        const mr_gather_lane *lane = &params->gather[params->lane_in_use];
+        MR_INVARIANT(lane->unit == param->unit);
+        int64_t at = param->kind == MR_FLAT_TRAINED ? unit->flat[MR_FLAT_FROZEN].count : 0;
+        flat = mr_tensor_cols(lane->memory, at, unit->flat[param->kind].count);
+    }
+    return mr_tensor_reshape(mr_tensor_cols(flat, param->offset, param->rows * param->cols),
+                             param->rows, param->cols);
+}
+
+void mr_params_invalidate(mr_params *params)
+{
+    for (int i = 0; params->gather && i < GATHER_LANES; i++) {
+        finish_gather(&params->gather[i]);
+        params->gather[i].unit = -1;
+    }
+}
+
+mr_tensor mr_flat_slot(const mr_params *params, mr_flat *flat, int slot)
+{
+    int64_t shard = shard_count(params, flat);
+    if (slot > 0) return mr_tensor_rows(flat->partial, slot - 1, 1);
+    /* Slot 0 is where the own gradient ends up: under none, its place in the whole gradient. */
+    bool whole = params->shard == MR_SHARD_NONE;
+    return mr_tensor_cols(flat->grad, whole ? params->comm->rank * shard : 0, shard);
+}
+
+mr_tensor mr_params_grad_shard(const mr_params *params, int unit, mr_flat_kind kind)
+{
+    return mr_flat_slot(params, &params->unit[unit].flat[kind], 0);
+}
+
+void mr_params_share_gradients(mr_params *params)
+{
+    if (params->shard != MR_SHARD_NONE || params->comm->size == 1) return;
+    double began = mr_phase_begin();
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
+            mr_flat *flat = &params->unit[u].flat[k];
+            if (flat->count == 0) continue;
+            mr_comm_gather_start(
+                params->comm, NULL, params->be->ops->address(params->be, flat->grad),
+                shard_count(params, flat) / MR_SHARD_BLOCK, sizeof(float), &flat->publish);
+        }
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++)
+            mr_comm_wait(&params->unit[u].flat[k].publish);
+    mr_phase_end(params->be, MR_PHASE_COMM, began);
+}
+
+void mr_params_publish(mr_params *params)
+{
+    double began = mr_phase_begin();
+    mr_params_invalidate(params);
+    bool shared = params->shard != MR_SHARD_NONE && params->comm->size > 1;
+    for (int u = 0; shared && u < params->unit_count; u++)
+        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
+            mr_flat *flat = &params->unit[u].flat[k];
+            if (flat->count == 0 || weights_sharded(params, k)) continue;
+            mr_comm_gather_start(
+                params->comm, NULL, params->be->ops->address(params->be, flat->weights),
+                shard_count(params, flat) / MR_SHARD_BLOCK, sizeof(float), &flat->publish);
+        }
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = 0; k < MR_FLATS; k++)
+            mr_comm_wait(&params->unit[u].flat[k].publish);
+    mr_phase_end(params->be, MR_PHASE_COMM, began);
+}
+
+/* The part [first, first + count) of a parameter that lies in [from, from + extent) of its flat. */
+static int64_t overlap(const mr_param *param, int64_t from, int64_t extent, int64_t *first)
+{
+    int64_t begin = param->offset, end = begin + param->rows * param->cols;
+    int64_t low = begin > from ? begin : from;
+    int64_t high = end < from + extent ? end : from + extent;
+    *first = low - begin;
+    return high > low ? high - low : 0;
+}
+
+mr_own mr_params_own(const mr_params *params, int id)
+{
+    const mr_param *param = &params->param[id];
+    const mr_flat *flat = &params->unit[param->unit].flat[param->kind];
+    int64_t from = 0, extent = flat->count;
+    if (params->shard != MR_SHARD_NONE) {
+        extent = shard_count(params, flat);
+        from = params->comm->rank * extent;
+    }
+    mr_own own = {0};
+    own.count = overlap(param, from, extent, &own.first);
+    if (own.count == 0) return own;
+    int64_t in_flat = param->offset + own.first, in_own = in_flat - from;
+    bool sharded = weights_sharded(params, (int)param->kind);
+    own.weight = mr_tensor_cols(flat->weights, sharded ? in_own : in_flat, own.count);
+    own.grad = mr_tensor_cols(flat->grad, in_own, own.count);
+    own.m = mr_tensor_cols(flat->m, in_own, own.count);
+    own.v = mr_tensor_cols(flat->v, in_own, own.count);
+    return own;
+}
+
+mr_status mr_params_fill(mr_params *params, int id, mr_params_source source, void *context)
+{
+    enum { CHUNK = 1 << 20 };
+    const mr_param *param = &params->param[id];
+    const mr_flat *flat = &params->unit[param->unit].flat[param->kind];
+    int64_t from = 0, extent = flat->count, first;
+    if (weights_sharded(params, (int)param->kind)) {
+        extent = shard_count(params, flat);
+        from = params->comm->rank * extent;
+    }
+    int64_t count = overlap(param, from, extent, &first);
+    if (count == 0) return MR_OK;
+    float *values =
+        mr_alloc_array(MR_MEM_OTHER, (size_t)(count < CHUNK ? count : CHUNK), sizeof *values);
+    if (!values) return MR_ERR_MEMORY;
+    mr_status status = MR_OK;
+    for (int64_t done = 0; done < count && status == MR_OK; done += CHUNK) {
+        int64_t part = count - done < CHUNK ? count - done : CHUNK;
+        status = source(context, param, first + done, part, values);
+        if (status != MR_OK) break;
+        int64_t at = param->offset + first + done - from;
+        params->be->ops->upload(params->be, mr_tensor_cols(flat->weights, at, part), values);
+    }
+    mr_free(values);
+    return status;
+}
+
+void mr_params_read(mr_params *params, int id, float *out)
+{
+    mr_params_use(params, params->param[id].unit, -1);
+    params->be->ops->download(params->be, out, mr_params_weight(params, id));
+}

@@ -1,0 +1,164 @@
+/* A wave through the whole model: layer by layer, every micro-batch of the wave through a layer
+ * before the next, so that a gathered unit serves them all. */
+
+#include "model/model.h"
+
+static mr_pass training_pass(const mr_model *model, bool dropout, uint64_t step, int64_t micro)
+{
+    const mr_geometry *g = &model->geometry;
+    return (mr_pass){.rows = g->batch * g->tokens,
+                     .shape = {.batch = g->batch,
+                               .tokens = g->tokens,
+                               .heads = model->arch.num_attention_heads,
+                               .kv_heads = model->arch.num_key_value_heads,
+                               .head_size = model->arch.head_dim},
+                     .positions = model->positions,
+                     .rope = &model->rope,
+                     .dropout = dropout,
+                     .step = step,
+                     .first_row = micro * g->batch * g->tokens,
+                     .adapter_work = model->scratch.adapter};
+}
+
+/* The stream that enters layer `index` before its last addend; absent for the first layer. */
+static mr_tensor stream_before(const mr_micro *micro, int index)
+{
+    return index == 0 ? (mr_tensor){0} : micro->layer[index - 1].h;
+}
+
+static void forward(mr_model *model, int64_t in_wave, bool dropout, uint64_t step,
+                    int64_t first_micro)
+{
+    int layers = (int)model->arch.num_hidden_layers;
+    mr_params_use(model->params, 0, mr_model_layer_unit(0));
+    for (int64_t w = 0; w < in_wave; w++)
+        mr_embedding_forward(model->be, model->micro[w].layer[0].x,
+                             mr_params_weight(model->params, model->embed), model->micro[w].tokens);
+    for (int l = 0; l < layers; l++) {
+        mr_params_use(model->params, mr_model_layer_unit(l),
+                      l + 1 < layers ? mr_model_layer_unit(l + 1) : model->head_unit);
+        for (int64_t w = 0; w < in_wave; w++) {
+            mr_micro *micro = &model->micro[w];
+            mr_pass pass = training_pass(model, dropout, step, first_micro + w);
+            mr_layer_forward(model, l, &pass, &micro->layer[l], stream_before(micro, l),
+                             micro->branch);
+        }
+    }
+}
+
+/* The final norm of micro-batch w into scratch.normed. */
+static void final_norm(mr_model *model, const mr_micro *micro)
+{
+    mr_scratch *s = &model->scratch;
+    int last = (int)model->arch.num_hidden_layers - 1;
+    mr_rmsnorm_forward(model->be, s->normed, s->rstd, s->final, micro->layer[last].h, micro->branch,
+                       mr_params_weight(model->params, model->final_norm),
+                       model->arch.rms_norm_eps);
+}
+
+/* Loss, and the gradient of the stream into micro->branch. */
+static void head(mr_model *model, mr_micro *micro, float scale)
+{
+    mr_backend *be = model->be;
+    mr_scratch *s = &model->scratch;
+    bool trained = mr_params_trained(model->params, model->head);
+    bool norm_trained = mr_params_trained(model->params, model->final_norm);
+    final_norm(model, micro);
+    mr_head_loss(be,
+                 &(mr_head_args){
+                     .x = s->normed,
+                     .w = mr_params_weight(model->params, model->head),
+                     .targets = micro->targets,
+                     .losses = micro->losses,
+                     .logits = s->logits,
+                     .d_x = s->d_normed,
+                     .d_w = trained ? mr_params_grad(model->params, model->head) : (mr_tensor){0},
+                     .scale = scale,
+                 });
+    be->ops->fill(be, micro->branch, 0);
+    mr_rmsnorm_backward(
+        be, micro->branch,
+        norm_trained ? mr_params_grad(model->params, model->final_norm) : (mr_tensor){0},
+        s->d_normed, s->final, s->rstd, mr_params_weight(model->params, model->final_norm));
+}
+
+static void embedding_backward(mr_model *model, mr_micro *micro)
+{
+    if (!mr_params_trained(model->params, model->embed)) return;
+    mr_tensor grad = mr_params_grad(model->params, model->embed);
+    /* Tied: the head has written its part of the same gradient already. */
+    if (model->embed != model->head) model->be->ops->fill(model->be, grad, 0);
+    mr_embedding_backward(model->be, grad, micro->branch, micro->tokens);
+}
+
+void mr_model_train_wave(mr_model *model, double scale, uint64_t step, int64_t first_micro)
+{
+    mr_params *params = model->params;
+    int64_t in_wave = model->geometry.in_wave;
+    int layers = (int)model->arch.num_hidden_layers;
+    bool tied = model->head_unit == 0;
+    forward(model, in_wave, true, step, first_micro);
+
+    mr_params_use(params, model->head_unit, mr_model_layer_unit(layers - 1));
+    for (int64_t w = 0; w < in_wave; w++) {
+        mr_params_leaf_begin(params, model->head_unit);
+        head(model, &model->micro[w], (float)scale);
+        if (!tied) mr_params_leaf_end(params, model->head_unit);
+    }
+    for (int l = layers - 1; l >= 0; l--) {
+        int unit = mr_model_layer_unit(l);
+        mr_params_use(params, unit, l > 0 ? mr_model_layer_unit(l - 1) : 0);
+        for (int64_t w = 0; w < in_wave; w++) {
+            mr_micro *micro = &model->micro[w];
+            mr_pass pass = training_pass(model, true, step, first_micro + w);
+            if (model->recompute) {
+                /* acts->x holds the sum already: the layer starts from it as the first one does. */
+                pass.replay = true;
+                mr_layer_forward(model, l, &pass, &micro->layer[l], (mr_tensor){0},
+                                 model->scratch.final);
+            }
+            mr_params_leaf_begin(params, unit);
+            mr_layer_backward(model, l, &pass, &micro->layer[l], micro->branch);
+            mr_params_leaf_end(params, unit);
+        }
+    }
+    for (int64_t w = 0; w < in_wave; w++) {
+        if (!tied) mr_params_leaf_begin(params, 0);
+        embedding_backward(model, &model->micro[w]);
+        mr_params_leaf_end(params, 0);
+    }
+}
+
+void mr_model_evaluate(mr_model *model, float *logits)
+{
+    mr_backend *be = model->be;
+    mr_scratch *s = &model->scratch;
+    forward(model, 1, false, 0, 0);
+    mr_params_use(model->params, model->head_unit, 0);
+    final_norm(model, &model->micro[0]);
+    mr_tensor w = mr_params_weight(model->params, model->head);
+    mr_head_loss(be, &(mr_head_args){.x = s->normed,
+                                     .w = w,
+                                     .targets = model->micro[0].targets,
+                                     .losses = model->micro[0].losses,
+                                     .logits = s->logits});
+    if (!logits) return;
+    for (int64_t first = 0; first < s->normed.rows; first += s->logits.rows) {
+        int64_t rows = s->normed.rows - first;
+        if (rows > s->logits.rows) rows = s->logits.rows;
+        mr_tensor part = mr_tensor_rows(s->logits, 0, rows);
+        mr_linear_forward(be, part, mr_tensor_rows(s->normed, first, rows), w, 0);
+        be->ops->download(be, logits + first * w.rows, part);
+    }
+}
+
+void mr_model_set_batch(mr_model *model, int64_t w, const int32_t *tokens, const int32_t *targets)
+{
+    model->be->ops->upload(model->be, model->micro[w].tokens, tokens);
+    model->be->ops->upload(model->be, model->micro[w].targets, targets);
+}
+
+void mr_model_losses(mr_model *model, int64_t w, double *losses)
+{
+    model->be->ops->download(model->be, losses, model->micro[w].losses);
+}

@@ -1,0 +1,164 @@
+/* Where weights come from and go to: random draws, files in, files out. */
+
+#include "base/file.h"
+#include "model/model.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+/* A stream for a name: draws do not depend on how many parameters stand before it. */
+static uint64_t name_hash(const char *name)
+{
+    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    for (; *name; name++)
+        hash = (hash ^ (uint8_t)*name) * 1099511628211u;
+    return hash >> 8;
+}
+
+static mr_status draw(void *context, const mr_param *param, int64_t first, int64_t count,
+                      float *out)
+{
+    const uint64_t *seed = context;
+    mr_random_use use = param->kind == MR_FLAT_ADAPTER ? MR_RANDOM_ADAPTER : MR_RANDOM_WEIGHTS;
+    mr_random random = mr_random_stream(*seed, use, name_hash(param->name));
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t index = (uint64_t)(first + i);
+        double value = 0;
+        switch (param->init) {
+        case MR_INIT_ZERO:
+            break;
+        case MR_INIT_ONE:
+            value = 1;
+            break;
+        case MR_INIT_UNIFORM:
+            value = param->init_scale * (2 * mr_random_uniform(&random, index) - 1);
+            break;
+        case MR_INIT_NORMAL:
+            value = param->init_scale * mr_random_normal(&random, index);
+            break;
+        }
+        out[i] = (float)value;
+    }
+    return MR_OK;
+}
+
+mr_status mr_model_draw(mr_model *model, uint64_t seed, bool base, bool adapters)
+{
+    for (int i = 0; i < model->params->param_count; i++) {
+        bool adapter = model->params->param[i].kind == MR_FLAT_ADAPTER;
+        if (adapter ? !adapters : !base) continue;
+        MR_TRY(mr_params_fill(model->params, i, draw, &seed));
+    }
+    mr_params_invalidate(model->params);
+    return MR_OK;
+}
+
+struct entry_source {
+    const mr_safetensors *file;
+    const mr_safetensors_entry *entry;
+};
+
+static mr_status read_entry(void *context, const mr_param *param, int64_t first, int64_t count,
+                            float *out)
+{
+    (void)param;
+    const struct entry_source *source = context;
+    return mr_safetensors_read_f32(source->file, source->entry, first, count, out);
+}
+
+mr_status mr_model_load_param(mr_model *model, int id, const mr_safetensors *file,
+                              const mr_safetensors_entry *entry)
+{
+    const mr_param *param = &model->params->param[id];
+    /* Norm weights are vectors in the public format, one row here. */
+    const int64_t shape[2] = {param->rows, param->cols};
+    bool vector = entry->dims == 1 && param->rows == 1;
+    MR_TRY(mr_safetensors_expect(file, entry, vector ? 1 : 2, vector ? &shape[1] : shape));
+    struct entry_source source = {file, entry};
+    return mr_params_fill(model->params, id, read_entry, &source);
+}
+
+mr_status mr_model_load(mr_model *model, const mr_hf *weights)
+{
+    for (int i = 0; i < model->params->param_count; i++) {
+        const mr_param *param = &model->params->param[i];
+        if (param->kind == MR_FLAT_ADAPTER) continue;
+        const mr_safetensors *file;
+        const mr_safetensors_entry *entry;
+        MR_TRY(mr_hf_find(weights, param->name, &file, &entry));
+        MR_TRY(mr_model_load_param(model, i, file, entry));
+    }
+    mr_params_invalidate(model->params);
+    return MR_OK;
+}
+
+/* Lists the parameters of one file: adapters or all others. */
+static mr_status open_writer(const mr_model *model, bool adapters, const char *path,
+                             mr_safetensors_writer **writer)
+{
+    const mr_params *params = model->params;
+    mr_safetensors_spec *specs =
+        mr_alloc_array(MR_MEM_OTHER, (size_t)params->param_count, sizeof *specs);
+    if (!specs) return MR_ERR_MEMORY;
+    int count = 0;
+    for (int i = 0; i < params->param_count; i++) {
+        const mr_param *param = &params->param[i];
+        if ((param->kind == MR_FLAT_ADAPTER) != adapters) continue;
+        mr_safetensors_spec *spec = &specs[count++];
+        spec->name = param->name;
+        /* Norm weights are vectors in the public format. */
+        spec->dims = param->rows == 1 && !adapters ? 1 : 2;
+        spec->shape[0] = spec->dims == 1 ? param->cols : param->rows;
+        spec->shape[1] = param->cols;
+    }
+    const mr_safetensors_pair format = {"format", "pt"};
+    mr_status status = mr_safetensors_create(path, specs, count, &format, 1, writer);
+    mr_free(specs);
+    return status;
+}
+
+/* Every rank takes part in reading a parameter; rank 0 writes it. */
+static mr_status write_file(mr_model *model, const char *path, bool adapters)
+{
+    mr_params *params = model->params;
+    mr_safetensors_writer *writer = NULL;
+    mr_status status = MR_OK;
+    if (model->comm->rank == 0) status = open_writer(model, adapters, path, &writer);
+    int entry = 0;
+    for (int i = 0; i < params->param_count; i++) {
+        const mr_param *param = &params->param[i];
+        if ((param->kind == MR_FLAT_ADAPTER) != adapters) continue;
+        int64_t count = param->rows * param->cols;
+        float *values = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *values);
+        MR_AGREE(model->comm, values ? MR_OK : MR_ERR_MEMORY);
+        mr_params_read(params, i, values);
+        if (writer && status == MR_OK)
+            status = mr_safetensors_write(writer, entry, 0, values, count);
+        entry++;
+        mr_free(values);
+    }
+    if (writer && status == MR_OK) status = mr_safetensors_finish(&writer);
+    if (writer) mr_safetensors_abandon(&writer);
+    return mr_comm_agree(model->comm, status);
+}
+
+static mr_status write_config(const mr_model *model, const char *folder)
+{
+    char path[PATH_MAX];
+    MR_TRY(mr_file_make_folders(folder));
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    return mr_hf_config_write(path, &model->arch);
+}
+
+mr_status mr_model_save(mr_model *model, const char *folder)
+{
+    char path[PATH_MAX];
+    bool first = model->comm->rank == 0;
+    MR_AGREE(model->comm, first ? write_config(model, folder) : MR_OK);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    MR_TRY(write_file(model, path, false));
+    if (model->method->trains_base) return MR_OK;
+    snprintf(path, sizeof path, "%s/adapter.safetensors", folder);
+    return write_file(model, path, true);
+}

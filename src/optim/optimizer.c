@@ -1,0 +1,85 @@
+#include "optim/optimizer.h"
+
+static int64_t most_blocks(const mr_params *params)
+{
+    int64_t most = 1;
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
+            int64_t shard = params->unit[u].flat[k].count / params->comm->size;
+            if (shard / MR_SHARD_BLOCK > most) most = shard / MR_SHARD_BLOCK;
+        }
+    return most;
+}
+
+mr_status mr_optimizer_create(mr_params *params, const mr_config *config, mr_optimizer *out)
+{
+    *out = (mr_optimizer){.params = params,
+                          .beta1 = config->train.beta1,
+                          .beta2 = config->train.beta2,
+                          .eps = config->train.eps,
+                          .weight_decay = config->train.weight_decay,
+                          .clip_norm = config->train.clip_norm};
+    int64_t blocks = most_blocks(params);
+    MR_TRY(mr_backend_tensor(params->be, MR_MEM_OTHER, MR_F64, 1, blocks, &out->sums));
+    out->host_sums = mr_alloc_array(MR_MEM_OTHER, (size_t)blocks, sizeof *out->host_sums);
+    if (out->host_sums) return MR_OK;
+    mr_optimizer_destroy(out);
+    return MR_ERR_MEMORY;
+}
+
+void mr_optimizer_destroy(mr_optimizer *optimizer)
+{
+    if (!optimizer->params) return;
+    mr_backend_free(optimizer->params->be, &optimizer->sums);
+    mr_free(optimizer->host_sums);
+    *optimizer = (mr_optimizer){0};
+}
+
+void mr_optimizer_square_sum(mr_optimizer *optimizer, mr_exact *sum)
+{
+    mr_params *params = optimizer->params;
+    mr_backend *be = params->be;
+    double began = mr_phase_begin();
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
+            if (params->unit[u].flat[k].count == 0) continue;
+            mr_tensor shard = mr_params_grad_shard(params, u, (mr_flat_kind)k);
+            mr_tensor sums = mr_tensor_cols(optimizer->sums, 0, shard.cols / MR_SHARD_BLOCK);
+            be->ops->square_sums(be, sums, shard);
+            be->ops->download(be, optimizer->host_sums, sums);
+            for (int64_t i = 0; i < sums.cols; i++)
+                mr_exact_add(sum, optimizer->host_sums[i]);
+        }
+    mr_phase_end(be, MR_PHASE_OPTIMIZER, began);
+}
+
+void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
+{
+    mr_params *params = optimizer->params;
+    double scale = 1;
+    if (optimizer->clip_norm > 0) {
+        scale = optimizer->clip_norm / (grad_norm + 1e-6);
+        scale = scale < 1 ? scale : 1;
+    }
+    mr_params_share_gradients(params);
+    double began = mr_phase_begin();
+    optimizer->steps++;
+    for (int i = 0; i < params->param_count; i++) {
+        if (!mr_params_trained(params, i)) continue;
+        mr_own own = mr_params_own(params, i);
+        if (own.count == 0) continue;
+        params->be->ops->adamw(params->be, &(mr_adamw_args){.weight = own.weight,
+                                                            .grad = own.grad,
+                                                            .m = own.m,
+                                                            .v = own.v,
+                                                            .grad_scale = scale,
+                                                            .lr = lr * params->param[i].lr_scale,
+                                                            .beta1 = optimizer->beta1,
+                                                            .beta2 = optimizer->beta2,
+                                                            .eps = optimizer->eps,
+                                                            .weight_decay = optimizer->weight_decay,
+                                                            .step = optimizer->steps});
+    }
+    mr_phase_end(params->be, MR_PHASE_OPTIMIZER, began);
+    mr_params_publish(params);
+}

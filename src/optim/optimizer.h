@@ -1,0 +1,38 @@
+#ifndef MR_OPTIM_OPTIMIZER_H
+#define MR_OPTIM_OPTIMIZER_H
+
+/** @file
+ * AdamW over sharded parameters, with clipping by the global norm.
+ *
+ * The norm is a sum that does not depend on how gradients are cut over ranks (comm/exact.h), so
+ * every rank and every number of ranks clips by the same bits.
+ */
+
+#include "comm/exact.h"
+#include "model/params.h"
+
+/** AdamW's constants and state that is not per element. Borrows params; owns sums. */
+typedef struct mr_optimizer {
+    mr_params *params;
+    double beta1, beta2, eps, weight_decay;
+    double clip_norm; /**< 0: no clipping */
+    int64_t steps;    /**< updates done */
+    mr_tensor sums;   /**< F64 [1, most blocks of a flat's shard] */
+    double *host_sums;
+} mr_optimizer;
+
+/** Creates the optimizer of allocated parameters. Local. @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_optimizer_create(mr_params *params, const mr_config *config,
+                                           mr_optimizer *out);
+
+/** Frees what the optimizer owns. */
+void mr_optimizer_destroy(mr_optimizer *optimizer);
+
+/** Adds this rank's share of the squared gradient elements to sum. Local. */
+void mr_optimizer_square_sum(mr_optimizer *optimizer, mr_exact *sum);
+
+/** Updates all trained parameters at learning rate lr (times each one's lr_scale), gradients times
+ * min(1, clip_norm / (grad_norm + 1e-6)) as torch.nn.utils.clip_grad_norm_. Collective. */
+void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm);
+
+#endif

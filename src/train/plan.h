@@ -1,0 +1,30 @@
+#ifndef MR_TRAIN_PLAN_H
+#define MR_TRAIN_PLAN_H
+
+/** @file
+ * What a run will take, known before it takes it: bytes of this rank by purpose, operations and
+ * traffic of a step. */
+
+#include "base/text.h"
+#include "eval/generate.h"
+
+typedef struct mr_plan {
+    size_t bytes[MR_MEM_PURPOSES]; /**< exact for the purposes that are planned */
+    size_t total;                  /**< their sum */
+    double flops;    /**< of a step over all ranks: 2 a multiply-add, causal attention as half a
+                          square, nothing that is computed twice */
+    double traffic;  /**< bytes this rank receives in a step */
+    int64_t gathers; /**< gathers of a unit in a step */
+} mr_plan;
+
+/** Plans a laid-out model and generator (NULL: none). Local; ranks differ in nothing. */
+mr_plan mr_plan_of(const mr_model *model, const mr_generator *generator);
+
+/** Appends the plan as lines for people. */
+void mr_plan_print(const mr_plan *plan, const mr_model *model, mr_text *text);
+
+/** Returns MR_OK where what has been allocated is what was planned, purpose by purpose; otherwise
+ * aborts: plan and allocation are one description. Local. */
+void mr_plan_check(const mr_plan *plan);
+
+#endif

@@ -1,0 +1,36 @@
+#ifndef MR_TRAIN_RUN_H
+#define MR_TRAIN_RUN_H
+
+/** @file
+ * One run from its configuration to its log: train, evaluate, record, save. */
+
+#include "comm/comm.h"
+#include "config/config.h"
+
+/** What came of a run, for the line printed about it. */
+typedef struct mr_run_outcome {
+    bool skipped; /**< the log of the same configuration, completed, is there already */
+    int64_t steps;
+    double loss;  /**< of the last step, nats a token; NaN where unknown */
+    double score; /**< of the last evaluation, 0 to 1; NaN where there was none */
+    double tokens_per_second;
+    double seconds;
+    char log[2 * MR_CONFIG_STRING + 8]; /**< path of the run log */
+} mr_run_outcome;
+
+/** Runs a configuration to its end. A finished run of the same configuration is not run again.
+ *
+ * Collective; rank 0 writes the log `<run.output>/<run.name>.h5` and speaks.
+ * @return MR_OK; MR_ERR_NUMERIC where the run diverged (recorded as stop_reason); errors of
+ *         configuration, files and memory; the same on every rank */
+MR_NODISCARD mr_status mr_run(const mr_comm *comm, const mr_config *config,
+                              mr_run_outcome *outcome);
+
+/** Prints what a run would take, and fails where it cannot fit. Allocates no tensors. Collective.
+ */
+MR_NODISCARD mr_status mr_run_dry(const mr_comm *comm, const mr_config *config);
+
+/** Writes the path of a configuration's log into path. Local. */
+void mr_run_log_path(const mr_config *config, char *path, size_t room);
+
+#endif

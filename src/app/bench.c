@@ -1,0 +1,254 @@
+/* mora bench: speed of whole training steps, beside the machine's own matrix-product rate. */
+
+#include "adapter/adapter.h"
+#include "app/command.h"
+#include "base/clock.h"
+#include "train/trainer.h"
+
+#include <jansson.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What was measured of one method. */
+typedef struct bench_row {
+    const char *method;
+    double seconds;          /* median step */
+    double tokens_s;         /* over all ranks */
+    double flops;            /* of a step, all ranks */
+    double gemm_rate;        /* FLOP/s of all ranks together, best of several shapes */
+    double phase[MR_PHASES]; /* seconds of an average step */
+    int64_t parameters, trained;
+} bench_row;
+
+typedef struct bench_options {
+    const char *model, *methods;
+    int64_t batch, seq, steps, r, threads;
+    mr_option_list sets;
+    bool json, help;
+} bench_options;
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* FLOP/s of this rank's products: the best of several shapes and repetitions, all ranks at once. */
+static mr_status gemm_rate(mr_backend *be, double *best)
+{
+    static const int64_t shapes[][3] = {{2048, 512, 1376}, {2048, 2048, 2048}, {4096, 512, 4096}};
+    *best = 0;
+    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
+        int64_t m = shapes[s][0], k = shapes[s][1], n = shapes[s][2];
+        mr_tensor a = {0}, b = {0}, c = {0};
+        mr_status status = mr_backend_tensor(be, MR_MEM_OTHER, MR_F32, m, k, &a);
+        if (status == MR_OK) status = mr_backend_tensor(be, MR_MEM_OTHER, MR_F32, k, n, &b);
+        if (status == MR_OK) status = mr_backend_tensor(be, MR_MEM_OTHER, MR_F32, m, n, &c);
+        if (status == MR_OK) {
+            be->ops->fill(be, a, 1.5f);
+            be->ops->fill(be, b, -0.5f);
+        }
+        for (int i = 0; status == MR_OK && i < 15; i++) {
+            double began = mr_clock();
+            be->ops->gemm(be, false, false, 1, a, b, 0, c);
+            status = be->ops->synchronize(be);
+            double rate = 2.0 * (double)(m * k * n) / (mr_clock() - began);
+            if (rate > *best) *best = rate;
+        }
+        mr_backend_free(be, &a);
+        mr_backend_free(be, &b);
+        mr_backend_free(be, &c);
+        MR_TRY(status);
+    }
+    return MR_OK;
+}
+
+static void random_batch(mr_trainer *t)
+{
+    const mr_geometry *g = &t->model->geometry;
+    int64_t count = g->batch * g->tokens * g->waves * g->in_wave;
+    mr_random random = mr_random_stream(1, MR_RANDOM_DATA, (uint64_t)t->comm->rank);
+    uint64_t vocabulary = (uint64_t)t->model->arch.vocab_size;
+    for (int64_t i = 0; i < count; i++) {
+        t->tokens[i] = (int32_t)mr_random_below(&random, (uint64_t)(2 * i), vocabulary);
+        t->targets[i] = (int32_t)mr_random_below(&random, (uint64_t)(2 * i + 1), vocabulary);
+    }
+}
+
+static mr_status measure_steps(mr_trainer *t, int64_t steps, bench_row *row)
+{
+    double *times = mr_alloc_array(MR_MEM_OTHER, (size_t)steps, sizeof *times);
+    MR_AGREE(t->comm, times ? MR_OK : MR_ERR_MEMORY);
+    int64_t tokens = t->config->train.global_batch * t->seq_len;
+    mr_status status = MR_OK;
+    for (int64_t i = -1; i < steps && status == MR_OK; i++) { /* the first warms up */
+        mr_step_result result;
+        if (i == 0) memset(t->be->phase_seconds, 0, sizeof t->be->phase_seconds);
+        mr_comm_barrier(t->comm);
+        double began = mr_clock();
+        status = mr_trainer_compute(t, tokens, &result);
+        mr_comm_barrier(t->comm);
+        if (i >= 0) times[i] = mr_clock() - began;
+    }
+    if (status == MR_OK) {
+        qsort(times, (size_t)steps, sizeof *times, by_value);
+        row->seconds = times[steps / 2];
+        row->tokens_s = (double)tokens / row->seconds;
+        for (int p = 0; p < MR_PHASES; p++)
+            row->phase[p] = t->be->phase_seconds[p] / (double)steps;
+    }
+    mr_free(times);
+    return status;
+}
+
+static mr_status bench_method(const mr_comm *comm, mr_backend *be, const bench_options *o,
+                              const mr_hf_config *arch, const mr_config *config, bench_row *row)
+{
+    (void)o;
+    mr_trainer *t = NULL;
+    MR_TRY(mr_trainer_create(comm, config, be, arch, &t));
+    mr_status status = mr_trainer_allocate(t);
+    if (status == MR_OK) {
+        random_batch(t);
+        row->method = mr_adapter_find(config->method.name)->name;
+        row->flops = t->plan.flops;
+        row->parameters = mr_params_count(t->model->params, false);
+        row->trained = mr_params_count(t->model->params, true);
+        status = measure_steps(t, o->steps, row);
+    }
+    mr_trainer_destroy(&t);
+    return status;
+}
+
+static void print_row(const bench_row *row, bool first)
+{
+    if (first) {
+        printf("%-8s %10s %9s %9s %7s |", "method", "tokens/s", "ms/step", "GFLOP/s", "of gemm");
+        for (int p = 0; p < MR_PHASES; p++)
+            printf(" %*s", 11, mr_phase_name((mr_phase)p));
+        printf(" (ms)\n");
+    }
+    printf("%-8s %10.1f %9.1f %9.1f %6.1f%% |", row->method, row->tokens_s, 1e3 * row->seconds,
+           row->flops / row->seconds / 1e9, 100 * row->flops / row->seconds / row->gemm_rate);
+    for (int p = 0; p < MR_PHASES; p++)
+        printf(" %*.1f", (int)strlen(mr_phase_name((mr_phase)p)) > 11 ? 13 : 11,
+               1e3 * row->phase[p]);
+    printf("\n");
+    fflush(stdout);
+}
+
+static json_t *row_json(const bench_row *row)
+{
+    json_t *phases = json_object();
+    for (int p = 0; p < MR_PHASES; p++)
+        json_object_set_new(phases, mr_phase_name((mr_phase)p), json_real(row->phase[p]));
+    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o}", "method", row->method,
+                     "tokens_per_second", row->tokens_s, "step_seconds", row->seconds,
+                     "flops_per_second", row->flops / row->seconds, "gemm_flops_per_second",
+                     row->gemm_rate, "ratio_to_gemm", row->flops / row->seconds / row->gemm_rate,
+                     "parameters", (json_int_t)row->parameters, "trainable_parameters",
+                     (json_int_t)row->trained, "phase_seconds", phases);
+}
+
+/* Measures each method of the comma-separated list in turn. */
+static mr_status bench_methods(const mr_comm *comm, mr_backend *be, const bench_options *o,
+                               const mr_hf_config *arch, mr_config *config, json_t *rows)
+{
+    double rate;
+    mr_comm_barrier(comm);
+    MR_AGREE(comm, gemm_rate(be, &rate));
+    int64_t kilo = (int64_t)(rate / 1e3);
+    mr_comm_sum_i64(comm, &kilo, 1);
+    bool first = true;
+    if (comm->rank == 0 && !o->json)
+        printf("%s, %d ranks x %d threads, global batch %lld x %lld tokens, r %lld, sgemm %.1f "
+               "GFLOP/s\n",
+               o->model, comm->size, be->threads, (long long)config->train.global_batch,
+               (long long)o->seq, (long long)o->r, (double)kilo / 1e6);
+    for (const char *at = o->methods; *at;) {
+        size_t length = strcspn(at, ",");
+        snprintf(config->method.name, sizeof config->method.name, "%.*s", (int)length, at);
+        at += length + (at[length] == ',');
+        MR_CHECK(mr_adapter_find(config->method.name), MR_ERR_USAGE,
+                 "mora bench: --methods: unknown method \"%s\"", config->method.name);
+        bench_row row = {.gemm_rate = (double)kilo * 1e3};
+        MR_TRY(bench_method(comm, be, o, arch, config, &row));
+        if (comm->rank == 0 && o->json) json_array_append_new(rows, row_json(&row));
+        if (comm->rank == 0 && !o->json) print_row(&row, first);
+        first = false;
+    }
+    return MR_OK;
+}
+
+static mr_status parse(const mr_comm *comm, int argc, char **argv, bench_options *o)
+{
+    const mr_option options[] = {
+        {"model", MR_OPTION_TEXT, &o->model, "FILE", "config.json of the shape to train"},
+        {"methods", MR_OPTION_TEXT, &o->methods, "LIST", "methods, comma-separated"},
+        {"batch", MR_OPTION_INT, &o->batch, "N", "sequences of a micro-batch, one a rank"},
+        {"seq", MR_OPTION_INT, &o->seq, "N", "tokens of a sequence"},
+        {"r", MR_OPTION_INT, &o->r, "N", "budget of the adapters"},
+        {"steps", MR_OPTION_INT, &o->steps, "N", "timed steps; the median counts"},
+        {"threads", MR_OPTION_INT, &o->threads, "N", "threads a rank; 0: all processors"},
+        {"set", MR_OPTION_LIST, &o->sets, "KEY=VALUE", "override a configuration key"},
+        {"json", MR_OPTION_FLAG, &o->json, NULL, "print results as JSON"},
+    };
+    int operands;
+    MR_TRY(mr_options_parse(comm, &mr_command_bench, options, sizeof options / sizeof options[0],
+                            argc, argv, NULL, 0, &operands, NULL, &o->help));
+    MR_CHECK(o->steps > 0 && o->batch > 0 && o->seq > 0 && o->r > 0, MR_ERR_USAGE,
+             "mora bench: --steps, --batch, --seq and --r must be at least 1");
+    return MR_OK;
+}
+
+static mr_status run(const mr_comm *comm, int argc, char **argv)
+{
+    bench_options o = {.model = "experiments/models/llama-60m.json",
+                       .methods = "fft,lora,mora",
+                       .batch = 4,
+                       .seq = 512,
+                       .steps = 5,
+                       .r = 8};
+    MR_TRY(parse(comm, argc, argv, &o));
+    if (o.help) return MR_OK;
+    mr_config config;
+    mr_config_defaults(&config);
+    snprintf(config.model.config, sizeof config.model.config, "%s", o.model);
+    config.model.init = MR_INIT_RANDOM;
+    config.method.r = o.r;
+    config.method.operator= MR_MORA_SHARING;
+    config.train.steps = 1000000;
+    config.train.global_batch = o.batch * comm->size;
+    config.train.micro_batch = o.batch;
+    config.train.seq_len = o.seq;
+    config.train.lr = 1e-4;
+    config.eval.items = config.eval.batch = 1;
+    for (int i = 0; i < o.sets.count; i++)
+        MR_TRY(mr_config_set(&config, o.sets.item[i]));
+
+    mr_backend *be = NULL;
+    mr_hf_config arch;
+    json_t *rows = json_array();
+    MR_TRY(mr_trainer_arch(comm, &config, &arch));
+    int threads = mr_trainer_threads(comm, o.threads);
+    mr_status status =
+        mr_comm_agree(comm, mr_backend_create(config.parallel.backend, threads, &be));
+    if (status == MR_OK) status = bench_methods(comm, be, &o, &arch, &config, rows);
+    mr_backend_destroy(&be);
+    if (status == MR_OK && o.json && comm->rank == 0) {
+        char *text = json_dumps(rows, JSON_INDENT(1));
+        if (text) puts(text);
+        free(text);
+    }
+    json_decref(rows);
+    return status;
+}
+
+const mr_command mr_command_bench = {
+    .name = "bench",
+    .usage = "[--model FILE] [--methods LIST] [--batch N] [--seq N] [--json] ...",
+    .summary = "measure tokens/s and FLOP/s of training steps against the sgemm rate",
+    .run = run,
+};

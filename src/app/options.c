@@ -1,0 +1,125 @@
+#include "adapter/adapter.h"
+#include "app/command.h"
+#include "backend/backend.h"
+#include "data/task.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const mr_config_choices *mr_choices(int *count)
+{
+    static mr_config_choices choices[3];
+    choices[0] = (mr_config_choices){.key = "method.name", .names = mr_adapter_names()};
+    choices[1] = (mr_config_choices){.key = "task.name", .names = mr_task_names()};
+    choices[2] = (mr_config_choices){.key = "parallel.backend", .names = mr_backend_names()};
+    *count = 3;
+    return choices;
+}
+
+static void print_help(const mr_command *command, const mr_option *options, int count,
+                       const char *more)
+{
+    printf("usage: mora %s %s\n%s\n\noptions:\n", command->name, command->usage, command->summary);
+    for (int i = 0; i < count; i++) {
+        char left[64];
+        snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].argument ? " " : "",
+                 options[i].argument ? options[i].argument : "");
+        printf("  %-24s %s\n", left, options[i].help);
+    }
+    printf("  %-24s %s\n", "--help", "print this and stop");
+    if (more) printf("\n%s", more);
+}
+
+static mr_status set_option(const mr_command *command, const mr_option *option, const char *value)
+{
+    switch (option->kind) {
+    case MR_OPTION_FLAG:
+        *(bool *)option->target = true;
+        return MR_OK;
+    case MR_OPTION_TEXT:
+        *(const char **)option->target = value;
+        return MR_OK;
+    case MR_OPTION_INT: {
+        char *end;
+        errno = 0;
+        long long number = strtoll(value, &end, 10);
+        MR_CHECK(errno == 0 && end > value && *end == '\0' && number >= 0, MR_ERR_USAGE,
+                 "mora %s: --%s: expected a whole number, found \"%s\"", command->name,
+                 option->name, value);
+        *(int64_t *)option->target = number;
+        return MR_OK;
+    }
+    case MR_OPTION_LIST: {
+        mr_option_list *list = option->target;
+        MR_CHECK(list->count < MR_OPTION_SETS, MR_ERR_USAGE, "mora %s: more than %d times --%s",
+                 command->name, MR_OPTION_SETS, option->name);
+        list->item[list->count++] = value;
+        return MR_OK;
+    }
+    }
+    return MR_OK;
+}
+
+/* The option of "--name" or "--name=value"; value points behind '=' or is NULL. */
+static const mr_option *find_option(const mr_option *options, int count, const char *text,
+                                    const char **value)
+{
+    const char *equals = strchr(text, '=');
+    size_t length = equals ? (size_t)(equals - text) : strlen(text);
+    *value = equals ? equals + 1 : NULL;
+    for (int i = 0; i < count; i++)
+        if (strlen(options[i].name) == length && strncmp(options[i].name, text, length) == 0)
+            return &options[i];
+    return NULL;
+}
+
+static const char *nearest(const mr_option *options, int count, const char *text)
+{
+    const char *best = "help";
+    int distance = mr_text_distance(best, text);
+    for (int i = 0; i < count; i++) {
+        int other = mr_text_distance(options[i].name, text);
+        if (other >= distance) continue;
+        distance = other;
+        best = options[i].name;
+    }
+    return best;
+}
+
+mr_status mr_options_parse(const mr_comm *comm, const mr_command *command, const mr_option *options,
+                           int option_count, int argc, char **argv, const char **operands,
+                           int limit, int *operand_count, const char *more, bool *help)
+{
+    *operand_count = 0;
+    *help = false;
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0) {
+            if (comm->rank == 0) print_help(command, options, option_count, more);
+            *help = true;
+            return MR_OK;
+        }
+        if (strncmp(argv[i], "--", 2) != 0) {
+            MR_CHECK(*operand_count < limit, MR_ERR_USAGE,
+                     "mora %s: unexpected \"%s\"; usage: mora %s %s", command->name, argv[i],
+                     command->name, command->usage);
+            operands[(*operand_count)++] = argv[i];
+            continue;
+        }
+        const char *value;
+        const mr_option *option = find_option(options, option_count, argv[i] + 2, &value);
+        MR_CHECK(option, MR_ERR_USAGE, "mora %s: unknown option %s; did you mean --%s?",
+                 command->name, argv[i], nearest(options, option_count, argv[i] + 2));
+        if (option->kind == MR_OPTION_FLAG) {
+            MR_CHECK(!value, MR_ERR_USAGE, "mora %s: --%s takes no value", command->name,
+                     option->name);
+        } else if (!value) {
+            MR_CHECK(i + 1 < argc, MR_ERR_USAGE, "mora %s: --%s needs a value (%s)", command->name,
+                     option->name, option->argument);
+            value = argv[++i];
+        }
+        MR_TRY(set_option(command, option, value));
+    }
+    return MR_OK;
+}

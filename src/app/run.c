@@ -1,0 +1,155 @@
+/* mora run: train the runs a YAML file describes. */
+
+#include "train/run.h"
+
+#include "app/command.h"
+#include "config/load.h"
+
+#include <jansson.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void print_header(void)
+{
+    printf("%-44s %6s %9s %9s %10s %8s  %s\n", "run", "steps", "loss", "accuracy", "tokens/s",
+           "seconds", "log");
+}
+
+static void print_outcome(const mr_config *config, const mr_run_outcome *o)
+{
+    char score[16] = "-", loss[16] = "-";
+    if (isfinite(o->score)) snprintf(score, sizeof score, "%.2f %%", 100 * o->score);
+    if (isfinite(o->loss)) snprintf(loss, sizeof loss, "%.4f", o->loss);
+    printf("%-44s %6lld %9s %9s %10.0f %8.1f  %s%s\n", config->run.name, (long long)o->steps, loss,
+           score, o->tokens_per_second, o->seconds, o->log, o->skipped ? " (done before)" : "");
+    fflush(stdout);
+}
+
+static json_t *number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static void add_outcome(json_t *rows, const mr_config *config, const mr_run_outcome *o)
+{
+    json_array_append_new(rows, json_pack("{s:s, s:I, s:o, s:o, s:f, s:f, s:s, s:b}", "run",
+                                          config->run.name, "steps", (json_int_t)o->steps, "loss",
+                                          number(o->loss), "accuracy", number(o->score),
+                                          "tokens_per_second", o->tokens_per_second, "seconds",
+                                          o->seconds, "log", o->log, "skipped", o->skipped));
+}
+
+static void print_json(json_t *rows)
+{
+    char *text = json_dumps(rows, JSON_INDENT(1));
+    if (text) puts(text);
+    free(text);
+    json_decref(rows);
+}
+
+static void list_runs(const mr_run_list *list, bool json)
+{
+    json_t *rows = json_array();
+    for (int i = 0; i < list->count; i++) {
+        if (json)
+            json_array_append_new(rows, json_string(list->runs[i].run.name));
+        else
+            printf("%d %s\n", i, list->runs[i].run.name);
+    }
+    if (json)
+        print_json(rows);
+    else
+        json_decref(rows);
+}
+
+/* Trains runs first..last-1. A diverged run is a result: the others still run, the exit code tells.
+ */
+static mr_status train_runs(const mr_comm *comm, const mr_run_list *list, int first, int last,
+                            bool json)
+{
+    mr_status verdict = MR_OK;
+    bool speaks = comm->rank == 0;
+    json_t *rows = json_array();
+    char message[MR_MESSAGE_MAX] = "";
+    if (speaks && !json) print_header();
+    for (int i = first; i < last; i++) {
+        mr_run_outcome outcome;
+        mr_status status = mr_run(comm, &list->runs[i], &outcome);
+        if (status != MR_OK) {
+            status = mr_fail_in(status, "%s", list->runs[i].run.name);
+            snprintf(message, sizeof message, "%s", mr_message());
+            verdict = status;
+        }
+        if (status != MR_OK && status != MR_ERR_NUMERIC) break;
+        if (speaks && json) add_outcome(rows, &list->runs[i], &outcome);
+        if (speaks && !json) print_outcome(&list->runs[i], &outcome);
+    }
+    if (speaks && json)
+        print_json(rows);
+    else
+        json_decref(rows);
+    return verdict == MR_OK ? MR_OK : mr_fail(verdict, "%s", message);
+}
+
+static mr_status run(const mr_comm *comm, int argc, char **argv)
+{
+    mr_option_list sets = {0};
+    bool list_only = false, dry = false, json = false, help;
+    const char *index_text = NULL, *operand[1];
+    int operands, choice_count;
+    const mr_config_choices *choices = mr_choices(&choice_count);
+    const mr_option options[] = {
+        {"set", MR_OPTION_LIST, &sets, "KEY=VALUE", "override a key; may be repeated"},
+        {"list", MR_OPTION_FLAG, &list_only, NULL, "print the runs of the matrix and stop"},
+        {"index", MR_OPTION_TEXT, &index_text, "N", "run number N of --list only"},
+        {"dry-run", MR_OPTION_FLAG, &dry, NULL,
+         "print bytes a rank, FLOP and traffic of a step, and stop"},
+        {"json", MR_OPTION_FLAG, &json, NULL, "print results as JSON"},
+    };
+    mr_text keys = {0};
+    mr_status status = mr_config_help(choices, choice_count, &keys);
+    if (status == MR_OK)
+        status =
+            mr_options_parse(comm, &mr_command_run, options, sizeof options / sizeof options[0],
+                             argc, argv, operand, 1, &operands, mr_text_get(&keys), &help);
+    mr_text_free(&keys);
+    MR_TRY(status);
+    if (help) return MR_OK;
+    MR_CHECK(operands == 1, MR_ERR_USAGE, "mora run: expected a YAML file; usage: mora run %s",
+             mr_command_run.usage);
+
+    mr_run_list list;
+    MR_TRY(mr_config_load(comm, operand[0], sets.item, sets.count, choices, choice_count, &list));
+    int first = 0, last = list.count;
+    if (index_text) {
+        char *end;
+        long index = strtol(index_text, &end, 10);
+        if (end == index_text || *end || index < 0 || index >= list.count) {
+            status = mr_fail(MR_ERR_USAGE, "mora run: --index: expected 0..%d, found \"%s\"",
+                             list.count - 1, index_text);
+            goto cleanup;
+        }
+        first = (int)index;
+        last = first + 1;
+    }
+    if (list_only) {
+        if (comm->rank == 0) list_runs(&list, json);
+    } else if (dry) {
+        for (int i = first; i < last && status == MR_OK; i++)
+            status = mr_run_dry(comm, &list.runs[i]);
+    } else {
+        status = train_runs(comm, &list, first, last, json);
+    }
+cleanup:
+    mr_run_list_free(&list);
+    return status;
+}
+
+const mr_command mr_command_run = {
+    .name = "run",
+    .usage = "FILE.yaml [--set KEY=VALUE]... [--list] [--index N] [--dry-run] [--json]",
+    .summary = "train, evaluate and record the runs a YAML file describes",
+    .run = run,
+};

@@ -101,8 +101,8 @@ typedef struct mr_backend_ops {
     void (*copy)(mr_backend *be, mr_tensor dst, mr_tensor src);
     /** y += x, of one shape. */
     void (*add)(mr_backend *be, mr_tensor y, mr_tensor x);
-    /** y = beta y + x mask / (1 - p); mask is 1 with probability 1 - p, a function of the stream
-     * and of (first_row + row) * cols + col only. y may be x. beta is 0 or 1. */
+    /** y = beta y + x mask / (1 - p), p < 1; mask is 1 with probability 1 - p, a function of the
+     * stream and of (first_row + row) * cols + col only. y may be x. beta is 0 or 1. */
     void (*dropout)(mr_backend *be, mr_tensor y, mr_tensor x, float beta, double p,
                     mr_random stream, int64_t first_row);
     /** y [1, n] = sum of the rows of pieces [P, n] by a fixed binary tree; pieces are overwritten.

@@ -64,8 +64,8 @@ mr_status mr_comm_agree(const mr_comm *comm, mr_status local)
     mr_comm_max_i64(comm, &lowest, 1);
     if (lowest == INT64_MIN) return MR_OK;
 
-    int64_t failed = local != MR_OK;
-    mr_comm_sum_i64(comm, &failed, 1);
+    int64_t counts[2] = {local != MR_OK, 1}; /* failed, taking part */
+    mr_comm_sum_i64(comm, counts, 2);
     struct {
         int32_t code;
         char message[MR_MESSAGE_MAX];
@@ -75,8 +75,8 @@ mr_status mr_comm_agree(const mr_comm *comm, mr_status local)
     mr_comm_broadcast(comm, &record, sizeof record, root);
     mr_status code = (mr_status)record.code;
     /* All ranks failing alike is one fact, not one rank's: said without the rank. */
-    if (failed == comm->size) return mr_fail(code, "%s", record.message);
-    return mr_fail(code, "rank %d of %d (%lld failed): %s", root, comm->size, (long long)failed,
+    if (counts[0] == counts[1]) return mr_fail(code, "%s", record.message);
+    return mr_fail(code, "rank %d of %d (%lld failed): %s", root, comm->size, (long long)counts[0],
                    record.message);
 }
 

@@ -38,10 +38,12 @@ static void normalise(mr_exact *sum)
 
 void mr_exact_reduce(const mr_comm *comm, mr_exact *sums, int count)
 {
-    for (int i = 0; i < count; i++) normalise(&sums[i]);
+    for (int i = 0; i < count; i++)
+        normalise(&sums[i]);
     if (comm->size == 1) return;
     mr_comm_sum_i64(comm, (int64_t *)sums, count * (int)(sizeof(mr_exact) / sizeof(int64_t)));
-    for (int i = 0; i < count; i++) normalise(&sums[i]);
+    for (int i = 0; i < count; i++)
+        normalise(&sums[i]);
 }
 
 double mr_exact_value(const mr_exact *sum)
@@ -51,7 +53,8 @@ double mr_exact_value(const mr_exact *sum)
     normalise(&magnitude);
     bool negative = magnitude.digit[MR_EXACT_DIGITS - 1] < 0;
     if (negative) {
-        for (int i = 0; i < MR_EXACT_DIGITS; i++) magnitude.digit[i] = -magnitude.digit[i];
+        for (int i = 0; i < MR_EXACT_DIGITS; i++)
+            magnitude.digit[i] = -magnitude.digit[i];
         normalise(&magnitude);
     }
     double value = 0;

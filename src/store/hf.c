@@ -57,7 +57,7 @@ static mr_status open_single(mr_hf *weights)
 {
     char path[PATH_MAX];
     MR_TRY(join(weights->folder, "model.safetensors", path));
-    weights->files = mr_alloc(MR_MEM_OTHER, sizeof *weights->files);
+    weights->files = mr_alloc(MR_MEM_OTHER, sizeof(mr_safetensors *));
     if (!weights->files) return MR_ERR_MEMORY;
     MR_TRY(mr_safetensors_open(path, &weights->files[0]));
     weights->n_files = 1;
@@ -100,7 +100,7 @@ static mr_status open_shards(mr_hf *weights, const char *index, json_t *map)
         weights->n_files = (int64_t)n_files;
         qsort(file_names, n_files, sizeof *file_names, compare_strings);
     }
-    weights->files = mr_alloc_array(MR_MEM_OTHER, n_files, sizeof *weights->files);
+    weights->files = mr_alloc_array(MR_MEM_OTHER, n_files, sizeof(mr_safetensors *));
     if (!weights->files) return MR_ERR_MEMORY;
     for (size_t i = 0; i < n_files; i++) {
         char path[PATH_MAX];

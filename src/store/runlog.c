@@ -476,7 +476,7 @@ static mr_status append_text(mr_runlog *log, const char *name, const char *text,
         while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80)
             length--;
     }
-    memcpy(cell, text, length);
+    snprintf(cell, sizeof cell, "%.*s", (int)length, text);
     hid_t type = H5I_INVALID_HID;
     mr_status status = make_text_type(log, bytes, &type);
     if (status == MR_OK) status = append(log, name, type, type, 1, 0, cell);

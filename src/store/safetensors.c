@@ -266,7 +266,7 @@ static mr_status parse_header(mr_safetensors *file, json_t *root, int64_t data_b
         strlen(key) + json_string_length(value) + 2;
     file->strings = mr_alloc(MR_MEM_OTHER, strings);
     file->entries = mr_alloc_array(MR_MEM_OTHER, count, sizeof *file->entries);
-    file->by_name = mr_alloc_array(MR_MEM_OTHER, count, sizeof *file->by_name);
+    file->by_name = mr_alloc_array(MR_MEM_OTHER, count, sizeof(mr_safetensors_entry *));
     if (!file->strings || !file->entries || !file->by_name) return MR_ERR_MEMORY;
     MR_TRY(parse_metadata(file, metadata));
     json_object_foreach(root, key, value)
@@ -278,7 +278,7 @@ static mr_status parse_header(mr_safetensors *file, json_t *root, int64_t data_b
     qsort(file->entries, count, sizeof *file->entries, compare_places);
     for (size_t i = 0; i < count; i++)
         file->by_name[i] = &file->entries[i];
-    qsort(file->by_name, count, sizeof *file->by_name, compare_names);
+    qsort(file->by_name, count, sizeof(mr_safetensors_entry *), compare_names);
     return check_places(file, data_bytes);
 }
 
@@ -384,8 +384,8 @@ const mr_safetensors_entry *mr_safetensors_at(const mr_safetensors *file, int64_
 const mr_safetensors_entry *mr_safetensors_find(const mr_safetensors *file, const char *name)
 {
     const mr_safetensors_entry wanted = {.name = name}, *key = &wanted;
-    const mr_safetensors_entry **found =
-        bsearch(&key, file->by_name, (size_t)file->count, sizeof *file->by_name, compare_names);
+    const mr_safetensors_entry **found = bsearch(&key, file->by_name, (size_t)file->count,
+                                                 sizeof(mr_safetensors_entry *), compare_names);
     return found ? *found : NULL;
 }
 
@@ -494,7 +494,7 @@ mr_status mr_safetensors_read_i32(const mr_safetensors *file, const mr_safetenso
             return read_failure(file->path);
         return MR_OK;
     }
-    stage raw;
+    stage raw = {.i64 = {0}};
     for (int64_t done = 0; done < count; done += STAGE) {
         int64_t part = count - done < STAGE ? count - done : STAGE;
         if (!read_exactly(file->handle, &raw, (size_t)(part * bytes), at + done * bytes))

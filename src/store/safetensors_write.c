@@ -75,9 +75,10 @@ static mr_status add_tensor(mr_safetensors_writer *writer, const mr_safetensors_
     }
     MR_CHECK(count <= most - *end, MR_ERR_ARG, "%s: the tensors together are too large", path);
 
-    int64_t width = (int64_t)sizeof(float);
+    json_int_t bytes = (json_int_t)sizeof(float) * count;
+    json_int_t offset = (json_int_t)sizeof(float) * *end;
     json_t *about = json_pack("{s:s, s:[], s:[I, I]}", "dtype", "F32", "shape", "data_offsets",
-                              (json_int_t)(*end * width), (json_int_t)((*end + count) * width));
+                              offset, offset + bytes);
     json_t *shape = json_object_get(about, "shape");
     for (int i = 0; i < spec->dims; i++)
         json_array_append_new(shape, json_integer(spec->shape[i]));

@@ -5,8 +5,9 @@
  * The CPU backend: BLAS for products, OpenMP over rows or heads for the rest, F32 with double
  * accumulation where it is cheap. It is the specification other backends are tested against.
  *
- * Bits do not depend on the number of threads: work is cut so that every element is computed by one
- * thread in one order. Operation contracts stand in backend/backend.h.
+ * Work is cut so that every element is computed by one thread in one order: the bits of every
+ * operation but gemm are the same on any number of threads. Those of gemm are the same at the same
+ * number: where the library's tiles fall depends on how a product is cut. Operation contracts stand in backend/backend.h.
  */
 
 #include "backend/backend.h"

@@ -7,14 +7,14 @@
 #include <stdint.h>
 #include <string.h>
 
-/** Returns e^x to within 2 ulp; 0 below -87.3, and +inf is never reached: x is cut at 88.7. */
+/** Returns e^x to within 2 ulp; 0 below -87.3, e^88.3 above 88.3, NaN of NaN. */
 static inline float mr_expf(float x)
 {
     /* x = n ln 2 + f, |f| <= ln 2 / 2; the added constant rounds n to an integer held in the low
      * bits of the sum. ln 2 in two parts keeps f exact. */
     const float round_bits = 12582912.0f;
-    float clamped = x < 88.7f ? x : 88.7f;
-    clamped = clamped > -87.3f ? clamped : -87.3f;
+    float clamped = x > 88.3f ? 88.3f : x;
+    clamped = clamped < -87.3f ? -87.3f : clamped;
     float shifted = clamped * 1.44269504f + round_bits;
     float n = shifted - round_bits;
     float f = clamped - n * 0.693359375f;
@@ -32,7 +32,7 @@ static inline float mr_expf(float x)
     float scale;
     memcpy(&scale, &exponent, sizeof scale);
     float value = p * scale;
-    return x > -87.3f ? value : 0.0f;
+    return x < -87.3f ? 0.0f : value;
 }
 
 #endif

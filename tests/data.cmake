@@ -1,0 +1,1 @@
+mr_add_test(data LINK mr_data)

@@ -1,0 +1,1 @@
+mr_add_test(hf LINK mr_store)

@@ -1,0 +1,1 @@
+mr_add_test(runlog LINK mr_store)

@@ -1,0 +1,1 @@
+mr_add_test(safetensors LINK mr_store)

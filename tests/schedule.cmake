@@ -1,0 +1,1 @@
+mr_add_test(schedule LINK mr_optim)

@@ -1,0 +1,1 @@
+mr_add_test(svd LINK mr_linalg)

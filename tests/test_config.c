@@ -1,0 +1,947 @@
+/** @file
+ * Configurations: values, places in messages, the matrix, overrides, the resolved text. */
+
+#include "base/file.h"
+#include "base/log.h"
+#include "config/load.h"
+#include "config/matrix.h"
+#include "test.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static mr_comm world;
+
+static const char *const method_names[] = {"fft", "lora", "mora", NULL};
+static const char *const task_names[] = {"uuid", "math", NULL};
+static const mr_config_choices choices[] = {{"method.name", method_names},
+                                            {"task.name", task_names}};
+enum { CHOICES = 2 };
+
+#define MODEL "model: {path: tiny}\ntrain: {steps: 10}\n"
+
+static mr_status load_with(const char *text, const char *const *sets, int set_count,
+                           mr_run_list *out)
+{
+    if (world.rank == 0 && mr_file_write("uuid.yaml", text, strlen(text)) != MR_OK)
+        mr_abort("%s", mr_message());
+    return mr_config_load(&world, "uuid.yaml", sets, set_count, choices, CHOICES, out);
+}
+
+/* Loads text of one run, which must be well. */
+static mr_config load_one(const char *text, const char *const *sets, int set_count)
+{
+    mr_run_list list;
+    mr_status status = load_with(text, sets, set_count, &list);
+    if (status != MR_OK) fail_msg("%s", mr_message());
+    assert_int_equal(list.count, 1);
+    mr_config config = list.runs[0];
+    mr_run_list_free(&list);
+    return config;
+}
+
+static void expect_error(const char *text, const char *message)
+{
+    mr_run_list list;
+    assert_int_equal(load_with(text, NULL, 0, &list), MR_ERR_CONFIG);
+    assert_string_equal(mr_message(), message);
+    assert_null(list.runs);
+}
+
+/* Expects the message for one more key after MODEL, whose value stands at line 3, column 11. */
+static void expect_value_error(const char *section, const char *line, const char *message)
+{
+    char text[2048], whole[1024];
+    snprintf(text, sizeof text, "model: {path: tiny}\ntrain.steps: 10\n%s: {%s}\n", section, line);
+    snprintf(whole, sizeof whole, "uuid.yaml:3:%s", message);
+    expect_error(text, whole);
+}
+
+static void expect_set_error(const char *set, mr_status code, const char *message)
+{
+    mr_run_list list;
+    assert_int_equal(load_with(MODEL, &set, 1, &list), code);
+    assert_string_equal(mr_message(), message);
+}
+
+static void expect_names(const char *text, const char *const *sets, int set_count,
+                         const char *names)
+{
+    mr_run_list list;
+    mr_status status = load_with(text, sets, set_count, &list);
+    if (status != MR_OK) fail_msg("%s", mr_message());
+    mr_text found = {0};
+    for (int i = 0; i < list.count; i++)
+        mr_text_add(&found, "%s%s", i > 0 ? " " : "", list.runs[i].run.name);
+    assert_string_equal(mr_text_get(&found), names);
+    mr_text_free(&found);
+    mr_run_list_free(&list);
+}
+
+/* The schema. */
+
+static void every_field_stands_in_the_schema(void **state)
+{
+    (void)state;
+    static unsigned char covered[sizeof(mr_config)];
+    for (int i = 0; i < mr_schema_count(); i++) {
+        const mr_key *key = mr_schema_at(i);
+        for (size_t b = 0; b < key->bytes; b++)
+            assert_int_equal(covered[key->offset + b]++, 0);
+    }
+    size_t gap = 0;
+    for (size_t b = 0; b < sizeof(mr_config); b++) {
+        gap = covered[b] ? 0 : gap + 1; /* up to 7 bytes align the next field */
+        if (gap >= 8) fail_msg("no key covers byte %zu of mr_config", b);
+    }
+}
+
+static void every_key_has_a_field_of_its_type(void **state)
+{
+    (void)state;
+    static const size_t bytes[] = {
+        [MR_KEY_INT] = sizeof(int64_t),      [MR_KEY_FLOAT] = sizeof(double),
+        [MR_KEY_BOOL] = sizeof(bool),        [MR_KEY_STRING] = 0,
+        [MR_KEY_ENUM] = sizeof(int32_t),     [MR_KEY_STRINGS] = sizeof(mr_string_list),
+        [MR_KEY_INTS] = sizeof(mr_int_list),
+    };
+    for (int i = 0; i < mr_schema_count(); i++) {
+        const mr_key *key = mr_schema_at(i);
+        if (key->type != MR_KEY_STRING && key->bytes != bytes[key->type])
+            fail_msg("%s: a field of %zu bytes for type %d", key->key, key->bytes, key->type);
+        assert_int_equal(mr_schema_find(key->key), i);
+        assert_true(strlen(key->help) > 0);
+    }
+}
+
+static void defaults_are_those_of_the_table(void **state)
+{
+    (void)state;
+    mr_config config;
+    mr_config_defaults(&config);
+    assert_string_equal(config.run.output, "results");
+    assert_string_equal(config.task.prompt, "{key}:");
+    assert_int_equal(config.method.target_modules.count, 1);
+    assert_string_equal(config.method.target_modules.item[0], "all-linear");
+    assert_int_equal(config.method.r, 8);
+    assert_true(config.train.lr == 1e-3);
+    assert_true(config.train.beta2 == 0.999);
+    assert_int_equal(config.eval.at_steps.count, 0);
+    assert_int_equal(config.model.init, MR_INIT_PRETRAINED);
+    assert_int_equal(config.log.every, 1);
+}
+
+/* Files. */
+
+static void a_file_of_nested_and_dotted_keys_is_read(void **state)
+{
+    (void)state;
+    mr_config config = load_one("run: {seed: 3}\n"
+                                "model:\n"
+                                "  path: models/tiny # a comment\n"
+                                "  dtype: bf16\n"
+                                "method.name: lora\n"
+                                "method: {r: 16, target_modules: [q_proj, v_proj]}\n"
+                                "train: {epochs: .5, lr: 3E-4, schedule: \"cosine\"}\n"
+                                "eval:\n"
+                                "  at_steps:\n"
+                                "  - 1\n"
+                                "  - +20\n"
+                                "parallel:\n",
+                                NULL, 0);
+    assert_string_equal(config.run.name, "uuid");
+    assert_int_equal(config.run.seed, 3);
+    assert_string_equal(config.model.path, "models/tiny");
+    assert_int_equal(config.model.dtype, 1);
+    assert_string_equal(config.method.name, "lora");
+    assert_int_equal(config.method.r, 16);
+    assert_int_equal(config.method.target_modules.count, 2);
+    assert_string_equal(config.method.target_modules.item[1], "v_proj");
+    assert_true(config.train.epochs == 0.5);
+    assert_true(config.train.lr == 3e-4);
+    assert_int_equal(config.train.schedule, MR_SCHEDULE_COSINE);
+    assert_int_equal(config.eval.at_steps.count, 2);
+    assert_int_equal(config.eval.at_steps.item[1], 20);
+}
+
+static void a_file_of_rank_0_reaches_every_rank(void **state)
+{
+    (void)state;
+    mr_config config = load_one(MODEL "run: {name: shared, seed: 9223372036854775807}\n", NULL, 0);
+    /* Bytes, not members: equal configurations are equal to the last byte of padding. */
+    const size_t bytes = sizeof config;
+    unsigned char *all = mr_alloc_array(MR_MEM_OTHER, (size_t)world.size, bytes);
+    mr_comm_gather_bytes(&world, &config, bytes, all);
+    int same = 0;
+    for (int i = 0; i < world.size; i++)
+        same += memcmp(all + (size_t)i * bytes, all, bytes) == 0;
+    mr_free(all);
+    assert_int_equal(same, world.size);
+    assert_int_equal(config.run.seed, INT64_MAX);
+}
+
+static void a_missing_file_is_named(void **state)
+{
+    (void)state;
+    mr_run_list list;
+    assert_int_equal(mr_config_load(&world, "none.yaml", NULL, 0, NULL, 0, &list), MR_ERR_IO);
+    assert_string_equal(mr_message(), "cannot open 'none.yaml': No such file or directory");
+}
+
+static void a_bad_integer_is_named_with_its_place(void **state)
+{
+    (void)state;
+    expect_error("# one\n# two\nmethod:\n    r:  eight\n",
+                 "uuid.yaml:4:9: method.r: expected an integer in 1..65536, found \"eight\"");
+}
+
+static void integers_are_strict(void **state)
+{
+    (void)state;
+#define INTEGER "method.r: expected an integer in 1..65536, found "
+    expect_value_error("method", "r: 0", "13: " INTEGER "\"0\"");
+    expect_value_error("method", "r: 65537", "13: " INTEGER "\"65537\"");
+    expect_value_error("method", "r: -1", "13: " INTEGER "\"-1\"");
+    expect_value_error("method", "r: 1e4", "13: " INTEGER "\"1e4\"; write it in plain digits");
+    expect_value_error("method", "r: 1_0", "13: " INTEGER "\"1_0\"; write it in plain digits");
+    expect_value_error("method", "r: 8.0", "13: " INTEGER "\"8.0\"; write it in plain digits");
+    expect_value_error("method", "r: 0x10", "13: " INTEGER "\"0x10\"");
+    expect_value_error("method", "r: 010", "13: " INTEGER "\"010\"; write it in plain digits");
+    expect_value_error("method", "r: \"8\"", "13: " INTEGER "\"8\" in quotes, which is a text");
+    expect_value_error("method", "r: 99999999999999999999",
+                       "13: " INTEGER "\"99999999999999999999\"");
+    expect_value_error("method", "r: [8]", "13: " INTEGER "a list");
+    expect_value_error("method", "r: {a: 8}", "13: " INTEGER "a mapping");
+    expect_value_error("method", "r: ", "13: " INTEGER "nothing");
+    expect_value_error("run", "seed: -1", "13: run.seed: expected an integer >= 0, found \"-1\"");
+#undef INTEGER
+}
+
+static void numbers_are_finite_and_in_range(void **state)
+{
+    (void)state;
+#define NUMBER "13: train.lr: expected a number > 0, found "
+    expect_value_error("train", "lr: 0", NUMBER "\"0\"");
+    expect_value_error("train", "lr: .nan", NUMBER "\".nan\"");
+    expect_value_error("train", "lr: inf", NUMBER "\"inf\"");
+    expect_value_error("train", "lr: 1e999", NUMBER "\"1e999\", which is too large for a double");
+    expect_value_error("train", "lr: 1e-999", NUMBER "\"1e-999\"");
+    expect_value_error("train", "lr: 0x1p3", NUMBER "\"0x1p3\"");
+    expect_value_error("train", "lr: 1e", NUMBER "\"1e\"");
+    expect_value_error("train", "lr: .", NUMBER "\".\"");
+    expect_value_error("train", "lr: '1'", NUMBER "\"1\" in quotes, which is a text");
+#undef NUMBER
+    expect_value_error("method", "lora_dropout: 1",
+                       "24: method.lora_dropout: expected a number in [0, 1), found \"1\"");
+    expect_value_error("train", "clip_norm: -1",
+                       "20: train.clip_norm: expected a number >= 0, found \"-1\"");
+}
+
+static void a_text_has_a_length_and_an_encoding(void **state)
+{
+    (void)state;
+    char line[640], wanted[256];
+    memset(line, 'a', sizeof line);
+    memcpy(line, "output: ", 8);
+    line[8 + 512] = '\0';
+    snprintf(
+        wanted, sizeof wanted,
+        "15: run.output: expected a text of at most 511 bytes, found \"%.60s...\" of 512 bytes",
+        line + 8);
+    expect_value_error("run", line, wanted);
+    expect_set_error("run.output=\xff", MR_ERR_CONFIG,
+                     "--set run.output=\xff: run.output: expected a text of at most 511 bytes, "
+                     "found \"\xff\", which is not UTF-8");
+    expect_value_error("run", "output: ~",
+                       "15: run.output: expected a text of at most 511 bytes, found nothing");
+}
+
+static void names_offer_the_nearest_one(void **state)
+{
+    (void)state;
+    expect_value_error("method", "name: lroa",
+                       "16: method.name: expected one of fft, lora, mora, found \"lroa\"; did you "
+                       "mean \"lora\"?");
+    expect_value_error("parallel", "shard: half_of_it",
+                       "19: parallel.shard: expected one of full, optimizer, none, found "
+                       "\"half_of_it\"");
+    expect_value_error("method", "operator: rotate",
+                       "20: method.operator: expected one of auto, truncation, sharing, "
+                       "sharing_2, sharing_3, sharing_4, decoupling, rotation, found \"rotate\"; "
+                       "did you mean \"rotation\"?");
+}
+
+static void a_default_must_be_among_the_names_too(void **state)
+{
+    (void)state;
+    static const char *const only[] = {"cuda", NULL};
+    static const mr_config_choices backend[] = {{"parallel.backend", only}};
+    load_one(MODEL, NULL, 0);
+    mr_run_list list;
+    assert_int_equal(mr_config_load(&world, "uuid.yaml", NULL, 0, backend, 1, &list),
+                     MR_ERR_CONFIG);
+    assert_string_equal(mr_message(),
+                        "uuid.yaml: parallel.backend: expected one of cuda, found \"cpu\"");
+}
+
+static void lists_name_the_item_at_fault(void **state)
+{
+    (void)state;
+    expect_value_error("eval", "at_steps: [1, 0]",
+                       "22: eval.at_steps: expected an integer in 1..1000000000, found \"0\"");
+    expect_value_error("method", "target_modules: [q, '']",
+                       "30: method.target_modules: expected a text of at most 63 bytes, found "
+                       "\"\", which is empty");
+    expect_value_error("method", "target_modules: {a: b}",
+                       "26: method.target_modules: expected a list of at most 64 texts of 1..63 "
+                       "bytes, found a mapping");
+    mr_text line = {0};
+    mr_text_add(&line, "at_steps: [1");
+    for (int i = 2; i <= 65; i++)
+        mr_text_add(&line, ",%d", i);
+    mr_text_add(&line, "]");
+    expect_value_error("eval", mr_text_get(&line),
+                       "202: eval.at_steps: expected a list of at most 64 values, each an integer "
+                       "in 1..1000000000, found a list with more items");
+    mr_text_free(&line);
+}
+
+static void unknown_keys_offer_the_nearest_one(void **state)
+{
+    (void)state;
+    expect_error("metod: {r: 8}\n",
+                 "uuid.yaml:1:1: unknown key \"metod\"; did you mean \"method\"?");
+    expect_error("method: {rr: 8}\n",
+                 "uuid.yaml:1:10: unknown key \"method.rr\"; did you mean \"method.r\"?");
+    expect_error("lr: 1\n", "uuid.yaml:1:1: unknown key \"lr\"; did you mean \"train.lr\"?");
+    expect_error("matrx: {}\n", "uuid.yaml:1:1: unknown key \"matrx\"; did you mean \"matrix\"?");
+    expect_error("log: {wavelength: 8}\n",
+                 "uuid.yaml:1:7: unknown key \"log.wavelength\"; the keys of log are every");
+    expect_error("wavelength: 8\n",
+                 "uuid.yaml:1:1: unknown key \"wavelength\"; the sections are run, model, task, "
+                 "method, train, eval, parallel, log, matrix");
+}
+
+static void a_section_must_be_a_mapping(void **state)
+{
+    (void)state;
+    expect_error("train: 5\n", "uuid.yaml:1:8: train: expected a mapping of keys, found a value");
+    expect_error("train: [5]\n", "uuid.yaml:1:8: train: expected a mapping of keys, found a list");
+}
+
+static void duplicate_keys_name_both_places(void **state)
+{
+    (void)state;
+    expect_error("method: {r: 8}\nmethod.r: 9\n",
+                 "uuid.yaml:2:1: method.r: given twice; first at uuid.yaml:1:10");
+    expect_error("train: {lr: 1}\nmethod: {r: 8}\ntrain: {}\n",
+                 "uuid.yaml:3:1: train: given twice; first at uuid.yaml:1:1");
+    expect_error("matrix: [{method.r: 8}, {method: {r: 1}, method.r: 9}]\n",
+                 "uuid.yaml:1:42: method.r: given twice; first at uuid.yaml:1:35");
+}
+
+static void errors_of_the_syntax_have_a_place(void **state)
+{
+    (void)state;
+    expect_error("train: {lr: 1\n",
+                 "uuid.yaml:2:1: did not find expected ',' or '}' (while parsing a flow mapping)");
+    expect_error("run:\n\tname: a\n", "uuid.yaml:2:1: found character that cannot start any token "
+                                      "(while scanning for the next token)");
+    expect_error("run:\n  name: \x01\n", "uuid.yaml:2:9: control characters are not allowed");
+}
+
+static void what_is_not_supported_is_said(void **state)
+{
+    (void)state;
+    expect_error("run: &a {seed: 1}\n", "uuid.yaml:1:6: anchors (&name) are not supported");
+    expect_error("run: *a\n", "uuid.yaml:1:6: aliases (*name) are not supported");
+    expect_error("run: {seed: !!int 1}\n", "uuid.yaml:1:13: tags (!name) are not supported");
+    expect_error("run: {}\n---\nrun: {}\n",
+                 "uuid.yaml:2:1: expected one document, found a second one");
+    expect_error("", "uuid.yaml:1:1: expected a mapping of keys, found an empty document");
+    expect_error("- a\n", "uuid.yaml:1:1: expected a mapping of keys, found a list");
+    expect_error("a\n", "uuid.yaml:1:1: expected a mapping of keys, found a single value");
+    expect_error("? [a]\n: 1\n", "uuid.yaml:1:3: a key must be a text, found a list or mapping");
+    expect_error("\"\": 1\n", "uuid.yaml:1:1: a key must not be empty");
+    expect_error("run: {name: \"a\\0b\"}\n", "uuid.yaml:1:13: a text must not hold zero bytes");
+}
+
+static void depth_and_lengths_are_limited(void **state)
+{
+    (void)state;
+    expect_error("a: [[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]\n",
+                 "uuid.yaml:1:19: lists and mappings nested deeper than 16");
+    char text[512];
+    snprintf(text, sizeof text, "%0128d: 1\n", 0);
+    expect_error(text,
+                 "uuid.yaml:1:1: a key must be a text of at most 127 bytes without zero bytes");
+    mr_text deep = {0};
+    for (int i = 0; i < 3; i++)
+        mr_text_add(&deep, "%*s%.*s:\n", i, "", 100, text);
+    mr_text_add(&deep, "   a: 1\n");
+    expect_error(mr_text_get(&deep),
+                 "uuid.yaml:4:4: the path of this key is longer than 255 bytes");
+    mr_text_free(&deep);
+    mr_yaml yaml;
+    assert_int_equal(mr_yaml_parse("big", text, MR_YAML_BYTES + 1, MR_YAML_ROOT_ANY, &yaml),
+                     MR_ERR_CONFIG);
+    assert_string_equal(mr_message(), "big: 16777217 bytes; a configuration has at most 16777216");
+}
+
+static void values_of_a_document_are_counted(void **state)
+{
+    (void)state;
+    enum { ITEMS = MR_YAML_NODES };
+    char *text = malloc(2 * (size_t)ITEMS + 1);
+    assert_non_null(text);
+    text[0] = '[';
+    for (size_t i = 0; i < ITEMS; i++) {
+        text[2 * i + 1] = '1';
+        text[2 * i + 2] = i + 1 < ITEMS ? ',' : ']';
+    }
+    mr_yaml yaml;
+    mr_status status = mr_yaml_parse("big", text, 2 * (size_t)ITEMS + 1, MR_YAML_ROOT_ANY, &yaml);
+    free(text);
+    assert_int_equal(status, MR_ERR_CONFIG);
+    assert_string_equal(mr_message(), "big:1:2000000: more than 1000000 values in one document");
+}
+
+static void booleans_are_true_or_false(void **state)
+{
+    (void)state;
+    const mr_key key = {.key = "a.flag", .type = MR_KEY_BOOL, .bytes = sizeof(bool)};
+    bool flag = false;
+    assert_int_equal(mr_value_set_text(&key, "here", "true", &flag), MR_OK);
+    assert_true(flag);
+    mr_text text = {0};
+    mr_value_text(&key, &flag, MR_VALUE_YAML, &text);
+    assert_string_equal(mr_text_get(&text), "true");
+    mr_text_free(&text);
+    assert_int_equal(mr_value_set_text(&key, "here", "yes", &flag), MR_ERR_CONFIG);
+    assert_string_equal(mr_message(), "here: a.flag: expected true or false, found \"yes\"");
+}
+
+/* Keys together. */
+
+static void batches_must_divide(void **state)
+{
+    (void)state;
+    expect_error(MODEL "train.global_batch: 10\ntrain.micro_batch: 4\n",
+                 "uuid.yaml:4:20: train.micro_batch: 4 does not divide train.global_batch 10");
+}
+
+static void a_run_has_one_length(void **state)
+{
+    (void)state;
+    expect_error("model: {path: a}\n", "uuid.yaml: train.steps: the run has no length: give "
+                                       "train.steps or train.epochs");
+    expect_error(MODEL "train.epochs: 3\n", "uuid.yaml:3:15: train.epochs: give train.steps or "
+                                            "train.epochs, not both (found 10 and 3)");
+    expect_error(MODEL "train.warmup_steps: 11\n",
+                 "uuid.yaml:3:21: train.warmup_steps: 11 is more than train.steps 10");
+}
+
+static void a_run_starts_from_a_model(void **state)
+{
+    (void)state;
+    expect_error("train: {steps: 1}\n", "uuid.yaml: model.path: missing; model.init pretrained "
+                                        "reads the weights of this folder");
+    expect_error("train: {steps: 1}\nmodel.init: random\n",
+                 "uuid.yaml: model.config: missing; model.init random needs model.config or "
+                 "model.path");
+    mr_config config =
+        load_one("train: {steps: 1}\nmodel: {init: random, config: a.json}\n", NULL, 0);
+    assert_int_equal(config.model.init, MR_INIT_RANDOM);
+}
+
+static void evaluation_steps_ascend(void **state)
+{
+    (void)state;
+    expect_error(MODEL "eval: {at_steps: [5, 5]}\n",
+                 "uuid.yaml:3:18: eval.at_steps: expected ascending steps above 0, found 5 after "
+                 "5");
+}
+
+static void learning_rate_factors_are_pairs(void **state)
+{
+    (void)state;
+    load_one(MODEL "train.lr_scale: [lora_B=16, embed=1e-1]\n", NULL, 0);
+    static const char *const bad[] = {"lora_B", "=2", "a=", "a=0", "a=-1", "a=1e", "a=nan"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char text[128], wanted[256];
+        snprintf(text, sizeof text, MODEL "train.lr_scale: [\"%s\"]\n", bad[i]);
+        snprintf(wanted, sizeof wanted,
+                 "uuid.yaml:3:17: train.lr_scale: expected name=factor with a factor in (0, 1e9], "
+                 "found \"%s\"",
+                 bad[i]);
+        expect_error(text, wanted);
+    }
+}
+
+static void the_name_of_a_run_names_files(void **state)
+{
+    (void)state;
+    expect_error(MODEL "run.name: a/b\n", "uuid.yaml:3:11: run.name: the name must not hold '/' "
+                                          "or control characters; it names files");
+    expect_error(MODEL "run.name: .a\n",
+                 "uuid.yaml:3:11: run.name: \".a\" starts with a dot; it names files");
+    char text[512], wanted[256];
+    snprintf(text, sizeof text, MODEL "run.name: %0201d\n", 0);
+    snprintf(wanted, sizeof wanted,
+             "uuid.yaml:3:11: run.name: \"%060d...\" has 201 bytes; it names files, so at most 200",
+             0);
+    expect_error(text, wanted);
+    mr_config config;
+    mr_config_defaults(&config);
+    assert_int_equal(mr_config_check(&config, NULL), MR_ERR_CONFIG);
+    assert_string_equal(mr_message(), "run.name: the run has no name");
+}
+
+/* Overrides. */
+
+static void overrides_come_after_the_file(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {"train.lr=2e-4",
+                                       "method.target_modules=[q_proj, 'v_proj']",
+                                       "task.prompt=Q: {key} # A:",
+                                       "run.name=\"x y\"",
+                                       "model.config=",
+                                       "eval.at_steps=7",
+                                       "train.lr=3e-4"};
+    mr_config config = load_one(MODEL "train.lr: 1\nmodel.config: a\n", sets, 7);
+    assert_true(config.train.lr == 3e-4);
+    assert_int_equal(config.method.target_modules.count, 2);
+    assert_string_equal(config.method.target_modules.item[1], "v_proj");
+    assert_string_equal(config.task.prompt, "Q: {key} # A:");
+    assert_string_equal(config.run.name, "x y");
+    assert_string_equal(config.model.config, "");
+    assert_int_equal(config.eval.at_steps.count, 1);
+}
+
+static void errors_of_overrides_name_them(void **state)
+{
+    (void)state;
+    expect_set_error("method.r=eight", MR_ERR_CONFIG,
+                     "--set method.r=eight: method.r: expected an integer in 1..65536, found "
+                     "\"eight\"");
+    expect_set_error("method.r=", MR_ERR_CONFIG,
+                     "--set method.r=: method.r: expected an integer in 1..65536, found \"\"");
+    expect_set_error("method.r", MR_ERR_USAGE, "--set method.r: expected key=value");
+    char set[300], wanted[400];
+    snprintf(set, sizeof set, "%0256d=1", 0);
+    snprintf(wanted, sizeof wanted, "--set %0200d: the key is longer than 255 bytes", 0);
+    expect_set_error(set, MR_ERR_USAGE, wanted);
+    expect_set_error("metod.r=8", MR_ERR_CONFIG,
+                     "--set metod.r=8: unknown key \"metod.r\"; did you mean \"method.r\"?");
+    expect_set_error("method.name=lroa", MR_ERR_CONFIG,
+                     "--set method.name=lroa: method.name: expected one of fft, lora, mora, found "
+                     "\"lroa\"; did you mean \"lora\"?");
+    expect_set_error("eval.at_steps=[1", MR_ERR_CONFIG,
+                     "--set eval.at_steps=[1:2:1: did not find expected ',' or ']' (while parsing "
+                     "a flow sequence)");
+    expect_set_error("train.micro_batch=3", MR_ERR_CONFIG,
+                     "--set train.micro_batch=3: train.micro_batch: 3 does not divide "
+                     "train.global_batch 8");
+}
+
+/* The matrix. */
+
+static void a_matrix_is_every_combination_in_order(void **state)
+{
+    (void)state;
+    expect_names(MODEL "matrix:\n"
+                       "  method.name: [lora, mora]\n"
+                       "  train: {lr: [1e-3, 0.01]}\n"
+                       "  method.r: 16\n"
+                       "  run.seed: [1]\n",
+                 NULL, 0, "uuid.lora-lr0.001 uuid.lora-lr0.01 uuid.mora-lr0.001 uuid.mora-lr0.01");
+}
+
+static void runs_of_a_matrix_have_its_values(void **state)
+{
+    (void)state;
+    mr_run_list list;
+    assert_int_equal(load_with(MODEL "matrix: {method.r: [8, 256], run.seed: [1, 2], "
+                                     "train.lr: 0.5}\n",
+                               NULL, 0, &list),
+                     MR_OK);
+    assert_int_equal(list.count, 4);
+    assert_string_equal(list.runs[2].run.name, "uuid.r256-seed1");
+    assert_int_equal(list.runs[2].method.r, 256);
+    assert_int_equal(list.runs[2].run.seed, 1);
+    assert_true(list.runs[3].train.lr == 0.5);
+    assert_int_equal(list.runs[3].run.seed, 2);
+    mr_run_list_free(&list);
+}
+
+static void a_matrix_of_blocks_is_one_after_another(void **state)
+{
+    (void)state;
+    expect_names(MODEL "matrix:\n"
+                       "- {method.name: fft, train.lr: 0.1}\n"
+                       "- {method.name: [lora, mora], method.r: [8, 256], train.lr: 0.1}\n",
+                 NULL, 0, "uuid.fft uuid.lora-r8 uuid.lora-r256 uuid.mora-r8 uuid.mora-r256");
+}
+
+static void a_key_of_some_blocks_varies_if_it_differs_from_the_file(void **state)
+{
+    (void)state;
+    expect_names(MODEL "matrix: [{method.name: fft}, {method.name: lora, train.lr: 0.1}]\n", NULL,
+                 0, "uuid.fft uuid.lora-lr0.1");
+    expect_names(MODEL "matrix: [{method.name: fft}, {method.name: lora, train.lr: 1e-3}]\n", NULL,
+                 0, "uuid.fft uuid.lora");
+}
+
+static void an_empty_matrix_is_one_run(void **state)
+{
+    (void)state;
+    expect_names(MODEL "matrix:\n", NULL, 0, "uuid");
+    expect_names(MODEL "matrix: {}\n", NULL, 0, "uuid");
+    expect_names(MODEL "matrix: {method.r: [4]}\n", NULL, 0, "uuid");
+}
+
+static void a_matrix_may_name_its_runs(void **state)
+{
+    (void)state;
+    expect_names(MODEL "matrix: [{run.name: a, run.seed: [1, 2]}, {run.name: b}]\n", NULL, 0,
+                 "a.seed1 a.seed2 b");
+}
+
+static void lists_in_a_matrix_are_nested(void **state)
+{
+    (void)state;
+    expect_names(MODEL "matrix: {method.target_modules: [[q, v], [all-linear]]}\n", NULL, 0,
+                 "uuid.target_modulesq+v uuid.target_modulesall-linear");
+    expect_error(MODEL "matrix: {method.target_modules: [q, v]}\n",
+                 "uuid.yaml:3:34: method.target_modules: each value of a list key in the matrix "
+                 "is a list itself: [[a, b], [c]]");
+}
+
+static void names_of_runs_are_safe_for_files(void **state)
+{
+    (void)state;
+    expect_names("train.steps: 1\nmatrix: {model.path: [a/b, c d]}\n", NULL, 0,
+                 "uuid.patha_b uuid.pathc_d");
+}
+
+static void names_of_runs_have_a_length(void **state)
+{
+    (void)state;
+    char text[2048];
+    snprintf(text, sizeof text, "train.steps: 1\nmatrix: {model.path: [%0511d, a]}\n", 0);
+    expect_error(text, "uuid.yaml:2:9: run.name: the name of a run has over 511 bytes");
+}
+
+static void values_of_a_matrix_are_checked_in_their_place(void **state)
+{
+    (void)state;
+    expect_error(MODEL "matrix:\n  method.r: [8, eight]\n",
+                 "uuid.yaml:4:17: method.r: expected an integer in 1..65536, found \"eight\"");
+    expect_error(MODEL "matrix: {method.name: [lora, lroa]}\n",
+                 "uuid.yaml:3:30: method.name: expected one of fft, lora, mora, found \"lroa\"; "
+                 "did you mean \"lora\"?");
+    expect_error(MODEL "matrix: {method.rr: [8]}\n",
+                 "uuid.yaml:3:10: unknown key \"method.rr\"; did you mean \"method.r\"?");
+    expect_error(MODEL "matrix: {method.r: []}\n",
+                 "uuid.yaml:3:20: method.r: a list of no values, so no runs");
+    expect_error(MODEL "matrix: {method.r: [[8]]}\n",
+                 "uuid.yaml:3:21: method.r: expected an integer in 1..65536, found a list");
+}
+
+static void the_form_of_a_matrix_is_checked(void **state)
+{
+    (void)state;
+    expect_error(MODEL "matrix: 8\n", "uuid.yaml:3:9: matrix: expected a mapping of keys to "
+                                      "values, or a list of such mappings");
+    expect_error(MODEL "matrix: [8]\n",
+                 "uuid.yaml:3:10: matrix: expected a mapping of keys to values");
+    expect_error(MODEL "matrix: []\n", "uuid.yaml:3:9: matrix: a list of no mappings, so no runs");
+}
+
+static void keys_are_checked_together_in_every_run(void **state)
+{
+    (void)state;
+    expect_error(MODEL "matrix: {run.seed: [1, 2], train.micro_batch: [4, 3]}\n",
+                 "uuid.yaml:3:51: run 'uuid.seed1-micro_batch3': train.micro_batch: 3 does not "
+                 "divide train.global_batch 8");
+}
+
+static void two_runs_of_one_name_are_refused(void **state)
+{
+    (void)state;
+    expect_error(MODEL "matrix: {method.r: [8, 4, 8]}\n",
+                 "uuid.yaml:3:9: matrix: two runs are named 'uuid.r8'; give each combination "
+                 "once, or a run.name to each");
+}
+
+static void too_many_runs_are_refused_before_they_are_made(void **state)
+{
+    (void)state;
+    mr_text text = {0};
+    mr_text_add(&text, MODEL "matrix:\n");
+    static const char *const keys[] = {"run.seed", "task.data_seed", "train.lr", "method.r"};
+    for (int k = 0; k < 4; k++) {
+        mr_text_add(&text, "  %s: [1", keys[k]);
+        for (int i = 2; i <= 100; i++)
+            mr_text_add(&text, ", %d", i);
+        mr_text_add(&text, "]\n");
+    }
+    expect_error(mr_text_get(&text), "uuid.yaml:4:3: matrix: more than 100000 runs");
+    mr_text_free(&text);
+}
+
+static void an_override_replaces_a_dimension(void **state)
+{
+    (void)state;
+    static const char text[] = MODEL "matrix: {method.name: [lora, mora], run.seed: [1, 2, 3]}\n";
+    static const char *const sets[] = {"run.seed=7"};
+    expect_names(text, sets, 1, "uuid.lora-seed7 uuid.mora-seed7");
+}
+
+/* Text. */
+
+static void values_are_read_back_as_text(void **state)
+{
+    (void)state;
+    mr_config config;
+    mr_config_defaults(&config);
+    config.train.lr = 0.1 + 0.2;
+    config.eval.at_steps = (mr_int_list){.count = 2, .item = {1, 20}};
+    static const char *const wanted[][2] = {{"method.r", "8"},
+                                            {"train.lr", "0.30000000000000004"},
+                                            {"train.eps", "1e-08"},
+                                            {"train.schedule", "linear"},
+                                            {"task.prompt", "{key}:"},
+                                            {"eval.at_steps", "1,20"},
+                                            {"method.target_modules", "all-linear"}};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        mr_text text = {0};
+        assert_int_equal(mr_config_value_text(&config, wanted[i][0], &text), MR_OK);
+        assert_string_equal(mr_text_get(&text), wanted[i][1]);
+        mr_text_free(&text);
+    }
+    mr_text text = {0};
+    assert_int_equal(mr_config_value_text(&config, "method.rr", &text), MR_ERR_ARG);
+    assert_string_equal(mr_message(), "unknown key \"method.rr\"; did you mean \"method.r\"?");
+}
+
+static void the_resolved_text_reads_back_as_the_same_bytes(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {
+        "run.name=\" a\\\"b\\\\ \\n\\t\\x7f\\u2028\\ufeff\xc3\xa4 # : \"",
+        "task.prompt={\"key\"}: 'x' \xf0\x9f\x98\x80",
+        "train.lr=0.1000000000000000055511151231257827021181583404541015625",
+        "train.eps=4.9406564584124654e-324",
+        "train.weight_decay=-0",
+        "train.clip_norm=1.7976931348623157e308",
+        "method.target_modules=[a b, 'c,d', '[x]', \"null\"]",
+        "run.seed=9223372036854775807",
+        "eval.at_steps=[1, 2, 1000000000]",
+        "model.path=null_or_not",
+        "model.init=random",
+        "run.output=",
+    };
+    mr_source source;
+    assert_int_equal(mr_source_create("test", NULL, 0, &source), MR_OK);
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        if (mr_source_override(&source, sets[i]) != MR_OK) fail_msg("%s", mr_message());
+    mr_text text = {0};
+    assert_int_equal(mr_config_resolved(&source.config, &text), MR_OK);
+    mr_config again;
+    memset(&again, 0xff, sizeof again);
+    if (mr_config_parse_resolved(mr_text_get(&text), &again) != MR_OK) fail_msg("%s", mr_message());
+    assert_memory_equal(&again, &source.config, sizeof again);
+    assert_contains(mr_text_get(&text), "method:\n  name: \"mora\"\n  r: 8\n");
+    mr_text_free(&text);
+    mr_source_free(&source);
+}
+
+static void a_resolved_text_is_checked(void **state)
+{
+    (void)state;
+    mr_config config;
+    assert_int_equal(mr_config_parse_resolved("method:\n  r: 0\n", &config), MR_ERR_CONFIG);
+    assert_string_equal(mr_message(), "resolved configuration:2:6: method.r: expected an integer "
+                                      "in 1..65536, found \"0\"");
+    assert_int_equal(mr_config_parse_resolved("matrix: {}\n", &config), MR_ERR_CONFIG);
+    assert_contains(mr_message(), "unknown key \"matrix\"");
+}
+
+static void the_help_has_every_key(void **state)
+{
+    (void)state;
+    mr_text help = {0};
+    assert_int_equal(mr_config_help(choices, CHOICES, &help), MR_OK);
+    for (int i = 0; i < mr_schema_count(); i++)
+        assert_contains(mr_text_get(&help), mr_schema_at(i)->key);
+    assert_contains(mr_text_get(&help),
+                    "  method.r                an integer in 1..65536 (default 8)\n");
+    assert_contains(mr_text_get(&help),
+                    "  method.name             one of fft, lora, mora (default mora)\n");
+    for (const char *line = mr_text_get(&help); line && *line;) {
+        size_t length = strcspn(line, "\n");
+        if (length > 100) fail_msg("a line of %zu columns: %.*s", length, (int)length, line);
+        line += length + (line[length] == '\n');
+    }
+    mr_text_free(&help);
+}
+
+/* Damaged texts. */
+
+static void try_text(const char *text, size_t bytes)
+{
+    mr_yaml yaml;
+    mr_source source;
+    mr_run_list list;
+    int matrix = -1;
+    assert_int_equal(mr_source_create("fuzz", choices, CHOICES, &source), MR_OK);
+    mr_fail(MR_OK, "%s", "");
+    mr_status status = mr_yaml_parse("fuzz", text, bytes, MR_YAML_ROOT_MAPPING, &yaml);
+    if (status == MR_OK) status = mr_source_read(&source, &yaml, &matrix);
+    if (status == MR_OK) status = mr_matrix_expand(&source, &yaml, matrix, &list);
+    if (status == MR_OK)
+        mr_run_list_free(&list);
+    else if (strncmp(mr_message(), "fuzz", 4) != 0)
+        fail_msg("no place in '%s'", mr_message());
+    mr_yaml_free(&yaml);
+    mr_source_free(&source);
+}
+
+static const char sound[] = "run: {name: \"a\\tb\", seed: 1}\n"
+                            "model:\n"
+                            "  path: 'tiny' # here\n"
+                            "method: {r: 8, target_modules: [q_proj, v_proj]}\n"
+                            "train.steps: 10\n"
+                            "task:\n"
+                            "  prompt: |\n"
+                            "    {key}\n"
+                            "eval:\n"
+                            "  at_steps:\n"
+                            "  - 1\n"
+                            "  - 5\n"
+                            "matrix:\n"
+                            "- {method.name: [lora, mora], train: {lr: [1e-3, 2e-3]}}\n"
+                            "- method.name: fft\n";
+
+static void every_prefix_of_a_text_is_read_or_refused(void **state)
+{
+    (void)state;
+    for (size_t bytes = 0; bytes < sizeof sound; bytes++) {
+        /* A copy of just these bytes, so that a reader behind its end is seen by the sanitizer. */
+        char *copy = malloc(bytes > 0 ? bytes : 1);
+        assert_non_null(copy);
+        memcpy(copy, sound, bytes);
+        try_text(copy, bytes);
+        free(copy);
+    }
+}
+
+static void every_damaged_byte_of_a_text_is_read_or_refused(void **state)
+{
+    (void)state;
+    static const unsigned char bytes[] = {0,   '\n', ' ', '"', '\'', ':', '-',  '[',  ']', '{',
+                                          '}', ',',  '&', '*', '|',  '%', '\\', 0x80, 0xe2};
+    char copy[sizeof sound];
+    for (size_t at = (size_t)world.rank; at + 1 < sizeof sound; at += (size_t)world.size) {
+        for (size_t b = 0; b < sizeof bytes; b++) {
+            memcpy(copy, sound, sizeof sound);
+            copy[at] = (char)bytes[b];
+            try_text(copy, sizeof sound - 1);
+        }
+        memcpy(copy, sound, sizeof sound);
+        copy[at] = (char)(copy[at] ^ 1);
+        try_text(copy, sizeof sound - 1);
+    }
+}
+
+static void nothing_is_left_allocated(void **state)
+{
+    (void)state;
+    assert_int_equal(mr_memory_live_total(), 0);
+}
+
+/* A folder of its own, where the file has a short name in messages. */
+static char folder[] = "test-config-XXXXXX";
+
+static void enter_folder(void)
+{
+    if (world.rank == 0 && !mkdtemp(folder)) mr_abort("cannot make folder '%s'", folder);
+    mr_comm_broadcast(&world, folder, sizeof folder, 0);
+    if (chdir(folder) != 0) mr_abort("cannot enter folder '%s'", folder);
+}
+
+static void leave_folder(void)
+{
+    mr_comm_barrier(&world);
+    if (world.rank > 0) return;
+    unlink("uuid.yaml");
+    if (chdir("..") != 0 || rmdir(folder) != 0) mr_warn("cannot remove folder '%s'", folder);
+}
+
+int main(int argc, char **argv)
+{
+    MPI_Init(&argc, &argv);
+    if (mr_comm_create(MPI_COMM_WORLD, &world) != MR_OK) mr_abort("%s", mr_message());
+    if (world.rank > 0 && !freopen("/dev/null", "w", stdout)) mr_abort("cannot be silent");
+    enter_folder();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_field_stands_in_the_schema),
+        cmocka_unit_test(every_key_has_a_field_of_its_type),
+        cmocka_unit_test(defaults_are_those_of_the_table),
+        cmocka_unit_test(a_file_of_nested_and_dotted_keys_is_read),
+        cmocka_unit_test(a_file_of_rank_0_reaches_every_rank),
+        cmocka_unit_test(a_missing_file_is_named),
+        cmocka_unit_test(a_bad_integer_is_named_with_its_place),
+        cmocka_unit_test(integers_are_strict),
+        cmocka_unit_test(numbers_are_finite_and_in_range),
+        cmocka_unit_test(a_text_has_a_length_and_an_encoding),
+        cmocka_unit_test(names_offer_the_nearest_one),
+        cmocka_unit_test(a_default_must_be_among_the_names_too),
+        cmocka_unit_test(lists_name_the_item_at_fault),
+        cmocka_unit_test(unknown_keys_offer_the_nearest_one),
+        cmocka_unit_test(a_section_must_be_a_mapping),
+        cmocka_unit_test(duplicate_keys_name_both_places),
+        cmocka_unit_test(errors_of_the_syntax_have_a_place),
+        cmocka_unit_test(what_is_not_supported_is_said),
+        cmocka_unit_test(depth_and_lengths_are_limited),
+        cmocka_unit_test(values_of_a_document_are_counted),
+        cmocka_unit_test(booleans_are_true_or_false),
+        cmocka_unit_test(batches_must_divide),
+        cmocka_unit_test(a_run_has_one_length),
+        cmocka_unit_test(a_run_starts_from_a_model),
+        cmocka_unit_test(evaluation_steps_ascend),
+        cmocka_unit_test(learning_rate_factors_are_pairs),
+        cmocka_unit_test(the_name_of_a_run_names_files),
+        cmocka_unit_test(overrides_come_after_the_file),
+        cmocka_unit_test(errors_of_overrides_name_them),
+        cmocka_unit_test(a_matrix_is_every_combination_in_order),
+        cmocka_unit_test(runs_of_a_matrix_have_its_values),
+        cmocka_unit_test(a_matrix_of_blocks_is_one_after_another),
+        cmocka_unit_test(a_key_of_some_blocks_varies_if_it_differs_from_the_file),
+        cmocka_unit_test(an_empty_matrix_is_one_run),
+        cmocka_unit_test(a_matrix_may_name_its_runs),
+        cmocka_unit_test(lists_in_a_matrix_are_nested),
+        cmocka_unit_test(names_of_runs_are_safe_for_files),
+        cmocka_unit_test(names_of_runs_have_a_length),
+        cmocka_unit_test(values_of_a_matrix_are_checked_in_their_place),
+        cmocka_unit_test(the_form_of_a_matrix_is_checked),
+        cmocka_unit_test(keys_are_checked_together_in_every_run),
+        cmocka_unit_test(two_runs_of_one_name_are_refused),
+        cmocka_unit_test(too_many_runs_are_refused_before_they_are_made),
+        cmocka_unit_test(an_override_replaces_a_dimension),
+        cmocka_unit_test(values_are_read_back_as_text),
+        cmocka_unit_test(the_resolved_text_reads_back_as_the_same_bytes),
+        cmocka_unit_test(a_resolved_text_is_checked),
+        cmocka_unit_test(the_help_has_every_key),
+        cmocka_unit_test(every_prefix_of_a_text_is_read_or_refused),
+        cmocka_unit_test(every_damaged_byte_of_a_text_is_read_or_refused),
+        cmocka_unit_test(nothing_is_left_allocated),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    leave_folder();
+    mr_comm_destroy(&world);
+    MPI_Finalize();
+    return failed;
+}

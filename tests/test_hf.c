@@ -1,0 +1,539 @@
+#include "base/file.h"
+#include "store/hf.h"
+#include "test.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static const char *const file_names[] = {"config.json",
+                                         "model.safetensors",
+                                         "model.safetensors.index.json",
+                                         "model-00001-of-00002.safetensors",
+                                         "model-00002-of-00002.safetensors",
+                                         "pytorch_model.bin"};
+enum { FILE_NAMES = sizeof file_names / sizeof *file_names };
+
+static char folder[64];
+static char config_path[128];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "hf_test_XXXXXX");
+    if (!mkdtemp(folder)) return -1;
+    snprintf(config_path, sizeof config_path, "%s/config.json", folder);
+    return 0;
+}
+
+static int empty_folder(void **state)
+{
+    (void)state;
+    for (int i = 0; i < FILE_NAMES; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "%s/%s", folder, file_names[i]);
+        unlink(path);
+    }
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    empty_folder(state);
+    if (mr_memory_live_total() != 0) print_error("%zu bytes leaked\n", mr_memory_live_total());
+    return rmdir(folder) != 0 || mr_memory_live_total() != 0 ? -1 : 0;
+}
+
+static void must(mr_status status)
+{
+    if (status != MR_OK) fail_msg("%s", mr_message());
+}
+
+static void put_text(const char *name, const char *text)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    must(mr_file_write(path, text, strlen(text)));
+}
+
+/* Writes a file whose every tensor is [2] of its own index. */
+static void put_weights(const char *file_name, const char *const *names, int64_t count)
+{
+    char path[128];
+    snprintf(path, sizeof path, "%s/%s", folder, file_name);
+    mr_safetensors_spec specs[8];
+    for (int64_t i = 0; i < count; i++)
+        specs[i] = (mr_safetensors_spec){names[i], 1, {2}};
+    mr_safetensors_writer *writer;
+    must(mr_safetensors_create(path, specs, count, NULL, 0, &writer));
+    for (int64_t i = 0; i < count; i++)
+        must(mr_safetensors_write(writer, i, 0, (const float[]){(float)i, (float)i}, 2));
+    must(mr_safetensors_finish(&writer));
+}
+
+#define SIZES                                                                                      \
+    "\"hidden_size\":64,\"intermediate_size\":172,\"num_hidden_layers\":5,"                        \
+    "\"num_attention_heads\":8,\"vocab_size\":512"
+#define LLAMA "\"model_type\":\"llama\","
+
+static void reads(const char *text, mr_hf_config *config)
+{
+    put_text("config.json", text);
+    must(mr_hf_config_read(config_path, config));
+}
+
+/* A config.json that must be refused, and a part of the message behind the path. */
+typedef struct bad_config {
+    const char *text;
+    const char *message;
+} bad_config;
+
+static void refuses(void **state)
+{
+    const bad_config *bad = *state;
+    put_text("config.json", bad->text);
+    mr_hf_config config;
+    assert_int_equal(mr_hf_config_read(config_path, &config), MR_ERR_FORMAT);
+    assert_contains(mr_message(), config_path);
+    assert_contains(mr_message(), bad->message);
+}
+
+static void absent_keys_have_the_defaults_of_the_architecture(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    reads("{" LLAMA SIZES "}", &config);
+    assert_int_equal(config.num_key_value_heads, 8);
+    assert_int_equal(config.head_dim, 8);
+    assert_int_equal(config.max_position_embeddings, 2048);
+    assert_true(config.rms_norm_eps == 1e-6);
+    assert_true(config.rope_theta == 10000.0);
+    assert_true(config.initializer_range == 0.02);
+    assert_false(config.tie_word_embeddings);
+    assert_int_equal(config.bos_token_id, 1);
+    assert_int_equal(config.eos_count, 1);
+    assert_int_equal(config.eos_token_id[0], 2);
+}
+
+static void rope_theta_is_read_at_the_top_level(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    reads("{" LLAMA SIZES ",\"rope_theta\":500000,\"rope_scaling\":null}", &config);
+    assert_true(config.rope_theta == 500000.0);
+}
+
+static void rope_theta_is_read_in_rope_parameters(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    reads("{" LLAMA SIZES
+          ",\"rope_parameters\":{\"rope_theta\":500000.0,\"rope_type\":\"default\"}}",
+          &config);
+    assert_true(config.rope_theta == 500000.0);
+}
+
+static void null_heads_count_as_absent(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    reads("{" LLAMA SIZES ",\"num_key_value_heads\":null,\"head_dim\":null}", &config);
+    assert_int_equal(config.num_key_value_heads, 8);
+    assert_int_equal(config.head_dim, 8);
+}
+
+static void head_dim_may_differ_from_the_quotient(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    reads("{" LLAMA SIZES ",\"num_key_value_heads\":2,\"head_dim\":32}", &config);
+    assert_int_equal(config.num_key_value_heads, 2);
+    assert_int_equal(config.head_dim, 32);
+}
+
+static void end_ids_may_be_a_list(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    reads("{" LLAMA SIZES ",\"bos_token_id\":5,\"eos_token_id\":[7,9,511]}", &config);
+    assert_int_equal(config.bos_token_id, 5);
+    assert_int_equal(config.eos_count, 3);
+    assert_int_equal(config.eos_token_id[2], 511);
+}
+
+static void ids_may_be_null(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    reads("{" LLAMA SIZES ",\"bos_token_id\":null,\"eos_token_id\":null}", &config);
+    assert_int_equal(config.bos_token_id, -1);
+    assert_int_equal(config.eos_count, 0);
+}
+
+static void a_missing_config_is_named(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    assert_int_equal(mr_hf_config_read("no/config.json", &config), MR_ERR_IO);
+    assert_contains(mr_message(), "cannot open 'no/config.json'");
+}
+
+static void a_written_config_reads_back_to_the_same_values(void **state)
+{
+    (void)state;
+    const mr_hf_config written = {.hidden_size = 96,
+                                  .intermediate_size = 100,
+                                  .num_hidden_layers = 2,
+                                  .num_attention_heads = 6,
+                                  .num_key_value_heads = 2,
+                                  .head_dim = 8,
+                                  .vocab_size = 131,
+                                  .max_position_embeddings = 128,
+                                  .rms_norm_eps = 1.0 / 3.0 * 1e-5,
+                                  .rope_theta = 500000.0,
+                                  .initializer_range = 0.02,
+                                  .tie_word_embeddings = true,
+                                  .bos_token_id = -1,
+                                  .eos_count = 2,
+                                  .eos_token_id = {3, 4}};
+    mr_hf_config got;
+    must(mr_hf_config_write(config_path, &written));
+    must(mr_hf_config_read(config_path, &got));
+    assert_int_equal(got.hidden_size, 96);
+    assert_int_equal(got.intermediate_size, 100);
+    assert_int_equal(got.num_hidden_layers, 2);
+    assert_int_equal(got.num_attention_heads, 6);
+    assert_int_equal(got.num_key_value_heads, 2);
+    assert_int_equal(got.head_dim, 8);
+    assert_int_equal(got.vocab_size, 131);
+    assert_int_equal(got.max_position_embeddings, 128);
+    assert_true(got.rms_norm_eps == written.rms_norm_eps);
+    assert_true(got.rope_theta == written.rope_theta);
+    assert_true(got.initializer_range == written.initializer_range);
+    assert_true(got.tie_word_embeddings);
+    assert_int_equal(got.bos_token_id, -1);
+    assert_int_equal(got.eos_count, 2);
+    assert_int_equal(got.eos_token_id[1], 4);
+}
+
+static void a_written_config_has_short_numbers_and_both_places_of_theta(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    reads("{" LLAMA SIZES ",\"rms_norm_eps\":1e-05,\"rope_theta\":10000}", &config);
+    must(mr_hf_config_write(config_path, &config));
+    char *text;
+    must(mr_file_read(config_path, MR_MEM_OTHER, &text, NULL));
+    bool as_expected = strstr(text, "\"rms_norm_eps\": 1e-05,") &&
+                       strstr(text, "{\"rope_theta\": 10000.0, \"rope_type\": \"default\"}") &&
+                       strstr(text, "  \"rope_theta\": 10000.0,\n") &&
+                       strstr(text, "\"eos_token_id\": 2,");
+    mr_free(text);
+    assert_true(as_expected);
+}
+
+static mr_status open_folder(mr_hf **weights)
+{
+    return mr_hf_open(folder, weights);
+}
+
+static void a_missing_folder_is_named(void **state)
+{
+    (void)state;
+    mr_hf *weights;
+    assert_int_equal(mr_hf_open("no_such_model", &weights), MR_ERR_IO);
+    assert_null(weights);
+    assert_contains(mr_message(),
+                    "cannot open the model folder 'no_such_model': No such file or directory");
+}
+
+static void a_file_is_not_a_model_folder(void **state)
+{
+    (void)state;
+    put_text("config.json", "{}");
+    mr_hf *weights;
+    assert_int_equal(mr_hf_open(config_path, &weights), MR_ERR_IO);
+    assert_contains(mr_message(), "not a folder");
+}
+
+static void a_folder_without_config_is_refused(void **state)
+{
+    (void)state;
+    mr_hf *weights;
+    assert_int_equal(open_folder(&weights), MR_ERR_IO);
+    assert_contains(mr_message(), "no config.json in it");
+}
+
+static void a_folder_without_weights_is_refused(void **state)
+{
+    (void)state;
+    put_text("config.json", "{}");
+    mr_hf *weights;
+    assert_int_equal(open_folder(&weights), MR_ERR_IO);
+    assert_contains(mr_message(),
+                    "neither model.safetensors nor model.safetensors.index.json in it");
+}
+
+static void a_pickle_is_not_read(void **state)
+{
+    (void)state;
+    put_text("config.json", "{}");
+    put_text("pytorch_model.bin", "");
+    mr_hf *weights;
+    assert_int_equal(open_folder(&weights), MR_ERR_IO);
+    assert_contains(mr_message(), "pytorch_model.bin is not read, save the model as safetensors");
+}
+
+/* Checks that a tensor is there and holds what put_weights gave it. */
+static void holds(const mr_hf *weights, const char *name, float expected)
+{
+    const mr_safetensors *file;
+    const mr_safetensors_entry *entry;
+    float got[2];
+    must(mr_hf_find(weights, name, &file, &entry));
+    must(mr_safetensors_read_f32(file, entry, 0, 2, got));
+    assert_true(got[0] == expected && got[1] == expected);
+}
+
+static void a_single_file_is_opened(void **state)
+{
+    (void)state;
+    put_text("config.json", "{}");
+    put_weights("model.safetensors", (const char *const[]){"b", "a"}, 2);
+    mr_hf *weights;
+    must(open_folder(&weights));
+    assert_int_equal(mr_hf_count(weights), 2);
+    assert_string_equal(mr_hf_name(weights, 0), "a");
+    assert_true(mr_hf_has(weights, "b"));
+    assert_false(mr_hf_has(weights, "c"));
+    holds(weights, "b", 0.0f);
+    holds(weights, "a", 1.0f);
+    mr_hf_close(&weights);
+    assert_null(weights);
+}
+
+static void a_missing_tensor_is_named(void **state)
+{
+    (void)state;
+    put_text("config.json", "{}");
+    put_weights("model.safetensors", (const char *const[]){"a"}, 1);
+    mr_hf *weights;
+    must(open_folder(&weights));
+    const mr_safetensors *file;
+    const mr_safetensors_entry *entry;
+    assert_int_equal(mr_hf_find(weights, "lm_head.weight", &file, &entry), MR_ERR_FORMAT);
+    mr_hf_close(&weights);
+    assert_contains(mr_message(), "no tensor 'lm_head.weight' in its weights");
+}
+
+static void put_shards(const char *index)
+{
+    put_text("config.json", "{}");
+    put_weights("model-00001-of-00002.safetensors", (const char *const[]){"x", "a"}, 2);
+    put_weights("model-00002-of-00002.safetensors", (const char *const[]){"b", "x"}, 2);
+    put_text("model.safetensors.index.json", index);
+}
+
+static void shards_are_opened_by_their_index(void **state)
+{
+    (void)state;
+    put_shards("{\"metadata\":{\"total_size\":24},\"weight_map\":{"
+               "\"x\":\"model-00002-of-00002.safetensors\","
+               "\"a\":\"model-00001-of-00002.safetensors\","
+               "\"b\":\"model-00002-of-00002.safetensors\"}}");
+    mr_hf *weights;
+    must(open_folder(&weights));
+    assert_int_equal(mr_hf_count(weights), 3);
+    holds(weights, "a", 1.0f);
+    holds(weights, "b", 0.0f);
+    holds(weights, "x", 1.0f); /* of the file the index names, though the other one has it too */
+    mr_hf_close(&weights);
+}
+
+/* An index that must be refused. */
+static void refuses_index(void **state)
+{
+    const bad_config *bad = *state;
+    put_shards(bad->text);
+    mr_hf *weights;
+    assert_int_not_equal(open_folder(&weights), MR_OK);
+    assert_null(weights);
+    assert_contains(mr_message(), "model.safetensors.index.json");
+    assert_contains(mr_message(), bad->message);
+}
+
+static void a_damaged_shard_is_named(void **state)
+{
+    (void)state;
+    put_shards("{\"weight_map\":{\"a\":\"model-00001-of-00002.safetensors\"}}");
+    put_text("model-00001-of-00002.safetensors", "short");
+    mr_hf *weights;
+    assert_int_equal(open_folder(&weights), MR_ERR_FORMAT);
+    assert_contains(mr_message(), "model-00001-of-00002.safetensors: 5 bytes are too few");
+}
+
+static bool find_sample(const char *name, char out[PATH_MAX])
+{
+    const char *source = getenv("MR_SOURCE_DIR");
+    snprintf(out, PATH_MAX, "%s/../shared/%s", source ? source : ".", name);
+    if (access(out, R_OK) == 0) return true;
+    print_message("skipped: no sample file %s\n", name);
+    return false;
+}
+
+static void reads_a_model_of_the_older_config(void **state)
+{
+    (void)state;
+    char sample[PATH_MAX], path[PATH_MAX + 16];
+    if (!find_sample("data/weights/stories260K-hf", sample)) skip();
+    snprintf(path, sizeof path, "%s/config.json", sample);
+    mr_hf_config config;
+    must(mr_hf_config_read(path, &config));
+    assert_int_equal(config.num_key_value_heads, 4);
+    assert_int_equal(config.head_dim, 8);
+    assert_true(config.tie_word_embeddings && config.rms_norm_eps == 1e-5);
+    mr_hf *weights;
+    must(mr_hf_open(sample, &weights));
+    const mr_safetensors *file;
+    const mr_safetensors_entry *entry;
+    must(mr_hf_find(weights, "model.embed_tokens.weight", &file, &entry));
+    must(mr_safetensors_expect(file, entry, 2, (const int64_t[]){512, 64}));
+    mr_hf_close(&weights);
+}
+
+static void reads_a_model_of_the_newer_config(void **state)
+{
+    (void)state;
+    char sample[PATH_MAX], path[PATH_MAX + 16];
+    if (!find_sample("golden/gqa/model", sample)) skip();
+    snprintf(path, sizeof path, "%s/config.json", sample);
+    mr_hf_config config;
+    must(mr_hf_config_read(path, &config));
+    assert_int_equal(config.num_attention_heads, 6);
+    assert_int_equal(config.num_key_value_heads, 2);
+    assert_true(config.rope_theta == 500000.0 && config.rms_norm_eps == 1e-6);
+    assert_true(config.initializer_range == 0.08);
+    mr_hf *weights;
+    must(mr_hf_open(sample, &weights));
+    assert_true(mr_hf_has(weights, "lm_head.weight"));
+    mr_hf_close(&weights);
+}
+
+#define BAD(function, what, text, part)                                                            \
+    {                                                                                              \
+        "refuses_" what, function, NULL, empty_folder, &(bad_config)                               \
+        {                                                                                          \
+            text, part                                                                             \
+        }                                                                                          \
+    }
+#define REFUSES(what, text, part) BAD(refuses, what, text, part)
+#define REFUSES_INDEX(what, text, part) BAD(refuses_index, what, text, part)
+#define TEST(function) cmocka_unit_test_teardown(function, empty_folder)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(absent_keys_have_the_defaults_of_the_architecture),
+        TEST(rope_theta_is_read_at_the_top_level),
+        TEST(rope_theta_is_read_in_rope_parameters),
+        TEST(null_heads_count_as_absent),
+        TEST(head_dim_may_differ_from_the_quotient),
+        TEST(end_ids_may_be_a_list),
+        TEST(ids_may_be_null),
+        TEST(a_missing_config_is_named),
+        REFUSES("broken_json", "{\n  \"a\": }", ":2:"),
+        REFUSES("a_list", "[]", "expected an object, found a list"),
+        REFUSES("a_key_standing_twice", "{\"a\":1,\"a\":2}", "duplicate object key"),
+        REFUSES("a_missing_model_type", "{" SIZES "}",
+                "model_type: expected 'llama', found nothing"),
+        REFUSES("another_model_type", "{\"model_type\":\"gpt2\"}",
+                "model_type: 'gpt2' is not supported, only 'llama'"),
+        REFUSES("another_activation", "{" LLAMA SIZES ",\"hidden_act\":\"gelu\"}",
+                "hidden_act: 'gelu' is not supported, only 'silu'"),
+        REFUSES("attention_bias", "{" LLAMA SIZES ",\"attention_bias\":true}",
+                "attention_bias: true is not supported"),
+        REFUSES("mlp_bias", "{" LLAMA SIZES ",\"mlp_bias\":true}",
+                "mlp_bias: true is not supported"),
+        REFUSES("a_bias_that_is_no_boolean", "{" LLAMA SIZES ",\"mlp_bias\":1}",
+                "mlp_bias: expected true or false, found a whole number"),
+        REFUSES("quantized_weights", "{" LLAMA SIZES ",\"quantization_config\":{}}",
+                "quantization_config: quantized weights are not supported"),
+        REFUSES("rope_scaling", "{" LLAMA SIZES ",\"rope_scaling\":{\"rope_type\":\"llama3\"}}",
+                "config.json: rope_scaling: 'llama3' is not supported, only 'default'"),
+        REFUSES("the_older_key_of_rope_scaling",
+                "{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.0}}",
+                "config.json: rope_scaling: 'linear' is not supported"),
+        REFUSES("scaled_rope_parameters",
+                "{" LLAMA SIZES ",\"rope_parameters\":{\"rope_type\":\"yarn\"}}",
+                "config.json: rope_parameters: 'yarn' is not supported"),
+        REFUSES("a_rope_type_that_is_no_text",
+                "{" LLAMA SIZES ",\"rope_parameters\":{\"rope_type\":3}}",
+                "rope_parameters.rope_type: expected a string, found a whole number"),
+        REFUSES("rope_scaling_that_is_no_object", "{" LLAMA SIZES ",\"rope_scaling\":2}",
+                "rope_scaling: expected an object, found a whole number"),
+        REFUSES("partial_rotation",
+                "{" LLAMA SIZES ",\"rope_parameters\":{\"partial_rotary_factor\":0.5}}",
+                "rope_parameters.partial_rotary_factor: 0.5 is not supported, only 1"),
+        REFUSES("two_thetas",
+                "{" LLAMA SIZES ",\"rope_theta\":10000,\"rope_parameters\":{\"rope_theta\":20000}}",
+                "rope_theta: 10000 at the top level, but 20000 beside the rope type"),
+        REFUSES("a_theta_out_of_range", "{" LLAMA SIZES ",\"rope_theta\":0}",
+                "rope_theta: expected a number in 1..1e+12, found 0"),
+        REFUSES("a_missing_size", "{" LLAMA "\"hidden_size\":64}",
+                "intermediate_size: expected a whole number in 1..16777216, found nothing"),
+        REFUSES("a_size_that_is_a_text", "{" LLAMA "\"hidden_size\":\"64\"}",
+                "hidden_size: expected a whole number in 1..16777216, found a string"),
+        REFUSES("a_size_of_zero", "{" LLAMA "\"hidden_size\":0}",
+                "hidden_size: expected a whole number in 1..16777216, found 0"),
+        REFUSES("heads_that_do_not_divide", "{" LLAMA SIZES ",\"num_key_value_heads\":3}",
+                "num_key_value_heads: 3 does not divide num_attention_heads 8"),
+        REFUSES("a_hidden_size_that_heads_do_not_divide",
+                "{" LLAMA "\"hidden_size\":60,\"intermediate_size\":1,\"num_hidden_layers\":1,"
+                "\"num_attention_heads\":8,\"vocab_size\":5}",
+                "num_attention_heads: 8 does not divide hidden_size 60, and there is no head_dim"),
+        REFUSES("an_odd_head", "{" LLAMA SIZES ",\"head_dim\":7}",
+                "head_dim: 7 is odd, rotary positions need an even one"),
+        REFUSES("heads_too_wide",
+                "{" LLAMA "\"hidden_size\":60,\"intermediate_size\":1,\"num_hidden_layers\":1,"
+                "\"num_attention_heads\":65536,\"vocab_size\":5,\"head_dim\":512}",
+                "head_dim: 65536 heads of 512 are too wide"),
+        REFUSES("an_epsilon_that_is_a_text", "{" LLAMA SIZES ",\"rms_norm_eps\":\"1e-5\"}",
+                "rms_norm_eps: expected a number, found a string"),
+        REFUSES("a_token_outside_the_vocabulary", "{" LLAMA SIZES ",\"bos_token_id\":512}",
+                "bos_token_id: token id 512 is not below vocab_size 512"),
+        REFUSES("a_token_that_is_a_text", "{" LLAMA SIZES ",\"eos_token_id\":\"</s>\"}",
+                "eos_token_id: expected a token id, a list of them, or null, found a string"),
+        REFUSES("too_many_end_ids", "{" LLAMA SIZES ",\"eos_token_id\":[1,2,3,4,5,6,7,8,9]}",
+                "eos_token_id: a list of 9 ids, at most 8 are accepted"),
+        TEST(a_written_config_reads_back_to_the_same_values),
+        TEST(a_written_config_has_short_numbers_and_both_places_of_theta),
+        TEST(a_missing_folder_is_named),
+        TEST(a_file_is_not_a_model_folder),
+        TEST(a_folder_without_config_is_refused),
+        TEST(a_folder_without_weights_is_refused),
+        TEST(a_pickle_is_not_read),
+        TEST(a_single_file_is_opened),
+        TEST(a_missing_tensor_is_named),
+        TEST(shards_are_opened_by_their_index),
+        REFUSES_INDEX("an_index_without_a_map", "{}",
+                      "weight_map: expected an object that names tensors, found nothing"),
+        REFUSES_INDEX("an_empty_map", "{\"weight_map\":{}}",
+                      "weight_map: expected an object that names tensors, found an empty one"),
+        REFUSES_INDEX("a_file_name_that_is_no_text", "{\"weight_map\":{\"a\":1}}",
+                      "weight_map: 'a': expected a file name, found a whole number"),
+        REFUSES_INDEX("a_shard_outside_the_folder", "{\"weight_map\":{\"a\":\"../x\"}}",
+                      "weight_map: 'a': '../x' is not the name of a file in the folder"),
+        REFUSES_INDEX("an_unknown_shard", "{\"weight_map\":{\"a\":\"model-3.safetensors\"}}",
+                      "model-3.safetensors': No such file or directory"),
+        REFUSES_INDEX("a_tensor_that_is_not_in_its_shard",
+                      "{\"weight_map\":{\"b\":\"model-00001-of-00002.safetensors\"}}",
+                      "tensor 'b' is not in 'model-00001-of-00002.safetensors'"),
+        TEST(a_damaged_shard_is_named),
+        TEST(reads_a_model_of_the_older_config),
+        TEST(reads_a_model_of_the_newer_config),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

@@ -7,6 +7,7 @@
 
 #include <jansson.h>
 
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -98,6 +99,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     mr_option_list sets = {0};
     bool list_only = false, dry = false, json = false, help;
     const char *index_text = NULL, *operand[1];
+    int64_t ranks = 0;
     int operands, choice_count;
     const mr_config_choices *choices = mr_choices(&choice_count);
     const mr_option options[] = {
@@ -106,6 +108,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
         {"index", MR_OPTION_TEXT, &index_text, "N", "run number N of --list only"},
         {"dry-run", MR_OPTION_FLAG, &dry, NULL,
          "print bytes a rank, FLOP and traffic of a step, and stop"},
+        {"ranks", MR_OPTION_INT, &ranks, "N", "with --dry-run: plan for N ranks"},
         {"json", MR_OPTION_FLAG, &json, NULL, "print results as JSON"},
     };
     mr_text keys = {0};
@@ -117,6 +120,8 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     mr_text_free(&keys);
     MR_TRY(status);
     if (help) return MR_OK;
+    MR_CHECK(ranks <= INT_MAX && (ranks == 0 || dry), MR_ERR_USAGE,
+             "mora run: --ranks goes with --dry-run");
     MR_CHECK(operands == 1, MR_ERR_USAGE, "mora run: expected a YAML file; usage: mora run %s",
              mr_command_run.usage);
 
@@ -138,7 +143,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
         if (comm->rank == 0) list_runs(&list, json);
     } else if (dry) {
         for (int i = first; i < last && status == MR_OK; i++)
-            status = mr_run_dry(comm, &list.runs[i]);
+            status = mr_run_dry(comm, &list.runs[i], ranks);
     } else {
         status = train_runs(comm, &list, first, last, json);
     }
@@ -149,7 +154,7 @@ cleanup:
 
 const mr_command mr_command_run = {
     .name = "run",
-    .usage = "FILE.yaml [--set KEY=VALUE]... [--list] [--index N] [--dry-run] [--json]",
+    .usage = "FILE.yaml [--set KEY=VALUE]... [--list] [--index N] [--dry-run [--ranks N]] [--json]",
     .summary = "train, evaluate and record the runs a YAML file describes",
     .run = run,
 };

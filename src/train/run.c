@@ -350,23 +350,29 @@ mr_status mr_run(const mr_comm *comm, const mr_config *config, mr_run_outcome *o
     return status;
 }
 
-mr_status mr_run_dry(const mr_comm *comm, const mr_config *config)
+mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks)
 {
     mr_backend *be = NULL;
     mr_trainer *trainer = NULL;
     mr_hf_config arch;
+    /* Laying out asks nothing of the other ranks but their number. */
+    mr_comm planned = *comm;
+    if (ranks > 0) planned.size = (int)ranks;
+    if (ranks > 0) planned.rank = 0;
     int threads = mr_trainer_threads(comm, config->parallel.threads);
     mr_status status =
         mr_comm_agree(comm, mr_backend_create(config->parallel.backend, threads, &be));
     if (status == MR_OK) status = mr_trainer_arch(comm, config, &arch);
-    if (status == MR_OK) status = mr_trainer_create(comm, config, be, &arch, &trainer);
+    if (status == MR_OK) status = mr_trainer_create(&planned, config, be, &arch, &trainer);
     if (status == MR_OK && comm->rank == 0) {
         mr_text text = {0};
         mr_plan_print(&trainer->plan, trainer->model, &text);
         printf("%s\n%s", config->run.name, mr_text_get(&text));
+        fflush(stdout);
         mr_text_free(&text);
     }
+    if (status == MR_OK) status = mr_trainer_check_memory(trainer);
     mr_trainer_destroy(&trainer);
     mr_backend_destroy(&be);
-    return status;
+    return mr_comm_agree(comm, status);
 }

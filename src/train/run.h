@@ -26,9 +26,10 @@ typedef struct mr_run_outcome {
 MR_NODISCARD mr_status mr_run(const mr_comm *comm, const mr_config *config,
                               mr_run_outcome *outcome);
 
-/** Prints what a run would take, and fails where it cannot fit. Allocates no tensors. Collective.
- */
-MR_NODISCARD mr_status mr_run_dry(const mr_comm *comm, const mr_config *config);
+/** Prints what a run would take on a number of ranks (0: those of comm), then fails where it does
+ * not fit. Allocates no tensors. Collective.
+ * @return MR_OK, MR_ERR_ARG; errors of the configuration; the same on every rank */
+MR_NODISCARD mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks);
 
 /** Writes the path of a configuration's log into path. Local. */
 void mr_run_log_path(const mr_config *config, char *path, size_t room);

@@ -55,22 +55,20 @@ static mr_status cut_batch(mr_trainer *t, mr_geometry *geometry)
 {
     const mr_config *c = t->config;
     int64_t ranks = t->comm->size;
-    int64_t micro = c->train.micro_batch;
-    if (micro == 0) {
-        MR_CHECK(c->train.global_batch % ranks == 0, MR_ERR_ARG,
-                 "train.global_batch: %lld samples do not divide among %lld ranks",
-                 (long long)c->train.global_batch, (long long)ranks);
-        micro = c->train.global_batch / ranks;
-    }
-    MR_CHECK(c->train.global_batch % micro == 0, MR_ERR_ARG,
+    int64_t batch = c->train.global_batch, micro = c->train.micro_batch;
+    MR_CHECK(batch % ranks == 0, MR_ERR_ARG,
+             "train.global_batch: %lld samples do not divide among %lld ranks", (long long)batch,
+             (long long)ranks);
+    if (micro == 0) micro = batch / ranks;
+    MR_CHECK(batch % micro == 0, MR_ERR_ARG,
              "train.global_batch: %lld samples are not a whole number of micro-batches of %lld",
-             (long long)c->train.global_batch, (long long)micro);
-    t->micro_batches = c->train.global_batch / micro;
+             (long long)batch, (long long)micro);
+    t->micro_batches = batch / micro;
     MR_CHECK(t->micro_batches % ranks == 0, MR_ERR_ARG,
              "train.global_batch: %lld micro-batches of %lld samples do not divide among %lld "
              "ranks; set train.micro_batch to a divisor of %lld",
              (long long)t->micro_batches, (long long)micro, (long long)ranks,
-             (long long)(c->train.global_batch / ranks));
+             (long long)(batch / ranks));
     int64_t power = t->micro_batches & -t->micro_batches;
     t->rank_free = power % ranks == 0;
     *geometry = (mr_geometry){
@@ -119,14 +117,13 @@ static mr_status lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry ge
     return MR_OK;
 }
 
-static size_t memory_limit(const mr_trainer *t, int ranks)
+static size_t memory_limit(const mr_config *config, int ranks)
 {
-    if (t->config->parallel.memory_gib > 0)
-        return (size_t)(t->config->parallel.memory_gib * 1024.0 * 1024.0 * 1024.0);
+    if (config->parallel.memory_gib > 0) return (size_t)(config->parallel.memory_gib * 0x1p30);
     return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGE_SIZE) / (size_t)ranks;
 }
 
-static mr_status create(mr_trainer *t, const mr_hf_config *arch, size_t limit)
+static mr_status create(mr_trainer *t, const mr_hf_config *arch)
 {
     MR_TRY(create_data(t, arch));
     mr_geometry geometry;
@@ -141,17 +138,22 @@ static mr_status create(mr_trainer *t, const mr_hf_config *arch, size_t limit)
         wider.waves /= 2;
         wider.in_wave *= 2;
         MR_TRY(lay_out(t, arch, wider));
-        if (t->plan.total > limit) {
+        if (t->plan.total > t->memory_limit) {
             MR_TRY(lay_out(t, arch, geometry));
             break;
         }
         geometry = wider;
     }
-    MR_CHECK(t->plan.total <= limit, MR_ERR_ARG,
+    return MR_OK;
+}
+
+mr_status mr_trainer_check_memory(const mr_trainer *t)
+{
+    MR_CHECK(t->plan.total <= t->memory_limit, MR_ERR_ARG,
              "the plan takes %.2f GiB a rank and %.2f GiB are allowed (parallel.memory_gib); "
              "smaller train.micro_batch, train.recompute: layer, parallel.shard: full or more "
              "ranks take less",
-             (double)t->plan.total / 0x1p30, (double)limit / 0x1p30);
+             (double)t->plan.total / 0x1p30, (double)t->memory_limit / 0x1p30);
     return MR_OK;
 }
 
@@ -163,8 +165,9 @@ mr_status mr_trainer_create(const mr_comm *comm, const mr_config *config, mr_bac
     mr_trainer *t = mr_alloc(MR_MEM_OTHER, sizeof *t);
     mr_status status = t ? MR_OK : MR_ERR_MEMORY;
     if (t) {
-        *t = (mr_trainer){.comm = comm, .config = config, .be = be};
-        status = create(t, arch, memory_limit(t, ranks));
+        *t = (mr_trainer){
+            .comm = comm, .config = config, .be = be, .memory_limit = memory_limit(config, ranks)};
+        status = create(t, arch);
     }
     status = mr_comm_agree(comm, status);
     if (status == MR_OK)
@@ -190,6 +193,7 @@ static mr_status allocate(mr_trainer *t)
 {
     const mr_geometry *g = &t->model->geometry;
     size_t rows = (size_t)(g->batch * g->tokens), here = (size_t)(g->waves * g->in_wave);
+    MR_TRY(mr_trainer_check_memory(t));
     MR_TRY(mr_model_allocate(t->model));
     if (t->generator) MR_TRY(mr_generator_allocate(t->generator));
     mr_plan_check(&t->plan);

@@ -31,6 +31,7 @@ typedef struct mr_trainer {
     mr_optimizer optimizer;
     mr_order order;
     mr_plan plan;
+    size_t memory_limit; /**< bytes a rank may take */
     int64_t seq_len;
     int64_t micro_batches; /**< of a step, over all ranks */
     int64_t total_steps;
@@ -46,14 +47,19 @@ MR_NODISCARD mr_status mr_trainer_arch(const mr_comm *comm, const mr_config *con
                                        mr_hf_config *arch);
 
 /** Lays out a run: data, model, plan; allocates no tensors yet. Collective.
- * @return MR_OK, MR_ERR_CONFIG, MR_ERR_ARG (batch not divisible, plan larger than
- *         parallel.memory_gib), MR_ERR_MEMORY; the same on every rank */
+ * @return MR_OK, MR_ERR_CONFIG, MR_ERR_ARG (batch not divisible, r, target_modules),
+ *         MR_ERR_MEMORY; the same on every rank */
 MR_NODISCARD mr_status mr_trainer_create(const mr_comm *comm, const mr_config *config,
                                          mr_backend *be, const mr_hf_config *arch,
                                          mr_trainer **out);
 
+/** Tells whether the plan fits the memory a rank may take. Local.
+ * @return MR_OK, MR_ERR_ARG (with both sizes, and what would take less) */
+MR_NODISCARD mr_status mr_trainer_check_memory(const mr_trainer *trainer);
+
 /** Allocates what was planned and sets the starting weights (drawn, or read from model.path).
- * Collective. @return MR_OK, MR_ERR_MEMORY, MR_ERR_IO, MR_ERR_FORMAT; the same on every rank */
+ * Collective. @return MR_OK, MR_ERR_ARG (the plan does not fit), MR_ERR_MEMORY, MR_ERR_IO,
+ * MR_ERR_FORMAT; the same on every rank */
 MR_NODISCARD mr_status mr_trainer_allocate(mr_trainer *trainer);
 
 /** Frees everything and sets *trainer to NULL; NULL is allowed. */

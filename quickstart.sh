@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Sets a machine up, builds mora, and runs the laptop twin of the paper's Table 2; or, with `test`,
+# runs all the tests. Run again, it does nothing twice: what is installed, built or trained stays.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+usage() {
+  cat <<'USAGE'
+usage: ./quickstart.sh          set up, build, train the UUID twin, print its table, draw its figure
+       ./quickstart.sh test     set up, build, run all the tests
+       ./quickstart.sh setup    set up and build only
+USAGE
+}
+
+say() { printf '\n== %s\n' "$*"; }
+
+packages_apt=(build-essential cmake ninja-build pkg-config openmpi-bin libopenmpi-dev
+  libscalapack-openmpi-dev libopenblas-openmp-dev libhdf5-openmpi-dev libyaml-dev libjansson-dev
+  libcmocka-dev hdf5-tools python3-h5py python3-matplotlib)
+packages_dnf="gcc cmake ninja-build pkgconf openmpi-devel scalapack-openmpi-devel openblas-devel \
+hdf5-openmpi-devel libyaml-devel jansson-devel libcmocka-devel python3-h5py python3-matplotlib"
+packages_spack="cmake ninja openmpi netlib-scalapack openblas threads=openmp hdf5+mpi libyaml jansson \
+cmocka py-h5py py-matplotlib"
+
+# Installs what is missing where apt is the machine's way; elsewhere names it and goes on.
+install_missing() {
+  if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
+    say "no apt on this machine: these are needed (going on, they may be there)"
+    printf 'dnf:   %s\nSpack: %s\n' "$packages_dnf" "$packages_spack"
+    return
+  fi
+  local missing=() package
+  for package in "${packages_apt[@]}"; do
+    [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] ||
+      missing+=("$package")
+  done
+  [ ${#missing[@]} -eq 0 ] && return
+  say "installing ${missing[*]}"
+  local sudo=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || {
+      echo "quickstart: not root and no sudo; install these and run again: ${missing[*]}" >&2
+      exit 1
+    }
+    sudo=(sudo)
+  fi
+  "${sudo[@]}" apt-get update -qq
+  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+build() {
+  say "building (preset release)"
+  cmake --preset release -Wno-dev --log-level=WARNING
+  cmake --build --preset release
+}
+
+# A python with h5py and matplotlib: the system's, where another one stands first in the path.
+find_python() {
+  local candidate
+  for candidate in python3 /usr/bin/python3; do
+    if "$candidate" -c 'import h5py, matplotlib' 2>/dev/null; then
+      echo "$candidate"
+      return
+    fi
+  done
+}
+
+main_job() {
+  local mora=build/release/mora ranks
+  ranks=$(nproc)
+  [ "$ranks" -ge 2 ] || ranks=2
+  local launch=(mpirun -q -np "$ranks" --bind-to none --oversubscribe)
+  say "a base model that can copy digits ($ranks ranks)"
+  "${launch[@]}" "$mora" run experiments/uuid/base.yaml
+  say "UUID memorisation: full fine-tuning, LoRA, MoRA"
+  "${launch[@]}" "$mora" run experiments/uuid/laptop.yaml
+  say "ours beside the paper's Table 2"
+  "$mora" table results/uuid/laptop --paper table2
+  local python
+  python=$(find_python)
+  if [ -n "$python" ]; then
+    "$python" analysis/plot_uuid.py results/uuid/laptop --mora "$mora" --out results/uuid/laptop.png
+  else
+    echo "no python with h5py and matplotlib: the figure is left out"
+  fi
+  say "logs: results/uuid/laptop/*.h5   figure: results/uuid/laptop.png"
+}
+
+# Open MPI refuses root unless told twice.
+if [ "$(id -u)" -eq 0 ]; then
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+fi
+
+case "${1:-run}" in
+  run) install_missing; build; main_job ;;
+  test) install_missing; build; say "tests"; ctest --preset release ;;
+  setup) install_missing; build ;;
+  --help) usage ;;
+  *) usage >&2; exit 2 ;;
+esac

@@ -5,9 +5,8 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-
 #include <sys/stat.h>
+#include <unistd.h>
 
 mr_status mr_file_read(const char *path, mr_purpose purpose, char **out, size_t *size)
 {
@@ -93,8 +92,14 @@ mr_status mr_file_make_folders(const char *path)
         if (*at != '/' && *at != '\0') continue;
         char kept = *at;
         *at = '\0';
-        MR_CHECK(mkdir(partial, 0777) == 0 || errno == EEXIST, MR_ERR_IO,
-                 "cannot make folder '%s': %s", partial, strerror(errno));
+        if (mkdir(partial, 0777) != 0) {
+            int failure = errno;
+            struct stat about;
+            bool there = failure == EEXIST && stat(partial, &about) == 0;
+            if (there && !S_ISDIR(about.st_mode)) failure = ENOTDIR;
+            MR_CHECK(there && S_ISDIR(about.st_mode), MR_ERR_IO, "cannot make folder '%s': %s",
+                     path, strerror(failure));
+        }
         *at = kept;
         if (kept == '\0') return MR_OK;
     }

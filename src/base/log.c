@@ -4,9 +4,8 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
-
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 static bool quiet_process;
 static bool bar_stands;

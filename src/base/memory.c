@@ -23,10 +23,10 @@ static int guard_depth;
 const char *mr_purpose_name(mr_purpose purpose)
 {
     static const char *const names[MR_MEM_PURPOSES] = {
-        [MR_MEM_WEIGHTS] = "weights",         [MR_MEM_GRADIENTS] = "gradients",
-        [MR_MEM_OPTIMIZER] = "optimizer",     [MR_MEM_GATHER] = "gather",
-        [MR_MEM_REDUCE] = "reduce",           [MR_MEM_ACTIVATIONS] = "activations",
-        [MR_MEM_EVAL] = "eval",               [MR_MEM_DATA] = "data",
+        [MR_MEM_WEIGHTS] = "weights",     [MR_MEM_GRADIENTS] = "gradients",
+        [MR_MEM_OPTIMIZER] = "optimizer", [MR_MEM_GATHER] = "gather",
+        [MR_MEM_REDUCE] = "reduce",       [MR_MEM_ACTIVATIONS] = "activations",
+        [MR_MEM_EVAL] = "eval",           [MR_MEM_DATA] = "data",
         [MR_MEM_OTHER] = "other",
     };
     return names[purpose];

@@ -37,14 +37,22 @@ const char *mr_message(void)
 const char *mr_status_name(mr_status code)
 {
     switch (code) {
-    case MR_OK: return "ok";
-    case MR_ERR_USAGE: return "usage";
-    case MR_ERR_CONFIG: return "config";
-    case MR_ERR_ARG: return "argument";
-    case MR_ERR_IO: return "i/o";
-    case MR_ERR_FORMAT: return "format";
-    case MR_ERR_MEMORY: return "memory";
-    case MR_ERR_NUMERIC: return "numeric";
+    case MR_OK:
+        return "ok";
+    case MR_ERR_USAGE:
+        return "usage";
+    case MR_ERR_CONFIG:
+        return "config";
+    case MR_ERR_ARG:
+        return "argument";
+    case MR_ERR_IO:
+        return "i/o";
+    case MR_ERR_FORMAT:
+        return "format";
+    case MR_ERR_MEMORY:
+        return "memory";
+    case MR_ERR_NUMERIC:
+        return "numeric";
     }
     return "unknown";
 }

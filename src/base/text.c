@@ -46,7 +46,8 @@ int mr_text_distance(const char *a, const char *b)
     size_t na = strlen(a), nb = strlen(b);
     if (na >= LIMIT || nb >= LIMIT) return INT_MAX;
     int row[LIMIT];
-    for (size_t j = 0; j <= nb; j++) row[j] = (int)j;
+    for (size_t j = 0; j <= nb; j++)
+        row[j] = (int)j;
     for (size_t i = 1; i <= na; i++) {
         int diagonal = row[0];
         row[0] = (int)i;

@@ -57,6 +57,18 @@ void mr_comm_destroy(mr_comm *comm)
     comm->handle = MPI_COMM_NULL;
 }
 
+/* Records the failure of rank root on every rank. */
+static mr_status share_failure(const mr_comm *comm, mr_status status, int root)
+{
+    struct {
+        int32_t code;
+        char message[MR_MESSAGE_MAX];
+    } record = {.code = (int32_t)status};
+    snprintf(record.message, sizeof record.message, "%s", mr_message());
+    mr_comm_broadcast(comm, &record, sizeof record, root);
+    return mr_fail((mr_status)record.code, "%s", record.message);
+}
+
 mr_status mr_comm_agree(const mr_comm *comm, mr_status local)
 {
     if (comm->size == 1) return local;
@@ -66,18 +78,19 @@ mr_status mr_comm_agree(const mr_comm *comm, mr_status local)
 
     int64_t counts[2] = {local != MR_OK, 1}; /* failed, taking part */
     mr_comm_sum_i64(comm, counts, 2);
-    struct {
-        int32_t code;
-        char message[MR_MESSAGE_MAX];
-    } record = {.code = (int32_t)local};
-    snprintf(record.message, sizeof record.message, "%s", mr_message());
     int root = (int)-lowest;
-    mr_comm_broadcast(comm, &record, sizeof record, root);
-    mr_status code = (mr_status)record.code;
+    mr_status code = share_failure(comm, local, root);
     /* All ranks failing alike is one fact, not one rank's: said without the rank. */
-    if (counts[0] == counts[1]) return mr_fail(code, "%s", record.message);
-    return mr_fail(code, "rank %d of %d (%lld failed): %s", root, comm->size, (long long)counts[0],
-                   record.message);
+    if (counts[0] == counts[1]) return code;
+    return mr_fail_in(code, "rank %d of %d (%lld failed)", root, comm->size, (long long)counts[0]);
+}
+
+mr_status mr_comm_agree_root(const mr_comm *comm, mr_status status)
+{
+    if (comm->size == 1) return status;
+    int32_t code = (int32_t)status;
+    mr_comm_broadcast(comm, &code, sizeof code, 0);
+    return code == MR_OK ? MR_OK : share_failure(comm, status, 0);
 }
 
 void mr_comm_broadcast(const mr_comm *comm, void *data, size_t bytes, int root)

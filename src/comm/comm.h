@@ -45,6 +45,9 @@ void mr_comm_destroy(mr_comm *comm);
  * ("rank 2 of 4 (2 failed): ...") recorded everywhere; MR_OK where all are MR_OK. Collective. */
 MR_NODISCARD mr_status mr_comm_agree(const mr_comm *comm, mr_status local);
 
+/** Returns rank 0's status and message on every rank: for what rank 0 alone did. Collective. */
+MR_NODISCARD mr_status mr_comm_agree_root(const mr_comm *comm, mr_status status);
+
 /** Agrees on the status of a local call, and returns from the enclosing function on failure. */
 #define MR_AGREE(comm, call) MR_TRY(mr_comm_agree((comm), (call)))
 
@@ -57,7 +60,8 @@ void mr_comm_sum_i64(const mr_comm *comm, int64_t *values, int count);
 /** Takes the maximum of int64 arrays in place over all ranks. Collective. */
 void mr_comm_max_i64(const mr_comm *comm, int64_t *values, int count);
 
-/** Gathers bytes of every rank, one after another by rank, into all [size * bytes] on every rank. */
+/** Gathers bytes of every rank, one after another by rank, into all [size * bytes] on every rank.
+ */
 void mr_comm_gather_bytes(const mr_comm *comm, const void *mine, size_t bytes, void *all);
 
 /** Waits until every rank has come here. Collective. */
@@ -72,7 +76,8 @@ void mr_comm_gather_start(const mr_comm *comm, const void *shard, void *whole, i
 
 /** Starts sending piece p of whole to rank p for every p; pieces[q] will be what rank q sent here.
  * whole and pieces are [size * blocks * MR_SHARD_BLOCK] of element_bytes, distinct. Collective,
- * non-blocking. The caller sums the pieces in a fixed order (a reduction with reproducible bits). */
+ * non-blocking. The caller sums the pieces in a fixed order (a reduction with reproducible bits).
+ */
 void mr_comm_exchange_start(const mr_comm *comm, const void *whole, void *pieces, int64_t blocks,
                             size_t element_bytes, mr_request *request);
 

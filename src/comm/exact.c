@@ -18,6 +18,10 @@ void mr_exact_add(mr_exact *sum, double value)
     int64_t mantissa = (int64_t)ldexp(frexp(value, &exponent), 53);
     exponent -= 53;
     int position = exponent - LOWEST_EXPONENT;
+    if (position < 0) { /* denormal: the mantissa's low bits are zeros */
+        mantissa /= (int64_t)1 << -position;
+        position = 0;
+    }
     int digit = position / 32, shift = position % 32;
     uint64_t magnitude = (uint64_t)(mantissa < 0 ? -mantissa : mantissa);
     u128 shifted = (u128)magnitude << shift;

@@ -23,7 +23,8 @@ void mr_exact_add(mr_exact *sum, double value);
 /** Sums over all ranks in place, several sums in one reduction. Collective. */
 void mr_exact_reduce(const mr_comm *comm, mr_exact *sums, int count);
 
-/** Returns the sum rounded to double; NaN where a summand was not finite. Local. */
+/** Returns the sum as a double, to within an ulp and always the same; NaN where a summand was not
+ * finite. Local. */
 double mr_exact_value(const mr_exact *sum);
 
 #endif

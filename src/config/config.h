@@ -122,6 +122,11 @@ void mr_config_defaults(mr_config *out);
  * @return MR_OK, MR_ERR_CONFIG, MR_ERR_USAGE (no '=') */
 MR_NODISCARD mr_status mr_config_set(mr_config *config, const char *assignment);
 
+/** Takes an item of train.lr_scale apart: "name=factor", factor in (0, 1e9]. Local.
+ * @return MR_OK, MR_ERR_CONFIG (without the key) */
+MR_NODISCARD mr_status mr_config_lr_scale(const char *item, char name[MR_CONFIG_NAME],
+                                          double *factor);
+
 /** Checks what several keys say together: batches that divide, one length of the run, a model to
  * start from, ... Local.
  * @param[out] key  NULL, or gets the key at fault on failure, as text of the program

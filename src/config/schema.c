@@ -86,7 +86,8 @@ static const mr_key table[] = {
     {FIELD(train.global_batch), .type = MR_KEY_INT, .fallback = "8", .min = 1, .max = BILLION,
      .unit = "samples", .help = "Samples of one optimizer step, over all ranks."},
     {FIELD(train.micro_batch), .type = MR_KEY_INT, .fallback = "0", .max = BILLION,
-     .unit = "samples", .help = "Samples of one forward and backward pass; 0: train.global_batch."},
+     .unit = "samples",
+     .help = "Samples of one forward and backward pass; 0: train.global_batch / ranks."},
     {FIELD(train.seq_len), .type = MR_KEY_INT, .fallback = "0", .max = 1 << 24, .unit = "tokens",
      .help = "Length of a sample; 0: as long as the samples of the task."},
     {FIELD(train.lr), .type = MR_KEY_FLOAT, .fallback = "1e-3", .low_open = true, .high = INFINITY,
@@ -115,7 +116,7 @@ static const mr_key table[] = {
     {FIELD(eval.every), .type = MR_KEY_INT, .fallback = "0", .max = BILLION,
      .unit = "optimizer steps", .help = "Steps from one scoring of the task to the next; 0: off."},
     {FIELD(eval.batch), .type = MR_KEY_INT, .fallback = "256", .min = 1, .max = BILLION,
-     .unit = "items", .help = "Items scored at once, over all ranks."},
+     .unit = "items", .help = "Items a rank scores at once."},
     {FIELD(eval.items), .type = MR_KEY_INT, .fallback = "0", .max = BILLION, .unit = "items",
      .help = "Items scored, the first ones; 0: all."},
 

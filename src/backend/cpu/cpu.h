@@ -7,7 +7,8 @@
  *
  * Work is cut so that every element is computed by one thread in one order: the bits of every
  * operation but gemm are the same on any number of threads. Those of gemm are the same at the same
- * number: where the library's tiles fall depends on how a product is cut. Operation contracts stand in backend/backend.h.
+ * number: where the library's tiles fall depends on how a product is cut. What each operation does
+ * stands in backend/backend.h.
  */
 
 #include "backend/backend.h"

@@ -32,9 +32,11 @@ mr_status mr_adapter_create(mr_backend *be, const mr_config *config, int linears
     const mr_adapter_method *method = mr_adapter_find(config->method.name);
     MR_CHECK(method, MR_ERR_ARG, "method.name: unknown method '%s'", config->method.name);
     for (int i = 0; i < linears; i++) {
-        int64_t most = in < out[i] ? in : out[i];
+        /* Beyond the smaller side a budget buys no rank, but is legal, as in PEFT; beyond the
+         * larger the adapter outgrows the linear. */
+        int64_t most = in > out[i] ? in : out[i];
         MR_CHECK(config->method.r <= most, MR_ERR_ARG,
-                 "method.r: expected at most %lld, the smaller side of %s [%lld, %lld], found %lld",
+                 "method.r: expected at most %lld, the larger side of %s [%lld, %lld], found %lld",
                  (long long)most, names[i], (long long)out[i], (long long)in,
                  (long long)config->method.r);
     }

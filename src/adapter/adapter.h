@@ -7,8 +7,7 @@
  *
  * An adapter serves a *site*: the linears of a decoder layer that read one input (q, k, v; o; gate,
  * up; down), so that what depends on the input alone is computed once. Its parameters are held by
- * the model and handed in with each call; the adapter itself holds shapes and constant tables, and
- * serves every layer of that shape.
+ * the model and handed in with each call; the adapter itself holds shapes and constant tables.
  *
  * Letters: N tokens, I inputs, O outputs of a linear, r the budget of the paper (never an MPI
  * rank), R = r_hat the side of MoRA's square matrix.
@@ -99,7 +98,7 @@ const mr_adapter_method *mr_adapter_find(const char *name);
 
 /** Creates the adapter of a site: `linears` linears of `in` inputs and out[] outputs. Local.
  * @param[in] names  the linears' names, for messages
- * @return MR_OK, MR_ERR_ARG (r not in 1..min(I, O), names the linear), MR_ERR_MEMORY */
+ * @return MR_OK, MR_ERR_ARG (r not in 1..max(I, O), names the linear), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_adapter_create(mr_backend *be, const mr_config *config, int linears,
                                          int64_t in, const int64_t *out, const char *const *names,
                                          mr_adapter **out_adapter);

@@ -10,6 +10,7 @@
  * after another, act as one [k R, R] matrix: a *bundle*. */
 
 #include "adapter/adapter.h"
+#include "config/schema.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -30,17 +31,6 @@ typedef struct mora_state {
     int bundles;
     mora_bundle bundle[MR_SITE_LINEARS];
 } mora_state;
-
-static const char *const operator_names[] = {
-    [MR_MORA_AUTO] = "auto",
-    [MR_MORA_TRUNCATION] = "truncation",
-    [MR_MORA_SHARING] = "sharing",
-    [MR_MORA_SHARING_2] = "sharing_2",
-    [MR_MORA_SHARING_3] = "sharing_3",
-    [MR_MORA_SHARING_4] = "sharing_4",
-    [MR_MORA_DECOUPLING] = "decoupling",
-    [MR_MORA_ROTATION] = "rotation",
-};
 
 static int64_t ceil_div(int64_t a, int64_t b)
 {
@@ -273,7 +263,8 @@ static void backward(const mr_adapter *a, const mr_adapter_call *call)
 
 static void describe(const mr_adapter *a, int linear, char *text, size_t room)
 {
-    snprintf(text, room, "%s, r_hat %lld", operator_names[a->mora_operator],
+    const mr_key *key = mr_schema_at(mr_schema_find("method.operator"));
+    snprintf(text, room, "%s, r_hat %lld", key->choices[a->mora_operator],
              (long long)side(a, linear));
 }
 

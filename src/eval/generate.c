@@ -4,16 +4,7 @@ static void place(mr_generator *g, mr_arena *arena)
 {
     const mr_hf_config *a = &g->model->arch;
     int64_t rows = g->batch * g->prompt, kv_cols = a->num_key_value_heads * a->head_dim;
-    /* The layer with the most adapters serves all: sites keep at most as much as it. */
-    mr_layer_place(g->model, &g->model->layer[0], arena, rows, g->batch, g->prompt, &g->acts);
-    for (int s = 0; s < MR_SITES; s++) {
-        int64_t most = 0;
-        for (int64_t l = 0; l < a->num_hidden_layers; l++) {
-            const mr_adapter *adapter = g->model->layer[l].adapter[s];
-            if (adapter && adapter->saved_cols > most) most = adapter->saved_cols;
-        }
-        g->acts.saved[s] = mr_arena_take(arena, MR_F32, rows, most);
-    }
+    mr_layer_place(g->model, NULL, arena, rows, g->batch, g->prompt, &g->acts);
     g->acts.x = mr_arena_take(arena, MR_F32, rows, a->hidden_size);
     g->branch = mr_arena_take(arena, MR_F32, rows, a->hidden_size);
     g->tokens = mr_arena_take(arena, MR_I32, 1, rows);
@@ -132,7 +123,7 @@ static void run_pass(mr_generator *g, int64_t rows, bool decode)
                       l + 1 < layers ? mr_model_layer_unit(l + 1) : model->head_unit);
         mr_layer_forward(model, l, &pass, &acts, l == 0 ? (mr_tensor){0} : acts.h, branch);
     }
-    mr_params_use(model->params, model->head_unit, 0);
+    mr_params_use(model->params, model->head_unit, -1);
     be->ops->gather_rows(be, g->stream, acts.h, g->last);
     be->ops->gather_rows(be, g->addend, branch, g->last);
     mr_rmsnorm_forward(be, g->normed, g->rstd, g->stream, g->stream, g->addend,

@@ -2,6 +2,18 @@
 
 #include "model/model.h"
 
+/* Columns the adapters of a site keep: those of one layer, or the most of all. */
+static int64_t saved_cols(const mr_model *model, const mr_layer *layer, int site)
+{
+    if (layer) return layer->adapter[site] ? layer->adapter[site]->saved_cols : 0;
+    int64_t most = 0;
+    for (int64_t l = 0; l < model->arch.num_hidden_layers; l++) {
+        int64_t cols = saved_cols(model, &model->layer[l], site);
+        most = cols > most ? cols : most;
+    }
+    return most;
+}
+
 void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *arena, int64_t rows,
                     int64_t batch, int64_t tokens, mr_layer_acts *acts)
 {
@@ -22,9 +34,7 @@ void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *aren
     acts->up = mr_arena_take(arena, MR_F32, rows, a->intermediate_size);
     acts->product = mr_arena_take(arena, MR_F32, rows, a->intermediate_size);
     for (int s = 0; s < MR_SITES; s++)
-        acts->saved[s] = layer->adapter[s]
-                             ? mr_arena_take(arena, MR_F32, rows, layer->adapter[s]->saved_cols)
-                             : (mr_tensor){0};
+        acts->saved[s] = mr_arena_take(arena, MR_F32, rows, saved_cols(model, layer, s));
 }
 
 /* Fills what every call of an adapter needs. y holds the tensors of all linears of the site. */
@@ -36,7 +46,7 @@ static mr_adapter_call adapter_call(const mr_model *model, int index, int site, 
     mr_adapter_call call = {
         .be = model->be,
         .x = x,
-        .saved = saved,
+        .saved = mr_tensor_cols(saved, 0, adapter->saved_cols),
         .work = mr_tensor_carve(mr_tensor_rows(pass->adapter_work, 0, pass->rows), 0,
                                 mr_adapter_work_cols(adapter)),
         .dropout = pass->dropout,

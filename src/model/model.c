@@ -139,15 +139,9 @@ static mr_status add_layer(mr_model *model, int index)
 static mr_status apply_lr_scale(mr_model *model, const mr_config *config)
 {
     for (int i = 0; i < config->train.lr_scale.count; i++) {
-        const char *item = config->train.lr_scale.item[i];
-        const char *equals = strrchr(item, '=');
-        char *end = NULL;
-        double factor = equals ? strtod(equals + 1, &end) : -1;
-        MR_CHECK(equals && equals > item && *end == '\0' && end > equals + 1 && factor >= 0 &&
-                     factor < 1e6,
-                 MR_ERR_CONFIG, "train.lr_scale: expected name=factor, found \"%s\"", item);
         char part[MR_CONFIG_NAME];
-        snprintf(part, sizeof part, "%.*s", (int)(equals - item), item);
+        double factor;
+        MR_TRY(mr_config_lr_scale(config->train.lr_scale.item[i], part, &factor));
         int matched = 0;
         for (int p = 0; p < model->params->param_count; p++) {
             mr_param *param = &model->params->param[p];
@@ -215,6 +209,12 @@ int64_t mr_model_adapter_work(const mr_model *model)
     return most;
 }
 
+int64_t mr_model_logits_rows(const mr_hf_config *arch)
+{
+    int64_t rows = LOGITS_BYTES / (int64_t)sizeof(float) / arch->vocab_size;
+    return rows < 1 ? 1 : rows;
+}
+
 /* Places everything of a pass in an arena; called once to measure and once to place. */
 static void place_activations(mr_model *model, mr_arena *arena)
 {
@@ -227,8 +227,8 @@ static void place_activations(mr_model *model, mr_arena *arena)
         mr_micro *micro = &model->micro[w];
         for (int64_t l = 0; l < layers; l++) {
             if (l == 0 || !model->recompute)
-                mr_layer_place(model, &model->layer[l], arena, n, g->batch, g->tokens,
-                               &micro->layer[l]);
+                mr_layer_place(model, model->recompute ? NULL : &model->layer[l], arena, n,
+                               g->batch, g->tokens, &micro->layer[l]);
             else
                 micro->layer[l] = micro->layer[0];
         }
@@ -240,8 +240,7 @@ static void place_activations(mr_model *model, mr_arena *arena)
         micro->losses = mr_arena_take(arena, MR_F64, 1, n);
     }
     mr_scratch *s = &model->scratch;
-    int64_t chunk = LOGITS_BYTES / 4 / a->vocab_size;
-    chunk = chunk < 1 ? 1 : chunk;
+    int64_t chunk = mr_model_logits_rows(a);
     s->final = mr_arena_take(arena, MR_F32, n, a->hidden_size);
     s->normed = mr_arena_take(arena, MR_F32, n, a->hidden_size);
     s->rstd = mr_arena_take(arena, MR_F32, 1, n);

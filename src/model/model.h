@@ -118,7 +118,7 @@ typedef struct mr_model {
     mr_layer *layer;             /**< [L] */
     mr_rope rope;
     mr_tensor positions;    /**< I32 [1, N], 0..T-1 over and over */
-    mr_buffer *activations; /**< one arena for micro, scratch, positions, rope */
+    mr_buffer *activations; /**< one arena for micro, scratch and positions */
     size_t activation_bytes;
     mr_micro *micro; /**< [in_wave] */
     mr_scratch scratch;
@@ -190,7 +190,8 @@ typedef struct mr_arena {
 /** Places a dense tensor at the next cache line of an arena. Local. */
 mr_tensor mr_arena_take(mr_arena *arena, mr_dtype dtype, int64_t rows, int64_t cols);
 
-/** Places the activations of one layer for so many rows of B sequences; x is left to the caller. */
+/** Places the activations of one layer, or (layer NULL) a set that serves any layer, for so many
+ * rows of B sequences; x is left to the caller. */
 void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *arena, int64_t rows,
                     int64_t batch, int64_t tokens, mr_layer_acts *acts);
 
@@ -212,6 +213,9 @@ static inline int mr_model_layer_unit(int index)
 
 /** Returns the most work columns an adapter of the model asks for. */
 int64_t mr_model_adapter_work(const mr_model *model);
+
+/** Returns how many rows of logits are kept at once, whatever the vocabulary. */
+int64_t mr_model_logits_rows(const mr_hf_config *arch);
 
 /** Linears of a site, and their names as PEFT matches them. */
 extern const struct mr_site_table {

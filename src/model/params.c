@@ -64,6 +64,8 @@ mr_status mr_params_add(mr_params *params, int unit, mr_flat_kind kind, const ch
 
 void mr_params_layout(mr_params *params, int64_t waves, int64_t in_wave)
 {
+    /* One rank writes leaves straight into the slots of the tree over waves: there is no other. */
+    MR_INVARIANT(params->comm->size > 1 || in_wave == 1);
     int64_t unit = (int64_t)params->comm->size * MR_SHARD_BLOCK;
     for (int u = 0; u < params->unit_count; u++)
         for (int k = 0; k < MR_FLATS; k++) {
@@ -169,6 +171,7 @@ void mr_params_destroy(mr_params **out)
     mr_params *params = *out;
     if (!params) return;
     mr_backend *be = params->be;
+    mr_params_invalidate(params); /* a gather may still be writing into what is freed here */
     for (int u = 0; params->unit && u < params->unit_count; u++)
         for (int k = 0; k < MR_FLATS; k++) {
             mr_flat *flat = &params->unit[u].flat[k];

@@ -100,7 +100,8 @@ MR_NODISCARD mr_status mr_params_add(mr_params *params, int unit, mr_flat_kind k
                                      const char *name, int64_t rows, int64_t cols,
                                      mr_init_kind init, double init_scale, int *id);
 
-/** Fixes the layout once all parameters are in, and the micro-batches a step has on this rank. */
+/** Fixes the layout once all parameters are in, and the micro-batches a step has on this rank;
+ * in_wave is 1 on one rank. */
 void mr_params_layout(mr_params *params, int64_t waves, int64_t in_wave);
 
 /** Adds to bytes[purpose] what mr_params_allocate will take. Local. */
@@ -121,9 +122,9 @@ bool mr_params_trained(const mr_params *params, int id);
 /** Returns the elements of all trained (or all) parameters. */
 int64_t mr_params_count(const mr_params *params, bool trained_only);
 
-/** Makes a unit's weights readable through mr_params_weight, and starts gathering `next` (-1: none)
- * for the coming call. A gathered unit stays readable until the call after the next. Collective
- * where weights are sharded: every rank asks for the same units in the same order. */
+/** Makes a unit's weights readable through mr_params_weight until the next call, and starts
+ * gathering `next` (-1: none) for it. Collective where weights are sharded: every rank asks for the
+ * same units in the same order. */
 void mr_params_use(mr_params *params, int unit, int next);
 
 /** Returns a parameter's weights [rows, cols]; its unit must be in use, adapters always are. */

@@ -107,11 +107,11 @@ void mr_model_train_wave(mr_model *model, double scale, uint64_t step, int64_t f
     }
     for (int l = layers - 1; l >= 0; l--) {
         int unit = mr_model_layer_unit(l);
-        mr_params_use(params, unit, l > 0 ? mr_model_layer_unit(l - 1) : 0);
+        mr_params_use(params, unit, l > 0 ? mr_model_layer_unit(l - 1) : -1);
         for (int64_t w = 0; w < in_wave; w++) {
             mr_micro *micro = &model->micro[w];
             mr_pass pass = training_pass(model, true, step, first_micro + w);
-            if (model->recompute) {
+            if (model->recompute && l < layers - 1) { /* the last one's still stand */
                 /* acts->x holds the sum already: the layer starts from it as the first one does. */
                 pass.replay = true;
                 mr_layer_forward(model, l, &pass, &micro->layer[l], (mr_tensor){0},
@@ -134,7 +134,7 @@ void mr_model_evaluate(mr_model *model, float *logits)
     mr_backend *be = model->be;
     mr_scratch *s = &model->scratch;
     forward(model, 1, false, 0, 0);
-    mr_params_use(model->params, model->head_unit, 0);
+    mr_params_use(model->params, model->head_unit, -1);
     final_norm(model, &model->micro[0]);
     mr_tensor w = mr_params_weight(model->params, model->head);
     mr_head_loss(be, &(mr_head_args){.x = s->normed,

@@ -5,7 +5,7 @@
 
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
+#include <unistd.h>
 
 /* A stream for a name: draws do not depend on how many parameters stand before it. */
 static uint64_t name_hash(const char *name)
@@ -131,7 +131,12 @@ static mr_status write_file(mr_model *model, const char *path, bool adapters)
         if ((param->kind == MR_FLAT_ADAPTER) != adapters) continue;
         int64_t count = param->rows * param->cols;
         float *values = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *values);
-        MR_AGREE(model->comm, values ? MR_OK : MR_ERR_MEMORY);
+        mr_status room = mr_comm_agree(model->comm, values ? MR_OK : MR_ERR_MEMORY);
+        if (room != MR_OK) {
+            mr_free(values);
+            mr_safetensors_abandon(&writer);
+            return room;
+        }
         mr_params_read(params, i, values);
         if (writer && status == MR_OK)
             status = mr_safetensors_write(writer, entry, 0, values, count);
@@ -139,8 +144,8 @@ static mr_status write_file(mr_model *model, const char *path, bool adapters)
         mr_free(values);
     }
     if (writer && status == MR_OK) status = mr_safetensors_finish(&writer);
-    if (writer) mr_safetensors_abandon(&writer);
-    return mr_comm_agree(model->comm, status);
+    mr_safetensors_abandon(&writer);
+    return mr_comm_agree_root(model->comm, status);
 }
 
 static mr_status write_config(const mr_model *model, const char *folder)
@@ -155,10 +160,13 @@ mr_status mr_model_save(mr_model *model, const char *folder)
 {
     char path[PATH_MAX];
     bool first = model->comm->rank == 0;
-    MR_AGREE(model->comm, first ? write_config(model, folder) : MR_OK);
+    MR_TRY(mr_comm_agree_root(model->comm, first ? write_config(model, folder) : MR_OK));
     snprintf(path, sizeof path, "%s/model.safetensors", folder);
     MR_TRY(write_file(model, path, false));
-    if (model->method->trains_base) return MR_OK;
     snprintf(path, sizeof path, "%s/adapter.safetensors", folder);
+    if (model->method->trains_base) {
+        if (first) unlink(path); /* of an earlier run: it does not go with these weights */
+        return MR_OK;
+    }
     return write_file(model, path, true);
 }

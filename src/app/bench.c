@@ -3,6 +3,7 @@
 #include "adapter/adapter.h"
 #include "app/command.h"
 #include "base/clock.h"
+#include "base/text.h"
 #include "train/trainer.h"
 
 #include <jansson.h>
@@ -103,10 +104,9 @@ static mr_status measure_steps(mr_trainer *t, int64_t steps, bench_row *row)
     return status;
 }
 
-static mr_status bench_method(const mr_comm *comm, mr_backend *be, const bench_options *o,
+static mr_status bench_method(const mr_comm *comm, mr_backend *be, int64_t steps,
                               const mr_hf_config *arch, const mr_config *config, bench_row *row)
 {
-    (void)o;
     mr_trainer *t = NULL;
     MR_TRY(mr_trainer_create(comm, config, be, arch, &t));
     mr_status status = mr_trainer_allocate(t);
@@ -116,7 +116,7 @@ static mr_status bench_method(const mr_comm *comm, mr_backend *be, const bench_o
         row->flops = t->plan.flops;
         row->parameters = mr_params_count(t->model->params, false);
         row->trained = mr_params_count(t->model->params, true);
-        status = measure_steps(t, o->steps, row);
+        status = measure_steps(t, steps, row);
     }
     mr_trainer_destroy(&t);
     return status;
@@ -152,6 +152,31 @@ static json_t *row_json(const bench_row *row)
                      (json_int_t)row->trained, "phase_seconds", phases);
 }
 
+/* Copies the next method of a comma-separated list into the configuration; returns what follows. */
+static const char *next_method(const char *list, mr_config *config)
+{
+    size_t length = strcspn(list, ",");
+    snprintf(config->method.name, sizeof config->method.name, "%.*s", (int)length, list);
+    return list + length + (list[length] == ',');
+}
+
+static mr_status check_methods(const char *list, mr_config *config)
+{
+    while (*list) {
+        list = next_method(list, config);
+        if (mr_adapter_find(config->method.name)) continue;
+        mr_text known = {0};
+        for (const char *const *name = mr_adapter_names(); *name; name++)
+            mr_text_add(&known, " %s", *name);
+        mr_status status =
+            mr_fail(MR_ERR_USAGE, "mora bench: --methods: unknown method \"%s\"; there are%s",
+                    config->method.name, mr_text_get(&known));
+        mr_text_free(&known);
+        return status;
+    }
+    return MR_OK;
+}
+
 /* Measures each method of the comma-separated list in turn. */
 static mr_status bench_methods(const mr_comm *comm, mr_backend *be, const bench_options *o,
                                const mr_hf_config *arch, mr_config *config, json_t *rows)
@@ -166,15 +191,11 @@ static mr_status bench_methods(const mr_comm *comm, mr_backend *be, const bench_
         printf("%s, %d ranks x %d threads, global batch %lld x %lld tokens, r %lld, sgemm %.1f "
                "GFLOP/s\n",
                o->model, comm->size, be->threads, (long long)config->train.global_batch,
-               (long long)o->seq, (long long)o->r, (double)kilo / 1e6);
+               (long long)config->train.seq_len, (long long)config->method.r, (double)kilo / 1e6);
     for (const char *at = o->methods; *at;) {
-        size_t length = strcspn(at, ",");
-        snprintf(config->method.name, sizeof config->method.name, "%.*s", (int)length, at);
-        at += length + (at[length] == ',');
-        MR_CHECK(mr_adapter_find(config->method.name), MR_ERR_USAGE,
-                 "mora bench: --methods: unknown method \"%s\"", config->method.name);
+        at = next_method(at, config);
         bench_row row = {.gemm_rate = (double)kilo * 1e3};
-        MR_TRY(bench_method(comm, be, o, arch, config, &row));
+        MR_TRY(bench_method(comm, be, o->steps, arch, config, &row));
         if (comm->rank == 0 && o->json) json_array_append_new(rows, row_json(&row));
         if (comm->rank == 0 && !o->json) print_row(&row, first);
         first = false;
@@ -217,6 +238,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     mr_config_defaults(&config);
     snprintf(config.model.config, sizeof config.model.config, "%s", o.model);
     config.model.init = MR_INIT_RANDOM;
+    MR_TRY(check_methods(o.methods, &config));
     config.method.r = o.r;
     config.method.operator= MR_MORA_SHARING;
     config.train.steps = 1000000;
@@ -225,14 +247,18 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     config.train.seq_len = o.seq;
     config.train.lr = 1e-4;
     config.eval.items = config.eval.batch = 1;
+    config.parallel.threads = o.threads;
+    snprintf(config.run.name, sizeof config.run.name, "bench");
     for (int i = 0; i < o.sets.count; i++)
         MR_TRY(mr_config_set(&config, o.sets.item[i]));
 
-    mr_backend *be = NULL;
+    MR_TRY(mr_config_check(&config, NULL));
     mr_hf_config arch;
-    json_t *rows = json_array();
     MR_TRY(mr_trainer_arch(comm, &config, &arch));
-    int threads = mr_trainer_threads(comm, o.threads);
+
+    mr_backend *be = NULL;
+    json_t *rows = json_array();
+    int threads = mr_trainer_threads(comm, config.parallel.threads);
     mr_status status =
         mr_comm_agree(comm, mr_backend_create(config.parallel.backend, threads, &be));
     if (status == MR_OK) status = bench_methods(comm, be, &o, &arch, &config, rows);

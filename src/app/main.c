@@ -51,7 +51,8 @@ static mr_status dispatch(const mr_comm *comm, int argc, char **argv)
 int main(int argc, char **argv)
 {
     mr_backend_prepare(argv);
-    MPI_Init(&argc, &argv);
+    int provided;
+    MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
     mr_comm comm;
     mr_status status = mr_comm_create(MPI_COMM_WORLD, &comm);
     if (status == MR_OK) {

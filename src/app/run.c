@@ -50,6 +50,65 @@ static void print_json(json_t *rows)
     json_decref(rows);
 }
 
+static void print_plan(const mr_config *config, const mr_run_plan *p)
+{
+    const mr_geometry *g = &p->geometry;
+    printf("%s\n  %-14s %14s\n", config->run.name, "bytes a rank", "MiB");
+    for (int i = 0; i < MR_PLANNED; i++)
+        printf("    %-12s %14.2f  (%zu bytes)\n", mr_purpose_name((mr_purpose)i),
+               (double)p->plan.bytes[i] / 0x1p20, p->plan.bytes[i]);
+    printf("    %-12s %14.2f  (%zu bytes)\n", "total", (double)p->plan.total / 0x1p20,
+           p->plan.total);
+    printf("  parameters     %lld, trained %lld (%.3f %%)\n", (long long)p->parameters,
+           (long long)p->trained, 100.0 * (double)p->trained / (double)p->parameters);
+    printf("  step           %d ranks x %lld waves x %lld micro-batches of %lld x %lld tokens\n",
+           p->ranks, (long long)g->waves, (long long)g->in_wave, (long long)g->batch,
+           (long long)g->tokens);
+    printf("                 %.4g FLOP, %.2f MiB received a rank, %lld gathers of a unit\n",
+           p->plan.flops, p->plan.traffic / 0x1p20, (long long)p->plan.gathers);
+}
+
+static void add_plan(json_t *rows, const mr_config *config, const mr_run_plan *p)
+{
+    json_t *bytes = json_object();
+    for (int i = 0; i < MR_PLANNED; i++)
+        json_object_set_new(bytes, mr_purpose_name((mr_purpose)i),
+                            json_integer((json_int_t)p->plan.bytes[i]));
+    json_array_append_new(
+        rows, json_pack("{s:s, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:b}", "run",
+                        config->run.name, "ranks", p->ranks, "bytes", bytes, "total_bytes",
+                        (json_int_t)p->plan.total, "parameters", (json_int_t)p->parameters,
+                        "trainable_parameters", (json_int_t)p->trained, "waves",
+                        (json_int_t)p->geometry.waves, "micro_batches_in_wave",
+                        (json_int_t)p->geometry.in_wave, "flops_per_step", p->plan.flops,
+                        "bytes_received_per_step", p->plan.traffic, "gathers_per_step",
+                        (json_int_t)p->plan.gathers, "fits", p->fits));
+}
+
+/* Plans runs first..last-1; one that does not fit is printed all the same, and is the verdict. */
+static mr_status plan_runs(const mr_comm *comm, const mr_run_list *list, int first, int last,
+                           int64_t ranks, bool json)
+{
+    json_t *rows = json_array();
+    mr_run_plan plan;
+    char verdict[MR_MESSAGE_MAX] = "";
+    mr_status status = MR_OK;
+    for (int i = first; i < last && status == MR_OK; i++) {
+        status = mr_run_dry(comm, &list->runs[i], ranks, &plan);
+        if (status != MR_OK) break;
+        if (!plan.fits && !verdict[0]) snprintf(verdict, sizeof verdict, "%s", plan.verdict);
+        if (comm->rank == 0 && json) add_plan(rows, &list->runs[i], &plan);
+        if (comm->rank == 0 && !json) print_plan(&list->runs[i], &plan);
+    }
+    if (comm->rank == 0 && json && status == MR_OK)
+        print_json(rows);
+    else
+        json_decref(rows);
+    fflush(stdout);
+    if (status == MR_OK && verdict[0]) status = mr_fail(MR_ERR_ARG, "%s", verdict);
+    return status;
+}
+
 static void list_runs(const mr_run_list *list, bool json)
 {
     json_t *rows = json_array();
@@ -120,8 +179,8 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     mr_text_free(&keys);
     MR_TRY(status);
     if (help) return MR_OK;
-    MR_CHECK(ranks <= INT_MAX && (ranks == 0 || dry), MR_ERR_USAGE,
-             "mora run: --ranks goes with --dry-run");
+    MR_CHECK(ranks == 0 || dry, MR_ERR_USAGE, "mora run: --ranks goes with --dry-run");
+    MR_CHECK(ranks <= INT_MAX, MR_ERR_USAGE, "mora run: --ranks: expected at most %d", INT_MAX);
     MR_CHECK(operands == 1, MR_ERR_USAGE, "mora run: expected a YAML file; usage: mora run %s",
              mr_command_run.usage);
 
@@ -142,8 +201,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     if (list_only) {
         if (comm->rank == 0) list_runs(&list, json);
     } else if (dry) {
-        for (int i = first; i < last && status == MR_OK; i++)
-            status = mr_run_dry(comm, &list.runs[i], ranks);
+        status = plan_runs(comm, &list, first, last, ranks, json);
     } else {
         status = train_runs(comm, &list, first, last, json);
     }

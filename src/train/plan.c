@@ -1,8 +1,5 @@
 #include "train/plan.h"
 
-/* The purposes up to and including MR_MEM_EVAL are planned. */
-enum { PLANNED = MR_MEM_EVAL + 1 };
-
 /* Multiply-adds a token, forward, of the base linears of a layer. */
 static double linear_macs(const mr_model *model, int layer)
 {
@@ -45,27 +42,67 @@ static double step_flops(const mr_model *model)
     return 2 * macs * tokens;
 }
 
+/* The two lanes of mr_params_use, replayed to count what is gathered. */
+typedef struct replay {
+    const mr_params *params;
+    int lane[2], in_use;
+    double elements;
+    int64_t gathers;
+} replay;
+
+static void replay_gather(replay *r, int lane, int unit)
+{
+    if (r->lane[lane] == unit) return;
+    const mr_flat *flat = r->params->unit[unit].flat;
+    r->lane[lane] = unit;
+    r->elements += (double)(flat[MR_FLAT_FROZEN].count + flat[MR_FLAT_TRAINED].count);
+    r->gathers++;
+}
+
+static void replay_use(replay *r, int unit, int next)
+{
+    if (r->lane[r->in_use] != unit) {
+        r->in_use = 1 - r->in_use;
+        replay_gather(r, r->in_use, unit);
+    }
+    if (next >= 0 && next != unit) replay_gather(r, 1 - r->in_use, next);
+}
+
+/* The order of model/pass.c: up, the head, down. */
+static void replay_step(const mr_model *model, replay *r)
+{
+    int layers = (int)model->arch.num_hidden_layers, head = model->head_unit;
+    for (int64_t wave = 0; wave < model->geometry.waves; wave++) {
+        replay_use(r, 0, mr_model_layer_unit(0));
+        for (int l = 0; l < layers; l++)
+            replay_use(r, mr_model_layer_unit(l),
+                       l + 1 < layers ? mr_model_layer_unit(l + 1) : head);
+        replay_use(r, head, mr_model_layer_unit(layers - 1));
+        for (int l = layers - 1; l >= 0; l--)
+            replay_use(r, mr_model_layer_unit(l), l > 0 ? mr_model_layer_unit(l - 1) : -1);
+    }
+}
+
 static void count_traffic(const mr_model *model, mr_plan *plan)
 {
     const mr_params *params = model->params;
-    double others = (double)(params->comm->size - 1) / params->comm->size * sizeof(float);
-    double waves = (double)model->geometry.waves;
     if (params->comm->size == 1) return;
+    double elements = 0;
+    if (params->shard == MR_SHARD_FULL) {
+        replay r = {.params = params, .lane = {-1, -1}};
+        replay_step(model, &r);
+        elements = r.elements;
+        plan->gathers = r.gathers;
+    }
     for (int u = 0; u < params->unit_count; u++) {
         const mr_flat *flat = params->unit[u].flat;
-        double base = (double)(flat[MR_FLAT_FROZEN].count + flat[MR_FLAT_TRAINED].count);
-        double leaf = (double)(flat[MR_FLAT_TRAINED].count + flat[MR_FLAT_ADAPTER].count);
-        if (params->shard == MR_SHARD_FULL) {
-            /* Forward and backward; the pass turns round at the head, which stays. */
-            int times = u == model->head_unit ? 1 : 2;
-            plan->traffic += base * others * waves * times;
-            plan->gathers += model->geometry.waves * times;
-            plan->traffic += (double)flat[MR_FLAT_ADAPTER].count * others;
-        } else {
-            plan->traffic += leaf * others; /* updated weights, or whole gradients */
-        }
-        plan->traffic += leaf * others * waves;
+        double adapter = (double)flat[MR_FLAT_ADAPTER].count;
+        double leaf = (double)flat[MR_FLAT_TRAINED].count + adapter;
+        elements += leaf * (double)model->geometry.waves; /* the exchange of gradients */
+        /* What is handed round after the update: weights kept whole, or gradients under none. */
+        elements += params->shard == MR_SHARD_FULL ? adapter : leaf;
     }
+    plan->traffic = elements * sizeof(float) * (params->comm->size - 1) / params->comm->size;
 }
 
 mr_plan mr_plan_of(const mr_model *model, const mr_generator *generator)
@@ -73,39 +110,15 @@ mr_plan mr_plan_of(const mr_model *model, const mr_generator *generator)
     mr_plan plan = {.flops = step_flops(model)};
     mr_model_bytes(model, plan.bytes);
     if (generator) mr_generator_bytes(generator, plan.bytes);
-    for (int i = 0; i < PLANNED; i++)
+    for (int i = 0; i < MR_PLANNED; i++)
         plan.total += plan.bytes[i];
     count_traffic(model, &plan);
     return plan;
 }
 
-void mr_plan_print(const mr_plan *plan, const mr_model *model, mr_text *text)
-{
-    const mr_geometry *g = &model->geometry;
-    const double mib = 1024.0 * 1024.0;
-    mr_text_add(text, "%-14s %14s\n", "bytes a rank", "MiB");
-    for (int i = 0; i < PLANNED; i++)
-        mr_text_add(text, "  %-12s %14.2f  (%zu bytes)\n", mr_purpose_name((mr_purpose)i),
-                    (double)plan->bytes[i] / mib, plan->bytes[i]);
-    mr_text_add(text, "  %-12s %14.2f  (%zu bytes)\n", "total", (double)plan->total / mib,
-                plan->total);
-    mr_text_add(text, "parameters     %lld, trained %lld (%.3f %%)\n",
-                (long long)mr_params_count(model->params, false),
-                (long long)mr_params_count(model->params, true),
-                100.0 * (double)mr_params_count(model->params, true) /
-                    (double)mr_params_count(model->params, false));
-    mr_text_add(text,
-                "step           %d ranks x %lld waves x %lld micro-batches of %lld x %lld tokens\n",
-                model->comm->size, (long long)g->waves, (long long)g->in_wave, (long long)g->batch,
-                (long long)g->tokens);
-    mr_text_add(text,
-                "               %.4g FLOP, %.2f MiB received a rank, %lld gathers of a unit\n",
-                plan->flops, plan->traffic / mib, (long long)plan->gathers);
-}
-
 void mr_plan_check(const mr_plan *plan)
 {
-    for (int i = 0; i < PLANNED; i++)
+    for (int i = 0; i < MR_PLANNED; i++)
         if (mr_memory_live((mr_purpose)i) != plan->bytes[i])
             mr_abort("%s: planned %zu bytes, allocated %zu", mr_purpose_name((mr_purpose)i),
                      plan->bytes[i], mr_memory_live((mr_purpose)i));

@@ -5,8 +5,9 @@
  * What a run will take, known before it takes it: bytes of this rank by purpose, operations and
  * traffic of a step. */
 
-#include "base/text.h"
 #include "eval/generate.h"
+
+enum { MR_PLANNED = MR_MEM_EVAL + 1 }; /**< purposes that are planned, the first ones */
 
 typedef struct mr_plan {
     size_t bytes[MR_MEM_PURPOSES]; /**< exact for the purposes that are planned */
@@ -20,11 +21,8 @@ typedef struct mr_plan {
 /** Plans a laid-out model and generator (NULL: none). Local; ranks differ in nothing. */
 mr_plan mr_plan_of(const mr_model *model, const mr_generator *generator);
 
-/** Appends the plan as lines for people. */
-void mr_plan_print(const mr_plan *plan, const mr_model *model, mr_text *text);
-
-/** Returns MR_OK where what has been allocated is what was planned, purpose by purpose; otherwise
- * aborts: plan and allocation are one description. Local. */
+/** Aborts unless what has been allocated is what was planned, purpose by purpose: plan and
+ * allocation are one description. Local. */
 void mr_plan_check(const mr_plan *plan);
 
 #endif

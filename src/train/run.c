@@ -14,7 +14,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char STOP_COMPLETED[] = "completed";
 static const char STOP_AFTER[] = "stopped by train.stop_after";
 static const char STOP_NOT_FINITE[] = "loss or gradient not finite";
 
@@ -37,10 +36,10 @@ static mr_status completed_before(const mr_config *config, const char *path, boo
     if (status == MR_OK) status = mr_runlog_get_text(reader, "config", &text);
     if (status == MR_OK) status = mr_config_resolved(config, &mine);
     if (status != MR_OK) goto cleanup;
-    *done = strcmp(stop, STOP_COMPLETED) == 0 && strcmp(text, mr_text_get(&mine)) == 0;
+    *done = strcmp(stop, MR_STOP_COMPLETED) == 0 && strcmp(text, mr_text_get(&mine)) == 0;
     if (*done && config->run.save_model[0]) {
         char model[2 * MR_CONFIG_STRING];
-        snprintf(model, sizeof model, "%s/config.json", config->run.save_model);
+        snprintf(model, sizeof model, "%s/model.safetensors", config->run.save_model);
         *done = access(model, F_OK) == 0;
     }
 cleanup:
@@ -87,6 +86,7 @@ typedef struct run_state {
     const mr_config *config;
     mr_trainer *trainer;
     mr_runlog *log; /* rank 0 only */
+    bool claimed;   /* the log's path is this run's: it has something to say */
     float *items;   /* [scored items] */
     double began;
     int64_t tokens;
@@ -94,22 +94,25 @@ typedef struct run_state {
     mr_run_outcome *outcome;
 } run_state;
 
-/* One line a distinct adapter of the first layer: which operator `auto` became, r_hat. */
-static mr_status record_adapters(run_state *run)
+/* What each site's adapter became (the operator of `auto`, r_hat), by the first layer that has one:
+ * layers of a shape choose alike. */
+static mr_status record_site(run_state *run, int site, bool *said)
 {
-    const mr_layer *layer = &run->trainer->model->layer[0];
-    for (int s = 0; s < MR_SITES; s++) {
-        const mr_adapter *adapter = layer->adapter[s];
-        if (!adapter || !adapter->method->describe) continue;
+    const mr_model *model = run->trainer->model;
+    for (int64_t l = 0; l < model->arch.num_hidden_layers; l++) {
+        const mr_layer *layer = &model->layer[l];
+        const mr_adapter *adapter = layer->adapter[site];
+        if (!adapter) continue;
         for (int i = 0; i < adapter->linears; i++) {
-            const mr_params *params = run->trainer->model->params;
-            const char *name = params->param[layer->linear[layer->target[s][i]]].name;
             char what[64], line[2 * MR_PARAM_NAME];
             adapter->method->describe(adapter, i, what, sizeof what);
-            snprintf(line, sizeof line, "%.*s: %s", MR_PARAM_NAME - 1, name, what);
-            if (run->log) MR_TRY(mr_runlog_event(run->log, 0, "adapter", line));
-            if (s == 0 && i == 0) mr_log("adapters: %s (%s)", run->config->method.name, what);
+            snprintf(line, sizeof line, "%.*s: %s", MR_PARAM_NAME - 1,
+                     model->params->param[layer->linear[layer->target[site][i]]].name, what);
+            MR_TRY(mr_runlog_event(run->log, 0, "adapter", line));
+            if (!*said) mr_log("%s: %s, %s", run->config->run.name, model->method->name, what);
+            *said = true;
         }
+        return MR_OK;
     }
     return MR_OK;
 }
@@ -142,8 +145,9 @@ static mr_status record_start(run_state *run)
         {"data_hash", hash},
         {"started", started},
         {"stop_reason", "running, or killed"},
-        {"same_bits_on",
-         t->rank_free ? "1, 2, 4 ... ranks that divide the micro-batches" : "this number of ranks"},
+        {"same_bits_on", t->rank_free ? "1, 2, 4 ... ranks that divide the micro-batches, "
+                                        "at the same number of threads"
+                                      : "this number of ranks"},
     };
     const struct {
         const char *name;
@@ -171,12 +175,18 @@ static mr_status record_start(run_state *run)
 
 static mr_status open_log(run_state *run)
 {
-    if (run->comm->rank == 0) {
-        MR_TRY(mr_file_make_folders(run->config->run.output));
-        MR_TRY(mr_runlog_create(run->outcome->log, &run->log));
-        MR_TRY(record_start(run));
-    }
-    return record_adapters(run);
+    if (run->comm->rank != 0) return MR_OK;
+    const mr_int_list *at = &run->config->eval.at_steps;
+    bool said = false;
+    MR_TRY(mr_file_make_folders(run->config->run.output));
+    MR_TRY(mr_runlog_create(run->outcome->log, &run->log));
+    MR_TRY(record_start(run));
+    for (int site = 0; site < MR_SITES; site++)
+        MR_TRY(record_site(run, site, &said));
+    if (at->count > 0 && at->item[at->count - 1] > run->trainer->total_steps)
+        mr_warn("eval.at_steps: step %lld is behind the run's %lld steps",
+                (long long)at->item[at->count - 1], (long long)run->trainer->total_steps);
+    return MR_OK;
 }
 
 static bool evaluation_due(const run_state *run, int64_t step)
@@ -196,7 +206,7 @@ static mr_status evaluate(run_state *run, int64_t step)
     double accuracy;
     MR_TRY(mr_trainer_score(t, run->items, &accuracy));
     run->outcome->score = accuracy;
-    if (!run->log) return mr_comm_agree(run->comm, MR_OK);
+    if (!run->log) return mr_comm_agree_root(run->comm, MR_OK);
     for (int64_t i = 0; i < count; i++)
         whole += run->items[i] >= 1;
     static const char *const names[] = {"accuracy", "exact"};
@@ -205,7 +215,7 @@ static mr_status evaluate(run_state *run, int64_t step)
         mr_runlog_eval(run->log, run->config->task.name, step, names, scores, 2, run->items, count);
     mr_log("%s: step %lld: accuracy %.2f %%, %lld of %lld items whole", run->config->run.name,
            (long long)step, 100 * accuracy, (long long)whole, (long long)count);
-    return mr_comm_agree(run->comm, status);
+    return mr_comm_agree_root(run->comm, status);
 }
 
 static void show_progress(run_state *run, int64_t step, const mr_step_result *result)
@@ -219,10 +229,30 @@ static void show_progress(run_state *run, int64_t step, const mr_step_result *re
     mr_log_progress(run->config->run.name, step, total, text);
 }
 
+/* Before the log is first written: an older one of the same name, of another configuration or not
+ * completed, is put aside, as `<log>.previous.N`. A run that fails before it has anything to say
+ * leaves it where it is. */
+static void claim_log(run_state *run)
+{
+    const char *path = run->outcome->log;
+    char aside[sizeof run->outcome->log + 32];
+    if (run->claimed) return;
+    run->claimed = true;
+    if (access(path, F_OK) != 0) return;
+    for (int i = 1; i < 10000; i++) {
+        snprintf(aside, sizeof aside, "%s.previous.%d", path, i);
+        if (access(aside, F_OK) == 0) continue;
+        if (rename(path, aside) == 0) mr_log("%s kept as %s", path, aside);
+        return;
+    }
+}
+
 static mr_status record_step(run_state *run, int64_t step, const mr_step_result *result)
 {
-    bool last = step == run->trainer->total_steps;
-    if (!run->log || (step % run->config->log.every != 0 && !last)) return MR_OK;
+    bool wanted = step % run->config->log.every == 0 || step == run->trainer->total_steps ||
+                  !isfinite(result->loss) || !isfinite(result->grad_norm);
+    if (!run->log || !wanted) return MR_OK;
+    claim_log(run);
     MR_TRY(mr_runlog_train(run->log, &(mr_runlog_step){.step = step,
                                                        .loss = result->loss,
                                                        .lr = result->lr,
@@ -248,18 +278,23 @@ static mr_status train(run_state *run, const char **stop_reason)
         run->tokens += result.tokens;
         run->outcome->loss = result.loss;
         run->outcome->steps = step;
-        if (log_status == MR_OK && (status == MR_OK || status == MR_ERR_NUMERIC))
-            log_status = record_step(run, step, &result);
-        if (status == MR_ERR_NUMERIC) *stop_reason = STOP_NOT_FINITE;
+        if (status == MR_ERR_NUMERIC) {
+            char message[MR_MESSAGE_MAX];
+            snprintf(message, sizeof message, "%s", mr_message());
+            *stop_reason = STOP_NOT_FINITE;
+            MR_TRY(mr_comm_agree_root(run->comm, record_step(run, step, &result)));
+            return mr_fail(status, "%s", message);
+        }
         if (status != MR_OK) return status;
+        if (log_status == MR_OK) log_status = record_step(run, step, &result);
         show_progress(run, step, &result);
         if (evaluation_due(run, step)) {
-            MR_AGREE(run->comm, log_status);
+            MR_TRY(mr_comm_agree_root(run->comm, log_status));
             MR_TRY(evaluate(run, step));
         }
     }
-    MR_AGREE(run->comm, log_status);
-    *stop_reason = last == t->total_steps ? STOP_COMPLETED : STOP_AFTER;
+    MR_TRY(mr_comm_agree_root(run->comm, log_status));
+    *stop_reason = last == t->total_steps ? MR_STOP_COMPLETED : STOP_AFTER;
     return MR_OK;
 }
 
@@ -267,6 +302,7 @@ static mr_status record_end(run_state *run, const char *stop_reason)
 {
     mr_run_outcome *outcome = run->outcome;
     if (!run->log) return MR_OK;
+    claim_log(run);
     MR_TRY(mr_runlog_set_text(run->log, "stop_reason", stop_reason));
     MR_TRY(mr_runlog_set_int(run->log, "steps", outcome->steps));
     MR_TRY(mr_runlog_set_int(run->log, "peak_bytes", (int64_t)mr_memory_peak_total()));
@@ -282,7 +318,7 @@ static mr_status run_trainer(run_state *run)
     MR_TRY(mr_trainer_allocate(t));
     run->items = mr_alloc_array(MR_MEM_DATA, (size_t)mr_trainer_scored_items(t), sizeof(float));
     MR_AGREE(run->comm, run->items ? MR_OK : MR_ERR_MEMORY);
-    MR_AGREE(run->comm, open_log(run));
+    MR_TRY(mr_comm_agree_root(run->comm, open_log(run)));
     mr_status status = train(run, &stop_reason);
     mr_log_progress_end();
     if (status == MR_OK && run->config->run.save_model[0])
@@ -295,16 +331,22 @@ static mr_status run_trainer(run_state *run)
         if (run->log) {
             char reason[MR_MESSAGE_MAX];
             snprintf(reason, sizeof reason, "failed: %.900s", mr_message());
-            mr_status closing = record_end(run, reason);
-            if (closing != MR_OK) mr_runlog_abandon(&run->log);
+            mr_status closing = run->claimed ? record_end(run, reason) : MR_OK;
+            if (closing != MR_OK || !run->claimed) mr_runlog_abandon(&run->log);
             mr_fail(status, "%s", reason + strlen("failed: "));
         }
         return status;
     }
     char message[MR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s", mr_message());
-    MR_AGREE(run->comm, record_end(run, stop_reason));
+    MR_TRY(mr_comm_agree_root(run->comm, record_end(run, stop_reason)));
     return status == MR_OK ? MR_OK : mr_fail(status, "%s", message);
+}
+
+static void reset_outcome(const mr_config *config, mr_run_outcome *outcome)
+{
+    *outcome = (mr_run_outcome){.loss = NAN, .score = NAN};
+    mr_run_log_path(config, outcome->log, sizeof outcome->log);
 }
 
 /* Whether the run has been done already: decided by rank 0, known to all. */
@@ -318,6 +360,7 @@ static mr_status done_already(const mr_comm *comm, const mr_config *config, mr_r
         if (status != MR_OK) {
             mr_warn("%s; the run is done again", mr_message());
             done = false;
+            reset_outcome(config, outcome);
         }
     }
     outcome->skipped = done;
@@ -327,8 +370,7 @@ static mr_status done_already(const mr_comm *comm, const mr_config *config, mr_r
 
 mr_status mr_run(const mr_comm *comm, const mr_config *config, mr_run_outcome *outcome)
 {
-    *outcome = (mr_run_outcome){.loss = NAN, .score = NAN};
-    mr_run_log_path(config, outcome->log, sizeof outcome->log);
+    reset_outcome(config, outcome);
     MR_TRY(done_already(comm, config, outcome));
     if (outcome->skipped) {
         mr_log("%s: done already, see %s", config->run.name, outcome->log);
@@ -350,7 +392,7 @@ mr_status mr_run(const mr_comm *comm, const mr_config *config, mr_run_outcome *o
     return status;
 }
 
-mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks)
+mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks, mr_run_plan *out)
 {
     mr_backend *be = NULL;
     mr_trainer *trainer = NULL;
@@ -364,15 +406,18 @@ mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks
         mr_comm_agree(comm, mr_backend_create(config->parallel.backend, threads, &be));
     if (status == MR_OK) status = mr_trainer_arch(comm, config, &arch);
     if (status == MR_OK) status = mr_trainer_create(&planned, config, be, &arch, &trainer);
-    if (status == MR_OK && comm->rank == 0) {
-        mr_text text = {0};
-        mr_plan_print(&trainer->plan, trainer->model, &text);
-        printf("%s\n%s", config->run.name, mr_text_get(&text));
-        fflush(stdout);
-        mr_text_free(&text);
+    if (status == MR_OK) {
+        *out = (mr_run_plan){
+            .plan = trainer->plan,
+            .geometry = trainer->model->geometry,
+            .ranks = planned.size,
+            .parameters = mr_params_count(trainer->model->params, false),
+            .trained = mr_params_count(trainer->model->params, true),
+            .fits = mr_trainer_check_memory(trainer) == MR_OK,
+        };
+        snprintf(out->verdict, sizeof out->verdict, "%s", out->fits ? "" : mr_message());
     }
-    if (status == MR_OK) status = mr_trainer_check_memory(trainer);
     mr_trainer_destroy(&trainer);
     mr_backend_destroy(&be);
-    return mr_comm_agree(comm, status);
+    return status;
 }

@@ -4,8 +4,11 @@
 /** @file
  * One run from its configuration to its log: train, evaluate, record, save. */
 
-#include "comm/comm.h"
 #include "config/config.h"
+#include "train/plan.h"
+
+/** The attribute stop_reason of a run that reached its end. */
+#define MR_STOP_COMPLETED "completed"
 
 /** What came of a run, for the line printed about it. */
 typedef struct mr_run_outcome {
@@ -26,10 +29,21 @@ typedef struct mr_run_outcome {
 MR_NODISCARD mr_status mr_run(const mr_comm *comm, const mr_config *config,
                               mr_run_outcome *outcome);
 
-/** Prints what a run would take on a number of ranks (0: those of comm), then fails where it does
- * not fit. Allocates no tensors. Collective.
- * @return MR_OK, MR_ERR_ARG; errors of the configuration; the same on every rank */
-MR_NODISCARD mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks);
+/** What a run would take, for printing. */
+typedef struct mr_run_plan {
+    mr_plan plan;
+    mr_geometry geometry;
+    int ranks;
+    int64_t parameters, trained;
+    bool fits;                    /**< within parallel.memory_gib */
+    char verdict[MR_MESSAGE_MAX]; /**< why it does not */
+} mr_run_plan;
+
+/** Plans a run on a number of ranks (0: those of comm). Allocates no tensors. Collective.
+ * @return MR_OK, also where the plan does not fit; errors of the configuration; the same on every
+ *         rank */
+MR_NODISCARD mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks,
+                                  mr_run_plan *out);
 
 /** Writes the path of a configuration's log into path. Local. */
 void mr_run_log_path(const mr_config *config, char *path, size_t room);

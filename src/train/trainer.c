@@ -1,23 +1,30 @@
+#define _GNU_SOURCE /* sched_getaffinity */
+
 #include "train/trainer.h"
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "optim/schedule.h"
 
-#include <omp.h>
-
 #include <limits.h>
 #include <math.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-/* Ranks on this node. */
-static int node_ranks(const mr_comm *comm)
+/* The ranks on this node; to be freed. */
+static MPI_Comm node_of(const mr_comm *comm)
 {
     MPI_Comm node;
-    int size;
     MR_MPI(MPI_Comm_split_type(comm->handle, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+    return node;
+}
+
+static int node_ranks(const mr_comm *comm)
+{
+    MPI_Comm node = node_of(comm);
+    int size;
     MR_MPI(MPI_Comm_size(node, &size));
     MR_MPI(MPI_Comm_free(&node));
     return size;
@@ -25,12 +32,25 @@ static int node_ranks(const mr_comm *comm)
 
 int mr_trainer_threads(const mr_comm *comm, int64_t wanted)
 {
-    int ranks = node_ranks(comm);
+    /* Processors this rank may run on, shared with every rank of the node that may run on one of
+     * them: right where a launcher binds ranks, and where it leaves them all to one set. */
+    MPI_Comm node = node_of(comm);
+    int size, sharing = 0;
+    MR_MPI(MPI_Comm_size(node, &size));
+    cpu_set_t mine, both;
+    CPU_ZERO(&mine);
+    bool known = sched_getaffinity(0, sizeof mine, &mine) == 0;
+    cpu_set_t *all = mr_alloc_array(MR_MEM_OTHER, (size_t)size, sizeof *all);
+    if (!all) mr_abort("%s", mr_message());
+    MR_MPI(MPI_Allgather(&mine, (int)sizeof mine, MPI_BYTE, all, (int)sizeof mine, MPI_BYTE, node));
+    MR_MPI(MPI_Comm_free(&node));
+    for (int i = 0; i < size; i++) {
+        CPU_AND(&both, &mine, &all[i]);
+        sharing += CPU_COUNT(&both) > 0;
+    }
+    mr_free(all);
     if (wanted > 0) return (int)wanted;
-    /* A launcher that binds has shared the processors out already. */
-    int usable = omp_get_num_procs();
-    bool bound = usable < (int)sysconf(_SC_NPROCESSORS_ONLN);
-    int threads = bound ? usable : usable / ranks;
+    int threads = known && sharing > 0 ? CPU_COUNT(&mine) / sharing : 1;
     return threads < 1 ? 1 : threads;
 }
 
@@ -45,7 +65,7 @@ mr_status mr_trainer_arch(const mr_comm *comm, const mr_config *config, mr_hf_co
             snprintf(path, sizeof path, "%s/config.json", config->model.path);
         status = mr_hf_config_read(path, arch);
     }
-    MR_AGREE(comm, status);
+    MR_TRY(mr_comm_agree_root(comm, status));
     mr_comm_broadcast(comm, arch, sizeof *arch, 0);
     return MR_OK;
 }
@@ -60,6 +80,9 @@ static mr_status cut_batch(mr_trainer *t, mr_geometry *geometry)
              "train.global_batch: %lld samples do not divide among %lld ranks", (long long)batch,
              (long long)ranks);
     if (micro == 0) micro = batch / ranks;
+    MR_CHECK(micro <= INT_MAX / t->seq_len, MR_ERR_ARG,
+             "train.micro_batch: %lld samples of %lld tokens are more rows than %d",
+             (long long)micro, (long long)t->seq_len, INT_MAX);
     MR_CHECK(batch % micro == 0, MR_ERR_ARG,
              "train.global_batch: %lld samples are not a whole number of micro-batches of %lld",
              (long long)batch, (long long)micro);
@@ -70,7 +93,7 @@ static mr_status cut_batch(mr_trainer *t, mr_geometry *geometry)
              (long long)t->micro_batches, (long long)micro, (long long)ranks,
              (long long)(batch / ranks));
     int64_t power = t->micro_batches & -t->micro_batches;
-    t->rank_free = power % ranks == 0;
+    t->rank_free = c->train.micro_batch > 0 && power % ranks == 0;
     *geometry = (mr_geometry){
         .batch = micro, .tokens = t->seq_len, .waves = t->micro_batches / ranks, .in_wave = 1};
     return MR_OK;
@@ -79,6 +102,8 @@ static mr_status cut_batch(mr_trainer *t, mr_geometry *geometry)
 static mr_status create_data(mr_trainer *t, const mr_hf_config *arch)
 {
     const mr_config *c = t->config;
+    MR_CHECK(c->model.dtype == 0, MR_ERR_CONFIG,
+             "model.dtype: backend '%s' computes in f32 only, found \"bf16\"", t->be->ops->name);
     MR_TRY(mr_tokenizer_create("bytes", &t->tokenizer));
     MR_CHECK(t->tokenizer->vocabulary <= arch->vocab_size, MR_ERR_ARG,
              "the tokenizer has %d ids, the model's vocab_size is %lld", t->tokenizer->vocabulary,
@@ -87,9 +112,16 @@ static mr_status create_data(mr_trainer *t, const mr_hf_config *arch)
     t->seq_len = c->train.seq_len > 0 ? c->train.seq_len : t->dataset->longest;
     t->order = (mr_order){.seed = (uint64_t)c->run.seed, .items = t->dataset->items};
     t->total_steps = c->train.steps;
-    if (t->total_steps == 0)
-        t->total_steps = (int64_t)ceil(c->train.epochs * (double)t->dataset->items /
-                                       (double)c->train.global_batch);
+    double steps = (double)t->total_steps;
+    if (steps == 0)
+        steps = ceil(c->train.epochs * (double)t->dataset->items / (double)c->train.global_batch);
+    MR_CHECK(steps >= 1 && steps <= 1e12, MR_ERR_CONFIG,
+             "train.epochs: %g passes over %lld items are %g steps, expected 1..1e12",
+             c->train.epochs, (long long)t->dataset->items, steps);
+    t->total_steps = (int64_t)steps;
+    MR_CHECK(c->train.warmup_steps <= t->total_steps, MR_ERR_CONFIG,
+             "train.warmup_steps: %lld are more than the %lld steps of the run",
+             (long long)c->train.warmup_steps, (long long)t->total_steps);
     return MR_OK;
 }
 
@@ -104,23 +136,28 @@ static mr_status lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry ge
         &t->model));
     if (mr_dataset_generates(t->dataset)) {
         mr_text answer = {0};
-        int64_t prompt = 0, count = 0;
-        mr_status status = mr_dataset_prompt(t->dataset, 0, NULL, 0, &prompt);
-        if (status == MR_OK) status = mr_dataset_answer(t->dataset, 0, &answer, &count);
+        int64_t count = 0;
+        mr_status status = mr_dataset_answer(t->dataset, 0, &answer, &count);
         mr_text_free(&answer);
         MR_TRY(status);
         int64_t share = (mr_trainer_scored_items(t) + t->comm->size - 1) / t->comm->size;
         int64_t batch = t->config->eval.batch < share ? t->config->eval.batch : share;
-        MR_TRY(mr_generator_create(t->model, batch, t->dataset->longest, count, &t->generator));
+        if (batch > mr_model_logits_rows(arch)) batch = mr_model_logits_rows(arch);
+        /* A sample holds prompt and answer, so a prompt is shorter by the answer. */
+        MR_TRY(mr_generator_create(t->model, batch, t->dataset->longest - count, count,
+                                   &t->generator));
     }
     t->plan = mr_plan_of(t->model, t->generator);
     return MR_OK;
 }
 
-static size_t memory_limit(const mr_config *config, int ranks)
+/* The same on every rank, that of the smallest node: it decides how ranks cut their work. */
+static size_t memory_limit(const mr_comm *comm, const mr_config *config)
 {
     if (config->parallel.memory_gib > 0) return (size_t)(config->parallel.memory_gib * 0x1p30);
-    return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGE_SIZE) / (size_t)ranks;
+    int64_t negated = -sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGE_SIZE) / node_ranks(comm);
+    mr_comm_max_i64(comm, &negated, 1);
+    return (size_t)-negated;
 }
 
 static mr_status create(mr_trainer *t, const mr_hf_config *arch)
@@ -150,7 +187,7 @@ static mr_status create(mr_trainer *t, const mr_hf_config *arch)
 mr_status mr_trainer_check_memory(const mr_trainer *t)
 {
     MR_CHECK(t->plan.total <= t->memory_limit, MR_ERR_ARG,
-             "the plan takes %.2f GiB a rank and %.2f GiB are allowed (parallel.memory_gib); "
+             "the plan takes %.3g GiB a rank and %.3g GiB are allowed (parallel.memory_gib); "
              "smaller train.micro_batch, train.recompute: layer, parallel.shard: full or more "
              "ranks take less",
              (double)t->plan.total / 0x1p30, (double)t->memory_limit / 0x1p30);
@@ -161,12 +198,11 @@ mr_status mr_trainer_create(const mr_comm *comm, const mr_config *config, mr_bac
                             const mr_hf_config *arch, mr_trainer **out)
 {
     *out = NULL;
-    int ranks = node_ranks(comm);
+    size_t limit = memory_limit(comm, config);
     mr_trainer *t = mr_alloc(MR_MEM_OTHER, sizeof *t);
     mr_status status = t ? MR_OK : MR_ERR_MEMORY;
     if (t) {
-        *t = (mr_trainer){
-            .comm = comm, .config = config, .be = be, .memory_limit = memory_limit(config, ranks)};
+        *t = (mr_trainer){.comm = comm, .config = config, .be = be, .memory_limit = limit};
         status = create(t, arch);
     }
     status = mr_comm_agree(comm, status);
@@ -334,12 +370,21 @@ static mr_status score_batch(mr_trainer *t, int64_t first, int64_t items, int32_
         /* After a failure too the model runs, on fillers: the other ranks count on this one. */
         if (status == MR_OK)
             status = mr_dataset_prompt(t->dataset, item, prompt, g->prompt, &length);
-        lengths[b] = (int32_t)length;
+        if (length > g->prompt)
+            status = mr_fail(MR_ERR_FORMAT, "prompt of item %lld: %lld tokens, at most %lld fit",
+                             (long long)item, (long long)length, (long long)g->prompt);
+        lengths[b] = (int32_t)(status == MR_OK ? length : 1);
     }
     mr_generator_run(g, prompts, lengths, count, generated);
     mr_text text = {0};
     for (int64_t b = 0; b < g->batch && first + b < items && status == MR_OK; b++) {
-        status = mr_tokenizer_decode(t->tokenizer, generated + b * count, count, &text);
+        /* The first special id ends the text: what stands behind it is not part of the answer. */
+        const int32_t *ids = generated + b * count;
+        int64_t length = 0;
+        while (length < count && ids[length] != t->tokenizer->eos &&
+               ids[length] != t->tokenizer->bos && ids[length] != t->tokenizer->pad)
+            length++;
+        status = mr_tokenizer_decode(t->tokenizer, ids, length, &text);
         scores[first + b] =
             (float)mr_dataset_score(t->dataset, first + b, mr_text_get(&text), text.length);
         mr_text_free(&text);

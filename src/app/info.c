@@ -1,11 +1,80 @@
+/* mora info: what a file is and what it holds. */
+
+#include "app/info.h"
+
 #include "app/command.h"
+#include "config/load.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* The YAML of runs is read as `mora run` reads it. Collective. */
+static mr_status describe_runs(const mr_comm *comm, const char *path, json_t **out)
+{
+    mr_run_list list;
+    int choice_count;
+    const mr_config_choices *choices = mr_choices(&choice_count);
+    MR_TRY(mr_config_load(comm, path, NULL, 0, choices, choice_count, &list));
+    json_t *names = json_array(), *description = json_object();
+    for (int i = 0; i < list.count; i++)
+        json_array_append_new(names, json_string(list.runs[i].run.name));
+    mr_info_put(description, "kind", json_string("run configuration"));
+    mr_info_put(description, "file", json_string(path));
+    mr_info_put(description, "runs", json_integer(list.count));
+    mr_info_put(description, "names", names);
+    mr_run_list_free(&list);
+    *out = description;
+    return MR_OK;
+}
+
+static mr_status print_description(const json_t *description, bool json)
+{
+    if (json) {
+        char *dump = json_dumps(description, JSON_INDENT(1));
+        MR_CHECK(dump, MR_ERR_MEMORY, "cannot allocate the JSON text");
+        puts(dump);
+        free(dump);
+        return MR_OK;
+    }
+    mr_text text = {0};
+    mr_info_text(description, &text);
+    mr_status status = text.failed ? MR_ERR_MEMORY : MR_OK;
+    if (status == MR_OK) fputs(mr_text_get(&text), stdout);
+    mr_text_free(&text);
+    return status;
+}
 
 static mr_status run(const mr_comm *comm, int argc, char **argv)
 {
-    (void)comm;
-    (void)argc;
-    (void)argv;
-    return mr_fail(MR_ERR_USAGE, "not yet");
+    const char *path[1];
+    bool json = false, config = false, help;
+    int operands;
+    const mr_option options[] = {
+        {"config", MR_OPTION_FLAG, &config, NULL, "of a run log: print its configuration too"},
+        {"json", MR_OPTION_FLAG, &json, NULL, "print the description as JSON"},
+    };
+    MR_TRY(mr_options_parse(comm, &mr_command_info, options, sizeof options / sizeof options[0],
+                            argc, argv, path, 1, &operands, NULL, &help));
+    if (help) return MR_OK;
+    MR_CHECK(operands == 1, MR_ERR_USAGE,
+             "mora info: expected a file or folder; usage: mora info %s", mr_command_info.usage);
+    json_t *description = NULL;
+    mr_info_kind kind = MR_INFO_RUNS;
+    MR_AGREE(comm, comm->rank == 0 ? mr_info_recognise(path[0], &kind) : MR_OK);
+    mr_comm_broadcast(comm, &kind, sizeof kind, 0);
+    mr_status status = MR_OK;
+    if (kind == MR_INFO_RUNS)
+        status = describe_runs(comm, path[0], &description);
+    else if (comm->rank == 0)
+        status = mr_info_describe(path[0], kind, config, &description);
+    if (status == MR_OK && comm->rank == 0) status = print_description(description, json);
+    json_decref(description);
+    return status;
 }
 
-const mr_command mr_command_info = {.name = "info", .usage = "", .summary = "", .run = run};
+const mr_command mr_command_info = {
+    .name = "info",
+    .usage = "FILE [--config] [--json]",
+    .summary = "describe a run log, safetensors, a model folder or the YAML of runs",
+    .run = run,
+};

@@ -1,0 +1,388 @@
+#include "app/info.h"
+#include "base/file.h"
+#include "config/schema.h"
+#include "store/hf.h"
+#include "store/json.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { HEAD = 65536, LENGTH_BYTES = 8 };
+
+/* The first bytes of a file. */
+typedef struct head {
+    const char *path;
+    size_t count;   /* in data */
+    uint64_t bytes; /* of the file */
+    char data[HEAD + 1];
+} head;
+
+void mr_info_put(json_t *object, const char *key, json_t *value)
+{
+    json_object_set_new(object, key, value ? value : json_null());
+}
+
+json_t *mr_info_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static mr_status unknown(const char *path, const char *found)
+{
+    return mr_fail(MR_ERR_FORMAT,
+                   "%s: not a file this program knows: expected a run log, safetensors, a model "
+                   "folder, its config.json or the YAML of runs, found %s",
+                   path, found);
+}
+
+static mr_status read_head(const char *path, const struct stat *about, head *out)
+{
+    FILE *file = fopen(path, "rb");
+    MR_CHECK(file, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
+    out->path = path;
+    out->bytes = (uint64_t)about->st_size;
+    out->count = fread(out->data, 1, HEAD, file);
+    bool failed = ferror(file) != 0;
+    fclose(file);
+    MR_CHECK(!failed, MR_ERR_IO, "cannot read '%s'", path);
+    return MR_OK;
+}
+
+static bool is_hdf5(const head *h)
+{
+    static const char signature[] = "\x89HDF\r\n\x1a\n";
+    size_t length = sizeof signature - 1;
+    return h->count >= length && memcmp(h->data, signature, length) == 0;
+}
+
+static uint64_t header_length(const char *bytes)
+{
+    uint64_t length = 0;
+    for (int i = LENGTH_BYTES - 1; i >= 0; i--)
+        length = length << 8 | (unsigned char)bytes[i];
+    return length;
+}
+
+/* A JSON header behind its length. A cut file has the header's beginning all the same. */
+static bool is_safetensors(const head *h)
+{
+    if (h->count <= LENGTH_BYTES || h->data[LENGTH_BYTES] != '{') return false;
+    uint64_t length = header_length(h->data);
+    return length >= 2 && length <= (uint64_t)INT32_MAX;
+}
+
+static const char *first_word(const head *h)
+{
+    return h->data + strspn(h->data, " \t\r\n");
+}
+
+/* Whether a line starts with a section of the schema: also a YAML with errors is one of runs. */
+static bool is_runs(const head *h)
+{
+    for (const char *line = h->data; line; line = strchr(line, '\n')) {
+        if (*line == '\n') line++;
+        char word[64];
+        size_t length = strcspn(line, ":. \t\r\n");
+        if (length == 0 || length >= sizeof word || (line[length] != ':' && line[length] != '.'))
+            continue;
+        memcpy(word, line, length);
+        word[length] = '\0';
+        if (strcmp(word, "matrix") == 0 || mr_schema_is_section(word)) return true;
+    }
+    return false;
+}
+
+static mr_status recognise_json(const char *path, mr_info_kind *kind)
+{
+    json_t *root = NULL;
+    MR_TRY(mr_json_read(path, &root));
+    bool index = json_object_get(root, "weight_map") != NULL;
+    bool model = json_object_get(root, "model_type") || json_object_get(root, "architectures") ||
+                 json_object_get(root, "hidden_size");
+    json_decref(root);
+    *kind = index ? MR_INFO_INDEX : MR_INFO_MODEL;
+    return index || model ? MR_OK
+                          : unknown(path, "a JSON object without model_type and weight_map");
+}
+
+static mr_status recognise_file(const head *h, mr_info_kind *kind)
+{
+    if (h->count == 0) return unknown(h->path, "an empty file");
+    *kind = is_hdf5(h) ? MR_INFO_RUN_LOG : MR_INFO_SAFETENSORS;
+    if (is_hdf5(h) || is_safetensors(h)) return MR_OK;
+    if (memchr(h->data, '\0', h->count)) {
+        char found[64];
+        snprintf(found, sizeof found, "bytes %02x %02x %02x %02x ...", (unsigned char)h->data[0],
+                 (unsigned char)h->data[1], (unsigned char)h->data[2], (unsigned char)h->data[3]);
+        return unknown(h->path, found);
+    }
+    if (*first_word(h) == '{') return recognise_json(h->path, kind);
+    *kind = MR_INFO_RUNS;
+    return is_runs(h) ? MR_OK : unknown(h->path, "text without a section of a configuration");
+}
+
+static mr_status join(const char *folder, const char *name, char path[PATH_MAX])
+{
+    int length = snprintf(path, PATH_MAX, "%s/%s", folder, name);
+    MR_CHECK(length > 0 && length < PATH_MAX, MR_ERR_IO, "path too long: '%.256s...'", folder);
+    return MR_OK;
+}
+
+mr_status mr_info_recognise(const char *path, mr_info_kind *kind)
+{
+    struct stat about;
+    MR_CHECK(stat(path, &about) == 0, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
+    if (S_ISDIR(about.st_mode)) {
+        char config[PATH_MAX];
+        MR_TRY(join(path, "config.json", config));
+        *kind = MR_INFO_FOLDER;
+        return access(config, F_OK) == 0 ? MR_OK : unknown(path, "a folder without config.json");
+    }
+    if (!S_ISREG(about.st_mode)) return unknown(path, "neither a file nor a folder");
+    head *h = mr_alloc(MR_MEM_OTHER, sizeof *h);
+    if (!h) return MR_ERR_MEMORY;
+    mr_status status = read_head(path, &about, h);
+    if (status == MR_OK) status = recognise_file(h, kind);
+    mr_free(h);
+    return status;
+}
+
+/* The metadata of a file whose header mr_safetensors_open found sound. */
+static mr_status read_metadata(const char *path, json_t **out)
+{
+    unsigned char length[LENGTH_BYTES];
+    char *text = NULL;
+    *out = NULL;
+    FILE *file = fopen(path, "rb");
+    MR_CHECK(file, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
+    mr_status status = MR_OK;
+    if (fread(length, 1, sizeof length, file) != sizeof length) {
+        status = mr_fail(MR_ERR_IO, "cannot read '%s'", path);
+        goto cleanup;
+    }
+    size_t bytes = (size_t)header_length((const char *)length);
+    text = mr_alloc(MR_MEM_OTHER, bytes);
+    status = text ? MR_OK : MR_ERR_MEMORY;
+    if (status == MR_OK && fread(text, 1, bytes, file) != bytes)
+        status = mr_fail(MR_ERR_IO, "cannot read '%s': it became shorter while being read", path);
+    if (status != MR_OK) goto cleanup;
+    json_t *root = json_loadb(text, bytes, 0, NULL);
+    *out = json_incref(json_object_get(root, "__metadata__"));
+    json_decref(root);
+cleanup:
+    mr_free(text);
+    fclose(file);
+    return status;
+}
+
+static json_t *shape_json(const mr_safetensors_entry *entry)
+{
+    json_t *shape = json_array();
+    for (int i = 0; i < entry->dims; i++)
+        json_array_append_new(shape, json_integer(entry->shape[i]));
+    return shape;
+}
+
+/* Adds a file's tensors to a list and its elements to totals by type. */
+static void add_tensor(const mr_safetensors_entry *entry, json_t *tensors,
+                       int64_t totals[MR_SAFETENSORS_DTYPES])
+{
+    json_array_append_new(tensors,
+                          json_pack("{s:s, s:s, s:o, s:I, s:I}", "name", entry->name, "dtype",
+                                    mr_safetensors_dtype_name(entry->dtype), "shape",
+                                    shape_json(entry), "elements", (json_int_t)entry->count,
+                                    "bytes", (json_int_t)(entry->end - entry->begin)));
+    totals[entry->dtype] += entry->count;
+}
+
+static void put_totals(json_t *object, const int64_t totals[MR_SAFETENSORS_DTYPES])
+{
+    json_t *by_type = json_object();
+    int64_t sum = 0;
+    for (int d = 0; d < MR_SAFETENSORS_DTYPES; d++) {
+        if (totals[d] == 0) continue;
+        mr_info_put(by_type, mr_safetensors_dtype_name((mr_safetensors_dtype)d),
+                    json_integer(totals[d]));
+        sum += totals[d];
+    }
+    mr_info_put(object, "elements", json_integer(sum));
+    mr_info_put(object, "elements_by_dtype", by_type);
+}
+
+static mr_status describe_safetensors(const char *path, json_t *object)
+{
+    mr_safetensors *file = NULL;
+    json_t *metadata = NULL;
+    int64_t totals[MR_SAFETENSORS_DTYPES] = {0};
+    MR_TRY(mr_safetensors_open(path, &file));
+    mr_status status = read_metadata(path, &metadata);
+    if (status == MR_OK) {
+        json_t *tensors = json_array();
+        int64_t count = mr_safetensors_count(file);
+        for (int64_t i = 0; i < count; i++)
+            add_tensor(mr_safetensors_at(file, i), tensors, totals);
+        mr_info_put(object, "tensors", json_integer(count));
+        put_totals(object, totals);
+        mr_info_put(object, "metadata", metadata ? metadata : json_object());
+        mr_info_put(object, "tensor", tensors);
+    }
+    mr_safetensors_close(&file);
+    return status;
+}
+
+static mr_status describe_index(const char *path, json_t *object)
+{
+    json_t *root = NULL;
+    MR_TRY(mr_json_read(path, &root));
+    json_t *map = json_object_get(root, "weight_map"), *files = json_object(), *value;
+    const char *key;
+    mr_status status = MR_OK;
+    if (!json_is_object(map))
+        status = mr_fail(MR_ERR_FORMAT, "%s: weight_map: expected an object, found %s", path,
+                         mr_json_kind(map));
+    json_object_foreach(map, key, value)
+    {
+        if (!json_is_string(value)) {
+            status = mr_fail(MR_ERR_FORMAT, "%s: weight_map: '%.64s': expected a file, found %s",
+                             path, key, mr_json_kind(value));
+            break;
+        }
+        const char *file = json_string_value(value);
+        json_int_t tensors = json_integer_value(json_object_get(files, file));
+        json_object_set_new(files, file, json_integer(tensors + 1));
+    }
+    mr_info_put(object, "tensors", json_integer((json_int_t)json_object_size(map)));
+    json_t *metadata = json_object_get(root, "metadata");
+    mr_info_put(object, "metadata", metadata ? json_incref(metadata) : json_object());
+    mr_info_put(object, "tensors_by_file", files);
+    json_decref(root);
+    return status;
+}
+
+/* Parameters of the architecture: embedding, L layers, final norm, head where it is not tied. */
+static double count_parameters(const mr_hf_config *c)
+{
+    double hidden = (double)c->hidden_size, words = (double)c->vocab_size * hidden;
+    double heads = (double)c->num_attention_heads * (double)c->head_dim;
+    double shared = (double)c->num_key_value_heads * (double)c->head_dim;
+    double layer = 2 * hidden * heads + 2 * hidden * shared +
+                   3 * hidden * (double)c->intermediate_size + 2 * hidden;
+    return words + (double)c->num_hidden_layers * layer + hidden +
+           (c->tie_word_embeddings ? 0 : words);
+}
+
+static mr_status describe_model(const char *path, json_t *object)
+{
+    mr_hf_config c;
+    MR_TRY(mr_hf_config_read(path, &c));
+    const struct {
+        const char *key;
+        int64_t value;
+    } sizes[] = {
+        {"hidden_size", c.hidden_size},
+        {"intermediate_size", c.intermediate_size},
+        {"num_hidden_layers", c.num_hidden_layers},
+        {"num_attention_heads", c.num_attention_heads},
+        {"num_key_value_heads", c.num_key_value_heads},
+        {"head_dim", c.head_dim},
+        {"vocab_size", c.vocab_size},
+        {"max_position_embeddings", c.max_position_embeddings},
+    };
+    json_t *config = json_object(), *ends = json_array();
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        mr_info_put(config, sizes[i].key, json_integer(sizes[i].value));
+    mr_info_put(config, "rms_norm_eps", json_real(c.rms_norm_eps));
+    mr_info_put(config, "rope_theta", json_real(c.rope_theta));
+    mr_info_put(config, "tie_word_embeddings", json_boolean(c.tie_word_embeddings));
+    mr_info_put(config, "bos_token_id",
+                c.bos_token_id < 0 ? json_null() : json_integer(c.bos_token_id));
+    for (int i = 0; i < c.eos_count; i++)
+        json_array_append_new(ends, json_integer(c.eos_token_id[i]));
+    mr_info_put(config, "eos_token_id", ends);
+    double parameters = count_parameters(&c);
+    mr_info_put(object, "parameters",
+                parameters < 9e15 ? json_integer((json_int_t)parameters) : json_real(parameters));
+    mr_info_put(object, "config", config);
+    return MR_OK;
+}
+
+static mr_status describe_weights(const char *folder, json_t *object)
+{
+    mr_hf *weights = NULL;
+    int64_t totals[MR_SAFETENSORS_DTYPES] = {0}, count = 0;
+    json_t *files = json_object(), *tensors = json_array();
+    mr_status status = mr_hf_open(folder, &weights);
+    if (status == MR_OK) count = mr_hf_count(weights);
+    for (int64_t i = 0; status == MR_OK && i < count; i++) {
+        const mr_safetensors *file;
+        const mr_safetensors_entry *entry;
+        status = mr_hf_find(weights, mr_hf_name(weights, i), &file, &entry);
+        if (status != MR_OK) break;
+        const char *path = mr_safetensors_path(file), *slash = strrchr(path, '/');
+        const char *name = slash ? slash + 1 : path;
+        json_int_t before = json_integer_value(json_object_get(files, name));
+        json_object_set_new(files, name, json_integer(before + 1));
+        add_tensor(entry, tensors, totals);
+    }
+    mr_info_put(object, "tensors", json_integer(count));
+    put_totals(object, totals);
+    mr_info_put(object, "tensors_by_file", files);
+    mr_info_put(object, "tensor", tensors);
+    mr_hf_close(&weights);
+    return status;
+}
+
+/* A folder may hold config.json alone, for a model that starts from random weights. */
+static mr_status describe_folder(const char *folder, json_t *object)
+{
+    static const char *const weights[] = {"model.safetensors", "model.safetensors.index.json"};
+    char path[PATH_MAX];
+    MR_TRY(join(folder, "config.json", path));
+    MR_TRY(describe_model(path, object));
+    for (size_t i = 0; i < sizeof weights / sizeof weights[0]; i++) {
+        MR_TRY(join(folder, weights[i], path));
+        if (access(path, F_OK) == 0) return describe_weights(folder, object);
+    }
+    mr_info_put(object, "tensors", json_integer(0));
+    return MR_OK;
+}
+
+static mr_status describe_bytes(const char *path, json_t *object)
+{
+    struct stat about;
+    MR_CHECK(stat(path, &about) == 0, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
+    mr_info_put(object, "bytes", json_integer((json_int_t)about.st_size));
+    return MR_OK;
+}
+
+mr_status mr_info_describe(const char *path, mr_info_kind kind, bool config, json_t **out)
+{
+    static const char *const names[] = {
+        [MR_INFO_SAFETENSORS] = "safetensors",
+        [MR_INFO_INDEX] = "index of safetensors",
+        [MR_INFO_FOLDER] = "model folder",
+        [MR_INFO_MODEL] = "model configuration",
+    };
+    if (kind == MR_INFO_RUN_LOG) return mr_info_run_log(path, config, out);
+    json_t *object = json_object();
+    mr_info_put(object, "kind", json_string(names[kind]));
+    mr_info_put(object, "file", json_string(path));
+    mr_status status = MR_OK;
+    if (kind != MR_INFO_FOLDER) status = describe_bytes(path, object);
+    if (status == MR_OK && kind == MR_INFO_SAFETENSORS) status = describe_safetensors(path, object);
+    if (status == MR_OK && kind == MR_INFO_INDEX) status = describe_index(path, object);
+    if (status == MR_OK && kind == MR_INFO_FOLDER) status = describe_folder(path, object);
+    if (status == MR_OK && kind == MR_INFO_MODEL) status = describe_model(path, object);
+    if (status != MR_OK) {
+        json_decref(object);
+        object = NULL;
+    }
+    *out = object;
+    return status;
+}

@@ -1,0 +1,207 @@
+#include "app/info.h"
+#include "store/runlog_read.h"
+
+#include <math.h>
+#include <stdio.h>
+
+enum { EVENTS_SHOWN = 20 };
+
+typedef enum attribute_type { TEXT, INTEGER, REAL } attribute_type;
+
+/* In the order they are shown; a log of an older program may lack some. */
+static const struct {
+    const char *name;
+    attribute_type type;
+} attributes[] = {
+    {"run", TEXT},
+    {"task", TEXT},
+    {"method", TEXT},
+    {"r", INTEGER},
+    {"seed", INTEGER},
+    {"stop_reason", TEXT},
+    {"steps", INTEGER},
+    {"started", TEXT},
+    {"seconds", REAL},
+    {"tokens_per_second", REAL},
+    {"parameters", INTEGER},
+    {"trainable_parameters", INTEGER},
+    {"dtype", TEXT},
+    {"seq_len", INTEGER},
+    {"micro_batches", INTEGER},
+    {"flops_per_step", REAL},
+    {"ranks", INTEGER},
+    {"threads", INTEGER},
+    {"backend", TEXT},
+    {"same_bits_on", TEXT},
+    {"planned_bytes", INTEGER},
+    {"peak_bytes", INTEGER},
+    {"data_hash", TEXT},
+    {"version", TEXT},
+    {"git_commit", TEXT},
+    {"build_options", TEXT},
+};
+
+static mr_status add_text(const mr_runlog_reader *reader, const char *name, json_t *object)
+{
+    char *text = NULL;
+    MR_TRY(mr_runlog_get_text(reader, name, &text));
+    mr_info_put(object, name, json_string(text));
+    mr_free(text);
+    return MR_OK;
+}
+
+static mr_status add_attributes(const mr_runlog_reader *reader, json_t *object)
+{
+    for (size_t i = 0; i < sizeof attributes / sizeof attributes[0]; i++) {
+        const char *name = attributes[i].name;
+        int64_t integer;
+        double real;
+        if (!mr_runlog_has_attribute(reader, name)) continue;
+        switch (attributes[i].type) {
+        case TEXT:
+            MR_TRY(add_text(reader, name, object));
+            break;
+        case INTEGER:
+            MR_TRY(mr_runlog_get_int(reader, name, &integer));
+            mr_info_put(object, name, json_integer(integer));
+            break;
+        case REAL:
+            MR_TRY(mr_runlog_get_double(reader, name, &real));
+            mr_info_put(object, name, mr_info_number(real));
+            break;
+        }
+    }
+    return MR_OK;
+}
+
+/* Length, ends and range of every series of training. */
+static mr_status add_series(const mr_runlog_reader *reader, json_t *object)
+{
+    mr_names names = {0};
+    json_t *rows = json_array();
+    mr_status status = mr_runlog_list(reader, "/train", &names);
+    for (int64_t i = 0; status == MR_OK && i < names.count; i++) {
+        char dataset[256];
+        double *value = NULL;
+        int64_t count;
+        snprintf(dataset, sizeof dataset, "/train/%s", names.item[i]);
+        status = mr_runlog_series(reader, dataset, &value, &count);
+        if (status != MR_OK) break;
+        json_t *row = json_pack("{s:s, s:I}", "series", names.item[i], "rows", (json_int_t)count);
+        double least = count > 0 ? value[0] : 0, most = least;
+        for (int64_t k = 0; k < count; k++) {
+            if (value[k] < least) least = value[k];
+            if (value[k] > most) most = value[k];
+        }
+        mr_info_put(row, "first", count > 0 ? mr_info_number(value[0]) : json_null());
+        mr_info_put(row, "last", count > 0 ? mr_info_number(value[count - 1]) : json_null());
+        mr_info_put(row, "least", count > 0 ? mr_info_number(least) : json_null());
+        mr_info_put(row, "most", count > 0 ? mr_info_number(most) : json_null());
+        json_array_append_new(rows, row);
+        mr_free(value);
+    }
+    mr_names_free(&names);
+    mr_info_put(object, "train", rows);
+    return status;
+}
+
+/* Whole numbers come as doubles; what is none, in a file of another's making, stays as it is. */
+static json_t *whole_number(double value)
+{
+    const double exact = 9007199254740992.0;
+    return fabs(value) <= exact ? json_integer((json_int_t)value) : mr_info_number(value);
+}
+
+/* Puts a series as one column of a list of objects, which it makes as long as itself. */
+static mr_status add_column(const mr_runlog_reader *reader, const char *group, const char *name,
+                            bool whole, json_t *rows)
+{
+    char dataset[512];
+    double *value = NULL;
+    int64_t count;
+    snprintf(dataset, sizeof dataset, "%s/%s", group, name);
+    MR_TRY(mr_runlog_series(reader, dataset, &value, &count));
+    for (int64_t i = 0; i < count; i++) {
+        if ((size_t)i == json_array_size(rows)) json_array_append_new(rows, json_object());
+        mr_info_put(json_array_get(rows, (size_t)i), name,
+                    whole ? whole_number(value[i]) : mr_info_number(value[i]));
+    }
+    mr_free(value);
+    return MR_OK;
+}
+
+static mr_status add_evaluation(const mr_runlog_reader *reader, const char *name, json_t *object)
+{
+    char group[256];
+    mr_names scores = {0};
+    json_t *rows = json_array();
+    snprintf(group, sizeof group, "/eval/%s", name);
+    mr_status status = add_column(reader, group, "step", true, rows);
+    if (status == MR_OK) status = mr_runlog_scores(reader, name, &scores);
+    for (int64_t i = 0; status == MR_OK && i < scores.count; i++)
+        status = add_column(reader, group, scores.item[i], false, rows);
+    mr_names_free(&scores);
+    mr_info_put(object, name, rows);
+    return status;
+}
+
+static mr_status add_evaluations(const mr_runlog_reader *reader, json_t *object)
+{
+    mr_names names = {0};
+    json_t *evaluations = json_object();
+    mr_status status = mr_runlog_list(reader, "/eval", &names);
+    for (int64_t i = 0; status == MR_OK && i < names.count; i++)
+        status = add_evaluation(reader, names.item[i], evaluations);
+    mr_names_free(&names);
+    mr_info_put(object, "evaluations", evaluations);
+    return status;
+}
+
+/* The last events; how many there are stands beside them. */
+static mr_status add_events(const mr_runlog_reader *reader, json_t *object)
+{
+    mr_names kinds = {0}, texts = {0};
+    double *step = NULL;
+    int64_t count = 0;
+    json_t *rows = json_array();
+    mr_status status = MR_OK;
+    if (mr_runlog_has(reader, "/events/step")) {
+        status = mr_runlog_series(reader, "/events/step", &step, &count);
+        if (status == MR_OK) status = mr_runlog_texts(reader, "/events/kind", &kinds);
+        if (status == MR_OK) status = mr_runlog_texts(reader, "/events/text", &texts);
+    }
+    if (kinds.count < count) count = kinds.count;
+    if (texts.count < count) count = texts.count;
+    int64_t first = count > EVENTS_SHOWN ? count - EVENTS_SHOWN : 0;
+    for (int64_t i = first; status == MR_OK && i < count; i++)
+        json_array_append_new(rows, json_pack("{s:o, s:s, s:s}", "step", whole_number(step[i]),
+                                              "kind", kinds.item[i], "text", texts.item[i]));
+    mr_info_put(object, "events", json_integer(count));
+    mr_info_put(object, "last_events", rows);
+    mr_free(step);
+    mr_names_free(&kinds);
+    mr_names_free(&texts);
+    return status;
+}
+
+mr_status mr_info_run_log(const char *path, bool config, json_t **out)
+{
+    mr_runlog_reader *reader = NULL;
+    *out = NULL;
+    MR_TRY(mr_runlog_open(path, &reader));
+    json_t *object = json_object();
+    mr_info_put(object, "kind", json_string("run log"));
+    mr_info_put(object, "file", json_string(path));
+    mr_status status = add_attributes(reader, object);
+    if (status == MR_OK) status = add_series(reader, object);
+    if (status == MR_OK) status = add_evaluations(reader, object);
+    if (status == MR_OK) status = add_events(reader, object);
+    if (status == MR_OK && config) status = add_text(reader, "config", object);
+    mr_runlog_close_reader(&reader);
+    if (status != MR_OK) {
+        json_decref(object);
+        object = NULL;
+    }
+    *out = object;
+    return status;
+}

@@ -1,0 +1,191 @@
+#include "app/results_read.h"
+
+#include "config/value.h"
+#include "store/runlog_read.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum { FOLDER_DEPTH = 32 }; /* most folders inside one another */
+
+static int compare_strings(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static bool ends_in(const char *text, const char *end)
+{
+    size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+static mr_status find_below(const char *folder, int depth, mr_names *paths);
+
+/* Takes one member of a folder: a log, or a folder to look into. What vanishes meanwhile, as the
+ * temporary file of a log being written does, is nobody's. */
+static mr_status take_member(const char *folder, const char *name, int depth, mr_names *paths)
+{
+    char path[PATH_MAX];
+    struct stat about;
+    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) return MR_OK;
+    bool slash = ends_in(folder, "/");
+    int length = snprintf(path, sizeof path, "%s%s%s", folder, slash ? "" : "/", name);
+    MR_CHECK(length > 0 && (size_t)length < sizeof path, MR_ERR_IO, "path too long: '%.256s...'",
+             folder);
+    if (lstat(path, &about) != 0) return MR_OK;
+    if (S_ISDIR(about.st_mode)) return find_below(path, depth + 1, paths);
+    return ends_in(name, ".h5") ? mr_names_add(paths, path) : MR_OK;
+}
+
+static mr_status find_below(const char *folder, int depth, mr_names *paths)
+{
+    MR_CHECK(depth < FOLDER_DEPTH, MR_ERR_IO, "'%.256s...': more than %d folders deep", folder,
+             FOLDER_DEPTH);
+    DIR *listing = opendir(folder);
+    MR_CHECK(listing, MR_ERR_IO, "cannot read the folder '%s': %s", folder, strerror(errno));
+    mr_status status = MR_OK;
+    for (const struct dirent *member; status == MR_OK && (member = readdir(listing));)
+        status = take_member(folder, member->d_name, depth, paths);
+    closedir(listing);
+    return status;
+}
+
+mr_status mr_results_find(const char *folder, mr_names *paths)
+{
+    MR_TRY(find_below(folder, 0, paths));
+    if (paths->count > 1)
+        qsort(paths->item, (size_t)paths->count, sizeof *paths->item, compare_strings);
+    return MR_OK;
+}
+
+static bool starts_with(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+bool mr_results_in_setting(const char *key)
+{
+    static const char *const others[] = {
+        "run.name",  "run.seed", "run.output", "run.save_model",    "method.",         "train.lr",
+        "parallel.", "log.",     "eval.batch", "train.micro_batch", "train.recompute",
+    };
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
+        bool section = ends_in(others[i], ".");
+        if (section ? starts_with(key, others[i]) : strcmp(key, others[i]) == 0) return false;
+    }
+    return true;
+}
+
+bool mr_results_in_variant(const char *key)
+{
+    return starts_with(key, "method.") && strcmp(key, "method.name") != 0 &&
+           strcmp(key, "method.r") != 0;
+}
+
+/* "key=value\n" of the keys that `in` picks, behind the hash of the data where it is given. */
+static mr_status describe(const mr_config *config, bool (*in)(const char *), const char *data_hash,
+                          char **out)
+{
+    mr_text text = {0};
+    for (int i = 0; i < mr_schema_count(); i++) {
+        const mr_key *key = mr_schema_at(i);
+        if (!in(key->key)) continue;
+        mr_text_add(&text, "%s=", key->key);
+        mr_value_text(key, config, MR_VALUE_PLAIN, &text);
+        mr_text_add(&text, "\n");
+    }
+    if (data_hash) mr_text_add(&text, "data_hash=%s\n", data_hash);
+    *out = text.failed ? NULL : mr_strdup(mr_text_get(&text));
+    mr_text_free(&text);
+    return *out ? MR_OK : MR_ERR_MEMORY;
+}
+
+static mr_status read_attributes(const mr_runlog_reader *reader, mr_result *result)
+{
+    MR_TRY(mr_runlog_get_text(reader, "method", &result->method));
+    MR_TRY(mr_runlog_get_text(reader, "stop_reason", &result->stop_reason));
+    MR_TRY(mr_runlog_get_text(reader, "data_hash", &result->data_hash));
+    MR_TRY(mr_runlog_get_text(reader, "git_commit", &result->commit));
+    MR_TRY(mr_runlog_get_int(reader, "r", &result->r));
+    MR_TRY(mr_runlog_get_int(reader, "parameters", &result->parameters));
+    MR_TRY(mr_runlog_get_int(reader, "trainable_parameters", &result->trainable));
+    MR_TRY(mr_runlog_get_int(reader, "steps", &result->steps));
+    return mr_runlog_get_int(reader, "seq_len", &result->seq_len);
+}
+
+/* A run stopped before its first evaluation has none. */
+static mr_status read_scores(const mr_runlog_reader *reader, const char *task, const char *score,
+                             mr_result *result)
+{
+    char dataset[256];
+    int64_t scores;
+    snprintf(dataset, sizeof dataset, "/eval/%s/step", task);
+    if (!mr_runlog_has(reader, dataset)) return MR_OK;
+    MR_TRY(mr_runlog_series(reader, dataset, &result->step, &result->evaluations));
+    snprintf(dataset, sizeof dataset, "/eval/%s/%s", task, score);
+    MR_TRY(mr_runlog_series(reader, dataset, &result->score, &scores));
+    MR_CHECK(scores == result->evaluations, MR_ERR_FORMAT,
+             "%s: %s: expected as many rows as steps, %lld, found %lld", result->path, dataset,
+             (long long)result->evaluations, (long long)scores);
+    return MR_OK;
+}
+
+static mr_status read_config(const mr_runlog_reader *reader, mr_result *result)
+{
+    char *text = NULL;
+    MR_TRY(mr_runlog_get_text(reader, "config", &text));
+    mr_status status = mr_config_parse_resolved(text, &result->config);
+    mr_free(text);
+    if (status != MR_OK) return mr_fail_in(status, "%s", result->path);
+    MR_TRY(describe(&result->config, mr_results_in_setting, result->data_hash, &result->setting));
+    return describe(&result->config, mr_results_in_variant, NULL, &result->variant);
+}
+
+mr_status mr_result_read(const char *path, const char *task, const char *score, mr_result **out)
+{
+    mr_runlog_reader *reader = NULL;
+    mr_result *result = NULL;
+    char *found = NULL;
+    *out = NULL;
+    mr_status status = mr_runlog_open(path, &reader);
+    if (status != MR_OK) goto cleanup;
+    status = mr_runlog_get_text(reader, "task", &found);
+    if (status != MR_OK || strcmp(found, task) != 0) goto cleanup;
+    result = mr_alloc(MR_MEM_OTHER, sizeof *result);
+    status = result ? MR_OK : MR_ERR_MEMORY;
+    if (status != MR_OK) goto cleanup;
+    result->path = mr_strdup(path);
+    status = result->path ? MR_OK : MR_ERR_MEMORY;
+    if (status == MR_OK) status = read_attributes(reader, result);
+    if (status == MR_OK) status = read_config(reader, result);
+    if (status == MR_OK) status = read_scores(reader, task, score, result);
+    if (status == MR_OK) {
+        *out = result;
+        result = NULL;
+    }
+cleanup:
+    mr_result_free(&result);
+    mr_free(found);
+    mr_runlog_close_reader(&reader);
+    return status;
+}
+
+void mr_result_free(mr_result **result)
+{
+    if (!*result) return;
+    char *const texts[] = {
+        (*result)->path,      (*result)->setting, (*result)->variant,     (*result)->method,
+        (*result)->data_hash, (*result)->commit,  (*result)->stop_reason, (*result)->left_out,
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        mr_free(texts[i]);
+    mr_free((*result)->step);
+    mr_free((*result)->score);
+    mr_free(*result);
+    *result = NULL;
+}

@@ -1,0 +1,23 @@
+#ifndef MR_APP_RESULTS_READ_H
+#define MR_APP_RESULTS_READ_H
+
+/** @file
+ * Finding and reading the logs of a folder, one by one, before they are sorted. */
+
+#include "app/results.h"
+
+/** Lists the files below a folder whose names end in ".h5", ascending by path. Local.
+ * @param[out] paths  start from {0}; the caller frees it, also on failure
+ * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_results_find(const char *folder, mr_names *paths);
+
+/** Reads a log; one of another task gives *out NULL. Local.
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (not a sound log; message names the path),
+ *         MR_ERR_CONFIG (its configuration is not one), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_result_read(const char *path, const char *task, const char *score,
+                                      mr_result **out);
+
+/** Frees *result and sets it to NULL; NULL is allowed. Local. */
+void mr_result_free(mr_result **result);
+
+#endif

@@ -1,0 +1,47 @@
+#ifndef MR_APP_TABLE_H
+#define MR_APP_TABLE_H
+
+/** @file
+ * A published table and our results side by side, as text and as JSON. */
+
+#include "app/paper.h"
+#include "app/results.h"
+
+#include <jansson.h>
+
+/** One line: a method of the paper, of ours, or of both. Borrows both. */
+typedef struct mr_table_row {
+    const mr_paper_row *paper; /**< NULL: the paper has none */
+    const mr_group *group;     /**< NULL: we have none */
+} mr_table_row;
+
+/** Lists the lines of a setting's table: ascending by r, in it the paper's before others. Local.
+ * @param[out] rows  [*count], for mr_free
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_table_rows(const mr_paper_table *paper, const mr_setting *setting,
+                                     mr_table_row **rows, int64_t *count);
+
+/** Tells whether a key of the schema tells apart groups of one method and r. Local.
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_table_key_varies(const mr_setting *setting, const mr_group *group,
+                                           const char *key, bool *varies);
+
+/** Returns the parameters of the model without those an update adds. Local. */
+int64_t mr_table_base_parameters(const mr_result *run);
+
+/** Appends the name of a setting: what stands before the first dot of its runs' names, each once.
+ * Local. */
+void mr_table_name(const mr_results *results, const mr_setting *setting, mr_text *out);
+
+/** Appends all of it as text of at most MR_LAYOUT_WIDTH characters a line. Local.
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_table_text(const mr_paper_table *paper, const mr_results *results,
+                                     mr_text *out);
+
+/** Makes all of it as JSON; scores in the unit of the paper's table. Local.
+ * @param[out] out  a reference the caller gives back with json_decref; NULL on failure
+ * @return MR_OK, MR_ERR_FORMAT (a name that is not UTF-8), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_table_json(const mr_paper_table *paper, const mr_results *results,
+                                     json_t **out);
+
+#endif

@@ -1,0 +1,10 @@
+# Tests of `mora table` and `mora info`, which they start, and of the figure.
+foreach(name app_table app_info)
+  mr_add_test(${name} LINK mr_store TIMEOUT 300)
+  target_sources(test_${name} PRIVATE program.c)
+  target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
+  add_dependencies(test_${name} mora)
+endforeach()
+add_test(NAME plot COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/test_plot.sh)
+set_tests_properties(plot PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS unit
+  ENVIRONMENT "${MR_TEST_ENVIRONMENT}")

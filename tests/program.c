@@ -1,0 +1,286 @@
+#include "program.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/text.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { WORDS = 64, LINE = 4096, SECONDS = 60, GRACE = 5 };
+
+static char folder[64];
+
+/* The words of a command line; text holds what was formatted. */
+typedef struct command {
+    const char *word[WORDS + 1];
+    int count;
+    char ranks[16];
+    char text[LINE];
+} command;
+
+static void add_word(command *line, const char *word)
+{
+    assert_true(line->count < WORDS);
+    line->word[line->count++] = word;
+}
+
+static void build(command *line, program_setting setting, const char *arguments, va_list args)
+{
+    *line = (command){.count = 0};
+    if (setting.ranks > 0) {
+        snprintf(line->ranks, sizeof line->ranks, "%d", setting.ranks);
+        /* More ranks than processors: those that wait for a message must let the others run. */
+        const char *const launcher[] = {
+            MR_TEST_MPIEXEC, "-q",       "--oversubscribe",     "--bind-to",
+            "none",          "--mca",    "mpi_yield_when_idle", "1",
+            "-np",           line->ranks};
+        for (size_t i = 0; i < sizeof launcher / sizeof launcher[0]; i++)
+            add_word(line, launcher[i]);
+    }
+    if (setting.wrapper) add_word(line, setting.wrapper);
+    add_word(line, getenv("MR_PROGRAM"));
+    int length = vsnprintf(line->text, sizeof line->text, arguments, args);
+    assert_true(length >= 0 && (size_t)length < sizeof line->text);
+    for (char *word = strtok(line->text, " "); word; word = strtok(NULL, " "))
+        add_word(line, word);
+}
+
+/* Starts the command in a process group of its own, so that all of it can be ended at once. */
+static pid_t start(const command *line, const char *where, const int out[2], const int err[2])
+{
+    pid_t child = fork();
+    if (child != 0) return child;
+    setpgid(0, 0);
+    int nothing = open("/dev/null", O_RDONLY);
+    if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0 || dup2(out[1], STDOUT_FILENO) < 0 ||
+        dup2(err[1], STDERR_FILENO) < 0 || (where && chdir(where) != 0))
+        _exit(127);
+    close(out[0]);
+    close(out[1]);
+    close(err[0]);
+    close(err[1]);
+    execvp(line->word[0], (char *const *)(uintptr_t)line->word);
+    _exit(127);
+}
+
+/* Takes what there is to read; tells whether more may come. */
+static bool drain(int from, mr_text *into)
+{
+    char part[4096];
+    ssize_t got = read(from, part, sizeof part);
+    if (got < 0 && errno == EINTR) return true;
+    if (got > 0) mr_text_add(into, "%.*s", (int)got, part);
+    return got > 0;
+}
+
+/* Reads both pipes to their ends; tells whether they were reached before the deadline. */
+static bool listen_until(double deadline, int out, mr_text *out_text, int err, mr_text *err_text)
+{
+    struct pollfd pipes[2] = {{.fd = out, .events = POLLIN}, {.fd = err, .events = POLLIN}};
+    mr_text *texts[2] = {out_text, err_text};
+    while (pipes[0].fd >= 0 || pipes[1].fd >= 0) {
+        double left = deadline - mr_clock();
+        if (left <= 0) return false;
+        if (poll(pipes, 2, (int)(left * 1000) + 1) < 0 && errno != EINTR) return false;
+        for (int i = 0; i < 2; i++)
+            if (pipes[i].fd >= 0 && pipes[i].revents != 0 && !drain(pipes[i].fd, texts[i]))
+                pipes[i].fd = -1;
+    }
+    return true;
+}
+
+static void nap(void)
+{
+    const struct timespec moment = {.tv_nsec = 5 * 1000 * 1000};
+    nanosleep(&moment, NULL);
+}
+
+/* Waits for the child; tells whether it ended before the deadline. */
+static bool wait_until(double deadline, pid_t child, int *status)
+{
+    for (;;) {
+        pid_t ended = waitpid(child, status, WNOHANG);
+        if (ended == child) return true;
+        if (ended < 0 || mr_clock() > deadline) return false;
+        nap();
+    }
+}
+
+/* Asked to end, mpirun ends its ranks, which stand in groups of their own. */
+static void end_group(pid_t child)
+{
+    int status;
+    kill(-child, SIGTERM);
+    if (wait_until(mr_clock() + GRACE, child, &status)) return;
+    kill(-child, SIGKILL);
+    waitpid(child, &status, 0);
+}
+
+static char *take(mr_text *text)
+{
+    return text->data ? text->data : mr_strdup("");
+}
+
+static program_result run(program_setting setting, const char *arguments, va_list args)
+{
+    command line;
+    int out[2], err[2], status = 0;
+    mr_text out_text = {0}, err_text = {0};
+    build(&line, setting, arguments, args);
+    double began = mr_clock();
+    double deadline = began + (setting.seconds > 0 ? setting.seconds : SECONDS);
+    assert_int_equal(pipe(out), 0);
+    assert_int_equal(pipe(err), 0);
+    pid_t child = start(&line, setting.folder, out, err);
+    close(out[1]);
+    close(err[1]);
+    assert_true(child > 0);
+    bool ended = listen_until(deadline, out[0], &out_text, err[0], &err_text) &&
+                 wait_until(deadline, child, &status);
+    if (!ended) end_group(child);
+    close(out[0]);
+    close(err[0]);
+    program_result result = {
+        .exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status),
+        .out = take(&out_text),
+        .err = take(&err_text),
+        .seconds = mr_clock() - began,
+    };
+    assert_true(result.out && result.err);
+    if (!ended)
+        fail_msg("not ended after %.0f s on %d ranks; stdout:\n%s\nstderr:\n%s", result.seconds,
+                 setting.ranks, result.out, result.err);
+    if (result.exit_code == 127) fail_msg("cannot start %s", line.word[0]);
+    return result;
+}
+
+program_result program_run(program_setting setting, const char *arguments, ...)
+{
+    va_list args;
+    va_start(args, arguments);
+    program_result result = run(setting, arguments, args);
+    va_end(args);
+    return result;
+}
+
+program_result program_succeed(program_setting setting, const char *arguments, ...)
+{
+    va_list args;
+    va_start(args, arguments);
+    program_result result = run(setting, arguments, args);
+    va_end(args);
+    if (result.exit_code != 0)
+        fail_msg("exit code %d on %d ranks; stderr:\n%s", result.exit_code, setting.ranks,
+                 result.err);
+    return result;
+}
+
+void program_free(program_result *result)
+{
+    mr_free(result->out);
+    mr_free(result->err);
+    *result = (program_result){0};
+}
+
+int program_lines_with(const char *text, const char *part)
+{
+    int lines = 0;
+    for (const char *at = strstr(text, part); at; at = strstr(at, part)) {
+        lines++;
+        at = strchr(at, '\n');
+        if (!at) break;
+    }
+    return lines;
+}
+
+static bool write_file(const char *path, const char *fmt, va_list args)
+{
+    char text[LINE];
+    int length = vsnprintf(text, sizeof text, fmt, args);
+    return length >= 0 && (size_t)length < sizeof text &&
+           mr_file_write(path, text, (size_t)length) == MR_OK;
+}
+
+void program_write(const char *path, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    bool written = write_file(path, fmt, args);
+    va_end(args);
+    if (!written) fail_msg("cannot write %s: %s", path, mr_message());
+}
+
+void program_write_shape(const char *path, int hidden, int vocabulary, bool tied)
+{
+    program_write(path,
+                  "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\",\n"
+                  " \"hidden_size\": %d, \"intermediate_size\": 44, \"num_hidden_layers\": 2,\n"
+                  " \"num_attention_heads\": 4, \"num_key_value_heads\": 2, \"vocab_size\": %d,\n"
+                  " \"max_position_embeddings\": 128, \"rms_norm_eps\": 1e-5,\n"
+                  " \"rope_theta\": 10000.0, \"hidden_act\": \"silu\",\n"
+                  " \"initializer_range\": 0.02, \"tie_word_embeddings\": %s}\n",
+                  hidden, vocabulary, tied ? "true" : "false");
+}
+
+char *program_read(const char *path, size_t *size)
+{
+    char *data;
+    if (mr_file_read(path, MR_MEM_OTHER, &data, size) != MR_OK) fail_msg("%s", mr_message());
+    return data;
+}
+
+void program_make_folder(const char *path)
+{
+    if (mr_file_make_folders(path) != MR_OK) fail_msg("%s", mr_message());
+}
+
+int program_enter_folder(void **state)
+{
+    (void)state;
+    if (!getenv("MR_PROGRAM")) {
+        print_error("MR_PROGRAM must name the program to be tested; ctest sets it\n");
+        return -1;
+    }
+    snprintf(folder, sizeof folder, "program_test_XXXXXX");
+    if (!mkdtemp(folder) || chdir(folder) != 0) return -1;
+    program_write_shape("tiny.json", 32, 259, false);
+    program_write_shape("tied.json", 32, 259, true);
+    return 0;
+}
+
+/* Removes a file, or a folder with all in it. */
+static bool remove_all(const char *path)
+{
+    struct stat about;
+    if (lstat(path, &about) != 0) return false;
+    if (!S_ISDIR(about.st_mode)) return unlink(path) == 0;
+    DIR *list = opendir(path);
+    if (!list) return false;
+    bool removed = true;
+    for (struct dirent *entry = readdir(list); entry; entry = readdir(list)) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        char inner[LINE];
+        int length = snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name);
+        removed = (size_t)length < sizeof inner && remove_all(inner) && removed;
+    }
+    closedir(list);
+    return rmdir(path) == 0 && removed;
+}
+
+int program_leave_folder(void **state)
+{
+    (void)state;
+    bool removed = chdir("..") == 0 && remove_all(folder);
+    if (mr_memory_live_total() != 0)
+        print_error("%zu bytes are still held by the test\n", mr_memory_live_total());
+    return removed && mr_memory_live_total() == 0 ? 0 : -1;
+}

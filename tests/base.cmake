@@ -1,0 +1,1 @@
+mr_add_test(base LINK mr_base)

@@ -1,0 +1,340 @@
+#include "golden_case.h"
+
+#include "store/json.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+mr_status mr_golden_open(const char *folder, const char *stem, const char *ending,
+                         mr_safetensors **out)
+{
+    char path[PATH_MAX];
+    *out = NULL;
+    int length = snprintf(path, sizeof path, "%s/%s%s.safetensors", folder, stem, ending);
+    MR_CHECK(length < (int)sizeof path, MR_ERR_IO, "%s: the path is too long", folder);
+    return mr_safetensors_open(path, out);
+}
+
+mr_status mr_golden_read(const mr_safetensors *file, const char *name, int dims,
+                         const int64_t *shape, int64_t first, int64_t count, float **out)
+{
+    *out = NULL;
+    const mr_safetensors_entry *entry = mr_safetensors_find(file, name);
+    MR_CHECK(entry, MR_ERR_FORMAT, "%s: there is no tensor '%s'", mr_safetensors_path(file), name);
+    MR_TRY(mr_safetensors_expect(file, entry, dims, shape));
+    float *values = mr_alloc_array(MR_MEM_OTHER, (size_t)(count > 0 ? count : 1), sizeof *values);
+    if (!values) return MR_ERR_MEMORY;
+    mr_status status = mr_safetensors_read_f32(file, entry, first, count, values);
+    if (status == MR_OK)
+        *out = values;
+    else
+        mr_free(values);
+    return status;
+}
+
+/* The parameter that a name of a reference file means, -1 for none. */
+static int find_param(const mr_model *model, const char *name)
+{
+    static const char head[] = "base_model.model.", tail[] = ".default.weight";
+    char plain[MR_PARAM_NAME];
+    size_t length = strlen(name);
+    if (length >= sizeof plain + sizeof head + sizeof tail) return -1;
+    if (length > sizeof head + sizeof tail && strncmp(name, head, sizeof head - 1) == 0 &&
+        strcmp(name + length - (sizeof tail - 1), tail) == 0) {
+        name += sizeof head - 1;
+        length -= sizeof head - 1 + sizeof tail - 1;
+    }
+    if (length >= sizeof plain) return -1;
+    memcpy(plain, name, length);
+    plain[length] = '\0';
+    if (model->head == model->embed && strcmp(plain, "lm_head.weight") == 0) return model->embed;
+    return mr_params_find(model->params, plain);
+}
+
+mr_status mr_golden_match(const mr_model *model, const mr_safetensors *file, const char *prefix,
+                          int64_t *entry_of)
+{
+    const mr_params *params = model->params;
+    const char *path = mr_safetensors_path(file);
+    for (int i = 0; i < params->param_count; i++)
+        entry_of[i] = -1;
+    for (int64_t e = 0; e < mr_safetensors_count(file); e++) {
+        const mr_safetensors_entry *entry = mr_safetensors_at(file, e);
+        if (strncmp(entry->name, prefix, strlen(prefix)) != 0) continue;
+        int id = find_param(model, entry->name + strlen(prefix));
+        MR_CHECK(id >= 0 && mr_params_trained(params, id), MR_ERR_FORMAT,
+                 "%s: '%s' belongs to no trained parameter", path, entry->name);
+        const int64_t shape[2] = {params->param[id].rows, params->param[id].cols};
+        bool vector = entry->dims == 1 && shape[0] == 1;
+        MR_TRY(mr_safetensors_expect(file, entry, vector ? 1 : 2, vector ? &shape[1] : shape));
+        entry_of[id] = e;
+    }
+    for (int i = 0; i < params->param_count; i++)
+        MR_CHECK(!mr_params_trained(params, i) || entry_of[i] >= 0, MR_ERR_FORMAT,
+                 "%s: there is no '%s' of the trained parameter '%s'", path, prefix,
+                 params->param[i].name);
+    return MR_OK;
+}
+
+mr_status mr_golden_load_adapter(mr_golden_rig *rig, const mr_safetensors *file, const char *prefix)
+{
+    mr_params *params = rig->model->params;
+    int64_t *entry_of = mr_alloc_array(MR_MEM_OTHER, (size_t)params->param_count, sizeof *entry_of);
+    if (!entry_of) return MR_ERR_MEMORY;
+    mr_status status = mr_golden_match(rig->model, file, prefix, entry_of);
+    for (int i = 0; i < params->param_count && status == MR_OK; i++)
+        if (entry_of[i] >= 0)
+            status = mr_model_load_param(rig->model, i, file, mr_safetensors_at(file, entry_of[i]));
+    mr_free(entry_of);
+    mr_params_invalidate(params);
+    return status;
+}
+
+/* The note of a reference file, as far as it is about training. */
+static mr_status read_note(const mr_safetensors *file, const mr_golden_kind *kind, mr_config *c)
+{
+    const char *path = mr_safetensors_path(file), *text = mr_safetensors_metadata(file, "note");
+    MR_CHECK(text, MR_ERR_FORMAT, "%s: there is no 'note' in its metadata", path);
+    json_error_t error;
+    json_t *note = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    MR_CHECK(json_is_object(note), MR_ERR_FORMAT, "%s: note: expected a JSON object, found '%s'",
+             path, text);
+    double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, wd = 0, clip = 0, lr = 0, alpha = 1, ratio = 1;
+    json_int_t r = 1, type = kind->mora_type;
+    const char *decayed = "all parameters";
+    int failed = json_unpack_ex(
+        note, &error, 0, "{s:F, s?F, s?F, s?F, s?F, s?F, s?I, s?I, s?[FF], s?s}", "lr", &lr, "wd",
+        &wd, "clip", &clip, "eps", &eps, "lora_alpha", &alpha, "ratio", &ratio, "r", &r,
+        "mora_type", &type, "betas", &beta1, &beta2, "wd_on", &decayed);
+    bool all = failed || strcmp(decayed, "all parameters") == 0;
+    json_decref(note);
+    MR_CHECK(!failed, MR_ERR_FORMAT, "%s: note: %s", path, error.text);
+    MR_CHECK(all, MR_ERR_FORMAT, "%s: note: expected a decay of all parameters", path);
+    MR_CHECK(ratio == 1, MR_ERR_FORMAT, "%s: note: a ratio of %g is another method", path, ratio);
+    MR_CHECK(!kind->mora_type || (type == kind->mora_type && r == kind->mora_r), MR_ERR_FORMAT,
+             "%s: note: type %lld and r %lld do not agree with the file's name", path,
+             (long long)type, (long long)r);
+    c->method.r = r;
+    c->method.lora_alpha = alpha;
+    c->train.lr = lr;
+    c->train.weight_decay = wd;
+    c->train.beta1 = beta1;
+    c->train.beta2 = beta2;
+    c->train.eps = eps;
+    c->train.clip_norm = clip;
+    return MR_OK;
+}
+
+static mr_status configure(mr_golden_rig *rig, const char *folder, const char *stem,
+                           mr_golden_cut cut)
+{
+    mr_golden_kind kind = {.method = "fft"};
+    rig->config = mr_alloc(MR_MEM_OTHER, sizeof *rig->config);
+    if (!rig->config) return MR_ERR_MEMORY;
+    mr_config *c = rig->config;
+    mr_config_defaults(c);
+    if (stem) {
+        MR_CHECK(mr_golden_kind_of(stem, &kind), MR_ERR_ARG, "'%s' names no method", stem);
+        MR_TRY(mr_golden_open(folder, stem, "", &rig->file));
+        MR_TRY(read_note(rig->file, &kind, c));
+    }
+    snprintf(c->method.name, sizeof c->method.name, "%s", kind.method);
+    c->method.operator=(int32_t) kind.operator;
+    c->method.lora_dropout = 0;
+    c->method.target_modules = (mr_string_list){.count = 1, .item = {"all-linear"}};
+    c->train.recompute = (int32_t)cut.recompute;
+    c->parallel.shard = (int32_t)cut.shard;
+    return MR_OK;
+}
+
+/* Reads ids and labels; a label belongs to the position before it. */
+static mr_status read_batch(mr_golden_rig *rig, const char *folder)
+{
+    mr_safetensors *file = NULL;
+    int32_t *labels = NULL;
+    MR_TRY(mr_golden_open(folder, "batch", "", &file));
+    const mr_safetensors_entry *ids = mr_safetensors_find(file, "input_ids");
+    const mr_safetensors_entry *scores = mr_safetensors_find(file, "labels");
+    mr_status status = MR_ERR_FORMAT;
+    if (!ids || ids->dims != 2 || ids->count == 0 || !scores) {
+        mr_fail(status, "%s: expected input_ids and labels [B, T]", mr_safetensors_path(file));
+        goto cleanup;
+    }
+    status = mr_safetensors_expect(file, scores, 2, ids->shape);
+    if (status != MR_OK) goto cleanup;
+    rig->sequences = ids->shape[0];
+    rig->tokens = ids->shape[1];
+    rig->share = (rig->sequences + rig->comm->size - 1) / rig->comm->size;
+    size_t padded = (size_t)(rig->share * rig->comm->size * rig->tokens);
+    rig->ids = mr_alloc_array(MR_MEM_DATA, padded, sizeof *rig->ids);
+    rig->targets = mr_alloc_array(MR_MEM_DATA, padded, sizeof *rig->targets);
+    rig->losses = mr_alloc_array(MR_MEM_DATA, (size_t)(rig->share * rig->tokens), sizeof(double));
+    labels = mr_alloc_array(MR_MEM_DATA, padded, sizeof *labels);
+    status = rig->ids && rig->targets && rig->losses && labels ? MR_OK : MR_ERR_MEMORY;
+    if (status == MR_OK) status = mr_safetensors_read_i32(file, ids, 0, ids->count, rig->ids);
+    if (status == MR_OK) status = mr_safetensors_read_i32(file, scores, 0, ids->count, labels);
+    for (int64_t i = 0; i < (int64_t)padded && status == MR_OK; i++) {
+        bool last = i % rig->tokens == rig->tokens - 1;
+        rig->targets[i] = i >= ids->count || last || labels[i + 1] < 0 ? -1 : labels[i + 1];
+        rig->scored += rig->targets[i] >= 0;
+        bool known = rig->ids[i] >= 0 && rig->ids[i] < rig->arch.vocab_size &&
+                     rig->targets[i] < rig->arch.vocab_size;
+        if (!known)
+            status = mr_fail(MR_ERR_FORMAT, "%s: position %lld: token %d or label %d of %lld",
+                             mr_safetensors_path(file), (long long)i, rig->ids[i], rig->targets[i],
+                             (long long)rig->arch.vocab_size);
+    }
+    if (status == MR_OK && rig->scored == 0)
+        status = mr_fail(MR_ERR_FORMAT, "%s: labels: no target is scored, so there is no loss",
+                         mr_safetensors_path(file));
+cleanup:
+    mr_free(labels);
+    mr_safetensors_close(&file);
+    return status;
+}
+
+static mr_status create_model(mr_golden_rig *rig, const char *folder, mr_golden_cut cut)
+{
+    char path[PATH_MAX];
+    mr_geometry geometry = {.batch = rig->share, .tokens = rig->tokens, .waves = 1, .in_wave = 1};
+    if (cut.single) {
+        geometry.batch = 1;
+        geometry.waves = cut.wide ? 1 : rig->share;
+        geometry.in_wave = cut.wide ? rig->share : 1;
+    }
+    MR_TRY(mr_backend_create("cpu", 1, &rig->be));
+    MR_TRY(mr_model_create(&(mr_model_options){.comm = rig->comm,
+                                               .be = rig->be,
+                                               .arch = &rig->arch,
+                                               .config = rig->config,
+                                               .geometry = geometry},
+                           &rig->model));
+    MR_TRY(mr_model_allocate(rig->model));
+    snprintf(path, sizeof path, "%s/model", folder);
+    mr_hf *weights;
+    MR_TRY(mr_hf_open(path, &weights));
+    mr_status status = mr_model_load(rig->model, weights);
+    mr_hf_close(&weights);
+    return status;
+}
+
+/* Remembers the trained weights this rank owns. */
+static mr_status keep_weights(mr_golden_rig *rig)
+{
+    const mr_params *params = rig->model->params;
+    size_t count = (size_t)params->param_count;
+    rig->before = mr_alloc_array(MR_MEM_OTHER, count, sizeof *rig->before);
+    rig->negligible = mr_alloc_array(MR_MEM_OTHER, count, sizeof *rig->negligible);
+    if (!rig->before || !rig->negligible) return MR_ERR_MEMORY;
+    for (int i = 0; i < params->param_count; i++) {
+        if (!mr_params_trained(params, i)) continue;
+        mr_own own = mr_params_own(params, i);
+        if (own.count == 0) continue;
+        rig->before[i] = mr_alloc_array(MR_MEM_OTHER, (size_t)own.count, sizeof **rig->before);
+        if (!rig->before[i]) return MR_ERR_MEMORY;
+        rig->be->ops->download(rig->be, rig->before[i], own.weight);
+    }
+    return MR_OK;
+}
+
+static mr_status create(mr_golden_rig *rig, const char *folder, const char *stem, mr_golden_cut cut)
+{
+    char path[PATH_MAX];
+    MR_TRY(configure(rig, folder, stem, cut));
+    snprintf(path, sizeof path, "%s/model/config.json", folder);
+    MR_TRY(mr_hf_config_read(path, &rig->arch));
+    MR_TRY(read_batch(rig, folder));
+    MR_TRY(create_model(rig, folder, cut));
+    if (!rig->model->method->trains_base) {
+        mr_safetensors *init;
+        MR_TRY(mr_golden_open(folder, stem, "_init", &init));
+        mr_status status = mr_golden_load_adapter(rig, init, "init.");
+        mr_safetensors_close(&init);
+        MR_TRY(status);
+    }
+    MR_TRY(keep_weights(rig));
+    return mr_optimizer_create(rig->model->params, rig->config, &rig->optimizer);
+}
+
+mr_status mr_golden_rig_create(const mr_comm *comm, const char *folder, const char *stem,
+                               mr_golden_cut cut, mr_golden_rig **out)
+{
+    *out = NULL;
+    mr_status status = MR_ERR_MEMORY;
+    mr_golden_rig *rig = mr_alloc(MR_MEM_OTHER, sizeof *rig);
+    if (rig) {
+        *rig = (mr_golden_rig){.comm = comm};
+        status = create(rig, folder, stem, cut);
+    }
+    status = mr_comm_agree(comm, status);
+    if (status == MR_OK)
+        *out = rig;
+    else
+        mr_golden_rig_destroy(&rig);
+    return status;
+}
+
+void mr_golden_rig_destroy(mr_golden_rig **rig)
+{
+    mr_golden_rig *old = *rig;
+    if (!old) return;
+    for (int i = 0; old->before && i < old->model->params->param_count; i++)
+        mr_free(old->before[i]);
+    mr_free(old->before);
+    mr_free(old->negligible);
+    mr_optimizer_destroy(&old->optimizer);
+    mr_model_destroy(&old->model);
+    if (old->be) mr_backend_destroy(&old->be);
+    mr_safetensors_close(&old->file);
+    mr_free(old->ids);
+    mr_free(old->targets);
+    mr_free(old->losses);
+    mr_free(old->config);
+    mr_free(old);
+    *rig = NULL;
+}
+
+void mr_golden_evaluate(mr_golden_rig *rig, float *logits, double *losses)
+{
+    MR_INVARIANT(rig->model->geometry.batch == rig->share);
+    int64_t at = rig->comm->rank * rig->share * rig->tokens;
+    mr_model_set_batch(rig->model, 0, rig->ids + at, rig->targets + at);
+    mr_model_evaluate(rig->model, logits);
+    if (losses) mr_model_losses(rig->model, 0, losses);
+}
+
+void mr_golden_gradients(mr_golden_rig *rig, double *loss, double *grad_norm)
+{
+    const mr_geometry *g = &rig->model->geometry;
+    int64_t rows = g->batch * g->tokens;
+    mr_exact sums[2] = {0};
+    mr_memory_guard(true);
+    for (int64_t wave = 0; wave < g->waves; wave++) {
+        int64_t first = (wave * rig->comm->size + rig->comm->rank) * g->in_wave;
+        for (int64_t w = 0; w < g->in_wave; w++)
+            mr_model_set_batch(rig->model, w, rig->ids + (first + w) * rows,
+                               rig->targets + (first + w) * rows);
+        mr_model_train_wave(rig->model, 1.0 / (double)rig->scored, (uint64_t)rig->optimizer.steps,
+                            first);
+        for (int64_t w = 0; w < g->in_wave; w++) {
+            mr_model_losses(rig->model, w, rig->losses);
+            for (int64_t i = 0; i < rows; i++)
+                mr_exact_add(&sums[0], rig->losses[i]);
+        }
+    }
+    mr_params_reduce_finish(rig->model->params);
+    mr_optimizer_square_sum(&rig->optimizer, &sums[1]);
+    mr_exact_reduce(rig->comm, sums, 2);
+    mr_memory_guard(false);
+    *loss = mr_exact_value(&sums[0]) / (double)rig->scored;
+    *grad_norm = sqrt(mr_exact_value(&sums[1]));
+}
+
+void mr_golden_update(mr_golden_rig *rig, double grad_norm)
+{
+    mr_memory_guard(true);
+    mr_optimizer_update(&rig->optimizer, rig->config->train.lr, grad_norm);
+    mr_memory_guard(false);
+}

@@ -1,0 +1,1 @@
+mr_add_test(layers LINK mr_base)

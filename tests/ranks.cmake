@@ -1,0 +1,6 @@
+# Tests that are MPI programs themselves.
+mr_add_test(comm LINK mr_comm NPROCS 1 2 4)
+mr_add_test(params LINK mr_model NPROCS 1 2 4)
+foreach(name comm params)
+  target_sources(test_${name} PRIVATE ranks.c)
+endforeach()

@@ -1,0 +1,683 @@
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/random.h"
+#include "base/status.h"
+#include "base/text.h"
+#include "test.h"
+
+#include <limits.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char folder[64];
+
+static int enter(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "base_test_XXXXXX");
+    return mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
+}
+
+static int leave(void **state)
+{
+    (void)state;
+    static const char *const made[] = {"file",       "kept", "deep/er/folder", "deep/er", "deep",
+                                       "busy/inner", "busy"};
+    for (size_t i = 0; i < sizeof made / sizeof made[0]; i++)
+        remove(made[i]);
+    if (mr_memory_live_total() != 0)
+        print_error("%zu bytes are still held\n", mr_memory_live_total());
+    return chdir("..") == 0 && rmdir(folder) == 0 && mr_memory_live_total() == 0 ? 0 : -1;
+}
+
+/* Calls what in a process of its own; returns how that ended, and what it wrote to stderr. */
+static int status_of_child(void (*what)(void), char *said, size_t room)
+{
+    int ends[2], status;
+    size_t length = 0;
+    ssize_t got;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        dup2(ends[1], STDERR_FILENO);
+        close(ends[0]);
+        close(ends[1]);
+        /* cmocka would take the signal for a failure of this copy of the tests. */
+        signal(SIGABRT, SIG_DFL);
+        what();
+        _exit(0);
+    }
+    close(ends[1]);
+    while (length + 1 < room && (got = read(ends[0], said + length, room - 1 - length)) > 0)
+        length += (size_t)got;
+    said[length] = '\0';
+    close(ends[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+static void assert_aborts(void (*what)(void), const char *message)
+{
+    char said[4096];
+    int status = status_of_child(what, said, sizeof said);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
+    assert_contains(said, message);
+}
+
+static void assert_survives(void (*what)(void))
+{
+    char said[4096];
+    int status = status_of_child(what, said, sizeof said);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) fail_msg("it ended: %s", said);
+}
+
+static void a_failure_records_its_message(void **state)
+{
+    (void)state;
+    assert_int_equal(mr_fail(MR_ERR_IO, "cannot open '%s'", "x"), MR_ERR_IO);
+    assert_string_equal(mr_message(), "cannot open 'x'");
+}
+
+static void a_caller_puts_its_place_before_a_message(void **state)
+{
+    (void)state;
+    mr_status status = mr_fail(MR_ERR_FORMAT, "found %d", 3);
+    assert_int_equal(mr_fail_in(status, "file:%d", 7), MR_ERR_FORMAT);
+    assert_string_equal(mr_message(), "file:7: found 3");
+}
+
+static void a_message_may_be_its_own_argument(void **state)
+{
+    (void)state;
+    assert_int_equal(mr_fail(MR_ERR_ARG, "inner"), MR_ERR_ARG);
+    assert_int_equal(mr_fail(MR_ERR_ARG, "outer (%s)", mr_message()), MR_ERR_ARG);
+    assert_string_equal(mr_message(), "outer (inner)");
+}
+
+static void a_long_message_is_cut(void **state)
+{
+    (void)state;
+    char word[2 * MR_MESSAGE_MAX];
+    memset(word, 'x', sizeof word - 1);
+    word[sizeof word - 1] = '\0';
+    assert_int_equal(mr_fail(MR_ERR_IO, "%s", word), MR_ERR_IO);
+    assert_int_equal(strlen(mr_message()), MR_MESSAGE_MAX - 1);
+}
+
+static void every_status_has_a_name_of_its_own(void **state)
+{
+    (void)state;
+    for (int a = MR_OK; a <= MR_ERR_NUMERIC; a++) {
+        assert_string_not_equal(mr_status_name((mr_status)a), "unknown");
+        for (int b = MR_OK; b < a; b++)
+            assert_string_not_equal(mr_status_name((mr_status)a), mr_status_name((mr_status)b));
+    }
+}
+
+static void break_an_invariant(void)
+{
+    MR_INVARIANT(1 + 1 == 3);
+}
+
+static void a_broken_invariant_aborts_with_its_text(void **state)
+{
+    (void)state;
+    assert_aborts(break_an_invariant, "broken invariant: 1 + 1 == 3");
+}
+
+static void handle_abort(const char *message)
+{
+    fprintf(stderr, "handled: %s\n", message);
+}
+
+static void abort_with_a_handler(void)
+{
+    mr_abort_set_handler(handle_abort);
+    mr_abort("reason %d", 5);
+}
+
+static void an_abort_calls_its_handler_first(void **state)
+{
+    (void)state;
+    assert_aborts(abort_with_a_handler, "handled: reason 5");
+}
+
+static void memory_is_counted_by_purpose(void **state)
+{
+    (void)state;
+    size_t total = mr_memory_live_total(), data = mr_memory_live(MR_MEM_DATA);
+    char *a = mr_alloc(MR_MEM_DATA, 1000);
+    char *b = mr_alloc_array(MR_MEM_EVAL, 3, 7);
+    assert_non_null(a);
+    assert_non_null(b);
+    assert_int_equal(mr_memory_live(MR_MEM_DATA) - data, 1000);
+    assert_int_equal(mr_memory_live(MR_MEM_EVAL), 21);
+    assert_int_equal(mr_memory_live_total() - total, 1021);
+    mr_free(a);
+    assert_int_equal(mr_memory_live(MR_MEM_DATA), data);
+    mr_free(b);
+    assert_int_equal(mr_memory_live_total(), total);
+}
+
+static void the_peak_is_kept(void **state)
+{
+    (void)state;
+    size_t wanted = mr_memory_peak_total() - mr_memory_live_total() + 100;
+    mr_free(mr_alloc(MR_MEM_OTHER, wanted));
+    size_t peak = mr_memory_peak_total();
+    assert_int_equal(peak, mr_memory_live_total() + wanted);
+    mr_free(mr_alloc(MR_MEM_OTHER, wanted / 2));
+    assert_int_equal(mr_memory_peak_total(), peak);
+}
+
+static void memory_is_aligned_and_zeroed(void **state)
+{
+    (void)state;
+    for (size_t bytes = 0; bytes < 300; bytes += 13) {
+        unsigned char *memory = mr_alloc(MR_MEM_OTHER, bytes);
+        assert_non_null(memory);
+        assert_int_equal((uintptr_t)memory % MR_MEM_ALIGNMENT, 0);
+        for (size_t i = 0; i < bytes; i++) {
+            assert_int_equal(memory[i], 0);
+            memory[i] = 0xff; /* for the next one to find, should it not be zeroed */
+        }
+        mr_free(memory);
+    }
+}
+
+static void resized_memory_keeps_its_bytes_and_zeroes_the_new_ones(void **state)
+{
+    (void)state;
+    char *memory = mr_strdup("abc");
+    assert_non_null(memory);
+    memory = mr_realloc(MR_MEM_OTHER, memory, 200);
+    assert_non_null(memory);
+    assert_string_equal(memory, "abc");
+    for (int i = 4; i < 200; i++)
+        assert_int_equal(memory[i], 0);
+    memory = mr_realloc(MR_MEM_DATA, memory, 2);
+    assert_non_null(memory);
+    assert_memory_equal(memory, "ab", 2);
+    assert_int_equal(mr_memory_live(MR_MEM_DATA), 2);
+    mr_free(memory);
+}
+
+static void memory_that_cannot_be_had_is_refused_with_its_purpose(void **state)
+{
+    (void)state;
+    assert_null(mr_alloc(MR_MEM_GATHER, SIZE_MAX));
+    assert_contains(mr_message(), "cannot allocate 18446744073709551615 bytes for gather");
+}
+
+static void a_product_that_overflows_is_refused(void **state)
+{
+    (void)state;
+    assert_null(mr_alloc_array(MR_MEM_WEIGHTS, SIZE_MAX / 4, 8));
+    assert_contains(mr_message(), "items of 8 bytes for weights: too large");
+    assert_int_equal(mr_memory_live(MR_MEM_WEIGHTS), 0);
+}
+
+static void freeing_nothing_is_allowed(void **state)
+{
+    (void)state;
+    mr_free(NULL);
+}
+
+static void free_what_is_not_ours(void)
+{
+    static max_align_t foreign[64];
+    mr_free((char *)foreign + 2 * MR_MEM_ALIGNMENT);
+}
+
+static void freeing_foreign_memory_aborts(void **state)
+{
+    (void)state;
+    assert_aborts(free_what_is_not_ours, "broken invariant: head->magic == HEADER_MAGIC");
+}
+
+static void allocate_under_guard(void)
+{
+    mr_memory_guard(true);
+    mr_memory_guard(true);
+    mr_memory_guard(false);
+    mr_free(mr_alloc(MR_MEM_REDUCE, 10));
+}
+
+static void allocate_after_guard(void)
+{
+    mr_memory_guard(true);
+    mr_memory_guard(false);
+    mr_free(mr_alloc(MR_MEM_REDUCE, 10));
+}
+
+static void the_guard_forbids_allocation_in_debug_builds(void **state)
+{
+    (void)state;
+#ifdef MR_DEBUG
+    assert_aborts(allocate_under_guard, "allocation of 10 bytes (reduce) inside a guarded section");
+#else
+    assert_survives(allocate_under_guard);
+#endif
+}
+
+static void the_guard_ends(void **state)
+{
+    (void)state;
+    assert_survives(allocate_after_guard);
+}
+
+/* Source: kat_vectors of Random123 1.14, philox4x32 10 rounds. */
+static void philox_gives_the_published_vectors(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t counter[4], key[2], expected[4];
+    } vectors[] = {
+        {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+        {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
+         {0xffffffff, 0xffffffff},
+         {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+        {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+         {0xa4093822, 0x299f31d0},
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+    };
+    for (size_t i = 0; i < sizeof vectors / sizeof vectors[0]; i++) {
+        uint32_t out[4];
+        mr_philox(vectors[i].key, vectors[i].counter, out);
+        assert_memory_equal(out, vectors[i].expected, sizeof out);
+    }
+}
+
+static void words_of_a_stream_are_those_of_its_blocks(void **state)
+{
+    (void)state;
+    mr_random random = mr_random_stream(0x0123456789abcdef, MR_RANDOM_DATA, 42);
+    const uint32_t key[2] = {0x89abcdef, 0x01234567};
+    const uint64_t far = (uint64_t)5 << 32;
+    const uint32_t counter[4] = {0, 5, 42, (uint32_t)MR_RANDOM_DATA << 24};
+    uint32_t expected[4];
+    mr_philox(key, counter, expected);
+    for (uint64_t i = 0; i < 4; i++)
+        assert_int_equal(mr_random_u32(&random, 4 * far + i), expected[i]);
+}
+
+static void streams_of_other_seeds_uses_and_numbers_differ(void **state)
+{
+    (void)state;
+    const mr_random streams[] = {mr_random_stream(1, MR_RANDOM_DATA, 1),
+                                 mr_random_stream(2, MR_RANDOM_DATA, 1),
+                                 mr_random_stream((uint64_t)1 << 32 | 1, MR_RANDOM_DATA, 1),
+                                 mr_random_stream(1, MR_RANDOM_ORDER, 1),
+                                 mr_random_stream(1, MR_RANDOM_DATA, 2),
+                                 mr_random_stream(1, MR_RANDOM_DATA, (uint64_t)1 << 40 | 1)};
+    for (size_t a = 0; a < sizeof streams / sizeof streams[0]; a++)
+        for (size_t b = 0; b < a; b++) {
+            int equal = 0;
+            for (uint64_t i = 0; i < 1000; i++)
+                equal += mr_random_u32(&streams[a], i) == mr_random_u32(&streams[b], i);
+            assert_int_equal(equal, 0);
+        }
+}
+
+enum { DRAWS = 200000 };
+
+/* Within five standard errors of what is expected. */
+static void assert_near(double found, double expected, double deviation)
+{
+    double bound = 5 * deviation / sqrt(DRAWS);
+    if (!(fabs(found - expected) < bound))
+        fail_msg("found %g, expected %g within %g", found, expected, bound);
+}
+
+static void uniform_numbers_have_their_moments(void **state)
+{
+    (void)state;
+    mr_random random = mr_random_stream(7, MR_RANDOM_WEIGHTS, 0);
+    double sum = 0, squares = 0, neighbours = 0, last = 0;
+    for (uint64_t i = 0; i < DRAWS; i++) {
+        double x = mr_random_uniform(&random, i);
+        assert_true(x >= 0 && x < 1);
+        sum += x;
+        squares += x * x;
+        neighbours += (x - 0.5) * (last - 0.5);
+        last = x;
+    }
+    assert_near(sum / DRAWS, 0.5, sqrt(1.0 / 12));
+    assert_near(squares / DRAWS, 1.0 / 3, sqrt(4.0 / 45));
+    assert_near(neighbours / DRAWS, 0, 1.0 / 12);
+}
+
+static void normal_numbers_have_their_moments(void **state)
+{
+    (void)state;
+    mr_random random = mr_random_stream(7, MR_RANDOM_WEIGHTS, 1);
+    double power[5] = {0}, neighbours = 0, last = 0;
+    int beyond = 0;
+    for (uint64_t i = 0; i < DRAWS; i++) {
+        double x = mr_random_normal(&random, i), term = 1;
+        assert_true(isfinite(x));
+        for (int p = 1; p <= 4; p++)
+            power[p] += term *= x;
+        neighbours += x * last;
+        beyond += fabs(x) > 1.959963984540054;
+        last = x;
+    }
+    assert_near(power[1] / DRAWS, 0, 1);
+    assert_near(power[2] / DRAWS, 1, sqrt(2));
+    assert_near(power[3] / DRAWS, 0, sqrt(15));
+    assert_near(power[4] / DRAWS, 3, sqrt(96));
+    assert_near(neighbours / DRAWS, 0, 1);
+    assert_near((double)beyond / DRAWS, 0.05, sqrt(0.05 * 0.95));
+}
+
+static void bounded_numbers_fill_their_range_evenly(void **state)
+{
+    (void)state;
+    enum { BOUND = 10 };
+    mr_random random = mr_random_stream(3, MR_RANDOM_DATA, 0);
+    int count[BOUND] = {0};
+    for (uint64_t i = 0; i < DRAWS; i++) {
+        uint64_t x = mr_random_below(&random, i, BOUND);
+        assert_true(x < BOUND);
+        count[x]++;
+    }
+    for (int i = 0; i < BOUND; i++)
+        assert_near((double)count[i] / DRAWS, 1.0 / BOUND, sqrt(0.1 * 0.9));
+}
+
+static void a_bound_of_one_gives_zero(void **state)
+{
+    (void)state;
+    mr_random random = mr_random_stream(3, MR_RANDOM_DATA, 0);
+    for (uint64_t i = 0; i < 100; i++)
+        assert_int_equal(mr_random_below(&random, i, 1), 0);
+}
+
+static void a_permutation_has_every_number_once(void **state)
+{
+    (void)state;
+    enum { MOST = 300 };
+    mr_random random = mr_random_stream(9, MR_RANDOM_ORDER, 0);
+    for (int64_t count = 0; count <= MOST; count += 37) {
+        int64_t order[MOST];
+        bool seen[MOST] = {false};
+        mr_random_permutation(&random, order, count);
+        for (int64_t i = 0; i < count; i++) {
+            assert_true(order[i] >= 0 && order[i] < count && !seen[order[i]]);
+            seen[order[i]] = true;
+        }
+    }
+}
+
+static void permutations_are_all_alike_probable(void **state)
+{
+    (void)state;
+    int count[6] = {0};
+    for (uint64_t i = 0; i < DRAWS; i++) {
+        mr_random random = mr_random_stream(9, MR_RANDOM_ORDER, i);
+        int64_t order[3];
+        mr_random_permutation(&random, order, 3);
+        count[2 * order[0] + (order[1] > order[2])]++;
+    }
+    for (int i = 0; i < 6; i++)
+        assert_near((double)count[i] / DRAWS, 1.0 / 6, sqrt(5.0 / 36));
+}
+
+static void a_text_grows(void **state)
+{
+    (void)state;
+    mr_text text = {0};
+    assert_string_equal(mr_text_get(&text), "");
+    for (int i = 0; i < 1000; i++)
+        mr_text_add(&text, "%d,", i % 10);
+    assert_int_equal(text.length, 2000);
+    assert_int_equal(strlen(mr_text_get(&text)), 2000);
+    assert_memory_equal(mr_text_get(&text) + 1990, "5,6,7,8,9,", 10);
+    assert_false(text.failed);
+    mr_text_free(&text);
+    assert_null(text.data);
+}
+
+static void edit_distances_are_those_of_levenshtein(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *a, *b;
+        int distance;
+    } words[] = {{"", "", 0},           {"lora", "lora", 0}, {"lora", "mora", 1},
+                 {"mora", "remora", 2}, {"", "abc", 3},      {"kitten", "sitting", 3},
+                 {"setps", "steps", 2}, {"flaw", "lawn", 2}};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        assert_int_equal(mr_text_distance(words[i].a, words[i].b), words[i].distance);
+        assert_int_equal(mr_text_distance(words[i].b, words[i].a), words[i].distance);
+    }
+}
+
+static void words_too_long_are_far_from_all(void **state)
+{
+    (void)state;
+    char word[129];
+    memset(word, 'x', sizeof word);
+    word[128] = '\0';
+    assert_int_equal(mr_text_distance(word, word), INT_MAX);
+    word[127] = '\0';
+    assert_int_equal(mr_text_distance(word, word), 0);
+}
+
+static void the_clock_does_not_go_back(void **state)
+{
+    (void)state;
+    double last = mr_clock();
+    for (int i = 0; i < 1000; i++) {
+        double now = mr_clock();
+        assert_true(now >= last);
+        last = now;
+    }
+}
+
+static void speak(void)
+{
+    mr_log("step %d", 1);
+    mr_warn("odd");
+    mr_log_progress("run", 5, 10, "loss 1");
+    mr_log_progress_end();
+}
+
+static void speak_quietly(void)
+{
+    mr_log_set_quiet(true);
+    speak();
+}
+
+static void progress_is_plain_lines_where_there_is_no_terminal(void **state)
+{
+    (void)state;
+    char said[4096];
+    assert_int_equal(status_of_child(speak, said, sizeof said), 0);
+    assert_string_equal(said, "mora: step 1\nmora: warning: odd\nmora: run 5/10 loss 1\n");
+}
+
+static void a_quiet_process_says_nothing(void **state)
+{
+    (void)state;
+    char said[4096];
+    assert_int_equal(status_of_child(speak_quietly, said, sizeof said), 0);
+    assert_string_equal(said, "");
+}
+
+static void a_file_is_read_as_it_was_written(void **state)
+{
+    (void)state;
+    static const char bytes[] = {'a', 0, '\n', (char)0xff};
+    char *data;
+    size_t size;
+    assert_int_equal(mr_file_write("file", bytes, sizeof bytes), MR_OK);
+    assert_int_equal(mr_file_read("file", MR_MEM_DATA, &data, &size), MR_OK);
+    assert_int_equal(size, sizeof bytes);
+    assert_memory_equal(data, bytes, sizeof bytes);
+    assert_int_equal(data[size], 0);
+    mr_free(data);
+}
+
+static void an_empty_file_is_read_as_an_empty_string(void **state)
+{
+    (void)state;
+    char *data;
+    size_t size = 1;
+    assert_int_equal(mr_file_write("file", NULL, 0), MR_OK);
+    assert_int_equal(mr_file_read("file", MR_MEM_DATA, &data, &size), MR_OK);
+    assert_int_equal(size, 0);
+    assert_string_equal(data, "");
+    mr_free(data);
+}
+
+static void writing_replaces_a_file_at_once(void **state)
+{
+    (void)state;
+    struct stat old, new;
+    assert_int_equal(mr_file_write("file", "old", 3), MR_OK);
+    FILE *reader = fopen("file", "rb");
+    assert_non_null(reader);
+    assert_int_equal(stat("file", &old), 0);
+    assert_int_equal(mr_file_write("file", "newer", 5), MR_OK);
+    assert_int_equal(stat("file", &new), 0);
+    assert_true(old.st_ino != new.st_ino);
+    /* Whoever has it open goes on reading the old one, whole. */
+    char held[8] = {0};
+    assert_int_equal(fread(held, 1, sizeof held, reader), 3);
+    assert_string_equal(held, "old");
+    fclose(reader);
+    assert_int_equal(access("file.tmp", F_OK), -1);
+}
+
+static void a_failed_write_leaves_what_was_there(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir("busy", 0777), 0);
+    assert_int_equal(mr_file_write("busy/inner", "kept", 4), MR_OK);
+    assert_int_equal(mr_file_write("busy", "new", 3), MR_ERR_IO);
+    assert_contains(mr_message(), "cannot write 'busy': ");
+    assert_int_equal(access("busy/inner", F_OK), 0);
+    assert_int_equal(access("busy.tmp", F_OK), -1);
+}
+
+static void a_file_in_a_missing_folder_cannot_be_written(void **state)
+{
+    (void)state;
+    assert_int_equal(mr_file_write("nowhere/file", "x", 1), MR_ERR_IO);
+    assert_string_equal(mr_message(),
+                        "cannot create 'nowhere/file.tmp': No such file or directory");
+}
+
+static void a_missing_file_is_named(void **state)
+{
+    (void)state;
+    char *data;
+    assert_int_equal(mr_file_read("nothing", MR_MEM_DATA, &data, NULL), MR_ERR_IO);
+    assert_string_equal(mr_message(), "cannot open 'nothing': No such file or directory");
+    assert_null(data);
+}
+
+static void a_folder_is_not_read_as_a_file(void **state)
+{
+    (void)state;
+    char *data;
+    assert_int_equal(mr_file_read(".", MR_MEM_DATA, &data, NULL), MR_ERR_IO);
+    assert_string_equal(mr_message(), "cannot read '.': not a regular file");
+    assert_null(data);
+}
+
+static void folders_are_made_with_their_parents(void **state)
+{
+    (void)state;
+    struct stat about;
+    assert_int_equal(mr_file_make_folders("deep/er/folder"), MR_OK);
+    assert_int_equal(stat("deep/er/folder", &about), 0);
+    assert_true(S_ISDIR(about.st_mode));
+    assert_int_equal(mr_file_make_folders("deep/er/folder"), MR_OK);
+}
+
+static void a_folder_below_a_file_cannot_be_made(void **state)
+{
+    (void)state;
+    assert_int_equal(mr_file_write("kept", "x", 1), MR_OK);
+    assert_int_equal(mr_file_make_folders("kept/inner"), MR_ERR_IO);
+    assert_contains(mr_message(), "cannot make folder 'kept");
+}
+
+static void a_folder_in_place_of_a_file_cannot_be_made(void **state)
+{
+    (void)state;
+    assert_int_equal(mr_file_write("kept", "x", 1), MR_OK);
+    assert_int_equal(mr_file_make_folders("kept"), MR_ERR_IO);
+    assert_contains(mr_message(), "cannot make folder 'kept'");
+}
+
+static void paths_too_long_are_refused(void **state)
+{
+    (void)state;
+    char path[PATH_MAX + 10];
+    memset(path, 'x', sizeof path);
+    path[sizeof path - 1] = '\0';
+    assert_int_equal(mr_file_write(path, "x", 1), MR_ERR_IO);
+    assert_contains(mr_message(), "path too long");
+    assert_int_equal(mr_file_make_folders(path), MR_ERR_IO);
+    assert_contains(mr_message(), "bad path");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_failure_records_its_message),
+        cmocka_unit_test(a_caller_puts_its_place_before_a_message),
+        cmocka_unit_test(a_message_may_be_its_own_argument),
+        cmocka_unit_test(a_long_message_is_cut),
+        cmocka_unit_test(every_status_has_a_name_of_its_own),
+        cmocka_unit_test(a_broken_invariant_aborts_with_its_text),
+        cmocka_unit_test(an_abort_calls_its_handler_first),
+        cmocka_unit_test(memory_is_counted_by_purpose),
+        cmocka_unit_test(the_peak_is_kept),
+        cmocka_unit_test(memory_is_aligned_and_zeroed),
+        cmocka_unit_test(resized_memory_keeps_its_bytes_and_zeroes_the_new_ones),
+        cmocka_unit_test(memory_that_cannot_be_had_is_refused_with_its_purpose),
+        cmocka_unit_test(a_product_that_overflows_is_refused),
+        cmocka_unit_test(freeing_nothing_is_allowed),
+        cmocka_unit_test(freeing_foreign_memory_aborts),
+        cmocka_unit_test(the_guard_forbids_allocation_in_debug_builds),
+        cmocka_unit_test(the_guard_ends),
+        cmocka_unit_test(philox_gives_the_published_vectors),
+        cmocka_unit_test(words_of_a_stream_are_those_of_its_blocks),
+        cmocka_unit_test(streams_of_other_seeds_uses_and_numbers_differ),
+        cmocka_unit_test(uniform_numbers_have_their_moments),
+        cmocka_unit_test(normal_numbers_have_their_moments),
+        cmocka_unit_test(bounded_numbers_fill_their_range_evenly),
+        cmocka_unit_test(a_bound_of_one_gives_zero),
+        cmocka_unit_test(a_permutation_has_every_number_once),
+        cmocka_unit_test(permutations_are_all_alike_probable),
+        cmocka_unit_test(a_text_grows),
+        cmocka_unit_test(edit_distances_are_those_of_levenshtein),
+        cmocka_unit_test(words_too_long_are_far_from_all),
+        cmocka_unit_test(the_clock_does_not_go_back),
+        cmocka_unit_test(progress_is_plain_lines_where_there_is_no_terminal),
+        cmocka_unit_test(a_quiet_process_says_nothing),
+        cmocka_unit_test(a_file_is_read_as_it_was_written),
+        cmocka_unit_test(an_empty_file_is_read_as_an_empty_string),
+        cmocka_unit_test(writing_replaces_a_file_at_once),
+        cmocka_unit_test(a_failed_write_leaves_what_was_there),
+        cmocka_unit_test(a_file_in_a_missing_folder_cannot_be_written),
+        cmocka_unit_test(a_missing_file_is_named),
+        cmocka_unit_test(a_folder_is_not_read_as_a_file),
+        cmocka_unit_test(folders_are_made_with_their_parents),
+        cmocka_unit_test(a_folder_below_a_file_cannot_be_made),
+        cmocka_unit_test(a_folder_in_place_of_a_file_cannot_be_made),
+        cmocka_unit_test(paths_too_long_are_refused),
+    };
+    return cmocka_run_group_tests(tests, enter, leave);
+}

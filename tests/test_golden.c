@@ -1,0 +1,608 @@
+/** @file
+ * Parity with reference tensors: every folder found below the roots that MORA_GOLDEN names
+ * (colon-separated; without it ../shared/golden beside the sources, where that is), and always the
+ * small set in tests/golden. One test a folder and file. */
+
+#include "eval/generate.h"
+#include "golden_check.h"
+#include "linalg/svd.h"
+#include "optim/schedule.h"
+#include "test.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { CUT_STEPS = 3 };
+
+static const mr_golden_cut whole = {.shard = MR_SHARD_FULL, .recompute = MR_RECOMPUTE_NONE};
+
+static void training_matches_its_reference(void **state)
+{
+    mr_golden_item *item = *state;
+    mr_golden_rig *rig = NULL;
+    mr_golden_begin(item);
+    mr_status status =
+        mr_golden_rig_create(item->comm, item->folder->path, item->stem, whole, &rig);
+    if (status == MR_OK) status = mr_golden_compare_logits(item, rig, rig->file, "logits");
+    if (status == MR_OK) status = mr_golden_compare_training(item, rig);
+    mr_golden_rig_destroy(&rig);
+    mr_golden_conclude(item, status);
+}
+
+/** What a few steps led to. */
+typedef struct course {
+    double loss[CUT_STEPS], grad_norm[CUT_STEPS];
+    float *weights; /**< all trained parameters, one after another; owned */
+    size_t count;
+} course;
+
+/* Copies all trained parameters of a model. Collective. */
+static mr_status read_weights(mr_golden_rig *rig, course *out)
+{
+    mr_params *params = rig->model->params;
+    out->count = (size_t)mr_params_count(params, true);
+    out->weights = mr_alloc_array(MR_MEM_OTHER, out->count, sizeof *out->weights);
+    MR_AGREE(rig->comm, out->weights ? MR_OK : MR_ERR_MEMORY);
+    float *at = out->weights;
+    for (int i = 0; i < params->param_count; i++) {
+        if (!mr_params_trained(params, i)) continue;
+        mr_params_read(params, i, at);
+        at += params->param[i].rows * params->param[i].cols;
+    }
+    return MR_OK;
+}
+
+static mr_status run_course(const mr_golden_item *item, mr_golden_cut cut, course *out)
+{
+    mr_golden_rig *rig;
+    MR_TRY(mr_golden_rig_create(item->comm, item->folder->path, item->stem, cut, &rig));
+    for (int s = 0; s < CUT_STEPS; s++) {
+        mr_golden_gradients(rig, &out->loss[s], &out->grad_norm[s]);
+        mr_golden_update(rig, out->grad_norm[s]);
+    }
+    mr_status status = read_weights(rig, out);
+    mr_golden_rig_destroy(&rig);
+    return status;
+}
+
+/* Bits, not values: -0 and 0 differ. */
+static bool same_bits(const void *a, const void *b, size_t bytes)
+{
+    return memcmp(a, b, bytes) == 0;
+}
+
+static void expect_same_bits(mr_golden_item *item, const course *a, const course *b,
+                             const char *what)
+{
+    if (!same_bits(a->loss, b->loss, sizeof a->loss))
+        mr_golden_disagree(item, "losses differ by %s", what);
+    if (!same_bits(a->grad_norm, b->grad_norm, sizeof a->grad_norm))
+        mr_golden_disagree(item, "gradient norms differ by %s", what);
+    size_t differing = 0;
+    for (size_t i = 0; i < a->count; i++)
+        differing += !same_bits(&a->weights[i], &b->weights[i], sizeof *a->weights);
+    if (differing > 0)
+        mr_golden_disagree(item, "%zu of %zu weights differ by %s", differing, a->count, what);
+}
+
+static void recomputation_and_shards_change_no_bit(void **state)
+{
+    static const struct {
+        const char *what;
+        mr_golden_cut cut;
+    } others[] = {
+        {"train.recompute: layer", {.shard = MR_SHARD_FULL, .recompute = MR_RECOMPUTE_LAYER}},
+        {"parallel.shard: optimizer", {.shard = MR_SHARD_OPTIMIZER}},
+        {"parallel.shard: none", {.shard = MR_SHARD_NONE}},
+    };
+    mr_golden_item *item = *state;
+    course first = {0};
+    mr_golden_begin(item);
+    mr_status status = run_course(item, whole, &first);
+    for (size_t i = 0; i < sizeof others / sizeof *others && status == MR_OK; i++) {
+        course other = {0};
+        status = run_course(item, others[i].cut, &other);
+        if (status == MR_OK) expect_same_bits(item, &first, &other, others[i].what);
+        mr_free(other.weights);
+    }
+    mr_free(first.weights);
+    mr_golden_conclude(item, status);
+}
+
+static void micro_batches_of_one_sequence_match_the_reference(void **state)
+{
+    mr_golden_item *item = *state;
+    mr_status status = MR_OK;
+    mr_golden_begin(item);
+    for (int wide = 0; wide < 2 && status == MR_OK; wide++) {
+        mr_golden_rig *rig;
+        const mr_golden_cut cut = {.shard = MR_SHARD_FULL, .single = true, .wide = wide};
+        status = mr_golden_rig_create(item->comm, item->folder->path, item->stem, cut, &rig);
+        if (status != MR_OK) break;
+        status = mr_golden_compare_training(item, rig);
+        /* Several in a wave save gathering; a tied head keeps its gradient open for one only. */
+        if (item->comm->size == 1 || rig->arch.tie_word_embeddings) wide = 1;
+        mr_golden_rig_destroy(&rig);
+    }
+    mr_golden_conclude(item, status);
+}
+
+/* Compares one dense update, transposed [I, O], and its singular values with the reference. */
+static mr_status compare_dense(mr_golden_item *item, mr_backend *be, const mr_safetensors *file,
+                               const char *linear, mr_tensor delta)
+{
+    int64_t in = delta.rows, out = delta.cols, least = in < out ? in : out;
+    const int64_t shape[2] = {out, in};
+    char name[256];
+    mr_golden_squares dense = {0}, values = {0};
+    float *theirs = NULL, *their_values = NULL, *ours = NULL;
+    double *turned = NULL, *our_values = NULL;
+    mr_status status = MR_ERR_MEMORY;
+    ours = mr_alloc_array(MR_MEM_OTHER, (size_t)(in * out), sizeof *ours);
+    turned = mr_alloc_array(MR_MEM_OTHER, (size_t)(in * out), sizeof *turned);
+    our_values = mr_alloc_array(MR_MEM_OTHER, (size_t)least, sizeof *our_values);
+    if (!ours || !turned || !our_values) goto cleanup;
+    be->ops->download(be, ours, delta);
+    snprintf(name, sizeof name, "delta.%s", linear);
+    status = mr_golden_read(file, name, 2, shape, 0, in * out, &theirs);
+    if (status != MR_OK) goto cleanup;
+    for (int64_t i = 0; i < in; i++)
+        for (int64_t o = 0; o < out; o++) {
+            turned[o * in + i] = (double)ours[i * out + o];
+            mr_golden_add(&dense, &ours[i * out + o], &theirs[o * in + i], NULL, 1);
+        }
+    mr_golden_expect(item, dense, MR_GOLDEN_DENSE, name);
+    snprintf(name, sizeof name, "sv.%s", linear);
+    status = mr_golden_read(file, name, 1, &least, 0, least, &their_values);
+    if (status == MR_OK) status = mr_svd_values(turned, out, in, our_values);
+    for (int64_t i = 0; i < least && status == MR_OK; i++)
+        mr_golden_add(&values, &(float){(float)our_values[i]}, &their_values[i], NULL, 1);
+    if (status == MR_OK) mr_golden_expect(item, values, MR_GOLDEN_DENSE, name);
+cleanup:
+    mr_free(theirs);
+    mr_free(their_values);
+    mr_free(ours);
+    mr_free(turned);
+    mr_free(our_values);
+    return status;
+}
+
+/** Called with the dense update of every adapted linear: delta [I, O], its weight's parameter. */
+typedef mr_status (*visit_delta)(mr_golden_item *item, mr_golden_rig *rig,
+                                 const mr_safetensors *file, int weight, mr_tensor delta,
+                                 void *context);
+
+/* Forms the dense updates of one site and hands each to visit. */
+static mr_status visit_site(mr_golden_item *item, mr_golden_rig *rig, const mr_safetensors *file,
+                            const mr_layer *layer, int site, visit_delta visit, void *context)
+{
+    const mr_adapter *adapter = layer->adapter[site];
+    mr_tensor weight[MR_SITE_LINEARS][MR_ADAPTER_PARAMS], delta[MR_SITE_LINEARS] = {{0}};
+    mr_status status = MR_OK;
+    for (int i = 0; i < layer->adapted[site] && status == MR_OK; i++) {
+        for (int p = 0; p < adapter->params; p++)
+            weight[i][p] = mr_params_weight(rig->model->params, layer->adapter_param[site][i][p]);
+        status = mr_backend_tensor(rig->be, MR_MEM_OTHER, MR_F32, adapter->in, adapter->out[i],
+                                   &delta[i]);
+    }
+    if (status == MR_OK) status = mr_adapter_delta(adapter, weight, delta);
+    for (int i = 0; i < layer->adapted[site]; i++) {
+        if (status == MR_OK)
+            status =
+                visit(item, rig, file, layer->linear[layer->target[site][i]], delta[i], context);
+        mr_backend_free(rig->be, &delta[i]);
+    }
+    return status;
+}
+
+/* Visits every adapted linear; local, but the same on every rank. */
+static mr_status visit_deltas(mr_golden_item *item, mr_golden_rig *rig, const mr_safetensors *file,
+                              visit_delta visit, void *context)
+{
+    mr_status status = MR_OK;
+    for (int64_t l = 0; l < rig->arch.num_hidden_layers && status == MR_OK; l++)
+        for (int s = 0; s < MR_SITES && status == MR_OK; s++)
+            if (rig->model->layer[l].adapter[s])
+                status = visit_site(item, rig, file, &rig->model->layer[l], s, visit, context);
+    return mr_comm_agree(item->comm, status);
+}
+
+static mr_status compare_delta(mr_golden_item *item, mr_golden_rig *rig, const mr_safetensors *file,
+                               int weight, mr_tensor delta, void *context)
+{
+    (void)context;
+    char linear[MR_PARAM_NAME];
+    snprintf(linear, sizeof linear, "%s", rig->model->params->param[weight].name);
+    *strrchr(linear, '.') = '\0'; /* ".weight" */
+    return compare_dense(item, rig->be, file, linear, delta);
+}
+
+static void dense_updates_and_their_singular_values_agree(void **state)
+{
+    mr_golden_item *item = *state;
+    mr_golden_rig *rig = NULL;
+    mr_safetensors *init = NULL;
+    mr_golden_begin(item);
+    mr_status status =
+        mr_golden_rig_create(item->comm, item->folder->path, item->stem, whole, &rig);
+    if (status == MR_OK)
+        status = mr_comm_agree(item->comm,
+                               mr_golden_open(item->folder->path, item->stem, "_init", &init));
+    if (status == MR_OK) status = visit_deltas(item, rig, init, compare_delta, NULL);
+    mr_safetensors_close(&init);
+    mr_golden_rig_destroy(&rig);
+    mr_golden_conclude(item, status);
+}
+
+static mr_status copy_range(void *context, const mr_param *param, int64_t first, int64_t count,
+                            float *out)
+{
+    (void)param;
+    const float *values = context;
+    memcpy(out, values + first, (size_t)count * sizeof *out);
+    return MR_OK;
+}
+
+/* Adds the update to the weight of the bare model `context`, and compares the sum. */
+static mr_status merge_delta(mr_golden_item *item, mr_golden_rig *rig, const mr_safetensors *file,
+                             int weight, mr_tensor delta, void *context)
+{
+    mr_model *bare = context;
+    const mr_param *param = &rig->model->params->param[weight];
+    const int64_t shape[2] = {param->rows, param->cols};
+    int64_t count = param->rows * param->cols;
+    mr_golden_squares sums = {0};
+    float *theirs = NULL;
+    float *merged = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *merged);
+    float *added = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *added);
+    mr_status status = merged && added ? MR_OK : MR_ERR_MEMORY;
+    if (status == MR_OK) status = mr_golden_read(file, param->name, 2, shape, 0, count, &theirs);
+    status = mr_comm_agree(item->comm, status);
+    if (status == MR_OK) {
+        MR_INVARIANT(merged && added && theirs);
+        mr_params_read(rig->model->params, weight, merged);
+        rig->be->ops->download(rig->be, added, delta);
+        for (int64_t o = 0; o < param->rows; o++)
+            for (int64_t i = 0; i < param->cols; i++)
+                merged[o * param->cols + i] += added[i * param->rows + o];
+        mr_golden_add(&sums, merged, theirs, NULL, count);
+        mr_golden_expect(item, sums, MR_GOLDEN_MERGED, param->name);
+        int id = mr_params_find(bare->params, param->name);
+        MR_INVARIANT(id >= 0);
+        status = mr_params_fill(bare->params, id, copy_range, merged);
+    }
+    mr_free(theirs);
+    mr_free(merged);
+    mr_free(added);
+    return status;
+}
+
+/* Merges the trained adapter of the reference into a bare model, and evaluates both. */
+static mr_status compare_merged(mr_golden_item *item, mr_golden_rig *rig, mr_golden_rig *bare,
+                                const mr_safetensors *file)
+{
+    MR_AGREE(item->comm, mr_golden_load_adapter(rig, rig->file, "after."));
+    MR_TRY(mr_golden_compare_logits(item, rig, file, "merged_logits"));
+    MR_TRY(visit_deltas(item, rig, file, merge_delta, bare->model));
+    mr_params_invalidate(bare->model->params);
+    return mr_golden_compare_logits(item, bare, file, "merged_logits");
+}
+
+static void merged_weights_agree_and_compute_the_same(void **state)
+{
+    mr_golden_item *item = *state;
+    const char *folder = item->folder->path;
+    mr_golden_rig *rig = NULL, *bare = NULL;
+    mr_safetensors *file = NULL;
+    mr_golden_begin(item);
+    mr_status status = mr_golden_rig_create(item->comm, folder, item->stem, whole, &rig);
+    if (status == MR_OK) status = mr_golden_rig_create(item->comm, folder, NULL, whole, &bare);
+    if (status == MR_OK)
+        status = mr_comm_agree(item->comm, mr_golden_open(folder, item->stem, "_merged", &file));
+    if (status == MR_OK) status = compare_merged(item, rig, bare, file);
+    mr_safetensors_close(&file);
+    mr_golden_rig_destroy(&bare);
+    mr_golden_rig_destroy(&rig);
+    mr_golden_conclude(item, status);
+}
+
+/* Log-probabilities of the token that follows each position, [B, T - 1]. Collective. */
+static mr_status compare_log_probabilities(mr_golden_item *item, mr_golden_rig *rig,
+                                           const mr_safetensors *file)
+{
+    int64_t last = rig->tokens - 1, all = rig->sequences * last, first,
+            rows = mr_golden_own_rows(rig, &first);
+    const int64_t shape[2] = {rig->sequences, last};
+    float *theirs = NULL;
+    mr_golden_squares sums = {0};
+    MR_AGREE(item->comm, mr_golden_read(file, "logprob", 2, shape, 0, all, &theirs));
+    for (int64_t i = 0; i < rig->sequences * rig->tokens; i++)
+        rig->targets[i] = i % rig->tokens < last ? rig->ids[i + 1] : -1;
+    mr_golden_evaluate(rig, NULL, rig->losses);
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t row = (first + i) / rig->tokens, t = (first + i) % rig->tokens;
+        float ours = (float)-rig->losses[i];
+        if (t < last) mr_golden_add(&sums, &ours, &theirs[row * last + t], NULL, 1);
+    }
+    mr_free(theirs);
+    mr_golden_reduce(item->comm, &sums, 1);
+    mr_golden_expect(item, sums, MR_GOLDEN_LOGITS, "logprob");
+    return MR_OK;
+}
+
+/** Prompts and their greedy continuations. Owns its arrays. */
+typedef struct continuation {
+    int64_t batch, prompt, total; /**< prompts, tokens of each, tokens with what is generated */
+    int32_t *prompts, *expected, *found, *lengths;
+} continuation;
+
+static mr_status read_continuation(const mr_safetensors *file, int64_t vocab, continuation *c)
+{
+    const mr_safetensors_entry *prompt = mr_safetensors_find(file, "prompt");
+    const mr_safetensors_entry *greedy = mr_safetensors_find(file, "greedy");
+    const char *path = mr_safetensors_path(file);
+    MR_CHECK(prompt && greedy && prompt->dims == 2 && greedy->dims == 2 && prompt->count > 0 &&
+                 greedy->shape[0] == prompt->shape[0] && greedy->shape[1] > prompt->shape[1],
+             MR_ERR_FORMAT, "%s: expected prompt [B, P] and greedy [B, > P]", path);
+    c->batch = prompt->shape[0];
+    c->prompt = prompt->shape[1];
+    c->total = greedy->shape[1];
+    c->prompts = mr_alloc_array(MR_MEM_DATA, (size_t)prompt->count, sizeof *c->prompts);
+    c->expected = mr_alloc_array(MR_MEM_DATA, (size_t)greedy->count, sizeof *c->expected);
+    c->found = mr_alloc_array(MR_MEM_DATA, (size_t)greedy->count, sizeof *c->found);
+    c->lengths = mr_alloc_array(MR_MEM_DATA, (size_t)c->batch, sizeof *c->lengths);
+    if (!c->prompts || !c->expected || !c->found || !c->lengths) return MR_ERR_MEMORY;
+    MR_TRY(mr_safetensors_read_i32(file, prompt, 0, prompt->count, c->prompts));
+    MR_TRY(mr_safetensors_read_i32(file, greedy, 0, greedy->count, c->expected));
+    for (int64_t i = 0; i < prompt->count; i++) {
+        int64_t row = i / c->prompt, t = i % c->prompt;
+        MR_CHECK(c->prompts[i] >= 0 && c->prompts[i] < vocab, MR_ERR_FORMAT,
+                 "%s: prompt: token %d of %lld", path, c->prompts[i], (long long)vocab);
+        MR_CHECK(c->expected[row * c->total + t] == c->prompts[i], MR_ERR_FORMAT,
+                 "%s: greedy does not start with the prompt", path);
+        c->lengths[row] = (int32_t)c->prompt;
+    }
+    return MR_OK;
+}
+
+/* Continues the prompts on every rank alike. Collective. */
+static mr_status compare_greedy(mr_golden_item *item, mr_golden_rig *rig,
+                                const mr_safetensors *file)
+{
+    continuation c = {0};
+    mr_generator *generator = NULL;
+    mr_status status = read_continuation(file, rig->arch.vocab_size, &c);
+    int64_t count = c.total - c.prompt;
+    if (status == MR_OK)
+        status = mr_generator_create(rig->model, c.batch, c.prompt, count, &generator);
+    if (status == MR_OK) status = mr_generator_allocate(generator);
+    status = mr_comm_agree(item->comm, status);
+    if (status == MR_OK) {
+        mr_generator_run(generator, c.prompts, c.lengths, count, c.found);
+        for (int64_t b = 0; b < c.batch; b++)
+            for (int64_t t = 0; t < count; t++)
+                if (c.found[b * count + t] != c.expected[b * c.total + c.prompt + t]) {
+                    mr_golden_disagree(item, "greedy: prompt %lld: token %lld is %d, expected %d",
+                                       (long long)b, (long long)t, c.found[b * count + t],
+                                       c.expected[b * c.total + c.prompt + t]);
+                    break;
+                }
+    }
+    mr_generator_destroy(&generator);
+    mr_free(c.prompts);
+    mr_free(c.expected);
+    mr_free(c.found);
+    mr_free(c.lengths);
+    return status;
+}
+
+static void greedy_tokens_and_log_probabilities_agree(void **state)
+{
+    mr_golden_item *item = *state;
+    mr_golden_rig *rig = NULL;
+    mr_safetensors *file = NULL;
+    mr_golden_begin(item);
+    mr_status status = mr_golden_rig_create(item->comm, item->folder->path, NULL, whole, &rig);
+    if (status == MR_OK)
+        status =
+            mr_comm_agree(item->comm, mr_golden_open(item->folder->path, item->stem, "", &file));
+    if (status == MR_OK) status = compare_greedy(item, rig, file);
+    if (status == MR_OK) status = compare_log_probabilities(item, rig, file);
+    mr_safetensors_close(&file);
+    mr_golden_rig_destroy(&rig);
+    mr_golden_conclude(item, status);
+}
+
+/* Compares one trace, named kind.w<warmup>.t<total>. */
+static mr_status compare_schedule(mr_golden_item *item, const mr_safetensors *file,
+                                  const mr_safetensors_entry *entry)
+{
+    static const struct {
+        const char *name;
+        mr_schedule_kind kind;
+    } kinds[] = {{"linear", MR_SCHEDULE_LINEAR},
+                 {"cosine", MR_SCHEDULE_COSINE},
+                 {"constant", MR_SCHEDULE_CONSTANT},
+                 {"constant_with_warmup", MR_SCHEDULE_CONSTANT}};
+    enum { KINDS = sizeof kinds / sizeof *kinds };
+    const double one_rounding = 1e-7; /* to F32, of the peak rate */
+    char name[64];
+    long long warmup, total;
+    int end = 0, k = 0;
+    float *theirs;
+    int fields = sscanf(entry->name, "%63[^.].w%lld.t%lld%n", name, &warmup, &total, &end);
+    while (fields == 3 && k < KINDS && strcmp(kinds[k].name, name) != 0)
+        k++;
+    MR_CHECK(fields == 3 && entry->name[end] == '\0' && k < KINDS && warmup >= 0, MR_ERR_FORMAT,
+             "%s: '%s' names no schedule of this program", mr_safetensors_path(file), entry->name);
+    MR_TRY(mr_golden_read(file, entry->name, 1, entry->shape, 0, entry->count, &theirs));
+    for (int64_t s = 0; s < entry->count; s++) {
+        double ours = mr_schedule_factor(kinds[k].kind, warmup, total, s);
+        if (!(fabs(ours - (double)theirs[s]) <= one_rounding))
+            mr_golden_disagree(item, "%s: step %lld: %.9g, expected %.9g", entry->name,
+                               (long long)s, ours, (double)theirs[s]);
+    }
+    mr_free(theirs);
+    return MR_OK;
+}
+
+static void learning_rate_schedules_agree(void **state)
+{
+    mr_golden_item *item = *state;
+    mr_safetensors *file;
+    mr_golden_begin(item);
+    mr_status status = mr_golden_open(item->folder->path, item->stem, "", &file);
+    for (int64_t e = 0; status == MR_OK && e < mr_safetensors_count(file); e++)
+        status = compare_schedule(item, file, mr_safetensors_at(file, e));
+    mr_safetensors_close(&file);
+    mr_golden_conclude(item, mr_comm_agree(item->comm, status));
+}
+
+static void a_folder_of_references_can_be_read(void **state)
+{
+    mr_golden_item *item = *state;
+    fail_msg("%s: %s", item->folder->path,
+             item->folder->problem ? item->folder->problem : "holds no reference");
+}
+
+/** The tests to run, in the order of folders and files. Owns its arrays. */
+typedef struct golden_plan {
+    const mr_comm *comm;
+    int count, room;
+    mr_golden_item **item;
+    struct CMUnitTest *test;
+    mr_text skipped; /**< files of methods that do not exist yet */
+} golden_plan;
+
+static void add_test(golden_plan *plan, const mr_golden_folder *folder, const char *stem,
+                     const char *what, CMUnitTestFunction function)
+{
+    if (plan->count == plan->room) {
+        plan->room = plan->room ? 2 * plan->room : 64;
+        plan->item = mr_realloc(MR_MEM_OTHER, plan->item, (size_t)plan->room * sizeof *plan->item);
+        plan->test = mr_realloc(MR_MEM_OTHER, plan->test, (size_t)plan->room * sizeof *plan->test);
+    }
+    mr_golden_item *item = mr_alloc(MR_MEM_OTHER, sizeof *item);
+    if (!plan->item || !plan->test || !item) mr_abort("%s", mr_message());
+    *item = (mr_golden_item){.comm = plan->comm, .folder = folder};
+    snprintf(item->stem, sizeof item->stem, "%s", stem);
+    snprintf(item->name, sizeof item->name, "%s %s%s", folder->label, stem, what);
+    plan->item[plan->count] = item;
+    plan->test[plan->count++] =
+        (struct CMUnitTest){.name = item->name, .test_func = function, .initial_state = item};
+}
+
+static bool is_listed(const mr_names *names, const char *stem, const char *ending)
+{
+    char name[160];
+    snprintf(name, sizeof name, "%s%s", stem, ending);
+    for (int64_t i = 0; i < names->count; i++)
+        if (strcmp(names->item[i], name) == 0) return true;
+    return false;
+}
+
+/* Tells whether a file belongs to another one: <stem>_init, <stem>_merged. */
+static bool is_companion(const mr_names *names, const char *stem)
+{
+    char owner[128];
+    const char *line = strrchr(stem, '_');
+    if (!line || (strcmp(line, "_init") != 0 && strcmp(line, "_merged") != 0)) return false;
+    snprintf(owner, sizeof owner, "%.*s", (int)(line - stem), stem);
+    return is_listed(names, owner, "");
+}
+
+/* Adds the tests of one folder. */
+static void plan_folder(golden_plan *plan, const mr_golden_folder *folder)
+{
+    mr_names stems = {0};
+    int before = plan->count;
+    bool fft_cut = false, mora_cut = false;
+    if (mr_golden_stems(folder->path, &stems) != MR_OK) mr_abort("%s", mr_message());
+    for (int64_t i = 0; i < stems.count; i++) {
+        const char *stem = stems.item[i];
+        mr_golden_kind kind;
+        if (strcmp(stem, "batch") == 0 || is_companion(&stems, stem)) continue;
+        if (strcmp(stem, "decode") == 0) {
+            add_test(plan, folder, stem, "", greedy_tokens_and_log_probabilities_agree);
+        } else if (strcmp(stem, "schedules") == 0) {
+            add_test(plan, folder, stem, "", learning_rate_schedules_agree);
+        } else if (!mr_golden_kind_of(stem, &kind)) {
+            mr_text_add(&plan->skipped, " %s/%s", folder->label, stem);
+        } else {
+            bool fft = strcmp(kind.method, "fft") == 0, mora = kind.mora_type != 0;
+            add_test(plan, folder, stem, "", training_matches_its_reference);
+            if (mora)
+                add_test(plan, folder, stem, " dense update",
+                         dense_updates_and_their_singular_values_agree);
+            if (is_listed(&stems, stem, "_merged"))
+                add_test(plan, folder, stem, " merged", merged_weights_agree_and_compute_the_same);
+            if ((fft && !fft_cut) || (mora && !mora_cut)) {
+                add_test(plan, folder, stem, " recomputed and sharded",
+                         recomputation_and_shards_change_no_bit);
+                add_test(plan, folder, stem, " in micro-batches",
+                         micro_batches_of_one_sequence_match_the_reference);
+            }
+            fft_cut = fft_cut || fft;
+            mora_cut = mora_cut || mora;
+        }
+    }
+    if (plan->count == before)
+        add_test(plan, folder, "", "can be read", a_folder_of_references_can_be_read);
+    mr_names_free(&stems);
+}
+
+/* Finds the folders below all roots; relative ones stand beside the sources. */
+static void find_folders(mr_golden_set *set)
+{
+    const char *source = getenv("MR_SOURCE_DIR"), *roots = getenv("MORA_GOLDEN");
+    char root[PATH_MAX];
+    if (!source) mr_abort("MR_SOURCE_DIR is not set: run this test through ctest");
+    snprintf(root, sizeof root, "%s/tests/golden", source);
+    mr_status status = mr_golden_find(root, set);
+    if (!roots || !*roots) {
+        snprintf(root, sizeof root, "%s/../shared/golden", source);
+        if (access(root, F_OK) == 0 && status == MR_OK) status = mr_golden_find(root, set);
+        roots = "";
+    }
+    while (*roots && status == MR_OK) {
+        int length = (int)strcspn(roots, ":");
+        snprintf(root, sizeof root, "%s%s%.*s", *roots == '/' ? "" : source,
+                 *roots == '/' ? "" : "/", length, roots);
+        if (length > 0) status = mr_golden_find(root, set);
+        roots += length;
+        roots += *roots == ':';
+    }
+    if (status != MR_OK) mr_abort("%s", mr_message());
+}
+
+int main(int argc, char **argv)
+{
+    MPI_Init(&argc, &argv);
+    mr_comm world;
+    if (mr_comm_create(MPI_COMM_WORLD, &world) != MR_OK) mr_abort("%s", mr_message());
+    /* All ranks find the same: one of them says it. */
+    if (world.rank > 0 && !freopen("/dev/null", "w", stdout)) mr_abort("cannot be silent");
+    mr_golden_set set = {0};
+    golden_plan plan = {.comm = &world};
+    find_folders(&set);
+    for (int i = 0; i < set.count; i++) {
+        if (set.folder[i].problem)
+            add_test(&plan, &set.folder[i], "", "can be read", a_folder_of_references_can_be_read);
+        else
+            plan_folder(&plan, &set.folder[i]);
+    }
+    if (plan.skipped.length > 0)
+        printf("skipped, no method of this program:%s\n", mr_text_get(&plan.skipped));
+    int failed = _cmocka_run_group_tests("golden", plan.test, (size_t)plan.count, NULL, NULL);
+    for (int i = 0; i < plan.count; i++)
+        mr_free(plan.item[i]);
+    mr_free(plan.item);
+    mr_free(plan.test);
+    mr_text_free(&plan.skipped);
+    mr_golden_set_free(&set);
+    mr_comm_destroy(&world);
+    MPI_Finalize();
+    return failed > 0;
+}

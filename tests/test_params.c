@@ -1,0 +1,576 @@
+#include "model/params.h"
+#include "ranks.h"
+
+#include <stdlib.h>
+
+static mr_backend *be;
+
+static const mr_shard shards[] = {MR_SHARD_FULL, MR_SHARD_OPTIMIZER, MR_SHARD_NONE};
+
+enum { SHARDS = 3, UNITS = 4, MOST_LEAVES = 64 };
+
+/* Shapes that fill several blocks of a shard, less than one, or one and a little. */
+static const struct shape {
+    int unit;
+    mr_flat_kind kind;
+    int64_t rows, cols;
+} shapes[] = {
+    {0, MR_FLAT_TRAINED, 70, 61},  {1, MR_FLAT_FROZEN, 50, 31},  {1, MR_FLAT_FROZEN, 1, 1},
+    {1, MR_FLAT_ADAPTER, 3, 7},    {1, MR_FLAT_TRAINED, 9, 130}, {1, MR_FLAT_ADAPTER, 64, 33},
+    {2, MR_FLAT_FROZEN, 128, 65},  {2, MR_FLAT_ADAPTER, 1, 1},   {3, MR_FLAT_TRAINED, 1, 1025},
+    {3, MR_FLAT_TRAINED, 41, 100},
+};
+
+enum { PARAMS = sizeof shapes / sizeof shapes[0], LARGEST = 128 * 65 };
+
+static void must(mr_status status)
+{
+    if (status != MR_OK) mr_abort("%s", mr_message());
+}
+
+static int64_t count_of(int id)
+{
+    return shapes[id].rows * shapes[id].cols;
+}
+
+/* A value of its own for every element. */
+static float weight_of(int id, int64_t index)
+{
+    return (float)(id * 10000 + index) / 8;
+}
+
+/* What micro-batch number `micro` adds to the gradient: of many sizes, so that order shows. */
+static float leaf_of(int id, int64_t index, int64_t micro)
+{
+    mr_random random = mr_random_stream((uint64_t)id, MR_RANDOM_DATA, (uint64_t)micro);
+    uint32_t bits = mr_random_u32(&random, (uint64_t)index);
+    return ((float)(bits >> 8) / 65536 - 128) * (float)(1 << (bits & 7));
+}
+
+/* The sum of leaves[0..count-1] as model/tree.h draws it, by recursion. */
+static float balanced(const float *leaves, int64_t count)
+{
+    if (count == 1) return leaves[0];
+    float left = balanced(leaves, count / 2);
+    return left + balanced(leaves + count / 2, count / 2);
+}
+
+static float tree_sum(const float *leaves, int64_t count)
+{
+    int64_t block = count & -count;
+    float sum = balanced(leaves, block);
+    for (int64_t at = block; at < count; at += block)
+        sum += balanced(leaves + at, block);
+    return sum;
+}
+
+static bool same_bits(float a, float b)
+{
+    return memcmp(&a, &b, sizeof a) == 0;
+}
+
+static void draw_leaves(float *leaves, int64_t count, int64_t index)
+{
+    for (int64_t m = 0; m < count; m++)
+        leaves[m] = leaf_of(0, index, m);
+}
+
+/* The sum of leaves by the slots of an mr_tree; deepest gets the most slots in use. */
+static float slot_sum(const float *leaves, int64_t count, int *deepest)
+{
+    float slot[MOST_LEAVES] = {0};
+    mr_tree tree = mr_tree_of(count);
+    *deepest = 0;
+    for (int64_t m = 0; m < count; m++) {
+        if (mr_tree_complete(&tree)) return 0;
+        slot[tree.depth] = leaves[m];
+        if (tree.depth + 1 > *deepest) *deepest = tree.depth + 1;
+        for (int additions = mr_tree_push(&tree); additions > 0; additions--) {
+            int into = mr_tree_pop(&tree);
+            slot[into] += slot[into + 1];
+        }
+    }
+    return mr_tree_complete(&tree) && tree.depth == 1 ? slot[0] : 0;
+}
+
+static void a_tree_adds_as_its_definition_says(void **state)
+{
+    (void)state;
+    float leaves[MOST_LEAVES];
+    for (int64_t count = 1; count <= MOST_LEAVES; count++)
+        for (int64_t index = 0; index < 20; index++) {
+            int deepest;
+            draw_leaves(leaves, count, index);
+            float found = slot_sum(leaves, count, &deepest);
+            assert_on_all_ranks(same_bits(found, tree_sum(leaves, count)));
+        }
+}
+
+static void a_tree_takes_the_slots_it_announces(void **state)
+{
+    (void)state;
+    float leaves[MOST_LEAVES];
+    for (int64_t count = 1; count <= MOST_LEAVES; count++) {
+        int deepest;
+        draw_leaves(leaves, count, 0);
+        (void)slot_sum(leaves, count, &deepest);
+        assert_on_all_ranks(deepest == mr_tree_slots(count));
+    }
+}
+
+static void the_order_of_addition_shows_in_the_leaves(void **state)
+{
+    (void)state;
+    int differ = 0;
+    for (int64_t index = 0; index < 100; index++) {
+        float leaves[8], plain = 0;
+        draw_leaves(leaves, 8, index);
+        for (int m = 0; m < 8; m++)
+            plain += leaves[m];
+        differ += !same_bits(plain, tree_sum(leaves, 8));
+    }
+    assert_on_all_ranks(differ > 10);
+}
+
+static mr_params *lay_out(mr_shard shard, int64_t waves, int64_t in_wave, int long_unit)
+{
+    mr_params *params;
+    if (world.size == 1) { /* where nothing is gathered, a wave is one micro-batch */
+        waves *= in_wave;
+        in_wave = 1;
+    }
+    must(mr_params_create(&world, be, shard, UNITS, &params));
+    for (int i = 0; i < PARAMS; i++) {
+        char name[32];
+        int id;
+        snprintf(name, sizeof name, "param%d", i);
+        must(mr_params_add(params, shapes[i].unit, shapes[i].kind, name, shapes[i].rows,
+                           shapes[i].cols, MR_INIT_ZERO, 0, &id));
+        if (id != i) mr_abort("parameter %d got number %d", i, id);
+    }
+    params->long_unit = long_unit;
+    mr_params_layout(params, waves, in_wave);
+    return params;
+}
+
+/* Which elements a source was asked for. */
+typedef struct asked {
+    int64_t *times; /* [LARGEST] */
+} asked;
+
+static mr_status give_weights(void *context, const mr_param *param, int64_t first, int64_t count,
+                              float *out)
+{
+    asked *record = context;
+    for (int64_t i = 0; i < count; i++) {
+        record->times[first + i]++;
+        out[i] = weight_of(atoi(param->name + strlen("param")), first + i);
+    }
+    return MR_OK;
+}
+
+/* Counters of elements that are summed over the ranks. */
+static int64_t *new_counters(void)
+{
+    int64_t *counters = mr_alloc_array(MR_MEM_OTHER, LARGEST, sizeof *counters);
+    if (!counters) mr_abort("%s", mr_message());
+    return counters;
+}
+
+/* Whether the ranks together counted every element of a parameter so many times. */
+static bool all_counted(int64_t *counters, int id, int64_t times)
+{
+    mr_comm_sum_i64(&world, counters, (int)count_of(id));
+    bool right = true;
+    for (int64_t i = 0; i < count_of(id); i++) {
+        right = right && counters[i] == times;
+        counters[i] = 0;
+    }
+    return right;
+}
+
+static void fill(mr_params *params)
+{
+    asked record = {.times = new_counters()};
+    for (int id = 0; id < PARAMS; id++)
+        must(mr_params_fill(params, id, give_weights, &record));
+    mr_params_invalidate(params);
+    mr_free(record.times);
+}
+
+static mr_params *make(mr_shard shard, int64_t waves, int64_t in_wave, int long_unit)
+{
+    mr_params *params = lay_out(shard, waves, in_wave, long_unit);
+    must(mr_params_allocate(params));
+    fill(params);
+    return params;
+}
+
+static void parameters_are_found_by_name(void **state)
+{
+    (void)state;
+    mr_params *params = lay_out(MR_SHARD_FULL, 1, 1, -1);
+    int last = mr_params_find(params, "param9"), none = mr_params_find(params, "param10");
+    mr_params_destroy(&params);
+    assert_on_all_ranks(last == 9 && none == -1);
+    assert_on_all_ranks(params == NULL);
+}
+
+static void parameters_are_counted(void **state)
+{
+    (void)state;
+    mr_params *params = lay_out(MR_SHARD_FULL, 1, 1, -1);
+    int64_t all = mr_params_count(params, false), trained = mr_params_count(params, true);
+    mr_params_destroy(&params);
+    int64_t expected = 0, expected_trained = 0;
+    for (int i = 0; i < PARAMS; i++) {
+        expected += count_of(i);
+        if (shapes[i].kind != MR_FLAT_FROZEN) expected_trained += count_of(i);
+    }
+    assert_on_all_ranks(all == expected && trained == expected_trained);
+}
+
+static void what_is_allocated_is_what_was_announced(void **state)
+{
+    (void)state;
+    for (int s = 0; s < SHARDS; s++)
+        for (int64_t in_wave = 1; in_wave <= 4; in_wave *= 2)
+            for (int long_unit = -1; long_unit <= 0; long_unit++) {
+                size_t bytes[MR_MEM_PURPOSES] = {0};
+                mr_params *params = lay_out(shards[s], 3, in_wave, long_unit);
+                mr_params_bytes(params, bytes);
+                must(mr_params_allocate(params));
+                bool right = true;
+                for (int p = 0; p <= MR_MEM_EVAL; p++)
+                    right = right && mr_memory_live((mr_purpose)p) == bytes[p];
+                mr_params_destroy(&params);
+                for (int p = 0; p <= MR_MEM_EVAL; p++)
+                    right = right && mr_memory_live((mr_purpose)p) == 0;
+                assert_on_all_ranks(right);
+            }
+}
+
+static void every_element_is_filled_where_it_is_kept(void **state)
+{
+    (void)state;
+    for (int s = 0; s < SHARDS; s++) {
+        mr_params *params = lay_out(shards[s], 1, 1, -1);
+        must(mr_params_allocate(params));
+        asked record = {.times = new_counters()};
+        bool right = true;
+        for (int id = 0; id < PARAMS; id++) {
+            must(mr_params_fill(params, id, give_weights, &record));
+            bool once = shards[s] == MR_SHARD_FULL && shapes[id].kind != MR_FLAT_ADAPTER;
+            right = all_counted(record.times, id, once ? 1 : world.size) && right;
+        }
+        mr_free(record.times);
+        mr_params_destroy(&params);
+        assert_on_all_ranks(right);
+    }
+}
+
+/* Whether every rank reads the whole of every parameter as expected. */
+static bool reads(mr_params *params, float (*expected)(int id, int64_t index))
+{
+    float *values = mr_alloc_array(MR_MEM_OTHER, LARGEST, sizeof *values);
+    if (!values) mr_abort("%s", mr_message());
+    bool right = true;
+    for (int id = 0; id < PARAMS; id++) {
+        mr_params_read(params, id, values);
+        for (int64_t i = 0; i < count_of(id); i++)
+            right = right && same_bits(values[i], expected(id, i));
+    }
+    mr_free(values);
+    return right;
+}
+
+static void every_rank_reads_whole_parameters(void **state)
+{
+    (void)state;
+    for (int s = 0; s < SHARDS; s++) {
+        mr_params *params = make(shards[s], 1, 1, -1);
+        bool right = reads(params, weight_of);
+        mr_params_destroy(&params);
+        assert_on_all_ranks(right);
+    }
+}
+
+static bool unit_is_readable(mr_params *params, int unit)
+{
+    float *values = mr_alloc_array(MR_MEM_OTHER, LARGEST, sizeof *values);
+    if (!values) mr_abort("%s", mr_message());
+    bool right = true;
+    for (int id = 0; id < PARAMS; id++) {
+        if (shapes[id].unit != unit) continue;
+        be->ops->download(be, values, mr_params_weight(params, id));
+        for (int64_t i = 0; i < count_of(id); i++)
+            right = right && same_bits(values[i], weight_of(id, i));
+    }
+    mr_free(values);
+    return right;
+}
+
+static void units_are_gathered_ahead_as_a_pass_uses_them(void **state)
+{
+    (void)state;
+    /* Forward, the turn, backward; and again without an announcement, or with a wrong one. */
+    static const int order[][2] = {{0, 1}, {1, 2}, {2, 3}, {3, 2}, {2, 1},  {1, 0}, {0, -1},
+                                   {0, 3}, {1, 2}, {3, 3}, {2, 0}, {1, -1}, {0, 2}, {2, 2}};
+    for (int s = 0; s < SHARDS; s++) {
+        mr_params *params = make(shards[s], 1, 1, -1);
+        bool right = true;
+        for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+            mr_params_use(params, order[i][0], order[i][1]);
+            right = unit_is_readable(params, order[i][0]) && right;
+        }
+        mr_params_destroy(&params);
+        assert_on_all_ranks(right);
+    }
+}
+
+static void trained_elements_have_one_owner(void **state)
+{
+    (void)state;
+    for (int s = 0; s < SHARDS; s++) {
+        mr_params *params = make(shards[s], 1, 1, -1);
+        int64_t *owners = new_counters();
+        bool right = true;
+        for (int id = 0; id < PARAMS; id++) {
+            if (!mr_params_trained(params, id)) continue;
+            mr_own own = mr_params_own(params, id);
+            right = right && (own.count == 0 || own.first + own.count <= count_of(id));
+            for (int64_t i = 0; i < own.count; i++)
+                owners[own.first + i]++;
+            right = all_counted(owners, id, shards[s] == MR_SHARD_NONE ? world.size : 1) && right;
+        }
+        mr_free(owners);
+        mr_params_destroy(&params);
+        assert_on_all_ranks(right);
+    }
+}
+
+static float new_weight_of(int id, int64_t index)
+{
+    return shapes[id].kind == MR_FLAT_FROZEN ? weight_of(id, index) : -weight_of(id, index) - 1;
+}
+
+static void updates_of_owners_reach_every_rank(void **state)
+{
+    (void)state;
+    float *values = mr_alloc_array(MR_MEM_OTHER, LARGEST, sizeof *values);
+    if (!values) mr_abort("%s", mr_message());
+    for (int s = 0; s < SHARDS; s++) {
+        mr_params *params = make(shards[s], 1, 1, -1);
+        mr_params_use(params, 0, 1); /* a gathered copy from before the update */
+        bool right = true;
+        for (int id = 0; id < PARAMS; id++) {
+            if (!mr_params_trained(params, id)) continue;
+            mr_own own = mr_params_own(params, id);
+            if (own.count == 0) continue;
+            be->ops->download(be, values, own.weight);
+            for (int64_t i = 0; i < own.count; i++) {
+                right = right && same_bits(values[i], weight_of(id, own.first + i));
+                values[i] = new_weight_of(id, own.first + i);
+            }
+            be->ops->upload(be, own.weight, values);
+        }
+        mr_params_publish(params);
+        right = reads(params, new_weight_of) && right;
+        mr_params_destroy(&params);
+        assert_on_all_ranks(right);
+    }
+    mr_free(values);
+}
+
+static void write_leaf(mr_params *params, int unit, int64_t micro)
+{
+    static float values[LARGEST];
+    for (int id = 0; id < PARAMS; id++) {
+        if (shapes[id].unit != unit || shapes[id].kind == MR_FLAT_FROZEN) continue;
+        for (int64_t i = 0; i < count_of(id); i++)
+            values[i] = leaf_of(id, i, micro);
+        be->ops->upload(be, mr_params_grad(params, id), values);
+    }
+}
+
+/* Writes the leaves of a step as a pass does: unit by unit from the last, the micro-batches of a
+ * wave one after another; a long unit is open from the first to the last. Leaves are numbered from
+ * `base`. */
+static void reduce_step(mr_params *params, int64_t base)
+{
+    for (int64_t wave = 0; wave < params->waves; wave++) {
+        int64_t first = base + (wave * world.size + world.rank) * params->in_wave;
+        if (params->long_unit >= 0) mr_params_leaf_begin(params, params->long_unit);
+        for (int unit = UNITS - 1; unit >= 0; unit--) {
+            if (unit == params->long_unit) continue;
+            for (int64_t w = 0; w < params->in_wave; w++) {
+                mr_params_leaf_begin(params, unit);
+                write_leaf(params, unit, first + w);
+                mr_params_leaf_end(params, unit);
+            }
+        }
+        if (params->long_unit < 0) continue;
+        write_leaf(params, params->long_unit, first);
+        mr_params_leaf_end(params, params->long_unit);
+    }
+    mr_params_reduce_finish(params);
+}
+
+static float gradient_of(const mr_params *params, int id, int64_t index, int64_t base)
+{
+    float leaves[MOST_LEAVES] = {0};
+    int64_t count = params->waves * world.size * params->in_wave;
+    for (int64_t m = 0; m < count; m++)
+        leaves[m] = leaf_of(id, index, base + m);
+    return tree_sum(leaves, count);
+}
+
+/* Whether the gradients of what this rank owns are the trees over all ranks' leaves. */
+static bool own_gradients_are_right(const mr_params *params, int64_t base)
+{
+    static float values[LARGEST];
+    bool right = true;
+    for (int id = 0; id < PARAMS; id++) {
+        if (!mr_params_trained(params, id)) continue;
+        mr_own own = mr_params_own(params, id);
+        if (own.count == 0) continue;
+        be->ops->download(be, values, own.grad);
+        /* Not every element: the reference is slow. Both ends, and a stride in between. */
+        for (int64_t i = 0; i < own.count; i += i + 8 < own.count ? 7 : 1)
+            right = right && same_bits(values[i], gradient_of(params, id, own.first + i, base));
+    }
+    return right;
+}
+
+static const struct cut {
+    int64_t waves, in_wave;
+} cuts[] = {{1, 1}, {2, 1}, {3, 1}, {4, 1}, {6, 1}, {1, 2}, {2, 2}, {3, 2}, {1, 4}, {2, 4}, {3, 4}};
+
+static void gradients_are_trees_over_all_ranks_and_waves(void **state)
+{
+    (void)state;
+    for (int s = 0; s < SHARDS; s++)
+        for (size_t c = 0; c < sizeof cuts / sizeof cuts[0]; c++) {
+            mr_params *params = make(shards[s], cuts[c].waves, cuts[c].in_wave, -1);
+            reduce_step(params, 0);
+            mr_params_share_gradients(params);
+            bool right = own_gradients_are_right(params, 0);
+            mr_params_destroy(&params);
+            assert_on_all_ranks(right);
+        }
+}
+
+static void a_second_step_starts_anew(void **state)
+{
+    (void)state;
+    for (int s = 0; s < SHARDS; s++) {
+        mr_params *params = make(shards[s], 3, 2, -1);
+        bool right = true;
+        for (int64_t step = 0; step < 3; step++) {
+            reduce_step(params, 1000 * step);
+            mr_params_share_gradients(params);
+            right = own_gradients_are_right(params, 1000 * step) && right;
+        }
+        mr_params_destroy(&params);
+        assert_on_all_ranks(right);
+    }
+}
+
+static void a_unit_that_stays_open_is_reduced_too(void **state)
+{
+    (void)state;
+    for (int s = 0; s < SHARDS; s++)
+        for (int64_t waves = 1; waves <= 4; waves++) {
+            mr_params *params = make(shards[s], waves, 1, 0);
+            bool right = true;
+            for (int64_t step = 0; step < 2; step++) {
+                reduce_step(params, 1000 * step);
+                mr_params_share_gradients(params);
+                right = own_gradients_are_right(params, 1000 * step) && right;
+            }
+            mr_params_destroy(&params);
+            assert_on_all_ranks(right);
+        }
+}
+
+/* Shards of gradients are what norms are summed over: each element once over all ranks, and
+ * nothing in the padding. Leaves of one count their elements. */
+static void shards_of_gradients_cover_each_element_once(void **state)
+{
+    (void)state;
+    static float values[LARGEST];
+    for (int s = 0; s < SHARDS; s++) {
+        mr_params *params = make(shards[s], 2, 1, -1);
+        reduce_step(params, 0); /* leaves other numbers in the lanes */
+        for (int64_t i = 0; i < LARGEST; i++)
+            values[i] = 1;
+        for (int64_t wave = 0; wave < 2; wave++)
+            for (int unit = UNITS - 1; unit >= 0; unit--) {
+                mr_params_leaf_begin(params, unit);
+                for (int id = 0; id < PARAMS; id++)
+                    if (shapes[id].unit == unit && shapes[id].kind != MR_FLAT_FROZEN)
+                        be->ops->upload(be, mr_params_grad(params, id), values);
+                mr_params_leaf_end(params, unit);
+            }
+        mr_params_reduce_finish(params);
+        int64_t sum = 0;
+        for (int unit = 0; unit < UNITS; unit++)
+            for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
+                if (params->unit[unit].flat[k].count == 0) continue;
+                mr_tensor shard = mr_params_grad_shard(params, unit, (mr_flat_kind)k);
+                be->ops->download(be, values, shard);
+                for (int64_t i = 0; i < shard.cols; i++)
+                    sum += (int64_t)values[i];
+            }
+        mr_comm_sum_i64(&world, &sum, 1);
+        int64_t expected = 2 * world.size * mr_params_count(params, true);
+        mr_params_destroy(&params);
+        assert_on_all_ranks(sum == expected);
+    }
+}
+
+static void a_frozen_unit_has_no_leaf(void **state)
+{
+    (void)state;
+    mr_params *params;
+    int id;
+    must(mr_params_create(&world, be, MR_SHARD_FULL, 1, &params));
+    must(mr_params_add(params, 0, MR_FLAT_FROZEN, "frozen", 10, 10, MR_INIT_ONE, 0, &id));
+    mr_params_layout(params, 2, 1);
+    must(mr_params_allocate(params));
+    mr_params_leaf_begin(params, 0);
+    mr_params_leaf_end(params, 0);
+    mr_params_reduce_finish(params);
+    mr_params_share_gradients(params);
+    mr_params_publish(params);
+    bool right = mr_memory_live(MR_MEM_GRADIENTS) == 0 && mr_memory_live(MR_MEM_OPTIMIZER) == 0;
+    mr_params_destroy(&params);
+    assert_on_all_ranks(right);
+}
+
+int main(int argc, char **argv)
+{
+    ranks_begin(&argc, &argv);
+    must(mr_backend_create("cpu", 1, &be));
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_tree_adds_as_its_definition_says),
+        cmocka_unit_test(a_tree_takes_the_slots_it_announces),
+        cmocka_unit_test(the_order_of_addition_shows_in_the_leaves),
+        cmocka_unit_test(parameters_are_found_by_name),
+        cmocka_unit_test(parameters_are_counted),
+        cmocka_unit_test(what_is_allocated_is_what_was_announced),
+        cmocka_unit_test(every_element_is_filled_where_it_is_kept),
+        cmocka_unit_test(every_rank_reads_whole_parameters),
+        cmocka_unit_test(units_are_gathered_ahead_as_a_pass_uses_them),
+        cmocka_unit_test(trained_elements_have_one_owner),
+        cmocka_unit_test(updates_of_owners_reach_every_rank),
+        cmocka_unit_test(gradients_are_trees_over_all_ranks_and_waves),
+        cmocka_unit_test(a_second_step_starts_anew),
+        cmocka_unit_test(a_unit_that_stays_open_is_reduced_too),
+        cmocka_unit_test(shards_of_gradients_cover_each_element_once),
+        cmocka_unit_test(a_frozen_unit_has_no_leaf),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    mr_backend_destroy(&be);
+    return ranks_end(failed);
+}

@@ -67,9 +67,9 @@ find_python() {
 }
 
 main_job() {
-  local mora=build/release/mora ranks
-  ranks=$(nproc)
-  [ "$ranks" -ge 2 ] || ranks=2
+  # The twin's step has four micro-batches: 2 or 4 ranks share them, and give the same bits.
+  local mora=build/release/mora ranks=2
+  [ "$(nproc)" -lt 4 ] || ranks=4
   local launch=(mpirun -q -np "$ranks" --bind-to none --oversubscribe)
   say "a base model that can copy digits ($ranks ranks)"
   "${launch[@]}" "$mora" run experiments/uuid/base.yaml

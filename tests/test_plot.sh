@@ -2,8 +2,15 @@
 # The figure, from real runs to its pixels, and its errors. Needs MR_PROGRAM and MR_SOURCE_DIR.
 set -eu
 
-if ! python3 -c 'import h5py, matplotlib' 2>/dev/null; then
-    echo "skipped: python3 has no h5py or no matplotlib (Debian: python3-h5py, python3-matplotlib)"
+# The system's python, where another one without the libraries stands first in the path.
+python=
+for candidate in python3 /usr/bin/python3; do
+    if [ -z "$python" ] && "$candidate" -c 'import h5py, matplotlib' 2>/dev/null; then
+        python=$candidate
+    fi
+done
+if [ -z "$python" ]; then
+    echo "skipped: no python with h5py and matplotlib (Debian: python3-h5py, python3-matplotlib)"
     exit 77
 fi
 
@@ -31,7 +38,7 @@ END
 "$MR_PROGRAM" run study.yaml >/dev/null 2>run.err || { cat run.err; exit 1; }
 
 plot() {
-    python3 "$MR_SOURCE_DIR/analysis/plot_uuid.py" "$@"
+    "$python" "$MR_SOURCE_DIR/analysis/plot_uuid.py" "$@"
 }
 
 fail() {
@@ -48,7 +55,7 @@ expect_error() {
 }
 
 plot results --out figure.png --mora "$MR_PROGRAM"
-python3 - <<'END'
+"$python" - <<'END'
 import matplotlib.image
 
 picture = matplotlib.image.imread("figure.png")

@@ -47,7 +47,7 @@ void *mr_alloc(mr_purpose purpose, size_t bytes)
                  mr_purpose_name(purpose));
 #endif
     char *block = NULL;
-    if (bytes <= SIZE_MAX - 2 * MR_MEM_ALIGNMENT) {
+    if (bytes <= SIZE_MAX - 2 * (size_t)MR_MEM_ALIGNMENT) {
         size_t whole = bytes + MR_MEM_ALIGNMENT;
         whole += (MR_MEM_ALIGNMENT - whole % MR_MEM_ALIGNMENT) % MR_MEM_ALIGNMENT;
         block = aligned_alloc(MR_MEM_ALIGNMENT, whole);

@@ -32,8 +32,8 @@ void mr_generator_bytes(const mr_generator *g, size_t bytes[MR_MEM_PURPOSES]);
 /** Allocates. Local. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_generator_allocate(mr_generator *g);
 
-/** Frees everything and sets *g to NULL; NULL is allowed. */
-void mr_generator_destroy(mr_generator **g);
+/** Frees everything and sets *out to NULL; NULL is allowed. */
+void mr_generator_destroy(mr_generator **out);
 
 /** Continues every prompt by `count` tokens, each the most probable one.
  * @param[in]  prompts [B, prompt], right-padded with any valid id

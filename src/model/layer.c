@@ -122,6 +122,7 @@ static void attend(mr_model *model, int index, const mr_pass *pass, mr_layer_act
         be->ops->scatter_rows(be, cache->v[index], acts->v, cache->rows);
     }
     if (pass->decode) {
+        MR_INVARIANT(cache);
         mr_attention_decode(be, &(mr_decode_args){.shape = pass->shape,
                                                   .capacity = cache->capacity,
                                                   .q = acts->q,

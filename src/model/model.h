@@ -141,8 +141,8 @@ MR_NODISCARD mr_status mr_model_create(const mr_model_options *options, mr_model
 /** Allocates parameters and activations, zeroed. Local. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_model_allocate(mr_model *model);
 
-/** Frees everything and sets *model to NULL; NULL is allowed. Local. */
-void mr_model_destroy(mr_model **model);
+/** Frees everything and sets *out to NULL; NULL is allowed. Local. */
+void mr_model_destroy(mr_model **out);
 
 /** Adds to bytes[purpose] what mr_model_allocate will take. Local. */
 void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES]);

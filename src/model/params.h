@@ -110,8 +110,8 @@ void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES]);
 /** Allocates weights, gradients, moments and lanes, zeroed. Local. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_params_allocate(mr_params *params);
 
-/** Frees everything and sets *params to NULL. Local. */
-void mr_params_destroy(mr_params **params);
+/** Frees everything and sets *out to NULL. Local. */
+void mr_params_destroy(mr_params **out);
 
 /** Returns the index of a name, -1 where there is none. */
 int mr_params_find(const mr_params *params, const char *name);

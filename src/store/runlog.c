@@ -122,7 +122,7 @@ static mr_status write_pending(mr_runlog *log)
     };
     int n = log->n_pending;
     if (n == 0) return MR_OK;
-    int64_t ints[PENDING];
+    int64_t ints[PENDING] = {0};
     for (int i = 0; i < n; i++)
         ints[i] = log->pending[i].step;
     MR_TRY(append_ints(log, "/train/step", n, ints));

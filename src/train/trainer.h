@@ -62,8 +62,8 @@ MR_NODISCARD mr_status mr_trainer_check_memory(const mr_trainer *trainer);
  * MR_ERR_FORMAT; the same on every rank */
 MR_NODISCARD mr_status mr_trainer_allocate(mr_trainer *trainer);
 
-/** Frees everything and sets *trainer to NULL; NULL is allowed. */
-void mr_trainer_destroy(mr_trainer **trainer);
+/** Frees everything and sets *out to NULL; NULL is allowed. */
+void mr_trainer_destroy(mr_trainer **out);
 
 /** Does one optimizer step. Collective; allocates nothing.
  * @return MR_OK; MR_ERR_NUMERIC where loss or gradient norm is not finite (nothing is updated);

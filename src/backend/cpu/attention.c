@@ -2,6 +2,7 @@
 #include "backend/cpu/vector.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <string.h>
 
 enum { BLOCK = MR_CPU_BLOCK };
@@ -128,7 +129,7 @@ static void backward_head(const mr_attention_args *args, int64_t sequence, int64
     int64_t size = s->head_size, kv_col = head / (s->heads / s->kv_heads) * size;
     int64_t row = sequence * s->tokens, col = head * size;
     const float scale = 1.0f / sqrtf((float)size);
-    float *scores = scratch, *dp = scratch + BLOCK * BLOCK;
+    float *scores = scratch, *dp = scratch + (ptrdiff_t)BLOCK * BLOCK;
     zero_rows(args->d_q, row, s->tokens, col, size);
     const float *lse = mr_cpu_f32(args->lse) + (sequence * s->heads + head) * args->lse.stride;
     for (int64_t first = 0; first < s->tokens; first += BLOCK) {

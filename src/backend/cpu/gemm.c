@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 /* OpenBLAS's own controls, absent in other libraries. */
-extern void openblas_set_num_threads(int count) __attribute__((weak));
+extern void openblas_set_num_threads(int num_threads) __attribute__((weak));
 extern char *openblas_get_corename(void) __attribute__((weak));
 
 void mr_cpu_choose_kernels(char **argv)

@@ -18,7 +18,9 @@ enum { BACKENDS = sizeof backends / sizeof backends[0] };
 
 const char *const *mr_backend_names(void)
 {
-    static const char *const names[] = {"cpu", NULL};
+    static const char *names[BACKENDS + 1];
+    for (int i = 0; i < BACKENDS; i++)
+        names[i] = backends[i].name;
     return names;
 }
 
@@ -43,7 +45,13 @@ mr_status mr_backend_create(const char *name, int threads, mr_backend **out)
         *out = be;
         return MR_OK;
     }
-    return mr_fail(MR_ERR_ARG, "backend '%s' is not in this build; there is: cpu", name);
+    mr_text known = {0};
+    for (int i = 0; i < BACKENDS; i++)
+        mr_text_add(&known, " %s", backends[i].name);
+    mr_status status = mr_fail(MR_ERR_ARG, "backend '%s' is not in this build; there is:%s", name,
+                               mr_text_get(&known));
+    mr_text_free(&known);
+    return status;
 }
 
 void mr_backend_destroy(mr_backend **be)

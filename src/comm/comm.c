@@ -112,12 +112,6 @@ void mr_comm_max_i64(const mr_comm *comm, int64_t *values, int count)
     MR_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_MAX, comm->handle));
 }
 
-void mr_comm_gather_bytes(const mr_comm *comm, const void *mine, size_t bytes, void *all)
-{
-    MR_INVARIANT(bytes <= INT_MAX);
-    MR_MPI(MPI_Allgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, comm->handle));
-}
-
 void mr_comm_barrier(const mr_comm *comm)
 {
     MR_MPI(MPI_Barrier(comm->handle));

@@ -60,10 +60,6 @@ void mr_comm_sum_i64(const mr_comm *comm, int64_t *values, int count);
 /** Takes the maximum of int64 arrays in place over all ranks. Collective. */
 void mr_comm_max_i64(const mr_comm *comm, int64_t *values, int count);
 
-/** Gathers bytes of every rank, one after another by rank, into all [size * bytes] on every rank.
- */
-void mr_comm_gather_bytes(const mr_comm *comm, const void *mine, size_t bytes, void *all);
-
 /** Waits until every rank has come here. Collective. */
 void mr_comm_barrier(const mr_comm *comm);
 

@@ -3,14 +3,16 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One row a task, in the order of the names below. */
+/* One row a task. */
 static const mr_task *const table[] = {&mr_task_uuid, &mr_task_copy};
 
 enum { TASKS = sizeof table / sizeof table[0] };
 
 const char *const *mr_task_names(void)
 {
-    static const char *const names[] = {"uuid", "copy", NULL};
+    static const char *names[TASKS + 1];
+    for (int i = 0; i < TASKS; i++)
+        names[i] = table[i]->name;
     return names;
 }
 

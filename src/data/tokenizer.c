@@ -54,14 +54,16 @@ static const mr_tokenizer_ops bytes_ops = {
     .longest = bytes_longest,
 };
 
-/* One row a tokenizer, in the order of the names below. */
+/* One row a tokenizer. */
 static const mr_tokenizer_ops *const table[] = {&bytes_ops};
 
 enum { TOKENIZERS = sizeof table / sizeof table[0] };
 
 const char *const *mr_tokenizer_names(void)
 {
-    static const char *const names[] = {"bytes", NULL};
+    static const char *names[TOKENIZERS + 1];
+    for (int i = 0; i < TOKENIZERS; i++)
+        names[i] = table[i]->name;
     return names;
 }
 

@@ -263,11 +263,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
         mr_comm_agree(comm, mr_backend_create(config.parallel.backend, threads, &be));
     if (status == MR_OK) status = bench_methods(comm, be, &o, &arch, &config, rows);
     mr_backend_destroy(&be);
-    if (status == MR_OK && o.json && comm->rank == 0) {
-        char *text = json_dumps(rows, JSON_INDENT(1));
-        if (text) puts(text);
-        free(text);
-    }
+    if (status == MR_OK && o.json && comm->rank == 0) status = mr_print_json(rows);
     json_decref(rows);
     return status;
 }

@@ -8,6 +8,8 @@
 #include "comm/comm.h"
 #include "config/config.h"
 
+#include <jansson.h>
+
 enum { MR_OPTION_SETS = 64 }; /**< most repetitions of one option */
 
 typedef enum mr_option_kind {
@@ -50,6 +52,9 @@ MR_NODISCARD mr_status mr_options_parse(const mr_comm *comm, const mr_command *c
                                         const mr_option *options, int option_count, int argc,
                                         char **argv, const char **operands, int limit,
                                         int *operand_count, const char *more, bool *help);
+
+/** Prints a value as JSON on stdout. Local. @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_print_json(const json_t *value);
 
 /** Returns the names that tables of other layers allow for configuration keys. */
 const mr_config_choices *mr_choices(int *count);

@@ -29,13 +29,7 @@ static mr_status describe_runs(const mr_comm *comm, const char *path, json_t **o
 
 static mr_status print_description(const json_t *description, bool json)
 {
-    if (json) {
-        char *dump = json_dumps(description, JSON_INDENT(1));
-        MR_CHECK(dump, MR_ERR_MEMORY, "cannot allocate the JSON text");
-        puts(dump);
-        free(dump);
-        return MR_OK;
-    }
+    if (json) return mr_print_json(description);
     mr_text text = {0};
     mr_info_text(description, &text);
     mr_status status = text.failed ? MR_ERR_MEMORY : MR_OK;

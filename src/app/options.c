@@ -18,6 +18,15 @@ const mr_config_choices *mr_choices(int *count)
     return choices;
 }
 
+mr_status mr_print_json(const json_t *value)
+{
+    char *text = json_dumps(value, JSON_INDENT(1));
+    MR_CHECK(text, MR_ERR_MEMORY, "cannot allocate the JSON text");
+    puts(text);
+    free(text);
+    return MR_OK;
+}
+
 static void print_help(const mr_command *command, const mr_option *options, int count,
                        const char *more)
 {

@@ -42,14 +42,6 @@ static void add_outcome(json_t *rows, const mr_config *config, const mr_run_outc
                                           o->seconds, "log", o->log, "skipped", o->skipped));
 }
 
-static void print_json(json_t *rows)
-{
-    char *text = json_dumps(rows, JSON_INDENT(1));
-    if (text) puts(text);
-    free(text);
-    json_decref(rows);
-}
-
 static void print_plan(const mr_config *config, const mr_run_plan *p)
 {
     const mr_geometry *g = &p->geometry;
@@ -100,16 +92,14 @@ static mr_status plan_runs(const mr_comm *comm, const mr_run_list *list, int fir
         if (comm->rank == 0 && json) add_plan(rows, &list->runs[i], &plan);
         if (comm->rank == 0 && !json) print_plan(&list->runs[i], &plan);
     }
-    if (comm->rank == 0 && json && status == MR_OK)
-        print_json(rows);
-    else
-        json_decref(rows);
+    if (comm->rank == 0 && json && status == MR_OK) status = mr_print_json(rows);
+    json_decref(rows);
     fflush(stdout);
     if (status == MR_OK && verdict[0]) status = mr_fail(MR_ERR_ARG, "%s", verdict);
     return status;
 }
 
-static void list_runs(const mr_run_list *list, bool json)
+static mr_status list_runs(const mr_run_list *list, bool json)
 {
     json_t *rows = json_array();
     for (int i = 0; i < list->count; i++) {
@@ -118,10 +108,9 @@ static void list_runs(const mr_run_list *list, bool json)
         else
             printf("%d %s\n", i, list->runs[i].run.name);
     }
-    if (json)
-        print_json(rows);
-    else
-        json_decref(rows);
+    mr_status status = json ? mr_print_json(rows) : MR_OK;
+    json_decref(rows);
+    return status;
 }
 
 /* Trains runs first..last-1. A diverged run is a result: the others still run, the exit code tells.
@@ -146,11 +135,9 @@ static mr_status train_runs(const mr_comm *comm, const mr_run_list *list, int fi
         if (speaks && json) add_outcome(rows, &list->runs[i], &outcome);
         if (speaks && !json) print_outcome(&list->runs[i], &outcome);
     }
-    if (speaks && json)
-        print_json(rows);
-    else
-        json_decref(rows);
-    return verdict == MR_OK ? MR_OK : mr_fail(verdict, "%s", message);
+    mr_status printed = speaks && json ? mr_print_json(rows) : MR_OK;
+    json_decref(rows);
+    return verdict == MR_OK ? printed : mr_fail(verdict, "%s", message);
 }
 
 static mr_status run(const mr_comm *comm, int argc, char **argv)
@@ -199,7 +186,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
         last = first + 1;
     }
     if (list_only) {
-        if (comm->rank == 0) list_runs(&list, json);
+        if (comm->rank == 0) status = list_runs(&list, json);
     } else if (dry) {
         status = plan_runs(comm, &list, first, last, ranks, json);
     } else {

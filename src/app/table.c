@@ -84,24 +84,16 @@ static mr_status print_table(const mr_paper_table *paper, const char *folder, bo
     mr_results results = {0};
     mr_text text = {0};
     json_t *root = NULL;
-    char *dump = NULL;
     mr_status status = mr_results_read(folder, paper->task, paper->score, &results);
     if (status != MR_OK) goto cleanup;
     if (json) {
         status = mr_table_json(paper, &results, &root);
-        if (status != MR_OK) goto cleanup;
-        dump = json_dumps(root, JSON_INDENT(1));
-        if (!dump) {
-            status = mr_fail(MR_ERR_MEMORY, "cannot allocate the JSON text");
-            goto cleanup;
-        }
-        puts(dump);
+        if (status == MR_OK) status = mr_print_json(root);
     } else {
         status = mr_table_text(paper, &results, &text);
         if (status == MR_OK) fputs(mr_text_get(&text), stdout);
     }
 cleanup:
-    free(dump);
     json_decref(root);
     mr_text_free(&text);
     mr_results_free(&results);

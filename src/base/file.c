@@ -39,14 +39,14 @@ cleanup:
     return status;
 }
 
-static void sync_parent(const char *path)
+void mr_file_sync_folder(const char *path)
 {
     char folder[PATH_MAX];
     snprintf(folder, sizeof folder, "%s", path);
     char *slash = strrchr(folder, '/');
     if (slash == folder) slash++;
     if (slash) *slash = '\0';
-    int handle = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY);
+    int handle = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (handle < 0) return;
     fsync(handle);
     close(handle);
@@ -79,7 +79,7 @@ mr_status mr_file_write(const char *path, const void *data, size_t size)
         unlink(beside);
         return mr_fail(MR_ERR_IO, "cannot write '%s': %s", path, strerror(failure));
     }
-    sync_parent(path);
+    mr_file_sync_folder(path);
     return MR_OK;
 }
 

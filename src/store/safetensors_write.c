@@ -1,5 +1,7 @@
 #include "store/safetensors.h"
 
+#include "base/file.h"
+
 #include <jansson.h>
 
 #include <errno.h>
@@ -251,20 +253,6 @@ static mr_status check_complete(const mr_safetensors_writer *writer)
                    writer->tensors[i].count);
 }
 
-/* Without this the rename itself may be lost when the machine stops. */
-static void sync_folder(const char *path)
-{
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (slash == folder) slash++;
-    if (slash) *slash = '\0';
-    int handle = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (handle < 0) return;
-    fsync(handle);
-    close(handle);
-}
-
 mr_status mr_safetensors_finish(mr_safetensors_writer **writer)
 {
     mr_safetensors_writer *file = *writer;
@@ -279,7 +267,7 @@ mr_status mr_safetensors_finish(mr_safetensors_writer **writer)
         goto cleanup;
     }
     file->beside[0] = '\0';
-    sync_folder(file->path);
+    mr_file_sync_folder(file->path);
 cleanup:
     mr_safetensors_abandon(writer);
     return status;

@@ -118,7 +118,8 @@ void mr_adapter_backward(const mr_adapter *a, const mr_adapter_call *call)
     mr_phase_end(call->be, MR_PHASE_ADAPTER, began);
 }
 
-mr_tensor mr_adapter_stacked(mr_tensor tensors[][MR_ADAPTER_PARAMS], int k, int first, int count)
+mr_tensor mr_adapter_stacked(const mr_tensor tensors[][MR_ADAPTER_PARAMS], int k, int first,
+                             int count)
 {
     mr_tensor stacked = tensors[first][k];
     for (int i = first + 1; i < first + count; i++) {

@@ -122,7 +122,8 @@ MR_NODISCARD mr_status mr_adapter_delta(const mr_adapter *a, mr_tensor weight[][
                                         mr_tensor *delta);
 
 /** Returns the tensor that the k-th parameters of linears first..first+count-1 form together. */
-mr_tensor mr_adapter_stacked(mr_tensor tensors[][MR_ADAPTER_PARAMS], int k, int first, int count);
+mr_tensor mr_adapter_stacked(const mr_tensor tensors[][MR_ADAPTER_PARAMS], int k, int first,
+                             int count);
 
 /** The rows of the table. */
 extern const mr_adapter_method mr_method_fft, mr_method_lora, mr_method_mora;

@@ -36,11 +36,8 @@ static float scale(const mr_adapter *a)
 static void forward(const mr_adapter *a, const mr_adapter_call *call)
 {
     mr_backend *be = call->be;
-    mr_tensor weight[MR_SITE_LINEARS][MR_ADAPTER_PARAMS];
-    for (int i = 0; i < a->linears; i++)
-        weight[i][A] = call->weight[i][A];
-    be->ops->gemm(be, false, true, 1, call->x, mr_adapter_stacked(weight, A, 0, a->linears), 0,
-                  call->saved);
+    be->ops->gemm(be, false, true, 1, call->x, mr_adapter_stacked(call->weight, A, 0, a->linears),
+                  0, call->saved);
     for (int i = 0; i < a->linears; i++)
         be->ops->gemm(be, false, true, scale(a), mr_tensor_cols(call->saved, i * a->r, a->r),
                       call->weight[i][B], 1, call->y[i]);
@@ -49,10 +46,7 @@ static void forward(const mr_adapter *a, const mr_adapter_call *call)
 static void backward(const mr_adapter *a, const mr_adapter_call *call)
 {
     mr_backend *be = call->be;
-    mr_tensor weight[MR_SITE_LINEARS][MR_ADAPTER_PARAMS], grad[MR_SITE_LINEARS][MR_ADAPTER_PARAMS];
     for (int i = 0; i < a->linears; i++) {
-        weight[i][A] = call->weight[i][A];
-        grad[i][A] = call->grad[i][A];
         /* With u = A x: dB = s dy^T u, du = s dy B. */
         be->ops->gemm(be, true, false, scale(a), call->y[i],
                       mr_tensor_cols(call->saved, i * a->r, a->r), 0, call->grad[i][B]);
@@ -60,10 +54,10 @@ static void backward(const mr_adapter *a, const mr_adapter_call *call)
                       mr_tensor_cols(call->work, i * a->r, a->r));
     }
     be->ops->gemm(be, true, false, 1, call->work, call->x, 0,
-                  mr_adapter_stacked(grad, A, 0, a->linears));
+                  mr_adapter_stacked(call->grad, A, 0, a->linears));
     if (mr_tensor_exists(call->d_x))
-        be->ops->gemm(be, false, false, 1, call->work, mr_adapter_stacked(weight, A, 0, a->linears),
-                      1, call->d_x);
+        be->ops->gemm(be, false, false, 1, call->work,
+                      mr_adapter_stacked(call->weight, A, 0, a->linears), 1, call->d_x);
 }
 
 static void describe(const mr_adapter *a, int linear, char *text, size_t room)

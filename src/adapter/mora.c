@@ -167,14 +167,11 @@ static void teardown(mr_adapter *a)
 static void forward_groups(const mr_adapter *a, const mora_bundle *b, const mr_adapter_call *call)
 {
     mr_backend *be = call->be;
-    mr_tensor weight[MR_SITE_LINEARS][MR_ADAPTER_PARAMS];
-    for (int i = 0; i < a->linears; i++)
-        weight[i][0] = call->weight[i][0];
     mr_tensor compressed = mr_tensor_cols(call->saved, b->saved, b->r_hat);
     mr_tensor products = mr_tensor_cols(call->work, 0, b->count * b->r_hat);
     be->ops->group_sum(be, compressed, call->x, input_map(a, b));
-    be->ops->gemm(be, false, true, 1, compressed, mr_adapter_stacked(weight, 0, b->first, b->count),
-                  0, products);
+    be->ops->gemm(be, false, true, 1, compressed,
+                  mr_adapter_stacked(call->weight, 0, b->first, b->count), 0, products);
     for (int i = 0; i < b->count; i++)
         be->ops->group_spread(be, call->y[b->first + i],
                               mr_tensor_cols(products, i * b->r_hat, b->r_hat),
@@ -184,23 +181,18 @@ static void forward_groups(const mr_adapter *a, const mora_bundle *b, const mr_a
 static void backward_groups(const mr_adapter *a, const mora_bundle *b, const mr_adapter_call *call)
 {
     mr_backend *be = call->be;
-    mr_tensor weight[MR_SITE_LINEARS][MR_ADAPTER_PARAMS], grad[MR_SITE_LINEARS][MR_ADAPTER_PARAMS];
     mr_tensor compressed = mr_tensor_cols(call->saved, b->saved, b->r_hat);
     mr_tensor products = mr_tensor_cols(call->work, 0, b->count * b->r_hat);
-    for (int i = 0; i < a->linears; i++) {
-        weight[i][0] = call->weight[i][0];
-        grad[i][0] = call->grad[i][0];
-    }
     for (int i = 0; i < b->count; i++)
         be->ops->group_sum(be, mr_tensor_cols(products, i * b->r_hat, b->r_hat),
                            call->y[b->first + i], output_map(a, b, b->first + i));
     /* With c = C(x), g = D^T dy: dM = g^T c, dx += C^T (g M). */
     be->ops->gemm(be, true, false, 1, products, compressed, 0,
-                  mr_adapter_stacked(grad, 0, b->first, b->count));
+                  mr_adapter_stacked(call->grad, 0, b->first, b->count));
     if (!mr_tensor_exists(call->d_x)) return;
     mr_tensor back = mr_tensor_cols(call->work, b->count * b->r_hat, b->r_hat);
-    be->ops->gemm(be, false, false, 1, products, mr_adapter_stacked(weight, 0, b->first, b->count),
-                  0, back);
+    be->ops->gemm(be, false, false, 1, products,
+                  mr_adapter_stacked(call->weight, 0, b->first, b->count), 0, back);
     be->ops->group_spread(be, call->d_x, back, input_map(a, b));
 }
 

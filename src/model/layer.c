@@ -105,12 +105,6 @@ static void site_backward(mr_model *model, int index, int site, const mr_pass *p
     mr_adapter_backward(layer->adapter[site], &call);
 }
 
-static mr_tensor norm_gradient(const mr_model *model, int id)
-{
-    return mr_params_trained(model->params, id) ? mr_params_grad(model->params, id)
-                                                : (mr_tensor){0};
-}
-
 /* Attention of the pass's kind: over the rows themselves, or over the cache. */
 static void attend(mr_model *model, int index, const mr_pass *pass, mr_layer_acts *acts)
 {
@@ -175,8 +169,8 @@ void mr_layer_backward(mr_model *model, int index, const mr_pass *pass, mr_layer
     mr_swiglu_backward(be, acts->gate, acts->up, s->d_product, acts->gate, acts->up);
     site_backward(model, index, MR_SITE_GATE_UP, pass, acts->normed2,
                   (mr_tensor[]){acts->gate, acts->up}, acts->saved[MR_SITE_GATE_UP], s->d_normed);
-    mr_rmsnorm_backward(be, d_stream, norm_gradient(model, layer->norm[1]), s->d_normed, acts->h,
-                        acts->rstd2, mr_params_weight(model->params, layer->norm[1]));
+    mr_rmsnorm_backward(be, d_stream, mr_params_grad(model->params, layer->norm[1]), s->d_normed,
+                        acts->h, acts->rstd2, mr_params_weight(model->params, layer->norm[1]));
     site_backward(model, index, MR_SITE_O, pass, acts->attended, &d_stream, acts->saved[MR_SITE_O],
                   s->d_attended);
     mr_attention_backward(be, &(mr_attention_args){.shape = pass->shape,
@@ -196,6 +190,7 @@ void mr_layer_backward(mr_model *model, int index, const mr_pass *pass, mr_layer
                   (mr_tensor[]){s->d_q, s->d_k, s->d_v}, acts->saved[MR_SITE_QKV],
                   wanted ? s->d_normed : (mr_tensor){0});
     if (wanted)
-        mr_rmsnorm_backward(be, d_stream, norm_gradient(model, layer->norm[0]), s->d_normed,
-                            acts->x, acts->rstd1, mr_params_weight(model->params, layer->norm[0]));
+        mr_rmsnorm_backward(be, d_stream, mr_params_grad(model->params, layer->norm[0]),
+                            s->d_normed, acts->x, acts->rstd1,
+                            mr_params_weight(model->params, layer->norm[0]));
 }

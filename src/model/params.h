@@ -110,7 +110,7 @@ void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES]);
 /** Allocates weights, gradients, moments and lanes, zeroed. Local. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_params_allocate(mr_params *params);
 
-/** Frees everything and sets *out to NULL. Local. */
+/** Frees everything and sets *out to NULL, after waiting for gathers under way. Local. */
 void mr_params_destroy(mr_params **out);
 
 /** Returns the index of a name, -1 where there is none. */
@@ -133,8 +133,8 @@ mr_tensor mr_params_weight(const mr_params *params, int id);
 /** Opens the leaf of a unit for one micro-batch; may wait for the unit two before it. */
 void mr_params_leaf_begin(mr_params *params, int unit);
 
-/** Returns where the gradient of a parameter of an open leaf is to be written [rows, cols]; every
- * parameter of the unit must be. */
+/** Returns where the gradient of a parameter of an open leaf is to be written [rows, cols], absent
+ * where the parameter is frozen; every trained parameter of the unit must be written. */
 mr_tensor mr_params_grad(const mr_params *params, int id);
 
 /** Closes the leaf; with the last leaf of a wave the unit's reduction starts. Collective. */

@@ -61,31 +61,27 @@ static void head(mr_model *model, mr_micro *micro, float scale)
 {
     mr_backend *be = model->be;
     mr_scratch *s = &model->scratch;
-    bool trained = mr_params_trained(model->params, model->head);
-    bool norm_trained = mr_params_trained(model->params, model->final_norm);
     final_norm(model, micro);
-    mr_head_loss(be,
-                 &(mr_head_args){
-                     .x = s->normed,
-                     .w = mr_params_weight(model->params, model->head),
-                     .targets = micro->targets,
-                     .losses = micro->losses,
-                     .logits = s->logits,
-                     .d_x = s->d_normed,
-                     .d_w = trained ? mr_params_grad(model->params, model->head) : (mr_tensor){0},
-                     .scale = scale,
-                 });
+    mr_head_loss(be, &(mr_head_args){
+                         .x = s->normed,
+                         .w = mr_params_weight(model->params, model->head),
+                         .targets = micro->targets,
+                         .losses = micro->losses,
+                         .logits = s->logits,
+                         .d_x = s->d_normed,
+                         .d_w = mr_params_grad(model->params, model->head),
+                         .scale = scale,
+                     });
     be->ops->fill(be, micro->branch, 0);
-    mr_rmsnorm_backward(
-        be, micro->branch,
-        norm_trained ? mr_params_grad(model->params, model->final_norm) : (mr_tensor){0},
-        s->d_normed, s->final, s->rstd, mr_params_weight(model->params, model->final_norm));
+    mr_rmsnorm_backward(be, micro->branch, mr_params_grad(model->params, model->final_norm),
+                        s->d_normed, s->final, s->rstd,
+                        mr_params_weight(model->params, model->final_norm));
 }
 
 static void embedding_backward(mr_model *model, mr_micro *micro)
 {
-    if (!mr_params_trained(model->params, model->embed)) return;
     mr_tensor grad = mr_params_grad(model->params, model->embed);
+    if (!mr_tensor_exists(grad)) return;
     /* Tied: the head has written its part of the same gradient already. */
     if (model->embed != model->head) model->be->ops->fill(model->be, grad, 0);
     mr_embedding_backward(model->be, grad, micro->branch, micro->tokens);

@@ -152,6 +152,7 @@ void mr_params_leaf_begin(mr_params *params, int unit)
 mr_tensor mr_params_grad(const mr_params *params, int id)
 {
     const mr_param *param = &params->param[id];
+    if (param->kind == MR_FLAT_FROZEN) return (mr_tensor){0};
     mr_unit *unit = &params->unit[param->unit];
     const mr_reduce_lane *lane = lane_of(params, param->unit);
     MR_INVARIANT(lane && lane->open);

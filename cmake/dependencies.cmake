@@ -23,6 +23,10 @@ endif()
 
 pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
+pkg_check_modules(CRYPTO REQUIRED IMPORTED_TARGET libcrypto)
+pkg_check_modules(ARCHIVE REQUIRED IMPORTED_TARGET libarchive)
+pkg_check_modules(SENTENCEPIECE REQUIRED IMPORTED_TARGET sentencepiece)
+find_package(Threads REQUIRED)
 if(MR_BUILD_TESTS)
   # cmocka 1.1.5's own CMake config has no target.
   pkg_check_modules(CMOCKA REQUIRED IMPORTED_TARGET cmocka)

@@ -2,7 +2,8 @@
 # folders. A layer without sources yet is an interface library.
 function(mr_add_layer name)
   cmake_parse_arguments(ARG "" "" "LINK" ${ARGN})
-  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.c)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.c
+    ${PROJECT_SOURCE_DIR}/src/${name}/*.cc)
   if(sources)
     add_library(mr_${name} STATIC ${sources})
     target_include_directories(mr_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src

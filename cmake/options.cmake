@@ -14,6 +14,9 @@ endif()
 set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_CXX_STANDARD 17)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 
 # What every source of ours is compiled with. No -ffast-math: NaN checks and repeatable bits need
@@ -21,8 +24,9 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 add_library(mr_flags INTERFACE)
 target_compile_definitions(mr_flags INTERFACE _POSIX_C_SOURCE=200809L)
 target_compile_options(mr_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
-  -Werror=incompatible-pointer-types
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>
+  $<$<COMPILE_LANGUAGE:C>:-Werror=incompatible-pointer-types>
   $<$<CONFIG:Release>:-O3> $<$<BOOL:${MR_NATIVE}>:-march=native>
   $<$<BOOL:${MR_WERROR}>:-Werror>)
 if(MR_SANITIZE)

@@ -316,7 +316,7 @@ static void unknown_keys_offer_the_nearest_one(void **state)
                  "uuid.yaml:1:7: unknown key \"log.wavelength\"; the keys of log are every");
     expect_error("wavelength: 8\n",
                  "uuid.yaml:1:1: unknown key \"wavelength\"; the sections are run, model, task, "
-                 "method, train, eval, parallel, log, matrix");
+                 "method, train, eval, parallel, log, checkpoint, matrix");
 }
 
 static void a_section_must_be_a_mapping(void **state)
@@ -774,9 +774,9 @@ static void the_help_has_every_key(void **state)
     for (int i = 0; i < mr_schema_count(); i++)
         assert_contains(mr_text_get(&help), mr_schema_at(i)->key);
     assert_contains(mr_text_get(&help),
-                    "  method.r                an integer in 1..65536 (default 8)\n");
+                    "  method.r                    an integer in 1..65536 (default 8)\n");
     assert_contains(mr_text_get(&help),
-                    "  method.name             one of fft, lora, mora (default mora)\n");
+                    "  method.name                 one of fft, lora, mora (default mora)\n");
     for (const char *line = mr_text_get(&help); line && *line;) {
         size_t length = strcspn(line, "\n");
         if (length > 100) fail_msg("a line of %zu columns: %.*s", length, (int)length, line);

@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/** What memory is for. The first seven are what `--dry-run` plans to the byte. */
+/** What memory is for. The first eight are what `--dry-run` plans to the byte. */
 typedef enum mr_purpose {
     MR_MEM_WEIGHTS,     /**< parameters this rank keeps */
     MR_MEM_GRADIENTS,   /**< reduced gradients and their partial sums */
@@ -20,6 +20,7 @@ typedef enum mr_purpose {
     MR_MEM_REDUCE,      /**< unit gradients on their way to their owners */
     MR_MEM_ACTIVATIONS, /**< what the backward pass needs, and scratch of a pass */
     MR_MEM_EVAL,        /**< key-value caches and logits of evaluations */
+    MR_MEM_CHECKPOINT,  /**< the state of a checkpoint on its way to the disk */
     MR_MEM_DATA,        /**< samples, batches, tokenizers */
     MR_MEM_OTHER,       /**< everything else */
     MR_MEM_PURPOSES
@@ -36,7 +37,8 @@ void *mr_alloc(mr_purpose purpose, size_t bytes) MR_NODISCARD;
 /** Allocates count * size bytes as mr_alloc does; an overflowing product fails. Local. */
 void *mr_alloc_array(mr_purpose purpose, size_t count, size_t size) MR_NODISCARD;
 
-/** Resizes memory of mr_alloc, keeping its first bytes; new bytes are zero. NULL leaves it as is. */
+/** Resizes memory of mr_alloc, keeping its first bytes; new bytes are zero. NULL leaves it as is.
+ */
 void *mr_realloc(mr_purpose purpose, void *memory, size_t bytes) MR_NODISCARD;
 
 /** Returns a counted copy of a string, or NULL with a message. Local. */

@@ -13,7 +13,7 @@ typedef struct mr_text {
     char *data;    /**< NULL while empty */
     size_t length; /**< bytes before the terminating zero */
     size_t room;
-    bool failed;   /**< an allocation failed; the text is incomplete */
+    bool failed; /**< an allocation failed; the text is incomplete */
 } mr_text;
 
 /** Appends formatted text; on a failed allocation sets failed and keeps what is there. Local. */

@@ -68,6 +68,17 @@ static mr_status check_lengths(const mr_config *config, const char **key)
     return MR_OK;
 }
 
+static mr_status check_schedule(const mr_config *config, const char **key)
+{
+    long long warmup = config->train.warmup_steps, merge = config->method.merge_every;
+    if (config->train.schedule == MR_SCHEDULE_JAGGED_COSINE && warmup > merge)
+        return fail_key(key, "train.warmup_steps",
+                        "%lld is more than method.merge_every %lld; with jagged_cosine the warm-up "
+                        "ends before the first merge",
+                        warmup, merge);
+    return MR_OK;
+}
+
 static mr_status check_evaluation(const mr_config *config, const char **key)
 {
     const mr_int_list *at = &config->eval.at_steps;
@@ -112,6 +123,7 @@ mr_status mr_config_check(const mr_config *config, const char **key)
     MR_TRY(check_name(config, key));
     MR_TRY(check_model(config, key));
     MR_TRY(check_lengths(config, key));
+    MR_TRY(check_schedule(config, key));
     MR_TRY(check_evaluation(config, key));
     MR_TRY(check_lr_scale(config, key));
     return MR_OK;

@@ -31,10 +31,28 @@ typedef enum mr_model_init { MR_INIT_PRETRAINED, MR_INIT_RANDOM } mr_model_init;
 typedef enum mr_schedule_kind {
     MR_SCHEDULE_LINEAR,
     MR_SCHEDULE_COSINE,
-    MR_SCHEDULE_CONSTANT
+    MR_SCHEDULE_CONSTANT,
+    MR_SCHEDULE_JAGGED_COSINE, /**< cosine with a floor and a warm-up after every merge */
+    MR_SCHEDULE_REBASED_COSINE /**< a cosine of what is left of the run after every merge */
 } mr_schedule_kind;
 typedef enum mr_recompute { MR_RECOMPUTE_NONE, MR_RECOMPUTE_LAYER } mr_recompute;
 typedef enum mr_shard { MR_SHARD_FULL, MR_SHARD_OPTIMIZER, MR_SHARD_NONE } mr_shard;
+
+/** What is done about a step whose loss or gradient is out of order. */
+typedef enum mr_guard {
+    MR_GUARD_STOP, /**< the run ends */
+    MR_GUARD_SKIP, /**< its update is left out */
+    MR_GUARD_LOG   /**< it is recorded only */
+} mr_guard;
+
+/** Signals that may ask a run to stop, besides SIGTERM. */
+typedef enum mr_signal { MR_SIGNAL_USR2, MR_SIGNAL_USR1, MR_SIGNAL_INT } mr_signal;
+
+/** How ReMoRA goes through sharing, sharing_2, ... from merge to merge. */
+typedef enum mr_remora_cycle {
+    MR_REMORA_PAPER, /**< 1, 2, 1, 2, ... */
+    MR_REMORA_CODE   /**< 1, 2, 3, 4, 1, ... */
+} mr_remora_cycle;
 
 /** MoRA's operators; sharing_2..4 are the published code's mora_type 2..4. */
 typedef enum mr_mora_operator {
@@ -60,6 +78,7 @@ typedef struct mr_config {
         char config[MR_CONFIG_STRING];
         int32_t init;  /**< mr_model_init */
         int32_t dtype; /**< 0 f32, 1 bf16 */
+        char tokenizer[MR_CONFIG_STRING];
     } model;
     struct {
         char name[MR_CONFIG_NAME];
@@ -67,6 +86,7 @@ typedef struct mr_config {
         int64_t data_seed;
         char prompt[MR_CONFIG_STRING];
         int64_t copies;
+        char data[MR_CONFIG_STRING];
     } task;
     struct {
         char name[MR_CONFIG_NAME];
@@ -74,7 +94,12 @@ typedef struct mr_config {
         double lora_alpha;
         double lora_dropout;
         mr_string_list target_modules;
+        mr_string_list modules_to_save;
         int32_t operator; /**< mr_mora_operator */
+        double loraplus_lr_ratio;
+        bool freeze_a;
+        int64_t merge_every;
+        int32_t remora_cycle; /**< mr_remora_cycle */
     } method;
     struct {
         int64_t steps;
@@ -87,10 +112,16 @@ typedef struct mr_config {
         mr_string_list lr_scale;
         int32_t schedule; /**< mr_schedule_kind */
         int64_t warmup_steps;
+        int64_t restart_warmup_steps;
+        double min_lr_ratio;
         double weight_decay;
         double beta1, beta2, eps;
         double clip_norm;
-        int32_t recompute; /**< mr_recompute */
+        int32_t recompute;    /**< mr_recompute */
+        int32_t on_nonfinite; /**< MR_GUARD_STOP or MR_GUARD_SKIP */
+        double spike_zscore;
+        int32_t on_spike; /**< mr_guard */
+        int64_t check_every;
     } train;
     struct {
         mr_int_list at_steps;
@@ -107,6 +138,12 @@ typedef struct mr_config {
     struct {
         int64_t every;
     } log;
+    struct {
+        int64_t every_steps;
+        double every_minutes;
+        int64_t keep;
+        int32_t signal; /**< mr_signal */
+    } checkpoint;
 } mr_config;
 
 /** Names allowed for a text key that another layer keeps a table of (methods, tasks, backends). */

@@ -64,7 +64,7 @@ cleanup:
     return status;
 }
 
-enum { HELP_INDENT = 26, HELP_WIDTH = 96 };
+enum { HELP_INDENT = 30, HELP_WIDTH = 96 };
 
 /* Appends words from the indented column on, wrapped. */
 static void add_wrapped(const char *text, mr_text *out)

@@ -21,11 +21,22 @@ static const char *const operator_texts[] = {[MR_MORA_AUTO] = "auto",
 static const char *const schedule_texts[] = {[MR_SCHEDULE_LINEAR] = "linear",
                                              [MR_SCHEDULE_COSINE] = "cosine",
                                              [MR_SCHEDULE_CONSTANT] = "constant",
+                                             [MR_SCHEDULE_JAGGED_COSINE] = "jagged_cosine",
+                                             [MR_SCHEDULE_REBASED_COSINE] = "rebased_cosine",
                                              NULL};
 static const char *const recompute_texts[] = {
     [MR_RECOMPUTE_NONE] = "none", [MR_RECOMPUTE_LAYER] = "layer", NULL};
 static const char *const shard_texts[] = {
     [MR_SHARD_FULL] = "full", [MR_SHARD_OPTIMIZER] = "optimizer", [MR_SHARD_NONE] = "none", NULL};
+
+static const char *const nonfinite_texts[] = {
+    [MR_GUARD_STOP] = "stop", [MR_GUARD_SKIP] = "skip", NULL};
+static const char *const spike_texts[] = {
+    [MR_GUARD_STOP] = "stop", [MR_GUARD_SKIP] = "skip", [MR_GUARD_LOG] = "log", NULL};
+static const char *const cycle_texts[] = {
+    [MR_REMORA_PAPER] = "paper", [MR_REMORA_CODE] = "code", NULL};
+static const char *const signal_texts[] = {
+    [MR_SIGNAL_USR2] = "USR2", [MR_SIGNAL_USR1] = "USR1", [MR_SIGNAL_INT] = "INT", NULL};
 
 #define BILLION 1000000000
 
@@ -51,6 +62,9 @@ static const mr_key table[] = {
      .help = "Weights of the folder model.path, or random ones."},
     {FIELD(model.dtype), .type = MR_KEY_ENUM, .fallback = "f32", .choices = dtype_texts,
      .help = "Type the frozen weights are kept in."},
+    {FIELD(model.tokenizer), .type = MR_KEY_STRING, .fallback = "",
+     .help = "A SentencePiece model file, or bytes; empty: tokenizer.model of model.path where it "
+             "is, else bytes."},
 
     {FIELD(task.name), .type = MR_KEY_STRING, .fallback = "uuid",
      .help = "What is learned and scored."},
@@ -62,6 +76,8 @@ static const mr_key table[] = {
      .fallback = "{key}:", .help = "Text before the answer; {key} stands for the key of the pair."},
     {FIELD(task.copies), .type = MR_KEY_INT, .fallback = "1", .min = 1, .max = 1000000,
      .unit = "pairs", .help = "Pairs in one sample of the copy task; each stands twice."},
+    {FIELD(task.data), .type = MR_KEY_STRING, .fallback = "",
+     .help = "Folder of token shards that `mora data prepare` wrote, for the pretrain task."},
 
     {FIELD(method.name), .type = MR_KEY_STRING, .fallback = "mora",
      .help = "How the model is updated."},
@@ -73,8 +89,20 @@ static const mr_key table[] = {
      .high_open = true, .help = "Probability that an input of the update is dropped in training."},
     {FIELD(method.target_modules), .type = MR_KEY_STRINGS, .fallback = "[all-linear]",
      .help = "Linear layers that are updated, by name (q_proj, ...), or all-linear."},
+    {FIELD(method.modules_to_save), .type = MR_KEY_STRINGS, .fallback = "[]",
+     .help = "Further modules whose own weights are trained, by name (embed_tokens, lm_head, "
+             "norm, ...)."},
     {FIELD(method.operator), .type = MR_KEY_ENUM, .fallback = "auto", .choices = operator_texts,
      .help = "How MoRA compresses its input and decompresses its output."},
+    {FIELD(method.loraplus_lr_ratio), .type = MR_KEY_FLOAT, .fallback = "4", .low = 1,
+     .high = INFINITY, .help = "LoRA+: learning rate of B over that of A (lambda)."},
+    {FIELD(method.freeze_a), .type = MR_KEY_BOOL, .fallback = "true",
+     .help = "AsyLoRA: keep the orthonormal A as it was drawn; the MoRA paper trains it too."},
+    {FIELD(method.merge_every), .type = MR_KEY_INT, .fallback = "2000", .min = 1, .max = BILLION,
+     .unit = "optimizer steps",
+     .help = "ReLoRA, ReMoRA: steps from one merge into the weights to the next."},
+    {FIELD(method.remora_cycle), .type = MR_KEY_ENUM, .fallback = "paper", .choices = cycle_texts,
+     .help = "ReMoRA: groupings from merge to merge, sharing 1 2 1 2 ... or 1 2 3 4 1 ..."},
 
     {FIELD(train.steps), .type = MR_KEY_INT, .fallback = "0", .max = BILLION,
      .unit = "optimizer steps", .help = "Length of the run; 0: by train.epochs."},
@@ -98,6 +126,11 @@ static const mr_key table[] = {
      .help = "Course of the learning rate after the warm-up."},
     {FIELD(train.warmup_steps), .type = MR_KEY_INT, .fallback = "0", .max = BILLION,
      .unit = "optimizer steps", .help = "Steps over which the learning rate rises to its peak."},
+    {FIELD(train.restart_warmup_steps), .type = MR_KEY_INT, .fallback = "50", .max = BILLION,
+     .unit = "optimizer steps",
+     .help = "jagged_cosine, rebased_cosine: steps of the warm-up after a merge."},
+    {FIELD(train.min_lr_ratio), .type = MR_KEY_FLOAT, .fallback = "0.1", .high = 1,
+     .help = "jagged_cosine: the learning rate at the end, over its peak."},
     {FIELD(train.weight_decay), .type = MR_KEY_FLOAT, .fallback = "0", .high = INFINITY,
      .help = "Decoupled weight decay of AdamW."},
     {FIELD(train.beta1), .type = MR_KEY_FLOAT, .fallback = "0.9", .high = 1, .high_open = true,
@@ -110,6 +143,15 @@ static const mr_key table[] = {
      .help = "Largest norm of the gradient, above which it is scaled down; 0: off."},
     {FIELD(train.recompute), .type = MR_KEY_ENUM, .fallback = "none", .choices = recompute_texts,
      .help = "What the backward pass computes again instead of keeping it in memory."},
+    {FIELD(train.on_nonfinite), .type = MR_KEY_ENUM, .fallback = "stop", .choices = nonfinite_texts,
+     .help = "What a loss or gradient that is not finite leads to: the end, or no update."},
+    {FIELD(train.spike_zscore), .type = MR_KEY_FLOAT, .fallback = "0", .high = INFINITY,
+     .help = "A loss so many deviations above its running mean is a spike; 0: off."},
+    {FIELD(train.on_spike), .type = MR_KEY_ENUM, .fallback = "log", .choices = spike_texts,
+     .help = "What a spike of the loss leads to: the end, no update, or a record."},
+    {FIELD(train.check_every), .type = MR_KEY_INT, .fallback = "0", .max = BILLION,
+     .unit = "optimizer steps",
+     .help = "Steps from one comparison of the ranks' replicated state to the next; 0: off."},
 
     {FIELD(eval.at_steps), .type = MR_KEY_INTS, .fallback = "[]", .min = 1, .max = BILLION,
      .unit = "optimizer steps", .help = "Steps after which the task is scored, ascending."},
@@ -132,6 +174,15 @@ static const mr_key table[] = {
     {FIELD(log.every), .type = MR_KEY_INT, .fallback = "1", .min = 1, .max = BILLION,
      .unit = "optimizer steps",
      .help = "Steps from one record of loss and learning rate to the next."},
+
+    {FIELD(checkpoint.every_steps), .type = MR_KEY_INT, .fallback = "0", .max = BILLION,
+     .unit = "optimizer steps", .help = "Steps from one checkpoint to the next; 0: off."},
+    {FIELD(checkpoint.every_minutes), .type = MR_KEY_FLOAT, .fallback = "30", .high = INFINITY,
+     .unit = "minutes", .help = "Time from one checkpoint to the next; 0: off."},
+    {FIELD(checkpoint.keep), .type = MR_KEY_INT, .fallback = "2", .min = 1, .max = 1000,
+     .unit = "checkpoints", .help = "Newest checkpoints that stay; older ones are removed."},
+    {FIELD(checkpoint.signal), .type = MR_KEY_ENUM, .fallback = "USR2", .choices = signal_texts,
+     .help = "Signal that, as TERM does, stops the run at a checkpoint; it exits with 75."},
 };
 
 enum { KEYS = (int)(sizeof table / sizeof *table) };

@@ -7,7 +7,7 @@
 
 #include "eval/generate.h"
 
-enum { MR_PLANNED = MR_MEM_EVAL + 1 }; /**< purposes that are planned, the first ones */
+enum { MR_PLANNED = MR_MEM_CHECKPOINT + 1 }; /**< purposes that are planned, the first ones */
 
 typedef struct mr_plan {
     size_t bytes[MR_MEM_PURPOSES]; /**< exact for the purposes that are planned */

@@ -1,0 +1,35 @@
+#ifndef MR_BASE_HASH_H
+#define MR_BASE_HASH_H
+
+/** @file
+ * SHA-256 of streams and files: what names data and checkpoints for good, and what `sha256sum`
+ * prints for the same bytes. */
+
+#include "base/memory.h"
+
+#include <stdint.h>
+
+enum {
+    MR_HASH_BYTES = 32,
+    MR_HASH_TEXT = 2 * MR_HASH_BYTES + 1, /**< hexadecimal digits with the terminating zero */
+};
+
+/** A hash being computed. */
+typedef struct mr_hash mr_hash;
+
+/** Starts a hash. Local. @param[out] out  set on MR_OK, else NULL @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_hash_create(mr_hash **out);
+
+/** Takes bytes in. Local. */
+void mr_hash_add(mr_hash *hash, const void *data, size_t bytes);
+
+/** Writes the digest of what was taken in as lower-case hexadecimal text, frees *hash and sets it
+ * to NULL. Local. */
+void mr_hash_finish(mr_hash **hash, char out[MR_HASH_TEXT]);
+
+/** Hashes a whole file in pieces. Local.
+ * @param[out] bytes  its size; may be NULL
+ * @return MR_OK, MR_ERR_IO (message names the path), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_hash_file(const char *path, char out[MR_HASH_TEXT], int64_t *bytes);
+
+#endif

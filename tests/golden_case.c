@@ -64,8 +64,8 @@ mr_status mr_golden_match(const mr_model *model, const mr_safetensors *file, con
         const mr_safetensors_entry *entry = mr_safetensors_at(file, e);
         if (strncmp(entry->name, prefix, strlen(prefix)) != 0) continue;
         int id = find_param(model, entry->name + strlen(prefix));
-        MR_CHECK(id >= 0 && mr_params_trained(params, id), MR_ERR_FORMAT,
-                 "%s: '%s' belongs to no trained parameter", path, entry->name);
+        MR_CHECK(id >= 0 && (mr_params_trained(params, id) || params->param[id].adapter),
+                 MR_ERR_FORMAT, "%s: '%s' belongs to no trained parameter", path, entry->name);
         const int64_t shape[2] = {params->param[id].rows, params->param[id].cols};
         bool vector = entry->dims == 1 && shape[0] == 1;
         MR_TRY(mr_safetensors_expect(file, entry, vector ? 1 : 2, vector ? &shape[1] : shape));
@@ -85,7 +85,7 @@ mr_status mr_golden_load_adapter(mr_golden_rig *rig, const mr_safetensors *file,
     if (!entry_of) return MR_ERR_MEMORY;
     mr_status status = mr_golden_match(rig->model, file, prefix, entry_of);
     for (int i = 0; i < params->param_count && status == MR_OK; i++)
-        if (entry_of[i] >= 0)
+        if (entry_of[i] >= 0 && params->param[i].adapter)
             status = mr_model_load_param(rig->model, i, file, mr_safetensors_at(file, entry_of[i]));
     mr_free(entry_of);
     mr_params_invalidate(params);
@@ -112,12 +112,16 @@ static mr_status read_note(const mr_safetensors *file, const mr_golden_kind *kin
     json_decref(note);
     MR_CHECK(!failed, MR_ERR_FORMAT, "%s: note: %s", path, error.text);
     MR_CHECK(all, MR_ERR_FORMAT, "%s: note: expected a decay of all parameters", path);
-    MR_CHECK(ratio == 1, MR_ERR_FORMAT, "%s: note: a ratio of %g is another method", path, ratio);
+    bool plus = strcmp(kind->method, "lora_plus") == 0;
+    MR_CHECK(plus || ratio == 1, MR_ERR_FORMAT, "%s: note: a ratio of %g is another method", path,
+             ratio);
     MR_CHECK(!kind->mora_type || (type == kind->mora_type && r == kind->mora_r), MR_ERR_FORMAT,
              "%s: note: type %lld and r %lld do not agree with the file's name", path,
              (long long)type, (long long)r);
     c->method.r = r;
     c->method.lora_alpha = alpha;
+    c->method.loraplus_lr_ratio = ratio;
+    c->method.freeze_a = true;
     c->train.lr = lr;
     c->train.weight_decay = wd;
     c->train.beta1 = beta1;

@@ -57,11 +57,11 @@ void mr_golden_rig_destroy(mr_golden_rig **rig);
 MR_NODISCARD mr_status mr_golden_open(const char *folder, const char *stem, const char *ending,
                                       mr_safetensors **out);
 
-/** Finds for every trained parameter the entry named prefix + name, in its shape: names as the
- * program has them, or as PEFT writes them. entry_of [parameters] gets the entries' indices, -1 for
- * the other parameters. Local.
- * @return MR_OK; MR_ERR_FORMAT (a parameter has none, an entry belongs to none, shapes: message
- *         names file and tensor) */
+/** Finds for every parameter of an adapter or trained the entry named prefix + name, in its shape:
+ * names as the program has them, or as PEFT writes them. entry_of [parameters] gets the entries'
+ * indices, -1 for the other parameters and for frozen ones that have none. Local.
+ * @return MR_OK; MR_ERR_FORMAT (a trained parameter has none, an entry belongs to none, shapes:
+ *         message names file and tensor) */
 MR_NODISCARD mr_status mr_golden_match(const mr_model *model, const mr_safetensors *file,
                                        const char *prefix, int64_t *entry_of);
 

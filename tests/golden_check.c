@@ -162,7 +162,7 @@ static mr_status compare_params(mr_golden_item *item, mr_golden_rig *rig, bool g
     if (status == MR_OK)
         status = mr_golden_match(rig->model, rig->file, gradient ? "grad." : "after.", entry_of);
     for (int i = 0; i < count && status == MR_OK; i++)
-        if (entry_of[i] >= 0)
+        if (entry_of[i] >= 0 && mr_params_trained(rig->model->params, i))
             status =
                 add_param(rig, i, mr_safetensors_at(rig->file, entry_of[i]), gradient, &sums[i]);
     status = mr_comm_agree(item->comm, status);
@@ -173,7 +173,8 @@ static mr_status compare_params(mr_golden_item *item, mr_golden_rig *rig, bool g
         for (int i = 0; i < count; i++)
             all += sums[i].reference;
         for (int i = 0; i < count; i++)
-            if (entry_of[i] >= 0) judge_param(item, rig, i, sums[i], all, gradient);
+            if (entry_of[i] >= 0 && mr_params_trained(rig->model->params, i))
+                judge_param(item, rig, i, sums[i], all, gradient);
     }
     mr_free(entry_of);
     mr_free(sums);

@@ -117,8 +117,13 @@ bool mr_golden_kind_of(const char *stem, mr_golden_kind *out)
     };
     enum { TYPES = sizeof of_type / sizeof *of_type };
     *out = (mr_golden_kind){.operator= MR_MORA_AUTO };
+    static const struct {
+        const char *stem, *method;
+    } named[] = {
+        {"lora", "lora"}, {"lora_plus", "lora_plus"}, {"lora_asym", "asylora"}, {"dora", "dora"}};
     if (strncmp(stem, "fft", 3) == 0) out->method = "fft";
-    if (strcmp(stem, "lora") == 0) out->method = "lora";
+    for (size_t i = 0; i < sizeof named / sizeof *named; i++)
+        if (strcmp(stem, named[i].stem) == 0) out->method = named[i].method;
     int type = 0, r = 0, end = 0;
     if (sscanf(stem, "mora_t%d_r%d%n", &type, &r, &end) == 2 && stem[end] == '\0' && type > 0 &&
         type < TYPES && of_type[type] != MR_MORA_AUTO)

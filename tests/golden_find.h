@@ -41,7 +41,8 @@ typedef struct mr_golden_kind {
     int64_t mora_type, mora_r; /**< of the published code; 0 where it is not mora */
 } mr_golden_kind;
 
-/** Reads the name of a reference file: fft..., lora, mora_t<type>_r<r>. Local.
+/** Reads the name of a reference file: fft..., lora, lora_plus, lora_asym, dora, mora_t<type>_r<r>.
+ * Local.
  * @return false where it names no method this test sets up */
 bool mr_golden_kind_of(const char *stem, mr_golden_kind *out);
 

@@ -382,6 +382,132 @@ static void updates_of_owners_reach_every_rank(void **state)
     mr_free(values);
 }
 
+/* Adds to counters, for every parameter of a flat, the elements that lie in a slab; the slab's
+ * weights must be the parameters' own. */
+static bool count_slab(const mr_params *params, int unit, int kind, mr_slab slab, mr_slab_kind what,
+                       int64_t *const *counters)
+{
+    static float values[4 * LARGEST];
+    if (slab.count == 0) return !mr_tensor_exists(slab.values);
+    bool right = slab.values.rows == 1 && slab.values.cols == slab.count;
+    be->ops->download(be, values, slab.values);
+    for (int id = 0; id < PARAMS; id++) {
+        const mr_param *param = &params->param[id];
+        if (param->unit != unit || (int)param->kind != kind) continue;
+        for (int64_t i = 0; i < count_of(id); i++) {
+            int64_t at = param->offset + i - slab.first;
+            if (at < 0 || at >= slab.count) continue;
+            counters[id][i]++;
+            if (what == MR_SLAB_WEIGHTS) right = right && same_bits(values[at], weight_of(id, i));
+        }
+    }
+    return right && slab.first + slab.count <= params->unit[unit].flat[kind].used;
+}
+
+typedef mr_slab slab_function(const mr_params *params, int unit, mr_flat_kind kind,
+                              mr_slab_kind what);
+
+/* Whether the slabs of all ranks hold every element as often as expected. */
+static bool slabs_hold(slab_function *slab_of, mr_shard shard, mr_slab_kind what,
+                       int64_t (*expected)(mr_shard shard, int id, mr_slab_kind what))
+{
+    mr_params *params = make(shard, 1, 1, -1);
+    int64_t *counters[PARAMS];
+    for (int id = 0; id < PARAMS; id++)
+        counters[id] = new_counters();
+    bool right = true;
+    for (int unit = 0; unit < UNITS; unit++)
+        for (int kind = 0; kind < MR_FLATS; kind++)
+            right = count_slab(params, unit, kind, slab_of(params, unit, (mr_flat_kind)kind, what),
+                               what, counters) &&
+                    right;
+    for (int id = 0; id < PARAMS; id++) {
+        right = all_counted(counters[id], id, expected(shard, id, what)) && right;
+        mr_free(counters[id]);
+    }
+    mr_params_destroy(&params);
+    return right;
+}
+
+static bool has(int id, mr_slab_kind what)
+{
+    return what == MR_SLAB_WEIGHTS || shapes[id].kind != MR_FLAT_FROZEN;
+}
+
+static int64_t once(mr_shard shard, int id, mr_slab_kind what)
+{
+    (void)shard;
+    return has(id, what);
+}
+
+static int64_t as_kept(mr_shard shard, int id, mr_slab_kind what)
+{
+    bool cut = what == MR_SLAB_WEIGHTS
+                   ? shard == MR_SHARD_FULL && shapes[id].kind != MR_FLAT_ADAPTER
+                   : shard != MR_SHARD_NONE;
+    return has(id, what) ? (cut ? 1 : world.size) : 0;
+}
+
+static void one_rank_writes_each_element_of_a_checkpoint(void **state)
+{
+    (void)state;
+    for (int s = 0; s < SHARDS; s++)
+        for (int what = MR_SLAB_WEIGHTS; what <= MR_SLAB_V; what++)
+            assert_on_all_ranks(slabs_hold(mr_params_shard, shards[s], (mr_slab_kind)what, once));
+}
+
+static void a_checkpoint_is_read_into_what_is_kept(void **state)
+{
+    (void)state;
+    for (int s = 0; s < SHARDS; s++)
+        for (int what = MR_SLAB_WEIGHTS; what <= MR_SLAB_V; what++)
+            assert_on_all_ranks(slabs_hold(mr_params_kept, shards[s], (mr_slab_kind)what, as_kept));
+}
+
+/* What a rank writes must be part of what it keeps, and the same memory. */
+static void what_is_written_is_part_of_what_is_kept(void **state)
+{
+    (void)state;
+    for (int s = 0; s < SHARDS; s++) {
+        mr_params *params = make(shards[s], 1, 1, -1);
+        bool right = true;
+        for (int unit = 0; unit < UNITS; unit++)
+            for (int kind = 0; kind < MR_FLATS; kind++)
+                for (int what = MR_SLAB_WEIGHTS; what <= MR_SLAB_V; what++) {
+                    mr_slab written =
+                        mr_params_shard(params, unit, (mr_flat_kind)kind, (mr_slab_kind)what);
+                    mr_slab kept =
+                        mr_params_kept(params, unit, (mr_flat_kind)kind, (mr_slab_kind)what);
+                    if (written.count == 0) continue;
+                    right =
+                        right && written.first >= kept.first &&
+                        written.first + written.count <= kept.first + kept.count &&
+                        written.values.buffer == kept.values.buffer &&
+                        written.values.offset - kept.values.offset == written.first - kept.first;
+                }
+        mr_params_destroy(&params);
+        assert_on_all_ranks(right);
+    }
+}
+
+static void a_change_of_weights_raises_the_generation(void **state)
+{
+    (void)state;
+    for (int s = 0; s < SHARDS; s++) {
+        mr_params *params = make(shards[s], 1, 1, -1);
+        uint64_t first = params->generation;
+        mr_params_use(params, 0, 1);
+        mr_params_use(params, 1, -1);
+        uint64_t used = params->generation;
+        mr_params_publish(params);
+        uint64_t updated = params->generation;
+        fill(params);
+        uint64_t filled = params->generation;
+        mr_params_destroy(&params);
+        assert_on_all_ranks(first > 0 && used == first && updated > used && filled > updated);
+    }
+}
+
 static void write_leaf(mr_params *params, int unit, int64_t micro)
 {
     static float values[LARGEST];
@@ -564,6 +690,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(units_are_gathered_ahead_as_a_pass_uses_them),
         cmocka_unit_test(trained_elements_have_one_owner),
         cmocka_unit_test(updates_of_owners_reach_every_rank),
+        cmocka_unit_test(one_rank_writes_each_element_of_a_checkpoint),
+        cmocka_unit_test(a_checkpoint_is_read_into_what_is_kept),
+        cmocka_unit_test(what_is_written_is_part_of_what_is_kept),
+        cmocka_unit_test(a_change_of_weights_raises_the_generation),
         cmocka_unit_test(gradients_are_trees_over_all_ranks_and_waves),
         cmocka_unit_test(a_second_step_starts_anew),
         cmocka_unit_test(a_unit_that_stays_open_is_reduced_too),

@@ -3,9 +3,8 @@
 #include <string.h>
 
 static const mr_adapter_method *const methods[] = {
-    &mr_method_fft,
-    &mr_method_lora,
-    &mr_method_mora,
+    &mr_method_fft,  &mr_method_lora,   &mr_method_lora_plus, &mr_method_asylora,
+    &mr_method_dora, &mr_method_relora, &mr_method_mora,      &mr_method_remora,
 };
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
@@ -51,7 +50,7 @@ mr_status mr_adapter_create(mr_backend *be, const mr_config *config, int linears
                       .linears = linears,
                       .in = in};
     memcpy(a->out, out, (size_t)linears * sizeof *out);
-    mr_status status = method->setup(a);
+    mr_status status = method->setup(a, config, names);
     if (status != MR_OK) {
         mr_adapter_destroy(&a);
         return status;
@@ -75,47 +74,89 @@ int64_t mr_adapter_work_cols(const mr_adapter *a)
     return a->work_cols + (a->lora_dropout > 0 ? 2 * a->in : 0);
 }
 
-/* Rewrites a call so that the method sees the masked input and its own part of the scratch. */
-static mr_adapter_call with_dropout(const mr_adapter *a, const mr_adapter_call *call)
+void mr_adapter_set_restart(mr_adapter *a, int64_t restart)
 {
-    mr_adapter_call inner = *call;
-    inner.x = mr_tensor_carve(call->work, a->work_cols, a->in);
+    if (a->method->set_restart) a->method->set_restart(a, restart);
+}
+
+mr_status mr_adapter_start(const mr_adapter *a, const mr_adapter_call *call)
+{
+    return a->method->start ? a->method->start(a, call) : MR_OK;
+}
+
+void mr_adapter_refresh(mr_adapter *a, const mr_adapter_call *call, uint64_t generation)
+{
+    if (!a->method->refresh || a->refreshed == generation) return;
+    double began = mr_phase_begin();
+    a->method->refresh(a, call);
+    a->refreshed = generation;
+    mr_phase_end(call->be, MR_PHASE_ADAPTER, began);
+}
+
+/* The call as the method sees it: its own part of the scratch, and dropout only where there is a
+ * probability. */
+static mr_adapter_call own_call(const mr_adapter *a, const mr_adapter_call *call)
+{
+    mr_adapter_call own = *call;
+    own.work = mr_tensor_carve(call->work, 0, a->work_cols);
+    own.dropout = call->dropout && a->lora_dropout > 0;
+    return own;
+}
+
+/* Puts the masked input, and room for the gradient there, in their places. */
+static void mask_input(const mr_adapter *a, const mr_adapter_call *call, mr_adapter_call *own)
+{
+    own->x = mr_tensor_carve(call->work, a->work_cols, a->in);
     if (mr_tensor_exists(call->d_x))
-        inner.d_x = mr_tensor_carve(call->work, a->work_cols + a->in, a->in);
-    inner.work = mr_tensor_carve(call->work, 0, a->work_cols);
+        own->d_x = mr_tensor_carve(call->work, a->work_cols + a->in, a->in);
     /* Deviation from PEFT: one mask a site, not one a linear, so that q, k and v share their
      * compressed input with dropout as without. */
-    call->be->ops->dropout(call->be, inner.x, call->x, 0, a->lora_dropout, call->stream,
+    call->be->ops->dropout(call->be, own->x, call->x, 0, a->lora_dropout, call->stream,
                            call->first_row);
-    return inner;
 }
 
 void mr_adapter_forward(const mr_adapter *a, const mr_adapter_call *call)
 {
     double began = mr_phase_begin();
-    if (call->dropout && a->lora_dropout > 0) {
-        mr_adapter_call inner = with_dropout(a, call);
-        a->method->forward(a, &inner);
-    } else {
-        a->method->forward(a, call);
-    }
+    mr_adapter_call own = own_call(a, call);
+    if (own.dropout) mask_input(a, call, &own);
+    a->method->forward(a, &own);
+    mr_phase_end(call->be, MR_PHASE_ADAPTER, began);
+}
+
+void mr_adapter_backward_output(const mr_adapter *a, mr_adapter_call *call)
+{
+    if (!a->method->backward_output) return;
+    double began = mr_phase_begin();
+    mr_adapter_call own = own_call(a, call);
+    own.x = own.d_x = (mr_tensor){0};
+    a->method->backward_output(a, &own);
+    memcpy(call->y, own.y, sizeof call->y);
     mr_phase_end(call->be, MR_PHASE_ADAPTER, began);
 }
 
 void mr_adapter_backward(const mr_adapter *a, const mr_adapter_call *call)
 {
+    mr_backend *be = call->be;
     double began = mr_phase_begin();
-    if (call->dropout && a->lora_dropout > 0) {
-        mr_adapter_call inner = with_dropout(a, call);
-        if (mr_tensor_exists(inner.d_x)) call->be->ops->fill(call->be, inner.d_x, 0);
-        a->method->backward(a, &inner);
-        if (mr_tensor_exists(inner.d_x))
-            call->be->ops->dropout(call->be, call->d_x, inner.d_x, 1, a->lora_dropout, call->stream,
-                                   call->first_row);
-    } else {
-        a->method->backward(a, call);
-    }
-    mr_phase_end(call->be, MR_PHASE_ADAPTER, began);
+    mr_adapter_call own = own_call(a, call);
+    bool masked = own.dropout && mr_tensor_exists(call->d_x);
+    if (own.dropout) mask_input(a, call, &own);
+    if (masked) be->ops->fill(be, own.d_x, 0);
+    a->method->backward(a, &own);
+    if (masked)
+        be->ops->dropout(be, call->d_x, own.d_x, 1, a->lora_dropout, call->stream, call->first_row);
+    mr_phase_end(be, MR_PHASE_ADAPTER, began);
+}
+
+void mr_adapter_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int linear,
+                           int64_t first, mr_tensor rows)
+{
+    MR_INVARIANT(linear >= 0 && linear < a->linears && rows.cols == a->in &&
+                 first + rows.rows <= a->out[linear] && call->work.rows >= rows.rows);
+    mr_adapter_call own = *call;
+    own.work = mr_tensor_carve(mr_tensor_rows(call->work, 0, rows.rows), 0, a->work_cols);
+    a->method->merge_rows(a, &own, linear, first, rows);
 }
 
 mr_tensor mr_adapter_stacked(const mr_tensor tensors[][MR_ADAPTER_PARAMS], int k, int first,
@@ -129,49 +170,4 @@ mr_tensor mr_adapter_stacked(const mr_tensor tensors[][MR_ADAPTER_PARAMS], int k
         stacked.rows += next.rows;
     }
     return stacked;
-}
-
-/* Identity rows [from, from + count) of side `in`, uploaded into x. */
-static mr_status upload_identity(mr_backend *be, mr_tensor x, int64_t from, int64_t count)
-{
-    float *rows = mr_alloc_array(MR_MEM_OTHER, (size_t)(count * x.cols), sizeof *rows);
-    if (!rows) return MR_ERR_MEMORY;
-    for (int64_t i = 0; i < count; i++)
-        rows[i * x.cols + from + i] = 1;
-    be->ops->upload(be, mr_tensor_rows(x, 0, count), rows);
-    mr_free(rows);
-    return MR_OK;
-}
-
-mr_status mr_adapter_delta(const mr_adapter *a, mr_tensor weight[][MR_ADAPTER_PARAMS],
-                           mr_tensor *delta)
-{
-    enum { CHUNK = 256 };
-    mr_backend *be = a->be;
-    int64_t chunk = a->in < CHUNK ? a->in : CHUNK;
-    mr_tensor x = {0}, saved = {0}, work = {0};
-    mr_status status = mr_backend_tensor(be, MR_MEM_OTHER, MR_F32, chunk, a->in, &x);
-    if (status == MR_OK)
-        status = mr_backend_tensor(be, MR_MEM_OTHER, MR_F32, chunk, a->saved_cols, &saved);
-    if (status == MR_OK)
-        status = mr_backend_tensor(be, MR_MEM_OTHER, MR_F32, chunk, a->work_cols, &work);
-    for (int64_t from = 0; status == MR_OK && from < a->in; from += chunk) {
-        int64_t count = a->in - from < chunk ? a->in - from : chunk;
-        status = upload_identity(be, x, from, count);
-        if (status != MR_OK) break;
-        mr_adapter_call call = {.be = be,
-                                .x = mr_tensor_rows(x, 0, count),
-                                .saved = mr_tensor_rows(saved, 0, count),
-                                .work = mr_tensor_rows(work, 0, count)};
-        memcpy(call.weight, weight, sizeof call.weight);
-        for (int i = 0; i < a->linears; i++) {
-            call.y[i] = mr_tensor_rows(delta[i], from, count);
-            be->ops->fill(be, call.y[i], 0);
-        }
-        mr_adapter_forward(a, &call);
-    }
-    mr_backend_free(be, &x);
-    mr_backend_free(be, &saved);
-    mr_backend_free(be, &work);
-    return status;
 }

@@ -2,8 +2,9 @@
 #define MR_ADAPTER_ADAPTER_H
 
 /** @file
- * Trainable updates of frozen linear layers. Every method maps x to y = x W0^T + delta(x) and
- * differs only in delta: one file a method and one row in the table of adapter.c.
+ * Trainable updates of frozen linear layers: one file a method and one row in the table of
+ * adapter.c. A method changes y = x W0^T into y = x W'^T, with a W' of its parameters that it never
+ * forms but when it is merged; most add to y, W' = W0 + dW.
  *
  * An adapter serves a *site*: the linears of a decoder layer that read one input (q, k, v; o; gate,
  * up; down), so that what depends on the input alone is computed once. Its parameters are held by
@@ -18,57 +19,85 @@
 
 enum {
     MR_SITE_LINEARS = 3,   /**< most linears of a site */
-    MR_ADAPTER_PARAMS = 2, /**< most trainable tensors a linear gets */
+    MR_ADAPTER_PARAMS = 3, /**< most tensors a linear gets */
 };
 
 /** How a tensor starts. */
 typedef enum mr_init_kind {
     MR_INIT_ZERO,
     MR_INIT_ONE,
-    MR_INIT_UNIFORM, /**< in [-scale, scale) */
-    MR_INIT_NORMAL,  /**< of standard deviation scale */
+    MR_INIT_UNIFORM,     /**< in [-scale, scale) */
+    MR_INIT_NORMAL,      /**< of standard deviation scale */
+    MR_INIT_ORTHONORMAL, /**< rows of length 1 at right angles; no more rows than columns */
 } mr_init_kind;
 
-/** One trainable tensor of a linear. */
+/** One tensor of a linear's adapter. */
 typedef struct mr_adapter_param {
     const char *suffix; /**< its name behind the linear's, "lora_A" */
     int64_t rows, cols;
     mr_init_kind init;
     double init_scale;
+    double lr_scale; /**< factor on train.lr; 0 stands for 1 */
+    bool frozen;     /**< stays as it was drawn; the same for all linears of a site */
 } mr_adapter_param;
 
 typedef struct mr_adapter mr_adapter;
 
-/** What one forward or backward call works on. Tensors are borrowed for the call.
+/** What a call works on. Tensors are borrowed for the call.
  *
  * The k-th parameters of the site's linears lie one after another without gaps, so that methods may
  * take them as one stacked matrix; the same holds for their gradients. */
 typedef struct mr_adapter_call {
     mr_backend *be;
+    mr_tensor base[MR_SITE_LINEARS]; /**< W0 [O, I] */
     mr_tensor weight[MR_SITE_LINEARS][MR_ADAPTER_PARAMS];
-    mr_tensor grad[MR_SITE_LINEARS][MR_ADAPTER_PARAMS]; /**< backward: written, not added to */
+    mr_tensor grad[MR_SITE_LINEARS][MR_ADAPTER_PARAMS]; /**< backward: written, not added to; absent
+                                                             where not wanted */
     mr_tensor x;                                        /**< [N, I] */
-    mr_tensor
-        y[MR_SITE_LINEARS]; /**< [N, O]; forward: += delta(x). Backward: gradients there, read */
-    mr_tensor d_x;          /**< [N, I]; backward: += , where it exists */
-    mr_tensor saved;        /**< [N, saved_cols], kept from forward to backward */
-    mr_tensor work;         /**< [N, mr_adapter_work_cols], dense scratch */
-    bool dropout;           /**< training: apply lora_dropout */
-    mr_random stream;       /**< of the dropout mask, by step, layer and site */
-    int64_t first_row;      /**< index of row 0 among the tokens of the global batch */
+    mr_tensor y[MR_SITE_LINEARS]; /**< [N, O]; forward: x W0^T, becomes x W'^T. Backward: the
+                                       gradient there, read */
+    mr_tensor d_x;                /**< [N, I]; backward: += , where it exists */
+    mr_tensor saved;              /**< [N, saved_cols], kept from forward to backward */
+    mr_tensor work;               /**< [N, mr_adapter_work_cols], dense scratch */
+    bool dropout;                 /**< training: apply lora_dropout */
+    mr_random stream;             /**< of the dropout mask, by step, layer and site */
+    int64_t first_row;            /**< index of row 0 among the tokens of the global batch */
 } mr_adapter_call;
 
-/** A method: a row of the table. */
+/** A method: a row of the table. What is marked optional may be NULL. */
 typedef struct mr_adapter_method {
     const char *name;
     const char *summary;
     bool trains_base; /**< the base weights are trained and there is no adapter */
+    bool merges; /**< every method.merge_every steps the update is added to the base, and starts
+                      anew */
 
-    /** Fills a->params, a->param, a->saved_cols, a->work_cols, a->macs and a->state. */
-    mr_status (*setup)(mr_adapter *a);
+    /** Fills a->params, a->param, a->saved_cols, a->work_cols, a->macs and a->state; names are the
+     * linears', for messages. @return MR_OK, MR_ERR_ARG, MR_ERR_CONFIG, MR_ERR_MEMORY */
+    mr_status (*setup)(mr_adapter *a, const mr_config *config, const char *const *names);
+    /** Frees a->state; also called where setup failed. Optional. */
     void (*teardown)(mr_adapter *a);
+    /** Becomes what restart number `restart` of the run asks for, weights apart. Optional. */
+    void (*set_restart)(mr_adapter *a, int64_t restart);
+    /** Sets the weights that start from the base's, from call's base and weight; may allocate.
+     * Optional.
+     */
+    mr_status (*start)(const mr_adapter *a, const mr_adapter_call *call);
+    /** Computes what depends on weights alone into a->state, from call's base and weight: called
+     * before anything else that follows a change of weights. No allocation. Optional. */
+    void (*refresh)(const mr_adapter *a, const mr_adapter_call *call);
+    /** y becomes x W'^T. call->dropout tells whether x is masked; y is the base's product of x
+     * without a mask. */
     void (*forward)(const mr_adapter *a, const mr_adapter_call *call);
+    /** Runs before the base's backward products, which read call->y[i] afterwards: may replace it
+     * by a tensor in call->work, which stays until backward returns. call->x and d_x are absent.
+     * Optional. */
+    void (*backward_output)(const mr_adapter *a, mr_adapter_call *call);
+    /** Writes grad, adds to d_x what the base's product has not. */
     void (*backward)(const mr_adapter *a, const mr_adapter_call *call);
+    /** As mr_adapter_merge_rows. */
+    void (*merge_rows)(const mr_adapter *a, const mr_adapter_call *call, int linear, int64_t first,
+                       mr_tensor rows);
     /** Writes one line about what was chosen for this site ("rotation, r_hat 256"). */
     void (*describe)(const mr_adapter *a, int linear, char *text, size_t room);
 } mr_adapter_method;
@@ -80,6 +109,7 @@ struct mr_adapter {
     int64_t r;
     double lora_alpha, lora_dropout;
     mr_mora_operator mora_operator; /**< never auto once set up */
+    mr_remora_cycle remora_cycle;
     int linears;
     int64_t in;
     int64_t out[MR_SITE_LINEARS];
@@ -87,6 +117,7 @@ struct mr_adapter {
     mr_adapter_param param[MR_SITE_LINEARS][MR_ADAPTER_PARAMS];
     int64_t saved_cols, work_cols; /**< floats a token; without dropout's copy of x */
     int64_t macs;                  /**< multiply-adds a token of the forward products */
+    uint64_t refreshed;            /**< generation of the weights at the last refresh; 0: none */
     void *state;                   /**< the method's own, owned */
 };
 
@@ -98,7 +129,8 @@ const mr_adapter_method *mr_adapter_find(const char *name);
 
 /** Creates the adapter of a site: `linears` linears of `in` inputs and out[] outputs. Local.
  * @param[in] names  the linears' names, for messages
- * @return MR_OK, MR_ERR_ARG (r not in 1..max(I, O), names the linear), MR_ERR_MEMORY */
+ * @return MR_OK, MR_ERR_ARG (r not in 1..max(I, O), or more than the method takes: names the
+ *         linear), MR_ERR_CONFIG (operator), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_adapter_create(mr_backend *be, const mr_config *config, int linears,
                                          int64_t in, const int64_t *out, const char *const *names,
                                          mr_adapter **out_adapter);
@@ -109,23 +141,45 @@ void mr_adapter_destroy(mr_adapter **a);
 /** Returns floats a token of scratch a call needs in `work`. */
 int64_t mr_adapter_work_cols(const mr_adapter *a);
 
-/** y[i] += delta_i(x), with dropout of x where asked; fills saved. Local, no allocation. */
+/** Becomes what restart number `restart` asks for (from 0), weights apart. Local. */
+void mr_adapter_set_restart(mr_adapter *a, int64_t restart);
+
+/** Sets the weights that start from the base's; reads call's base, writes its weight. Local.
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_adapter_start(const mr_adapter *a, const mr_adapter_call *call);
+
+/** Brings what depends on weights alone up to a generation of them; nothing where it is. Every
+ * other call but start needs it. Reads call's base and weight. Local, no allocation. */
+void mr_adapter_refresh(mr_adapter *a, const mr_adapter_call *call, uint64_t generation);
+
+/** y[i] = x W0^T becomes x W'^T, with dropout of x where asked; fills saved. Local, no allocation.
+ */
 void mr_adapter_forward(const mr_adapter *a, const mr_adapter_call *call);
 
-/** Gradients of a forward call of the same x, saved, stream: grad, and d_x += where it exists. */
+/** To be called before the base's backward products: call->y[i] becomes what they must read instead
+ * of the gradient of y, which itself stays as it is. x and d_x are not used. Local, no allocation.
+ */
+void mr_adapter_backward_output(const mr_adapter *a, mr_adapter_call *call);
+
+/** Gradients of a forward call of the same x, saved, stream: grad, and d_x += where it exists,
+ * which holds the base's product of call->y already. Follows mr_adapter_backward_output on the same
+ * call. Local, no allocation. */
 void mr_adapter_backward(const mr_adapter *a, const mr_adapter_call *call);
 
-/** Writes the dense update of every linear of the site: delta[i] [I, O], transposed (row j is what
- * input j adds to the outputs), F32. Allocates scratch; not for use inside a step. Local.
- * @return MR_OK, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_adapter_delta(const mr_adapter *a, mr_tensor weight[][MR_ADAPTER_PARAMS],
-                                        mr_tensor *delta);
+/** Turns rows first..first+count-1 of the base weight of a linear into those of the merged one, W',
+ * in F32. Each element depends on its own and the adapter's weights only.
+ * @param[in]     call  be, weight and base; work [>= count, mr_adapter_work_cols]
+ * @param[in,out] rows  [count, I], dense
+ * Local, no allocation. */
+void mr_adapter_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int linear,
+                           int64_t first, mr_tensor rows);
 
 /** Returns the tensor that the k-th parameters of linears first..first+count-1 form together. */
 mr_tensor mr_adapter_stacked(const mr_tensor tensors[][MR_ADAPTER_PARAMS], int k, int first,
                              int count);
 
 /** The rows of the table. */
-extern const mr_adapter_method mr_method_fft, mr_method_lora, mr_method_mora;
+extern const mr_adapter_method mr_method_fft, mr_method_lora, mr_method_lora_plus,
+    mr_method_asylora, mr_method_dora, mr_method_relora, mr_method_mora, mr_method_remora;
 
 #endif

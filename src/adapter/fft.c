@@ -1,8 +1,10 @@
 #include "adapter/adapter.h"
 
-static mr_status setup(mr_adapter *a)
+static mr_status setup(mr_adapter *a, const mr_config *config, const char *const *names)
 {
     (void)a;
+    (void)config;
+    (void)names;
     return MR_OK;
 }
 

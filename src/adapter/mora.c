@@ -9,7 +9,8 @@
  * Linears of one site with equal R share the compressed input, and their matrices, which lie one
  * after another, act as one [k R, R] matrix: a *bundle*. */
 
-#include "adapter/adapter.h"
+#include "adapter/mora.h"
+
 #include "config/schema.h"
 
 #include <math.h>
@@ -111,18 +112,17 @@ static int64_t reaching_blocks(const mr_adapter *a, int linear)
     return all < reach ? all : reach;
 }
 
-static mr_status setup(mr_adapter *a)
+mr_status mr_mora_setup(mr_adapter *a, const mr_config *config, const char *const *names)
 {
-    if (a->mora_operator == MR_MORA_AUTO)
-        a->mora_operator = a->r < SHARING_FROM_R ? MR_MORA_ROTATION : MR_MORA_SHARING;
+    (void)config;
     mora_state *state = mr_alloc(MR_MEM_OTHER, sizeof *state);
     if (!state) return MR_ERR_MEMORY;
     a->state = state;
     a->params = 1;
     for (int i = 0; i < a->linears; i++) {
         int64_t r_hat = side(a, i);
-        MR_CHECK(r_hat >= 1, MR_ERR_ARG, "method.r: r_hat is 0 for a linear of %lld to %lld",
-                 (long long)a->in, (long long)a->out[i]);
+        MR_CHECK(r_hat >= 1, MR_ERR_ARG, "method.r: r_hat is 0 for %s [%lld, %lld]", names[i],
+                 (long long)a->out[i], (long long)a->in);
         a->param[i][0] = (mr_adapter_param){
             .suffix = "mora_M", .rows = r_hat, .cols = r_hat, .init = MR_INIT_ZERO};
         mora_bundle *last = state->bundles > 0 ? &state->bundle[state->bundles - 1] : NULL;
@@ -152,7 +152,7 @@ static mr_status setup(mr_adapter *a)
     return MR_OK;
 }
 
-static void teardown(mr_adapter *a)
+void mr_mora_teardown(mr_adapter *a)
 {
     mora_state *state = a->state;
     if (!state) return;
@@ -187,8 +187,9 @@ static void backward_groups(const mr_adapter *a, const mora_bundle *b, const mr_
         be->ops->group_sum(be, mr_tensor_cols(products, i * b->r_hat, b->r_hat),
                            call->y[b->first + i], output_map(a, b, b->first + i));
     /* With c = C(x), g = D^T dy: dM = g^T c, dx += C^T (g M). */
-    be->ops->gemm(be, true, false, 1, products, compressed, 0,
-                  mr_adapter_stacked(call->grad, 0, b->first, b->count));
+    if (mr_tensor_exists(call->grad[b->first][0]))
+        be->ops->gemm(be, true, false, 1, products, compressed, 0,
+                      mr_adapter_stacked(call->grad, 0, b->first, b->count));
     if (!mr_tensor_exists(call->d_x)) return;
     mr_tensor back = mr_tensor_cols(call->work, b->count * b->r_hat, b->r_hat);
     be->ops->gemm(be, false, false, 1, products,
@@ -226,7 +227,8 @@ static void backward_blocks(const mr_adapter *a, const mora_bundle *b, const mr_
     mr_tensor products = mr_tensor_reshape(flat, turned.rows, b->r_hat);
     for (int i = b->first; i < b->first + b->count; i++) {
         be->ops->group_sum(be, flat, call->y[i], output_map(a, b, i));
-        be->ops->gemm(be, true, false, 1, products, turned, 0, call->grad[i][0]);
+        if (mr_tensor_exists(call->grad[i][0]))
+            be->ops->gemm(be, true, false, 1, products, turned, 0, call->grad[i][0]);
     }
     if (!mr_tensor_exists(call->d_x)) return;
     /* The turned blocks are done with: their place takes the sum of g M over the linears. */
@@ -239,33 +241,88 @@ static void backward_blocks(const mr_adapter *a, const mora_bundle *b, const mr_
                                   a->mora_operator == MR_MORA_ROTATION, b->cosine, b->sine);
 }
 
-static void forward(const mr_adapter *a, const mr_adapter_call *call)
+void mr_mora_forward(const mr_adapter *a, const mr_adapter_call *call)
 {
     const mora_state *state = a->state;
     for (int i = 0; i < state->bundles; i++)
         (in_blocks(a) ? forward_blocks : forward_groups)(a, &state->bundle[i], call);
 }
 
-static void backward(const mr_adapter *a, const mr_adapter_call *call)
+void mr_mora_backward(const mr_adapter *a, const mr_adapter_call *call)
 {
     const mora_state *state = a->state;
     for (int i = 0; i < state->bundles; i++)
         (in_blocks(a) ? backward_blocks : backward_groups)(a, &state->bundle[i], call);
 }
 
-static void describe(const mr_adapter *a, int linear, char *text, size_t room)
+/* The group whose value group_spread adds to element i, -1 for none. */
+static int64_t group_of(mr_group_map map, int64_t i)
 {
-    const mr_key *key = mr_schema_at(mr_schema_find("method.operator"));
-    snprintf(text, room, "%s, r_hat %lld", key->choices[a->mora_operator],
+    if (i >= map.length) return -1;
+    if (!map.contiguous) return i % map.groups;
+    int64_t few = map.length / map.groups, larger = map.length % map.groups;
+    int64_t edge = larger * (few + 1);
+    return i < edge ? i / (few + 1) : larger + (i - edge) / few;
+}
+
+static const mora_bundle *bundle_of(const mr_adapter *a, int linear)
+{
+    const mora_state *state = a->state;
+    int i = 0;
+    while (linear >= state->bundle[i].first + state->bundle[i].count)
+        i++;
+    return &state->bundle[i];
+}
+
+void mr_mora_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int linear, int64_t first,
+                        mr_tensor rows)
+{
+    mr_backend *be = call->be;
+    const mora_bundle *b = bundle_of(a, linear);
+    mr_group_map outputs = output_map(a, b, linear);
+    /* A row of the update is what the transposed operator makes of one output: the row of M that
+     * the output is made by, in its block, spread over the inputs. */
+    mr_tensor spread = mr_tensor_carve(call->work, 0, b->width);
+    be->ops->fill(be, spread, 0);
+    for (int64_t i = 0; i < rows.rows; i++) {
+        int64_t group = group_of(outputs, first + i);
+        if (group < 0) continue;
+        be->ops->copy(
+            be, mr_tensor_cols(mr_tensor_rows(spread, i, 1), group / b->r_hat * b->r_hat, b->r_hat),
+            mr_tensor_rows(call->weight[linear][0], group % b->r_hat, 1));
+    }
+    if (in_blocks(a))
+        be->ops->block_rotate_adjoint(be, rows, spread, b->r_hat,
+                                      a->mora_operator == MR_MORA_ROTATION, b->cosine, b->sine);
+    else
+        be->ops->group_spread(be, rows, spread, input_map(a, b));
+}
+
+const char *mr_mora_operator_name(mr_mora_operator operator)
+{
+    return mr_schema_at(mr_schema_find("method.operator"))->choices[operator];
+}
+
+void mr_mora_describe(const mr_adapter *a, int linear, char *text, size_t room)
+{
+    snprintf(text, room, "%s, r_hat %lld", mr_mora_operator_name(a->mora_operator),
              (long long)side(a, linear));
+}
+
+static mr_status setup(mr_adapter *a, const mr_config *config, const char *const *names)
+{
+    if (a->mora_operator == MR_MORA_AUTO)
+        a->mora_operator = a->r < SHARING_FROM_R ? MR_MORA_ROTATION : MR_MORA_SHARING;
+    return mr_mora_setup(a, config, names);
 }
 
 const mr_adapter_method mr_method_mora = {
     .name = "mora",
     .summary = "square matrix between compression and decompression (Jiang et al. 2024)",
     .setup = setup,
-    .teardown = teardown,
-    .forward = forward,
-    .backward = backward,
-    .describe = describe,
+    .teardown = mr_mora_teardown,
+    .forward = mr_mora_forward,
+    .backward = mr_mora_backward,
+    .merge_rows = mr_mora_merge_rows,
+    .describe = mr_mora_describe,
 };

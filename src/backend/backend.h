@@ -115,6 +115,18 @@ typedef struct mr_backend_ops {
     void (*gemm)(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
                  mr_tensor b, float beta, mr_tensor c);
 
+    /** out F64 [1, N] = beta out + sum over columns of a [N, C] b [N, C]; out is not read where
+     * beta is 0. a may be b. */
+    void (*row_dots)(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, double beta);
+    /** y [N, C] = beta y + x s, s [1, C] a factor a column; y is not read where beta is 0, and may
+     * be x. Where kept [N, C] exists, it gets x. */
+    void (*scale_columns)(mr_backend *be, mr_tensor y, mr_tensor kept, mr_tensor x, mr_tensor s,
+                          float beta);
+    /** ds [1, C] = sum over rows of dy x, the gradient of the factors of scale_columns; where dx
+     * exists, dx [N, C] = dy s, which else is not read. */
+    void (*scale_columns_backward)(mr_backend *be, mr_tensor dx, mr_tensor ds, mr_tensor dy,
+                                   mr_tensor x, mr_tensor s);
+
     /** y [N, C] = x rstd w, rstd [1, N] = 1 / sqrt(mean(x^2) + eps), w [1, C]. Where addend [N, C]
      * exists, sum = x + addend is stored first and takes x's place; sum may be x or addend. */
     void (*rmsnorm_forward)(mr_backend *be, mr_tensor y, mr_tensor rstd, mr_tensor sum, mr_tensor x,

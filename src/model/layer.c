@@ -37,35 +37,50 @@ void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *aren
         acts->saved[s] = mr_arena_take(arena, MR_F32, rows, saved_cols(model, layer, s));
 }
 
-/* Fills what every call of an adapter needs. y holds the tensors of all linears of the site. */
+mr_adapter_call mr_layer_adapter_weights(const mr_model *model, int index, int site)
+{
+    const mr_layer *layer = &model->layer[index];
+    mr_adapter_call call = {.be = model->be};
+    for (int i = 0; i < layer->adapted[site]; i++) {
+        call.base[i] = mr_params_weight(model->params, layer->linear[layer->target[site][i]]);
+        for (int p = 0; p < layer->adapter[site]->params; p++)
+            call.weight[i][p] = mr_params_weight(model->params, layer->adapter_param[site][i][p]);
+    }
+    return call;
+}
+
+/* Place among the linears of its site of the i-th one that is adapted. */
+static int place_in_site(const mr_layer *layer, int site, int i)
+{
+    int place = 0;
+    while (mr_sites[site].linear[place] != layer->target[site][i])
+        place++;
+    return place;
+}
+
+/* A call of a site's adapter in a pass. y holds the tensors of all linears of the site. */
 static mr_adapter_call adapter_call(const mr_model *model, int index, int site, const mr_pass *pass,
                                     mr_tensor x, const mr_tensor *y, mr_tensor saved)
 {
     const mr_layer *layer = &model->layer[index];
     const mr_adapter *adapter = layer->adapter[site];
-    mr_adapter_call call = {
-        .be = model->be,
-        .x = x,
-        .saved = mr_tensor_cols(saved, 0, adapter->saved_cols),
-        .work = mr_tensor_carve(mr_tensor_rows(pass->adapter_work, 0, pass->rows), 0,
-                                mr_adapter_work_cols(adapter)),
-        .dropout = pass->dropout,
-        .stream = mr_random_stream(
-            model->seed, MR_RANDOM_DROPOUT,
-            (pass->step * (uint64_t)model->arch.num_hidden_layers + (uint64_t)index) * MR_SITES +
-                (uint64_t)site),
-        .first_row = pass->first_row,
-    };
-    for (int i = 0; i < layer->adapted[site]; i++) {
-        for (int p = 0; p < adapter->params; p++)
-            call.weight[i][p] = mr_params_weight(model->params, layer->adapter_param[site][i][p]);
-        for (int j = 0; j < mr_sites[site].count; j++)
-            if (mr_sites[site].linear[j] == layer->target[site][i]) call.y[i] = y[j];
-    }
+    mr_adapter_call call = mr_layer_adapter_weights(model, index, site);
+    call.x = x;
+    call.saved = mr_tensor_cols(saved, 0, adapter->saved_cols);
+    call.work = mr_tensor_carve(mr_tensor_rows(pass->adapter_work, 0, pass->rows), 0,
+                                mr_adapter_work_cols(adapter));
+    call.dropout = pass->dropout;
+    call.stream = mr_random_stream(
+        model->seed, MR_RANDOM_DROPOUT,
+        (pass->step * (uint64_t)model->arch.num_hidden_layers + (uint64_t)index) * MR_SITES +
+            (uint64_t)site);
+    call.first_row = pass->first_row;
+    for (int i = 0; i < layer->adapted[site]; i++)
+        call.y[i] = y[place_in_site(layer, site, i)];
     return call;
 }
 
-/* y[i] = x W_i^T (+ the adapter's delta) for the linears of a site. */
+/* y[i] = x W_i^T, or what an adapter makes of it, for the linears of a site. */
 static void site_forward(mr_model *model, int index, int site, const mr_pass *pass, mr_tensor x,
                          const mr_tensor *y, mr_tensor saved)
 {
@@ -78,6 +93,7 @@ static void site_forward(mr_model *model, int index, int site, const mr_pass *pa
     mr_phase_end(model->be, MR_PHASE_LINEAR, began);
     if (!layer->adapter[site]) return;
     mr_adapter_call call = adapter_call(model, index, site, pass, x, y, saved);
+    mr_adapter_refresh(layer->adapter[site], &call, model->params->generation);
     mr_adapter_forward(layer->adapter[site], &call);
 }
 
@@ -86,23 +102,32 @@ static void site_backward(mr_model *model, int index, int site, const mr_pass *p
                           const mr_tensor *d_y, mr_tensor saved, mr_tensor d_x)
 {
     const mr_layer *layer = &model->layer[index];
+    const mr_adapter *adapter = layer->adapter[site];
+    mr_adapter_call call;
+    mr_tensor given[MR_SITE_LINEARS]; /* what the base's products read for d_y */
+    for (int i = 0; i < mr_sites[site].count; i++)
+        given[i] = d_y[i];
+    if (adapter) {
+        call = adapter_call(model, index, site, pass, x, d_y, saved);
+        call.d_x = d_x;
+        for (int i = 0; i < layer->adapted[site]; i++)
+            for (int p = 0; p < adapter->params; p++)
+                call.grad[i][p] = mr_params_grad(model->params, layer->adapter_param[site][i][p]);
+        mr_adapter_backward_output(adapter, &call);
+        for (int i = 0; i < layer->adapted[site]; i++)
+            given[place_in_site(layer, site, i)] = call.y[i];
+    }
     double began = mr_phase_begin();
     for (int i = 0; i < mr_sites[site].count; i++) {
         int id = layer->linear[mr_sites[site].linear[i]];
         if (mr_tensor_exists(d_x))
-            mr_linear_backward_input(model->be, d_x, d_y[i], mr_params_weight(model->params, id),
+            mr_linear_backward_input(model->be, d_x, given[i], mr_params_weight(model->params, id),
                                      i == 0 ? 0.0f : 1.0f);
         if (mr_params_trained(model->params, id))
-            mr_linear_backward_weight(model->be, mr_params_grad(model->params, id), d_y[i], x, 0);
+            mr_linear_backward_weight(model->be, mr_params_grad(model->params, id), given[i], x, 0);
     }
     mr_phase_end(model->be, MR_PHASE_LINEAR, began);
-    if (!layer->adapter[site]) return;
-    mr_adapter_call call = adapter_call(model, index, site, pass, x, d_y, saved);
-    call.d_x = d_x;
-    for (int i = 0; i < layer->adapted[site]; i++)
-        for (int p = 0; p < layer->adapter[site]->params; p++)
-            call.grad[i][p] = mr_params_grad(model->params, layer->adapter_param[site][i][p]);
-    mr_adapter_backward(layer->adapter[site], &call);
+    if (adapter) mr_adapter_backward(adapter, &call);
 }
 
 /* Attention of the pass's kind: over the rows themselves, or over the cache. */

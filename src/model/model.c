@@ -37,21 +37,22 @@ static void linear_shape(const mr_hf_config *a, int linear, int64_t *out, int64_
     *in = shapes[linear][1];
 }
 
-/* Whether a module's full name is meant by one item of target_modules, as in PEFT: a name that it
- * ends with, "all-linear", or (Deviation: POSIX extended) a regular expression of the whole. */
-static mr_status target_matches(const char *item, const char *name, bool *matches)
+/** The configuration's lists of modules, and which of their items have matched one. */
+typedef struct module_lists {
+    const mr_config *config;
+    bool target_used[MR_CONFIG_LIST], saved_used[MR_CONFIG_LIST];
+} module_lists;
+
+/* Whether a module's full name is meant by one item of a list, as in PEFT: a name that it ends
+ * with, or (Deviation: POSIX extended) a regular expression of the whole. */
+static mr_status item_matches(const char *key, const char *item, const char *name, bool *matches)
 {
-    *matches = false;
-    if (strcmp(item, "all-linear") == 0) {
-        *matches = true;
-        return MR_OK;
-    }
     if (strpbrk(item, "*+?|()[]^$\\{}")) {
         char whole[MR_CONFIG_NAME + 8];
         snprintf(whole, sizeof whole, "^(%s)$", item);
         regex_t regex;
         MR_CHECK(regcomp(&regex, whole, REG_EXTENDED | REG_NOSUB) == 0, MR_ERR_CONFIG,
-                 "method.target_modules: '%s' is not a regular expression", item);
+                 "%s: '%s' is not a regular expression", key, item);
         *matches = regexec(&regex, name, 0, NULL, 0) == 0;
         regfree(&regex);
         return MR_OK;
@@ -62,9 +63,77 @@ static mr_status target_matches(const char *item, const char *name, bool *matche
     return MR_OK;
 }
 
-/* Creates the adapters of a layer and lays out their tensors: the k-th of every linear of a site
- * one after another. used[i] is set where item i of target_modules matched. */
-static mr_status add_adapters(mr_model *model, const mr_config *config, int index, bool *used)
+/* Whether a linear is meant by target_modules. */
+static mr_status is_target(module_lists *lists, const char *module, bool *target)
+{
+    const mr_string_list *list = &lists->config->method.target_modules;
+    *target = false;
+    for (int i = 0; i < list->count; i++) {
+        bool matches = strcmp(list->item[i], "all-linear") == 0;
+        if (!matches)
+            MR_TRY(item_matches("method.target_modules", list->item[i], module, &matches));
+        lists->target_used[i] = lists->target_used[i] || matches;
+        *target = *target || matches;
+    }
+    return MR_OK;
+}
+
+/* Sets kind to trained where modules_to_save means a module; otherwise leaves it. */
+static mr_status mark_saved(module_lists *lists, const char *module, mr_flat_kind *kind)
+{
+    const mr_string_list *list = &lists->config->method.modules_to_save;
+    for (int i = 0; i < list->count; i++) {
+        bool matches = false;
+        MR_TRY(item_matches("method.modules_to_save", list->item[i], module, &matches));
+        lists->saved_used[i] = lists->saved_used[i] || matches;
+        if (matches) *kind = MR_FLAT_TRAINED;
+    }
+    return MR_OK;
+}
+
+static mr_status check_used(const module_lists *lists)
+{
+    const mr_string_list *targets = &lists->config->method.target_modules;
+    const mr_string_list *saved = &lists->config->method.modules_to_save;
+    for (int i = 0; i < targets->count; i++)
+        MR_CHECK(lists->target_used[i], MR_ERR_CONFIG,
+                 "method.target_modules: \"%s\" matches no linear; there are q_proj, k_proj, "
+                 "v_proj, o_proj, gate_proj, up_proj, down_proj, all-linear",
+                 targets->item[i]);
+    for (int i = 0; i < saved->count; i++)
+        MR_CHECK(
+            lists->saved_used[i], MR_ERR_CONFIG,
+            "method.modules_to_save: \"%s\" matches no module; there are embed_tokens, "
+            "lm_head, norm, input_layernorm, post_attention_layernorm, q_proj, k_proj, v_proj, "
+            "o_proj, gate_proj, up_proj, down_proj",
+            saved->item[i]);
+    return MR_OK;
+}
+
+/* Creates the adapter of a site and lays out its tensors: the k-th of every linear one after
+ * another. */
+static mr_status add_adapter(mr_model *model, const mr_config *config, int index, int site,
+                             int count, const int64_t *outs, int64_t in, const char *const *names)
+{
+    mr_layer *layer = &model->layer[index];
+    MR_TRY(mr_adapter_create(model->be, config, count, in, outs, names, &layer->adapter[site]));
+    const mr_adapter *adapter = layer->adapter[site];
+    for (int p = 0; p < adapter->params; p++)
+        for (int i = 0; i < count; i++) {
+            const mr_adapter_param *param = &adapter->param[i][p];
+            int *id = &layer->adapter_param[site][i][p];
+            char name[MR_PARAM_NAME + 32];
+            snprintf(name, sizeof name, "%s.%s", names[i], param->suffix);
+            MR_TRY(mr_params_add(model->params, mr_model_layer_unit(index),
+                                 param->frozen ? MR_FLAT_FROZEN : MR_FLAT_ADAPTER, name,
+                                 param->rows, param->cols, param->init, param->init_scale, id));
+            model->params->param[*id].adapter = true;
+            if (param->lr_scale > 0) model->params->param[*id].lr_scale = param->lr_scale;
+        }
+    return MR_OK;
+}
+
+static mr_status add_adapters(mr_model *model, module_lists *lists, int index)
 {
     mr_layer *layer = &model->layer[index];
     for (int s = 0; s < MR_SITES; s++) {
@@ -74,68 +143,62 @@ static mr_status add_adapters(mr_model *model, const mr_config *config, int inde
         int count = 0;
         for (int j = 0; j < mr_sites[s].count; j++) {
             mr_linear_id linear = mr_sites[s].linear[j];
+            bool target;
             snprintf(names[count], sizeof names[count], "model.layers.%d.%s", index,
                      linear_names[linear]);
-            bool targeted = false;
-            for (int i = 0; i < config->method.target_modules.count; i++) {
-                bool matches;
-                MR_TRY(
-                    target_matches(config->method.target_modules.item[i], names[count], &matches));
-                used[i] = used[i] || matches;
-                targeted = targeted || matches;
-            }
-            if (!targeted) continue;
+            MR_TRY(is_target(lists, names[count], &target));
+            /* As in PEFT, a module that is trained itself gets no adapter. */
+            if (!target || mr_params_trained(model->params, layer->linear[linear])) continue;
             name_of[count] = names[count];
             layer->target[s][count] = linear;
             linear_shape(&model->arch, (int)linear, &outs[count], &in);
             count++;
         }
         layer->adapted[s] = count;
-        if (count == 0) continue;
-        MR_TRY(mr_adapter_create(model->be, config, count, in, outs, name_of, &layer->adapter[s]));
-        const mr_adapter *adapter = layer->adapter[s];
-        for (int p = 0; p < adapter->params; p++)
-            for (int i = 0; i < count; i++) {
-                const mr_adapter_param *param = &adapter->param[i][p];
-                char name[MR_PARAM_NAME + 16];
-                snprintf(name, sizeof name, "%.*s.%s", MR_PARAM_NAME - 1, names[i], param->suffix);
-                MR_TRY(mr_params_add(model->params, mr_model_layer_unit(index), MR_FLAT_ADAPTER,
-                                     name, param->rows, param->cols, param->init, param->init_scale,
-                                     &layer->adapter_param[s][i][p]));
-            }
+        if (count > 0)
+            MR_TRY(add_adapter(model, lists->config, index, s, count, outs, in, name_of));
     }
     return MR_OK;
 }
 
-static mr_status add_base(mr_model *model, int unit, const char *name, int64_t rows, int64_t cols,
-                          mr_init_kind init, int *id)
+/* Appends the weight of a module of the base. alias is another name it goes by, or NULL. */
+static mr_status add_base(mr_model *model, module_lists *lists, int unit, const char *module,
+                          const char *alias, int64_t rows, int64_t cols, mr_init_kind init, int *id)
 {
+    char name[MR_PARAM_NAME + 8];
     mr_flat_kind kind = model->method->trains_base ? MR_FLAT_TRAINED : MR_FLAT_FROZEN;
+    if (!model->method->trains_base) {
+        MR_TRY(mark_saved(lists, module, &kind));
+        if (alias) MR_TRY(mark_saved(lists, alias, &kind));
+    }
+    snprintf(name, sizeof name, "%s.weight", module);
     return mr_params_add(model->params, unit, kind, name, rows, cols, init,
                          model->arch.initializer_range, id);
 }
 
-static mr_status add_layer(mr_model *model, int index)
+static mr_status add_layer(mr_model *model, module_lists *lists, int index)
 {
     mr_layer *layer = &model->layer[index];
     int unit = mr_model_layer_unit(index);
     char name[MR_PARAM_NAME];
     static const char *const norms[2] = {"input_layernorm", "post_attention_layernorm"};
     for (int i = 0; i < 2; i++) {
-        snprintf(name, sizeof name, "model.layers.%d.%s.weight", index, norms[i]);
-        MR_TRY(
-            add_base(model, unit, name, 1, model->arch.hidden_size, MR_INIT_ONE, &layer->norm[i]));
+        snprintf(name, sizeof name, "model.layers.%d.%s", index, norms[i]);
+        MR_TRY(add_base(model, lists, unit, name, NULL, 1, model->arch.hidden_size, MR_INIT_ONE,
+                        &layer->norm[i]));
     }
     for (int l = 0; l < MR_LINEARS; l++) {
         int64_t out, in;
         linear_shape(&model->arch, l, &out, &in);
-        snprintf(name, sizeof name, "model.layers.%d.%s.weight", index, linear_names[l]);
-        MR_TRY(add_base(model, unit, name, out, in, MR_INIT_NORMAL, &layer->linear[l]));
+        snprintf(name, sizeof name, "model.layers.%d.%s", index, linear_names[l]);
+        MR_TRY(
+            add_base(model, lists, unit, name, NULL, out, in, MR_INIT_NORMAL, &layer->linear[l]));
     }
-    return MR_OK;
+    return model->method->trains_base ? MR_OK : add_adapters(model, lists, index);
 }
 
-/* Applies train.lr_scale: each item "name=factor" to the tensors whose name contains it. */
+/* Applies train.lr_scale: each item "name=factor" to the tensors whose name contains it, on top of
+ * what the method asks for. */
 static mr_status apply_lr_scale(mr_model *model, const mr_config *config)
 {
     for (int i = 0; i < config->train.lr_scale.count; i++) {
@@ -146,7 +209,7 @@ static mr_status apply_lr_scale(mr_model *model, const mr_config *config)
         for (int p = 0; p < model->params->param_count; p++) {
             mr_param *param = &model->params->param[p];
             if (!mr_params_trained(model->params, p) || !strstr(param->name, part)) continue;
-            param->lr_scale = factor;
+            param->lr_scale *= factor;
             matched++;
         }
         MR_CHECK(matched > 0, MR_ERR_CONFIG,
@@ -164,24 +227,18 @@ static mr_status lay_out(mr_model *model, const mr_config *config)
     MR_TRY(mr_params_create(model->comm, model->be, (mr_shard)config->parallel.shard,
                             layers + (tied ? 1 : 2), &model->params));
     if (tied) model->params->long_unit = 0;
-    MR_TRY(add_base(model, 0, "model.embed_tokens.weight", a->vocab_size, a->hidden_size,
-                    MR_INIT_NORMAL, &model->embed));
-    bool used[MR_CONFIG_LIST] = {false};
-    for (int l = 0; l < layers; l++) {
-        MR_TRY(add_layer(model, l));
-        if (!model->method->trains_base) MR_TRY(add_adapters(model, config, l, used));
-    }
-    for (int i = 0; !model->method->trains_base && i < config->method.target_modules.count; i++)
-        MR_CHECK(used[i], MR_ERR_CONFIG,
-                 "method.target_modules: \"%s\" matches no linear; there are q_proj, k_proj, "
-                 "v_proj, o_proj, gate_proj, up_proj, down_proj, all-linear",
-                 config->method.target_modules.item[i]);
-    MR_TRY(add_base(model, model->head_unit, "model.norm.weight", 1, a->hidden_size, MR_INIT_ONE,
-                    &model->final_norm));
+    module_lists lists = {.config = config};
+    MR_TRY(add_base(model, &lists, 0, "model.embed_tokens", tied ? "lm_head" : NULL, a->vocab_size,
+                    a->hidden_size, MR_INIT_NORMAL, &model->embed));
+    for (int l = 0; l < layers; l++)
+        MR_TRY(add_layer(model, &lists, l));
+    MR_TRY(add_base(model, &lists, model->head_unit, "model.norm", NULL, 1, a->hidden_size,
+                    MR_INIT_ONE, &model->final_norm));
     model->head = model->embed;
     if (!tied)
-        MR_TRY(add_base(model, model->head_unit, "lm_head.weight", a->vocab_size, a->hidden_size,
-                        MR_INIT_NORMAL, &model->head));
+        MR_TRY(add_base(model, &lists, model->head_unit, "lm_head", NULL, a->vocab_size,
+                        a->hidden_size, MR_INIT_NORMAL, &model->head));
+    if (!model->method->trains_base) MR_TRY(check_used(&lists));
     model->below = mr_params_trained(model->params, model->embed) ||
                    mr_params_trained(model->params, model->layer[0].norm[0]);
     MR_TRY(apply_lr_scale(model, config));

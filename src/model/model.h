@@ -47,7 +47,7 @@ typedef struct mr_layer {
     int norm[2]; /**< before attention, before the MLP */
     int linear[MR_LINEARS];
     mr_adapter *adapter[MR_SITES]; /**< NULL where no linear of the site is adapted; owned */
-    int adapted[MR_SITES];         /**< linears of the site that are */
+    int adapted[MR_SITES]; /**< linears of the site that are; their own weights are frozen */
     mr_linear_id target[MR_SITES][MR_SITE_LINEARS];
     int adapter_param[MR_SITES][MR_SITE_LINEARS][MR_ADAPTER_PARAMS];
 } mr_layer;
@@ -111,6 +111,7 @@ typedef struct mr_model {
     const mr_adapter_method *method;
     bool recompute;
     uint64_t seed;
+    int64_t restart; /**< merges into the base so far, where the method does that */
     mr_geometry geometry;
     mr_params *params;
     int embed, final_norm, head; /**< parameters; head is embed where tied */
@@ -130,12 +131,14 @@ typedef struct mr_model_options {
     const mr_comm *comm;
     mr_backend *be;
     const mr_hf_config *arch;
-    const mr_config *config; /**< method, train.lr_scale, recompute, shard, seed */
+    const mr_config *config; /**< method, train.lr_scale, recompute, shard, seed; a module of
+                                  method.modules_to_save has its own weights trained, no adapter */
     mr_geometry geometry;
 } mr_model_options;
 
 /** Lays a model out without allocating its tensors: enough for plans. Local.
- * @return MR_OK, MR_ERR_ARG (target_modules, r), MR_ERR_MEMORY */
+ * @return MR_OK, MR_ERR_ARG (r), MR_ERR_CONFIG (target_modules, modules_to_save, operator,
+ *         lr_scale), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_model_create(const mr_model_options *options, mr_model **out);
 
 /** Allocates parameters and activations, zeroed. Local. @return MR_OK, MR_ERR_MEMORY */
@@ -147,13 +150,38 @@ void mr_model_destroy(mr_model **out);
 /** Adds to bytes[purpose] what mr_model_allocate will take. Local. */
 void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES]);
 
-/** Draws every parameter's initial value from (seed, name): the same on any number of ranks. Local.
- * @return MR_OK, MR_ERR_MEMORY */
+/** Draws every parameter's initial value from (seed, name): the same on any number of ranks. What
+ * starts from the base weights is left to mr_model_prepare_adapters. Local.
+ * @return MR_OK, MR_ERR_MEMORY, MR_ERR_NUMERIC */
 MR_NODISCARD mr_status mr_model_draw(mr_model *model, uint64_t seed, bool base, bool adapters);
 
 /** Reads base weights from an open folder, each rank only the elements it keeps. Local.
  * @return MR_OK, MR_ERR_FORMAT (missing tensor, other shape: names both), MR_ERR_IO */
 MR_NODISCARD mr_status mr_model_load(mr_model *model, const mr_hf *weights);
+
+/** Sets what of the adapters starts from the base weights, once these are there. Collective.
+ * @return MR_OK, MR_ERR_MEMORY; the same on every rank */
+MR_NODISCARD mr_status mr_model_prepare_adapters(mr_model *model);
+
+/** Turns the weight of every adapted linear into the merged one, in F32, the part of it that this
+ * rank keeps; the adapters stay as they are and must be restarted, or the model left unused. The
+ * bits depend neither on the number of ranks nor on parallel.shard. Collective; allocates scratch.
+ * @return MR_OK, MR_ERR_MEMORY; the same on every rank */
+MR_NODISCARD mr_status mr_model_merge(mr_model *model);
+
+/** Begins the adapters anew as number `restart` of the run: weights as mr_model_draw and
+ * mr_model_prepare_adapters would set them, of streams of their own. Optimizer state is the
+ * caller's. Collective. @return MR_OK, MR_ERR_MEMORY, MR_ERR_NUMERIC; the same on every rank */
+MR_NODISCARD mr_status mr_model_restart(mr_model *model, int64_t restart);
+
+/** Becomes what a restart asks for, weights apart: for a run that is resumed. Local. */
+void mr_model_set_restart(mr_model *model, int64_t restart);
+
+/** Tells whether training changes frozen weights too, so that a checkpoint must hold them. */
+static inline bool mr_model_changes_frozen(const mr_model *model)
+{
+    return model->method->merges;
+}
 
 /** Reads one parameter from a safetensors entry. Local. @return as mr_model_load */
 MR_NODISCARD mr_status mr_model_load_param(mr_model *model, int id, const mr_safetensors *file,
@@ -204,6 +232,10 @@ void mr_layer_forward(mr_model *model, int index, const mr_pass *pass, mr_layer_
  * it. Gradients of trained parameters go to the unit's open leaf. */
 void mr_layer_backward(mr_model *model, int index, const mr_pass *pass, mr_layer_acts *acts,
                        mr_tensor d_stream);
+
+/** Returns a call of a site's adapter that has the weights, of the base and its own, and nothing
+ * else. The layer's unit must be in use. Local. */
+mr_adapter_call mr_layer_adapter_weights(const mr_model *model, int index, int site);
 
 /** Returns the unit of a layer. */
 static inline int mr_model_layer_unit(int index)

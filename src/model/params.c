@@ -24,7 +24,8 @@ mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard, 
                           .unit_count = units,
                           .waves = 1,
                           .in_wave = 1,
-                          .long_unit = -1};
+                          .long_unit = -1,
+                          .generation = 1};
     params->unit = mr_alloc_array(MR_MEM_OTHER, (size_t)units, sizeof *params->unit);
     if (!params->unit) {
         mr_params_destroy(&params);
@@ -54,7 +55,8 @@ mr_status mr_params_add(mr_params *params, int unit, mr_flat_kind kind, const ch
                         .cols = cols,
                         .init = init,
                         .init_scale = init_scale,
-                        .lr_scale = 1};
+                        .lr_scale = 1,
+                        .adapter = kind == MR_FLAT_ADAPTER};
     int length = snprintf(param->name, sizeof param->name, "%s", name);
     MR_INVARIANT(length > 0 && (size_t)length < sizeof param->name);
     flat->used += rows * cols;
@@ -273,6 +275,7 @@ mr_tensor mr_params_weight(const mr_params *params, int id)
 
 void mr_params_invalidate(mr_params *params)
 {
+    params->generation++;
     for (int i = 0; params->gather && i < GATHER_LANES; i++) {
         finish_gather(&params->gather[i]);
         params->gather[i].unit = -1;
@@ -361,17 +364,62 @@ mr_own mr_params_own(const mr_params *params, int id)
     return own;
 }
 
+/* Elements [from, from + extent) of a flat, cut to what is used, of memory whose first element is
+ * element `base` of the flat. */
+static mr_slab slab_of(const mr_flat *flat, mr_tensor memory, int64_t base, int64_t from,
+                       int64_t extent)
+{
+    int64_t end = from + extent < flat->used ? from + extent : flat->used;
+    if (!mr_tensor_exists(memory) || end <= from) return (mr_slab){0};
+    return (mr_slab){.first = from,
+                     .count = end - from,
+                     .values = mr_tensor_cols(memory, from - base, end - from)};
+}
+
+static mr_tensor memory_of(const mr_flat *flat, mr_slab_kind what)
+{
+    switch (what) {
+    case MR_SLAB_M:
+        return flat->m;
+    case MR_SLAB_V:
+        return flat->v;
+    default:
+        return flat->weights;
+    }
+}
+
+/* Element of the flat that its kept memory starts with. */
+static int64_t kept_from(const mr_params *params, const mr_flat *flat, mr_flat_kind kind,
+                         mr_slab_kind what)
+{
+    bool sharded = what == MR_SLAB_WEIGHTS ? weights_sharded(params, (int)kind)
+                                           : params->shard != MR_SHARD_NONE;
+    return sharded ? params->comm->rank * shard_count(params, flat) : 0;
+}
+
+mr_slab mr_params_shard(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
+{
+    const mr_flat *flat = &params->unit[unit].flat[kind];
+    int64_t extent = shard_count(params, flat);
+    return slab_of(flat, memory_of(flat, what), kept_from(params, flat, kind, what),
+                   params->comm->rank * extent, extent);
+}
+
+mr_slab mr_params_kept(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
+{
+    const mr_flat *flat = &params->unit[unit].flat[kind];
+    mr_tensor memory = memory_of(flat, what);
+    int64_t from = kept_from(params, flat, kind, what);
+    return slab_of(flat, memory, from, from, memory.cols);
+}
+
 mr_status mr_params_fill(mr_params *params, int id, mr_params_source source, void *context)
 {
     enum { CHUNK = 1 << 20 };
     const mr_param *param = &params->param[id];
     const mr_flat *flat = &params->unit[param->unit].flat[param->kind];
-    int64_t from = 0, extent = flat->count, first;
-    if (weights_sharded(params, (int)param->kind)) {
-        extent = shard_count(params, flat);
-        from = params->comm->rank * extent;
-    }
-    int64_t count = overlap(param, from, extent, &first);
+    int64_t from = kept_from(params, flat, param->kind, MR_SLAB_WEIGHTS), first;
+    int64_t count = overlap(param, from, flat->weights.cols, &first);
     if (count == 0) return MR_OK;
     float *values =
         mr_alloc_array(MR_MEM_OTHER, (size_t)(count < CHUNK ? count : CHUNK), sizeof *values);

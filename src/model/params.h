@@ -47,6 +47,7 @@ typedef struct mr_param {
     mr_init_kind init;
     double init_scale;
     double lr_scale; /**< factor on train.lr */
+    bool adapter;    /**< belongs to an adapter, in whatever flat it lies */
 } mr_param;
 
 /** One flat of a unit. count 0 means there is none. Tensors are owned. */
@@ -81,6 +82,7 @@ typedef struct mr_params {
     mr_gather_lane *gather; /**< two lanes: the unit in use and the next; owned */
     mr_reduce_lane *reduce; /**< two lanes, and one for long_unit; owned */
     int lane_in_use, reduce_turn;
+    uint64_t generation; /**< raised whenever weights have changed; never 0 */
 } mr_params;
 
 /** What a rank holds of one parameter and updates: dense vectors of the same `count` elements. */
@@ -90,12 +92,23 @@ typedef struct mr_own {
     mr_tensor weight, grad, m, v;
 } mr_own;
 
+/** What a slab is of. */
+typedef enum mr_slab_kind { MR_SLAB_WEIGHTS, MR_SLAB_M, MR_SLAB_V } mr_slab_kind;
+
+/** A run of elements of a flat, padding left out. */
+typedef struct mr_slab {
+    int64_t first;    /**< index of the first element within the flat */
+    int64_t count;    /**< 0 where there is none */
+    mr_tensor values; /**< [1, count], absent where there is none; borrowed */
+} mr_slab;
+
 /** Creates an empty list of `units` units. Local. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard,
                                         int units, mr_params **out);
 
-/** Appends a parameter to a flat of a unit; id gets its index. Local. @return MR_OK, MR_ERR_MEMORY
- */
+/** Appends a parameter to a flat of a unit; id gets its index. What lies in MR_FLAT_ADAPTER is
+ * marked as an adapter's, and lr_scale is 1; both may be changed until mr_params_layout. Local.
+ * @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_params_add(mr_params *params, int unit, mr_flat_kind kind,
                                      const char *name, int64_t rows, int64_t cols,
                                      mr_init_kind init, double init_scale, int *id);
@@ -157,6 +170,14 @@ mr_own mr_params_own(const mr_params *params, int id);
  * shard in every mode, [1, count / P]. Local. */
 mr_tensor mr_params_grad_shard(const mr_params *params, int unit, mr_flat_kind kind);
 
+/** Returns what of a flat this rank writes in a checkpoint: the rank-th shard in every mode, so
+ * that each element is one rank's. There are no moments of frozen weights. Local. */
+mr_slab mr_params_shard(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what);
+
+/** Returns what of a flat this rank keeps, and so what it reads from a checkpoint: its shard or all
+ * of it. After writing into it, call mr_params_invalidate. Local. */
+mr_slab mr_params_kept(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what);
+
 /** Source of values for mr_params_fill: writes elements first..first+count-1 of a parameter. */
 typedef mr_status (*mr_params_source)(void *context, const mr_param *param, int64_t first,
                                       int64_t count, float *out);
@@ -169,7 +190,7 @@ MR_NODISCARD mr_status mr_params_fill(mr_params *params, int id, mr_params_sourc
 /** Copies a whole parameter to out [rows * cols] on every rank. Collective. */
 void mr_params_read(mr_params *params, int id, float *out);
 
-/** Forgets gathered copies, after weights were written by mr_params_fill. Local. */
+/** Forgets gathered copies and raises the generation, after weights were written. Local. */
 void mr_params_invalidate(mr_params *params);
 
 /** Returns the slot of a tree over waves as [1, count / P]. For reduce.c. */

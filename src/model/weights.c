@@ -1,27 +1,65 @@
 /* Where weights come from and go to: random draws, files in, files out. */
 
 #include "base/file.h"
+#include "linalg/orthonormal.h"
 #include "model/model.h"
 
 #include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
 
-/* A stream for a name: draws do not depend on how many parameters stand before it. */
-static uint64_t name_hash(const char *name)
+/* FNV-1a of a name, and of a number where it is not 0. */
+static uint64_t name_hash(const char *name, int64_t number)
 {
-    uint64_t hash = 14695981039346656037u; /* FNV-1a */
+    uint64_t hash = 14695981039346656037u;
     for (; *name; name++)
         hash = (hash ^ (uint8_t)*name) * 1099511628211u;
+    for (uint64_t rest = (uint64_t)number; rest > 0; rest >>= 8)
+        hash = (hash ^ (rest & 0xff)) * 1099511628211u;
     return hash >> 8;
+}
+
+/* What values are drawn from. */
+typedef struct draw_source {
+    uint64_t seed;
+    int64_t restart;
+    float *whole; /* the matrix of a parameter whose elements depend on one another, owned */
+} draw_source;
+
+/* A stream for a name: draws do not depend on how many parameters stand before it. */
+static mr_random stream_of(const draw_source *source, const mr_param *param)
+{
+    return mr_random_stream(source->seed, param->adapter ? MR_RANDOM_ADAPTER : MR_RANDOM_WEIGHTS,
+                            name_hash(param->name, param->adapter ? source->restart : 0));
+}
+
+/* Every rank orthonormalises the whole matrix and keeps what it must. */
+static mr_status draw_orthonormal(draw_source *source, const mr_param *param)
+{
+    size_t count = (size_t)(param->rows * param->cols);
+    mr_random random = stream_of(source, param);
+    double *rows = mr_alloc_array(MR_MEM_OTHER, count, sizeof *rows);
+    source->whole = mr_alloc_array(MR_MEM_OTHER, count, sizeof *source->whole);
+    mr_status status = rows && source->whole ? MR_OK : MR_ERR_MEMORY;
+    if (status == MR_OK) {
+        for (size_t i = 0; i < count; i++)
+            rows[i] = mr_random_normal(&random, i);
+        status = mr_orthonormal_rows(rows, param->rows, param->cols);
+    }
+    if (status == MR_OK)
+        for (size_t i = 0; i < count; i++)
+            source->whole[i] = (float)rows[i];
+    mr_free(rows);
+    return status;
 }
 
 static mr_status draw(void *context, const mr_param *param, int64_t first, int64_t count,
                       float *out)
 {
-    const uint64_t *seed = context;
-    mr_random_use use = param->kind == MR_FLAT_ADAPTER ? MR_RANDOM_ADAPTER : MR_RANDOM_WEIGHTS;
-    mr_random random = mr_random_stream(*seed, use, name_hash(param->name));
+    draw_source *source = context;
+    mr_random random = stream_of(source, param);
+    if (param->init == MR_INIT_ORTHONORMAL && !source->whole)
+        MR_TRY(draw_orthonormal(source, param));
     for (int64_t i = 0; i < count; i++) {
         uint64_t index = (uint64_t)(first + i);
         double value = 0;
@@ -37,6 +75,9 @@ static mr_status draw(void *context, const mr_param *param, int64_t first, int64
         case MR_INIT_NORMAL:
             value = param->init_scale * mr_random_normal(&random, index);
             break;
+        case MR_INIT_ORTHONORMAL:
+            value = (double)source->whole[index];
+            break;
         }
         out[i] = (float)value;
     }
@@ -45,13 +86,15 @@ static mr_status draw(void *context, const mr_param *param, int64_t first, int64
 
 mr_status mr_model_draw(mr_model *model, uint64_t seed, bool base, bool adapters)
 {
-    for (int i = 0; i < model->params->param_count; i++) {
-        bool adapter = model->params->param[i].kind == MR_FLAT_ADAPTER;
-        if (adapter ? !adapters : !base) continue;
-        MR_TRY(mr_params_fill(model->params, i, draw, &seed));
+    mr_status status = MR_OK;
+    for (int i = 0; i < model->params->param_count && status == MR_OK; i++) {
+        if (model->params->param[i].adapter ? !adapters : !base) continue;
+        draw_source source = {.seed = seed, .restart = model->restart};
+        status = mr_params_fill(model->params, i, draw, &source);
+        mr_free(source.whole);
     }
     mr_params_invalidate(model->params);
-    return MR_OK;
+    return status;
 }
 
 struct entry_source {
@@ -83,7 +126,7 @@ mr_status mr_model_load(mr_model *model, const mr_hf *weights)
 {
     for (int i = 0; i < model->params->param_count; i++) {
         const mr_param *param = &model->params->param[i];
-        if (param->kind == MR_FLAT_ADAPTER) continue;
+        if (param->adapter) continue;
         const mr_safetensors *file;
         const mr_safetensors_entry *entry;
         MR_TRY(mr_hf_find(weights, param->name, &file, &entry));
@@ -104,7 +147,7 @@ static mr_status open_writer(const mr_model *model, bool adapters, const char *p
     int count = 0;
     for (int i = 0; i < params->param_count; i++) {
         const mr_param *param = &params->param[i];
-        if ((param->kind == MR_FLAT_ADAPTER) != adapters) continue;
+        if (param->adapter != adapters) continue;
         mr_safetensors_spec *spec = &specs[count++];
         spec->name = param->name;
         /* Norm weights are vectors in the public format. */
@@ -128,7 +171,7 @@ static mr_status write_file(mr_model *model, const char *path, bool adapters)
     int entry = 0;
     for (int i = 0; i < params->param_count; i++) {
         const mr_param *param = &params->param[i];
-        if ((param->kind == MR_FLAT_ADAPTER) != adapters) continue;
+        if (param->adapter != adapters) continue;
         int64_t count = param->rows * param->cols;
         float *values = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *values);
         mr_status room = mr_comm_agree(model->comm, values ? MR_OK : MR_ERR_MEMORY);

@@ -73,6 +73,11 @@ void mr_cpu_dropout(mr_backend *be, mr_tensor y, mr_tensor x, float beta, double
                     mr_random stream, int64_t first_row);
 void mr_cpu_sum_pieces(mr_backend *be, mr_tensor y, mr_tensor pieces);
 void mr_cpu_square_sums(mr_backend *be, mr_tensor out, mr_tensor x);
+void mr_cpu_row_dots(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, double beta);
+void mr_cpu_scale_columns(mr_backend *be, mr_tensor y, mr_tensor kept, mr_tensor x, mr_tensor s,
+                          float beta);
+void mr_cpu_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, mr_tensor dy,
+                                   mr_tensor x, mr_tensor s);
 void mr_cpu_swiglu_forward(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up);
 void mr_cpu_swiglu_backward(mr_backend *be, mr_tensor dgate, mr_tensor dup, mr_tensor dy,
                             mr_tensor gate, mr_tensor up);

@@ -1,0 +1,32 @@
+/* AsyLoRA: LoRA with random orthonormal rows of A, which stay as they are.
+ *
+ * Source: Zhu et al. 2024 (arXiv 2402.16842). With method.freeze_a false A is trained too,
+ * as in the experiments of Jiang et al. 2024. Deviation: the rows are those of an orthonormalised
+ * Gaussian matrix; the published code takes singular vectors of a uniform one. */
+
+#include "adapter/lora.h"
+
+static mr_status setup(mr_adapter *a, const mr_config *config, const char *const *names)
+{
+    MR_CHECK(
+        a->r <= a->in, MR_ERR_ARG,
+        "method.r: asylora needs at most as many orthonormal rows as %s has inputs, %lld, found "
+        "%lld",
+        names[0], (long long)a->in, (long long)a->r);
+    MR_TRY(mr_lora_setup(a, config, names));
+    for (int i = 0; i < a->linears; i++) {
+        a->param[i][MR_LORA_A].init = MR_INIT_ORTHONORMAL;
+        a->param[i][MR_LORA_A].frozen = config->method.freeze_a;
+    }
+    return MR_OK;
+}
+
+const mr_adapter_method mr_method_asylora = {
+    .name = "asylora",
+    .summary = "LoRA with an orthonormal A, frozen or not (Zhu et al. 2024)",
+    .setup = setup,
+    .forward = mr_lora_forward,
+    .backward = mr_lora_backward,
+    .merge_rows = mr_lora_merge_rows,
+    .describe = mr_lora_describe,
+};

@@ -1,0 +1,286 @@
+/* DoRA: W' = diag(m / n) V with V = W0 + (lora_alpha / r) B A, n the lengths of the rows of V and m
+ * [1, O] trained, so that length and direction of a row are learnt apart.
+ *
+ * Source: Liu et al. 2024 (arXiv 2402.09353) Eq. 5, n a constant in the backward pass as in its
+ * section 4.3; with dropout W' x as PEFT computes it, only the updates of W0 seeing the masked x.
+ * Deviation: without dropout the two products with W0 are one. n is computed once a step, from
+ * n_i^2 = |W0_i|^2 + H_i B_i with H = 2 s W0 A^T + s^2 B A A^T, so that V is never formed. A row of
+ * V of length 0 gives a row 0 of W'; the published code divides by it. */
+
+#include "adapter/lora.h"
+
+#include <math.h>
+
+enum { A = MR_LORA_A, B = MR_LORA_B, MAGNITUDE = 2 };
+
+static const mr_tensor none; /* where an operation may go without one */
+
+/* Rows of V whose lengths are computed at once. */
+enum { CHUNK = 256 };
+
+/* Factors of the columns of a linear's output, [1, O] each. */
+typedef struct dora_factors {
+    mr_tensor inverse; /* 1 / n */
+    mr_tensor ratio;   /* m / n */
+    mr_tensor gain;    /* m / n - 1 */
+} dora_factors;
+
+typedef struct dora_state {
+    mr_tensor memory; /* of all factors, owned */
+    dora_factors factors[MR_SITE_LINEARS];
+    mr_tensor gram;       /* A A^T [r, r], owned */
+    mr_tensor mixed;      /* H [CHUNK, r], owned */
+    mr_tensor squares;    /* F64 [1, most outputs], owned */
+    double *host_squares; /* the same, owned */
+    float *host;          /* [2, most outputs], owned */
+} dora_state;
+
+static mr_status setup(mr_adapter *a, const mr_config *config, const char *const *names)
+{
+    MR_TRY(mr_lora_setup(a, config, names));
+    dora_state *state = mr_alloc(MR_MEM_OTHER, sizeof *state);
+    if (!state) return MR_ERR_MEMORY;
+    a->state = state;
+    a->params = 3;
+    int64_t all = 0, most = 0;
+    for (int i = 0; i < a->linears; i++) {
+        a->param[i][MAGNITUDE] = (mr_adapter_param){
+            .suffix = "lora_magnitude_vector", .rows = 1, .cols = a->out[i], .init = MR_INIT_ONE};
+        all += a->out[i];
+        most = a->out[i] > most ? a->out[i] : most;
+    }
+    a->saved_cols += all; /* V x */
+    a->work_cols += all;  /* the gradient of it */
+    MR_TRY(mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F32, 1, 3 * all, &state->memory));
+    int64_t at = 0;
+    for (int i = 0; i < a->linears; i++) {
+        mr_tensor *const places[] = {&state->factors[i].inverse, &state->factors[i].ratio,
+                                     &state->factors[i].gain};
+        for (int k = 0; k < 3; k++, at += a->out[i])
+            *places[k] = mr_tensor_cols(state->memory, at, a->out[i]);
+    }
+    MR_TRY(mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F32, a->r, a->r, &state->gram));
+    MR_TRY(mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F32, CHUNK, a->r, &state->mixed));
+    MR_TRY(mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F64, 1, most, &state->squares));
+    state->host_squares = mr_alloc_array(MR_MEM_OTHER, (size_t)most, sizeof *state->host_squares);
+    state->host = mr_alloc_array(MR_MEM_OTHER, 2 * (size_t)most, sizeof *state->host);
+    return state->host_squares && state->host ? MR_OK : MR_ERR_MEMORY;
+}
+
+static void teardown(mr_adapter *a)
+{
+    dora_state *state = a->state;
+    if (!state) return;
+    mr_backend_free(a->be, &state->memory);
+    mr_backend_free(a->be, &state->gram);
+    mr_backend_free(a->be, &state->mixed);
+    mr_backend_free(a->be, &state->squares);
+    mr_free(state->host_squares);
+    mr_free(state->host);
+    mr_free(state);
+    a->state = NULL;
+}
+
+static mr_status start(const mr_adapter *a, const mr_adapter_call *call)
+{
+    mr_backend *be = call->be;
+    dora_state *state = a->state;
+    for (int i = 0; i < a->linears; i++) {
+        mr_tensor squares = mr_tensor_cols(state->squares, 0, a->out[i]);
+        be->ops->row_dots(be, squares, call->base[i], call->base[i], 0);
+        be->ops->download(be, state->host_squares, squares);
+        for (int64_t o = 0; o < a->out[i]; o++) {
+            MR_CHECK(isfinite(state->host_squares[o]), MR_ERR_NUMERIC,
+                     "dora: row %lld of a weight [%lld, %lld] has length %g, expected a finite one",
+                     (long long)o, (long long)a->out[i], (long long)a->in,
+                     sqrt(state->host_squares[o]));
+            state->host[o] = (float)sqrt(state->host_squares[o]);
+        }
+        be->ops->upload(be, call->weight[i][MAGNITUDE], state->host);
+    }
+    return MR_OK;
+}
+
+/* Squared lengths of the rows of V of one linear, into state->host_squares. */
+static void square_rows(const mr_adapter *a, const mr_adapter_call *call, int linear)
+{
+    mr_backend *be = call->be;
+    dora_state *state = a->state;
+    mr_tensor down = call->weight[linear][A];
+    const float s = mr_lora_scale(a);
+    be->ops->gemm(be, false, true, 1, down, down, 0, state->gram);
+    for (int64_t first = 0; first < a->out[linear]; first += CHUNK) {
+        int64_t count = a->out[linear] - first < CHUNK ? a->out[linear] - first : CHUNK;
+        mr_tensor base = mr_tensor_rows(call->base[linear], first, count);
+        mr_tensor up = mr_tensor_rows(call->weight[linear][B], first, count);
+        mr_tensor mixed = mr_tensor_rows(state->mixed, 0, count);
+        mr_tensor squares = mr_tensor_cols(state->squares, first, count);
+        be->ops->gemm(be, false, true, 2 * s, base, down, 0, mixed);
+        be->ops->gemm(be, false, false, s * s, up, state->gram, 1, mixed);
+        be->ops->row_dots(be, squares, base, base, 0);
+        be->ops->row_dots(be, squares, mixed, up, 1);
+    }
+    be->ops->download(be, state->host_squares, mr_tensor_cols(state->squares, 0, a->out[linear]));
+}
+
+static void refresh(const mr_adapter *a, const mr_adapter_call *call)
+{
+    mr_backend *be = call->be;
+    dora_state *state = a->state;
+    for (int i = 0; i < a->linears; i++) {
+        int64_t out = a->out[i];
+        float *magnitude = state->host, *values = state->host + out;
+        double *inverse = state->host_squares;
+        square_rows(a, call, i);
+        be->ops->download(be, magnitude, call->weight[i][MAGNITUDE]);
+        for (int64_t o = 0; o < out; o++) {
+            /* NaN stays NaN, to be found in the loss. */
+            inverse[o] = inverse[o] <= 0 ? 0 : 1 / sqrt(inverse[o]);
+            values[o] = (float)inverse[o];
+        }
+        be->ops->upload(be, state->factors[i].inverse, values);
+        for (int64_t o = 0; o < out; o++)
+            values[o] = (float)((double)magnitude[o] * inverse[o]);
+        be->ops->upload(be, state->factors[i].ratio, values);
+        for (int64_t o = 0; o < out; o++)
+            values[o] = (float)((double)magnitude[o] * inverse[o] - 1);
+        be->ops->upload(be, state->factors[i].gain, values);
+    }
+}
+
+/* The part of saved that holds A x, for LoRA's functions. */
+static mr_tensor saved_down(const mr_adapter *a, const mr_adapter_call *call)
+{
+    return mr_tensor_cols(call->saved, 0, a->linears * a->r);
+}
+
+/* Columns before a linear's in what has one for every output. */
+static int64_t outputs_before(const mr_adapter *a, int linear)
+{
+    int64_t before = 0;
+    for (int i = 0; i < linear; i++)
+        before += a->out[i];
+    return before;
+}
+
+/* V x of a linear. */
+static mr_tensor saved_product(const mr_adapter *a, const mr_adapter_call *call, int linear)
+{
+    return mr_tensor_cols(call->saved, a->linears * a->r + outputs_before(a, linear),
+                          a->out[linear]);
+}
+
+/* Scratch [N, O] of a linear. */
+static mr_tensor work_output(const mr_adapter *a, const mr_adapter_call *call, int linear)
+{
+    return mr_tensor_carve(call->work, outputs_before(a, linear), a->out[linear]);
+}
+
+/* y = x W0^T becomes x W'^T where x is the same for both parts. */
+static void forward_fused(const mr_adapter *a, const mr_adapter_call *call)
+{
+    mr_backend *be = call->be;
+    const dora_state *state = a->state;
+    mr_adapter_call inner = *call;
+    inner.saved = saved_down(a, call);
+    mr_lora_forward(a, &inner);
+    for (int i = 0; i < a->linears; i++)
+        be->ops->scale_columns(be, call->y[i], saved_product(a, call, i), call->y[i],
+                               state->factors[i].ratio, 0);
+}
+
+/* y = W0 x + (m/n - 1) W0 xd + (m/n) s B A xd, xd the masked x. */
+static void forward_masked(const mr_adapter *a, const mr_adapter_call *call)
+{
+    mr_backend *be = call->be;
+    const dora_state *state = a->state;
+    mr_adapter_call inner = *call;
+    inner.saved = saved_down(a, call);
+    mr_lora_compress(a, &inner);
+    for (int i = 0; i < a->linears; i++) {
+        mr_tensor product = saved_product(a, call, i), update = work_output(a, call, i);
+        be->ops->gemm(be, false, true, 1, call->x, call->base[i], 0, product);
+        be->ops->scale_columns(be, call->y[i], none, product, state->factors[i].gain, 1);
+        be->ops->gemm(be, false, true, mr_lora_scale(a),
+                      mr_tensor_cols(inner.saved, i * a->r, a->r), call->weight[i][B], 0, update);
+        be->ops->scale_columns(be, call->y[i], none, update, state->factors[i].ratio, 1);
+        be->ops->add(be, product, update);
+    }
+}
+
+static void forward(const mr_adapter *a, const mr_adapter_call *call)
+{
+    (call->dropout ? forward_masked : forward_fused)(a, call);
+}
+
+static void backward_output(const mr_adapter *a, mr_adapter_call *call)
+{
+    mr_backend *be = call->be;
+    const dora_state *state = a->state;
+    for (int i = 0; i < a->linears; i++) {
+        mr_tensor grad = call->grad[i][MAGNITUDE], dy = call->y[i];
+        /* With dropout the base's product is that of W0, and reads dy as it is. */
+        if (!call->dropout) call->y[i] = work_output(a, call, i);
+        mr_tensor scaled = call->dropout ? none : call->y[i];
+        if (mr_tensor_exists(grad)) {
+            /* dm_i = sum over tokens of dy_i (V x)_i, over n_i. */
+            be->ops->scale_columns_backward(be, scaled, grad, dy, saved_product(a, call, i),
+                                            state->factors[i].ratio);
+            be->ops->scale_columns(be, grad, none, grad, state->factors[i].inverse, 0);
+        } else if (mr_tensor_exists(scaled)) {
+            be->ops->scale_columns(be, scaled, none, dy, state->factors[i].ratio, 0);
+        }
+    }
+}
+
+/* Puts dy times a factor a column into the scratch of a linear. */
+static mr_tensor scale_gradient(const mr_adapter *a, const mr_adapter_call *call, int linear,
+                                mr_tensor factors)
+{
+    mr_tensor scaled = work_output(a, call, linear);
+    call->be->ops->scale_columns(call->be, scaled, none, call->y[linear], factors, 0);
+    return scaled;
+}
+
+static void backward(const mr_adapter *a, const mr_adapter_call *call)
+{
+    mr_backend *be = call->be;
+    const dora_state *state = a->state;
+    mr_adapter_call inner = *call;
+    for (int i = 0; call->dropout && i < a->linears; i++)
+        inner.y[i] = scale_gradient(a, call, i, state->factors[i].ratio);
+    inner.saved = saved_down(a, call);
+    inner.work = mr_tensor_carve(call->work, outputs_before(a, a->linears), a->linears * a->r);
+    mr_lora_backward(a, &inner);
+    for (int i = 0; call->dropout && mr_tensor_exists(call->d_x) && i < a->linears; i++)
+        be->ops->gemm(be, false, false, 1, scale_gradient(a, call, i, state->factors[i].gain),
+                      call->base[i], 1, call->d_x);
+}
+
+static void merge_rows(const mr_adapter *a, const mr_adapter_call *call, int linear, int64_t first,
+                       mr_tensor rows)
+{
+    mr_backend *be = call->be;
+    const dora_state *state = a->state;
+    mr_lora_merge_rows(a, call, linear, first, rows);
+    for (int64_t i = 0; i < rows.rows; i++) {
+        /* One factor a row: the row as a column. */
+        mr_tensor row = mr_tensor_reshape(mr_tensor_rows(rows, i, 1), rows.cols, 1);
+        be->ops->scale_columns(be, row, none, row,
+                               mr_tensor_cols(state->factors[linear].ratio, first + i, 1), 0);
+    }
+}
+
+const mr_adapter_method mr_method_dora = {
+    .name = "dora",
+    .summary = "LoRA with the lengths of the rows learnt apart (Liu et al. 2024)",
+    .setup = setup,
+    .teardown = teardown,
+    .start = start,
+    .refresh = refresh,
+    .forward = forward,
+    .backward_output = backward_output,
+    .backward = backward,
+    .merge_rows = merge_rows,
+    .describe = mr_lora_describe,
+};

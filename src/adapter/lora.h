@@ -1,0 +1,25 @@
+#ifndef MR_ADAPTER_LORA_H
+#define MR_ADAPTER_LORA_H
+
+/** @file
+ * LoRA's parts, for itself and for the methods that change something about it: delta(x) =
+ * (lora_alpha / r) B A x, A [r, I], B [O, r]. They fill the hooks of mr_adapter_method. */
+
+#include "adapter/adapter.h"
+
+enum { MR_LORA_A = 0, MR_LORA_B = 1 }; /**< indices of a linear's tensors */
+
+mr_status mr_lora_setup(mr_adapter *a, const mr_config *config, const char *const *names);
+void mr_lora_forward(const mr_adapter *a, const mr_adapter_call *call);
+void mr_lora_backward(const mr_adapter *a, const mr_adapter_call *call);
+void mr_lora_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int linear, int64_t first,
+                        mr_tensor rows);
+void mr_lora_describe(const mr_adapter *a, int linear, char *text, size_t room);
+
+/** Returns lora_alpha / r. */
+float mr_lora_scale(const mr_adapter *a);
+
+/** Writes A x of every linear into saved [N, linears * r]. */
+void mr_lora_compress(const mr_adapter *a, const mr_adapter_call *call);
+
+#endif

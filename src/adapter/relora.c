@@ -1,0 +1,18 @@
+/* ReLoRA: LoRA that is added to the base weights now and then and starts anew, so that the sum of
+ * the updates outgrows the rank of each.
+ *
+ * Source: Lialin et al. 2023 (arXiv 2307.05695). Deviation: the moments of A and B are
+ * cleared at a restart, as by Jiang et al. 2024; the published code prunes them. */
+
+#include "adapter/lora.h"
+
+const mr_adapter_method mr_method_relora = {
+    .name = "relora",
+    .summary = "LoRA merged into the weights now and then (Lialin et al. 2023)",
+    .merges = true,
+    .setup = mr_lora_setup,
+    .forward = mr_lora_forward,
+    .backward = mr_lora_backward,
+    .merge_rows = mr_lora_merge_rows,
+    .describe = mr_lora_describe,
+};

@@ -1,0 +1,75 @@
+#include "backend/cpu/cpu.h"
+
+void mr_cpu_row_dots(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, double beta)
+{
+    double *po = mr_cpu_f64(out);
+    const float *pa = mr_cpu_f32(a), *pb = mr_cpu_f32(b);
+#pragma omp parallel for num_threads(mr_cpu_threads(be, a.rows *a.cols))
+    for (int64_t i = 0; i < a.rows; i++) {
+        const float *ai = pa + i * a.stride, *bi = pb + i * b.stride;
+        double sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = 0; j < a.cols; j++)
+            sum += (double)ai[j] * (double)bi[j];
+        po[i] = beta != 0 ? beta * po[i] + sum : sum;
+    }
+}
+
+/* One row of y = beta y + x s; kept may be NULL. */
+static void scale_row(float *y, float *kept, const float *x, const float *s, int64_t width,
+                      float beta)
+{
+    if (beta != 0) {
+        for (int64_t j = 0; kept && j < width; j++)
+            kept[j] = x[j];
+#pragma omp simd
+        for (int64_t j = 0; j < width; j++)
+            y[j] = beta * y[j] + x[j] * s[j];
+    } else if (kept) {
+#pragma omp simd
+        for (int64_t j = 0; j < width; j++) {
+            float value = x[j];
+            kept[j] = value;
+            y[j] = value * s[j];
+        }
+    } else {
+#pragma omp simd
+        for (int64_t j = 0; j < width; j++)
+            y[j] = x[j] * s[j];
+    }
+}
+
+void mr_cpu_scale_columns(mr_backend *be, mr_tensor y, mr_tensor kept, mr_tensor x, mr_tensor s,
+                          float beta)
+{
+    float *py = mr_cpu_f32(y), *pk = mr_tensor_exists(kept) ? mr_cpu_f32(kept) : NULL;
+    const float *px = mr_cpu_f32(x), *ps = mr_cpu_f32(s);
+#pragma omp parallel for num_threads(mr_cpu_threads(be, y.rows *y.cols))
+    for (int64_t i = 0; i < y.rows; i++)
+        scale_row(py + i * y.stride, pk ? pk + i * kept.stride : NULL, px + i * x.stride, ps,
+                  y.cols, beta);
+}
+
+void mr_cpu_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, mr_tensor dy,
+                                   mr_tensor x, mr_tensor s)
+{
+    enum { RUN = 256 };
+    float *pds = mr_cpu_f32(ds), *pdx = mr_tensor_exists(dx) ? mr_cpu_f32(dx) : NULL;
+    const float *pdy = mr_cpu_f32(dy), *px = mr_cpu_f32(x);
+    const float *ps = pdx ? mr_cpu_f32(s) : NULL;
+    /* Cut by columns: rows are added in their order on any number of threads. */
+#pragma omp parallel for num_threads(mr_cpu_threads(be, x.rows *x.cols))
+    for (int64_t first = 0; first < x.cols; first += RUN) {
+        int64_t run = x.cols - first < RUN ? x.cols - first : RUN;
+        double sums[RUN] = {0};
+        for (int64_t i = 0; i < x.rows; i++) {
+            const float *gi = pdy + i * dy.stride + first, *xi = px + i * x.stride + first;
+#pragma omp simd
+            for (int64_t j = 0; j < run; j++)
+                sums[j] += (double)gi[j] * (double)xi[j];
+            if (pdx) scale_row(pdx + i * dx.stride + first, NULL, gi, ps + first, run, 0);
+        }
+        for (int64_t j = 0; j < run; j++)
+            pds[first + j] = (float)sums[j];
+    }
+}

@@ -1,0 +1,114 @@
+/* Adapters and base weights: what starts from them, what is merged into them, and starting anew. */
+
+#include "model/model.h"
+
+/* Rows that are merged at once. Chunks start at multiples of it and are computed whole, whatever
+ * part of them a rank keeps: how a product is cut shows in its bits. */
+enum { CHUNK = 64 };
+
+/* Scratch of a merge. */
+typedef struct merge_scratch {
+    mr_tensor rows; /* [1, CHUNK * most inputs], owned */
+    mr_tensor work; /* [CHUNK, most work columns], owned */
+} merge_scratch;
+
+mr_status mr_model_prepare_adapters(mr_model *model)
+{
+    int layers = (int)model->arch.num_hidden_layers;
+    mr_status status = MR_OK;
+    if (!model->method->start) return MR_OK;
+    for (int l = 0; l < layers; l++) { /* to the end in any case: other ranks count on this one */
+        mr_params_use(model->params, mr_model_layer_unit(l),
+                      l + 1 < layers ? mr_model_layer_unit(l + 1) : -1);
+        for (int s = 0; s < MR_SITES; s++) {
+            if (!model->layer[l].adapter[s] || status != MR_OK) continue;
+            mr_adapter_call call = mr_layer_adapter_weights(model, l, s);
+            status = mr_adapter_start(model->layer[l].adapter[s], &call);
+        }
+    }
+    mr_params_invalidate(model->params);
+    return mr_comm_agree(model->comm, status);
+}
+
+/* Merges the rows of one linear that this rank keeps part of. */
+static void merge_linear(mr_model *model, const mr_adapter *adapter, const mr_adapter_call *call,
+                         int linear, int id, const merge_scratch *scratch)
+{
+    mr_backend *be = model->be;
+    const mr_param *param = &model->params->param[id];
+    mr_slab kept = mr_params_kept(model->params, param->unit, param->kind, MR_SLAB_WEIGHTS);
+    for (int64_t first = 0; first < param->rows; first += CHUNK) {
+        int64_t count = param->rows - first < CHUNK ? param->rows - first : CHUNK;
+        int64_t begin = param->offset + first * param->cols, end = begin + count * param->cols;
+        int64_t low = begin > kept.first ? begin : kept.first;
+        int64_t high = end < kept.first + kept.count ? end : kept.first + kept.count;
+        if (low >= high) continue;
+        mr_tensor rows = mr_tensor_cols(scratch->rows, 0, end - begin);
+        mr_tensor here = mr_tensor_cols(rows, low - begin, high - low);
+        mr_tensor there = mr_tensor_cols(kept.values, low - kept.first, high - low);
+        if (high - low < end - begin) be->ops->fill(be, rows, 0);
+        be->ops->copy(be, here, there);
+        mr_adapter_merge_rows(adapter, call, linear, first,
+                              mr_tensor_reshape(rows, count, param->cols));
+        be->ops->copy(be, there, here);
+    }
+}
+
+static void merge_layer(mr_model *model, int index, const merge_scratch *scratch)
+{
+    const mr_layer *layer = &model->layer[index];
+    for (int s = 0; s < MR_SITES; s++) {
+        mr_adapter *adapter = layer->adapter[s];
+        if (!adapter) continue;
+        mr_adapter_call call = mr_layer_adapter_weights(model, index, s);
+        call.work = scratch->work;
+        mr_adapter_refresh(adapter, &call, model->params->generation);
+        for (int i = 0; i < layer->adapted[s]; i++)
+            merge_linear(model, adapter, &call, i, layer->linear[layer->target[s][i]], scratch);
+    }
+}
+
+static mr_status create_scratch(mr_model *model, merge_scratch *scratch)
+{
+    int64_t most = 0;
+    for (int64_t l = 0; l < model->arch.num_hidden_layers; l++)
+        for (int s = 0; s < MR_SITES; s++) {
+            const mr_adapter *adapter = model->layer[l].adapter[s];
+            if (adapter && adapter->in > most) most = adapter->in;
+        }
+    MR_TRY(mr_backend_tensor(model->be, MR_MEM_OTHER, MR_F32, 1, CHUNK * most, &scratch->rows));
+    return mr_backend_tensor(model->be, MR_MEM_OTHER, MR_F32, CHUNK, mr_model_adapter_work(model),
+                             &scratch->work);
+}
+
+mr_status mr_model_merge(mr_model *model)
+{
+    merge_scratch scratch = {0};
+    int layers = (int)model->arch.num_hidden_layers;
+    mr_status status = mr_comm_agree(model->comm, create_scratch(model, &scratch));
+    for (int l = 0; l < layers && status == MR_OK; l++) {
+        mr_params_use(model->params, mr_model_layer_unit(l),
+                      l + 1 < layers ? mr_model_layer_unit(l + 1) : -1);
+        merge_layer(model, l, &scratch);
+    }
+    mr_params_invalidate(model->params);
+    mr_backend_free(model->be, &scratch.rows);
+    mr_backend_free(model->be, &scratch.work);
+    return status;
+}
+
+void mr_model_set_restart(mr_model *model, int64_t restart)
+{
+    model->restart = restart;
+    for (int64_t l = 0; l < model->arch.num_hidden_layers; l++)
+        for (int s = 0; s < MR_SITES; s++)
+            if (model->layer[l].adapter[s])
+                mr_adapter_set_restart(model->layer[l].adapter[s], restart);
+}
+
+mr_status mr_model_restart(mr_model *model, int64_t restart)
+{
+    mr_model_set_restart(model, restart);
+    MR_AGREE(model->comm, mr_model_draw(model, model->seed, false, true));
+    return mr_model_prepare_adapters(model);
+}

@@ -1,0 +1,1 @@
+mr_add_test(orthonormal LINK mr_linalg)

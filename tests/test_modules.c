@@ -1,0 +1,261 @@
+/** @file
+ * Modules whose own weights are trained beside adapters (method.modules_to_save). */
+
+#include "ranks.h"
+#include "tiny.h"
+
+#include <math.h>
+
+static const mr_shard shards[] = {MR_SHARD_FULL, MR_SHARD_OPTIMIZER, MR_SHARD_NONE};
+
+enum { SHARDS = 3 };
+
+static void must(mr_status status)
+{
+    if (status != MR_OK) mr_abort("%s", mr_message());
+}
+
+static mr_string_list list_of(const char *a, const char *b, const char *c)
+{
+    mr_string_list list = {0};
+    const char *const items[] = {a, b, c};
+    for (int i = 0; i < 3; i++)
+        if (items[i]) snprintf(list.item[list.count++], sizeof list.item[0], "%s", items[i]);
+    return list;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+/* Whether the base weights that are trained are those with one of these endings, and all others
+ * frozen; adapters are not looked at. */
+static bool trains_just(const tiny *t, const char *const *endings, int count)
+{
+    const mr_params *params = t->model->params;
+    bool right = true;
+    for (int i = 0; i < params->param_count; i++) {
+        if (params->param[i].adapter) continue;
+        bool expected = false;
+        for (int e = 0; e < count; e++)
+            expected = expected || ends_with(params->param[i].name, endings[e]);
+        right = right && mr_params_trained(params, i) == expected;
+    }
+    return right;
+}
+
+/* Lays a model out on these modules and tells whether it trains weights with these endings. */
+static bool lays_out(bool tied, mr_string_list saved, const char *const *endings, int count)
+{
+    tiny_options options = tiny_defaults(&world, "lora");
+    tiny t;
+    options.tied = tied;
+    options.saved = saved;
+    must(tiny_lay_out(&options, &t));
+    bool right = trains_just(&t, endings, count);
+    tiny_destroy(&t);
+    return right;
+}
+
+static void modules_are_named_by_their_ends(void **state)
+{
+    (void)state;
+    const char *none[1] = {NULL}, *head[] = {"model.norm.weight", "lm_head.weight"};
+    const char *norms[] = {"input_layernorm.weight"}, *one[] = {"layers.1.mlp.up_proj.weight"};
+    assert_on_all_ranks(lays_out(false, list_of(NULL, NULL, NULL), none, 0));
+    assert_on_all_ranks(lays_out(false, list_of("norm", "lm_head", NULL), head, 2));
+    assert_on_all_ranks(lays_out(false, list_of("input_layernorm", NULL, NULL), norms, 1));
+    assert_on_all_ranks(lays_out(false, list_of("layers.1.mlp.up_proj", NULL, NULL), one, 1));
+}
+
+static void modules_are_named_by_expressions(void **state)
+{
+    (void)state;
+    const char *norms[] = {"norm.weight"}, *first[] = {"layers.0.input_layernorm.weight",
+                                                       "layers.0.post_attention_layernorm.weight"};
+    assert_on_all_ranks(lays_out(false, list_of(".*norm", NULL, NULL), norms, 1));
+    assert_on_all_ranks(
+        lays_out(false, list_of("model\\.layers\\.0\\..*norm", NULL, NULL), first, 2));
+}
+
+static void a_tied_head_goes_by_both_names(void **state)
+{
+    (void)state;
+    const char *embed[] = {"embed_tokens.weight"};
+    assert_on_all_ranks(lays_out(true, list_of("lm_head", NULL, NULL), embed, 1));
+    assert_on_all_ranks(lays_out(true, list_of("embed_tokens", NULL, NULL), embed, 1));
+    assert_on_all_ranks(lays_out(false, list_of("embed_tokens", NULL, NULL), embed, 1));
+}
+
+static void a_trained_linear_gets_no_adapter(void **state)
+{
+    (void)state;
+    tiny_options options = tiny_defaults(&world, "lora");
+    tiny t;
+    options.saved = list_of("v_proj", "layers.1.mlp.down_proj", NULL);
+    must(tiny_lay_out(&options, &t));
+    const mr_params *params = t.model->params;
+    bool v = mr_params_find(params, "model.layers.0.self_attn.v_proj.lora_A") >= 0;
+    bool q = mr_params_find(params, "model.layers.0.self_attn.q_proj.lora_A") >= 0;
+    bool first = mr_params_find(params, "model.layers.0.mlp.down_proj.lora_A") >= 0;
+    bool second = mr_params_find(params, "model.layers.1.mlp.down_proj.lora_A") >= 0;
+    tiny_destroy(&t);
+    assert_on_all_ranks(!v && q && first && !second);
+}
+
+static const char *refusal(mr_string_list saved)
+{
+    tiny_options options = tiny_defaults(&world, "lora");
+    tiny t;
+    options.saved = saved;
+    return tiny_lay_out(&options, &t) == MR_ERR_CONFIG ? mr_message() : "";
+}
+
+static void a_module_that_is_not_there_is_refused_by_name(void **state)
+{
+    (void)state;
+    const char *message = refusal(list_of("norm", "wte", NULL));
+    assert_contains(message, "method.modules_to_save: \"wte\" matches no module; there are "
+                             "embed_tokens, lm_head, norm, input_layernorm, ");
+    assert_contains(refusal(list_of("all-linear", NULL, NULL)), "\"all-linear\" matches no module");
+    assert_contains(refusal(list_of("norm(", NULL, NULL)),
+                    "method.modules_to_save: 'norm(' is not a regular expression");
+}
+
+static void full_fine_tuning_trains_all_whatever_is_named(void **state)
+{
+    (void)state;
+    const char *all[] = {".weight"};
+    tiny_options options = tiny_defaults(&world, "fft");
+    tiny t;
+    options.saved = list_of("wte", NULL, NULL);
+    must(tiny_lay_out(&options, &t));
+    bool right = trains_just(&t, all, 1);
+    tiny_destroy(&t);
+    assert_on_all_ranks(right);
+}
+
+/* Compares the gradients of trained base weights with those of full fine-tuning. Beside an adapter
+ * that changes nothing they are the same numbers. */
+static bool gradients_are_those_of_full(tiny *t, tiny *full)
+{
+    const mr_params *params = t->model->params;
+    bool right = true;
+    int compared = 0;
+    for (int i = 0; i < params->param_count; i++) {
+        if (params->param[i].adapter || !mr_params_trained(params, i)) continue;
+        int twin = mr_params_find(full->model->params, params->param[i].name);
+        float *ours = tiny_gradient(t, i), *theirs = tiny_gradient(full, twin);
+        double difference = 0, size = 0;
+        for (int64_t e = 0; e < tiny_count(t, i); e++) {
+            difference += fabs((double)ours[e] - (double)theirs[e]);
+            size += fabs((double)theirs[e]);
+        }
+        if (!(difference == 0 && size > 0)) {
+            print_error("%s: gradients differ by %g of %g\n", params->param[i].name, difference,
+                        size);
+            right = false;
+        }
+        compared++;
+        mr_free(ours);
+        mr_free(theirs);
+    }
+    return right && compared > 0;
+}
+
+static void check_gradients(tiny_options options, const char *method, mr_string_list saved)
+{
+    tiny_options bare = options;
+    bare.method = "fft";
+    options.method = method;
+    options.saved = saved;
+    tiny t = tiny_create(&options), full = tiny_create(&bare);
+    tiny_train(&t);
+    tiny_train(&full);
+    bool right = gradients_are_those_of_full(&t, &full);
+    tiny_destroy(&t);
+    tiny_destroy(&full);
+    assert_on_all_ranks(right);
+}
+
+static void gradients_are_those_of_full_fine_tuning(void **state)
+{
+    (void)state;
+    const mr_string_list lists[] = {
+        list_of("embed_tokens", "lm_head", ".*norm"),
+        list_of("embed_tokens", NULL, NULL),
+        list_of("lm_head", NULL, NULL),
+        list_of("norm", NULL, NULL),
+        list_of("input_layernorm", NULL, NULL),
+        list_of("post_attention_layernorm", NULL, NULL),
+        list_of("v_proj", "layers.1.mlp.gate_proj", "o_proj"),
+        list_of("layers.0.self_attn.q_proj", NULL, NULL),
+    };
+    for (size_t i = 0; i < sizeof lists / sizeof lists[0]; i++)
+        for (int tied = 0; tied < 2; tied++)
+            for (int recompute = 0; recompute < 2; recompute++)
+                for (int s = 0; s < SHARDS; s++) {
+                    tiny_options options = tiny_defaults(&world, "");
+                    options.tied = tied;
+                    options.recompute = recompute ? MR_RECOMPUTE_LAYER : MR_RECOMPUTE_NONE;
+                    options.shard = shards[s];
+                    check_gradients(options, "lora", lists[i]);
+                    check_gradients(options, "remora", lists[i]);
+                }
+}
+
+/* A frozen module must not move, and a trained one must, whatever else is trained. */
+static void only_what_is_named_has_a_gradient(void **state)
+{
+    (void)state;
+    tiny_options options = tiny_defaults(&world, "remora");
+    options.saved = list_of("lm_head", "norm", NULL);
+    tiny t = tiny_create(&options);
+    tiny_train(&t);
+    const mr_params *params = t.model->params;
+    bool right = true;
+    for (int i = 0; i < params->param_count; i++) {
+        const mr_param *param = &params->param[i];
+        mr_tensor grad = params->unit[param->unit].flat[param->kind].grad;
+        right = right && mr_tensor_exists(grad) == mr_params_trained(params, i);
+    }
+    tiny_destroy(&t);
+    assert_on_all_ranks(right);
+}
+
+static void trained_modules_are_counted(void **state)
+{
+    (void)state;
+    tiny_options options = tiny_defaults(&world, "lora");
+    tiny without, with;
+    must(tiny_lay_out(&options, &without));
+    options.saved = list_of("embed_tokens", "norm", NULL);
+    must(tiny_lay_out(&options, &with));
+    int64_t more =
+        mr_params_count(with.model->params, true) - mr_params_count(without.model->params, true);
+    int64_t expected = (with.arch.vocab_size + 1) * with.arch.hidden_size;
+    bool same =
+        mr_params_count(with.model->params, false) == mr_params_count(without.model->params, false);
+    tiny_destroy(&without);
+    tiny_destroy(&with);
+    assert_on_all_ranks(more == expected && same);
+}
+
+int main(int argc, char **argv)
+{
+    ranks_begin(&argc, &argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(modules_are_named_by_their_ends),
+        cmocka_unit_test(modules_are_named_by_expressions),
+        cmocka_unit_test(a_tied_head_goes_by_both_names),
+        cmocka_unit_test(a_trained_linear_gets_no_adapter),
+        cmocka_unit_test(a_module_that_is_not_there_is_refused_by_name),
+        cmocka_unit_test(full_fine_tuning_trains_all_whatever_is_named),
+        cmocka_unit_test(gradients_are_those_of_full_fine_tuning),
+        cmocka_unit_test(only_what_is_named_has_a_gradient),
+        cmocka_unit_test(trained_modules_are_counted),
+    };
+    return ranks_end(cmocka_run_group_tests(tests, NULL, NULL));
+}

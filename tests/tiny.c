@@ -1,0 +1,168 @@
+#include "tiny.h"
+
+#include "config/load.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { TOKENS = 9, VOCABULARY = 37 };
+
+static void must(mr_status status)
+{
+    if (status != MR_OK) mr_abort("%s", mr_message());
+}
+
+static void *must_allocate(size_t count, size_t size)
+{
+    void *memory = mr_alloc_array(MR_MEM_OTHER, count, size);
+    if (!memory) mr_abort("%s", mr_message());
+    return memory;
+}
+
+tiny_options tiny_defaults(const mr_comm *comm, const char *method)
+{
+    return (tiny_options){.comm = comm,
+                          .shard = MR_SHARD_FULL,
+                          .method = method,
+                          .targets = {.count = 1, .item = {"all-linear"}}};
+}
+
+mr_status tiny_lay_out(const tiny_options *options, tiny *out)
+{
+    /* Linears of more rows than are merged at once, and of shapes no shard's border fits. */
+    *out = (tiny){.comm = options->comm,
+                  .arch = {.hidden_size = 36,
+                           .intermediate_size = 150,
+                           .num_hidden_layers = 2,
+                           .num_attention_heads = 6,
+                           .num_key_value_heads = 2,
+                           .head_dim = 6,
+                           .vocab_size = VOCABULARY,
+                           .max_position_embeddings = 64,
+                           .rms_norm_eps = 1e-6,
+                           .rope_theta = 10000,
+                           .initializer_range = 0.2,
+                           .tie_word_embeddings = options->tied}};
+    out->config = must_allocate(1, sizeof *out->config);
+    mr_config *c = out->config;
+    mr_config_defaults(c);
+    snprintf(c->method.name, sizeof c->method.name, "%s", options->method);
+    c->method.r = 3;
+    c->method.lora_alpha = 6;
+    c->method.lora_dropout = options->dropout;
+    c->method.operator=(int32_t) options->operator;
+    c->method.remora_cycle = (int32_t)options->cycle;
+    c->method.freeze_a = options->freeze_a;
+    c->method.target_modules = options->targets;
+    c->method.modules_to_save = options->saved;
+    c->train.lr_scale = options->lr_scale;
+    if (options->lr_ratio > 0) c->method.loraplus_lr_ratio = options->lr_ratio;
+    c->train.recompute = (int32_t)options->recompute;
+    c->parallel.shard = (int32_t)options->shard;
+    c->run.seed = 11;
+    must(mr_backend_create("cpu", 1, &out->be));
+    mr_status status = mr_model_create(
+        &(mr_model_options){.comm = out->comm,
+                            .be = out->be,
+                            .arch = &out->arch,
+                            .config = c,
+                            .geometry = {.batch = 1, .tokens = TOKENS, .waves = 1, .in_wave = 1}},
+        &out->model);
+    if (status != MR_OK) tiny_destroy(out);
+    return status;
+}
+
+tiny tiny_create(const tiny_options *options)
+{
+    tiny t;
+    must(tiny_lay_out(options, &t));
+    must(mr_model_allocate(t.model));
+    must(mr_model_draw(t.model, t.model->seed, true, true));
+    must(mr_model_prepare_adapters(t.model));
+    t.logit_count = TOKENS * VOCABULARY;
+    t.logits = must_allocate((size_t)t.logit_count, sizeof *t.logits);
+    return t;
+}
+
+void tiny_destroy(tiny *t)
+{
+    mr_model_destroy(&t->model);
+    if (t->be) mr_backend_destroy(&t->be);
+    mr_free(t->config);
+    mr_free(t->logits);
+    *t = (tiny){0};
+}
+
+static mr_status stir(void *context, const mr_param *param, int64_t first, int64_t count,
+                      float *out)
+{
+    const uint64_t *stream = context;
+    uint64_t name = 0;
+    for (const char *c = param->name; *c; c++)
+        name = name * 31 + (uint8_t)*c;
+    mr_random random = mr_random_stream(name, MR_RANDOM_DATA, *stream);
+    for (int64_t i = 0; i < count; i++)
+        out[i] = (float)(0.2 * mr_random_normal(&random, (uint64_t)(first + i)));
+    return MR_OK;
+}
+
+void tiny_stir(tiny *t, uint64_t stream)
+{
+    mr_params *params = t->model->params;
+    for (int i = 0; i < params->param_count; i++)
+        if (params->param[i].adapter && mr_params_trained(params, i))
+            must(mr_params_fill(params, i, stir, &stream));
+    mr_params_invalidate(params);
+}
+
+/* Uploads sequence number `which`. */
+static void set_batch(tiny *t, int which)
+{
+    int32_t tokens[TOKENS], targets[TOKENS];
+    for (int i = 0; i < TOKENS; i++) {
+        tokens[i] = (7 * i + 5 * which + 3) % VOCABULARY;
+        targets[i] = i % 4 == 3 ? -1 : (11 * i + which) % VOCABULARY;
+    }
+    mr_model_set_batch(t->model, 0, tokens, targets);
+}
+
+void tiny_evaluate(tiny *t)
+{
+    set_batch(t, 0);
+    mr_model_evaluate(t->model, t->logits);
+}
+
+void tiny_train(tiny *t)
+{
+    set_batch(t, t->comm->rank);
+    mr_memory_guard(true);
+    mr_model_train_wave(t->model, 0.125, 4, t->comm->rank);
+    mr_params_reduce_finish(t->model->params);
+    mr_params_share_gradients(t->model->params);
+    mr_memory_guard(false);
+}
+
+int64_t tiny_count(const tiny *t, int id)
+{
+    return t->model->params->param[id].rows * t->model->params->param[id].cols;
+}
+
+float *tiny_weights(tiny *t, int id)
+{
+    float *values = must_allocate((size_t)tiny_count(t, id), sizeof *values);
+    mr_params_read(t->model->params, id, values);
+    return values;
+}
+
+float *tiny_gradient(tiny *t, int id)
+{
+    int64_t count = tiny_count(t, id);
+    float *values = must_allocate((size_t)count, sizeof *values);
+    mr_own own = mr_params_own(t->model->params, id);
+    if (own.count > 0) t->be->ops->download(t->be, values + own.first, own.grad);
+    /* Each element is one rank's and zero elsewhere; without shards every rank has all of them. */
+    if (t->model->params->shard != MR_SHARD_NONE)
+        MR_MPI(
+            MPI_Allreduce(MPI_IN_PLACE, values, (int)count, MPI_FLOAT, MPI_SUM, t->comm->handle));
+    return values;
+}

@@ -1,0 +1,451 @@
+#include "store/checkpoint.h"
+#include "store/checkpoint_folder.h"
+#include "store/checkpoint_manifest.h"
+#include "store/checkpoint_shard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum {
+    PIECE = 1 << 18, /* elements read, written or hashed at once */
+    ARRAY_NAME = 256,
+    DIGEST_WORDS = (MR_HASH_TEXT - 1) / (int)sizeof(int64_t),
+};
+
+struct mr_checkpointer {
+    const mr_comm *comm; /* borrowed */
+    char *folder;        /* owned */
+    int64_t keep;
+    int count;
+    mr_checkpoint_slab *slabs; /* [count], owned with their names */
+    int64_t *offsets;          /* [count] of the data in the shard being written; owned */
+    float *staging;            /* all parts of this rank one after another; NULL: not staged */
+    float *piece;              /* [PIECE]; owned */
+
+    bool under_way; /* a checkpoint was started: the same on every rank */
+    int64_t step;
+    json_t *state; /* rank 0; owned */
+
+    /* The write of this rank's shard. While the thread runs, all of it is the thread's. */
+    char path[PATH_MAX];
+    int handle;              /* of the shard; -1 while closed */
+    mr_hash *hash;           /* owned */
+    mr_checkpoint_read read; /* not staged */
+    void *context;           /* not staged */
+    int64_t bytes;           /* of the whole file */
+    int failure;             /* error number; 0: none */
+    const char *failed_to;   /* do what */
+    pthread_t thread;        /* valid while joinable */
+    bool joinable;
+    atomic_bool done;
+    atomic_bool given_up; /* the thread should end soon */
+};
+
+/* A rank alone needs no MPI. */
+static void sum(const mr_comm *comm, int64_t *values, int count)
+{
+    if (comm->size > 1) mr_comm_sum_i64(comm, values, count);
+}
+
+size_t mr_checkpoint_staging_bytes(const mr_checkpoint_slab *slabs, int count)
+{
+    size_t elements = 0;
+    for (int i = 0; i < count; i++)
+        elements += (size_t)slabs[i].count;
+    return elements * sizeof(float);
+}
+
+static mr_status check_slab(const mr_checkpoint_slab *slabs, int i)
+{
+    const mr_checkpoint_slab *slab = &slabs[i];
+    size_t length = strlen(slab->name);
+    MR_CHECK(length > 0 && length < ARRAY_NAME && slab->name[0] != '/' &&
+                 slab->name[length - 1] != '/' && !strstr(slab->name, "//"),
+             MR_ERR_ARG, "checkpoint array '%.64s': not a name", slab->name);
+    MR_CHECK(slab->extent >= 0 && slab->extent <= INT64_MAX / (int64_t)sizeof(float) &&
+                 slab->count >= 0 && slab->first >= 0 && slab->count <= slab->extent &&
+                 slab->first <= slab->extent - slab->count,
+             MR_ERR_ARG,
+             "checkpoint array '%s': %" PRId64 " elements from %" PRId64 " are not within %" PRId64,
+             slab->name, slab->count, slab->first, slab->extent);
+    for (int j = 0; j < i; j++)
+        MR_CHECK(strcmp(slabs[j].name, slab->name) != 0, MR_ERR_ARG,
+                 "checkpoint array '%s' stands twice", slab->name);
+    return MR_OK;
+}
+
+/* Compares names and extents with those of rank 0, by their hash. Collective. */
+static mr_status check_same(const mr_comm *comm, const mr_checkpoint_slab *slabs, int count)
+{
+    if (comm->size == 1) return MR_OK;
+    mr_hash *hash = NULL;
+    mr_status status = mr_hash_create(&hash);
+    MR_AGREE(comm, status);
+    for (int i = 0; i < count; i++) {
+        mr_hash_add(hash, slabs[i].name, strlen(slabs[i].name) + 1);
+        mr_hash_add(hash, &slabs[i].extent, sizeof slabs[i].extent);
+    }
+    char mine[MR_HASH_TEXT], first[MR_HASH_TEXT];
+    mr_hash_finish(&hash, mine);
+    memcpy(first, mine, sizeof first);
+    mr_comm_broadcast(comm, first, sizeof first, 0);
+    if (strcmp(mine, first) != 0)
+        status = mr_fail(MR_ERR_ARG, "checkpoint arrays: names or extents differ from rank 0");
+    return mr_comm_agree(comm, status);
+}
+
+/* Checks that the parts of all ranks cover every array in order. Collective. */
+static mr_status check_cover(const mr_comm *comm, const mr_checkpoint_slab *slabs, int count)
+{
+    int64_t *counts = mr_alloc_array(MR_MEM_OTHER, (size_t)comm->size, sizeof *counts);
+    mr_status status = mr_comm_agree(comm, counts ? MR_OK : MR_ERR_MEMORY);
+    for (int i = 0; i < count && status == MR_OK && counts; i++) {
+        memset(counts, 0, (size_t)comm->size * sizeof *counts);
+        counts[comm->rank] = slabs[i].count;
+        sum(comm, counts, comm->size);
+        int64_t before = 0, all = 0;
+        for (int rank = 0; rank < comm->size; rank++) {
+            if (rank == comm->rank) before = all;
+            all += counts[rank];
+        }
+        bool fits = all == slabs[i].extent && (slabs[i].count == 0 || slabs[i].first == before);
+        status = mr_comm_agree(
+            comm, fits ? MR_OK
+                       : mr_fail(MR_ERR_ARG,
+                                 "checkpoint array '%s': the parts of the ranks, %" PRId64
+                                 " elements in all, do not cover its %" PRId64 " in order",
+                                 slabs[i].name, all, slabs[i].extent));
+    }
+    mr_free(counts);
+    return status;
+}
+
+/* Copies what the caller gave and allocates all a checkpoint needs. Local. */
+static mr_status fill(mr_checkpointer *cp, const char *folder, const mr_checkpoint_slab *slabs,
+                      int count, bool staged)
+{
+    size_t n = (size_t)count;
+    if (!(cp->folder = mr_strdup(folder))) return MR_ERR_MEMORY;
+    if (!(cp->offsets = mr_alloc_array(MR_MEM_OTHER, n, sizeof *cp->offsets))) return MR_ERR_MEMORY;
+    if (!(cp->slabs = mr_alloc_array(MR_MEM_OTHER, n, sizeof *cp->slabs))) return MR_ERR_MEMORY;
+    for (cp->count = 0; cp->count < count; cp->count++) {
+        cp->slabs[cp->count] = slabs[cp->count];
+        cp->slabs[cp->count].name = mr_strdup(slabs[cp->count].name);
+        if (!cp->slabs[cp->count].name) return MR_ERR_MEMORY;
+    }
+    cp->piece = mr_alloc_array(MR_MEM_OTHER, PIECE, sizeof *cp->piece);
+    if (!cp->piece) return MR_ERR_MEMORY;
+    if (!staged) return MR_OK;
+    cp->staging = mr_alloc(MR_MEM_CHECKPOINT, mr_checkpoint_staging_bytes(slabs, count));
+    return cp->staging ? MR_OK : MR_ERR_MEMORY;
+}
+
+mr_status mr_checkpointer_create(const mr_comm *comm, const char *folder, int64_t keep,
+                                 const mr_checkpoint_slab *slabs, int count, bool staged,
+                                 mr_checkpointer **out)
+{
+    *out = NULL;
+    mr_status status = MR_OK;
+    if (keep < 1)
+        status = mr_fail(MR_ERR_ARG, "%s: cannot keep %" PRId64 " checkpoints", folder, keep);
+    for (int i = 0; i < count && status == MR_OK; i++)
+        status = check_slab(slabs, i);
+    MR_AGREE(comm, status);
+    MR_TRY(check_same(comm, slabs, count));
+    MR_TRY(check_cover(comm, slabs, count));
+
+    mr_checkpointer *cp = mr_alloc(MR_MEM_OTHER, sizeof *cp);
+    status = cp ? MR_OK : MR_ERR_MEMORY;
+    if (cp) {
+        cp->comm = comm;
+        cp->keep = keep;
+        cp->handle = -1;
+        atomic_init(&cp->done, true);
+        atomic_init(&cp->given_up, false);
+        status = fill(cp, folder, slabs, count, staged);
+    }
+    status = mr_comm_agree(comm, status);
+    if (status != MR_OK)
+        mr_checkpointer_destroy(&cp);
+    else
+        *out = cp;
+    return status;
+}
+
+/* Writes all of data at a place of the file. Returns 0 or an error number. */
+static int write_at(int handle, const void *data, size_t bytes, int64_t offset)
+{
+    const char *from = data;
+    while (bytes > 0) {
+        ssize_t count = pwrite(handle, from, bytes, (off_t)offset);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return errno;
+        from += count;
+        offset += count;
+        bytes -= (size_t)count;
+    }
+    return 0;
+}
+
+/* Writes one part in pieces, so that giving up is noticed soon. Returns 0 or an error number. */
+static int write_part(mr_checkpointer *cp, int slab, const float *staged)
+{
+    int64_t all = cp->slabs[slab].count;
+    for (int64_t at = 0; at < all; at += PIECE) {
+        if (atomic_load(&cp->given_up)) return ECANCELED;
+        int64_t count = all - at < PIECE ? all - at : PIECE;
+        if (!staged) cp->read(cp->context, slab, cp->slabs[slab].first + at, count, cp->piece);
+        int failure =
+            write_at(cp->handle, staged ? staged + at : cp->piece, (size_t)count * sizeof(float),
+                     cp->offsets[slab] + at * (int64_t)sizeof(float));
+        if (failure != 0) return failure;
+    }
+    return 0;
+}
+
+static int write_parts(mr_checkpointer *cp)
+{
+    const float *staged = cp->staging;
+    for (int i = 0; i < cp->count; i++) {
+        int failure = write_part(cp, i, staged);
+        if (failure != 0) return failure;
+        if (staged) staged += cp->slabs[i].count;
+    }
+    return fsync(cp->handle) == 0 ? 0 : errno;
+}
+
+/* Hashes the whole file, which it reads again: what others wrote into it is hashed too. */
+static int hash_file(mr_checkpointer *cp)
+{
+    struct stat about;
+    if (fstat(cp->handle, &about) != 0) return errno;
+    for (cp->bytes = 0; cp->bytes < about.st_size;) {
+        if (atomic_load(&cp->given_up)) return ECANCELED;
+        ssize_t count = pread(cp->handle, cp->piece, PIECE * sizeof *cp->piece, (off_t)cp->bytes);
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) return count < 0 ? errno : EIO;
+        mr_hash_add(cp->hash, cp->piece, (size_t)count);
+        cp->bytes += count;
+    }
+    return 0;
+}
+
+/* Writes the data of this rank's shard. Runs in a thread of its own where staged: nothing in it may
+ * allocate, record a message or call HDF5 or MPI. */
+static void write_shard(mr_checkpointer *cp)
+{
+    cp->failed_to = "write";
+    cp->failure = write_parts(cp);
+    if (cp->failure == 0) {
+        cp->failed_to = "read back";
+        cp->failure = hash_file(cp);
+    }
+    if (close(cp->handle) != 0 && cp->failure == 0) {
+        cp->failed_to = "write";
+        cp->failure = errno;
+    }
+    cp->handle = -1;
+    atomic_store(&cp->done, true);
+}
+
+static void *run_thread(void *cp)
+{
+    write_shard(cp);
+    return NULL;
+}
+
+/* Starts the thread; where the system gives none, the write is done at once. */
+static void launch(mr_checkpointer *cp)
+{
+    /* Signals are for the thread that runs the steps: it inherits what is blocked now. */
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    cp->joinable = pthread_create(&cp->thread, NULL, run_thread, cp) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (!cp->joinable) write_shard(cp);
+}
+
+static void join(mr_checkpointer *cp)
+{
+    if (cp->joinable) pthread_join(cp->thread, NULL);
+    cp->joinable = false;
+}
+
+/* Ends a write at any stage and frees what belongs to it. Local. */
+static void end_write(mr_checkpointer *cp)
+{
+    join(cp);
+    if (cp->handle >= 0) close(cp->handle);
+    cp->handle = -1;
+    char unused[MR_HASH_TEXT];
+    if (cp->hash) mr_hash_finish(&cp->hash, unused);
+    if (cp->state) json_decref(cp->state);
+    cp->state = NULL;
+    cp->under_way = false;
+}
+
+/* Ends a write that failed on some rank. The folder goes when no rank writes to it any more, and
+ * no rank goes on before it is gone. Collective. */
+static void give_up(mr_checkpointer *cp)
+{
+    atomic_store(&cp->given_up, true);
+    end_write(cp);
+    if (cp->comm->size > 1) mr_comm_barrier(cp->comm);
+    if (cp->comm->rank == 0) mr_checkpoint_folder_drop(cp->folder, cp->step);
+    if (cp->comm->size > 1) mr_comm_barrier(cp->comm);
+}
+
+/* What rank 0 does before the others come to the folder. */
+static mr_status prepare(mr_checkpointer *cp, const json_t *state)
+{
+    if (!(cp->state = json_deep_copy(state)))
+        return mr_fail(MR_ERR_MEMORY, "%s: cannot allocate the state", cp->folder);
+    return mr_checkpoint_folder_begin(cp->folder, cp->step);
+}
+
+/* Makes the shard of this rank, without its data. Local. */
+static mr_status make_shard(mr_checkpointer *cp)
+{
+    const mr_checkpoint_shard about = {cp->comm->rank, cp->comm->size, cp->step};
+    char partial[PATH_MAX], name[MR_CHECKPOINT_NAME];
+    mr_checkpoint_shard_name(about.rank, about.ranks, name);
+    MR_TRY(mr_checkpoint_folder_path(cp->folder, cp->step, MR_CHECKPOINT_PARTIAL, partial));
+    MR_TRY(mr_checkpoint_path_make(cp->path, "%s/%s", partial, name));
+    MR_TRY(mr_hash_create(&cp->hash));
+    return mr_checkpoint_shard_make(cp->path, &about, cp->slabs, cp->count, cp->offsets,
+                                    &cp->handle);
+}
+
+mr_status mr_checkpointer_start(mr_checkpointer *cp, int64_t step, const json_t *state,
+                                mr_checkpoint_read read, void *context)
+{
+    MR_INVARIANT(!cp->under_way && step >= 0);
+    cp->step = step;
+    cp->read = read;
+    cp->context = context;
+    cp->failure = 0;
+    atomic_store(&cp->given_up, false);
+    mr_status status = cp->comm->rank == 0 ? prepare(cp, state) : MR_OK;
+    status = mr_comm_agree_root(cp->comm, status);
+    if (status == MR_OK) status = mr_comm_agree(cp->comm, make_shard(cp));
+    if (status != MR_OK) {
+        give_up(cp);
+        return status;
+    }
+    cp->under_way = true;
+    atomic_store(&cp->done, false);
+    if (!cp->staging) {
+        write_shard(cp);
+        return MR_OK;
+    }
+    float *to = cp->staging;
+    for (int i = 0; i < cp->count; i++) {
+        const mr_checkpoint_slab *slab = &cp->slabs[i];
+        if (slab->count > 0) read(context, i, slab->first, slab->count, to);
+        to += slab->count;
+    }
+    launch(cp);
+    return MR_OK;
+}
+
+bool mr_checkpointer_busy(const mr_checkpointer *cp)
+{
+    return !atomic_load(&cp->done);
+}
+
+bool mr_checkpointer_under_way(const mr_checkpointer *cp)
+{
+    return cp->under_way;
+}
+
+/* Gives rank 0 size and hash of every shard. Collective. */
+static void gather_files(mr_checkpointer *cp, mr_manifest_file *files)
+{
+    char digest[MR_HASH_TEXT];
+    mr_hash_finish(&cp->hash, digest);
+    for (int rank = 0; rank < cp->comm->size; rank++) {
+        /* Words that are zero on all ranks but one add up to those of the one. */
+        int64_t words[1 + DIGEST_WORDS] = {0};
+        if (rank == cp->comm->rank) {
+            words[0] = cp->bytes;
+            memcpy(&words[1], digest, MR_HASH_TEXT - 1);
+        }
+        sum(cp->comm, words, 1 + DIGEST_WORDS);
+        files[rank].bytes = words[0];
+        memcpy(files[rank].sha256, &words[1], MR_HASH_TEXT - 1);
+    }
+}
+
+/* What rank 0 does when all shards are written. */
+static mr_status complete(mr_checkpointer *cp, const mr_manifest_file *files)
+{
+    char partial[PATH_MAX], manifest[PATH_MAX];
+    MR_TRY(mr_checkpoint_folder_path(cp->folder, cp->step, MR_CHECKPOINT_PARTIAL, partial));
+    MR_TRY(mr_checkpoint_path_make(manifest, "%s/%s", partial, MR_CHECKPOINT_MANIFEST));
+    MR_TRY(mr_manifest_write(manifest, cp->step, cp->state, cp->slabs, cp->count, files,
+                             cp->comm->size));
+    MR_TRY(mr_checkpoint_folder_publish(cp->folder, cp->step));
+    mr_checkpoint_folder_prune(cp->folder, cp->step, cp->keep);
+    return MR_OK;
+}
+
+mr_status mr_checkpointer_finish(mr_checkpointer *cp)
+{
+    if (!cp->under_way) return MR_OK;
+    join(cp);
+    mr_status status = MR_OK;
+    if (cp->failure != 0)
+        status = mr_fail(MR_ERR_IO, "cannot %s '%s': %s", cp->failed_to, cp->path,
+                         strerror(cp->failure));
+    mr_manifest_file *files = NULL;
+    if (status == MR_OK) {
+        files = mr_alloc_array(MR_MEM_OTHER, (size_t)cp->comm->size, sizeof *files);
+        if (!files) status = MR_ERR_MEMORY;
+    }
+    status = mr_comm_agree(cp->comm, status);
+    if (status == MR_OK && files) {
+        gather_files(cp, files);
+        if (cp->comm->rank == 0) status = complete(cp, files);
+        status = mr_comm_agree_root(cp->comm, status);
+    }
+    mr_free(files);
+    if (status == MR_OK)
+        end_write(cp);
+    else
+        give_up(cp);
+    return status;
+}
+
+void mr_checkpointer_destroy(mr_checkpointer **cp)
+{
+    mr_checkpointer *old = *cp;
+    if (!old) return;
+    bool unfinished = old->under_way;
+    atomic_store(&old->given_up, true);
+    end_write(old);
+    if (unfinished) {
+        /* Nobody is waited for: the last rank to come finds the folder empty. */
+        unlink(old->path);
+        char partial[PATH_MAX];
+        if (mr_checkpoint_folder_path(old->folder, old->step, MR_CHECKPOINT_PARTIAL, partial) ==
+            MR_OK)
+            rmdir(partial);
+    }
+    for (int i = 0; i < old->count; i++)
+        mr_free((char *)old->slabs[i].name);
+    mr_free(old->slabs);
+    mr_free(old->offsets);
+    mr_free(old->staging);
+    mr_free(old->piece);
+    mr_free(old->folder);
+    mr_free(old);
+    *cp = NULL;
+}

@@ -1,0 +1,201 @@
+#include "checkpoint_case.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+const char *const case_names[CASE_ARRAYS] = {"weights", "moments/first", "moments/none", "tail"};
+const int64_t case_extents[CASE_ARRAYS] = {CASE_LARGEST, 3, 0, 37};
+
+char case_scratch[64];
+char case_folder[CASE_PATH];
+mr_comm case_groups[4 + 1];
+mr_status case_status;
+const mr_comm case_alone = {.handle = MPI_COMM_NULL, .rank = 0, .size = 1};
+
+static float case_value(int array, int64_t step, int64_t i)
+{
+    return (float)(i * 7 + array) + (float)step / 1024.0f;
+}
+
+void case_cut(const mr_comm *comm, mr_checkpoint_slab slabs[CASE_ARRAYS])
+{
+    for (int i = 0; i < CASE_ARRAYS; i++) {
+        int64_t first = case_extents[i] * comm->rank / comm->size;
+        int64_t end = case_extents[i] * (comm->rank + 1) / comm->size;
+        if (i == 1) {
+            first = 0;
+            end = comm->rank == comm->size - 1 ? case_extents[i] : 0;
+        }
+        slabs[i] = (mr_checkpoint_slab){case_names[i], case_extents[i], first, end - first};
+    }
+}
+
+void case_read(void *context, int slab, int64_t first, int64_t count, float *out)
+{
+    int64_t step = *(const int64_t *)context;
+    for (int64_t i = 0; i < count; i++)
+        out[i] = case_value(slab, step, first + i);
+}
+
+mr_checkpointer *case_writer(const mr_comm *comm, int64_t keep, bool staged)
+{
+    mr_checkpoint_slab slabs[CASE_ARRAYS];
+    mr_checkpointer *cp;
+    case_cut(comm, slabs);
+    if (mr_checkpointer_create(comm, case_folder, keep, slabs, CASE_ARRAYS, staged, &cp) != MR_OK)
+        mr_abort("%s", mr_message());
+    return cp;
+}
+
+mr_status case_save(mr_checkpointer *cp, int64_t step)
+{
+    json_t *state = json_pack("{s:I, s:f}", "data_position", (json_int_t)3 * step, "lr", 0.1);
+    mr_status result = mr_checkpointer_start(cp, step, state, case_read, &step);
+    json_decref(state);
+    return result == MR_OK ? mr_checkpointer_finish(cp) : result;
+}
+
+void case_save_steps(const mr_comm *comm, int count, const int64_t *steps)
+{
+    mr_checkpointer *cp = case_writer(comm, 2, true);
+    for (int i = 0; i < count; i++)
+        if (case_save(cp, steps[i]) != MR_OK) mr_abort("%s", mr_message());
+    mr_checkpointer_destroy(&cp);
+}
+
+bool case_reads_range(mr_checkpoint *checkpoint, int array, int64_t first, int64_t count)
+{
+    static float values[CASE_LARGEST];
+    memset(values, 0xff, sizeof values);
+    if (mr_checkpoint_read_slab(checkpoint, case_names[array], case_extents[array], first, count,
+                                values) != MR_OK)
+        return false;
+    for (int64_t i = 0; i < count; i++)
+        if (values[i] != case_value(array, mr_checkpoint_step(checkpoint), first + i)) return false;
+    return true;
+}
+
+/* Tells whether all of a checkpoint is as it was saved. */
+static bool is_intact(mr_checkpoint *checkpoint)
+{
+    for (int i = 0; i < CASE_ARRAYS; i++)
+        if (!case_reads_range(checkpoint, i, 0, case_extents[i])) return false;
+    return json_integer_value(json_object_get(mr_checkpoint_state(checkpoint), "data_position")) ==
+           3 * mr_checkpoint_step(checkpoint);
+}
+
+int64_t case_find(const mr_comm *comm, mr_text *passed_over)
+{
+    mr_checkpoint *checkpoint;
+    case_status = mr_checkpoint_find(comm, case_folder, &checkpoint, passed_over);
+    if (case_status != MR_OK) return -2;
+    if (!checkpoint) return -1;
+    int64_t step = is_intact(checkpoint) ? mr_checkpoint_step(checkpoint) : -2;
+    mr_checkpoint_close(&checkpoint);
+    return step;
+}
+
+int64_t case_found(void)
+{
+    return case_find(&world, NULL);
+}
+
+mr_checkpoint *case_open_newest(void)
+{
+    mr_checkpoint *checkpoint;
+    case_status = mr_checkpoint_find(&world, case_folder, &checkpoint, NULL);
+    assert_on_all_ranks(case_status == MR_OK && checkpoint);
+    return checkpoint;
+}
+
+const char *case_below(const char *name)
+{
+    static char path[2 * CASE_PATH];
+    snprintf(path, sizeof path, "%s/%s", case_folder, name);
+    return path;
+}
+
+bool case_there(const char *name)
+{
+    return access(case_below(name), F_OK) == 0;
+}
+
+const char *case_last_shard(const char *step)
+{
+    static char name[CASE_PATH];
+    snprintf(name, sizeof name, "%s/shard-%05d-of-%05d.h5", step, world.size - 1, world.size);
+    return name;
+}
+
+void case_command(const char *fmt, ...)
+{
+    char text[4 * CASE_PATH];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    mr_comm_barrier(&world);
+    int code = world.rank == 0 ? system(text) : 0;
+    MPI_Bcast(&code, 1, MPI_INT, 0, world.handle);
+    assert_int_equal(code, 0);
+}
+
+void case_flip(const char *name, long at)
+{
+    mr_comm_barrier(&world);
+    if (world.rank == 0) {
+        FILE *file = fopen(case_below(name), "r+b");
+        int byte = EOF;
+        if (file && fseek(file, at, at < 0 ? SEEK_END : SEEK_SET) == 0) byte = fgetc(file);
+        if (byte == EOF || fseek(file, -1, SEEK_CUR) != 0 || fputc(byte ^ 0x10, file) == EOF)
+            mr_abort("cannot flip a byte of %s", name);
+        fclose(file);
+    }
+    mr_comm_barrier(&world);
+}
+
+int case_make(void **unused)
+{
+    (void)unused;
+    snprintf(case_scratch, sizeof case_scratch, "checkpoint_test_XXXXXX");
+    if (world.rank == 0 && !mkdtemp(case_scratch)) return -1;
+    mr_comm_broadcast(&world, case_scratch, sizeof case_scratch, 0);
+    snprintf(case_folder, sizeof case_folder, "%s/sub/run.checkpoints", case_scratch);
+    for (int n = 1; n <= world.size; n++) {
+        MPI_Comm part;
+        MPI_Comm_split(world.handle, world.rank < n ? 0 : MPI_UNDEFINED, world.rank, &part);
+        if (part == MPI_COMM_NULL) continue;
+        if (mr_comm_create(part, &case_groups[n]) != MR_OK) return -1;
+        MPI_Comm_free(&part);
+    }
+    return 0;
+}
+
+int case_clear(void **unused)
+{
+    (void)unused;
+    char text[2 * CASE_PATH];
+    snprintf(text, sizeof text, "rm -rf %s/sub", case_scratch);
+    mr_comm_barrier(&world);
+    int code = world.rank == 0 ? system(text) : 0;
+    mr_comm_barrier(&world);
+    return code;
+}
+
+int case_remove(void **unused)
+{
+    case_clear(unused);
+    for (int n = 1; n <= world.size; n++)
+        if (world.rank < n) mr_comm_destroy(&case_groups[n]);
+    return world.rank == 0 ? rmdir(case_scratch) : 0;
+}
+
+int case_wait(pid_t child)
+{
+    int code;
+    while (waitpid(child, &code, 0) < 0)
+        assert_int_equal(errno, EINTR);
+    return code;
+}

@@ -1,0 +1,453 @@
+#include "base/log.h"
+#include "base/random.h"
+#include "checkpoint_case.h"
+
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Checks that the newest, step 20, is passed over with this reason and that step 10 is used. */
+static void check_passed_over(const char *reason)
+{
+    char expected[4 * CASE_PATH];
+    mr_text text = {0};
+    int64_t step = case_find(&world, &text);
+    snprintf(expected, sizeof expected, "%s/step-00000020: %s", case_folder, reason);
+    bool named = strncmp(mr_text_get(&text), expected, strlen(expected)) == 0;
+    bool whole = strstr(mr_text_get(&text), "; passed over\n") != NULL;
+    if (!named) print_error("%s\n", mr_text_get(&text));
+    mr_text_free(&text);
+    assert_on_all_ranks(case_status == MR_OK);
+    assert_on_all_ranks(named && whole);
+    assert_on_all_ranks(step == 10);
+}
+
+static void damage_of_the_one_checkpoint_asked_for_is_an_error(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 20);
+    case_flip(case_last_shard("step-00000020"), -1);
+    mr_checkpoint *checkpoint;
+    case_status = mr_checkpoint_find(&world, case_below("step-00000020"), &checkpoint, NULL);
+    assert_on_all_ranks(case_status == MR_ERR_FORMAT && !checkpoint);
+    assert_on_all_ranks(strstr(mr_message(), ".h5: checksum differs"));
+}
+
+static void the_one_checkpoint_asked_for_must_have_a_manifest(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 20);
+    case_command("rm %s", case_below("step-00000020/manifest.json"));
+    mr_checkpoint *checkpoint;
+    case_status = mr_checkpoint_find(&world, case_below("step-00000020"), &checkpoint, NULL);
+    assert_on_all_ranks(case_status == MR_ERR_IO && !checkpoint);
+    assert_on_all_ranks(
+        strstr(mr_message(), "step-00000020: manifest.json: No such file or directory"));
+}
+
+static void a_shard_with_a_flipped_byte_is_passed_over(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 20);
+    const char *shard = case_last_shard("step-00000020");
+    case_flip(shard, -9);
+    char reason[CASE_PATH];
+    snprintf(reason, sizeof reason, "%s: checksum differs", strchr(shard, '/') + 1);
+    check_passed_over(reason);
+}
+
+static void the_first_damaged_shard_is_the_one_named(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 20);
+    for (int rank = 0; rank < world.size; rank++) {
+        char name[CASE_PATH];
+        snprintf(name, sizeof name, "step-00000020/shard-%05d-of-%05d.h5", rank, world.size);
+        case_flip(name, 100);
+    }
+    check_passed_over("shard-00000-of-");
+}
+
+static void a_short_shard_is_passed_over(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 20);
+    const char *shard = case_last_shard("step-00000020");
+    struct stat about = {0};
+    stat(case_below(shard), &about);
+    mr_comm_barrier(&world);
+    if (world.rank == 0 && truncate(case_below(shard), about.st_size - 1) != 0)
+        mr_abort("truncate");
+    mr_comm_barrier(&world);
+    char reason[2 * CASE_PATH];
+    snprintf(reason, sizeof reason, "%s: %lld bytes, expected %lld", strchr(shard, '/') + 1,
+             (long long)about.st_size - 1, (long long)about.st_size);
+    check_passed_over(reason);
+}
+
+static void a_missing_shard_is_passed_over(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 20);
+    const char *shard = case_last_shard("step-00000020");
+    case_command("rm %s", case_below(shard));
+    char reason[2 * CASE_PATH];
+    snprintf(reason, sizeof reason, "%s: No such file or directory", strchr(shard, '/') + 1);
+    check_passed_over(reason);
+}
+
+static void a_missing_manifest_is_passed_over(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 20);
+    case_command("rm %s", case_below("step-00000020/manifest.json"));
+    check_passed_over("manifest.json: No such file or directory");
+}
+
+static void a_garbled_manifest_is_passed_over(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 20);
+    case_command("printf '{ \"format\": mora' > %s", case_below("step-00000020/manifest.json"));
+    check_passed_over("manifest.json:1:16: invalid token near 'mora'");
+}
+
+static void an_empty_manifest_is_passed_over(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 20);
+    case_command(": > %s", case_below("step-00000020/manifest.json"));
+    check_passed_over("manifest.json:1:0: '[' or '{' expected near end of file");
+}
+
+/* Checks that step 20 is passed over when a text in its manifest is replaced. */
+static void check_edited(const char *from, const char *to, const char *reason)
+{
+    CASE_SAVE(10, 20);
+    case_command("sed -i 's/%s/%s/' %s", from, to, case_below("step-00000020/manifest.json"));
+    check_passed_over(reason);
+}
+
+static void a_changed_value_in_the_manifest_is_passed_over(void **unused)
+{
+    (void)unused;
+    check_edited("\"data_position\": 60", "\"data_position\": 61",
+                 "manifest.json: checksum differs");
+}
+
+static void a_manifest_of_another_version_is_passed_over(void **unused)
+{
+    (void)unused;
+    check_edited("\"version\": 1", "\"version\": 2",
+                 "manifest.json: version: expected 1, found 2: written by another version of mora");
+}
+
+static void a_manifest_of_another_format_is_passed_over(void **unused)
+{
+    (void)unused;
+    check_edited("mora-checkpoint", "other",
+                 "manifest.json: format: expected 'mora-checkpoint', found 'other'");
+}
+
+static void a_manifest_without_its_checksum_is_passed_over(void **unused)
+{
+    (void)unused;
+    check_edited(
+        "^ \"sha256\":", " \"other\":", "manifest.json: sha256: expected a string, found nothing");
+}
+
+static void a_folder_of_another_step_is_passed_over(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 15);
+    case_command("mv %s/step-00000015 %s/step-00000020", case_folder, case_folder);
+    check_passed_over("manifest.json: step: expected 20, found 15");
+}
+
+static void no_flipped_byte_of_a_manifest_changes_what_is_read(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 20);
+    struct stat about = {0};
+    stat(case_below("step-00000020/manifest.json"), &about);
+    bool sound = true;
+    for (long at = 0; at < (long)about.st_size; at += 3) {
+        case_flip("step-00000020/manifest.json", at);
+        int64_t step = case_found(); /* step 20 where only the form of the text has changed */
+        sound = sound && (step == 10 || step == 20);
+        case_flip("step-00000020/manifest.json", at);
+    }
+    assert_on_all_ranks(sound);
+}
+
+static void what_a_killed_writer_left_is_ignored_and_then_removed(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 20);
+    case_command("cp -r %s/step-00000020 %s/.step-00000030.partial", case_folder, case_folder);
+    assert_on_all_ranks(case_found() == 20);
+    assert_on_all_ranks(case_there(".step-00000030.partial"));
+    CASE_SAVE(25);
+    assert_on_all_ranks(!case_there(".step-00000030.partial"));
+}
+
+static void a_checkpoint_about_to_be_replaced_is_found_and_comes_back(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(20);
+    case_command("mv %s/step-00000020 %s/.step-00000020.replaced", case_folder, case_folder);
+    assert_on_all_ranks(case_found() == 20);
+    CASE_SAVE(30);
+    assert_on_all_ranks(case_there("step-00000020") && !case_there(".step-00000020.replaced"));
+}
+
+static void what_was_replaced_is_removed_at_last(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(20);
+    case_command("cp -r %s/step-00000020 %s/.step-00000020.replaced", case_folder, case_folder);
+    CASE_SAVE(30);
+    assert_on_all_ranks(case_there("step-00000020") && !case_there(".step-00000020.replaced"));
+}
+
+static void files_of_others_are_never_removed(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10);
+    case_command("mkdir %s/.step-00000015.partial %s/other", case_folder, case_folder);
+    case_command("touch %s/.step-00000015.partial/notes.txt %s/step-notes", case_folder,
+                 case_folder);
+    CASE_SAVE(20, 30, 40);
+    assert_on_all_ranks(case_there(".step-00000015.partial/notes.txt") &&
+                        case_there("step-notes") && case_there("other"));
+    assert_on_all_ranks(case_found() == 40);
+}
+
+static void a_writer_destroyed_in_the_middle_leaves_nothing(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10);
+    mr_checkpointer *cp = case_writer(&world, 2, true);
+    int64_t step = 20;
+    json_t *state = json_object();
+    case_status = mr_checkpointer_start(cp, step, state, case_read, &step);
+    mr_checkpointer_destroy(&cp);
+    json_decref(state);
+    assert_on_all_ranks(case_status == MR_OK && !cp);
+    assert_on_all_ranks(!case_there(".step-00000020.partial") && !case_there("step-00000020"));
+    assert_on_all_ranks(case_found() == 10);
+}
+
+static struct rlimit old_limit;
+
+static void limit_files(rlim_t bytes)
+{
+    struct rlimit small;
+    getrlimit(RLIMIT_FSIZE, &old_limit);
+    small = old_limit;
+    small.rlim_cur = bytes;
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &small);
+}
+
+static void lift_limit(void)
+{
+    setrlimit(RLIMIT_FSIZE, &old_limit);
+    signal(SIGXFSZ, SIG_DFL);
+}
+
+/* Called when the shard has been created: what fails after it is the writing of its data. */
+static void read_and_limit(void *context, int slab, int64_t first, int64_t count, float *out)
+{
+    if (slab == 0 && world.rank == world.size - 1) limit_files(4096);
+    case_read(context, slab, first, count, out);
+}
+
+/* Checks that saving step 20 failed with this message on all ranks, that nothing is left of it and
+ * step 10 stands, and that the writer can do it again. Destroys the writer. */
+static void check_failed(mr_checkpointer **cp, mr_status result, const char *expected)
+{
+    char other[MR_MESSAGE_MAX];
+    snprintf(other, sizeof other, "%s", mr_message());
+    mr_comm_broadcast(&world, other, sizeof other, 0);
+    bool told = strcmp(other, mr_message()) == 0 && strstr(other, expected);
+    bool gone = !case_there(".step-00000020.partial") && case_found() == 10;
+    mr_comm_barrier(&world);
+    mr_status again = case_save(*cp, 20);
+    mr_checkpointer_destroy(cp);
+    assert_on_all_ranks(result == MR_ERR_IO && told);
+    assert_on_all_ranks(gone);
+    assert_on_all_ranks(again == MR_OK);
+    assert_on_all_ranks(case_found() == 20);
+}
+
+static void a_writer_failing_on_one_rank_is_reported_on_all(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10);
+    char expected[3 * CASE_PATH];
+    snprintf(expected, sizeof expected, "cannot write '%s/.%s': File too large", case_folder,
+             case_last_shard("step-00000020.partial"));
+    mr_checkpointer *cp = case_writer(&world, 2, true);
+    int64_t step = 20;
+    json_t *state = json_object();
+    case_status = mr_checkpointer_start(cp, step, state, read_and_limit, &step);
+    mr_status result = case_status == MR_OK ? mr_checkpointer_finish(cp) : MR_OK;
+    if (world.rank == world.size - 1) lift_limit();
+    json_decref(state);
+    check_failed(&cp, result, expected);
+}
+
+static void a_shard_that_cannot_be_created_on_one_rank_is_reported_on_all(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10);
+    mr_checkpointer *cp = case_writer(&world, 2, true);
+    if (world.rank == world.size - 1) limit_files(4096);
+    mr_status result = case_save(cp, 20);
+    if (world.rank == world.size - 1) lift_limit();
+    check_failed(&cp, result, ".h5': File too large");
+}
+
+static void a_folder_that_cannot_be_made_is_reported(void **unused)
+{
+    (void)unused;
+    case_command("touch %s/sub", case_scratch);
+    mr_checkpointer *cp = case_writer(&world, 2, true);
+    case_status = case_save(cp, 20);
+    mr_checkpointer_destroy(&cp);
+    bool told = strstr(mr_message(), "cannot make folder '") && strstr(mr_message(), case_folder);
+    case_command("rm %s/sub", case_scratch);
+    assert_on_all_ranks(case_status == MR_ERR_IO && told);
+}
+
+/* Leaves pages of 4096 bytes free in the small file system; returns false where it is too full. */
+static bool leave_free(const char *mount_point, int pages, int all_pages)
+{
+    char path[2 * CASE_PATH];
+    snprintf(path, sizeof path, "%s/filler", mount_point);
+    unlink(path);
+    FILE *file = fopen(path, "wb");
+    if (!file) return false;
+    setvbuf(file, NULL, _IONBF, 0);
+    static const char page[4096];
+    int written = 0;
+    while (written < all_pages && fwrite(page, sizeof page, 1, file) == 1)
+        written++;
+    fclose(file);
+    return written > pages && truncate(path, (written - pages) * 4096L) == 0;
+}
+
+static void a_full_disk_leaves_the_checkpoint_before(void **unused)
+{
+    (void)unused;
+    enum { PAGES = 256 };
+    char kept[CASE_PATH], disk[CASE_PATH];
+    snprintf(kept, sizeof kept, "%s", case_folder);
+    snprintf(disk, sizeof disk, "%s/sub", case_scratch);
+    case_command("mkdir %s", disk);
+    int mounted = 0;
+    if (world.rank == 0) mounted = mount("none", disk, "tmpfs", 0, "size=1m") == 0;
+    MPI_Bcast(&mounted, 1, MPI_INT, 0, world.handle);
+    if (!mounted) {
+        print_message("skipped: a file system cannot be mounted\n");
+        skip();
+    }
+    CASE_SAVE(10);
+    mr_checkpointer *cp = case_writer(&world, 2, true);
+    int failed = 0, other_message = 0, damaged = 0;
+    for (int pages = 0;; pages++) {
+        if (world.rank == 0 && !leave_free(disk, pages, PAGES)) mr_abort("cannot fill the disk");
+        mr_comm_barrier(&world);
+        case_status = case_save(cp, 20);
+        if (case_status == MR_OK) break;
+        failed++;
+        if (case_status != MR_ERR_IO || !strstr(mr_message(), "No space left on device"))
+            other_message++;
+        if (case_found() != 10 || case_there(".step-00000020.partial")) damaged++;
+    }
+    mr_checkpointer_destroy(&cp);
+    int64_t step = case_found();
+    mr_comm_barrier(&world);
+    if (world.rank == 0 && umount(disk) != 0) mr_abort("cannot unmount");
+    mr_comm_barrier(&world);
+    assert_on_all_ranks(failed > 10 && other_message == 0 && damaged == 0);
+    assert_on_all_ranks(step == 20);
+}
+
+/* Goes on from the newest checkpoint, and now and then saves a step again. */
+static void save_until_killed(void)
+{
+    int64_t step = case_find(&case_alone, NULL);
+    if (step == -2) _exit(1);
+    mr_checkpointer *cp = case_writer(&case_alone, 1, true);
+    for (int64_t i = 0;; i++) {
+        if (i % 3 != 2) step++;
+        if (case_save(cp, step < 1 ? 1 : step) != MR_OK) _exit(1);
+    }
+}
+
+static void a_killed_writer_always_leaves_a_sound_checkpoint(void **unused)
+{
+    (void)unused;
+    enum { KILLS = 50 };
+    if (world.size > 1) return;
+    mr_random random = mr_random_stream(5, MR_RANDOM_DATA, 0);
+    int64_t last = -1;
+    for (uint64_t i = 0; i < KILLS; i++) {
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) save_until_killed();
+        struct timespec pause = {0, 1000L * (5000 + (long)mr_random_below(&random, i, 75000))};
+        nanosleep(&pause, NULL);
+        kill(child, SIGKILL);
+        assert_true(WIFSIGNALED(case_wait(child)));
+        mr_text text = {0};
+        int64_t step = case_find(&case_alone, &text);
+        bool clean = text.length == 0;
+        mr_text_free(&text);
+        assert_true(clean);
+        assert_true(step >= last && step != -2);
+        last = step;
+    }
+    assert_true(last > KILLS / 2);
+}
+
+#define TEST(function) cmocka_unit_test_teardown(function, case_clear)
+
+int main(int argc, char **argv)
+{
+    ranks_begin(&argc, &argv);
+    mr_log_set_quiet(true);
+    const struct CMUnitTest tests[] = {
+        TEST(damage_of_the_one_checkpoint_asked_for_is_an_error),
+        TEST(the_one_checkpoint_asked_for_must_have_a_manifest),
+        TEST(a_shard_with_a_flipped_byte_is_passed_over),
+        TEST(the_first_damaged_shard_is_the_one_named),
+        TEST(a_short_shard_is_passed_over),
+        TEST(a_missing_shard_is_passed_over),
+        TEST(a_missing_manifest_is_passed_over),
+        TEST(a_garbled_manifest_is_passed_over),
+        TEST(an_empty_manifest_is_passed_over),
+        TEST(a_changed_value_in_the_manifest_is_passed_over),
+        TEST(a_manifest_of_another_version_is_passed_over),
+        TEST(a_manifest_of_another_format_is_passed_over),
+        TEST(a_manifest_without_its_checksum_is_passed_over),
+        TEST(a_folder_of_another_step_is_passed_over),
+        TEST(no_flipped_byte_of_a_manifest_changes_what_is_read),
+        TEST(what_a_killed_writer_left_is_ignored_and_then_removed),
+        TEST(a_checkpoint_about_to_be_replaced_is_found_and_comes_back),
+        TEST(what_was_replaced_is_removed_at_last),
+        TEST(files_of_others_are_never_removed),
+        TEST(a_writer_destroyed_in_the_middle_leaves_nothing),
+        TEST(a_writer_failing_on_one_rank_is_reported_on_all),
+        TEST(a_shard_that_cannot_be_created_on_one_rank_is_reported_on_all),
+        TEST(a_folder_that_cannot_be_made_is_reported),
+        TEST(a_full_disk_leaves_the_checkpoint_before),
+        TEST(a_killed_writer_always_leaves_a_sound_checkpoint),
+    };
+    return ranks_end(cmocka_run_group_tests(tests, case_make, case_remove));
+}

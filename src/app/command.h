@@ -42,7 +42,8 @@ typedef struct mr_command {
     mr_status (*run)(const mr_comm *comm, int argc, char **argv);
 } mr_command;
 
-extern const mr_command mr_command_run, mr_command_bench, mr_command_table, mr_command_info;
+extern const mr_command mr_command_run, mr_command_data, mr_command_table, mr_command_info,
+    mr_command_bench;
 
 /** Parses argv by a table; what is no option goes to operands. `--help` prints usage, options and
  * `more` on rank 0's stdout and sets *help. Local.

@@ -11,12 +11,13 @@
 
 static const mr_command *const commands[] = {
     &mr_command_run,
+    &mr_command_data,
     &mr_command_table,
     &mr_command_info,
     &mr_command_bench,
 };
 
-enum { COMMANDS = sizeof commands / sizeof commands[0], EXIT_USAGE = 2 };
+enum { COMMANDS = sizeof commands / sizeof commands[0], EXIT_USAGE = 2, EXIT_AGAIN = 75 };
 
 static void print_help(void)
 {
@@ -59,7 +60,9 @@ int main(int argc, char **argv)
         mr_log_set_quiet(comm.rank != 0);
         status = mr_comm_agree(&comm, dispatch(&comm, argc, argv));
         mr_log_progress_end();
-        if (status != MR_OK && comm.rank == 0)
+        if (status == MR_STOPPED)
+            mr_log("%s", mr_message());
+        else if (status != MR_OK && comm.rank == 0)
             fprintf(stderr, "mora: error: %s: %s\n", mr_status_name(status), mr_message());
 #ifdef MR_DEBUG
         if (mr_memory_live_total() > 0)
@@ -69,5 +72,6 @@ int main(int argc, char **argv)
     }
     MPI_Finalize();
     if (status == MR_OK) return EXIT_SUCCESS;
+    if (status == MR_STOPPED) return EXIT_AGAIN;
     return status == MR_ERR_USAGE ? EXIT_USAGE : EXIT_FAILURE;
 }

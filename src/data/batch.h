@@ -8,8 +8,9 @@
 #include "data/task.h"
 
 /** Fills rows with the samples at positions first_position..first_position + count - 1 of a run,
- * one a row, padded on the right with the tokenizer's pad id and MR_NOT_SCORED. Local; what a
- * position holds does not depend on the ranks or on how a batch is cut. No allocation.
+ * one a row, padded on the right with MR_NOT_SCORED and the tokenizer's pad id, or its EOS where it
+ * has none. Local; what a position holds does not depend on the ranks or on how a batch is cut. No
+ * allocation.
  * @param[in]  order    of dataset->items items
  * @param[in]  seq_len  tokens of a row
  * @param[out] tokens   [count, seq_len]
@@ -19,5 +20,11 @@
 MR_NODISCARD mr_status mr_batch_fill(const mr_dataset *dataset, const mr_order *order,
                                      int64_t first_position, int64_t count, int64_t seq_len,
                                      int32_t *tokens, int32_t *targets, int64_t *scored);
+
+/** As mr_batch_fill, with samples first_item..first_item + count - 1 of what is kept from training,
+ * in their own order. Rows past the last sample are padding that is not scored. */
+MR_NODISCARD mr_status mr_batch_fill_heldout(const mr_dataset *dataset, int64_t first_item,
+                                             int64_t count, int64_t seq_len, int32_t *tokens,
+                                             int32_t *targets, int64_t *scored);
 
 #endif

@@ -4,7 +4,7 @@
 #include <string.h>
 
 /* One row a task. */
-static const mr_task *const table[] = {&mr_task_uuid, &mr_task_copy};
+static const mr_task *const table[] = {&mr_task_uuid, &mr_task_copy, &mr_task_pretrain};
 
 enum { TASKS = sizeof table / sizeof table[0] };
 
@@ -70,6 +70,16 @@ mr_status mr_dataset_sample(const mr_dataset *dataset, int64_t index, int32_t *t
     return MR_OK;
 }
 
+mr_status mr_dataset_heldout_sample(const mr_dataset *dataset, int64_t index, int32_t *tokens,
+                                    int32_t *targets, int64_t capacity, int64_t *length)
+{
+    MR_INVARIANT(index >= 0 && index < dataset->heldout);
+    mr_sample sample = mr_sample_begin(dataset->tokenizer, tokens, targets, capacity);
+    MR_TRY(dataset->task->heldout_sample(dataset, index, &sample));
+    *length = sample.length;
+    return MR_OK;
+}
+
 bool mr_dataset_generates(const mr_dataset *dataset)
 {
     return dataset->task->prompt != NULL;
@@ -107,6 +117,10 @@ static uint64_t fnv_number(uint64_t hash, uint32_t number)
 
 mr_status mr_dataset_hash(const mr_dataset *dataset, char out[MR_DATASET_HASH])
 {
+    if (dataset->task->hash) {
+        dataset->task->hash(dataset, out);
+        return MR_OK;
+    }
     const int64_t longest = dataset->longest;
     const int64_t count =
         dataset->items < MR_DATASET_HASH_ITEMS ? dataset->items : MR_DATASET_HASH_ITEMS;

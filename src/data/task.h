@@ -14,7 +14,12 @@
 
 typedef struct mr_dataset mr_dataset;
 
-/** One task. prompt, answer and score are all given or all NULL. */
+enum {
+    MR_DATASET_HASH = 17,          /**< bytes of a hash text with its terminating zero */
+    MR_DATASET_HASH_ITEMS = 10000, /**< most samples that go into it */
+};
+
+/** One task. prompt, answer and score are all given or all NULL, for tasks scored by generation. */
 typedef struct mr_task {
     const char *name;
     const char *summary; /**< one line for --help */
@@ -27,6 +32,11 @@ typedef struct mr_task {
     mr_status (*prompt)(const mr_dataset *dataset, int64_t index, mr_sample *out);
     mr_status (*answer)(const mr_dataset *dataset, int64_t index, mr_text *text, int64_t *tokens);
     double (*score)(const mr_dataset *dataset, int64_t index, const char *text, size_t bytes);
+
+    /** As sample, of the data kept from training; NULL where the task keeps none. */
+    mr_status (*heldout_sample)(const mr_dataset *dataset, int64_t index, mr_sample *out);
+    /** Writes a hash known without reading the samples; NULL where they are to be read. */
+    void (*hash)(const mr_dataset *dataset, char out[MR_DATASET_HASH]);
 } mr_task;
 
 /** The data of a task. */
@@ -34,6 +44,7 @@ struct mr_dataset {
     const mr_task *task;           /**< borrowed, a constant of the program */
     const mr_tokenizer *tokenizer; /**< borrowed */
     int64_t items;                 /**< indices are 0..items - 1 */
+    int64_t heldout;               /**< samples kept from training, 0..heldout - 1; 0: none */
     int64_t longest;               /**< no sample has more tokens; reached with `bytes` */
     void *state;                   /**< the task's, owned */
 };
@@ -44,6 +55,9 @@ extern const mr_task mr_task_uuid;
 /** Repeat values seen earlier in the text: what a model learns before it memorises. */
 extern const mr_task mr_task_copy;
 
+/** Continue text: token sequences of a folder that `mora data prepare` wrote. */
+extern const mr_task mr_task_pretrain;
+
 /** Returns the names of all tasks, NULL at the end: the choices of task.name. Local. */
 const char *const *mr_task_names(void);
 
@@ -53,7 +67,8 @@ const mr_task *mr_task_find(const char *name);
 /** Makes the data of config.task. Local; the same on every rank.
  * @param[in]  tokenizer  borrowed until destroy
  * @param[out] out        set on MR_OK, else NULL
- * @return MR_OK, MR_ERR_CONFIG (task.name, task.prompt), MR_ERR_MEMORY */
+ * @return MR_OK, MR_ERR_CONFIG (task.name, task.prompt, task.data, train.seq_len), MR_ERR_IO
+ * (task.data is not there), MR_ERR_FORMAT (it is damaged), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_dataset_create(const mr_config *config, const mr_tokenizer *tokenizer,
                                          mr_dataset **out);
 
@@ -68,6 +83,11 @@ void mr_dataset_destroy(mr_dataset **dataset);
  * @return as mr_tokenizer_encode */
 MR_NODISCARD mr_status mr_dataset_sample(const mr_dataset *dataset, int64_t index, int32_t *tokens,
                                          int32_t *targets, int64_t capacity, int64_t *length);
+
+/** As mr_dataset_sample, of the samples kept from training. @param index  0..heldout - 1 */
+MR_NODISCARD mr_status mr_dataset_heldout_sample(const mr_dataset *dataset, int64_t index,
+                                                 int32_t *tokens, int32_t *targets,
+                                                 int64_t capacity, int64_t *length);
 
 /** Tells whether items are scored by generation: whether prompt, answer and score may be called. */
 bool mr_dataset_generates(const mr_dataset *dataset);
@@ -85,14 +105,9 @@ MR_NODISCARD mr_status mr_dataset_answer(const mr_dataset *dataset, int64_t inde
 /** Returns the score, 0 to 1, of a generated text of `bytes` bytes, the prompt left out. Local. */
 double mr_dataset_score(const mr_dataset *dataset, int64_t index, const char *text, size_t bytes);
 
-enum {
-    MR_DATASET_HASH = 17,          /**< bytes of a hash text with its terminating zero */
-    MR_DATASET_HASH_ITEMS = 10000, /**< most samples that go into it */
-};
-
-/** Writes the hash of the data, 16 hex digits, for the run log: FNV-1a with 64 bits over length,
- * tokens and targets of the first min(items, MR_DATASET_HASH_ITEMS) samples in order of index, each
- * number as four little-endian bytes. Local.
+/** Writes the hash of the data, 16 hex digits, for the run log: the task's own, else FNV-1a with 64
+ * bits over length, tokens and targets of the first min(items, MR_DATASET_HASH_ITEMS) samples in
+ * order of index, each number as four little-endian bytes. Local.
  * @return MR_OK, MR_ERR_MEMORY, as mr_tokenizer_encode */
 MR_NODISCARD mr_status mr_dataset_hash(const mr_dataset *dataset, char out[MR_DATASET_HASH]);
 

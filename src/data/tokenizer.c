@@ -1,9 +1,26 @@
 #include "data/tokenizer.h"
 
+#include "base/file.h"
+#include "data/sentencepiece.h"
+
 #include <string.h>
 
-static mr_status bytes_create(mr_tokenizer *tokenizer)
+static const char bytes_name[] = "bytes";
+
+static mr_status check_ids(const int32_t *ids, int64_t count)
 {
+    for (int64_t i = 0; i < count; i++)
+        MR_CHECK(ids[i] >= 0, MR_ERR_ARG, "token %lld to decode is %d, expected an id of 0 or more",
+                 (long long)i, ids[i]);
+    return MR_OK;
+}
+
+/* The tokenizer of bytes. */
+
+static mr_status bytes_create(mr_tokenizer *tokenizer, const char *source)
+{
+    (void)source;
+    memcpy(tokenizer->name, bytes_name, sizeof bytes_name);
     tokenizer->vocabulary = MR_BYTES_VOCABULARY;
     tokenizer->bos = MR_BYTES_BOS;
     tokenizer->eos = MR_BYTES_EOS;
@@ -30,11 +47,8 @@ static mr_status bytes_decode(const mr_tokenizer *tokenizer, const int32_t *ids,
                               mr_text *out)
 {
     (void)tokenizer;
-    for (int64_t i = 0; i < count; i++) {
-        MR_CHECK(ids[i] >= 0, MR_ERR_ARG, "token %lld to decode is %d, expected an id of 0 or more",
-                 (long long)i, ids[i]);
+    for (int64_t i = 0; i < count; i++)
         if (ids[i] < MR_BYTES_BOS) mr_text_add(out, "%c", (int)ids[i]);
-    }
     return out->failed ? MR_ERR_MEMORY : MR_OK;
 }
 
@@ -45,8 +59,6 @@ static int64_t bytes_longest(const mr_tokenizer *tokenizer, size_t bytes)
 }
 
 static const mr_tokenizer_ops bytes_ops = {
-    .name = "bytes",
-    .summary = "256 bytes and three special tokens; needs no file",
     .create = bytes_create,
     .destroy = bytes_destroy,
     .encode = bytes_encode,
@@ -54,35 +66,191 @@ static const mr_tokenizer_ops bytes_ops = {
     .longest = bytes_longest,
 };
 
-/* One row a tokenizer. */
-static const mr_tokenizer_ops *const table[] = {&bytes_ops};
+/* SentencePiece models. */
 
-enum { TOKENIZERS = sizeof table / sizeof table[0] };
+typedef struct pieces {
+    mr_sentencepiece *model; /* owned */
+    int64_t growth;          /* tokens of a byte of text, at most */
+} pieces;
 
-const char *const *mr_tokenizer_names(void)
+/* Reads a number of protobuf's seven-bit groups; false at the end of the data. */
+static bool read_varint(const unsigned char **at, const unsigned char *end, uint64_t *out)
 {
-    static const char *names[TOKENIZERS + 1];
-    for (int i = 0; i < TOKENIZERS; i++)
-        names[i] = table[i]->name;
-    return names;
+    *out = 0;
+    for (int shift = 0; shift < 64 && *at < end; shift += 7) {
+        unsigned char group = *(*at)++;
+        *out |= (uint64_t)(group & 0x7f) << shift;
+        if (group < 0x80) return true;
+    }
+    return false;
 }
 
-mr_status mr_tokenizer_create(const char *name, mr_tokenizer **out)
+/* Finds a field of bytes in a protobuf message; false where it is not. */
+static bool find_field(const unsigned char *at, const unsigned char *end, uint64_t field,
+                       const unsigned char **out, size_t *bytes)
+{
+    enum { VARINT = 0, EIGHT_BYTES = 1, BYTES = 2, FOUR_BYTES = 5 };
+    uint64_t tag, value;
+    while (at < end && read_varint(&at, end, &tag)) {
+        uint64_t length = 0;
+        switch (tag & 7) {
+        case VARINT:
+            if (!read_varint(&at, end, &value)) return false;
+            break;
+        case EIGHT_BYTES:
+            length = 8;
+            break;
+        case BYTES:
+            if (!read_varint(&at, end, &length)) return false;
+            break;
+        case FOUR_BYTES:
+            length = 4;
+            break;
+        default:
+            return false;
+        }
+        if (length > (uint64_t)(end - at)) return false;
+        if (tag >> 3 == field && (tag & 7) == BYTES) {
+            *out = at;
+            *bytes = (size_t)length;
+            return true;
+        }
+        at += length;
+    }
+    return false;
+}
+
+/* Every token stands for a character of the normalised text, or a byte of one. A model without a
+ * map of characters keeps them as they are; NFKC makes at most eleven bytes of one (UAX 15, section
+ * "Maximum Expansion Factors"). The blank becomes three bytes, one token unless it is no piece. */
+static int64_t growth_of(const mr_sentencepiece *model, const char *file, size_t size)
+{
+    enum { NORMALIZER_SPEC = 3, PRECOMPILED_CHARSMAP = 2, NFKC = 11, BLANK = 3 };
+    const unsigned char *at = (const unsigned char *)file, *map = NULL;
+    size_t spec_bytes = 0, map_bytes = 0;
+    bool maps = find_field(at, at + size, NORMALIZER_SPEC, &at, &spec_bytes) &&
+                find_field(at, at + spec_bytes, PRECOMPILED_CHARSMAP, &map, &map_bytes) &&
+                map_bytes > 0;
+    const int64_t blank = mr_sentencepiece_has_blank(model) ? 1 : BLANK;
+    return maps ? NFKC * blank : blank;
+}
+
+static mr_status load(mr_tokenizer *tokenizer, const char *path, const char *file, size_t size)
+{
+    char problem[MR_SENTENCEPIECE_PROBLEM];
+    pieces *state = mr_alloc(MR_MEM_DATA, sizeof *state);
+    if (!state) return MR_ERR_MEMORY;
+    tokenizer->state = state;
+    const char *failure = mr_sentencepiece_create(file, size, &state->model, problem);
+    MR_CHECK(!failure, MR_ERR_FORMAT, "tokenizer: '%s' is not a SentencePiece model: %s", path,
+             failure);
+    tokenizer->vocabulary = mr_sentencepiece_size(state->model);
+    MR_CHECK(tokenizer->vocabulary > 0, MR_ERR_FORMAT,
+             "tokenizer: '%s' is not a SentencePiece model: it has no pieces", path);
+    mr_sentencepiece_special(state->model, &tokenizer->bos, &tokenizer->eos, &tokenizer->pad);
+    state->growth = growth_of(state->model, file, size);
+    return MR_OK;
+}
+
+static mr_status pieces_create(mr_tokenizer *tokenizer, const char *source)
+{
+    const char *slash = strrchr(source, '/'), *name = slash ? slash + 1 : source;
+    size_t length = strlen(name), size = 0;
+    char *file = NULL;
+    MR_CHECK(length < sizeof tokenizer->name, MR_ERR_IO, "tokenizer: path too long: '%s'", source);
+    memcpy(tokenizer->name, name, length + 1);
+    mr_status status = mr_file_read(source, MR_MEM_DATA, &file, &size);
+    if (status == MR_ERR_IO)
+        return mr_fail_in(status, "tokenizer: expected bytes or the file of a SentencePiece model");
+    if (status == MR_OK) status = mr_hash_file(source, tokenizer->hash, NULL);
+    if (status == MR_OK) status = load(tokenizer, source, file, size);
+    mr_free(file);
+    return status;
+}
+
+static void pieces_destroy(mr_tokenizer *tokenizer)
+{
+    pieces *state = tokenizer->state;
+    if (!state) return;
+    mr_sentencepiece_destroy(&state->model);
+    mr_free(state);
+    tokenizer->state = NULL;
+}
+
+static mr_status pieces_encode(const mr_tokenizer *tokenizer, const char *text, size_t bytes,
+                               int32_t *ids, int64_t capacity, int64_t *count)
+{
+    const pieces *state = tokenizer->state;
+    char problem[MR_SENTENCEPIECE_PROBLEM];
+    const char *failure =
+        mr_sentencepiece_encode(state->model, text, bytes, ids, capacity, count, problem);
+    MR_CHECK(!failure, MR_ERR_ARG, "tokenizer '%s': cannot encode: %s", tokenizer->name, failure);
+    return MR_OK;
+}
+
+/* Appends text that may hold zeros. */
+static int append(void *context, const char *text, size_t bytes)
+{
+    enum { PART = 1 << 20 };
+    mr_text *out = context;
+    while (bytes > 0) {
+        size_t part = strnlen(text, bytes < PART ? bytes : PART);
+        if (part > 0)
+            mr_text_add(out, "%.*s", (int)part, text);
+        else
+            mr_text_add(out, "%c", '\0');
+        part += part == 0;
+        text += part;
+        bytes -= part;
+    }
+    return out->failed;
+}
+
+static mr_status pieces_decode(const mr_tokenizer *tokenizer, const int32_t *ids, int64_t count,
+                               mr_text *out)
+{
+    const pieces *state = tokenizer->state;
+    char problem[MR_SENTENCEPIECE_PROBLEM];
+    int64_t kept = 0;
+    int failed = 0;
+    int32_t *known = mr_alloc_array(MR_MEM_DATA, (size_t)count, sizeof *known);
+    if (!known) return MR_ERR_MEMORY;
+    for (int64_t i = 0; i < count; i++)
+        if (ids[i] < tokenizer->vocabulary) known[kept++] = ids[i];
+    const char *failure =
+        mr_sentencepiece_decode(state->model, known, kept, append, out, &failed, problem);
+    mr_free(known);
+    MR_CHECK(!failure, MR_ERR_ARG, "tokenizer '%s': cannot decode: %s", tokenizer->name, failure);
+    return failed ? MR_ERR_MEMORY : MR_OK;
+}
+
+static int64_t pieces_longest(const mr_tokenizer *tokenizer, size_t bytes)
+{
+    const pieces *state = tokenizer->state;
+    enum { PREFIX = 3 }; /* the blank before a text */
+    return state->growth * (int64_t)bytes + PREFIX;
+}
+
+static const mr_tokenizer_ops pieces_ops = {
+    .create = pieces_create,
+    .destroy = pieces_destroy,
+    .encode = pieces_encode,
+    .decode = pieces_decode,
+    .longest = pieces_longest,
+};
+
+mr_status mr_tokenizer_create(const char *source, mr_tokenizer **out)
 {
     *out = NULL;
-    for (int i = 0; i < TOKENIZERS; i++) {
-        if (strcmp(table[i]->name, name) != 0) continue;
-        mr_tokenizer *tokenizer = mr_alloc(MR_MEM_DATA, sizeof *tokenizer);
-        if (!tokenizer) return MR_ERR_MEMORY;
-        tokenizer->ops = table[i];
-        mr_status status = tokenizer->ops->create(tokenizer);
-        if (status == MR_OK)
-            *out = tokenizer;
-        else
-            mr_tokenizer_destroy(&tokenizer);
-        return status;
-    }
-    return mr_fail(MR_ERR_ARG, "tokenizer: expected bytes, found \"%s\"", name);
+    mr_tokenizer *tokenizer = mr_alloc(MR_MEM_DATA, sizeof *tokenizer);
+    if (!tokenizer) return MR_ERR_MEMORY;
+    tokenizer->ops = strcmp(source, bytes_name) == 0 ? &bytes_ops : &pieces_ops;
+    mr_status status = tokenizer->ops->create(tokenizer, source);
+    if (status == MR_OK)
+        *out = tokenizer;
+    else
+        mr_tokenizer_destroy(&tokenizer);
+    return status;
 }
 
 void mr_tokenizer_destroy(mr_tokenizer **tokenizer)
@@ -102,6 +270,7 @@ mr_status mr_tokenizer_encode(const mr_tokenizer *tokenizer, const char *text, s
 mr_status mr_tokenizer_decode(const mr_tokenizer *tokenizer, const int32_t *ids, int64_t count,
                               mr_text *out)
 {
+    MR_TRY(check_ids(ids, count));
     return tokenizer->ops->decode(tokenizer, ids, count, out);
 }
 

@@ -2,8 +2,9 @@
 #define MR_DATA_TOKENIZER_H
 
 /** @file
- * Text to token ids and back: one table of operations, implementations found by name. */
+ * Text to token ids and back: one table of operations an implementation. */
 
+#include "base/hash.h"
 #include "base/text.h"
 
 #include <stdbool.h>
@@ -11,13 +12,12 @@
 
 typedef struct mr_tokenizer mr_tokenizer;
 
+enum { MR_TOKENIZER_NAME = 256 }; /**< bytes of a name with its terminating zero */
+
 /** What an implementation fills; every entry is required. */
 typedef struct mr_tokenizer_ops {
-    const char *name;
-    const char *summary; /**< one line for --help */
-
-    /** Fills a zeroed tokenizer whose ops are set. @return MR_OK, MR_ERR_MEMORY */
-    mr_status (*create)(mr_tokenizer *tokenizer);
+    /** Fills a zeroed tokenizer whose ops are set from what mr_tokenizer_create was given. */
+    mr_status (*create)(mr_tokenizer *tokenizer, const char *source);
     /** Frees state; called after a failed create too. */
     void (*destroy)(mr_tokenizer *tokenizer);
     mr_status (*encode)(const mr_tokenizer *tokenizer, const char *text, size_t bytes, int32_t *ids,
@@ -29,9 +29,11 @@ typedef struct mr_tokenizer_ops {
 
 /** A tokenizer. Ids are 0..vocabulary - 1, the special ones among them. */
 struct mr_tokenizer {
-    const mr_tokenizer_ops *ops; /**< borrowed, a constant of the program */
+    const mr_tokenizer_ops *ops;  /**< borrowed, a constant of the program */
+    char name[MR_TOKENIZER_NAME]; /**< "bytes", or the model's file name without its folder */
+    char hash[MR_HASH_TEXT];      /**< SHA-256 of the model's file; "" for `bytes` */
     int32_t vocabulary;
-    int32_t bos, eos, pad; /**< special ids: they stand for no text */
+    int32_t bos, eos, pad; /**< special ids: they stand for no text; -1 where there is none */
     void *state;           /**< the implementation's, owned; NULL where it needs none */
 };
 
@@ -43,27 +45,28 @@ enum {
     MR_BYTES_VOCABULARY = 259,
 };
 
-/** Returns the names of all tokenizers, NULL at the end. Local. */
-const char *const *mr_tokenizer_names(void);
-
-/** Creates the tokenizer of a name. Local.
- * @param[out] out  set on MR_OK, else NULL
- * @return MR_OK, MR_ERR_ARG (no such name), MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_tokenizer_create(const char *name, mr_tokenizer **out);
+/** Creates a tokenizer. Local.
+ * @param[in]  source  "bytes", or the path of a SentencePiece model (unigram, BPE, ...)
+ * @param[out] out     set on MR_OK, else NULL
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (no model; both messages name the path), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_tokenizer_create(const char *source, mr_tokenizer **out);
 
 /** Frees *tokenizer and sets it to NULL; NULL is allowed. Local. */
 void mr_tokenizer_destroy(mr_tokenizer **tokenizer);
 
-/** Encodes bytes of text, which may hold zeros; no special ids are added. Local. No allocation.
+/** Encodes bytes of text, which may hold zeros; no special ids are added. `bytes` encodes any text,
+ * SentencePiece UTF-8, its other bytes by its own rules. Local. No allocation by `bytes`; the
+ * SentencePiece library allocates for itself.
  * @param[out] ids    [capacity], gets the first min(*count, capacity) ids; may be NULL at 0
  * @param[out] count  the ids of the whole text, also where that is more than capacity
- * @return MR_OK; `bytes` encodes everything */
+ * @return MR_OK, MR_ERR_ARG (the library refuses the text), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_tokenizer_encode(const mr_tokenizer *tokenizer, const char *text,
                                            size_t bytes, int32_t *ids, int64_t capacity,
                                            int64_t *count);
 
 /** Appends the text of ids [count] to out. Special ids, and ids past the vocabulary (of a model
- * whose table is padded), have no text and are skipped. Local.
+ * whose table is padded), have no text and are skipped. SentencePiece leaves out the blank it put
+ * before a text, as its own decoder does. Local.
  * @return MR_OK, MR_ERR_ARG (a negative id), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_tokenizer_decode(const mr_tokenizer *tokenizer, const int32_t *ids,
                                            int64_t count, mr_text *out);

@@ -1,0 +1,358 @@
+/* mora data: token shards from text, and a look at them. Each verb is a command of its own, with
+ * its options and its --help. */
+
+#include "app/command.h"
+#include "data/prepare.h"
+#include "data/shards.h"
+#include "data/utf8.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const mr_command prepare_command, inspect_command;
+
+static const char prepare_more[] =
+    "Text: each line is a document, an empty one too, or with --documents file each file. Names "
+    "that\n"
+    "end in .jsonl or .json (also before .gz, .zst, .xz, ...) hold a JSON object a line. "
+    "Compressed\n"
+    "files are known by their content.\n\n"
+    "The tokens of each document and one EOS are joined into shards, one for 16 MiB of text or "
+    "less;\n"
+    "sequences of train.seq_len are cut from them when a run reads them, and what is left over at\n"
+    "the end of each shard is dropped. What is held out is decided by a hash of the document, so\n"
+    "that equal documents are never on both sides. The folder is the same on any number of ranks.\n"
+    "It appears when all is done; one that is there already is left as it is.\n";
+
+/* --heldout and the choices, which the table of options takes as text. */
+static mr_status read_settings(const char *heldout, const char *documents, const char *on_error,
+                               mr_prepared_settings *out)
+{
+    char *end;
+    out->heldout = strtod(heldout, &end);
+    MR_CHECK(end > heldout && *end == '\0' && out->heldout >= 0 && out->heldout < 1, MR_ERR_USAGE,
+             "mora data prepare: --heldout: expected a share of 0 to below 1, found \"%s\"",
+             heldout);
+    const bool whole = strcmp(documents, "file") == 0, skip = strcmp(on_error, "skip") == 0;
+    MR_CHECK(whole || strcmp(documents, "lines") == 0, MR_ERR_USAGE,
+             "mora data prepare: --documents: expected lines or file, found \"%s\"", documents);
+    MR_CHECK(skip || strcmp(on_error, "error") == 0, MR_ERR_USAGE,
+             "mora data prepare: --on-error: expected error or skip, found \"%s\"", on_error);
+    out->documents = whole ? MR_DOCUMENTS_FILES : MR_DOCUMENTS_LINES;
+    out->on_error = skip ? MR_FAULT_SKIP : MR_FAULT_STOP;
+    return MR_OK;
+}
+
+static json_t *split_json(const mr_prepared_totals *of)
+{
+    return json_pack("{s:I, s:I, s:I}", "documents", (json_int_t)of->documents, "tokens",
+                     (json_int_t)of->tokens, "bytes", (json_int_t)of->bytes);
+}
+
+static json_t *manifest_json(const mr_prepared *m)
+{
+    json_t *errors = json_object();
+    for (int f = 0; f < MR_FAULTS; f++)
+        json_object_set_new(errors, mr_fault_name((mr_fault)f),
+                            json_integer((json_int_t)m->errors[f]));
+    return json_pack("{s:{s:s, s:s, s:i, s:i}, s:i, s:i, s:I, s:f, s:o, s:o, s:o}", "tokenizer",
+                     "name", m->tokenizer, "sha256", m->tokenizer_hash, "vocabulary",
+                     (int)m->vocabulary, "eos", (int)m->eos, "token_bytes", m->token_bytes,
+                     "inputs", m->inputs, "shards", (json_int_t)m->shards, "heldout_fraction",
+                     m->settings.heldout, "train", split_json(&m->split[MR_SPLIT_TRAIN]), "heldout",
+                     split_json(&m->split[MR_SPLIT_HELDOUT]), "errors", errors);
+}
+
+/* Megabytes of text a second on each rank. */
+static double rate(const mr_prepared *m, double seconds, int ranks)
+{
+    const int64_t bytes = m->split[MR_SPLIT_TRAIN].bytes + m->split[MR_SPLIT_HELDOUT].bytes;
+    return seconds > 0 ? (double)bytes / 1e6 / seconds / ranks : 0;
+}
+
+static void print_totals(const mr_prepared *m)
+{
+    printf("%-9s %14s %16s %18s\n", "split", "documents", "tokens", "bytes of text");
+    for (int s = 0; s < MR_SPLITS; s++)
+        printf("%-9s %14lld %16lld %18lld\n", mr_split_name((mr_split)s),
+               (long long)m->split[s].documents, (long long)m->split[s].tokens,
+               (long long)m->split[s].bytes);
+}
+
+static mr_status print_prepared(const char *folder, const mr_prepare_outcome *o, int ranks,
+                                bool json)
+{
+    const mr_prepared *m = &o->manifest;
+    const mr_prepared_totals *train = &m->split[MR_SPLIT_TRAIN];
+    const mr_prepared_totals *held = &m->split[MR_SPLIT_HELDOUT];
+    if (json) {
+        json_t *root = manifest_json(m);
+        json_object_set_new(root, "folder", json_string(folder));
+        json_object_set_new(root, "already", json_boolean(o->already));
+        json_object_set_new(root, "ranks", json_integer(ranks));
+        json_object_set_new(root, "seconds", json_real(o->seconds));
+        json_object_set_new(root, "mb_per_second_per_rank",
+                            json_real(o->already ? 0 : rate(m, o->seconds, ranks)));
+        mr_status status = mr_print_json(root);
+        json_decref(root);
+        return status;
+    }
+    print_totals(m);
+    const long long documents = (long long)train->documents + held->documents;
+    const long long tokens = (long long)train->tokens + held->tokens;
+    const long long bytes = (long long)train->bytes + held->bytes;
+    if (o->already)
+        printf("%s: prepared already, %lld documents, %lld tokens\n", folder, documents, tokens);
+    else
+        printf("%s: %lld documents, %lld tokens, %lld bytes in %.1f s, %.1f MB/s per core\n",
+               folder, documents, tokens, bytes, o->seconds, rate(m, o->seconds, ranks));
+    return MR_OK;
+}
+
+static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const char **inputs)
+{
+    const char *to = NULL, *tokenizer = "bytes", *field = "text", *heldout = "0.01";
+    const char *documents = "lines", *on_error = "error";
+    bool json = false, help;
+    int count;
+    const mr_option options[] = {
+        {"to", MR_OPTION_TEXT, &to, "DIR", "folder to be made"},
+        {"tokenizer", MR_OPTION_TEXT, &tokenizer, "FILE", "SentencePiece model, or bytes (bytes)"},
+        {"field", MR_OPTION_TEXT, &field, "NAME", "of JSON lines that holds the text (text)"},
+        {"heldout", MR_OPTION_TEXT, &heldout, "FRACTION",
+         "of documents kept from training (0.01); 0: none"},
+        {"documents", MR_OPTION_TEXT, &documents, "WHAT", "of plain text: lines or file (lines)"},
+        {"on-error", MR_OPTION_TEXT, &on_error, "POLICY",
+         "on bad UTF-8 or JSON: error, or skip the document (error)"},
+        {"json", MR_OPTION_FLAG, &json, NULL, "print the result as JSON"},
+    };
+    MR_TRY(mr_options_parse(comm, &prepare_command, options, sizeof options / sizeof options[0],
+                            argc, argv, inputs, argc, &count, prepare_more, &help));
+    if (help) return MR_OK;
+    MR_CHECK(count > 0 && to && to[0] != '\0', MR_ERR_USAGE,
+             "mora data prepare: expected files and --to DIR; usage: mora %s %s",
+             prepare_command.name, prepare_command.usage);
+    mr_prepare_options what = {.inputs = inputs,
+                               .count = count,
+                               .folder = to,
+                               .tokenizer = tokenizer,
+                               .longest = MR_PREPARE_LONGEST,
+                               .settings = mr_prepare_defaults()};
+    MR_TRY(read_settings(heldout, documents, on_error, &what.settings));
+    MR_CHECK(strlen(field) < sizeof what.settings.field, MR_ERR_USAGE,
+             "mora data prepare: --field: more than %zu bytes", sizeof what.settings.field - 1);
+    memcpy(what.settings.field, field, strlen(field) + 1);
+    mr_prepare_outcome outcome;
+    mr_status status = mr_prepare(comm, &what, &outcome);
+    if (status == MR_OK && comm->rank == 0) status = print_prepared(to, &outcome, comm->size, json);
+    mr_prepared_free(&outcome.manifest);
+    return status;
+}
+
+static mr_status run_prepare(const mr_comm *comm, int argc, char **argv)
+{
+    const char **inputs = mr_alloc_array(MR_MEM_OTHER, (size_t)argc, sizeof *inputs);
+    mr_status status = mr_comm_agree(comm, inputs ? MR_OK : MR_ERR_MEMORY);
+    if (status == MR_OK) status = prepare_with(comm, argc, argv, inputs);
+    mr_free(inputs);
+    return status;
+}
+
+/* Appends text for a terminal: control characters and what is not UTF-8, as a sequence may start in
+ * the middle of a character, stand as \xNN. */
+static void add_clean(mr_text *out, const char *text, size_t bytes)
+{
+    while (bytes > 0) {
+        const size_t valid = mr_utf8_valid(text, bytes);
+        for (size_t i = 0; i < valid; i++) {
+            const unsigned char c = (unsigned char)text[i];
+            const bool control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
+            mr_text_add(out, control ? "\\x%02x" : "%c", c);
+        }
+        if (valid < bytes) mr_text_add(out, "\\x%02x", (unsigned char)text[valid]);
+        const size_t taken = valid < bytes ? valid + 1 : valid;
+        text += taken;
+        bytes -= taken;
+    }
+}
+
+/* Decodes ids document by document, as the tokenizer encoded them. */
+static mr_status decode(const mr_tokenizer *tokenizer, const int32_t *ids, int64_t count,
+                        mr_text *out)
+{
+    for (int64_t at = 0; at < count;) {
+        int64_t end = at;
+        while (end < count && ids[end] != tokenizer->eos)
+            end++;
+        mr_text piece = {0};
+        mr_status status = mr_tokenizer_decode(tokenizer, ids + at, end - at, &piece);
+        if (status == MR_OK && piece.length > 0) add_clean(out, piece.data, piece.length);
+        mr_text_free(&piece);
+        MR_TRY(status);
+        if (end < count) mr_text_add(out, "<eos>");
+        at = end + 1;
+    }
+    return out->failed ? MR_ERR_MEMORY : MR_OK;
+}
+
+/* What is shown of a sequence; without a tokenizer its ids. */
+static mr_status sample_text(const mr_tokenizer *tokenizer, const int32_t *ids, int64_t count,
+                             mr_text *out)
+{
+    if (tokenizer) return decode(tokenizer, ids, count, out);
+    for (int64_t i = 0; i < count; i++)
+        mr_text_add(out, "%s%d", i > 0 ? " " : "", ids[i]);
+    return out->failed ? MR_ERR_MEMORY : MR_OK;
+}
+
+/* Shows `items` sequences of each split, spread over all of it. */
+static mr_status show_samples(mr_shards *shards, const mr_tokenizer *tokenizer, int64_t items,
+                              int64_t seq_len, json_t *list)
+{
+    int32_t *ids = mr_alloc_array(MR_MEM_OTHER, (size_t)seq_len, sizeof *ids);
+    mr_status status = ids ? MR_OK : MR_ERR_MEMORY;
+    for (int s = 0; s < MR_SPLITS && status == MR_OK; s++) {
+        const mr_split split = (mr_split)s;
+        const int64_t sequences = mr_shards_sequences(shards, split);
+        const int64_t count = items < sequences ? items : sequences;
+        for (int64_t i = 0; i < count && status == MR_OK; i++) {
+            const int64_t index = sequences / count * i;
+            mr_text text = {0};
+            status = mr_shards_read(shards, split, index, 0, seq_len, ids);
+            if (status == MR_OK) status = sample_text(tokenizer, ids, seq_len, &text);
+            if (status == MR_OK && list)
+                json_array_append_new(list,
+                                      json_pack("{s:s, s:I, s:s}", "split", mr_split_name(split),
+                                                "sequence", (json_int_t)index,
+                                                tokenizer ? "text" : "ids", mr_text_get(&text)));
+            else if (status == MR_OK)
+                printf("\n%s, sequence %lld of %lld:\n%s\n", mr_split_name(split), (long long)index,
+                       (long long)sequences, mr_text_get(&text));
+            mr_text_free(&text);
+        }
+    }
+    mr_free(ids);
+    return status;
+}
+
+static void print_manifest(const char *folder, const mr_prepared *m, bool verified)
+{
+    printf("%s: %lld shards of %d-byte tokens from %d files%s\n", folder, (long long)m->shards,
+           m->token_bytes, m->inputs, verified ? ", every SHA-256 as stated" : "");
+    printf("tokenizer %s, %d ids, EOS %d%s%s\n", m->tokenizer, m->vocabulary, m->eos,
+           m->tokenizer_hash[0] ? ", SHA-256 " : "", m->tokenizer_hash);
+    printf("held out %g of documents; left out", m->settings.heldout);
+    for (int f = 0; f < MR_FAULTS; f++)
+        printf(" %s %lld", mr_fault_name((mr_fault)f), (long long)m->errors[f]);
+    printf("\n");
+    print_totals(m);
+}
+
+typedef struct inspect_options {
+    const char *folder, *tokenizer;
+    int64_t items, seq_len;
+    bool verify, json;
+} inspect_options;
+
+static mr_status inspect_open(const inspect_options *o, mr_shards *shards,
+                              const mr_tokenizer *tokenizer, json_t *root)
+{
+    const mr_prepared *m = mr_shards_manifest(shards);
+    if (tokenizer) MR_TRY(mr_prepared_check_tokenizer(m, o->folder, tokenizer));
+    if (o->verify) MR_TRY(mr_shards_verify(shards));
+    if (!o->json) {
+        print_manifest(o->folder, m, o->verify);
+        return show_samples(shards, tokenizer, o->items, o->seq_len, NULL);
+    }
+    json_t *samples = json_array();
+    json_object_set_new(root, "samples", samples);
+    json_object_set_new(root, "verified", json_boolean(o->verify));
+    json_object_set_new(root, "manifest", manifest_json(m));
+    MR_TRY(show_samples(shards, tokenizer, o->items, o->seq_len, samples));
+    return mr_print_json(root);
+}
+
+static mr_status inspect(const inspect_options *o)
+{
+    mr_shards *shards = NULL;
+    mr_tokenizer *tokenizer = NULL;
+    json_t *root = NULL;
+    mr_status status = mr_shards_open(o->folder, o->seq_len, &shards);
+    if (status != MR_OK) goto cleanup;
+    const char *source = o->tokenizer;
+    /* The manifest names a model file, but not where it is. */
+    if (!source && mr_shards_manifest(shards)->tokenizer_hash[0] == '\0') source = "bytes";
+    if (source) status = mr_tokenizer_create(source, &tokenizer);
+    if (status != MR_OK) goto cleanup;
+    root = json_object();
+    status = inspect_open(o, shards, tokenizer, root);
+cleanup:
+    json_decref(root);
+    mr_tokenizer_destroy(&tokenizer);
+    mr_shards_close(&shards);
+    return status;
+}
+
+static mr_status run_inspect(const mr_comm *comm, int argc, char **argv)
+{
+    enum { LONGEST = 1 << 24 };
+    inspect_options o = {.items = 1, .seq_len = 128};
+    bool help;
+    int count;
+    const mr_option options[] = {
+        {"items", MR_OPTION_INT, &o.items, "N", "samples to show of each split (1)"},
+        {"seq-len", MR_OPTION_INT, &o.seq_len, "TOKENS", "of a sample (128)"},
+        {"tokenizer", MR_OPTION_TEXT, &o.tokenizer, "FILE",
+         "SentencePiece model that decodes the samples; without it ids"},
+        {"verify", MR_OPTION_FLAG, &o.verify, NULL, "read every shard and check its SHA-256"},
+        {"json", MR_OPTION_FLAG, &o.json, NULL, "print the result as JSON"},
+    };
+    MR_TRY(mr_options_parse(comm, &inspect_command, options, sizeof options / sizeof options[0],
+                            argc, argv, &o.folder, 1, &count, NULL, &help));
+    if (help) return MR_OK;
+    MR_CHECK(count == 1, MR_ERR_USAGE, "mora data inspect: expected a folder; usage: mora %s %s",
+             inspect_command.name, inspect_command.usage);
+    MR_CHECK(o.seq_len > 0 && o.seq_len <= LONGEST, MR_ERR_USAGE,
+             "mora data inspect: --seq-len: expected 1..%d", LONGEST);
+    return mr_comm_agree_root(comm, comm->rank == 0 ? inspect(&o) : MR_OK);
+}
+
+static const mr_command prepare_command = {
+    .name = "data prepare",
+    .usage = "FILE... --to DIR [--tokenizer bytes|FILE.model] [--field NAME] [--heldout FRACTION] "
+             "[--documents lines|file] [--on-error error|skip] [--json]",
+    .summary = "turn text and JSON lines into token shards, streaming, over the ranks",
+    .run = run_prepare,
+};
+
+static const mr_command inspect_command = {
+    .name = "data inspect",
+    .usage = "DIR [--items N] [--seq-len TOKENS] [--tokenizer FILE.model] [--verify] [--json]",
+    .summary = "tell what a folder of token shards holds, and show samples of it",
+    .run = run_inspect,
+};
+
+static mr_status run(const mr_comm *comm, int argc, char **argv)
+{
+    static const mr_command *const verbs[] = {&prepare_command, &inspect_command};
+    enum { VERBS = sizeof verbs / sizeof verbs[0] };
+    const size_t skip = strlen("data ");
+    const char *verb = argc > 0 ? argv[0] : "--help";
+    for (int i = 0; i < VERBS; i++)
+        if (strcmp(verb, verbs[i]->name + skip) == 0)
+            return verbs[i]->run(comm, argc - 1, argv + 1);
+    MR_CHECK(strcmp(verb, "--help") == 0, MR_ERR_USAGE,
+             "mora data: expected prepare or inspect, found \"%s\"", verb);
+    MR_CHECK(argc > 0, MR_ERR_USAGE, "mora data: expected prepare or inspect");
+    for (int i = 0; i < VERBS && comm->rank == 0; i++)
+        printf("mora %s %s\n    %s\n", verbs[i]->name, verbs[i]->usage, verbs[i]->summary);
+    return MR_OK;
+}
+
+const mr_command mr_command_data = {
+    .name = "data",
+    .usage = "prepare FILE... --to DIR ... | inspect DIR ...",
+    .summary = "turn text into token shards; look at them",
+    .run = run,
+};

@@ -1,0 +1,144 @@
+#include "data/documents.h"
+
+#include "data/utf8.h"
+#include "store/json.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+struct mr_documents {
+    mr_lines *lines; /* owned */
+    bool whole;
+    const char *field; /* borrowed; NULL for plain text */
+    json_t *object;    /* that the document given last belongs to; owned */
+};
+
+mr_status mr_documents_open(const mr_lines_place *place, const char *field, mr_documents **out)
+{
+    *out = NULL;
+    mr_documents *d = mr_alloc(MR_MEM_DATA, sizeof *d);
+    if (!d) return MR_ERR_MEMORY;
+    d->whole = place->whole;
+    d->field = field;
+    mr_status status = mr_lines_open(place, &d->lines);
+    if (status == MR_OK)
+        *out = d;
+    else
+        mr_documents_close(&d);
+    return status;
+}
+
+void mr_documents_close(mr_documents **documents)
+{
+    mr_documents *d = *documents;
+    if (!d) return;
+    json_decref(d->object);
+    mr_lines_close(&d->lines);
+    mr_free(d);
+    *documents = NULL;
+}
+
+const mr_lines *mr_documents_lines(const mr_documents *d)
+{
+    return d->lines;
+}
+
+static void set_fault(mr_document *out, mr_fault fault, const char *fmt, ...) MR_PRINTF(3, 4);
+static void set_fault(mr_document *out, mr_fault fault, const char *fmt, ...)
+{
+    va_list args;
+    out->faulty = true;
+    out->fault = fault;
+    va_start(args, fmt);
+    vsnprintf(out->what, sizeof out->what, fmt, args);
+    va_end(args);
+}
+
+/* A whole file has many lines: the fault's is found by counting. */
+static void set_utf8_fault(mr_document *out, size_t at)
+{
+    size_t line_start = 0;
+    for (size_t i = 0; i < at; i++) {
+        if (out->text[i] != '\n') continue;
+        out->line++;
+        line_start = i + 1;
+    }
+    set_fault(out, MR_FAULT_UTF8, "not UTF-8: byte %zu of the line is 0x%02x", at - line_start + 1,
+              (unsigned char)out->text[at]);
+}
+
+/* Takes the text out of the JSON object that the line holds. */
+static void take_field(mr_documents *d, mr_document *out)
+{
+    json_error_t error;
+    d->object = json_loadb(out->text, out->bytes, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+    if (!d->object) {
+        set_fault(out, MR_FAULT_JSON, "not JSON: column %d: %s", error.column, error.text);
+        return;
+    }
+    if (!json_is_object(d->object)) {
+        set_fault(out, MR_FAULT_JSON, "expected a JSON object, found %s", mr_json_kind(d->object));
+        return;
+    }
+    const json_t *value = json_object_get(d->object, d->field);
+    if (!json_is_string(value)) {
+        set_fault(out, MR_FAULT_FIELD, "expected text in field \"%s\", found %s", d->field,
+                  mr_json_kind(value));
+        return;
+    }
+    out->text = json_string_value(value);
+    out->bytes = json_string_length(value);
+}
+
+static bool is_blank(const char *text, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        if (!strchr(" \t\r", text[i]) || text[i] == '\0') return false;
+    return true;
+}
+
+mr_status mr_documents_next(mr_documents *d, mr_document *out)
+{
+    json_decref(d->object);
+    d->object = NULL;
+    MR_TRY(mr_lines_next(d->lines, &out->text, &out->bytes));
+    out->line = mr_lines_number(d->lines);
+    out->faulty = false;
+    out->blank = out->text && d->field && is_blank(out->text, out->bytes);
+    if (!out->text || out->blank) return MR_OK;
+    size_t valid = mr_utf8_valid(out->text, out->bytes);
+    if (valid < out->bytes)
+        set_utf8_fault(out, valid);
+    else if (d->field)
+        take_field(d, out);
+    return MR_OK;
+}
+
+/* Eight bytes at a time, each mixed in by the multiplications of MurmurHash3's finaliser; what the
+ * hash is belongs to the format of a prepared folder, as it decides what is held out. */
+static uint64_t mix(uint64_t hash)
+{
+    hash ^= hash >> 33;
+    hash *= 0xff51afd7ed558ccdu;
+    hash ^= hash >> 33;
+    hash *= 0xc4ceb9fe1a85ec53u;
+    return hash ^ hash >> 33;
+}
+
+bool mr_document_held_out(const char *text, size_t bytes, double fraction)
+{
+    uint64_t hash = 0x9e3779b97f4a7c15u ^ bytes;
+    while (bytes > 0) {
+        unsigned char word[8] = {0};
+        const size_t part = bytes < sizeof word ? bytes : sizeof word;
+        uint64_t value = 0;
+        memcpy(word, text, part);
+        for (int i = 0; i < 8; i++)
+            value |= (uint64_t)word[i] << (8 * i);
+        hash = mix(hash ^ value) + 0x9e3779b97f4a7c15u;
+        text += part;
+        bytes -= part;
+    }
+    return (double)(mix(hash) >> 11) * 0x1p-53 < fraction;
+}

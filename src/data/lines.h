@@ -1,0 +1,56 @@
+#ifndef MR_DATA_LINES_H
+#define MR_DATA_LINES_H
+
+/** @file
+ * Lines of a text file, plain or compressed, in memory bounded by the longest line.
+ *
+ * A line ends before a newline or at the end of the file; a newline at the very end starts no
+ * further line. Nothing else is taken off: a carriage return belongs to its line. Offsets count the
+ * bytes of the text, after decompression.
+ */
+
+#include "base/memory.h"
+
+#include <stdint.h>
+
+/** A file being read. */
+typedef struct mr_lines mr_lines;
+
+/** Where and how to read. */
+typedef struct mr_lines_place {
+    const char *path; /**< borrowed until close */
+    bool compressed;
+    bool whole;           /**< all of the file is one line, newlines and all */
+    int64_t offset;       /**< the first line starts here or later; 0 where compressed */
+    int64_t lines_before; /**< newlines before offset */
+    size_t longest;       /**< bytes; a longer line is an error */
+} mr_lines_place;
+
+/** Tells by its first bytes whether a file is compressed, in any of the forms read here: gzip,
+ * bzip2, xz, lzma, lzip, zstd, lz4, compress. Local.
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (it is, or contains, a tar archive), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_lines_probe(const char *path, bool *compressed);
+
+/** Opens a file. Local. @param[out] out  set on MR_OK, else NULL
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_lines_open(const mr_lines_place *place, mr_lines **out);
+
+/** Closes *lines and sets it to NULL; NULL is allowed. Local. */
+void mr_lines_close(mr_lines **lines);
+
+/** Gives the next line. Local.
+ * @param[out] text  borrowed until the next call; NULL at the end of the file
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (compressed data damaged, or a line too long; message
+ * names file and line), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_lines_next(mr_lines *lines, const char **text, size_t *bytes);
+
+/** Returns where the next line starts. Local. */
+int64_t mr_lines_offset(const mr_lines *lines);
+
+/** Returns the number, from 1, of the line last given. Local. */
+int64_t mr_lines_number(const mr_lines *lines);
+
+/** Returns how many bytes of the file itself have been gone through since open. Local. */
+int64_t mr_lines_consumed(const mr_lines *lines);
+
+#endif

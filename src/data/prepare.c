@@ -1,0 +1,293 @@
+#include "data/prepare.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "data/prepare_work.h"
+#include "data/shards.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+mr_prepared_settings mr_prepare_defaults(void)
+{
+    return (mr_prepared_settings){.field = "text",
+                                  .documents = MR_DOCUMENTS_LINES,
+                                  .on_error = MR_FAULT_STOP,
+                                  .heldout = 0.01,
+                                  .unit_bytes = MR_PREPARE_UNIT};
+}
+
+static mr_status check_options(const mr_prepare_options *options, const mr_tokenizer *tokenizer)
+{
+    const mr_prepared_settings *settings = &options->settings;
+    MR_INVARIANT(settings->unit_bytes > 0 && options->longest > 0);
+    MR_CHECK(options->count > 0, MR_ERR_USAGE, "expected at least one file to prepare");
+    MR_CHECK(settings->heldout >= 0 && settings->heldout < 1, MR_ERR_USAGE,
+             "heldout: expected a share of 0 to below 1, found %g", settings->heldout);
+    MR_CHECK(tokenizer->eos >= 0, MR_ERR_CONFIG,
+             "tokenizer '%s' has no EOS, which is to stand behind every document", tokenizer->name);
+    return MR_OK;
+}
+
+/* What the manifest will say before a document is read. */
+static mr_status begin_manifest(const mr_prepare_options *options, const mr_survey *survey,
+                                const mr_tokenizer *tokenizer, mr_prepared *out)
+{
+    mr_prepared_set_tokenizer(out, tokenizer);
+    out->settings = options->settings;
+    out->input = mr_alloc_array(MR_MEM_DATA, (size_t)survey->inputs, sizeof *out->input);
+    if (!out->input) return MR_ERR_MEMORY;
+    out->inputs = survey->inputs;
+    for (int i = 0; i < survey->inputs; i++) {
+        mr_prepared_input *in = &out->input[i];
+        in->path = mr_strdup(survey->input[i].path);
+        if (!in->path) return MR_ERR_MEMORY;
+        in->jsonl = survey->input[i].jsonl;
+        in->bytes = survey->input[i].bytes;
+        memcpy(in->sha256, survey->input[i].sha256, sizeof in->sha256);
+    }
+    return MR_OK;
+}
+
+static bool is_empty_folder(const char *path)
+{
+    DIR *list = opendir(path);
+    if (!list) return false;
+    bool empty = true;
+    for (struct dirent *entry = readdir(list); entry; entry = readdir(list))
+        empty = empty && (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0);
+    closedir(list);
+    return empty;
+}
+
+/* Compares what stands at the folder's name with what is wanted; *already where it is that. */
+static mr_status compare_folder(const char *folder, const mr_prepared *wanted, bool *already)
+{
+    char path[MR_STAGING_PATH];
+    struct stat about;
+    mr_shards *there = NULL;
+    if (stat(folder, &about) != 0 && errno == ENOENT) return MR_OK;
+    /* To an empty folder the new one may be renamed. */
+    if (is_empty_folder(folder)) return MR_OK;
+    MR_TRY(mr_prepared_path(folder, "manifest.json", path, sizeof path));
+    MR_CHECK(access(path, F_OK) == 0, MR_ERR_IO,
+             "'%s' exists and is no folder of mora data prepare; choose another", folder);
+    mr_status status = mr_shards_open(folder, 1, &there);
+    if (status != MR_OK) return mr_fail_in(status, "'%s' exists, but is damaged", folder);
+    const char *difference = mr_prepared_difference(mr_shards_manifest(there), wanted);
+    mr_shards_close(&there);
+    MR_CHECK(!difference, MR_ERR_IO,
+             "'%s' exists, made with another setting (%s); choose another folder or remove it",
+             folder, difference);
+    *already = true;
+    return MR_OK;
+}
+
+/* Rank 0's part before the work: looks at the folder, and makes the one beside it. */
+static mr_status begin_folder(const mr_prepare_options *options, const mr_survey *survey,
+                              const mr_tokenizer *tokenizer, mr_staging *staging,
+                              mr_prepare_outcome *out)
+{
+    MR_TRY(begin_manifest(options, survey, tokenizer, &out->manifest));
+    MR_TRY(compare_folder(staging->folder, &out->manifest, &out->already));
+    if (!out->already) return mr_staging_begin(staging);
+    mr_prepared_free(&out->manifest);
+    return mr_prepared_read(staging->folder, &out->manifest);
+}
+
+/* Bytes done on all ranks when they last met, of the total; what rank 0 has done since is added. */
+typedef struct display {
+    int64_t total, met, own_then;
+    double began;
+} display;
+
+static void show(void *context, int64_t own)
+{
+    const display *d = context;
+    const int64_t done = d->met + own - d->own_then;
+    const double seconds = mr_clock() - d->began;
+    char text[64];
+    snprintf(text, sizeof text, "MB, %.1f MB/s", seconds > 0 ? (double)done / 1e6 / seconds : 0);
+    mr_log_progress("prepare", done / 1000000, d->total / 1000000, text);
+}
+
+/* Works in rounds of a unit each, so that a failure anywhere ends all soon. Collective. */
+static mr_status work_in_rounds(const mr_comm *comm, mr_prepare_work *work, display *d)
+{
+    bool more = true;
+    while (more) {
+        bool left = false;
+        MR_AGREE(comm, mr_prepare_work_step(work, comm->rank == 0 ? show : NULL, d, &left));
+        int64_t sums[2] = {left, mr_prepare_work_done(work)};
+        d->own_then = sums[1];
+        mr_comm_sum_i64(comm, sums, 2);
+        d->met = sums[1];
+        show(d, d->own_then);
+        more = sums[0] > 0;
+    }
+    mr_log_progress_end();
+    return MR_OK;
+}
+
+/* Gives every rank the items of all, by rank. Collective. @param size  bytes of an item */
+static mr_status share(const mr_comm *comm, const void *own, int64_t own_count, size_t size,
+                       void **all, int64_t *count)
+{
+    int64_t *counts = mr_alloc_array(MR_MEM_DATA, (size_t)comm->size, sizeof *counts);
+    mr_status status = mr_comm_agree(comm, counts ? MR_OK : MR_ERR_MEMORY);
+    if (status != MR_OK || !counts) goto cleanup;
+    counts[comm->rank] = own_count;
+    mr_comm_sum_i64(comm, counts, comm->size);
+    *count = 0;
+    for (int rank = 0; rank < comm->size; rank++)
+        *count += counts[rank];
+    *all = mr_alloc_array(MR_MEM_DATA, (size_t)*count, size);
+    char *to = *all;
+    status = mr_comm_agree(comm, to ? MR_OK : MR_ERR_MEMORY);
+    if (status != MR_OK || !to) goto cleanup;
+    for (int rank = 0; rank < comm->size; rank++) {
+        const size_t bytes = (size_t)counts[rank] * size;
+        if (rank == comm->rank && bytes > 0) memcpy(to, own, bytes);
+        mr_comm_broadcast(comm, to, bytes, rank);
+        to += bytes;
+    }
+cleanup:
+    mr_free(counts);
+    return status;
+}
+
+static int by_unit(const void *a, const void *b)
+{
+    const mr_unit_record *x = a, *y = b;
+    if (x->input != y->input) return x->input < y->input ? -1 : 1;
+    return (x->unit > y->unit) - (x->unit < y->unit);
+}
+
+static int by_line(const void *a, const void *b)
+{
+    const mr_fault_report *x = a, *y = b;
+    if (x->input != y->input) return x->input < y->input ? -1 : 1;
+    return (x->line > y->line) - (x->line < y->line);
+}
+
+static void add_unit(mr_prepared *m, const mr_unit_record *record)
+{
+    mr_prepared_input *in = &m->input[record->input];
+    for (int f = 0; f < MR_FAULTS; f++) {
+        in->errors += record->faults[f];
+        m->errors[f] += record->faults[f];
+    }
+    for (int s = 0; s < MR_SPLITS; s++) {
+        const mr_prepared_totals *of = &record->split[s];
+        in->documents += of->documents;
+        in->tokens += of->tokens;
+        m->split[s].documents += of->documents;
+        m->split[s].tokens += of->tokens;
+        m->split[s].bytes += of->bytes;
+        if (of->tokens == 0) continue;
+        mr_prepared_shard *shard = &m->shard[m->shards++];
+        mr_shard_name((mr_split)s, record->input, record->unit, shard->file);
+        shard->split = (mr_split)s;
+        shard->tokens = of->tokens;
+        memcpy(shard->sha256, record->sha256[s], sizeof shard->sha256);
+    }
+}
+
+/* Warnings about what was left out, the same whatever the ranks: each rank's first reports hold
+ * the first of all. */
+static void warn_of(const mr_prepared *m, mr_fault_report *report, int64_t count)
+{
+    int64_t left_out = 0;
+    mr_text kinds = {0};
+    qsort(report, (size_t)count, sizeof *report, by_line);
+    for (int64_t i = 0; i < count && i < MR_PREPARE_REPORTS; i++)
+        mr_warn("%s:%lld: %s; left out", m->input[report[i].input].path, (long long)report[i].line,
+                report[i].what);
+    for (int f = 0; f < MR_FAULTS; f++) {
+        mr_text_add(&kinds, "%s%s %lld", f > 0 ? ", " : "", mr_fault_name((mr_fault)f),
+                    (long long)m->errors[f]);
+        left_out += m->errors[f];
+    }
+    if (left_out > 0)
+        mr_warn("%lld documents left out: %s", (long long)left_out, mr_text_get(&kinds));
+    mr_text_free(&kinds);
+}
+
+/* Rank 0's part after the work. */
+static mr_status finish_folder(mr_unit_record *record, int64_t records, mr_fault_report *report,
+                               int64_t reports, mr_staging *staging, mr_prepared *m)
+{
+    qsort(record, (size_t)records, sizeof *record, by_unit);
+    m->shard = mr_alloc_array(MR_MEM_DATA, (size_t)records * MR_SPLITS, sizeof *m->shard);
+    if (!m->shard) return MR_ERR_MEMORY;
+    for (int64_t i = 0; i < records; i++)
+        add_unit(m, &record[i]);
+    warn_of(m, report, reports);
+    MR_TRY(mr_prepared_write(m, staging->beside));
+    return mr_staging_commit(staging);
+}
+
+/* Works, gathers what became of it, and finishes the folder. Collective. */
+static mr_status process(const mr_comm *comm, const mr_prepare_options *options,
+                         const mr_survey *survey, const mr_tokenizer *tokenizer,
+                         mr_staging *staging, mr_prepared *manifest)
+{
+    mr_prepare_work *work = NULL;
+    void *records = NULL, *reports = NULL;
+    int64_t record_count = 0, report_count = 0, own = 0;
+    display d = {.began = mr_clock()};
+    for (int i = 0; i < survey->inputs; i++)
+        d.total += survey->input[i].bytes;
+    mr_status status = mr_comm_agree(
+        comm, mr_prepare_work_create(comm, options, survey, tokenizer, staging, &work));
+    if (status == MR_OK) status = work_in_rounds(comm, work, &d);
+    if (status != MR_OK) goto cleanup;
+    const void *mine = mr_prepare_work_records(work, &own);
+    status = share(comm, mine, own, sizeof(mr_unit_record), &records, &record_count);
+    if (status != MR_OK) goto cleanup;
+    mine = mr_prepare_work_reports(work, &own);
+    status = share(comm, mine, own, sizeof(mr_fault_report), &reports, &report_count);
+    if (status != MR_OK) goto cleanup;
+    if (comm->rank == 0)
+        status = finish_folder(records, record_count, reports, report_count, staging, manifest);
+    status = mr_comm_agree_root(comm, status);
+cleanup:
+    mr_free(reports);
+    mr_free(records);
+    mr_prepare_work_destroy(&work);
+    return status;
+}
+
+mr_status mr_prepare(const mr_comm *comm, const mr_prepare_options *options,
+                     mr_prepare_outcome *out)
+{
+    const double began = mr_clock();
+    mr_tokenizer *tokenizer = NULL;
+    mr_survey survey = {.inputs = 0};
+    mr_staging staging;
+    *out = (mr_prepare_outcome){.already = false};
+    MR_AGREE(comm, mr_staging_name(options->folder, &staging));
+    mr_status status = mr_comm_agree(comm, mr_tokenizer_create(options->tokenizer, &tokenizer));
+    if (status != MR_OK) goto cleanup;
+    status = mr_comm_agree(comm, check_options(options, tokenizer));
+    if (status != MR_OK) goto cleanup;
+    status = mr_survey_create(comm, options->inputs, options->count, &options->settings, &survey);
+    if (status != MR_OK) goto cleanup;
+    if (comm->rank == 0) status = begin_folder(options, &survey, tokenizer, &staging, out);
+    status = mr_comm_agree_root(comm, status);
+    if (status != MR_OK) goto cleanup;
+    mr_comm_broadcast(comm, &out->already, sizeof out->already, 0);
+    if (!out->already)
+        status = process(comm, options, &survey, tokenizer, &staging, &out->manifest);
+cleanup:
+    if (comm->rank == 0) mr_staging_abandon(&staging);
+    mr_survey_free(&survey);
+    mr_tokenizer_destroy(&tokenizer);
+    out->seconds = mr_clock() - began;
+    return status;
+}

@@ -1,0 +1,316 @@
+#include "data/prepare_work.h"
+
+#include "data/shard_writer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A stretch of one input that one rank reads: a unit of a plain file, or all of a compressed one.
+ */
+typedef struct stretch {
+    int input;
+    int64_t unit;   /* the first */
+    int64_t weight; /* about the bytes of text in it */
+    int rank;
+} stretch;
+
+struct mr_prepare_work {
+    const mr_prepare_options *options; /* borrowed, as the next three */
+    const mr_survey *survey;
+    const mr_tokenizer *tokenizer;
+    const mr_staging *staging;
+    stretch *stretches; /* [count], this rank's; owned */
+    int64_t count, next;
+    mr_documents *reader; /* of stretches[next]; NULL between stretches; owned */
+    int64_t done;         /* bytes of the stretches before next */
+    mr_shard_writer writer[MR_SPLITS];
+    int32_t *ids; /* [room], owned */
+    int64_t room;
+    mr_unit_record *record; /* [records], owned */
+    int64_t records, record_room;
+    mr_fault_report report[MR_PREPARE_REPORTS];
+    int64_t reports;
+};
+
+void mr_shard_name(mr_split split, int64_t input, int64_t unit, char out[MR_SHARD_NAME])
+{
+    snprintf(out, MR_SHARD_NAME, "%s-%05lld-%06lld.bin", mr_split_name(split), (long long)input,
+             (long long)unit);
+}
+
+static int64_t unit_count(const mr_survey *survey)
+{
+    int64_t count = 0;
+    for (int i = 0; i < survey->inputs; i++)
+        count += survey->input[i].units;
+    return count;
+}
+
+/* Bytes of the file that belong to a stretch. */
+static int64_t stretch_bytes(const mr_prepare_work *w, const stretch *s)
+{
+    const mr_survey_input *in = &w->survey->input[s->input];
+    if (in->units <= 1) return in->bytes;
+    const int64_t unit_bytes = w->options->settings.unit_bytes;
+    const int64_t left = in->bytes - s->unit * unit_bytes;
+    return left < unit_bytes ? left : unit_bytes;
+}
+
+/* Heaviest first; equal ones in the order of the text. */
+static int by_weight(const void *a, const void *b)
+{
+    const stretch *x = a, *y = b;
+    if (x->weight != y->weight) return x->weight < y->weight ? 1 : -1;
+    if (x->input != y->input) return x->input < y->input ? -1 : 1;
+    return (x->unit > y->unit) - (x->unit < y->unit);
+}
+
+static int by_place(const void *a, const void *b)
+{
+    const stretch *x = a, *y = b;
+    if (x->input != y->input) return x->input < y->input ? -1 : 1;
+    return (x->unit > y->unit) - (x->unit < y->unit);
+}
+
+/* Gives each stretch, heaviest first, to the rank with the least so far: every rank comes to the
+ * same result without a word. */
+static void deal(stretch *all, int64_t count, int64_t *load, int ranks)
+{
+    qsort(all, (size_t)count, sizeof *all, by_weight);
+    for (int64_t i = 0; i < count; i++) {
+        int least = 0;
+        for (int rank = 1; rank < ranks; rank++)
+            if (load[rank] < load[least]) least = rank;
+        all[i].rank = least;
+        load[least] += all[i].weight;
+    }
+    qsort(all, (size_t)count, sizeof *all, by_place);
+}
+
+static mr_status deal_all(const mr_comm *comm, mr_prepare_work *w)
+{
+    enum { EXPANSION = 4 }; /* text of a compressed file, roughly */
+    const int64_t all = unit_count(w->survey);
+    int64_t *load = mr_alloc_array(MR_MEM_DATA, (size_t)comm->size, sizeof *load);
+    w->stretches = mr_alloc_array(MR_MEM_DATA, (size_t)all, sizeof *w->stretches);
+    if (!load || !w->stretches) {
+        mr_free(load);
+        return MR_ERR_MEMORY;
+    }
+    int64_t at = 0;
+    for (int i = 0; i < w->survey->inputs; i++)
+        for (int64_t unit = 0; unit < w->survey->input[i].units; unit++) {
+            stretch *s = &w->stretches[at++];
+            *s = (stretch){.input = i, .unit = unit};
+            s->weight = stretch_bytes(w, s) * (w->survey->input[i].compressed ? EXPANSION : 1);
+        }
+    deal(w->stretches, all, load, comm->size);
+    for (int64_t i = 0; i < all; i++)
+        if (w->stretches[i].rank == comm->rank) w->stretches[w->count++] = w->stretches[i];
+    mr_free(load);
+    return MR_OK;
+}
+
+mr_status mr_prepare_work_create(const mr_comm *comm, const mr_prepare_options *options,
+                                 const mr_survey *survey, const mr_tokenizer *tokenizer,
+                                 const mr_staging *staging, mr_prepare_work **out)
+{
+    *out = NULL;
+    mr_prepare_work *w = mr_alloc(MR_MEM_DATA, sizeof *w);
+    if (!w) return MR_ERR_MEMORY;
+    w->options = options;
+    w->survey = survey;
+    w->tokenizer = tokenizer;
+    w->staging = staging;
+    mr_prepared identity = {.shards = 0};
+    mr_prepared_set_tokenizer(&identity, tokenizer);
+    for (int s = 0; s < MR_SPLITS; s++)
+        w->writer[s].token_bytes = identity.token_bytes;
+    mr_status status = deal_all(comm, w);
+    if (status == MR_OK)
+        *out = w;
+    else
+        mr_prepare_work_destroy(&w);
+    return status;
+}
+
+void mr_prepare_work_destroy(mr_prepare_work **work)
+{
+    mr_prepare_work *w = *work;
+    if (!w) return;
+    mr_documents_close(&w->reader);
+    for (int s = 0; s < MR_SPLITS; s++)
+        mr_shard_writer_free(&w->writer[s]);
+    mr_free(w->stretches);
+    mr_free(w->ids);
+    mr_free(w->record);
+    mr_free(w);
+    *work = NULL;
+}
+
+static mr_status open_stretch(mr_prepare_work *w)
+{
+    const stretch *s = &w->stretches[w->next];
+    const mr_survey_input *in = &w->survey->input[s->input];
+    const mr_prepared_settings *settings = &w->options->settings;
+    const mr_lines_place place = {.path = in->path,
+                                  .compressed = in->compressed,
+                                  .whole = settings->documents == MR_DOCUMENTS_FILES,
+                                  .offset = s->unit * settings->unit_bytes,
+                                  .lines_before = in->lines_before[s->unit],
+                                  .longest = w->options->longest};
+    return mr_documents_open(&place, in->jsonl ? settings->field : NULL, &w->reader);
+}
+
+static mr_status grow_ids(mr_prepare_work *w, int64_t room)
+{
+    if (room <= w->room) return MR_OK;
+    if (room < 2 * w->room) room = 2 * w->room;
+    mr_free(w->ids);
+    w->room = 0;
+    w->ids = mr_alloc_array(MR_MEM_DATA, (size_t)room, sizeof *w->ids);
+    if (!w->ids) return MR_ERR_MEMORY;
+    w->room = room;
+    return MR_OK;
+}
+
+/* Encodes a document and the EOS behind it into ids. */
+static mr_status encode(mr_prepare_work *w, const mr_document *document, int64_t *count)
+{
+    enum { SPARE = 16 }; /* EOS, the blank before the text, ... */
+    MR_TRY(grow_ids(w, (int64_t)document->bytes + SPARE));
+    MR_TRY(mr_tokenizer_encode(w->tokenizer, document->text, document->bytes, w->ids, w->room - 1,
+                               count));
+    if (*count > w->room - 1) {
+        /* Normalisation made more of the text than it had bytes: rare, so encoded twice. */
+        MR_TRY(grow_ids(w, *count + 1));
+        MR_TRY(mr_tokenizer_encode(w->tokenizer, document->text, document->bytes, w->ids,
+                                   w->room - 1, count));
+    }
+    w->ids[(*count)++] = w->tokenizer->eos;
+    return MR_OK;
+}
+
+static mr_status take_fault(mr_prepare_work *w, const mr_document *document, mr_unit_record *record)
+{
+    const char *path = w->survey->input[record->input].path;
+    if (w->options->settings.on_error == MR_FAULT_STOP)
+        return mr_fail(MR_ERR_FORMAT, "%s:%lld: %s", path, (long long)document->line,
+                       document->what);
+    record->faults[document->fault]++;
+    if (w->reports == MR_PREPARE_REPORTS) return MR_OK;
+    mr_fault_report *report = &w->report[w->reports++];
+    *report = (mr_fault_report){.input = record->input, .line = document->line};
+    memcpy(report->what, document->what, sizeof report->what);
+    return MR_OK;
+}
+
+static mr_status take_document(mr_prepare_work *w, const mr_document *document,
+                               mr_unit_record *record)
+{
+    char name[MR_SHARD_NAME], path[MR_STAGING_PATH];
+    path[0] = '\0';
+    int64_t count = 0;
+    MR_TRY(encode(w, document, &count));
+    const bool held =
+        mr_document_held_out(document->text, document->bytes, w->options->settings.heldout);
+    const mr_split split = held ? MR_SPLIT_HELDOUT : MR_SPLIT_TRAIN;
+    mr_prepared_totals *totals = &record->split[split];
+    if (totals->documents == 0) {
+        mr_shard_name(split, record->input, record->unit, name);
+        MR_TRY(mr_prepared_path(w->staging->beside, name, path, sizeof path));
+    }
+    MR_TRY(mr_shard_writer_add(&w->writer[split], path, w->ids, count));
+    totals->documents++;
+    totals->tokens += count;
+    totals->bytes += (int64_t)document->bytes;
+    return MR_OK;
+}
+
+static mr_status finish_unit(mr_prepare_work *w, mr_unit_record *record)
+{
+    for (int s = 0; s < MR_SPLITS; s++) {
+        int64_t tokens;
+        MR_TRY(mr_shard_writer_end(&w->writer[s], &tokens, record->sha256[s]));
+        MR_INVARIANT(tokens == record->split[s].tokens);
+    }
+    if (w->records == w->record_room) {
+        int64_t room = w->record_room > 0 ? 2 * w->record_room : 64;
+        mr_unit_record *grown =
+            mr_realloc(MR_MEM_DATA, w->record, (size_t)room * sizeof *w->record);
+        if (!grown) return MR_ERR_MEMORY;
+        w->record = grown;
+        w->record_room = room;
+    }
+    w->record[w->records++] = *record;
+    return MR_OK;
+}
+
+/* Takes the documents that start before `end` of the input's text. */
+static mr_status take_documents(mr_prepare_work *w, int64_t end, mr_unit_record *record,
+                                void (*show)(void *, int64_t), void *context, bool *finished)
+{
+    enum { SHOW = 1 << 18 }; /* bytes of text between two calls of show */
+    const mr_lines *lines = mr_documents_lines(w->reader);
+    int64_t shown = mr_lines_offset(lines);
+    *finished = false;
+    while (mr_lines_offset(lines) < end) {
+        mr_document document;
+        MR_TRY(mr_documents_next(w->reader, &document));
+        *finished = !document.text;
+        if (*finished) return MR_OK;
+        if (document.faulty)
+            MR_TRY(take_fault(w, &document, record));
+        else if (!document.blank)
+            MR_TRY(take_document(w, &document, record));
+        if (!show || mr_lines_offset(lines) - shown < SHOW) continue;
+        shown = mr_lines_offset(lines);
+        show(context, mr_prepare_work_done(w));
+    }
+    return MR_OK;
+}
+
+mr_status mr_prepare_work_step(mr_prepare_work *w, void (*show)(void *context, int64_t done),
+                               void *context, bool *more)
+{
+    *more = w->next < w->count;
+    if (!*more) return MR_OK;
+    const stretch *s = &w->stretches[w->next];
+    const int64_t unit_bytes = w->options->settings.unit_bytes;
+    if (!w->reader) MR_TRY(open_stretch(w));
+    const bool compressed = w->survey->input[s->input].compressed;
+    mr_unit_record record = {.input = s->input, .unit = s->unit};
+    /* A line longer than a unit ends beyond the units it covers, where no document starts. */
+    if (compressed) record.unit = mr_lines_offset(mr_documents_lines(w->reader)) / unit_bytes;
+    bool finished;
+    MR_TRY(take_documents(w, (record.unit + 1) * unit_bytes, &record, show, context, &finished));
+    MR_TRY(finish_unit(w, &record));
+    if (finished || !compressed) {
+        mr_documents_close(&w->reader);
+        w->done += stretch_bytes(w, s);
+        w->next++;
+    }
+    *more = w->next < w->count;
+    return MR_OK;
+}
+
+int64_t mr_prepare_work_done(const mr_prepare_work *w)
+{
+    if (!w->reader) return w->done;
+    const int64_t here = mr_lines_consumed(mr_documents_lines(w->reader));
+    const int64_t most = stretch_bytes(w, &w->stretches[w->next]);
+    return w->done + (here < most ? here : most);
+}
+
+const mr_unit_record *mr_prepare_work_records(const mr_prepare_work *w, int64_t *count)
+{
+    *count = w->records;
+    return w->record;
+}
+
+const mr_fault_report *mr_prepare_work_reports(const mr_prepare_work *w, int64_t *count)
+{
+    *count = w->reports;
+    return w->report;
+}

@@ -1,0 +1,63 @@
+#ifndef MR_DATA_PREPARE_WORK_H
+#define MR_DATA_PREPARE_WORK_H
+
+/** @file
+ * One rank's share of preparing a folder: units, one after another. For data/prepare.c. */
+
+#include "data/documents.h"
+#include "data/prepare.h"
+#include "data/staging.h"
+#include "data/survey.h"
+
+/** What became of a unit. Plain data without padding to speak of: it travels between ranks. */
+typedef struct mr_unit_record {
+    int64_t input, unit;
+    mr_prepared_totals split[MR_SPLITS];
+    int64_t faults[MR_FAULTS];
+    char sha256[MR_SPLITS][MR_HASH_TEXT]; /**< where the split has tokens */
+} mr_unit_record;
+
+/** A faulty document that was left out. Plain data. */
+typedef struct mr_fault_report {
+    int64_t input, line;
+    char what[MR_FAULT_TEXT];
+} mr_fault_report;
+
+/** A rank's work. */
+typedef struct mr_prepare_work mr_prepare_work;
+
+/** Deals the units of all inputs to the ranks and opens the work of this one. Local; no rank has
+ * to know what another does.
+ * @param options, survey, tokenizer, staging  borrowed until destroy
+ * @param[out] out  set on MR_OK, else NULL @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_prepare_work_create(const mr_comm *comm,
+                                              const mr_prepare_options *options,
+                                              const mr_survey *survey,
+                                              const mr_tokenizer *tokenizer,
+                                              const mr_staging *staging, mr_prepare_work **out);
+
+/** Frees *work and sets it to NULL; NULL is allowed. Local. */
+void mr_prepare_work_destroy(mr_prepare_work **work);
+
+/** Does one unit, if there is one. Local.
+ * @param[in]  show  called now and then with what mr_prepare_work_done tells; NULL for none
+ * @param[out] more  whether there is work left
+ * @return as mr_prepare */
+MR_NODISCARD mr_status mr_prepare_work_step(mr_prepare_work *work,
+                                            void (*show)(void *context, int64_t done),
+                                            void *context, bool *more);
+
+/** Returns the bytes of input files gone through. Local. */
+int64_t mr_prepare_work_done(const mr_prepare_work *work);
+
+/** Returns what became of the units done, in the order of the text; borrowed. Local. */
+const mr_unit_record *mr_prepare_work_records(const mr_prepare_work *work, int64_t *count);
+
+/** Returns the first faulty documents left out; borrowed. @param[out] count  0..MR_PREPARE_REPORTS
+ */
+const mr_fault_report *mr_prepare_work_reports(const mr_prepare_work *work, int64_t *count);
+
+/** Writes the file name of a unit's shard. Local. */
+void mr_shard_name(mr_split split, int64_t input, int64_t unit, char out[MR_SHARD_NAME]);
+
+#endif

@@ -1,0 +1,404 @@
+#include "data/prepared.h"
+
+#include "base/file.h"
+#include "store/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char format_name[] = "mora tokens", file_name[] = "manifest.json";
+static const char *const split_names[MR_SPLITS] = {"train", "heldout"};
+static const char *const fault_names[MR_FAULTS] = {"utf8", "json", "field"};
+static const char *const policy_names[] = {"error", "skip"};
+static const char *const documents_names[] = {"lines", "file"};
+static const char *const dtype_names[] = {[2] = "uint16", [4] = "uint32"};
+static const char *const input_names[] = {"text", "jsonl"};
+
+enum { TWO_BYTES = 1 << 16 }; /* ids that two bytes tell apart */
+
+const char *mr_split_name(mr_split split)
+{
+    return split_names[split];
+}
+
+const char *mr_fault_name(mr_fault fault)
+{
+    return fault_names[fault];
+}
+
+mr_status mr_prepared_path(const char *folder, const char *file, char *out, size_t room)
+{
+    int length = snprintf(out, room, "%s/%s", folder, file);
+    MR_CHECK(length > 0 && (size_t)length < room, MR_ERR_IO, "path too long: '%s/%s'", folder,
+             file);
+    return MR_OK;
+}
+
+static int token_bytes_of(int32_t vocabulary)
+{
+    return vocabulary <= TWO_BYTES ? 2 : 4;
+}
+
+void mr_prepared_set_tokenizer(mr_prepared *manifest, const mr_tokenizer *tokenizer)
+{
+    memcpy(manifest->tokenizer, tokenizer->name, sizeof manifest->tokenizer);
+    memcpy(manifest->tokenizer_hash, tokenizer->hash, sizeof manifest->tokenizer_hash);
+    manifest->vocabulary = tokenizer->vocabulary;
+    manifest->eos = tokenizer->eos;
+    manifest->token_bytes = token_bytes_of(tokenizer->vocabulary);
+}
+
+/* What tells a tokenizer apart, for messages. */
+static const char *origin(const char *hash)
+{
+    return hash[0] != '\0' ? hash : "no file";
+}
+
+mr_status mr_prepared_check_tokenizer(const mr_prepared *m, const char *folder,
+                                      const mr_tokenizer *t)
+{
+    const bool same_pieces = strcmp(m->tokenizer_hash, t->hash) == 0 &&
+                             (t->hash[0] != '\0' || strcmp(m->tokenizer, t->name) == 0);
+    MR_CHECK(same_pieces && m->vocabulary == t->vocabulary && m->eos == t->eos, MR_ERR_CONFIG,
+             "'%s' was prepared with tokenizer %s (%s, %d ids), found %s (%s, %d ids)", folder,
+             m->tokenizer, origin(m->tokenizer_hash), m->vocabulary, t->name, origin(t->hash),
+             t->vocabulary);
+    return MR_OK;
+}
+
+/* Writing. A part that could not be made is NULL, which the whole then is too. */
+
+static json_t *inputs_json(const mr_prepared *m)
+{
+    json_t *list = json_array();
+    for (int i = 0; i < m->inputs; i++) {
+        const mr_prepared_input *in = &m->input[i];
+        json_array_append_new(
+            list, json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I}", "path", in->path, "format",
+                            input_names[in->jsonl], "bytes", (json_int_t)in->bytes, "sha256",
+                            in->sha256, "documents", (json_int_t)in->documents, "tokens",
+                            (json_int_t)in->tokens, "errors", (json_int_t)in->errors));
+    }
+    return list;
+}
+
+static json_t *shards_json(const mr_prepared *m)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < m->shards; i++) {
+        const mr_prepared_shard *shard = &m->shard[i];
+        json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:s}", "file", shard->file, "split",
+                                              split_names[shard->split], "tokens",
+                                              (json_int_t)shard->tokens, "sha256", shard->sha256));
+    }
+    return list;
+}
+
+static json_t *totals_json(const mr_prepared *m)
+{
+    json_t *splits = json_object();
+    for (int s = 0; s < MR_SPLITS; s++) {
+        const mr_prepared_totals *split = &m->split[s];
+        json_object_set_new(splits, split_names[s],
+                            json_pack("{s:I, s:I, s:I}", "documents", (json_int_t)split->documents,
+                                      "tokens", (json_int_t)split->tokens, "bytes",
+                                      (json_int_t)split->bytes));
+    }
+    return splits;
+}
+
+static json_t *errors_json(const mr_prepared *m)
+{
+    json_t *errors = json_object();
+    for (int f = 0; f < MR_FAULTS; f++)
+        json_object_set_new(errors, fault_names[f], json_integer((json_int_t)m->errors[f]));
+    return errors;
+}
+
+mr_status mr_prepared_write(const mr_prepared *m, const char *folder)
+{
+    char path[4096];
+    MR_TRY(mr_prepared_path(folder, file_name, path, sizeof path));
+    json_t *tokenizer =
+        json_pack("{s:s, s:s, s:i, s:i}", "name", m->tokenizer, "sha256", m->tokenizer_hash,
+                  "vocabulary", (int)m->vocabulary, "eos", (int)m->eos);
+    json_t *settings = json_pack("{s:s, s:s, s:s, s:f, s:I}", "field", m->settings.field,
+                                 "documents", documents_names[m->settings.documents], "on_error",
+                                 policy_names[m->settings.on_error], "heldout", m->settings.heldout,
+                                 "unit_bytes", (json_int_t)m->settings.unit_bytes);
+    json_t *root =
+        json_pack("{s:s, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "format", format_name, "version",
+                  (int)MR_PREPARED_VERSION, "tokenizer", tokenizer, "dtype",
+                  dtype_names[m->token_bytes], "settings", settings, "splits", totals_json(m),
+                  "errors", errors_json(m), "inputs", inputs_json(m), "shards", shards_json(m));
+    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+    json_decref(root);
+    MR_CHECK(text, MR_ERR_MEMORY, "cannot allocate the text of '%s'", path);
+    mr_status status = mr_file_write(path, text, strlen(text));
+    free(text);
+    return status;
+}
+
+/* Reading. */
+
+/* The place of a name in a table, or -1. */
+static int find_name(const char *const *names, int count, const char *name)
+{
+    for (int i = 0; i < count; i++)
+        if (names[i] && strcmp(names[i], name) == 0) return i;
+    return -1;
+}
+
+static mr_status read_name(const char *path, const char *what, const char *const *names, int count,
+                           const char *name, int *out)
+{
+    *out = find_name(names, count, name);
+    MR_CHECK(*out >= 0, MR_ERR_FORMAT, "%s: %s: unknown value \"%.100s\"", path, what, name);
+    return MR_OK;
+}
+
+static mr_status read_text(const char *path, const char *what, const char *text, char *out,
+                           size_t room)
+{
+    size_t length = strlen(text);
+    MR_CHECK(length < room, MR_ERR_FORMAT, "%s: %s: more than %zu bytes", path, what, room - 1);
+    memcpy(out, text, length + 1);
+    return MR_OK;
+}
+
+static mr_status read_hash(const char *path, const char *what, const char *text,
+                           char out[MR_HASH_TEXT])
+{
+    MR_CHECK(strlen(text) == MR_HASH_TEXT - 1 &&
+                 strspn(text, "0123456789abcdef") == MR_HASH_TEXT - 1,
+             MR_ERR_FORMAT, "%s: %s: expected 64 hexadecimal digits, found \"%.100s\"", path, what,
+             text);
+    memcpy(out, text, MR_HASH_TEXT);
+    return MR_OK;
+}
+
+/* Counts add up without overflow: each is below 2^62 and so is the sum of what was added before. */
+static mr_status read_count(const char *path, const char *what, json_int_t value, int64_t *out)
+{
+    MR_CHECK(value >= 0 && value < (json_int_t)1 << 62, MR_ERR_FORMAT,
+             "%s: %s: expected a count, found %lld", path, what, (long long)value);
+    *out = (int64_t)value;
+    return MR_OK;
+}
+
+static mr_status unpack_failed(const char *path, const char *what, const json_error_t *error)
+{
+    return mr_fail(MR_ERR_FORMAT, "%s: %s: %s", path, what, error->text);
+}
+
+static mr_status read_tokenizer(const char *path, json_t *root, mr_prepared *m)
+{
+    const char *name, *hash, *dtype;
+    json_int_t vocabulary, eos;
+    json_error_t error;
+    if (json_unpack_ex(root, &error, 0, "{s:{s:s, s:s, s:I, s:I}, s:s}", "tokenizer", "name", &name,
+                       "sha256", &hash, "vocabulary", &vocabulary, "eos", &eos, "dtype",
+                       &dtype) != 0)
+        return unpack_failed(path, "tokenizer", &error);
+    MR_TRY(read_text(path, "tokenizer.name", name, m->tokenizer, sizeof m->tokenizer));
+    if (hash[0] != '\0') MR_TRY(read_hash(path, "tokenizer.sha256", hash, m->tokenizer_hash));
+    MR_CHECK(vocabulary > 0 && vocabulary <= INT32_MAX && eos >= 0 && eos < vocabulary,
+             MR_ERR_FORMAT, "%s: tokenizer: eos %lld does not fit a vocabulary of %lld", path,
+             (long long)eos, (long long)vocabulary);
+    m->vocabulary = (int32_t)vocabulary;
+    m->eos = (int32_t)eos;
+    m->token_bytes = token_bytes_of(m->vocabulary);
+    MR_CHECK(strcmp(dtype, dtype_names[m->token_bytes]) == 0, MR_ERR_FORMAT,
+             "%s: dtype: expected %s for a vocabulary of %d, found \"%.100s\"", path,
+             dtype_names[m->token_bytes], m->vocabulary, dtype);
+    return MR_OK;
+}
+
+static mr_status read_settings(const char *path, json_t *root, mr_prepared_settings *out)
+{
+    const char *field, *documents, *policy;
+    int documents_are, on_error;
+    json_int_t unit_bytes;
+    json_error_t error;
+    if (json_unpack_ex(root, &error, 0, "{s:{s:s, s:s, s:s, s:F, s:I}}", "settings", "field",
+                       &field, "documents", &documents, "on_error", &policy, "heldout",
+                       &out->heldout, "unit_bytes", &unit_bytes) != 0)
+        return unpack_failed(path, "settings", &error);
+    MR_TRY(read_text(path, "settings.field", field, out->field, sizeof out->field));
+    MR_TRY(read_name(path, "settings.documents", documents_names, 2, documents, &documents_are));
+    MR_TRY(read_name(path, "settings.on_error", policy_names, 2, policy, &on_error));
+    MR_TRY(read_count(path, "settings.unit_bytes", unit_bytes, &out->unit_bytes));
+    out->documents = (mr_documents_are)documents_are;
+    out->on_error = (mr_fault_policy)on_error;
+    return MR_OK;
+}
+
+static mr_status read_totals(const char *path, json_t *root, mr_prepared *m)
+{
+    json_error_t error;
+    for (int s = 0; s < MR_SPLITS; s++) {
+        json_int_t documents, tokens, bytes;
+        if (json_unpack_ex(root, &error, 0, "{s:{s:{s:I, s:I, s:I}}}", "splits", split_names[s],
+                           "documents", &documents, "tokens", &tokens, "bytes", &bytes) != 0)
+            return unpack_failed(path, split_names[s], &error);
+        MR_TRY(read_count(path, "documents", documents, &m->split[s].documents));
+        MR_TRY(read_count(path, "tokens", tokens, &m->split[s].tokens));
+        MR_TRY(read_count(path, "bytes", bytes, &m->split[s].bytes));
+    }
+    for (int f = 0; f < MR_FAULTS; f++) {
+        json_int_t count;
+        if (json_unpack_ex(root, &error, 0, "{s:{s:I}}", "errors", fault_names[f], &count) != 0)
+            return unpack_failed(path, "errors", &error);
+        MR_TRY(read_count(path, "errors", count, &m->errors[f]));
+    }
+    return MR_OK;
+}
+
+static mr_status read_input(const char *path, json_t *from, mr_prepared_input *out)
+{
+    const char *name, *format, *hash;
+    int jsonl;
+    json_int_t bytes, documents, tokens, errors;
+    json_error_t error;
+    if (json_unpack_ex(from, &error, 0, "{s:s, s:s, s:I, s:s, s:I, s:I, s:I}", "path", &name,
+                       "format", &format, "bytes", &bytes, "sha256", &hash, "documents", &documents,
+                       "tokens", &tokens, "errors", &errors) != 0)
+        return unpack_failed(path, "inputs", &error);
+    MR_TRY(read_name(path, "inputs", input_names, 2, format, &jsonl));
+    MR_TRY(read_hash(path, "inputs", hash, out->sha256));
+    MR_TRY(read_count(path, "inputs", bytes, &out->bytes));
+    MR_TRY(read_count(path, "inputs", documents, &out->documents));
+    MR_TRY(read_count(path, "inputs", tokens, &out->tokens));
+    MR_TRY(read_count(path, "inputs", errors, &out->errors));
+    out->jsonl = jsonl == 1;
+    out->path = mr_strdup(name);
+    return out->path ? MR_OK : MR_ERR_MEMORY;
+}
+
+static mr_status read_inputs(const char *path, json_t *root, mr_prepared *m)
+{
+    json_t *list = json_object_get(root, "inputs");
+    MR_CHECK(json_is_array(list), MR_ERR_FORMAT, "%s: inputs: expected a list, found %s", path,
+             mr_json_kind(list));
+    size_t count = json_array_size(list);
+    m->input = mr_alloc_array(MR_MEM_DATA, count, sizeof *m->input);
+    if (!m->input) return MR_ERR_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        MR_TRY(read_input(path, json_array_get(list, i), &m->input[i]));
+        m->inputs++;
+    }
+    return MR_OK;
+}
+
+/* A shard's name is opened as a file of the folder, so it must not lead out of it. */
+static mr_status read_shard(const char *path, json_t *from, mr_prepared_shard *out)
+{
+    const char *file, *split, *hash;
+    int number;
+    json_int_t tokens;
+    json_error_t error;
+    if (json_unpack_ex(from, &error, 0, "{s:s, s:s, s:I, s:s}", "file", &file, "split", &split,
+                       "tokens", &tokens, "sha256", &hash) != 0)
+        return unpack_failed(path, "shards", &error);
+    MR_TRY(read_text(path, "shards", file, out->file, sizeof out->file));
+    MR_CHECK(file[0] != '\0' && file[0] != '.' && !strchr(file, '/'), MR_ERR_FORMAT,
+             "%s: shards: expected a file name, found \"%s\"", path, file);
+    MR_TRY(read_name(path, file, split_names, MR_SPLITS, split, &number));
+    MR_TRY(read_count(path, file, tokens, &out->tokens));
+    MR_TRY(read_hash(path, file, hash, out->sha256));
+    out->split = (mr_split)number;
+    return MR_OK;
+}
+
+static mr_status read_shards(const char *path, json_t *root, mr_prepared *m)
+{
+    json_t *list = json_object_get(root, "shards");
+    MR_CHECK(json_is_array(list), MR_ERR_FORMAT, "%s: shards: expected a list, found %s", path,
+             mr_json_kind(list));
+    size_t count = json_array_size(list);
+    int64_t tokens[MR_SPLITS] = {0};
+    m->shard = mr_alloc_array(MR_MEM_DATA, count, sizeof *m->shard);
+    if (!m->shard) return MR_ERR_MEMORY;
+    for (size_t i = 0; i < count; i++) {
+        mr_prepared_shard *shard = &m->shard[i];
+        MR_TRY(read_shard(path, json_array_get(list, i), shard));
+        int64_t *sum = &tokens[shard->split];
+        MR_TRY(read_count(path, shard->file, *sum + shard->tokens, sum));
+    }
+    m->shards = (int64_t)count;
+    for (int s = 0; s < MR_SPLITS; s++)
+        MR_CHECK(tokens[s] == m->split[s].tokens, MR_ERR_FORMAT,
+                 "%s: split %s: its shards have %lld tokens, the total is %lld", path,
+                 split_names[s], (long long)tokens[s], (long long)m->split[s].tokens);
+    return MR_OK;
+}
+
+static mr_status read_root(const char *path, json_t *root, mr_prepared *m)
+{
+    const char *format;
+    json_int_t version;
+    json_error_t error;
+    if (json_unpack_ex(root, &error, 0, "{s:s, s:I}", "format", &format, "version", &version) != 0)
+        return unpack_failed(path, "format", &error);
+    MR_CHECK(strcmp(format, format_name) == 0, MR_ERR_FORMAT,
+             "%s: format: expected \"%s\", found \"%.100s\"", path, format_name, format);
+    MR_CHECK(version == MR_PREPARED_VERSION, MR_ERR_FORMAT, "%s: version: expected %d, found %lld",
+             path, MR_PREPARED_VERSION, (long long)version);
+    MR_TRY(read_tokenizer(path, root, m));
+    MR_TRY(read_settings(path, root, &m->settings));
+    MR_TRY(read_totals(path, root, m));
+    MR_TRY(read_inputs(path, root, m));
+    return read_shards(path, root, m);
+}
+
+mr_status mr_prepared_read(const char *folder, mr_prepared *out)
+{
+    char path[4096];
+    json_t *root;
+    *out = (mr_prepared){.shards = 0};
+    MR_TRY(mr_prepared_path(folder, file_name, path, sizeof path));
+    MR_TRY(mr_json_read(path, &root));
+    mr_status status = read_root(path, root, out);
+    json_decref(root);
+    return status;
+}
+
+static bool same_tokenizer(const mr_prepared *a, const mr_prepared *b)
+{
+    return strcmp(a->tokenizer_hash, b->tokenizer_hash) == 0 &&
+           (a->tokenizer_hash[0] != '\0' || strcmp(a->tokenizer, b->tokenizer) == 0) &&
+           a->vocabulary == b->vocabulary && a->eos == b->eos;
+}
+
+static bool same_inputs(const mr_prepared *a, const mr_prepared *b)
+{
+    if (a->inputs != b->inputs) return false;
+    for (int i = 0; i < a->inputs; i++)
+        if (a->input[i].jsonl != b->input[i].jsonl || a->input[i].bytes != b->input[i].bytes ||
+            strcmp(a->input[i].sha256, b->input[i].sha256) != 0)
+            return false;
+    return true;
+}
+
+const char *mr_prepared_difference(const mr_prepared *a, const mr_prepared *b)
+{
+    const mr_prepared_settings *x = &a->settings, *y = &b->settings;
+    if (!same_inputs(a, b)) return "inputs";
+    if (!same_tokenizer(a, b)) return "tokenizer";
+    if (strcmp(x->field, y->field) != 0) return "field";
+    if (x->documents != y->documents) return "documents";
+    if (x->on_error != y->on_error) return "on-error";
+    if (x->heldout < y->heldout || x->heldout > y->heldout) return "heldout";
+    if (x->unit_bytes != y->unit_bytes) return "size of a shard";
+    return NULL;
+}
+
+void mr_prepared_free(mr_prepared *manifest)
+{
+    for (int i = 0; i < manifest->inputs; i++)
+        mr_free(manifest->input[i].path);
+    mr_free(manifest->input);
+    mr_free(manifest->shard);
+    *manifest = (mr_prepared){.shards = 0};
+}

@@ -1,0 +1,85 @@
+/** @file
+ * Task pretrain: sequences of train.seq_len tokens of a prepared folder. Every token is scored but
+ * the first of a sequence, EOS like any other, and a sequence may hold parts of several documents.
+ *
+ * Source: MoRA (arXiv 2405.12130) section 5.4, with ReLoRA's preprocessing; targets are the inputs
+ * shifted by one, as Hugging Face's causal language models shift labels. Deviation: none.
+ */
+
+#include "data/shards.h"
+#include "data/task.h"
+
+#include <string.h>
+
+static mr_status create(const mr_config *config, mr_dataset *dataset)
+{
+    const char *folder = config->task.data;
+    MR_CHECK(folder[0] != '\0', MR_ERR_CONFIG,
+             "task.data: missing; task pretrain needs a folder that `mora data prepare` wrote");
+    MR_CHECK(config->train.seq_len > 0, MR_ERR_CONFIG,
+             "train.seq_len: missing; task pretrain cuts its text to this length");
+    mr_shards *shards = NULL;
+    mr_status status = mr_shards_open(folder, config->train.seq_len, &shards);
+    if (status != MR_OK) return mr_fail_in(status, "task.data");
+    dataset->state = shards;
+    status = mr_prepared_check_tokenizer(mr_shards_manifest(shards), folder, dataset->tokenizer);
+    if (status != MR_OK) return mr_fail_in(status, "task.data");
+    dataset->items = mr_shards_sequences(shards, MR_SPLIT_TRAIN);
+    dataset->heldout = mr_shards_sequences(shards, MR_SPLIT_HELDOUT);
+    dataset->longest = config->train.seq_len;
+    MR_CHECK(dataset->items > 0, MR_ERR_CONFIG,
+             "task.data: '%s' has no sequence of train.seq_len %lld; its %lld tokens to train on "
+             "stand in shards shorter than that",
+             folder, (long long)config->train.seq_len,
+             (long long)mr_shards_manifest(shards)->split[MR_SPLIT_TRAIN].tokens);
+    return MR_OK;
+}
+
+static void destroy(mr_dataset *dataset)
+{
+    mr_shards *shards = dataset->state;
+    mr_shards_close(&shards);
+    dataset->state = NULL;
+}
+
+static mr_status add_sequence(const mr_dataset *dataset, mr_split split, int64_t index,
+                              mr_sample *out)
+{
+    enum { PART = 512 };
+    int32_t ids[PART];
+    const int64_t seq_len = dataset->longest;
+    for (int64_t first = 0; first < seq_len; first += PART) {
+        int64_t count = seq_len - first < PART ? seq_len - first : PART;
+        MR_TRY(mr_shards_read(dataset->state, split, index, first, count, ids));
+        for (int64_t i = 0; i < count; i++)
+            mr_sample_add_id(out, ids[i], true);
+    }
+    return MR_OK;
+}
+
+static mr_status sample(const mr_dataset *dataset, int64_t index, mr_sample *out)
+{
+    return add_sequence(dataset, MR_SPLIT_TRAIN, index, out);
+}
+
+static mr_status heldout_sample(const mr_dataset *dataset, int64_t index, mr_sample *out)
+{
+    return add_sequence(dataset, MR_SPLIT_HELDOUT, index, out);
+}
+
+/* The manifest holds the hash of every shard, so that its own tells all of the data. */
+static void hash(const mr_dataset *dataset, char out[MR_DATASET_HASH])
+{
+    memcpy(out, mr_shards_hash(dataset->state), MR_DATASET_HASH - 1);
+    out[MR_DATASET_HASH - 1] = '\0';
+}
+
+const mr_task mr_task_pretrain = {
+    .name = "pretrain",
+    .summary = "continue the text of task.data, a folder of token shards",
+    .create = create,
+    .destroy = destroy,
+    .sample = sample,
+    .heldout_sample = heldout_sample,
+    .hash = hash,
+};

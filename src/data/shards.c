@@ -1,0 +1,218 @@
+#include "data/shards.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The shards of one split. */
+typedef struct split_shards {
+    int64_t shards;
+    int64_t *number; /* [shards] in the manifest; owned */
+    int64_t *first;  /* [shards + 1] sequences before each; owned */
+} split_shards;
+
+struct mr_shards {
+    char *folder; /* owned */
+    mr_prepared manifest;
+    char hash[MR_HASH_TEXT];
+    int64_t seq_len;
+    split_shards split[MR_SPLITS];
+    void **map; /* [manifest.shards], NULL until used; owned */
+};
+
+static mr_status shard_path(const mr_shards *s, int64_t number, char *out, size_t room)
+{
+    return mr_prepared_path(s->folder, s->manifest.shard[number].file, out, room);
+}
+
+static size_t shard_bytes(const mr_shards *s, int64_t number)
+{
+    return (size_t)s->manifest.shard[number].tokens * (size_t)s->manifest.token_bytes;
+}
+
+static mr_status check_size(const mr_shards *s, int64_t number, const char *path,
+                            const struct stat *about)
+{
+    MR_CHECK(S_ISREG(about->st_mode), MR_ERR_FORMAT, "%s: expected a file of tokens", path);
+    MR_CHECK((size_t)about->st_size == shard_bytes(s, number), MR_ERR_FORMAT,
+             "%s: expected %zu bytes (%lld tokens), found %lld", path, shard_bytes(s, number),
+             (long long)s->manifest.shard[number].tokens, (long long)about->st_size);
+    return MR_OK;
+}
+
+static mr_status check_sizes(const mr_shards *s)
+{
+    for (int64_t i = 0; i < s->manifest.shards; i++) {
+        char path[4096];
+        struct stat about;
+        MR_TRY(shard_path(s, i, path, sizeof path));
+        MR_CHECK(stat(path, &about) == 0, MR_ERR_FORMAT, "%s: %s", path, strerror(errno));
+        MR_TRY(check_size(s, i, path, &about));
+    }
+    return MR_OK;
+}
+
+/* Counts the sequences before each shard of a split. */
+static mr_status cut_split(const mr_shards *s, mr_split split, split_shards *out)
+{
+    const mr_prepared *m = &s->manifest;
+    int64_t count = 0;
+    for (int64_t i = 0; i < m->shards; i++)
+        count += m->shard[i].split == split;
+    out->number = mr_alloc_array(MR_MEM_DATA, (size_t)count, sizeof *out->number);
+    out->first = mr_alloc_array(MR_MEM_DATA, (size_t)count + 1, sizeof *out->first);
+    if (!out->number || !out->first) return MR_ERR_MEMORY;
+    for (int64_t i = 0; i < m->shards; i++) {
+        if (m->shard[i].split != split) continue;
+        int64_t at = out->shards++;
+        out->number[at] = i;
+        out->first[at + 1] = out->first[at] + m->shard[i].tokens / s->seq_len;
+    }
+    return MR_OK;
+}
+
+static mr_status open_folder(const char *folder, mr_shards *s)
+{
+    char path[4096];
+    s->folder = mr_strdup(folder);
+    if (!s->folder) return MR_ERR_MEMORY;
+    MR_TRY(mr_prepared_read(folder, &s->manifest));
+    MR_TRY(mr_prepared_path(folder, "manifest.json", path, sizeof path));
+    MR_TRY(mr_hash_file(path, s->hash, NULL));
+    MR_TRY(check_sizes(s));
+    for (int split = 0; split < MR_SPLITS; split++)
+        MR_TRY(cut_split(s, (mr_split)split, &s->split[split]));
+    s->map = mr_alloc_array(MR_MEM_DATA, (size_t)s->manifest.shards, sizeof *s->map);
+    return s->map ? MR_OK : MR_ERR_MEMORY;
+}
+
+mr_status mr_shards_open(const char *folder, int64_t seq_len, mr_shards **out)
+{
+    MR_INVARIANT(seq_len > 0);
+    *out = NULL;
+    mr_shards *s = mr_alloc(MR_MEM_DATA, sizeof *s);
+    if (!s) return MR_ERR_MEMORY;
+    s->seq_len = seq_len;
+    mr_status status = open_folder(folder, s);
+    if (status == MR_OK)
+        *out = s;
+    else
+        mr_shards_close(&s);
+    return status;
+}
+
+void mr_shards_close(mr_shards **shards)
+{
+    mr_shards *s = *shards;
+    if (!s) return;
+    for (int64_t i = 0; s->map && i < s->manifest.shards; i++)
+        if (s->map[i]) munmap(s->map[i], shard_bytes(s, i));
+    mr_free(s->map);
+    for (int split = 0; split < MR_SPLITS; split++) {
+        mr_free(s->split[split].number);
+        mr_free(s->split[split].first);
+    }
+    mr_prepared_free(&s->manifest);
+    mr_free(s->folder);
+    mr_free(s);
+    *shards = NULL;
+}
+
+const mr_prepared *mr_shards_manifest(const mr_shards *shards)
+{
+    return &shards->manifest;
+}
+
+const char *mr_shards_hash(const mr_shards *shards)
+{
+    return shards->hash;
+}
+
+int64_t mr_shards_sequences(const mr_shards *shards, mr_split split)
+{
+    const split_shards *in = &shards->split[split];
+    return in->first[in->shards];
+}
+
+/* Maps a shard; one that is mapped holds a sequence, so it is not empty. */
+static mr_status map_shard(mr_shards *s, int64_t number)
+{
+    char path[4096];
+    struct stat about;
+    if (s->map[number]) return MR_OK;
+    MR_TRY(shard_path(s, number, path, sizeof path));
+    int handle = open(path, O_RDONLY | O_CLOEXEC);
+    MR_CHECK(handle >= 0, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
+    mr_status status = MR_OK;
+    void *map = MAP_FAILED;
+    if (fstat(handle, &about) != 0)
+        status = mr_fail(MR_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
+    else
+        status = check_size(s, number, path, &about);
+    if (status == MR_OK) {
+        map = mmap(NULL, shard_bytes(s, number), PROT_READ, MAP_SHARED, handle, 0);
+        if (map == MAP_FAILED)
+            status = mr_fail(MR_ERR_IO, "cannot map '%s': %s", path, strerror(errno));
+        else
+            s->map[number] = map;
+    }
+    close(handle);
+    return status;
+}
+
+/* The shard of a split that holds a sequence: the last that starts at or before it. */
+static int64_t find_shard(const split_shards *in, int64_t sequence)
+{
+    int64_t low = 0, high = in->shards;
+    while (high - low > 1) {
+        int64_t middle = low + (high - low) / 2;
+        if (in->first[middle] <= sequence)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static mr_status past_vocabulary(const mr_shards *s, int64_t number, int64_t token, uint32_t id)
+{
+    return mr_fail(MR_ERR_FORMAT, "%s/%s: token %lld is %u, past the vocabulary of %d", s->folder,
+                   s->manifest.shard[number].file, (long long)token, id, s->manifest.vocabulary);
+}
+
+mr_status mr_shards_read(mr_shards *s, mr_split split, int64_t sequence, int64_t first,
+                         int64_t count, int32_t *ids)
+{
+    const split_shards *in = &s->split[split];
+    MR_INVARIANT(sequence >= 0 && sequence < mr_shards_sequences(s, split));
+    MR_INVARIANT(first >= 0 && count >= 0 && first + count <= s->seq_len);
+    const int64_t at = find_shard(in, sequence), number = in->number[at];
+    const int64_t token = (sequence - in->first[at]) * s->seq_len + first;
+    MR_TRY(map_shard(s, number));
+    const int bytes = s->manifest.token_bytes;
+    const unsigned char *from = (const unsigned char *)s->map[number] + token * bytes;
+    for (int64_t i = 0; i < count; i++, from += bytes) {
+        uint32_t id = (uint32_t)from[0] | (uint32_t)from[1] << 8;
+        if (bytes == 4) id |= (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+        if (id >= (uint32_t)s->manifest.vocabulary)
+            return past_vocabulary(s, number, token + i, id);
+        ids[i] = (int32_t)id;
+    }
+    return MR_OK;
+}
+
+mr_status mr_shards_verify(const mr_shards *s)
+{
+    for (int64_t i = 0; i < s->manifest.shards; i++) {
+        char path[4096], found[MR_HASH_TEXT];
+        MR_TRY(shard_path(s, i, path, sizeof path));
+        MR_TRY(mr_hash_file(path, found, NULL));
+        MR_CHECK(strcmp(found, s->manifest.shard[i].sha256) == 0, MR_ERR_FORMAT,
+                 "%s: damaged: its SHA-256 is %s, the manifest says %s", path, found,
+                 s->manifest.shard[i].sha256);
+    }
+    return MR_OK;
+}

@@ -1,0 +1,51 @@
+#ifndef MR_DATA_SHARDS_H
+#define MR_DATA_SHARDS_H
+
+/** @file
+ * Reading a folder of token shards as sequences of one length.
+ *
+ * Each shard is cut by itself, and what is left over at its end is dropped, as ReLoRA drops the
+ * remainder of every batch it maps (a shard is made of up to 16 MiB of text, so this is little). A
+ * document may start, end, or do both anywhere in a sequence.
+ */
+
+#include "data/prepared.h"
+
+/** An open folder. */
+typedef struct mr_shards mr_shards;
+
+/** Opens a folder that `mora data prepare` wrote. Manifest and file sizes are checked, the tokens
+ * are not read; files are mapped when first used. Local.
+ * @param[in]  seq_len  tokens of a sequence, 1 or more
+ * @param[out] out      set on MR_OK, else NULL
+ * @return MR_OK, MR_ERR_IO (not there), MR_ERR_FORMAT (damaged; the message names the file and what
+ * differs), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_shards_open(const char *folder, int64_t seq_len, mr_shards **out);
+
+/** Closes *shards and sets it to NULL; NULL is allowed. Local. */
+void mr_shards_close(mr_shards **shards);
+
+/** Returns what the folder says about itself; borrowed until close. Local. */
+const mr_prepared *mr_shards_manifest(const mr_shards *shards);
+
+/** Returns the SHA-256 of the folder's manifest.json; borrowed until close. Local. */
+const char *mr_shards_hash(const mr_shards *shards);
+
+/** Returns the number of whole sequences of a split. Local. */
+int64_t mr_shards_sequences(const mr_shards *shards, mr_split split);
+
+/** Reads tokens first..first + count - 1 of a sequence, from memory that is mapped. Local. No
+ * allocation.
+ * @param[in]  sequence  0..mr_shards_sequences - 1
+ * @param[out] ids       [count]
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (an id past the vocabulary, or the file has become
+ * shorter; the message names it) */
+MR_NODISCARD mr_status mr_shards_read(mr_shards *shards, mr_split split, int64_t sequence,
+                                      int64_t first, int64_t count, int32_t *ids);
+
+/** Reads every shard and compares its SHA-256 with the manifest. Local.
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (the message names the first that differs),
+ * MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_shards_verify(const mr_shards *shards);
+
+#endif

@@ -1,0 +1,129 @@
+#include "data/staging.h"
+
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char lock_name[] = "lock";
+
+mr_status mr_staging_name(const char *folder, mr_staging *out)
+{
+    size_t length = strlen(folder);
+    while (length > 1 && folder[length - 1] == '/')
+        length--;
+    out->lock = -1;
+    int named = snprintf(out->folder, sizeof out->folder, "%.*s", (int)length, folder);
+    int beside = snprintf(out->beside, sizeof out->beside, "%.*s.tmp", (int)length, folder);
+    MR_CHECK(named > 0 && beside < (int)sizeof out->beside, MR_ERR_IO, "bad path '%s'", folder);
+    return MR_OK;
+}
+
+static mr_status path_in(const mr_staging *staging, const char *name, char out[MR_STAGING_PATH])
+{
+    int length = snprintf(out, MR_STAGING_PATH, "%s/%s", staging->beside, name);
+    MR_CHECK(length > 0 && length < MR_STAGING_PATH, MR_ERR_IO, "path too long: '%s/%s'",
+             staging->beside, name);
+    return MR_OK;
+}
+
+/* Two runs in one folder would mix their files; the system lets go of the lock of a run that ends
+ * in whatever way. */
+static mr_status take_lock(mr_staging *staging)
+{
+    char path[MR_STAGING_PATH];
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    MR_TRY(path_in(staging, lock_name, path));
+    staging->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    MR_CHECK(staging->lock >= 0, MR_ERR_IO, "cannot create '%s': %s", path, strerror(errno));
+    if (fcntl(staging->lock, F_SETLK, &whole) == 0) return MR_OK;
+    bool held = errno == EACCES || errno == EAGAIN;
+    mr_status status =
+        held ? mr_fail(MR_ERR_IO, "'%s': another run is writing there", staging->beside)
+             : mr_fail(MR_ERR_IO, "cannot lock '%s': %s", path, strerror(errno));
+    close(staging->lock);
+    staging->lock = -1;
+    return status;
+}
+
+static bool ends_on(const char *name, const char *end)
+{
+    size_t length = strlen(name), tail = strlen(end);
+    return length > tail && strcmp(name + length - tail, end) == 0;
+}
+
+static bool is_ours(const char *name)
+{
+    return ends_on(name, ".bin") || strcmp(name, "manifest.json") == 0 ||
+           strcmp(name, "manifest.json.tmp") == 0;
+}
+
+/* Removes what an earlier run left, all of it or, where anything else is there, nothing. */
+static mr_status clear(const mr_staging *staging)
+{
+    mr_status status = MR_OK;
+    for (int removing = 0; removing < 2 && status == MR_OK; removing++) {
+        DIR *list = opendir(staging->beside);
+        MR_CHECK(list, MR_ERR_IO, "cannot read folder '%s': %s", staging->beside, strerror(errno));
+        for (struct dirent *entry = readdir(list); entry && status == MR_OK;
+             entry = readdir(list)) {
+            const char *name = entry->d_name;
+            char path[MR_STAGING_PATH];
+            if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, lock_name) == 0)
+                continue;
+            status = path_in(staging, name, path);
+            if (status == MR_OK && !is_ours(name))
+                status =
+                    mr_fail(MR_ERR_IO, "'%s' is in the way: not a file of mora; remove it", path);
+            else if (status == MR_OK && removing && unlink(path) != 0)
+                status = mr_fail(MR_ERR_IO, "cannot remove '%s': %s", path, strerror(errno));
+        }
+        closedir(list);
+    }
+    return status;
+}
+
+static void drop_lock(mr_staging *staging)
+{
+    char path[MR_STAGING_PATH];
+    if (path_in(staging, lock_name, path) == MR_OK) unlink(path);
+    close(staging->lock);
+    staging->lock = -1;
+}
+
+mr_status mr_staging_begin(mr_staging *staging)
+{
+    MR_TRY(mr_file_make_folders(staging->beside));
+    MR_TRY(take_lock(staging));
+    mr_status status = clear(staging);
+    if (status != MR_OK) drop_lock(staging);
+    return status;
+}
+
+mr_status mr_staging_commit(mr_staging *staging)
+{
+    char inside[MR_STAGING_PATH];
+    MR_TRY(path_in(staging, lock_name, inside));
+    drop_lock(staging);
+    mr_file_sync_folder(inside);
+    MR_CHECK(rename(staging->beside, staging->folder) == 0, MR_ERR_IO,
+             "cannot rename '%s' to '%s': %s", staging->beside, staging->folder, strerror(errno));
+    mr_file_sync_folder(staging->folder);
+    return MR_OK;
+}
+
+void mr_staging_abandon(mr_staging *staging)
+{
+    if (staging->lock < 0) return;
+    if (clear(staging) == MR_OK) {
+        drop_lock(staging);
+        rmdir(staging->beside);
+    } else {
+        drop_lock(staging);
+    }
+}

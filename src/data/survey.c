@@ -1,0 +1,178 @@
+#include "data/survey.h"
+
+#include "data/lines.h"
+#include "data/utf8.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What travels of an input; the path is known to all. */
+typedef struct facts {
+    int64_t bytes, units;
+    char sha256[MR_HASH_TEXT];
+    bool compressed;
+} facts;
+
+/* Tells whether a name is of JSON lines: .jsonl or .json, also before one ending of compression. */
+static bool is_jsonl(const char *path)
+{
+    static const char *const endings[] = {".jsonl", ".json"};
+    static const char *const packed[] = {"", ".gz", ".zst", ".xz", ".bz2", ".lz4", ".lzma", ".lz"};
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    size_t length = strlen(name);
+    for (size_t p = 0; p < sizeof packed / sizeof packed[0]; p++)
+        for (size_t e = 0; e < sizeof endings / sizeof endings[0]; e++) {
+            size_t tail = strlen(packed[p]), middle = strlen(endings[e]);
+            if (length > tail + middle && strcmp(name + length - tail, packed[p]) == 0 &&
+                strncmp(name + length - tail - middle, endings[e], middle) == 0)
+                return true;
+        }
+    return false;
+}
+
+static mr_status check_name(const char *path, const mr_prepared_settings *settings)
+{
+    size_t length = strlen(path);
+    MR_CHECK(mr_utf8_valid(path, length) == length, MR_ERR_USAGE,
+             "'%s': expected a path in UTF-8, which the manifest can hold", path);
+    MR_CHECK(!is_jsonl(path) || settings->documents == MR_DOCUMENTS_LINES, MR_ERR_USAGE,
+             "'%s': each JSON line is a document; a whole file cannot be one", path);
+    return MR_OK;
+}
+
+static mr_status create_list(const char *const *paths, int count,
+                             const mr_prepared_settings *settings, mr_survey *out)
+{
+    out->input = mr_alloc_array(MR_MEM_DATA, (size_t)count, sizeof *out->input);
+    if (!out->input) return MR_ERR_MEMORY;
+    out->inputs = count;
+    for (int i = 0; i < count; i++) {
+        MR_TRY(check_name(paths[i], settings));
+        out->input[i].path = paths[i];
+        out->input[i].jsonl = is_jsonl(paths[i]);
+    }
+    return MR_OK;
+}
+
+static int64_t count_newlines(const char *text, int64_t bytes)
+{
+    int64_t count = 0;
+    for (int64_t i = 0; i < bytes; i++)
+        count += text[i] == '\n';
+    return count;
+}
+
+/* Hashes a file, and counts the newlines of each unit behind lines_before[unit] where that is
+ * wanted. */
+static mr_status read_through(mr_survey_input *in, int handle, mr_hash *hash, char *piece,
+                              int64_t piece_bytes, int64_t unit_bytes)
+{
+    int64_t at = 0;
+    for (;;) {
+        /* No piece goes over the border of a unit. */
+        int64_t want = piece_bytes, left = unit_bytes - at % unit_bytes;
+        ssize_t got = read(handle, piece, (size_t)(want < left ? want : left));
+        if (got < 0 && errno == EINTR) continue;
+        MR_CHECK(got >= 0, MR_ERR_IO, "cannot read '%s': %s", in->path, strerror(errno));
+        if (got == 0) break;
+        mr_hash_add(hash, piece, (size_t)got);
+        int64_t unit = at / unit_bytes;
+        if (unit + 1 < in->units) in->lines_before[unit + 1] += count_newlines(piece, got);
+        at += got;
+    }
+    MR_CHECK(at == in->bytes, MR_ERR_IO, "'%s' changed while it was read: %lld bytes, then %lld",
+             in->path, (long long)in->bytes, (long long)at);
+    for (int64_t unit = 1; unit < in->units; unit++)
+        in->lines_before[unit] += in->lines_before[unit - 1];
+    return MR_OK;
+}
+
+static mr_status hash_and_count(mr_survey_input *in, int64_t unit_bytes)
+{
+    enum { PIECE = 1 << 18 };
+    mr_hash *hash = NULL;
+    char *piece = mr_alloc(MR_MEM_DATA, PIECE);
+    int handle = open(in->path, O_RDONLY | O_CLOEXEC);
+    mr_status status = MR_ERR_MEMORY;
+    if (handle < 0) {
+        status = mr_fail(MR_ERR_IO, "cannot open '%s': %s", in->path, strerror(errno));
+        goto cleanup;
+    }
+    if (!piece) goto cleanup;
+    status = mr_hash_create(&hash);
+    if (status != MR_OK) goto cleanup;
+    status = read_through(in, handle, hash, piece, PIECE, unit_bytes);
+    mr_hash_finish(&hash, in->sha256);
+cleanup:
+    if (handle >= 0) close(handle);
+    mr_free(piece);
+    return status;
+}
+
+static mr_status look_at(mr_survey_input *in, const mr_prepared_settings *settings)
+{
+    struct stat about;
+    MR_CHECK(stat(in->path, &about) == 0, MR_ERR_IO, "cannot open '%s': %s", in->path,
+             strerror(errno));
+    MR_CHECK(S_ISREG(about.st_mode), MR_ERR_IO, "cannot read '%s': not a regular file", in->path);
+    in->bytes = (int64_t)about.st_size;
+    MR_TRY(mr_lines_probe(in->path, &in->compressed));
+    const bool in_one_go = in->compressed || settings->documents == MR_DOCUMENTS_FILES;
+    in->units = in_one_go ? 1 : (in->bytes + settings->unit_bytes - 1) / settings->unit_bytes;
+    in->lines_before = mr_alloc_array(MR_MEM_DATA, (size_t)in->units, sizeof *in->lines_before);
+    if (!in->lines_before) return MR_ERR_MEMORY;
+    return hash_and_count(in, settings->unit_bytes);
+}
+
+static mr_status look_at_own(const mr_comm *comm, const mr_prepared_settings *settings,
+                             mr_survey *survey)
+{
+    for (int i = comm->rank; i < survey->inputs; i += comm->size)
+        MR_TRY(look_at(&survey->input[i], settings));
+    return MR_OK;
+}
+
+static mr_status take_facts(mr_survey_input *in, const facts *from)
+{
+    in->bytes = from->bytes;
+    in->units = from->units;
+    in->compressed = from->compressed;
+    memcpy(in->sha256, from->sha256, sizeof in->sha256);
+    in->lines_before = mr_alloc_array(MR_MEM_DATA, (size_t)in->units, sizeof *in->lines_before);
+    return in->lines_before ? MR_OK : MR_ERR_MEMORY;
+}
+
+mr_status mr_survey_create(const mr_comm *comm, const char *const *paths, int count,
+                           const mr_prepared_settings *settings, mr_survey *out)
+{
+    *out = (mr_survey){.inputs = 0};
+    MR_AGREE(comm, create_list(paths, count, settings, out));
+    MR_AGREE(comm, look_at_own(comm, settings, out));
+    mr_status status = MR_OK;
+    for (int i = 0; i < count; i++) {
+        mr_survey_input *in = &out->input[i];
+        const int owner = i % comm->size;
+        facts shared = {.bytes = in->bytes, .units = in->units, .compressed = in->compressed};
+        memcpy(shared.sha256, in->sha256, sizeof shared.sha256);
+        mr_comm_broadcast(comm, &shared, sizeof shared, owner);
+        if (comm->rank != owner && status == MR_OK) status = take_facts(in, &shared);
+    }
+    MR_AGREE(comm, status);
+    for (int i = 0; i < count; i++)
+        mr_comm_broadcast(comm, out->input[i].lines_before,
+                          (size_t)out->input[i].units * sizeof *out->input[i].lines_before,
+                          i % comm->size);
+    return MR_OK;
+}
+
+void mr_survey_free(mr_survey *survey)
+{
+    for (int i = 0; i < survey->inputs; i++)
+        mr_free(survey->input[i].lines_before);
+    mr_free(survey->input);
+    *survey = (mr_survey){.inputs = 0};
+}

@@ -1,0 +1,39 @@
+#ifndef MR_DATA_SURVEY_H
+#define MR_DATA_SURVEY_H
+
+/** @file
+ * A first look at the inputs: what they are, their hashes, and how many lines stand before each
+ * unit of work, which lets units be read in any order, on any rank, with lines numbered right. */
+
+#include "comm/comm.h"
+#include "data/prepared.h"
+
+/** One input. */
+typedef struct mr_survey_input {
+    const char *path; /**< borrowed */
+    bool jsonl;       /**< by its name */
+    bool compressed;  /**< by its content */
+    int64_t bytes;    /**< of the file */
+    char sha256[MR_HASH_TEXT];
+    int64_t units;         /**< byte ranges of a plain file; 1 for what is read in one go */
+    int64_t *lines_before; /**< [units] newlines before each; owned */
+} mr_survey_input;
+
+/** All inputs. Start from {0}; free with mr_survey_free. */
+typedef struct mr_survey {
+    mr_survey_input *input; /**< [inputs], owned */
+    int inputs;
+} mr_survey;
+
+/** Looks at every input, each read once by one rank. Collective; the same result on all ranks.
+ * @param[in]  paths  [count], borrowed while the survey is used
+ * @param[out] out    freed by the caller, also on failure
+ * @return MR_OK, MR_ERR_USAGE (names that do not go with the settings), MR_ERR_IO, MR_ERR_FORMAT,
+ * MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_survey_create(const mr_comm *comm, const char *const *paths, int count,
+                                        const mr_prepared_settings *settings, mr_survey *out);
+
+/** Frees what a survey owns and empties it. Local. */
+void mr_survey_free(mr_survey *survey);
+
+#endif

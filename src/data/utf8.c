@@ -1,0 +1,46 @@
+#include "data/utf8.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+static bool is_tail(unsigned char byte)
+{
+    return (byte & 0xc0) == 0x80;
+}
+
+/* Bytes of the character at `at`, 0 where there is none. */
+static size_t character(const unsigned char *at, size_t left)
+{
+    const unsigned char lead = at[0];
+    if (lead < 0x80) return 1;
+    if (lead < 0xc2 || lead > 0xf4 || left < 2) return 0;
+    /* What the lead allows next excludes overlong forms, surrogates and values too large. */
+    const unsigned char low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+    const unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+    if (at[1] < low || at[1] > high) return 0;
+    if (lead < 0xe0) return 2;
+    if (left < 3 || !is_tail(at[2])) return 0;
+    if (lead < 0xf0) return 3;
+    return left >= 4 && is_tail(at[3]) ? 4 : 0;
+}
+
+size_t mr_utf8_valid(const char *text, size_t bytes)
+{
+    const unsigned char *all = (const unsigned char *)text;
+    size_t at = 0;
+    while (at < bytes) {
+        uint64_t word;
+        if (bytes - at >= sizeof word) {
+            memcpy(&word, all + at, sizeof word);
+            if ((word & 0x8080808080808080u) == 0) {
+                at += sizeof word;
+                continue;
+            }
+        }
+        size_t length = character(all + at, bytes - at);
+        if (length == 0) return at;
+        at += length;
+    }
+    return at;
+}

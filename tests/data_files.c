@@ -1,0 +1,143 @@
+#include "data_files.h"
+
+#include "base/file.h"
+
+#include <archive.h>
+#include <archive_entry.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+const char *data_ending(data_packing packing)
+{
+    static const char *const endings[] = {"gz", "zst", "xz"};
+    return endings[packing];
+}
+
+static void write_with(const char *path, const char *mode, const void *data, size_t bytes)
+{
+    FILE *file = fopen(path, mode);
+    if (!file) fail_msg("cannot open %s", path);
+    size_t written = bytes > 0 ? fwrite(data, 1, bytes, file) : 0;
+    if (fclose(file) != 0 || written != bytes) fail_msg("cannot write %s", path);
+}
+
+void data_write(const char *path, const void *data, size_t bytes)
+{
+    write_with(path, "wb", data, bytes);
+}
+
+void data_append(const char *path, const void *data, size_t bytes)
+{
+    write_with(path, "ab", data, bytes);
+}
+
+void data_pack(const char *from, const char *to, data_packing packing)
+{
+    static const int filters[] = {ARCHIVE_FILTER_GZIP, ARCHIVE_FILTER_ZSTD, ARCHIVE_FILTER_XZ};
+    char *data;
+    size_t size;
+    if (mr_file_read(from, MR_MEM_OTHER, &data, &size) != MR_OK) fail_msg("%s", mr_message());
+    struct archive *archive = archive_write_new();
+    struct archive_entry *entry = archive_entry_new();
+    archive_entry_set_filetype(entry, AE_IFREG);
+    archive_entry_set_pathname(entry, "data");
+    bool written = archive_write_add_filter(archive, filters[packing]) == ARCHIVE_OK &&
+                   archive_write_set_format_raw(archive) == ARCHIVE_OK &&
+                   archive_write_open_filename(archive, to) == ARCHIVE_OK &&
+                   archive_write_header(archive, entry) == ARCHIVE_OK &&
+                   archive_write_data(archive, data, size) == (la_ssize_t)size &&
+                   archive_write_close(archive) == ARCHIVE_OK;
+    archive_entry_free(entry);
+    archive_write_free(archive);
+    mr_free(data);
+    if (!written) fail_msg("cannot compress %s to %s", from, to);
+}
+
+bool data_unpack(const char *from, const char *to)
+{
+    enum { PIECE = 1 << 16 };
+    static char piece[PIECE];
+    struct archive_entry *entry;
+    if (access(from, R_OK) != 0) return false;
+    struct archive *archive = archive_read_new();
+    archive_read_support_filter_all(archive);
+    archive_read_support_format_raw(archive);
+    if (archive_read_open_filename(archive, from, PIECE) != ARCHIVE_OK ||
+        archive_read_next_header(archive, &entry) != ARCHIVE_OK)
+        fail_msg("cannot unpack %s", from);
+    data_write(to, "", 0);
+    la_ssize_t got;
+    while ((got = archive_read_data(archive, piece, PIECE)) > 0)
+        data_append(to, piece, (size_t)got);
+    archive_read_free(archive);
+    if (got < 0) fail_msg("cannot unpack %s", from);
+    return true;
+}
+
+const char *data_shared(const char *name, char out[DATA_PATH])
+{
+    const char *source = getenv("MR_SOURCE_DIR");
+    snprintf(out, DATA_PATH, "%s/../shared/%s", source ? source : ".", name);
+    return out;
+}
+
+bool data_unpack_shared(const char *name, const char *to)
+{
+    char path[DATA_PATH];
+    if (access(to, R_OK) == 0 || data_unpack(data_shared(name, path), to)) return true;
+    print_message("skipped: %s is not there\n", path);
+    return false;
+}
+
+bool data_has_program(const char *name)
+{
+    char command[256];
+    snprintf(command, sizeof command, "command -v %s > /dev/null 2>&1", name);
+    if (system(command) == 0) return true;
+    print_message("skipped: %s is not installed\n", name);
+    return false;
+}
+
+void data_shell(const char *fmt, ...)
+{
+    char command[DATA_PATH];
+    va_list args;
+    va_start(args, fmt);
+    int length = vsnprintf(command, sizeof command, fmt, args);
+    va_end(args);
+    assert_true(length > 0 && (size_t)length < sizeof command);
+    if (system(command) != 0) fail_msg("failed: %s", command);
+}
+
+const char *data_hard_text(size_t *bytes)
+{
+    static const char text[] =
+        "The quick brown fox jumps over the lazy dog.\n"
+        "\n"
+        "\n"
+        "  two blanks before, three after   \n"
+        " \n"
+        "\t\ttabs\tand\rreturns\r\n"
+        "control \x01\x02\x07\x1b[31m\x7f and zero \0 inside\n"
+        "\0\n"
+        "Gr\xc3\xbc\xc3\x9f Gott, na\xc3\xafve caf\xc3\xa9 \xe2\x80\x94 "
+        "\xe2\x80\x9cquoted\xe2\x80\x9d\n"
+        "cafe\xcc\x81 with a combining accent, \xef\xac\x81ne ligature, \xe2\x85\xa7 \xc2\xb2 "
+        "\xc2\xbd\n"
+        "\xef\xb7\xba\xef\xb7\xba\xef\xb7\xba\n"
+        "\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e "
+        "\xd0\xa0\xd1\x83\xd1\x81\xd1\x81\xd0\xba\xd0\xb8\xd0\xb9 "
+        "\xd7\xa2\xd7\x91\xd7\xa8\xd7\x99\xd7\xaa\n"
+        "\xf0\x9f\x98\x80\xf0\x9f\x91\x8d\xf0\x9f\x8f\xbd \xf0\x9d\x94\x98\n"
+        "\xe2\x96\x81"
+        "blank\xe2\x96\x81piece \xc2\xa0 no-break \xe3\x80\x80 wide\n"
+        "<s> </s> <unk> <pad> <0x0A>\n"
+        "\xef\xbb\xbf"
+        "a mark at the start of a line \xef\xbf\xbd\n"
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+        "\n"
+        "0123456789 3.14159 1,000,000 x=y+z; {\"json\": [1, 2]}\n"
+        "no newline at the end";
+    *bytes = sizeof text - 1;
+    return text;
+}

@@ -1,0 +1,271 @@
+#include "base/file.h"
+#include "data/shards.h"
+#include "data_files.h"
+#include "program.h"
+
+#include <jansson.h>
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static const program_setting alone = {.ranks = 0};
+
+static void fails(int exit_code, const char *message, const char *arguments)
+{
+    program_result result = program_run(alone, "%s", arguments);
+    assert_contains(result.err, message);
+    assert_int_equal(result.exit_code, exit_code);
+    program_free(&result);
+}
+
+static void succeeds(int ranks, const char *arguments)
+{
+    program_result result = program_succeed((program_setting){.ranks = ranks}, "%s", arguments);
+    program_free(&result);
+}
+
+/* Lines "document 0" to "document 999". */
+static void write_documents(const char *path)
+{
+    data_write(path, "", 0);
+    for (int i = 0; i < 1000; i++) {
+        char line[32];
+        int length = snprintf(line, sizeof line, "document %d\n", i);
+        data_append(path, line, (size_t)length);
+    }
+}
+
+static void the_command_line_is_checked(void **state)
+{
+    (void)state;
+    fails(2, "mora data: expected prepare or inspect", "data");
+    fails(2, "mora data: expected prepare or inspect, found \"eat\"", "data eat");
+    fails(2, "mora data prepare: expected files and --to DIR", "data prepare");
+    fails(2, "mora data prepare: expected files and --to DIR", "data prepare a.txt");
+    fails(2, "mora data prepare: expected files and --to DIR", "data prepare --to here");
+    fails(2, "--heldout: expected a share of 0 to below 1, found \"1\"",
+          "data prepare a.txt --to here --heldout 1");
+    fails(2, "--heldout: expected a share of 0 to below 1, found \"nan\"",
+          "data prepare a.txt --to here --heldout nan");
+    fails(2, "--documents: expected lines or file, found \"words\"",
+          "data prepare a.txt --to here --documents words");
+    fails(2, "--on-error: expected error or skip, found \"panic\"",
+          "data prepare a.txt --to here --on-error panic");
+    fails(2, "mora data inspect: expected a folder", "data inspect");
+    fails(2, "--seq-len: expected 1..", "data inspect here --seq-len 0");
+    fails(1, "cannot open 'here/manifest.json'", "data inspect here");
+}
+
+static void help_tells_both_verbs(void **state)
+{
+    (void)state;
+    program_result result = program_succeed(alone, "data --help");
+    assert_contains(result.out, "mora data prepare FILE...");
+    assert_contains(result.out, "mora data inspect DIR");
+    program_free(&result);
+    result = program_succeed(alone, "data prepare --help");
+    assert_contains(result.out, "--on-error POLICY");
+    assert_contains(result.out, "what is left over at\nthe end of each shard is dropped");
+    program_free(&result);
+}
+
+static void prepare_tells_what_it_made(void **state)
+{
+    (void)state;
+    write_documents("made.txt");
+    program_result result =
+        program_succeed((program_setting){.ranks = 2}, "data prepare made.txt --to made");
+    assert_contains(result.out, "split          documents           tokens      bytes of text\n");
+    assert_contains(result.out, "made: 1000 documents, 12890 tokens, 11890 bytes in ");
+    assert_contains(result.out, " MB/s per core\n");
+    assert_int_equal(program_lines_with(result.out, "made: "), 1);
+    program_free(&result);
+    result = program_succeed(alone, "data prepare made.txt --to made");
+    assert_contains(result.out, "made: prepared already, 1000 documents, 12890 tokens\n");
+    program_free(&result);
+}
+
+static void json_tells_the_same(void **state)
+{
+    (void)state;
+    write_documents("json.txt");
+    program_result result =
+        program_succeed(alone, "data prepare json.txt --to json --heldout 0.1 --json");
+    json_t *root = json_loads(result.out, 0, NULL);
+    int held, trained, already;
+    double rate;
+    assert_int_equal(json_unpack(root, "{s:{s:i}, s:{s:i}, s:b, s:f}", "train", "documents",
+                                 &trained, "heldout", "documents", &held, "already", &already,
+                                 "mb_per_second_per_rank", &rate),
+                     0);
+    assert_int_equal(trained + held, 1000);
+    assert_true(held > 60 && held < 140);
+    assert_false(already);
+    assert_true(rate > 0);
+    json_decref(root);
+    program_free(&result);
+}
+
+static void documents_left_out_are_told_once_and_counted(void **state)
+{
+    (void)state;
+    data_write("faulty.jsonl", "", 0);
+    for (int i = 1; i <= 60; i++) {
+        const char *line = i % 3 == 0   ? "{\"text\": \xff}\n"
+                           : i % 3 == 1 ? "{\"text\": \"fine\"}\n"
+                                        : "{\"body\": \"no\"}\n";
+        data_append("faulty.jsonl", line, strlen(line));
+    }
+    for (int ranks = 1; ranks <= 4; ranks += 3) {
+        program_result result =
+            program_succeed((program_setting){.ranks = ranks},
+                            "data prepare faulty.jsonl --to faulty-%d --on-error skip", ranks);
+        assert_int_equal(program_lines_with(result.err, "; left out"), 10);
+        assert_contains(result.err, "mora: warning: faulty.jsonl:2: expected text in field "
+                                    "\"text\", found nothing; left out\n");
+        assert_contains(result.err, "mora: warning: faulty.jsonl:3: not UTF-8: byte 10 of the line "
+                                    "is 0xff; left out\n");
+        assert_contains(result.err, "faulty.jsonl:15: ");
+        assert_contains(result.err,
+                        "mora: warning: 40 documents left out: utf8 20, json 0, field 20\n");
+        program_free(&result);
+    }
+}
+
+static void a_fault_ends_all_ranks_with_one_message(void **state)
+{
+    (void)state;
+    write_documents("bad.txt");
+    data_append("bad.txt", "caf\xe9\n", 5);
+    for (int ranks = 1; ranks <= 4; ranks += 3) {
+        program_result result = program_run((program_setting){.ranks = ranks},
+                                            "data prepare bad.txt --to bad-%d", ranks);
+        assert_int_equal(result.exit_code, 1);
+        assert_contains(result.err, "bad.txt:1001: not UTF-8: byte 4 of the line is 0xe9\n");
+        assert_int_equal(program_lines_with(result.err, "error:"), 1);
+        program_free(&result);
+    }
+    assert_int_not_equal(access("bad-4", F_OK), 0);
+    assert_int_not_equal(access("bad-4.tmp", F_OK), 0);
+}
+
+static void inspect_shows_decoded_samples(void **state)
+{
+    (void)state;
+    write_documents("shown.txt");
+    data_append("shown.txt", "bell \x07 here\n", 12);
+    succeeds(0, "data prepare shown.txt --to shown --heldout 0");
+    program_result result = program_succeed(alone, "data inspect shown --items 2 --seq-len 25");
+    assert_contains(result.out, "shown: 1 shards of 2-byte tokens from 1 files\n");
+    assert_contains(result.out, "tokenizer bytes, 259 ids, EOS 257\n");
+    assert_contains(result.out, "train, sequence 0 of 516:\ndocument 0<eos>document 1<eos>doc\n");
+    assert_contains(result.out, "train, sequence 258 of 516:\n");
+    program_free(&result);
+    result = program_succeed(alone, "data inspect shown --seq-len 12902 --verify");
+    assert_contains(result.out, "every SHA-256 as stated");
+    assert_contains(result.out, "<eos>bell \\x07 here<eos>");
+    program_free(&result);
+}
+
+static void inspect_names_a_damaged_shard(void **state)
+{
+    (void)state;
+    size_t size;
+    write_documents("hurt.txt");
+    succeeds(2, "data prepare hurt.txt --to hurt --heldout 0");
+    char *data = program_read("hurt/train-00000-000000.bin", &size);
+    data[100] ^= 1;
+    data_write("hurt/train-00000-000000.bin", data, size);
+    mr_free(data);
+    succeeds(0, "data inspect hurt --items 0");
+    fails(1, "hurt/train-00000-000000.bin: damaged: its SHA-256 is ", "data inspect hurt --verify");
+}
+
+/* Prepares the hard text with a model, and compares with what spm_encode prints. */
+static void check_against_spm_encode(const char *model)
+{
+    enum { REPEAT = 20 };
+    size_t bytes, size;
+    const char *text = data_hard_text(&bytes);
+    data_write("spm.txt", "", 0);
+    for (int i = 0; i < REPEAT; i++) {
+        data_append("spm.txt", text, bytes);
+        if (i + 1 < REPEAT) data_append("spm.txt", "\n", 1);
+    }
+    data_shell("rm -rf spm && spm_encode --model=%s --extra_options=eos --output_format=id "
+               "< spm.txt > spm.ids 2> /dev/null",
+               model);
+    program_result result =
+        program_succeed((program_setting){.ranks = 2},
+                        "data prepare spm.txt --to spm --heldout 0 --tokenizer %s", model);
+    program_free(&result);
+    mr_shards *shards = NULL;
+    assert_int_equal(mr_shards_open("spm", 1, &shards), MR_OK);
+    char *printed = program_read("spm.ids", &size), *at = printed;
+    for (int64_t i = 0; i < mr_shards_sequences(shards, MR_SPLIT_TRAIN); i++) {
+        int32_t id;
+        char *after;
+        long wanted = strtol(at, &after, 10);
+        assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, i, 0, 1, &id), MR_OK);
+        if (after == at || wanted != id)
+            fail_msg("%s: token %lld is %d, spm_encode has %ld", model, (long long)i, id, wanted);
+        at = after;
+    }
+    assert_string_equal(at, "\n");
+    mr_free(printed);
+    mr_shards_close(&shards);
+}
+
+static void prepared_tokens_are_those_of_spm_encode_with_llama(void **state)
+{
+    (void)state;
+    if (!data_has_program("spm_encode") ||
+        !data_unpack_shared("data/tokenizer/llama_tokenizer.model.xz", "llama.model"))
+        skip();
+    check_against_spm_encode("llama.model");
+}
+
+static void prepared_tokens_are_those_of_spm_encode_with_t5(void **state)
+{
+    (void)state;
+    if (!data_has_program("spm_encode") ||
+        !data_unpack_shared("data/tokenizer/t5_spiece_torchtune.model.xz", "t5.model"))
+        skip();
+    check_against_spm_encode("t5.model");
+}
+
+static void prepared_tokens_are_those_of_spm_encode_with_a_model_made_here(void **state)
+{
+    (void)state;
+    if (!data_has_program("spm_encode") || !data_has_program("spm_train")) skip();
+    write_documents("training.txt");
+    data_shell("spm_train --input=training.txt --model_prefix=own --vocab_size=60 "
+               "--hard_vocab_limit=false > own.log 2>&1");
+    check_against_spm_encode("own.model");
+    program_result result = program_succeed(alone, "data inspect spm --tokenizer own.model");
+    assert_contains(result.out, "tokenizer own.model, ");
+    assert_contains(result.out, "<eos>");
+    program_free(&result);
+    result = program_succeed(alone, "data inspect spm --seq-len 3");
+    assert_contains(result.out, "train, sequence 0 of ");
+    program_free(&result);
+    fails(1, "'spm' was prepared with tokenizer own.model (", "data inspect spm --tokenizer bytes");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_command_line_is_checked),
+        cmocka_unit_test(help_tells_both_verbs),
+        cmocka_unit_test(prepare_tells_what_it_made),
+        cmocka_unit_test(json_tells_the_same),
+        cmocka_unit_test(documents_left_out_are_told_once_and_counted),
+        cmocka_unit_test(a_fault_ends_all_ranks_with_one_message),
+        cmocka_unit_test(inspect_shows_decoded_samples),
+        cmocka_unit_test(inspect_names_a_damaged_shard),
+        cmocka_unit_test(prepared_tokens_are_those_of_spm_encode_with_llama),
+        cmocka_unit_test(prepared_tokens_are_those_of_spm_encode_with_t5),
+        cmocka_unit_test(prepared_tokens_are_those_of_spm_encode_with_a_model_made_here),
+    };
+    return cmocka_run_group_tests(tests, program_enter_folder, program_leave_folder);
+}

@@ -1,0 +1,538 @@
+#include "base/file.h"
+#include "data/batch.h"
+#include "data/shard_writer.h"
+#include "data/shards.h"
+#include "data_files.h"
+#include "program.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { SHARDS = 4, SEQ = 4, LARGE = 100000 };
+
+/* The shards of every folder made here, in the order of the text. */
+static const struct {
+    const char *file;
+    mr_split split;
+    int64_t tokens;
+} shards_made[SHARDS] = {{"train-a.bin", MR_SPLIT_TRAIN, 10},
+                         {"heldout-a.bin", MR_SPLIT_HELDOUT, 13},
+                         {"train-b.bin", MR_SPLIT_TRAIN, 3},
+                         {"train-c.bin", MR_SPLIT_TRAIN, 25}};
+
+/* Token t of shard s: every one of them different, the last ids of the vocabulary among them. */
+static int32_t token(int shard, int64_t t, int32_t vocabulary)
+{
+    return vocabulary - 1 - 50 * shard - (int32_t)t;
+}
+
+static void make_folder(const char *folder, const char *tokenizer, int32_t vocabulary)
+{
+    mr_prepared m = {.vocabulary = vocabulary, .eos = 2, .token_bytes = vocabulary > 65536 ? 4 : 2};
+    mr_prepared_shard shard[SHARDS] = {{.file = ""}};
+    mr_shard_writer writer = {.token_bytes = m.token_bytes};
+    char path[DATA_PATH];
+    m.settings = (mr_prepared_settings){.field = "text", .heldout = 0.25, .unit_bytes = 100};
+    snprintf(m.tokenizer, sizeof m.tokenizer, "%s", tokenizer);
+    if (strcmp(tokenizer, "bytes") == 0) m.eos = MR_BYTES_EOS;
+    program_make_folder(folder);
+    for (int s = 0; s < SHARDS; s++) {
+        int64_t tokens = 0;
+        snprintf(path, sizeof path, "%s/%s", folder, shards_made[s].file);
+        for (int64_t t = 0; t < shards_made[s].tokens; t++) {
+            int32_t id = token(s, t, vocabulary);
+            assert_int_equal(mr_shard_writer_add(&writer, path, &id, 1), MR_OK);
+        }
+        assert_int_equal(mr_shard_writer_end(&writer, &tokens, shard[s].sha256), MR_OK);
+        assert_int_equal(tokens, shards_made[s].tokens);
+        snprintf(shard[s].file, sizeof shard[s].file, "%s", shards_made[s].file);
+        shard[s].split = shards_made[s].split;
+        shard[s].tokens = tokens;
+        m.split[shard[s].split].tokens += tokens;
+    }
+    mr_shard_writer_free(&writer);
+    m.shard = shard;
+    m.shards = SHARDS;
+    assert_int_equal(mr_prepared_write(&m, folder), MR_OK);
+}
+
+static mr_shards *open_folder(const char *folder, int64_t seq_len)
+{
+    mr_shards *shards = NULL;
+    if (mr_shards_open(folder, seq_len, &shards) != MR_OK) fail_msg("%s", mr_message());
+    return shards;
+}
+
+static void refused(const char *folder, mr_status wanted, const char *message)
+{
+    mr_shards *shards = NULL;
+    mr_status status = mr_shards_open(folder, SEQ, &shards);
+    assert_contains(mr_message(), message);
+    assert_int_equal(status, wanted);
+    assert_null(shards);
+}
+
+/* Replaces the first place of a text in a file. */
+static void replace(const char *path, const char *from, const char *to)
+{
+    size_t size;
+    char *text = program_read(path, &size);
+    char *at = strstr(text, from);
+    if (!at) fail_msg("\"%s\" is not in %s", from, path);
+    size_t before = (size_t)(at - text);
+    data_write(path, text, before);
+    data_append(path, to, strlen(to));
+    data_append(path, at + strlen(from), size - before - strlen(from));
+    mr_free(text);
+}
+
+/* Reading. */
+
+static void check_sequences(const char *folder, int32_t vocabulary)
+{
+    static const int of_split[MR_SPLITS][3] = {{0, 2, 3}, {1, -1, -1}};
+    mr_shards *shards = open_folder(folder, SEQ);
+    for (int split = 0; split < MR_SPLITS; split++) {
+        int64_t sequence = 0;
+        for (int i = 0; i < 3 && of_split[split][i] >= 0; i++) {
+            const int s = of_split[split][i];
+            for (int64_t at = 0; at + SEQ <= shards_made[s].tokens; at += SEQ, sequence++) {
+                int32_t ids[SEQ];
+                assert_int_equal(mr_shards_read(shards, (mr_split)split, sequence, 0, SEQ, ids),
+                                 MR_OK);
+                for (int t = 0; t < SEQ; t++)
+                    assert_int_equal(ids[t], token(s, at + t, vocabulary));
+            }
+        }
+        assert_int_equal(mr_shards_sequences(shards, (mr_split)split), sequence);
+    }
+    mr_shards_close(&shards);
+    assert_null(shards);
+}
+
+static void sequences_are_the_shards_cut_without_their_remainders(void **state)
+{
+    (void)state;
+    make_folder("small", "bytes", MR_BYTES_VOCABULARY);
+    check_sequences("small", MR_BYTES_VOCABULARY);
+}
+
+static void large_vocabularies_take_four_bytes(void **state)
+{
+    (void)state;
+    make_folder("large", "large.model", LARGE);
+    assert_int_equal(access("large/train-a.bin", R_OK), 0);
+    size_t size;
+    mr_free(program_read("large/train-a.bin", &size));
+    assert_int_equal(size, 40);
+    check_sequences("large", LARGE);
+}
+
+static void the_largest_two_byte_vocabulary_is_kept_whole(void **state)
+{
+    (void)state;
+    make_folder("border", "border.model", 65536);
+    size_t size;
+    mr_free(program_read("border/train-a.bin", &size));
+    assert_int_equal(size, 20);
+    check_sequences("border", 65536);
+}
+
+static void a_part_of_a_sequence_can_be_read(void **state)
+{
+    (void)state;
+    make_folder("part", "bytes", MR_BYTES_VOCABULARY);
+    mr_shards *shards = open_folder("part", SEQ);
+    int32_t ids[3] = {0, 0, -7};
+    assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, 1, 1, 2, ids), MR_OK);
+    assert_int_equal(ids[0], token(0, 5, MR_BYTES_VOCABULARY));
+    assert_int_equal(ids[1], token(0, 6, MR_BYTES_VOCABULARY));
+    assert_int_equal(ids[2], -7);
+    mr_shards_close(&shards);
+}
+
+static void a_sequence_longer_than_every_shard_is_not_there(void **state)
+{
+    (void)state;
+    make_folder("none", "bytes", MR_BYTES_VOCABULARY);
+    mr_shards *shards = open_folder("none", 26);
+    assert_int_equal(mr_shards_sequences(shards, MR_SPLIT_TRAIN), 0);
+    assert_int_equal(mr_shards_sequences(shards, MR_SPLIT_HELDOUT), 0);
+    mr_shards_close(&shards);
+}
+
+/* Damaged shards. */
+
+static void a_shard_of_another_size_is_named(void **state)
+{
+    (void)state;
+    make_folder("short", "bytes", MR_BYTES_VOCABULARY);
+    assert_int_equal(truncate("short/train-c.bin", 48), 0);
+    refused("short", MR_ERR_FORMAT, "short/train-c.bin: expected 50 bytes (25 tokens), found 48");
+    data_append("short/train-c.bin", "123", 3);
+    refused("short", MR_ERR_FORMAT, "short/train-c.bin: expected 50 bytes (25 tokens), found 51");
+}
+
+static void a_missing_shard_is_named(void **state)
+{
+    (void)state;
+    make_folder("gone", "bytes", MR_BYTES_VOCABULARY);
+    assert_int_equal(unlink("gone/train-b.bin"), 0);
+    refused("gone", MR_ERR_FORMAT, "gone/train-b.bin: No such file or directory");
+}
+
+static void a_shard_cut_after_opening_is_named(void **state)
+{
+    (void)state;
+    int32_t ids[SEQ];
+    make_folder("cut", "bytes", MR_BYTES_VOCABULARY);
+    mr_shards *shards = open_folder("cut", SEQ);
+    assert_int_equal(truncate("cut/train-a.bin", 2), 0);
+    assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, 0, 0, SEQ, ids), MR_ERR_FORMAT);
+    assert_contains(mr_message(), "cut/train-a.bin: expected 20 bytes (10 tokens), found 2");
+    mr_shards_close(&shards);
+}
+
+static void flip_byte(const char *path, size_t at, char with)
+{
+    size_t size;
+    char *data = program_read(path, &size);
+    data[at] = (char)(data[at] ^ with);
+    data_write(path, data, size);
+    mr_free(data);
+}
+
+static void a_flipped_byte_is_found_by_verifying(void **state)
+{
+    (void)state;
+    make_folder("flipped", "bytes", MR_BYTES_VOCABULARY);
+    mr_shards *shards = open_folder("flipped", SEQ);
+    assert_int_equal(mr_shards_verify(shards), MR_OK);
+    flip_byte("flipped/heldout-a.bin", 12, 1);
+    assert_int_equal(mr_shards_verify(shards), MR_ERR_FORMAT);
+    assert_contains(mr_message(), "flipped/heldout-a.bin: damaged: its SHA-256 is ");
+    mr_shards_close(&shards);
+}
+
+static void an_id_past_the_vocabulary_is_named(void **state)
+{
+    (void)state;
+    int32_t ids[SEQ];
+    make_folder("past", "bytes", MR_BYTES_VOCABULARY);
+    flip_byte("past/train-a.bin", 2 * 5 + 1, 0x40);
+    mr_shards *shards = open_folder("past", SEQ);
+    assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, 0, 0, SEQ, ids), MR_OK);
+    assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, 1, 0, SEQ, ids), MR_ERR_FORMAT);
+    assert_contains(mr_message(), "past/train-a.bin: token 5 is ");
+    assert_contains(mr_message(), ", past the vocabulary of 259");
+    mr_shards_close(&shards);
+}
+
+/* Broken manifests. */
+
+static void break_manifest(const char *from, const char *to, const char *message)
+{
+    make_folder("broken", "bytes", MR_BYTES_VOCABULARY);
+    replace("broken/manifest.json", from, to);
+    refused("broken", MR_ERR_FORMAT, message);
+}
+
+static void a_missing_manifest_is_named(void **state)
+{
+    (void)state;
+    refused("nowhere", MR_ERR_IO, "cannot open 'nowhere/manifest.json': No such file or directory");
+}
+
+static void half_a_manifest_is_refused_with_its_place(void **state)
+{
+    (void)state;
+    make_folder("half", "bytes", MR_BYTES_VOCABULARY);
+    assert_int_equal(truncate("half/manifest.json", 300), 0);
+    refused("half", MR_ERR_FORMAT, "half/manifest.json:");
+}
+
+static void a_manifest_of_another_format_is_refused(void **state)
+{
+    (void)state;
+    break_manifest("mora tokens", "fish tokens",
+                   "broken/manifest.json: format: expected \"mora tokens\", found \"fish tokens\"");
+    break_manifest("\"version\": 1", "\"version\": 4294967297",
+                   "version: expected 1, found 4294967297");
+    break_manifest("\"version\": 1", "\"version\": \"1\"", "Expected integer, got string");
+}
+
+static void a_manifest_must_say_what_fits_together(void **state)
+{
+    (void)state;
+    break_manifest("uint16", "uint32",
+                   "dtype: expected uint16 for a vocabulary of 259, found \"uint32\"");
+    break_manifest("\"eos\": 257", "\"eos\": 259",
+                   "tokenizer: eos 259 does not fit a vocabulary of 259");
+    break_manifest("\"vocabulary\": 259", "\"vocabulary\": 4294967296", "does not fit");
+    break_manifest("\"tokens\": 38", "\"tokens\": 39",
+                   "split train: its shards have 38 tokens, the total is 39");
+    break_manifest("\"tokens\": 10", "\"tokens\": -10", "train-a.bin: expected a count, found -10");
+    break_manifest("\"tokens\": 10", "\"tokens\": 4611686018427387903",
+                   "expected a count, found 46116860184273879");
+    break_manifest("\"split\": \"heldout\"", "\"split\": \"test\"",
+                   "heldout-a.bin: unknown value \"test\"");
+    break_manifest("\"documents\": \"lines\"", "\"documents\": \"words\"",
+                   "settings.documents: unknown value \"words\"");
+    break_manifest("\"on_error\"", "\"on_terror\"", "settings: Object item not found: on_error");
+}
+
+static void a_manifest_cannot_lead_out_of_its_folder(void **state)
+{
+    (void)state;
+    break_manifest("\"train-a.bin\"", "\"../train-a.bin\"",
+                   "shards: expected a file name, found \"../train-a.bin\"");
+    break_manifest("\"train-a.bin\"", "\"\"", "shards: expected a file name, found \"\"");
+}
+
+static void a_hash_must_be_a_hash(void **state)
+{
+    (void)state;
+    make_folder("broken", "bytes", MR_BYTES_VOCABULARY);
+    mr_shards *shards = open_folder("broken", SEQ);
+    char of_shard[MR_HASH_TEXT];
+    memcpy(of_shard, mr_shards_manifest(shards)->shard[1].sha256, sizeof of_shard);
+    mr_shards_close(&shards);
+    break_manifest(of_shard, "abc", "heldout-a.bin: expected 64 hexadecimal digits, found \"abc\"");
+}
+
+static void a_manifest_comes_back_as_it_was_written(void **state)
+{
+    (void)state;
+    mr_prepared_input input = {
+        .path = NULL, .jsonl = true, .bytes = 77, .documents = 5, .tokens = 1000, .errors = 2};
+    char name[] = "folder/text \"quoted\" \xc3\xa9.jsonl";
+    memset(input.sha256, 'a', MR_HASH_TEXT - 1);
+    input.path = name;
+    mr_prepared m = {.vocabulary = 300, .eos = 3, .token_bytes = 2, .input = &input, .inputs = 1};
+    snprintf(m.tokenizer, sizeof m.tokenizer, "some.model");
+    memset(m.tokenizer_hash, 'b', MR_HASH_TEXT - 1);
+    m.settings = (mr_prepared_settings){.field = "body",
+                                        .documents = MR_DOCUMENTS_LINES,
+                                        .on_error = MR_FAULT_SKIP,
+                                        .heldout = 0.1,
+                                        .unit_bytes = 12345};
+    m.errors[MR_FAULT_JSON] = 2;
+    program_make_folder("written");
+    assert_int_equal(mr_prepared_write(&m, "written"), MR_OK);
+    mr_prepared back;
+    assert_int_equal(mr_prepared_read("written", &back), MR_OK);
+    assert_null(mr_prepared_difference(&m, &back));
+    assert_string_equal(back.input[0].path, name);
+    assert_int_equal(back.input[0].errors, 2);
+    assert_int_equal(back.errors[MR_FAULT_JSON], 2);
+    assert_int_equal(back.settings.unit_bytes, 12345);
+    mr_prepared_free(&back);
+}
+
+/* The task. */
+
+static mr_config config_for(const char *data, int64_t seq_len)
+{
+    static mr_config config;
+    memset(&config, 0, sizeof config);
+    snprintf(config.task.name, sizeof config.task.name, "pretrain");
+    snprintf(config.task.data, sizeof config.task.data, "%s", data);
+    config.train.seq_len = seq_len;
+    return config;
+}
+
+static void task_refused(const char *data, int64_t seq_len, mr_status wanted, const char *message)
+{
+    mr_config config = config_for(data, seq_len);
+    mr_tokenizer *tokenizer = NULL;
+    mr_dataset *dataset = NULL;
+    assert_int_equal(mr_tokenizer_create("bytes", &tokenizer), MR_OK);
+    mr_status status = mr_dataset_create(&config, tokenizer, &dataset);
+    mr_tokenizer_destroy(&tokenizer);
+    assert_contains(mr_message(), message);
+    assert_int_equal(status, wanted);
+    assert_null(dataset);
+}
+
+static void the_task_needs_a_folder_and_a_length(void **state)
+{
+    (void)state;
+    task_refused("", SEQ, MR_ERR_CONFIG, "task.data: missing; task pretrain needs a folder");
+    task_refused("any", 0, MR_ERR_CONFIG, "train.seq_len: missing; task pretrain cuts its text");
+    task_refused("absent", SEQ, MR_ERR_IO, "task.data: cannot open 'absent/manifest.json'");
+}
+
+static void the_task_needs_a_whole_sequence(void **state)
+{
+    (void)state;
+    make_folder("few", "bytes", MR_BYTES_VOCABULARY);
+    task_refused("few", 26, MR_ERR_CONFIG,
+                 "task.data: 'few' has no sequence of train.seq_len 26; its 38 tokens");
+}
+
+static void the_task_needs_the_tokenizer_of_its_data(void **state)
+{
+    (void)state;
+    make_folder("foreign", "foreign.model", LARGE);
+    task_refused("foreign", SEQ, MR_ERR_CONFIG,
+                 "task.data: 'foreign' was prepared with tokenizer foreign.model (no file, 100000 "
+                 "ids), found bytes (no file, 259 ids)");
+}
+
+/* A dataset of the folder "task". */
+typedef struct fixture {
+    mr_config config;
+    mr_tokenizer *tokenizer;
+    mr_dataset *dataset;
+} fixture;
+
+static fixture open_task(int64_t seq_len)
+{
+    fixture f = {.config = config_for("task", seq_len)};
+    make_folder("task", "bytes", MR_BYTES_VOCABULARY);
+    assert_int_equal(mr_tokenizer_create("bytes", &f.tokenizer), MR_OK);
+    if (mr_dataset_create(&f.config, f.tokenizer, &f.dataset) != MR_OK)
+        fail_msg("%s", mr_message());
+    return f;
+}
+
+static void close_task(fixture *f)
+{
+    mr_dataset_destroy(&f->dataset);
+    mr_tokenizer_destroy(&f->tokenizer);
+}
+
+static void targets_are_the_next_tokens_of_a_sequence(void **state)
+{
+    (void)state;
+    fixture f = open_task(SEQ);
+    assert_int_equal(f.dataset->items, 8);
+    assert_int_equal(f.dataset->heldout, 3);
+    assert_int_equal(f.dataset->longest, SEQ);
+    int32_t tokens[SEQ], targets[SEQ];
+    int64_t length = 0;
+    for (int64_t i = 0; i < 2; i++) {
+        assert_int_equal(mr_dataset_sample(f.dataset, i, tokens, targets, SEQ, &length), MR_OK);
+        assert_int_equal(length, SEQ);
+        for (int t = 0; t < SEQ; t++)
+            assert_int_equal(tokens[t], token(0, i * SEQ + t, MR_BYTES_VOCABULARY));
+        for (int t = 0; t + 1 < SEQ; t++)
+            assert_int_equal(targets[t], tokens[t + 1]);
+        assert_int_equal(targets[SEQ - 1], MR_NOT_SCORED);
+    }
+    close_task(&f);
+}
+
+static void long_sequences_are_read_in_pieces_without_a_seam(void **state)
+{
+    (void)state;
+    enum { LONG = 1300 };
+    mr_prepared m = {.vocabulary = MR_BYTES_VOCABULARY, .eos = MR_BYTES_EOS, .token_bytes = 2};
+    mr_prepared_shard shard = {.file = "train.bin", .tokens = (int64_t)2 * LONG};
+    mr_shard_writer writer = {.token_bytes = 2};
+    int64_t count;
+    program_make_folder("long");
+    for (int32_t t = 0; t < 2 * LONG; t++) {
+        int32_t id = t * 7 % 256;
+        assert_int_equal(mr_shard_writer_add(&writer, "long/train.bin", &id, 1), MR_OK);
+    }
+    assert_int_equal(mr_shard_writer_end(&writer, &count, shard.sha256), MR_OK);
+    mr_shard_writer_free(&writer);
+    snprintf(m.tokenizer, sizeof m.tokenizer, "bytes");
+    m.shard = &shard;
+    m.shards = 1;
+    m.split[MR_SPLIT_TRAIN].tokens = count;
+    assert_int_equal(mr_prepared_write(&m, "long"), MR_OK);
+
+    fixture f = {.config = config_for("long", LONG)};
+    static int32_t tokens[LONG], targets[LONG];
+    int64_t length = 0;
+    assert_int_equal(mr_tokenizer_create("bytes", &f.tokenizer), MR_OK);
+    assert_int_equal(mr_dataset_create(&f.config, f.tokenizer, &f.dataset), MR_OK);
+    assert_int_equal(mr_dataset_sample(f.dataset, 1, tokens, targets, LONG, &length), MR_OK);
+    for (int t = 0; t < LONG; t++) {
+        assert_int_equal(tokens[t], (LONG + t) * 7 % 256);
+        assert_int_equal(targets[t], t + 1 < LONG ? (LONG + t + 1) * 7 % 256 : MR_NOT_SCORED);
+    }
+    close_task(&f);
+}
+
+static void held_out_rows_end_in_padding_that_is_not_scored(void **state)
+{
+    (void)state;
+    enum { ROWS = 5 };
+    fixture f = open_task(SEQ);
+    int32_t tokens[ROWS * SEQ], targets[ROWS * SEQ];
+    int64_t scored = 0;
+    assert_int_equal(mr_batch_fill_heldout(f.dataset, 1, ROWS, SEQ, tokens, targets, &scored),
+                     MR_OK);
+    assert_int_equal(scored, 2 * (SEQ - 1));
+    for (int row = 0; row < ROWS; row++)
+        for (int t = 0; t < SEQ; t++) {
+            const bool there = row < 2;
+            assert_int_equal(tokens[row * SEQ + t],
+                             there ? token(1, (row + 1) * SEQ + t, MR_BYTES_VOCABULARY)
+                                   : MR_BYTES_PAD);
+            assert_int_equal(targets[row * SEQ + t],
+                             there && t + 1 < SEQ ? tokens[row * SEQ + t + 1] : MR_NOT_SCORED);
+        }
+    close_task(&f);
+}
+
+static void padding_is_eos_where_there_is_no_pad(void **state)
+{
+    (void)state;
+    fixture f = open_task(SEQ);
+    int32_t tokens[SEQ], targets[SEQ];
+    int64_t scored = 0;
+    f.tokenizer->pad = -1;
+    assert_int_equal(mr_batch_fill_heldout(f.dataset, 3, 1, SEQ, tokens, targets, &scored), MR_OK);
+    assert_int_equal(tokens[0], MR_BYTES_EOS);
+    assert_int_equal(scored, 0);
+    close_task(&f);
+}
+
+static void the_hash_of_the_data_is_that_of_its_manifest(void **state)
+{
+    (void)state;
+    char manifest[MR_HASH_TEXT], hash[MR_DATASET_HASH];
+    fixture f = open_task(SEQ);
+    assert_int_equal(mr_hash_file("task/manifest.json", manifest, NULL), MR_OK);
+    assert_int_equal(mr_dataset_hash(f.dataset, hash), MR_OK);
+    assert_int_equal(strlen(hash), 16);
+    assert_memory_equal(hash, manifest, 16);
+    assert_false(mr_dataset_generates(f.dataset));
+    close_task(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sequences_are_the_shards_cut_without_their_remainders),
+        cmocka_unit_test(large_vocabularies_take_four_bytes),
+        cmocka_unit_test(the_largest_two_byte_vocabulary_is_kept_whole),
+        cmocka_unit_test(a_part_of_a_sequence_can_be_read),
+        cmocka_unit_test(a_sequence_longer_than_every_shard_is_not_there),
+        cmocka_unit_test(a_shard_of_another_size_is_named),
+        cmocka_unit_test(a_missing_shard_is_named),
+        cmocka_unit_test(a_shard_cut_after_opening_is_named),
+        cmocka_unit_test(a_flipped_byte_is_found_by_verifying),
+        cmocka_unit_test(an_id_past_the_vocabulary_is_named),
+        cmocka_unit_test(a_missing_manifest_is_named),
+        cmocka_unit_test(half_a_manifest_is_refused_with_its_place),
+        cmocka_unit_test(a_manifest_of_another_format_is_refused),
+        cmocka_unit_test(a_manifest_must_say_what_fits_together),
+        cmocka_unit_test(a_manifest_cannot_lead_out_of_its_folder),
+        cmocka_unit_test(a_hash_must_be_a_hash),
+        cmocka_unit_test(a_manifest_comes_back_as_it_was_written),
+        cmocka_unit_test(the_task_needs_a_folder_and_a_length),
+        cmocka_unit_test(the_task_needs_a_whole_sequence),
+        cmocka_unit_test(the_task_needs_the_tokenizer_of_its_data),
+        cmocka_unit_test(targets_are_the_next_tokens_of_a_sequence),
+        cmocka_unit_test(long_sequences_are_read_in_pieces_without_a_seam),
+        cmocka_unit_test(held_out_rows_end_in_padding_that_is_not_scored),
+        cmocka_unit_test(padding_is_eos_where_there_is_no_pad),
+        cmocka_unit_test(the_hash_of_the_data_is_that_of_its_manifest),
+    };
+    return cmocka_run_group_tests(tests, program_enter_folder, program_leave_folder);
+}

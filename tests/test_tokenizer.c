@@ -1,0 +1,406 @@
+#include "base/file.h"
+#include "data/tokenizer.h"
+#include "data_files.h"
+#include "program.h"
+
+#include <jansson.h>
+
+#include <stdlib.h>
+
+enum { ROOM = 1 << 16 };
+
+/* The models of the paper, and two made here where the library's tools are installed. */
+static const char *const models[] = {"llama.model", "t5.model", "bpe.model", "unigram.model"};
+
+enum { LLAMA, T5, BPE, UNIGRAM, MODELS };
+
+static const char *packed(int model)
+{
+    return model == LLAMA ? "data/tokenizer/llama_tokenizer.model.xz"
+                          : "data/tokenizer/t5_spiece_torchtune.model.xz";
+}
+
+/* Text of a small world, in a few hundred words: enough for a model of a few hundred pieces. */
+static void write_training_text(const char *path)
+{
+    static const char *const words[] = {
+        "river", "stone", "walking", "walked", "nine",   "the",   "and",  "caf\xc3\xa9", "under",
+        "over",  "lamps", "light",   "slow",   "slower", "never", "1984", "green",       "sea"};
+    enum { WORDS = sizeof words / sizeof words[0], LINES = 400 };
+    data_write(path, "", 0);
+    for (int line = 0; line < LINES; line++) {
+        char text[512];
+        int length = 0;
+        for (int w = 0; w < 12; w++)
+            length += snprintf(text + length, sizeof text - (size_t)length, "%s%s",
+                               words[(line * 7 + w * (line % 5 + 3)) % WORDS], w < 11 ? " " : "\n");
+        data_append(path, text, (size_t)length);
+    }
+}
+
+static bool train(const char *name, const char *settings)
+{
+    if (!data_has_program("spm_train")) return false;
+    write_training_text("training.txt");
+    data_shell("spm_train --input=training.txt --model_prefix=%s %s > %s.log 2>&1", name, settings,
+               name);
+    return true;
+}
+
+/* Makes the file of a model; false, with a printed reason, where it cannot be had. */
+static bool have(int model)
+{
+    size_t size;
+    char *file;
+    if (mr_file_read(models[model], MR_MEM_OTHER, &file, &size) == MR_OK) {
+        mr_free(file);
+        return true;
+    }
+    if (model == BPE) return train("bpe", "--model_type=bpe --byte_fallback=true --vocab_size=320");
+    if (model == UNIGRAM) return train("unigram", "--vocab_size=60 --hard_vocab_limit=false");
+    return data_unpack_shared(packed(model), models[model]);
+}
+
+static mr_tokenizer *open_model(int model)
+{
+    mr_tokenizer *tokenizer = NULL;
+    if (!have(model)) skip();
+    if (mr_tokenizer_create(models[model], &tokenizer) != MR_OK) fail_msg("%s", mr_message());
+    return tokenizer;
+}
+
+/* Any model that can be had. */
+static mr_tokenizer *open_any(void)
+{
+    for (int model = MODELS - 1; model > 0; model--)
+        if (have(model)) return open_model(model);
+    return open_model(LLAMA);
+}
+
+/* Compares with lines of the golden file, of one tokenizer. */
+static void check_vectors(int model, const char *name)
+{
+    char path[DATA_PATH];
+    size_t size;
+    char *file;
+    mr_tokenizer *tokenizer = open_model(model);
+    if (mr_file_read(data_shared("golden/tokens.jsonl", path), MR_MEM_OTHER, &file, &size) !=
+        MR_OK) {
+        mr_tokenizer_destroy(&tokenizer);
+        print_message("skipped: %s is not there\n", path);
+        skip();
+    }
+    static int32_t ids[ROOM];
+    int checked = 0, number = 0;
+    for (char *line = strtok(file, "\n"); line; line = strtok(NULL, "\n")) {
+        const char *of, *decoded, *text;
+        size_t bytes;
+        json_t *list;
+        int64_t count = 0;
+        mr_text back = {0};
+        number++;
+        json_t *root = json_loads(line, JSON_ALLOW_NUL, NULL);
+        assert_int_equal(json_unpack(root, "{s:s, s:s%, s:o, s:s}", "tokenizer", &of, "text", &text,
+                                     &bytes, "ids", &list, "decoded", &decoded),
+                         0);
+        if (strcmp(of, name) == 0) {
+            assert_int_equal(mr_tokenizer_encode(tokenizer, text, bytes, ids, ROOM, &count), MR_OK);
+            if (count != (int64_t)json_array_size(list))
+                fail_msg("line %d: %lld ids, expected %zu", number, (long long)count,
+                         json_array_size(list));
+            for (int64_t i = 0; i < count; i++)
+                if (ids[i] != json_integer_value(json_array_get(list, (size_t)i)))
+                    fail_msg("line %d: id %lld is %d", number, (long long)i, ids[i]);
+            assert_int_equal(mr_tokenizer_decode(tokenizer, ids, count, &back), MR_OK);
+            assert_string_equal(mr_text_get(&back), decoded);
+            mr_text_free(&back);
+            checked++;
+        }
+        json_decref(root);
+    }
+    mr_free(file);
+    mr_tokenizer_destroy(&tokenizer);
+    assert_true(checked > 100);
+}
+
+static void llama_gives_the_golden_tokens(void **state)
+{
+    (void)state;
+    check_vectors(LLAMA, "llama");
+}
+
+static void t5_gives_the_golden_tokens(void **state)
+{
+    (void)state;
+    check_vectors(T5, "t5");
+}
+
+/* Each line of the hard text against the ids that spm_encode prints for it. */
+static void check_spm_encode(int model)
+{
+    static int32_t ids[ROOM];
+    size_t bytes, size;
+    const char *text = data_hard_text(&bytes), *end = text + bytes;
+    char *printed;
+    if (!data_has_program("spm_encode")) skip();
+    mr_tokenizer *tokenizer = open_model(model);
+    data_write("hard.txt", text, bytes);
+    data_shell("spm_encode --model=%s --output_format=id < hard.txt > hard.ids 2> /dev/null",
+               models[model]);
+    assert_int_equal(mr_file_read("hard.ids", MR_MEM_OTHER, &printed, &size), MR_OK);
+    const char *at = printed;
+    int line = 0;
+    while (text < end) {
+        const char *newline = memchr(text, '\n', (size_t)(end - text));
+        const char *stop = newline ? newline : end;
+        int64_t count = 0;
+        line++;
+        assert_int_equal(
+            mr_tokenizer_encode(tokenizer, text, (size_t)(stop - text), ids, ROOM, &count), MR_OK);
+        for (int64_t i = 0; i < count; i++) {
+            char *after;
+            long expected = strtol(at, &after, 10);
+            if (after == at || expected != ids[i])
+                fail_msg("%s, line %d: id %lld is %d, spm_encode has %ld", models[model], line,
+                         (long long)i, ids[i], expected);
+            at = after;
+        }
+        if (*at != '\n') fail_msg("%s, line %d: spm_encode has more ids", models[model], line);
+        at++;
+        text = stop + 1;
+    }
+    assert_int_equal(*at, '\0');
+    mr_free(printed);
+    mr_tokenizer_destroy(&tokenizer);
+}
+
+static void llama_encodes_hard_text_as_spm_encode(void **state)
+{
+    (void)state;
+    check_spm_encode(LLAMA);
+}
+
+static void t5_encodes_hard_text_as_spm_encode(void **state)
+{
+    (void)state;
+    check_spm_encode(T5);
+}
+
+static void a_bpe_model_encodes_hard_text_as_spm_encode(void **state)
+{
+    (void)state;
+    check_spm_encode(BPE);
+}
+
+static void a_unigram_model_encodes_hard_text_as_spm_encode(void **state)
+{
+    (void)state;
+    check_spm_encode(UNIGRAM);
+}
+
+static void a_model_names_its_special_ids(void **state)
+{
+    (void)state;
+    mr_tokenizer *llama = open_model(LLAMA), *t5 = open_model(T5);
+    assert_int_equal(llama->vocabulary, 32000);
+    assert_int_equal(llama->bos, 1);
+    assert_int_equal(llama->eos, 2);
+    assert_int_equal(llama->pad, -1);
+    assert_int_equal(t5->bos, -1);
+    assert_int_equal(t5->eos, 1);
+    assert_int_equal(t5->pad, 0);
+    mr_tokenizer_destroy(&t5);
+    mr_tokenizer_destroy(&llama);
+}
+
+static void a_model_is_known_by_file_name_and_hash(void **state)
+{
+    (void)state;
+    char expected[MR_HASH_TEXT];
+    mr_tokenizer *any = open_any(), *moved = NULL;
+    size_t size;
+    char *file;
+    assert_int_equal(mr_file_read(any->name, MR_MEM_OTHER, &file, &size), MR_OK);
+    program_make_folder("folder");
+    data_write("folder/other.model", file, size);
+    mr_free(file);
+    assert_int_equal(mr_tokenizer_create("folder/other.model", &moved), MR_OK);
+    assert_int_equal(mr_hash_file("folder/other.model", expected, NULL), MR_OK);
+    assert_string_equal(moved->name, "other.model");
+    assert_string_equal(moved->hash, expected);
+    assert_string_equal(any->hash, expected);
+    mr_tokenizer_destroy(&moved);
+    mr_tokenizer_destroy(&any);
+}
+
+static void ids_without_room_are_counted_and_not_written(void **state)
+{
+    (void)state;
+    const char text[] = "walking under the slow green sea";
+    mr_tokenizer *any = open_any();
+    int32_t all[64], some[64];
+    int64_t count = 0, again = 0;
+    assert_int_equal(mr_tokenizer_encode(any, text, strlen(text), all, 64, &count), MR_OK);
+    assert_true(count > 3 && count <= 64);
+    memset(some, 0x55, sizeof some);
+    assert_int_equal(mr_tokenizer_encode(any, text, strlen(text), some, 3, &again), MR_OK);
+    assert_int_equal(again, count);
+    assert_memory_equal(some, all, 3 * sizeof *all);
+    assert_int_equal(some[3], 0x55555555);
+    assert_int_equal(mr_tokenizer_encode(any, text, strlen(text), NULL, 0, &again), MR_OK);
+    assert_int_equal(again, count);
+    mr_tokenizer_destroy(&any);
+}
+
+static void no_text_has_no_tokens(void **state)
+{
+    (void)state;
+    mr_tokenizer *any = open_any();
+    int64_t count = 7;
+    assert_int_equal(mr_tokenizer_encode(any, "", 0, NULL, 0, &count), MR_OK);
+    assert_int_equal(count, 0);
+    mr_tokenizer_destroy(&any);
+}
+
+static void special_and_unknown_ids_have_no_text(void **state)
+{
+    (void)state;
+    mr_tokenizer *any = open_any();
+    const char text[] = "slow green sea";
+    int32_t ids[64];
+    int64_t count = 0;
+    mr_text back = {0};
+    assert_int_equal(mr_tokenizer_encode(any, text, strlen(text), ids + 1, 60, &count), MR_OK);
+    ids[0] = any->vocabulary + 5;
+    ids[count + 1] = any->eos;
+    ids[count + 2] = any->vocabulary;
+    assert_int_equal(mr_tokenizer_decode(any, ids, count + 3, &back), MR_OK);
+    assert_string_equal(mr_text_get(&back), text);
+    mr_text_free(&back);
+    mr_tokenizer_destroy(&any);
+}
+
+static void a_negative_id_is_refused(void **state)
+{
+    (void)state;
+    const int32_t ids[] = {5, -1};
+    mr_text back = {0};
+    mr_tokenizer *any = open_any();
+    assert_int_equal(mr_tokenizer_decode(any, ids, 2, &back), MR_ERR_ARG);
+    assert_contains(mr_message(), "token 1 to decode is -1, expected an id of 0 or more");
+    mr_text_free(&back);
+    mr_tokenizer_destroy(&any);
+}
+
+/* U+FDFA is the character that NFKC makes most of. */
+static void no_text_is_longer_than_the_longest(void **state)
+{
+    (void)state;
+    for (int model = 0; model < MODELS; model++) {
+        if (!have(model)) continue;
+        mr_tokenizer *tokenizer = open_model(model);
+        size_t bytes;
+        const char *text = data_hard_text(&bytes);
+        static const char *const hard[] = {"\xef\xb7\xba\xef\xb7\xba\xef\xb7\xba",
+                                           "\xff\xfe\xfd",
+                                           " ",
+                                           "\xf0\x9f\x98\x80",
+                                           "      ",
+                                           "\x01\x02\x03"};
+        int64_t count = 0;
+        assert_int_equal(mr_tokenizer_encode(tokenizer, text, bytes, NULL, 0, &count), MR_OK);
+        assert_true(count <= mr_tokenizer_longest(tokenizer, bytes));
+        for (size_t i = 0; i < sizeof hard / sizeof hard[0]; i++) {
+            bytes = strlen(hard[i]);
+            assert_int_equal(mr_tokenizer_encode(tokenizer, hard[i], bytes, NULL, 0, &count),
+                             MR_OK);
+            assert_true(count <= mr_tokenizer_longest(tokenizer, bytes));
+        }
+        mr_tokenizer_destroy(&tokenizer);
+    }
+}
+
+static void a_model_that_changes_no_characters_has_a_close_bound(void **state)
+{
+    (void)state;
+    mr_tokenizer *llama = open_model(LLAMA), *t5 = open_model(T5);
+    assert_int_equal(mr_tokenizer_longest(llama, 100), 103);
+    assert_int_equal(mr_tokenizer_longest(t5, 100), 1103);
+    mr_tokenizer_destroy(&t5);
+    mr_tokenizer_destroy(&llama);
+}
+
+static void refused(const char *path, mr_status status, const char *message)
+{
+    mr_tokenizer *tokenizer = NULL;
+    assert_int_equal(mr_tokenizer_create(path, &tokenizer), status);
+    assert_contains(mr_message(), message);
+    assert_null(tokenizer);
+}
+
+static void a_missing_model_is_named(void **state)
+{
+    (void)state;
+    refused("nowhere/x.model", MR_ERR_IO,
+            "tokenizer: expected bytes or the file of a SentencePiece model: cannot open "
+            "'nowhere/x.model': No such file or directory");
+}
+
+static void a_folder_is_no_model(void **state)
+{
+    (void)state;
+    refused(".", MR_ERR_IO, "cannot read '.': not a regular file");
+}
+
+static void text_is_no_model(void **state)
+{
+    (void)state;
+    data_write("text.model", "This is text.\n", 14);
+    refused("text.model", MR_ERR_FORMAT, "'text.model' is not a SentencePiece model: ");
+}
+
+static void an_empty_file_is_no_model(void **state)
+{
+    (void)state;
+    data_write("empty.model", "", 0);
+    refused("empty.model", MR_ERR_FORMAT, "'empty.model' is not a SentencePiece model: ");
+}
+
+static void half_a_model_is_no_model(void **state)
+{
+    (void)state;
+    mr_tokenizer *any = open_any();
+    size_t size;
+    char *file;
+    assert_int_equal(mr_file_read(any->name, MR_MEM_OTHER, &file, &size), MR_OK);
+    mr_tokenizer_destroy(&any);
+    data_write("half.model", file, size / 2);
+    mr_free(file);
+    refused("half.model", MR_ERR_FORMAT, "'half.model' is not a SentencePiece model: ");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(llama_gives_the_golden_tokens),
+        cmocka_unit_test(t5_gives_the_golden_tokens),
+        cmocka_unit_test(llama_encodes_hard_text_as_spm_encode),
+        cmocka_unit_test(t5_encodes_hard_text_as_spm_encode),
+        cmocka_unit_test(a_bpe_model_encodes_hard_text_as_spm_encode),
+        cmocka_unit_test(a_unigram_model_encodes_hard_text_as_spm_encode),
+        cmocka_unit_test(a_model_names_its_special_ids),
+        cmocka_unit_test(a_model_is_known_by_file_name_and_hash),
+        cmocka_unit_test(ids_without_room_are_counted_and_not_written),
+        cmocka_unit_test(no_text_has_no_tokens),
+        cmocka_unit_test(special_and_unknown_ids_have_no_text),
+        cmocka_unit_test(a_negative_id_is_refused),
+        cmocka_unit_test(no_text_is_longer_than_the_longest),
+        cmocka_unit_test(a_model_that_changes_no_characters_has_a_close_bound),
+        cmocka_unit_test(a_missing_model_is_named),
+        cmocka_unit_test(a_folder_is_no_model),
+        cmocka_unit_test(text_is_no_model),
+        cmocka_unit_test(an_empty_file_is_no_model),
+        cmocka_unit_test(half_a_model_is_no_model),
+    };
+    return cmocka_run_group_tests(tests, program_enter_folder, program_leave_folder);
+}

@@ -130,37 +130,60 @@ static char *take(mr_text *text)
     return text->data ? text->data : mr_strdup("");
 }
 
-static program_result run(program_setting setting, const char *arguments, va_list args)
+static program_child begin(program_setting setting, const char *arguments, va_list args)
 {
     command line;
-    int out[2], err[2], status = 0;
-    mr_text out_text = {0}, err_text = {0};
+    int out[2], err[2];
     build(&line, setting, arguments, args);
-    double began = mr_clock();
-    double deadline = began + (setting.seconds > 0 ? setting.seconds : SECONDS);
+    program_child child = {.began = mr_clock(), .ranks = setting.ranks};
+    child.deadline = child.began + (setting.seconds > 0 ? setting.seconds : SECONDS);
     assert_int_equal(pipe(out), 0);
     assert_int_equal(pipe(err), 0);
-    pid_t child = start(&line, setting.folder, out, err);
+    child.pid = start(&line, setting.folder, out, err);
     close(out[1]);
     close(err[1]);
-    assert_true(child > 0);
-    bool ended = listen_until(deadline, out[0], &out_text, err[0], &err_text) &&
-                 wait_until(deadline, child, &status);
-    if (!ended) end_group(child);
-    close(out[0]);
-    close(err[0]);
+    assert_true(child.pid > 0);
+    child.out = out[0];
+    child.err = err[0];
+    return child;
+}
+
+program_child program_start(program_setting setting, const char *arguments, ...)
+{
+    va_list args;
+    va_start(args, arguments);
+    program_child child = begin(setting, arguments, args);
+    va_end(args);
+    return child;
+}
+
+program_result program_finish(program_child *child)
+{
+    int status = 0;
+    mr_text out_text = {0}, err_text = {0};
+    bool ended = listen_until(child->deadline, child->out, &out_text, child->err, &err_text) &&
+                 wait_until(child->deadline, child->pid, &status);
+    if (!ended) end_group(child->pid);
+    close(child->out);
+    close(child->err);
     program_result result = {
         .exit_code = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status),
         .out = take(&out_text),
         .err = take(&err_text),
-        .seconds = mr_clock() - began,
+        .seconds = mr_clock() - child->began,
     };
     assert_true(result.out && result.err);
     if (!ended)
         fail_msg("not ended after %.0f s on %d ranks; stdout:\n%s\nstderr:\n%s", result.seconds,
-                 setting.ranks, result.out, result.err);
-    if (result.exit_code == 127) fail_msg("cannot start %s", line.word[0]);
+                 child->ranks, result.out, result.err);
+    if (result.exit_code == 127) fail_msg("cannot start the program: %s", result.err);
     return result;
+}
+
+static program_result run(program_setting setting, const char *arguments, va_list args)
+{
+    program_child child = begin(setting, arguments, args);
+    return program_finish(&child);
 }
 
 program_result program_run(program_setting setting, const char *arguments, ...)

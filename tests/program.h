@@ -33,6 +33,20 @@ program_result program_run(program_setting setting, const char *arguments, ...) 
 /** As program_run, and fails the test, showing stderr, unless the exit code is 0. */
 program_result program_succeed(program_setting setting, const char *arguments, ...) MR_PRINTF(2, 3);
 
+/** A command line that is running. */
+typedef struct program_child {
+    int pid;      /**< of the launcher where there is one, else of the program; leads a group */
+    int out, err; /**< to be read to their ends by program_finish */
+    int ranks;
+    double began, deadline;
+} program_child;
+
+/** Starts "mora <arguments>" and does not wait; program_finish must follow. */
+program_child program_start(program_setting setting, const char *arguments, ...) MR_PRINTF(2, 3);
+
+/** Waits for the end of what was started, as program_run. */
+program_result program_finish(program_child *child);
+
 /** Frees the texts of a result. */
 void program_free(program_result *result);
 

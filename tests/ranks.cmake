@@ -1,6 +1,7 @@
 # Tests that are MPI programs themselves.
 mr_add_test(comm LINK mr_comm NPROCS 1 2 4)
 mr_add_test(params LINK mr_model NPROCS 1 2 4)
-foreach(name comm params)
+mr_add_test(guard LINK mr_train NPROCS 1 2 4)
+foreach(name comm params guard)
   target_sources(test_${name} PRIVATE ranks.c)
 endforeach()

@@ -1,4 +1,5 @@
 #include "base/text.h"
+#include "logs.h"
 #include "program.h"
 #include "store/runlog_read.h"
 
@@ -68,86 +69,6 @@ static int enter(void **state)
     return 0;
 }
 
-static mr_runlog_reader *open_log(const char *path)
-{
-    mr_runlog_reader *reader;
-    if (mr_runlog_open(path, &reader) != MR_OK) fail_msg("%s", mr_message());
-    return reader;
-}
-
-/* A series of a log; the caller frees it. */
-static double *read_series(const char *path, const char *dataset, int64_t *count)
-{
-    double *values;
-    mr_runlog_reader *reader = open_log(path);
-    mr_status status = mr_runlog_series(reader, dataset, &values, count);
-    mr_runlog_close_reader(&reader);
-    if (status != MR_OK) fail_msg("%s", mr_message());
-    return values;
-}
-
-static int64_t read_int(const char *path, const char *name)
-{
-    int64_t value;
-    mr_runlog_reader *reader = open_log(path);
-    mr_status status = mr_runlog_get_int(reader, name, &value);
-    mr_runlog_close_reader(&reader);
-    if (status != MR_OK) fail_msg("%s", mr_message());
-    return value;
-}
-
-static void assert_text(const char *path, const char *name, const char *expected)
-{
-    char *text;
-    mr_runlog_reader *reader = open_log(path);
-    mr_status status = mr_runlog_get_text(reader, name, &text);
-    mr_runlog_close_reader(&reader);
-    if (status != MR_OK) fail_msg("%s", mr_message());
-    assert_string_equal(text, expected);
-    mr_free(text);
-}
-
-/* Compares the first `first` rows (0: all) of a series of two logs. */
-static void assert_same_bits(const char *path, const char *other, const char *dataset,
-                             int64_t first)
-{
-    int64_t count, other_count;
-    double *a = read_series(path, dataset, &count);
-    double *b = read_series(other, dataset, &other_count);
-    if (first == 0 && count != other_count)
-        fail_msg("%s has %lld rows of %s, %s %lld", path, (long long)count, dataset, other,
-                 (long long)other_count);
-    if (first == 0) first = count;
-    assert_true(first > 0 && first <= count && first <= other_count);
-    for (int64_t i = 0; i < first; i++)
-        if (memcmp(&a[i], &b[i], sizeof a[i]) != 0)
-            fail_msg("%s and %s differ in row %lld of %s: %.17g, %.17g", path, other, (long long)i,
-                     dataset, a[i], b[i]);
-    mr_free(a);
-    mr_free(b);
-}
-
-static void assert_close(const char *path, const char *other, const char *dataset, double bound)
-{
-    int64_t count, other_count;
-    double *a = read_series(path, dataset, &count);
-    double *b = read_series(other, dataset, &other_count);
-    assert_true(count > 0 && count == other_count);
-    for (int64_t i = 0; i < count; i++)
-        if (!(fabs(a[i] - b[i]) <= bound * fabs(b[i])))
-            fail_msg("%s and %s: row %lld of %s: %.17g, %.17g", path, other, (long long)i, dataset,
-                     a[i], b[i]);
-    mr_free(a);
-    mr_free(b);
-}
-
-static bool exists(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    if (file) fclose(file);
-    return file != NULL;
-}
-
 static void log_of(int run, int ranks, char path[512])
 {
     snprintf(path, 512, "ranks%d/out/%.255s.h5", ranks, log_names[run]);
@@ -173,7 +94,7 @@ static void a_list_numbers_and_names_the_runs(void **state)
     program_result listed = program_succeed((program_setting){0}, "run matrix.yaml --list");
     take_names(listed.out);
     assert_int_equal(program_lines_with(listed.err, "mora"), 0);
-    assert_false(exists("out"));
+    assert_false(file_exists("out"));
     program_free(&listed);
 }
 
@@ -192,8 +113,8 @@ static void a_matrix_runs_on_1_2_and_4_ranks(void **state)
         for (int run = 0; run < RUNS; run++) {
             char log[512];
             log_of(run, rank_counts[n], log);
-            assert_text(log, "stop_reason", "completed");
-            assert_int_equal(read_int(log, "ranks"), rank_counts[n]);
+            log_assert_text(log, "stop_reason", "completed");
+            assert_int_equal(log_int(log, "ranks"), rank_counts[n]);
         }
     }
 }
@@ -207,7 +128,7 @@ static void assert_all_same_bits(const char *dataset)
         for (int n = 0; n < RANK_COUNTS; n++)
             for (int s = 0; s < SHARDS; s++) {
                 log_of(v * SHARDS + s, rank_counts[n], log);
-                assert_same_bits(log, reference, dataset, 0);
+                log_assert_same_bits(log, reference, dataset, 0);
             }
     }
 }
@@ -231,15 +152,6 @@ static void accuracies_are_the_same_however_sharded(void **state)
     assert_all_same_bits("/eval/uuid/exact");
 }
 
-static void assert_same_file(const char *path, const char *other)
-{
-    size_t size, other_size;
-    char *a = program_read(path, &size), *b = program_read(other, &other_size);
-    if (size != other_size || memcmp(a, b, size) != 0) fail_msg("%s and %s differ", path, other);
-    mr_free(a);
-    mr_free(b);
-}
-
 static void assert_all_same_files(int first, int last, const char *name)
 {
     for (int v = first; v <= last; v++)
@@ -249,7 +161,7 @@ static void assert_all_same_files(int first, int last, const char *name)
                 snprintf(path, sizeof path, "ranks%d/m%d/%s", rank_counts[n], v * SHARDS + s, name);
                 snprintf(reference, sizeof reference, "ranks1/m%d/%s", v * SHARDS + SHARDS - 1,
                          name);
-                assert_same_file(path, reference);
+                file_assert_same(path, reference);
             }
 }
 
@@ -264,7 +176,7 @@ static void saved_adapters_are_the_same_bytes_however_sharded(void **state)
 {
     (void)state;
     assert_all_same_files(LORA, MORA_TIED, "adapter.safetensors");
-    assert_false(exists("ranks1/m0/adapter.safetensors"));
+    assert_false(file_exists("ranks1/m0/adapter.safetensors"));
 }
 
 static void recomputation_changes_no_bit(void **state)
@@ -273,9 +185,9 @@ static void recomputation_changes_no_bit(void **state)
     char kept[512], recomputed[512];
     log_of(FFT * SHARDS, 2, kept);
     log_of(FFT_RECOMPUTED * SHARDS, 2, recomputed);
-    assert_same_bits(kept, recomputed, "/train/loss", 0);
-    assert_same_bits(kept, recomputed, "/train/grad_norm", 0);
-    assert_same_file("ranks2/m0/model.safetensors", "ranks2/m3/model.safetensors");
+    log_assert_same_bits(kept, recomputed, "/train/loss", 0);
+    log_assert_same_bits(kept, recomputed, "/train/grad_norm", 0);
+    file_assert_same("ranks2/m0/model.safetensors", "ranks2/m3/model.safetensors");
 }
 
 static void dropout_changes_the_losses(void **state)
@@ -285,8 +197,8 @@ static void dropout_changes_the_losses(void **state)
     log_of(LORA_DROPPED * SHARDS, 1, with);
     log_of(LORA * SHARDS, 1, without);
     int64_t count;
-    double *a = read_series(with, "/train/loss", &count);
-    double *b = read_series(without, "/train/loss", &count);
+    double *a = log_series(with, "/train/loss", &count);
+    double *b = log_series(without, "/train/loss", &count);
     assert_true(a[count - 1] != b[count - 1]);
     mr_free(a);
     mr_free(b);
@@ -299,7 +211,7 @@ static void every_method_lowers_the_loss(void **state)
         char log[512];
         int64_t count;
         log_of(v * SHARDS, 1, log);
-        double *loss = read_series(log, "/train/loss", &count);
+        double *loss = log_series(log, "/train/loss", &count);
         if (!(loss[count - 1] < loss[0] - 0.02))
             fail_msg("%s: loss %g, then %g", log, loss[0], loss[count - 1]);
         mr_free(loss);
@@ -311,9 +223,10 @@ static void a_log_says_which_ranks_give_the_same_bits(void **state)
     (void)state;
     char log[512];
     log_of(0, 4, log);
-    assert_text(log, "same_bits_on",
-                "1, 2, 4 ... ranks that divide the micro-batches, at the same number of threads");
-    assert_int_equal(read_int(log, "micro_batches"), 8);
+    log_assert_text(
+        log, "same_bits_on",
+        "1, 2, 4 ... ranks that divide the micro-batches, at the same number of threads");
+    assert_int_equal(log_int(log, "micro_batches"), 8);
 }
 
 /* A base of six micro-batches. */
@@ -328,16 +241,16 @@ static void an_odd_number_of_ranks_is_deterministic(void **state)
         program_result result = program_succeed(three, "%s --set run.name=%s", six, names[i]);
         program_free(&result);
     }
-    assert_same_bits("out/three.h5", "out/again.h5", "/train/loss", 0);
-    assert_same_bits("out/three.h5", "out/again.h5", "/train/grad_norm", 0);
-    assert_text("out/three.h5", "same_bits_on", "this number of ranks");
+    log_assert_same_bits("out/three.h5", "out/again.h5", "/train/loss", 0);
+    log_assert_same_bits("out/three.h5", "out/again.h5", "/train/grad_norm", 0);
+    log_assert_text("out/three.h5", "same_bits_on", "this number of ranks");
 }
 
 static void an_odd_number_of_ranks_is_close_to_one(void **state)
 {
     (void)state;
     program_result one = program_succeed((program_setting){0}, "%s --set run.name=one", six);
-    assert_close("out/three.h5", "out/one.h5", "/train/loss", 1e-5);
+    log_assert_close("out/three.h5", "out/one.h5", "/train/loss", 1e-5);
     program_free(&one);
 }
 
@@ -346,8 +259,8 @@ static void two_ranks_with_an_odd_number_of_waves_give_the_bits_of_one(void **st
     (void)state;
     program_result two =
         program_succeed((program_setting){.ranks = 2}, "%s --set run.name=two", six);
-    assert_same_bits("out/two.h5", "out/one.h5", "/train/loss", 0);
-    assert_same_bits("out/two.h5", "out/one.h5", "/train/grad_norm", 0);
+    log_assert_same_bits("out/two.h5", "out/one.h5", "/train/loss", 0);
+    log_assert_same_bits("out/two.h5", "out/one.h5", "/train/grad_norm", 0);
     program_free(&two);
 }
 
@@ -358,8 +271,8 @@ static void one_micro_batch_is_close_to_eight(void **state)
         program_succeed((program_setting){0}, "run base.yaml --set run.name=eight");
     program_result whole = program_succeed(
         (program_setting){0}, "run base.yaml --set run.name=whole --set train.micro_batch=16");
-    assert_int_equal(read_int("out/whole.h5", "micro_batches"), 1);
-    assert_close("out/whole.h5", "out/eight.h5", "/train/loss", 1e-5);
+    assert_int_equal(log_int("out/whole.h5", "micro_batches"), 1);
+    log_assert_close("out/whole.h5", "out/eight.h5", "/train/loss", 1e-5);
     program_free(&eight);
     program_free(&whole);
 }
@@ -381,11 +294,11 @@ static void a_dry_run_prints_the_bytes_that_a_run_takes(void **state)
             program_succeed(setting, "run base.yaml --dry-run --set run.name=plan%d", ranks);
         char log[32];
         snprintf(log, sizeof log, "out/plan%d.h5", ranks);
-        assert_false(exists(log));
+        assert_false(file_exists(log));
         program_result trained =
             program_succeed(setting, "run base.yaml --set run.name=plan%d", ranks);
-        assert_int_equal(total_of(plan.out), read_int(log, "planned_bytes"));
-        assert_true(read_int(log, "peak_bytes") >= read_int(log, "planned_bytes"));
+        assert_int_equal(total_of(plan.out), log_int(log, "planned_bytes"));
+        assert_true(log_int(log, "peak_bytes") >= log_int(log, "planned_bytes"));
         program_free(&plan);
         program_free(&trained);
     }
@@ -403,8 +316,8 @@ static void less_memory_makes_waves_narrower_and_changes_no_bit(void **state)
     assert_contains(narrow.out, "2 ranks x 2 waves x 2 micro-batches");
     program_result trained = program_succeed(
         two, "run base.yaml --set run.name=narrow --set parallel.memory_gib=%.17g", room);
-    assert_same_bits("out/narrow.h5", "out/eight.h5", "/train/loss", 0);
-    assert_same_bits("out/narrow.h5", "out/eight.h5", "/train/grad_norm", 0);
+    log_assert_same_bits("out/narrow.h5", "out/eight.h5", "/train/loss", 0);
+    log_assert_same_bits("out/narrow.h5", "out/eight.h5", "/train/grad_norm", 0);
     program_free(&wide);
     program_free(&narrow);
     program_free(&trained);
@@ -434,7 +347,7 @@ static void a_completed_run_of_another_configuration_is_run_again(void **state)
         (program_setting){0}, "run base.yaml --set run.name=whole --set train.lr=0.001");
     assert_null(strstr(other.err, "done already"));
     int64_t count;
-    double *lr = read_series("out/whole.h5", "/train/lr", &count);
+    double *lr = log_series("out/whole.h5", "/train/lr", &count);
     assert_true(lr[0] == 0.001);
     mr_free(lr);
     program_free(&other);
@@ -457,9 +370,9 @@ static void an_index_runs_that_run_alone(void **state)
                   "train: {steps: 2, global_batch: 4}\neval: {at_steps: [2], items: 2}\n"
                   "matrix: {method.name: [fft, mora], run.seed: [0, 1]}\n");
     program_result third = program_succeed((program_setting){0}, "run four.yaml --index 2");
-    assert_true(exists(four_log("mora", 0)));
-    assert_false(exists(four_log("mora", 1)));
-    assert_false(exists(four_log("fft", 0)));
+    assert_true(file_exists(four_log("mora", 0)));
+    assert_false(file_exists(four_log("mora", 1)));
+    assert_false(file_exists(four_log("fft", 0)));
     program_free(&third);
 }
 
@@ -469,8 +382,8 @@ static void a_matrix_of_four_makes_four_logs(void **state)
     program_result all = program_succeed((program_setting){0}, "run four.yaml --json");
     static const char *const methods[] = {"fft", "mora"};
     for (int i = 0; i < 4; i++) {
-        assert_text(four_log(methods[i / 2], i % 2), "method", methods[i / 2]);
-        assert_int_equal(read_int(four_log(methods[i / 2], i % 2), "seed"), i % 2);
+        log_assert_text(four_log(methods[i / 2], i % 2), "method", methods[i / 2]);
+        assert_int_equal(log_int(four_log(methods[i / 2], i % 2), "seed"), i % 2);
     }
     assert_int_equal(program_lines_with(all.out, "\"log\": \"four/four."), 4);
     assert_int_equal(program_lines_with(all.out, "\"skipped\": true"), 1);
@@ -482,20 +395,20 @@ static void a_run_stopped_early_keeps_the_schedule_of_its_whole_length(void **st
     (void)state;
     program_result stopped = program_succeed(
         (program_setting){0}, "run base.yaml --set run.name=stopped --set train.stop_after=4");
-    assert_text("out/stopped.h5", "stop_reason", "stopped by train.stop_after");
-    assert_int_equal(read_int("out/stopped.h5", "steps"), 4);
+    log_assert_text("out/stopped.h5", "stop_reason", "stopped by train.stop_after");
+    assert_int_equal(log_int("out/stopped.h5", "steps"), 4);
     int64_t count;
-    mr_free(read_series("out/stopped.h5", "/train/lr", &count));
+    mr_free(log_series("out/stopped.h5", "/train/lr", &count));
     assert_int_equal(count, 4);
-    assert_same_bits("out/stopped.h5", "out/eight.h5", "/train/lr", 4);
-    assert_same_bits("out/stopped.h5", "out/eight.h5", "/train/loss", 4);
+    log_assert_same_bits("out/stopped.h5", "out/eight.h5", "/train/lr", 4);
+    log_assert_same_bits("out/stopped.h5", "out/eight.h5", "/train/loss", 4);
     program_free(&stopped);
 }
 
 static void assert_steps(const char *path, const double *expected, int64_t expected_count)
 {
     int64_t count;
-    double *steps = read_series(path, "/eval/uuid/step", &count);
+    double *steps = log_series(path, "/eval/uuid/step", &count);
     assert_int_equal(count, expected_count);
     for (int64_t i = 0; i < count; i++)
         assert_true(steps[i] == expected[i]);
@@ -545,8 +458,8 @@ static void a_saved_model_starts_where_its_training_ended(void **state)
                                                  "--set model.config= --set model.path=part "
                                                  "--set model.init=pretrained");
     int64_t count, one;
-    double *whole = read_series("out/longer.h5", "/train/loss", &count);
-    double *begun = read_series("out/rest.h5", "/train/loss", &one);
+    double *whole = log_series("out/longer.h5", "/train/loss", &count);
+    double *begun = log_series("out/rest.h5", "/train/loss", &one);
     assert_int_equal(count, 6);
     /* Every batch is all of the data, in another order: the last bits may differ. */
     if (!(fabs(whole[5] - begun[0]) < 1e-6 * whole[5]))
@@ -567,7 +480,7 @@ static void full_fine_tuning_memorises_four_pairs(void **state)
         "--set train.steps=150 --set train.lr=0.01 --set train.warmup_steps=5 "
         "--set eval.at_steps=[150] --set eval.items=0 --set log.every=150");
     int64_t count;
-    double *accuracy = read_series("out/learned.h5", "/eval/uuid/accuracy", &count);
+    double *accuracy = log_series("out/learned.h5", "/eval/uuid/accuracy", &count);
     assert_int_equal(count, 1);
     if (!(accuracy[0] > 0.9)) fail_msg("accuracy %g", accuracy[0]);
     mr_free(accuracy);

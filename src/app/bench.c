@@ -4,6 +4,7 @@
 #include "app/command.h"
 #include "base/clock.h"
 #include "base/text.h"
+#include "train/node.h"
 #include "train/trainer.h"
 
 #include <jansson.h>
@@ -246,6 +247,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     config.train.micro_batch = o.batch;
     config.train.seq_len = o.seq;
     config.train.lr = 1e-4;
+    config.checkpoint.every_minutes = 0;
     config.eval.items = config.eval.batch = 1;
     config.parallel.threads = o.threads;
     snprintf(config.run.name, sizeof config.run.name, "bench");
@@ -258,7 +260,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
 
     mr_backend *be = NULL;
     json_t *rows = json_array();
-    int threads = mr_trainer_threads(comm, config.parallel.threads);
+    int threads = mr_node_threads(comm, config.parallel.threads);
     mr_status status =
         mr_comm_agree(comm, mr_backend_create(config.parallel.backend, threads, &be));
     if (status == MR_OK) status = bench_methods(comm, be, &o, &arch, &config, rows);

@@ -24,6 +24,7 @@ static const struct {
     {"seconds", REAL},
     {"tokens_per_second", REAL},
     {"parameters", INTEGER},
+    {"base_parameters", INTEGER},
     {"trainable_parameters", INTEGER},
     {"dtype", TEXT},
     {"seq_len", INTEGER},

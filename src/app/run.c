@@ -11,19 +11,23 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static void print_header(void)
 {
-    printf("%-44s %6s %9s %9s %10s %8s  %s\n", "run", "steps", "loss", "accuracy", "tokens/s",
+    printf("%-44s %6s %9s %12s %10s %8s  %s\n", "run", "steps", "loss", "score", "tokens/s",
            "seconds", "log");
 }
 
 static void print_outcome(const mr_config *config, const mr_run_outcome *o)
 {
-    char score[16] = "-", loss[16] = "-";
-    if (isfinite(o->score)) snprintf(score, sizeof score, "%.2f %%", 100 * o->score);
+    char score[32] = "-", loss[16] = "-";
+    bool percent = strcmp(o->score.name, "accuracy") == 0;
+    if (isfinite(o->score.value))
+        snprintf(score, sizeof score, percent ? "%.2f %%" : "%.3f ppl",
+                 percent ? 100 * o->score.value : o->score.value);
     if (isfinite(o->loss)) snprintf(loss, sizeof loss, "%.4f", o->loss);
-    printf("%-44s %6lld %9s %9s %10.0f %8.1f  %s%s\n", config->run.name, (long long)o->steps, loss,
+    printf("%-44s %6lld %9s %12s %10.0f %8.1f  %s%s\n", config->run.name, (long long)o->steps, loss,
            score, o->tokens_per_second, o->seconds, o->log, o->skipped ? " (done before)" : "");
     fflush(stdout);
 }
@@ -35,11 +39,12 @@ static json_t *number(double value)
 
 static void add_outcome(json_t *rows, const mr_config *config, const mr_run_outcome *o)
 {
-    json_array_append_new(rows, json_pack("{s:s, s:I, s:o, s:o, s:f, s:f, s:s, s:b}", "run",
-                                          config->run.name, "steps", (json_int_t)o->steps, "loss",
-                                          number(o->loss), "accuracy", number(o->score),
-                                          "tokens_per_second", o->tokens_per_second, "seconds",
-                                          o->seconds, "log", o->log, "skipped", o->skipped));
+    json_array_append_new(
+        rows, json_pack("{s:s, s:I, s:o, s:o, s:f, s:f, s:s, s:b}", "run", config->run.name,
+                        "steps", (json_int_t)o->steps, "loss", number(o->loss),
+                        o->score.name[0] ? o->score.name : "score", number(o->score.value),
+                        "tokens_per_second", o->tokens_per_second, "seconds", o->seconds, "log",
+                        o->log, "skipped", o->skipped));
 }
 
 static void print_plan(const mr_config *config, const mr_run_plan *p)
@@ -116,7 +121,7 @@ static mr_status list_runs(const mr_run_list *list, bool json)
 /* Trains runs first..last-1. A diverged run is a result: the others still run, the exit code tells.
  */
 static mr_status train_runs(const mr_comm *comm, const mr_run_list *list, int first, int last,
-                            bool json)
+                            const char *resume, bool json)
 {
     mr_status verdict = MR_OK;
     bool speaks = comm->rank == 0;
@@ -125,7 +130,7 @@ static mr_status train_runs(const mr_comm *comm, const mr_run_list *list, int fi
     if (speaks && !json) print_header();
     for (int i = first; i < last; i++) {
         mr_run_outcome outcome;
-        mr_status status = mr_run(comm, &list->runs[i], &outcome);
+        mr_status status = mr_run(comm, &list->runs[i], resume, &outcome);
         if (status != MR_OK) {
             status = mr_fail_in(status, "%s", list->runs[i].run.name);
             snprintf(message, sizeof message, "%s", mr_message());
@@ -144,7 +149,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
 {
     mr_option_list sets = {0};
     bool list_only = false, dry = false, json = false, help;
-    const char *index_text = NULL, *operand[1];
+    const char *index_text = NULL, *resume = MR_RESUME_AUTO, *operand[1];
     int64_t ranks = 0;
     int operands, choice_count;
     const mr_config_choices *choices = mr_choices(&choice_count);
@@ -155,6 +160,8 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
         {"dry-run", MR_OPTION_FLAG, &dry, NULL,
          "print bytes a rank, FLOP and traffic of a step, and stop"},
         {"ranks", MR_OPTION_INT, &ranks, "N", "with --dry-run: plan for N ranks"},
+        {"resume", MR_OPTION_TEXT, &resume, "auto|never|DIR",
+         "go on from the run's newest sound checkpoint (auto), from none, or from DIR"},
         {"json", MR_OPTION_FLAG, &json, NULL, "print results as JSON"},
     };
     mr_text keys = {0};
@@ -185,12 +192,20 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
         first = (int)index;
         last = first + 1;
     }
+    bool path = strcmp(resume, MR_RESUME_AUTO) != 0 && strcmp(resume, MR_RESUME_NEVER) != 0;
+    if (path && last - first > 1) {
+        status = mr_fail(MR_ERR_USAGE,
+                         "mora run: --resume: expected auto or never for %d runs, found \"%s\"; a "
+                         "checkpoint is of one run: add --index",
+                         last - first, resume);
+        goto cleanup;
+    }
     if (list_only) {
         if (comm->rank == 0) status = list_runs(&list, json);
     } else if (dry) {
         status = plan_runs(comm, &list, first, last, ranks, json);
     } else {
-        status = train_runs(comm, &list, first, last, json);
+        status = train_runs(comm, &list, first, last, resume, json);
     }
 cleanup:
     mr_run_list_free(&list);
@@ -199,7 +214,8 @@ cleanup:
 
 const mr_command mr_command_run = {
     .name = "run",
-    .usage = "FILE.yaml [--set KEY=VALUE]... [--list] [--index N] [--dry-run [--ranks N]] [--json]",
+    .usage = "FILE.yaml [--set KEY=VALUE]... [--list] [--index N] [--dry-run [--ranks N]]\n"
+             "                    [--resume auto|never|DIR] [--json]",
     .summary = "train, evaluate and record the runs a YAML file describes",
     .run = run,
 };

@@ -22,7 +22,9 @@ mr_status mr_optimizer_create(mr_params *params, const mr_config *config, mr_opt
     int64_t blocks = most_blocks(params);
     MR_TRY(mr_backend_tensor(params->be, MR_MEM_OTHER, MR_F64, 1, blocks, &out->sums));
     out->host_sums = mr_alloc_array(MR_MEM_OTHER, (size_t)blocks, sizeof *out->host_sums);
-    if (out->host_sums) return MR_OK;
+    out->param_steps =
+        mr_alloc_array(MR_MEM_OTHER, (size_t)params->param_count, sizeof *out->param_steps);
+    if (out->host_sums && out->param_steps) return MR_OK;
     mr_optimizer_destroy(out);
     return MR_ERR_MEMORY;
 }
@@ -32,6 +34,7 @@ void mr_optimizer_destroy(mr_optimizer *optimizer)
     if (!optimizer->params) return;
     mr_backend_free(optimizer->params->be, &optimizer->sums);
     mr_free(optimizer->host_sums);
+    mr_free(optimizer->param_steps);
     *optimizer = (mr_optimizer){0};
 }
 
@@ -67,6 +70,7 @@ void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
     optimizer->steps++;
     for (int i = 0; i < params->param_count; i++) {
         if (!mr_params_trained(params, i)) continue;
+        optimizer->param_steps[i]++;
         mr_own own = mr_params_own(params, i);
         if (own.count == 0) continue;
         params->be->ops->adamw(params->be, &(mr_adamw_args){.weight = own.weight,
@@ -79,8 +83,46 @@ void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
                                                             .beta2 = optimizer->beta2,
                                                             .eps = optimizer->eps,
                                                             .weight_decay = optimizer->weight_decay,
-                                                            .step = optimizer->steps});
+                                                            .step = optimizer->param_steps[i]});
     }
     mr_phase_end(params->be, MR_PHASE_OPTIMIZER, began);
     mr_params_publish(params);
+}
+
+/* Zeroes a dense tensor and returns how many of its elements were not. */
+static int64_t clear(mr_backend *be, mr_tensor t, float *piece, int64_t room)
+{
+    int64_t count = 0;
+    for (int64_t first = 0; first < t.cols; first += room) {
+        int64_t part = t.cols - first < room ? t.cols - first : room;
+        be->ops->download(be, piece, mr_tensor_cols(t, first, part));
+        for (int64_t i = 0; i < part; i++)
+            count += piece[i] < 0 || piece[i] > 0;
+    }
+    be->ops->fill(be, t, 0);
+    return count;
+}
+
+mr_status mr_optimizer_reset_adapters(mr_optimizer *optimizer, mr_optimizer_reset_count *out)
+{
+    enum { ROOM = 1 << 16 };
+    mr_params *params = optimizer->params;
+    float *piece = mr_alloc_array(MR_MEM_OTHER, ROOM, sizeof *piece);
+    MR_AGREE(params->comm, piece ? MR_OK : MR_ERR_MEMORY);
+    int64_t counts[2] = {0, 0};
+    for (int i = 0; i < params->param_count; i++) {
+        if (params->param[i].kind != MR_FLAT_ADAPTER) continue;
+        optimizer->param_steps[i] = 0;
+        mr_own own = mr_params_own(params, i);
+        if (own.count == 0) continue;
+        counts[0] += 2 * own.count;
+        counts[1] += clear(params->be, own.m, piece, ROOM);
+        counts[1] += clear(params->be, own.v, piece, ROOM);
+    }
+    mr_free(piece);
+    /* Without shards every rank has all of them: one speaks for all. */
+    if (params->shard == MR_SHARD_NONE && params->comm->rank > 0) counts[0] = counts[1] = 0;
+    mr_comm_sum_i64(params->comm, counts, 2);
+    *out = (mr_optimizer_reset_count){.entries = counts[0], .cleared = counts[1]};
+    return MR_OK;
 }

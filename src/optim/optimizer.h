@@ -15,9 +15,10 @@
 typedef struct mr_optimizer {
     mr_params *params;
     double beta1, beta2, eps, weight_decay;
-    double clip_norm; /**< 0: no clipping */
-    int64_t steps;    /**< updates done */
-    mr_tensor sums;   /**< F64 [1, most blocks of a flat's shard] */
+    double clip_norm;     /**< 0: no clipping */
+    int64_t steps;        /**< updates done */
+    int64_t *param_steps; /**< [parameters] updates since the start or the last reset; owned */
+    mr_tensor sums;       /**< F64 [1, most blocks of a flat's shard] */
     double *host_sums;
 } mr_optimizer;
 
@@ -31,8 +32,22 @@ void mr_optimizer_destroy(mr_optimizer *optimizer);
 /** Adds this rank's share of the squared gradient elements to sum. Local. */
 void mr_optimizer_square_sum(mr_optimizer *optimizer, mr_exact *sum);
 
-/** Updates all trained parameters at learning rate lr (times each one's lr_scale), gradients times
- * min(1, clip_norm / (grad_norm + 1e-6)) as torch.nn.utils.clip_grad_norm_. Collective. */
+/** Updates all trained parameters, each by its own step count, at learning rate lr (times each
+ * one's lr_scale), gradients times min(1, clip_norm / (grad_norm + 1e-6)) as
+ * torch.nn.utils.clip_grad_norm_. Collective. */
 void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm);
+
+/** What a reset cleared, over all ranks. */
+typedef struct mr_optimizer_reset_count {
+    int64_t entries; /**< moments of the tensors that were reset: two an element */
+    int64_t cleared; /**< those of them that were not zero */
+} mr_optimizer_reset_count;
+
+/** Clears moments and step counts of every adapter's tensors; those of trained base weights stay.
+ * Allocates scratch. Collective.
+ * Source: MoRA (arXiv 2405.12130) appendix B, the published code's deletion of the state.
+ * @return MR_OK, MR_ERR_MEMORY; the same on every rank */
+MR_NODISCARD mr_status mr_optimizer_reset_adapters(mr_optimizer *optimizer,
+                                                   mr_optimizer_reset_count *out);
 
 #endif

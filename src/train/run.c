@@ -3,19 +3,23 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "mr_build_info.h"
-#include "store/runlog.h"
+#include "base/signals.h"
 #include "store/runlog_read.h"
-#include "train/trainer.h"
+#include "train/node.h"
+#include "train/record.h"
+#include "train/state.h"
 
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 static const char STOP_AFTER[] = "stopped by train.stop_after";
+static const char STOP_SIGNAL[] = "stopped by a signal, at a checkpoint";
 static const char STOP_NOT_FINITE[] = "loss or gradient not finite";
+static const char STOP_SPIKE[] = "spike of the loss";
+static const char STOP_RANKS[] = "the ranks' copies of one state differ";
 
 void mr_run_log_path(const mr_config *config, char *path, size_t room)
 {
@@ -50,6 +54,29 @@ cleanup:
     return status;
 }
 
+static void set_score(mr_run_score *score, const char *name, double value)
+{
+    snprintf(score->name, sizeof score->name, "%s", name);
+    score->value = value;
+}
+
+/* The score of the last evaluation that runs are compared by. */
+static mr_status score_of_log(mr_runlog_reader *reader, const char *evaluation, mr_run_score *score)
+{
+    static const char *const names[] = {"accuracy", "perplexity"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char dataset[256];
+        double *values;
+        int64_t count;
+        snprintf(dataset, sizeof dataset, "/eval/%s/%s", evaluation, names[i]);
+        if (!mr_runlog_has(reader, dataset)) continue;
+        MR_TRY(mr_runlog_series(reader, dataset, &values, &count));
+        if (count > 0) set_score(score, names[i], values[count - 1]);
+        mr_free(values);
+    }
+    return MR_OK;
+}
+
 /* Fills the outcome from a finished log. */
 static mr_status outcome_of_log(const char *path, mr_run_outcome *outcome)
 {
@@ -68,13 +95,8 @@ static mr_status outcome_of_log(const char *path, mr_run_outcome *outcome)
         mr_free(values);
     }
     if (status == MR_OK) status = mr_runlog_list(reader, "/eval", &evaluations);
-    if (status == MR_OK && evaluations.count > 0) {
-        char dataset[256];
-        snprintf(dataset, sizeof dataset, "/eval/%s/accuracy", evaluations.item[0]);
-        status = mr_runlog_series(reader, dataset, &values, &count);
-        if (status == MR_OK && count > 0) outcome->score = values[count - 1];
-        if (status == MR_OK) mr_free(values);
-    }
+    if (status == MR_OK && evaluations.count > 0)
+        status = score_of_log(reader, evaluations.item[0], &outcome->score);
     mr_names_free(&evaluations);
     mr_runlog_close_reader(&reader);
     return status;
@@ -85,142 +107,35 @@ typedef struct run_state {
     const mr_comm *comm;
     const mr_config *config;
     mr_trainer *trainer;
-    mr_runlog *log; /* rank 0 only */
-    bool claimed;   /* the log's path is this run's: it has something to say */
-    float *items;   /* [scored items] */
-    double began;
+    mr_record record;
+    float *items;        /* [scored items] */
+    double began, saved; /* clock at the start, and at the last checkpoint */
     int64_t tokens;
     double training_seconds;
     mr_run_outcome *outcome;
 } run_state;
 
-/* What each site's adapter became (the operator of `auto`, r_hat), by the first layer that has one:
- * layers of a shape choose alike. */
-static mr_status record_site(run_state *run, int site, bool *said)
-{
-    const mr_model *model = run->trainer->model;
-    for (int64_t l = 0; l < model->arch.num_hidden_layers; l++) {
-        const mr_layer *layer = &model->layer[l];
-        const mr_adapter *adapter = layer->adapter[site];
-        if (!adapter) continue;
-        for (int i = 0; i < adapter->linears; i++) {
-            char what[64], line[2 * MR_PARAM_NAME];
-            adapter->method->describe(adapter, i, what, sizeof what);
-            snprintf(line, sizeof line, "%.*s: %s", MR_PARAM_NAME - 1,
-                     model->params->param[layer->linear[layer->target[site][i]]].name, what);
-            MR_TRY(mr_runlog_event(run->log, 0, "adapter", line));
-            if (!*said) mr_log("%s: %s, %s", run->config->run.name, model->method->name, what);
-            *said = true;
-        }
-        return MR_OK;
-    }
-    return MR_OK;
-}
-
-static mr_status record_start(run_state *run)
-{
-    const mr_config *c = run->config;
-    const mr_trainer *t = run->trainer;
-    mr_runlog *log = run->log;
-    mr_text text = {0};
-    char hash[MR_DATASET_HASH], started[32];
-    time_t now = time(NULL);
-    struct tm utc;
-    gmtime_r(&now, &utc);
-    strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", &utc);
-    MR_TRY(mr_dataset_hash(t->dataset, hash));
-    mr_status status = mr_config_resolved(c, &text);
-    const struct {
-        const char *name, *value;
-    } texts[] = {
-        {"run", c->run.name},
-        {"config", mr_text_get(&text)},
-        {"git_commit", MR_BUILD_COMMIT},
-        {"version", MR_BUILD_VERSION},
-        {"build_options", MR_BUILD_OPTIONS},
-        {"backend", t->be->ops->name},
-        {"dtype", "f32"},
-        {"task", c->task.name},
-        {"method", c->method.name},
-        {"data_hash", hash},
-        {"started", started},
-        {"stop_reason", "running, or killed"},
-        {"same_bits_on", t->rank_free ? "1, 2, 4 ... ranks that divide the micro-batches, "
-                                        "at the same number of threads"
-                                      : "this number of ranks"},
-    };
-    const struct {
-        const char *name;
-        int64_t value;
-    } ints[] = {
-        {"seed", c->run.seed},
-        {"ranks", run->comm->size},
-        {"threads", t->be->threads},
-        {"r", t->model->method->trains_base ? 0 : c->method.r},
-        {"parameters", mr_params_count(t->model->params, false)},
-        {"trainable_parameters", mr_params_count(t->model->params, true)},
-        {"planned_bytes", (int64_t)t->plan.total},
-        {"seq_len", t->seq_len},
-        {"micro_batches", t->micro_batches},
-        {"steps", 0},
-    };
-    for (size_t i = 0; status == MR_OK && i < sizeof texts / sizeof texts[0]; i++)
-        status = mr_runlog_set_text(log, texts[i].name, texts[i].value);
-    for (size_t i = 0; status == MR_OK && i < sizeof ints / sizeof ints[0]; i++)
-        status = mr_runlog_set_int(log, ints[i].name, ints[i].value);
-    if (status == MR_OK) status = mr_runlog_set_double(log, "flops_per_step", t->plan.flops);
-    mr_text_free(&text);
-    return status;
-}
-
-static mr_status open_log(run_state *run)
-{
-    if (run->comm->rank != 0) return MR_OK;
-    const mr_int_list *at = &run->config->eval.at_steps;
-    bool said = false;
-    MR_TRY(mr_file_make_folders(run->config->run.output));
-    MR_TRY(mr_runlog_create(run->outcome->log, &run->log));
-    MR_TRY(record_start(run));
-    for (int site = 0; site < MR_SITES; site++)
-        MR_TRY(record_site(run, site, &said));
-    if (at->count > 0 && at->item[at->count - 1] > run->trainer->total_steps)
-        mr_warn("eval.at_steps: step %lld is behind the run's %lld steps",
-                (long long)at->item[at->count - 1], (long long)run->trainer->total_steps);
-    return MR_OK;
-}
-
 static bool evaluation_due(const run_state *run, int64_t step)
 {
     const mr_config *c = run->config;
-    if (!run->trainer->generator) return false;
+    if (mr_trainer_scored_items(run->trainer) == 0) return false;
     for (int i = 0; i < c->eval.at_steps.count; i++)
         if (c->eval.at_steps.item[i] == step) return true;
     if (c->eval.every > 0) return step % c->eval.every == 0;
     return c->eval.at_steps.count == 0 && step == run->trainer->total_steps;
 }
 
-static mr_status evaluate(run_state *run, int64_t step)
+static mr_status evaluate(run_state *run)
 {
-    mr_trainer *t = run->trainer;
-    int64_t count = mr_trainer_scored_items(t), whole = 0;
-    double accuracy;
-    MR_TRY(mr_trainer_score(t, run->items, &accuracy));
-    run->outcome->score = accuracy;
-    if (!run->log) return mr_comm_agree_root(run->comm, MR_OK);
-    for (int64_t i = 0; i < count; i++)
-        whole += run->items[i] >= 1;
-    static const char *const names[] = {"accuracy", "exact"};
-    const double scores[] = {accuracy, (double)whole / (double)count};
-    mr_status status =
-        mr_runlog_eval(run->log, run->config->task.name, step, names, scores, 2, run->items, count);
-    mr_log("%s: step %lld: accuracy %.2f %%, %lld of %lld items whole", run->config->run.name,
-           (long long)step, 100 * accuracy, (long long)whole, (long long)count);
-    return mr_comm_agree_root(run->comm, status);
+    mr_evaluation found;
+    MR_TRY(mr_trainer_evaluate(run->trainer, run->items, &found));
+    set_score(&run->outcome->score, found.name[0], found.score[0]);
+    return mr_comm_agree_root(run->comm, mr_record_evaluation(&run->record, &found, run->items));
 }
 
-static void show_progress(run_state *run, int64_t step, const mr_step_result *result)
+static void show_progress(run_state *run, const mr_step_result *result)
 {
-    int64_t total = run->trainer->total_steps;
+    int64_t total = run->trainer->total_steps, step = run->trainer->step;
     double left = run->training_seconds / (double)step * (double)(total - step);
     char text[160];
     snprintf(text, sizeof text, "loss %.4f lr %.3g %.0f tok/s ETA %d:%02d", result->loss,
@@ -229,37 +144,64 @@ static void show_progress(run_state *run, int64_t step, const mr_step_result *re
     mr_log_progress(run->config->run.name, step, total, text);
 }
 
-/* Before the log is first written: an older one of the same name, of another configuration or not
- * completed, is put aside, as `<log>.previous.N`. A run that fails before it has anything to say
- * leaves it where it is. */
-static void claim_log(run_state *run)
+/* Starts a checkpoint of what stands now. */
+static mr_status begin_save(run_state *run)
 {
-    const char *path = run->outcome->log;
-    char aside[sizeof run->outcome->log + 32];
-    if (run->claimed) return;
-    run->claimed = true;
-    if (access(path, F_OK) != 0) return;
-    for (int i = 1; i < 10000; i++) {
-        snprintf(aside, sizeof aside, "%s.previous.%d", path, i);
-        if (access(aside, F_OK) == 0) continue;
-        if (rename(path, aside) == 0) mr_log("%s kept as %s", path, aside);
-        return;
+    json_t *about = NULL;
+    if (run->comm->rank == 0) {
+        const mr_run_score *score = &run->outcome->score;
+        mr_record_claim(&run->record);
+        about = json_pack("{s:I, s:f, s:s, s:o}", "tokens", (json_int_t)run->tokens, "seconds",
+                          run->training_seconds, "score_name", score->name, "score",
+                          isfinite(score->value) ? json_real(score->value) : json_null());
     }
+    mr_status status = mr_state_save(run->trainer, about);
+    json_decref(about);
+    run->saved = mr_clock();
+    return status;
 }
 
-static mr_status record_step(run_state *run, int64_t step, const mr_step_result *result)
+/* Makes a checkpoint under way visible; the log is current before it. */
+static mr_status finish_save(run_state *run)
 {
-    bool wanted = step % run->config->log.every == 0 || step == run->trainer->total_steps ||
-                  !isfinite(result->loss) || !isfinite(result->grad_norm);
-    if (!run->log || !wanted) return MR_OK;
-    claim_log(run);
-    MR_TRY(mr_runlog_train(run->log, &(mr_runlog_step){.step = step,
-                                                       .loss = result->loss,
-                                                       .lr = result->lr,
-                                                       .grad_norm = result->grad_norm,
-                                                       .tokens = result->tokens,
-                                                       .seconds = result->seconds}));
-    return mr_runlog_flush(run->log, false);
+    if (!mr_checkpointer_under_way(run->trainer->checkpointer)) return MR_OK;
+    MR_TRY(mr_comm_agree_root(run->comm, mr_record_flush(&run->record)));
+    return mr_checkpointer_finish(run->trainer->checkpointer);
+}
+
+/* A checkpoint at its time that cannot be written costs the run nothing but that. */
+static mr_status forgive(run_state *run, mr_status status)
+{
+    if (status != MR_ERR_IO) return status;
+    mr_warn("%s: step %lld: no checkpoint: %s; the run goes on", run->config->run.name,
+            (long long)run->trainer->step, mr_message());
+    return mr_comm_agree_root(run->comm,
+                              mr_record_event(&run->record, "no_checkpoint", mr_message()));
+}
+
+/* Checkpoints, stop signals and what became of the log, after a step; all ranks decide alike. */
+static mr_status look_around(run_state *run, mr_status log_status, bool last, bool *stop)
+{
+    mr_checkpointer *cp = run->trainer->checkpointer;
+    int64_t every = run->config->checkpoint.every_steps;
+    double minutes = run->config->checkpoint.every_minutes;
+    bool late = run->comm->rank == 0 && minutes > 0 && mr_clock() - run->saved > 60 * minutes;
+    int64_t sums[4] = {mr_signals_caught() != 0, late, mr_checkpointer_busy(cp),
+                       log_status != MR_OK};
+    mr_comm_sum_i64(run->comm, sums, 4);
+    if (sums[3] > 0) return mr_comm_agree_root(run->comm, log_status);
+    *stop = sums[0] > 0 && run->trainer->step < run->trainer->total_steps;
+    bool due = sums[1] > 0 || (every > 0 && run->trainer->step % every == 0);
+    if (mr_checkpointer_under_way(cp) && (sums[2] == 0 || last || *stop))
+        MR_TRY(forgive(run, finish_save(run)));
+    /* The end of the run has its log and its model. */
+    bool goes_on = run->trainer->step < run->trainer->total_steps;
+    if (*stop || (last && goes_on)) {
+        MR_TRY(begin_save(run));
+        return finish_save(run);
+    }
+    if (due && goes_on && !mr_checkpointer_under_way(cp)) return forgive(run, begin_save(run));
+    return MR_OK;
 }
 
 /* Trains to the end. A failure to write the log is the run's failure, agreed where ranks meet
@@ -270,82 +212,142 @@ static mr_status train(run_state *run, const char **stop_reason)
     mr_trainer *t = run->trainer;
     int64_t last = t->total_steps;
     if (c->train.stop_after > 0 && c->train.stop_after < last) last = c->train.stop_after;
-    mr_status log_status = MR_OK;
-    for (int64_t step = 1; step <= last; step++) {
+    while (t->step < last) {
         mr_step_result result = {0};
         mr_status status = mr_trainer_step(t, &result);
         run->training_seconds += result.seconds;
         run->tokens += result.tokens;
         run->outcome->loss = result.loss;
-        run->outcome->steps = step;
+        run->outcome->steps = result.step;
         if (status == MR_ERR_NUMERIC) {
             char message[MR_MESSAGE_MAX];
             snprintf(message, sizeof message, "%s", mr_message());
-            *stop_reason = STOP_NOT_FINITE;
-            MR_TRY(mr_comm_agree_root(run->comm, record_step(run, step, &result)));
+            *stop_reason = result.verdict == MR_VERDICT_NOT_FINITE ? STOP_NOT_FINITE
+                           : result.verdict == MR_VERDICT_SPIKE    ? STOP_SPIKE
+                                                                   : STOP_RANKS;
+            MR_TRY(mr_comm_agree_root(run->comm, mr_record_step(&run->record, &result)));
             return mr_fail(status, "%s", message);
         }
         if (status != MR_OK) return status;
-        if (log_status == MR_OK) log_status = record_step(run, step, &result);
-        show_progress(run, step, &result);
-        if (evaluation_due(run, step)) {
-            MR_TRY(mr_comm_agree_root(run->comm, log_status));
-            MR_TRY(evaluate(run, step));
-        }
+        status = mr_record_step(&run->record, &result);
+        show_progress(run, &result);
+        if (evaluation_due(run, t->step)) MR_TRY(evaluate(run));
+        bool stop = false;
+        MR_TRY(look_around(run, status, t->step == last, &stop));
+        if (!stop) continue;
+        *stop_reason = STOP_SIGNAL;
+        return mr_fail(
+            MR_STOPPED,
+            "stopped at step %lld of %lld by a signal, at a checkpoint; the same command "
+            "goes on from there",
+            (long long)t->step, (long long)t->total_steps);
     }
-    MR_TRY(mr_comm_agree_root(run->comm, log_status));
-    *stop_reason = last == t->total_steps ? MR_STOP_COMPLETED : STOP_AFTER;
+    *stop_reason = t->step == t->total_steps ? MR_STOP_COMPLETED : STOP_AFTER;
     return MR_OK;
 }
 
-static mr_status record_end(run_state *run, const char *stop_reason)
+/* Brings the scalars of a run back. */
+static void restore_scalars(run_state *run, const mr_checkpoint *checkpoint)
 {
-    mr_run_outcome *outcome = run->outcome;
-    if (!run->log) return MR_OK;
-    claim_log(run);
-    MR_TRY(mr_runlog_set_text(run->log, "stop_reason", stop_reason));
-    MR_TRY(mr_runlog_set_int(run->log, "steps", outcome->steps));
-    MR_TRY(mr_runlog_set_int(run->log, "peak_bytes", (int64_t)mr_memory_peak_total()));
-    MR_TRY(mr_runlog_set_double(run->log, "tokens_per_second", outcome->tokens_per_second));
-    MR_TRY(mr_runlog_set_double(run->log, "seconds", outcome->seconds));
-    return mr_runlog_close(&run->log);
+    const json_t *about = json_object_get(mr_checkpoint_state(checkpoint), "run");
+    const json_t *score = json_object_get(about, "score");
+    const char *name = json_string_value(json_object_get(about, "score_name"));
+    run->tokens = json_integer_value(json_object_get(about, "tokens"));
+    run->training_seconds = json_number_value(json_object_get(about, "seconds"));
+    run->outcome->steps = run->trainer->step;
+    if (name && json_is_number(score))
+        set_score(&run->outcome->score, name, json_number_value(score));
 }
 
-static mr_status run_trainer(run_state *run)
+static mr_status go_on_from(run_state *run, mr_checkpoint *checkpoint)
+{
+    const mr_trainer *t = run->trainer;
+    int64_t ranks = mr_checkpoint_ranks(checkpoint);
+    MR_TRY(mr_state_restore(run->trainer, checkpoint));
+    restore_scalars(run, checkpoint);
+    mr_log("%s: goes on at step %lld from %s", run->config->run.name, (long long)t->step,
+           mr_checkpoint_path(checkpoint));
+    if (ranks != run->comm->size && !t->rank_free)
+        mr_warn("%s: saved by %lld ranks, on %d now: the bits of this run depend on that number",
+                run->config->run.name, (long long)ranks, run->comm->size);
+    return mr_comm_agree_root(
+        run->comm, mr_record_resume(&run->record, mr_checkpoint_path(checkpoint), ranks));
+}
+
+/* Starts the log, or finds a checkpoint and goes on from it: the newest sound one of this run's,
+ * or that of a path. */
+static mr_status begin(run_state *run, const char *resume)
+{
+    char folder[2 * MR_CONFIG_STRING + 16];
+    mr_checkpoint *checkpoint = NULL;
+    mr_config theirs;
+    bool own = strcmp(resume, MR_RESUME_AUTO) == 0, none = strcmp(resume, MR_RESUME_NEVER) == 0;
+    mr_state_folder(run->config, folder, sizeof folder);
+    MR_TRY(mr_comm_agree_root(
+        run->comm, run->comm->rank == 0 ? mr_file_make_folders(run->config->run.output) : MR_OK));
+    if (!none) MR_TRY(mr_checkpoint_find(run->comm, own ? folder : resume, &checkpoint, NULL));
+    mr_status status = MR_OK;
+    const char *key = NULL;
+    if (!checkpoint && !own && !none)
+        status = mr_fail(MR_ERR_IO, "--resume: %s: there is no sound checkpoint", resume);
+    if (checkpoint) status = mr_state_config(checkpoint, &theirs);
+    if (checkpoint && status == MR_OK) key = mr_state_differing_key(run->config, &theirs);
+    if (key && !own)
+        status = mr_fail(MR_ERR_CONFIG, "--resume: %s is of another configuration: %s differs",
+                         mr_checkpoint_path(checkpoint), key);
+    if (key && own)
+        mr_log("%s: its checkpoints are of another configuration (%s differs): it starts anew",
+               run->config->run.name, key);
+    if (status == MR_OK && checkpoint && !key)
+        status = go_on_from(run, checkpoint);
+    else if (status == MR_OK)
+        status = mr_comm_agree_root(run->comm, mr_record_begin(&run->record));
+    mr_checkpoint_close(&checkpoint);
+    return status;
+}
+
+static mr_status end(run_state *run, const char *stop_reason)
+{
+    return mr_record_end(&run->record, stop_reason, run->outcome);
+}
+
+static mr_status run_trainer(run_state *run, const char *resume)
 {
     mr_trainer *t = run->trainer;
+    mr_run_outcome *outcome = run->outcome;
     const char *stop_reason = "failed";
     MR_TRY(mr_trainer_allocate(t));
-    run->items = mr_alloc_array(MR_MEM_DATA, (size_t)mr_trainer_scored_items(t), sizeof(float));
+    int64_t items = mr_trainer_scored_items(t);
+    run->items = mr_alloc_array(MR_MEM_DATA, (size_t)(items > 0 ? items : 1), sizeof(float));
     MR_AGREE(run->comm, run->items ? MR_OK : MR_ERR_MEMORY);
-    MR_TRY(mr_comm_agree_root(run->comm, open_log(run)));
+    run->record = (mr_record){.config = run->config, .trainer = t, .path = outcome->log};
+    MR_TRY(begin(run, resume));
+    run->saved = mr_clock();
     mr_status status = train(run, &stop_reason);
     mr_log_progress_end();
     if (status == MR_OK && run->config->run.save_model[0])
         status = mr_model_save(t->model, run->config->run.save_model);
-    run->outcome->seconds = mr_clock() - run->began;
-    run->outcome->tokens_per_second =
+    outcome->seconds = mr_clock() - run->began;
+    outcome->tokens_per_second =
         run->training_seconds > 0 ? (double)run->tokens / run->training_seconds : 0;
-    if (status != MR_OK && status != MR_ERR_NUMERIC) {
-        /* What was recorded stays readable, with the reason it ends. */
-        if (run->log) {
-            char reason[MR_MESSAGE_MAX];
-            snprintf(reason, sizeof reason, "failed: %.900s", mr_message());
-            mr_status closing = run->claimed ? record_end(run, reason) : MR_OK;
-            if (closing != MR_OK || !run->claimed) mr_runlog_abandon(&run->log);
-            mr_fail(status, "%s", reason + strlen("failed: "));
-        }
-        return status;
-    }
-    char message[MR_MESSAGE_MAX];
+    if (status == MR_OK) return mr_comm_agree_root(run->comm, end(run, stop_reason));
+    /* What was recorded stays readable, with the reason it ends. */
+    char message[MR_MESSAGE_MAX], reason[MR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s", mr_message());
-    MR_TRY(mr_comm_agree_root(run->comm, record_end(run, stop_reason)));
-    return status == MR_OK ? MR_OK : mr_fail(status, "%s", message);
+    if (status == MR_ERR_NUMERIC || status == MR_STOPPED) {
+        mr_status saved = finish_save(run);
+        if (saved != MR_OK) mr_warn("%s", mr_message());
+        MR_TRY(mr_comm_agree_root(run->comm, end(run, stop_reason)));
+    } else if (run->record.claimed) {
+        snprintf(reason, sizeof reason, "failed: %.900s", message);
+        if (end(run, reason) != MR_OK) mr_runlog_abandon(&run->record.log);
+    }
+    return mr_fail(status, "%s", message);
 }
 
 static void reset_outcome(const mr_config *config, mr_run_outcome *outcome)
 {
-    *outcome = (mr_run_outcome){.loss = NAN, .score = NAN};
+    *outcome = (mr_run_outcome){.loss = NAN, .score = {.value = NAN}};
     mr_run_log_path(config, outcome->log, sizeof outcome->log);
 }
 
@@ -368,24 +370,28 @@ static mr_status done_already(const mr_comm *comm, const mr_config *config, mr_r
     return MR_OK;
 }
 
-mr_status mr_run(const mr_comm *comm, const mr_config *config, mr_run_outcome *outcome)
+mr_status mr_run(const mr_comm *comm, const mr_config *config, const char *resume,
+                 mr_run_outcome *outcome)
 {
+    static const int signals[] = {
+        [MR_SIGNAL_USR2] = SIGUSR2, [MR_SIGNAL_USR1] = SIGUSR1, [MR_SIGNAL_INT] = SIGINT};
     reset_outcome(config, outcome);
     MR_TRY(done_already(comm, config, outcome));
     if (outcome->skipped) {
         mr_log("%s: done already, see %s", config->run.name, outcome->log);
         return MR_OK;
     }
+    mr_signals_catch(signals[config->checkpoint.signal]);
     run_state run = {.comm = comm, .config = config, .outcome = outcome, .began = mr_clock()};
     mr_backend *be = NULL;
     mr_hf_config arch;
-    int threads = mr_trainer_threads(comm, config->parallel.threads);
+    int threads = mr_node_threads(comm, config->parallel.threads);
     mr_status status =
         mr_comm_agree(comm, mr_backend_create(config->parallel.backend, threads, &be));
     if (status == MR_OK) status = mr_trainer_arch(comm, config, &arch);
     if (status == MR_OK) status = mr_trainer_create(comm, config, be, &arch, &run.trainer);
-    if (status == MR_OK) status = run_trainer(&run);
-    mr_runlog_abandon(&run.log);
+    if (status == MR_OK) status = run_trainer(&run, resume);
+    mr_runlog_abandon(&run.record.log);
     mr_free(run.items);
     mr_trainer_destroy(&run.trainer);
     mr_backend_destroy(&be);
@@ -401,11 +407,11 @@ mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks
     mr_comm planned = *comm;
     if (ranks > 0) planned.size = (int)ranks;
     if (ranks > 0) planned.rank = 0;
-    int threads = mr_trainer_threads(comm, config->parallel.threads);
+    int threads = mr_node_threads(comm, config->parallel.threads);
     mr_status status =
         mr_comm_agree(comm, mr_backend_create(config->parallel.backend, threads, &be));
     if (status == MR_OK) status = mr_trainer_arch(comm, config, &arch);
-    if (status == MR_OK) status = mr_trainer_create(&planned, config, be, &arch, &trainer);
+    if (status == MR_OK) status = mr_trainer_plan(&planned, config, be, &arch, &trainer);
     if (status == MR_OK) {
         *out = (mr_run_plan){
             .plan = trainer->plan,

@@ -10,12 +10,22 @@
 /** The attribute stop_reason of a run that reached its end. */
 #define MR_STOP_COMPLETED "completed"
 
+#define MR_RESUME_AUTO                                                                             \
+    "auto" /**< from the newest sound checkpoint of the run, where there is one */
+#define MR_RESUME_NEVER "never" /**< from the beginning */
+
+/** A score under its name in the log. */
+typedef struct mr_run_score {
+    char name[16]; /**< "accuracy", "perplexity"; "" where there was no evaluation */
+    double value;  /**< NaN where there was none */
+} mr_run_score;
+
 /** What came of a run, for the line printed about it. */
 typedef struct mr_run_outcome {
     bool skipped; /**< the log of the same configuration, completed, is there already */
     int64_t steps;
-    double loss;  /**< of the last step, nats a token; NaN where unknown */
-    double score; /**< of the last evaluation, 0 to 1; NaN where there was none */
+    double loss;        /**< of the last step, nats a token; NaN where unknown */
+    mr_run_score score; /**< of the last evaluation */
     double tokens_per_second;
     double seconds;
     char log[2 * MR_CONFIG_STRING + 8]; /**< path of the run log */
@@ -23,10 +33,14 @@ typedef struct mr_run_outcome {
 
 /** Runs a configuration to its end. A finished run of the same configuration is not run again.
  *
- * Collective; rank 0 writes the log `<run.output>/<run.name>.h5` and speaks.
- * @return MR_OK; MR_ERR_NUMERIC where the run diverged (recorded as stop_reason); errors of
- *         configuration, files and memory; the same on every rank */
-MR_NODISCARD mr_status mr_run(const mr_comm *comm, const mr_config *config,
+ * Collective; rank 0 writes the log `<run.output>/<run.name>.h5` and speaks. Checkpoints stand in
+ * `<run.output>/<run.name>.checkpoints`. SIGTERM and checkpoint.signal are caught from now on.
+ * @param resume  MR_RESUME_AUTO, MR_RESUME_NEVER, or the path of a checkpoint or of a folder of
+ * them
+ * @return MR_OK; MR_ERR_NUMERIC where the run diverged (recorded as stop_reason); MR_STOPPED where
+ * a signal stopped it at a checkpoint; errors of configuration, files and memory; the same on every
+ * rank */
+MR_NODISCARD mr_status mr_run(const mr_comm *comm, const mr_config *config, const char *resume,
                               mr_run_outcome *outcome);
 
 /** What a run would take, for printing. */

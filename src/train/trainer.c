@@ -1,58 +1,14 @@
-#define _GNU_SOURCE /* sched_getaffinity */ /* NOLINT(bugprone-reserved-identifier) */
-
 #include "train/trainer.h"
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "optim/schedule.h"
+#include "train/node.h"
+#include "train/state.h"
 
 #include <limits.h>
 #include <math.h>
-#include <sched.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
-
-/* The ranks on this node; to be freed. */
-static MPI_Comm node_of(const mr_comm *comm)
-{
-    MPI_Comm node;
-    MR_MPI(MPI_Comm_split_type(comm->handle, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
-    return node;
-}
-
-static int node_ranks(const mr_comm *comm)
-{
-    MPI_Comm node = node_of(comm);
-    int size;
-    MR_MPI(MPI_Comm_size(node, &size));
-    MR_MPI(MPI_Comm_free(&node));
-    return size;
-}
-
-int mr_trainer_threads(const mr_comm *comm, int64_t wanted)
-{
-    /* Processors this rank may run on, shared with every rank of the node that may run on one of
-     * them: right where a launcher binds ranks, and where it leaves them all to one set. */
-    MPI_Comm node = node_of(comm);
-    int size, sharing = 0;
-    MR_MPI(MPI_Comm_size(node, &size));
-    cpu_set_t mine, both;
-    CPU_ZERO(&mine);
-    bool known = sched_getaffinity(0, sizeof mine, &mine) == 0;
-    cpu_set_t *all = mr_alloc_array(MR_MEM_OTHER, (size_t)size, sizeof *all);
-    if (!all) mr_abort("%s", mr_message());
-    MR_MPI(MPI_Allgather(&mine, (int)sizeof mine, MPI_BYTE, all, (int)sizeof mine, MPI_BYTE, node));
-    MR_MPI(MPI_Comm_free(&node));
-    for (int i = 0; i < size; i++) {
-        CPU_AND(&both, &mine, &all[i]);
-        sharing += CPU_COUNT(&both) > 0;
-    }
-    mr_free(all);
-    if (wanted > 0) return (int)wanted;
-    int threads = known && sharing > 0 ? CPU_COUNT(&mine) / sharing : 1;
-    return threads < 1 ? 1 : threads;
-}
 
 mr_status mr_trainer_arch(const mr_comm *comm, const mr_config *config, mr_hf_config *arch)
 {
@@ -99,29 +55,68 @@ static mr_status cut_batch(mr_trainer *t, mr_geometry *geometry)
     return MR_OK;
 }
 
-static mr_status create_data(mr_trainer *t, const mr_hf_config *arch)
+/* The tokenizer that a configuration means: model.tokenizer, that of the model, or bytes. */
+static mr_status create_tokenizer(mr_trainer *t)
+{
+    char path[2 * MR_CONFIG_STRING];
+    const mr_config *c = t->config;
+    if (c->model.tokenizer[0]) return mr_tokenizer_create(c->model.tokenizer, &t->tokenizer);
+    snprintf(path, sizeof path, "%s/tokenizer.model", c->model.path);
+    bool there = c->model.path[0] && access(path, F_OK) == 0;
+    return mr_tokenizer_create(there ? path : "bytes", &t->tokenizer);
+}
+
+static mr_status open_data(mr_trainer *t, const mr_hf_config *arch)
+{
+    MR_TRY(create_tokenizer(t));
+    MR_CHECK(t->tokenizer->vocabulary <= arch->vocab_size, MR_ERR_ARG,
+             "the tokenizer has %d ids, the model's vocab_size is %lld", t->tokenizer->vocabulary,
+             (long long)arch->vocab_size);
+    return mr_dataset_create(t->config, t->tokenizer, &t->dataset);
+}
+
+static mr_status create_data(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
 {
     const mr_config *c = t->config;
     MR_CHECK(c->model.dtype == 0, MR_ERR_CONFIG,
              "model.dtype: backend '%s' computes in f32 only, found \"bf16\"", t->be->ops->name);
-    MR_TRY(mr_tokenizer_create("bytes", &t->tokenizer));
-    MR_CHECK(t->tokenizer->vocabulary <= arch->vocab_size, MR_ERR_ARG,
-             "the tokenizer has %d ids, the model's vocab_size is %lld", t->tokenizer->vocabulary,
-             (long long)arch->vocab_size);
-    MR_TRY(mr_dataset_create(c, t->tokenizer, &t->dataset));
+    mr_status status = open_data(t, arch);
+    /* A plan needs of the data only what the configuration may say as well. */
+    bool spared = plan_only && status == MR_ERR_IO && c->train.steps > 0 && c->train.seq_len > 0;
+    if (spared)
+        mr_warn("%s; planned without it", mr_message());
+    else if (status != MR_OK)
+        return status;
     t->seq_len = c->train.seq_len > 0 ? c->train.seq_len : t->dataset->longest;
-    t->order = (mr_order){.seed = (uint64_t)c->run.seed, .items = t->dataset->items};
     t->total_steps = c->train.steps;
-    double steps = (double)t->total_steps;
-    if (steps == 0)
-        steps = ceil(c->train.epochs * (double)t->dataset->items / (double)c->train.global_batch);
-    MR_CHECK(steps >= 1 && steps <= 1e12, MR_ERR_CONFIG,
-             "train.epochs: %g passes over %lld items are %g steps, expected 1..1e12",
-             c->train.epochs, (long long)t->dataset->items, steps);
-    t->total_steps = (int64_t)steps;
+    if (t->dataset) {
+        t->order = (mr_order){.seed = (uint64_t)c->run.seed, .items = t->dataset->items};
+        double steps = (double)t->total_steps;
+        if (steps == 0)
+            steps =
+                ceil(c->train.epochs * (double)t->dataset->items / (double)c->train.global_batch);
+        MR_CHECK(steps >= 1 && steps <= 1e12, MR_ERR_CONFIG,
+                 "train.epochs: %g passes over %lld items are %g steps, expected 1..1e12",
+                 c->train.epochs, (long long)t->dataset->items, steps);
+        t->total_steps = (int64_t)steps;
+    }
     MR_CHECK(c->train.warmup_steps <= t->total_steps, MR_ERR_CONFIG,
              "train.warmup_steps: %lld are more than the %lld steps of the run",
              (long long)c->train.warmup_steps, (long long)t->total_steps);
+    t->schedule = mr_schedule_of(c, t->total_steps);
+    return MR_OK;
+}
+
+/* Checkpoints at their times are written in the background, from a copy, where there is room. */
+static mr_status plan_staging(mr_trainer *t)
+{
+    size_t bytes;
+    if (t->config->checkpoint.every_steps == 0 && t->config->checkpoint.every_minutes <= 0)
+        return MR_OK;
+    MR_TRY(mr_state_staging_bytes(t->model, &bytes));
+    if (t->plan.total + bytes > t->memory_limit) return MR_OK;
+    t->plan.bytes[MR_MEM_CHECKPOINT] = bytes;
+    t->plan.total += bytes;
     return MR_OK;
 }
 
@@ -134,7 +129,7 @@ static mr_status lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry ge
         &(mr_model_options){
             .comm = t->comm, .be = t->be, .arch = arch, .config = t->config, .geometry = geometry},
         &t->model));
-    if (mr_dataset_generates(t->dataset)) {
+    if (t->dataset && mr_dataset_generates(t->dataset)) {
         mr_text answer = {0};
         int64_t count = 0;
         mr_status status = mr_dataset_answer(t->dataset, 0, &answer, &count);
@@ -148,21 +143,21 @@ static mr_status lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry ge
                                    &t->generator));
     }
     t->plan = mr_plan_of(t->model, t->generator);
-    return MR_OK;
+    return plan_staging(t);
 }
 
 /* The same on every rank, that of the smallest node: it decides how ranks cut their work. */
 static size_t memory_limit(const mr_comm *comm, const mr_config *config)
 {
     if (config->parallel.memory_gib > 0) return (size_t)(config->parallel.memory_gib * 0x1p30);
-    int64_t negated = -sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGE_SIZE) / node_ranks(comm);
+    int64_t negated = -sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGE_SIZE) / mr_node_ranks(comm);
     mr_comm_max_i64(comm, &negated, 1);
     return (size_t)-negated;
 }
 
-static mr_status create(mr_trainer *t, const mr_hf_config *arch)
+static mr_status create(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
 {
-    MR_TRY(create_data(t, arch));
+    MR_TRY(create_data(t, arch, plan_only));
     mr_geometry geometry;
     MR_TRY(cut_batch(t, &geometry));
     MR_TRY(lay_out(t, arch, geometry));
@@ -194,8 +189,8 @@ mr_status mr_trainer_check_memory(const mr_trainer *t)
     return MR_OK;
 }
 
-mr_status mr_trainer_create(const mr_comm *comm, const mr_config *config, mr_backend *be,
-                            const mr_hf_config *arch, mr_trainer **out)
+static mr_status create_agreed(const mr_comm *comm, const mr_config *config, mr_backend *be,
+                               const mr_hf_config *arch, bool plan_only, mr_trainer **out)
 {
     *out = NULL;
     size_t limit = memory_limit(comm, config);
@@ -203,7 +198,7 @@ mr_status mr_trainer_create(const mr_comm *comm, const mr_config *config, mr_bac
     mr_status status = t ? MR_OK : MR_ERR_MEMORY;
     if (t) {
         *t = (mr_trainer){.comm = comm, .config = config, .be = be, .memory_limit = limit};
-        status = create(t, arch);
+        status = create(t, arch, plan_only);
     }
     status = mr_comm_agree(comm, status);
     if (status == MR_OK)
@@ -211,6 +206,18 @@ mr_status mr_trainer_create(const mr_comm *comm, const mr_config *config, mr_bac
     else
         mr_trainer_destroy(&t);
     return status;
+}
+
+mr_status mr_trainer_create(const mr_comm *comm, const mr_config *config, mr_backend *be,
+                            const mr_hf_config *arch, mr_trainer **out)
+{
+    return create_agreed(comm, config, be, arch, false, out);
+}
+
+mr_status mr_trainer_plan(const mr_comm *comm, const mr_config *config, mr_backend *be,
+                          const mr_hf_config *arch, mr_trainer **out)
+{
+    return create_agreed(comm, config, be, arch, true, out);
 }
 
 static mr_status set_weights(mr_trainer *t)
@@ -229,27 +236,30 @@ static mr_status allocate(mr_trainer *t)
 {
     const mr_geometry *g = &t->model->geometry;
     size_t rows = (size_t)(g->batch * g->tokens), here = (size_t)(g->waves * g->in_wave);
-    MR_TRY(mr_trainer_check_memory(t));
     MR_TRY(mr_model_allocate(t->model));
     if (t->generator) MR_TRY(mr_generator_allocate(t->generator));
-    mr_plan_check(&t->plan);
     MR_TRY(mr_optimizer_create(t->model->params, t->config, &t->optimizer));
     t->tokens = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->tokens);
     t->targets = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->targets);
     t->losses = mr_alloc_array(MR_MEM_DATA, rows, sizeof *t->losses);
-    if (!t->tokens || !t->targets || !t->losses) return MR_ERR_MEMORY;
-    return set_weights(t);
+    return t->tokens && t->targets && t->losses ? MR_OK : MR_ERR_MEMORY;
 }
 
-mr_status mr_trainer_allocate(mr_trainer *trainer)
+mr_status mr_trainer_allocate(mr_trainer *t)
 {
-    return mr_comm_agree(trainer->comm, allocate(trainer));
+    MR_AGREE(t->comm, mr_trainer_check_memory(t));
+    MR_AGREE(t->comm, allocate(t));
+    MR_TRY(mr_state_create_writer(t));
+    mr_plan_check(&t->plan);
+    MR_AGREE(t->comm, set_weights(t));
+    return mr_model_prepare_adapters(t->model);
 }
 
 void mr_trainer_destroy(mr_trainer **out)
 {
     mr_trainer *t = *out;
     if (!t) return;
+    mr_checkpointer_destroy(&t->checkpointer);
     mr_optimizer_destroy(&t->optimizer);
     mr_generator_destroy(&t->generator);
     mr_model_destroy(&t->model);
@@ -310,130 +320,104 @@ static void run_waves(mr_trainer *t, int64_t step, double scale, mr_exact *sum)
 mr_status mr_trainer_step(mr_trainer *t, mr_step_result *result)
 {
     double began = mr_clock();
-    int64_t step = t->optimizer.steps;
     int64_t counts[2] = {0, 0}; /* scored targets, ranks whose data failed */
     mr_memory_guard(true);
-    mr_status status = fill_step(t, step, &counts[0]);
+    mr_status status = fill_step(t, t->step, &counts[0]);
     counts[1] = status != MR_OK;
     mr_comm_sum_i64(t->comm, counts, 2);
     mr_memory_guard(false);
     if (counts[1] > 0) return mr_comm_agree(t->comm, status);
     status = mr_trainer_compute(t, counts[0], result);
+    int64_t check = t->config->train.check_every;
+    if (status == MR_OK && check > 0 && t->step % check == 0) {
+        status = mr_guard_check_ranks(&t->optimizer);
+        if (status != MR_OK) status = mr_fail_in(status, "step %lld", (long long)t->step);
+    }
     result->seconds = mr_clock() - began;
     return status;
 }
 
+/* What ends a run, or MR_OK. */
+static mr_status refuse(const mr_trainer *t, const mr_step_result *result)
+{
+    MR_CHECK(result->verdict != MR_VERDICT_NOT_FINITE, MR_ERR_NUMERIC,
+             "step %lld: loss %g, gradient norm %g: not finite", (long long)t->step + 1,
+             result->loss, result->grad_norm);
+    return mr_fail(MR_ERR_NUMERIC,
+                   "step %lld: loss %g is a spike: more than %g deviations above the running mean "
+                   "%g",
+                   (long long)t->step + 1, result->loss, t->config->train.spike_zscore,
+                   t->guard.mean);
+}
+
+/* Merges the adapters into the weights and starts them anew where their time has come. */
+static mr_status merge_if_due(mr_trainer *t, mr_step_result *result)
+{
+    int64_t every = t->config->method.merge_every;
+    if (!t->model->method->merges || t->step % every != 0) return MR_OK;
+    result->restart = t->step / every;
+    MR_TRY(mr_model_merge(t->model));
+    MR_TRY(mr_model_restart(t->model, result->restart));
+    return mr_optimizer_reset_adapters(&t->optimizer, &result->reset);
+}
+
 mr_status mr_trainer_compute(mr_trainer *t, int64_t all_scored, mr_step_result *result)
 {
-    int64_t step = t->optimizer.steps;
     mr_exact sums[2] = {0}; /* loss, squared gradient */
     double scored = all_scored > 0 ? (double)all_scored : 1;
     mr_memory_guard(true);
-    run_waves(t, step, 1 / scored, &sums[0]);
+    run_waves(t, t->step, 1 / scored, &sums[0]);
     mr_optimizer_square_sum(&t->optimizer, &sums[1]);
     mr_exact_reduce(t->comm, sums, 2);
 
     *result = (mr_step_result){
+        .step = t->step + 1,
         .loss = mr_exact_value(&sums[0]) / scored,
         .grad_norm = sqrt(mr_exact_value(&sums[1])),
-        .lr = t->config->train.lr * mr_schedule_factor((mr_schedule_kind)t->config->train.schedule,
-                                                       t->config->train.warmup_steps,
-                                                       t->total_steps, step),
+        .lr = t->config->train.lr * mr_schedule_at(&t->schedule, t->step),
         .scored = all_scored,
         .tokens = t->config->train.global_batch * t->seq_len,
     };
-    bool finite = isfinite(result->loss) && isfinite(result->grad_norm);
-    if (finite) mr_optimizer_update(&t->optimizer, result->lr, result->grad_norm);
+    mr_guard act;
+    result->verdict = mr_guard_judge(&t->guard, t->config, result->loss, result->grad_norm, &act);
+    result->updated = act == MR_GUARD_LOG;
+    if (result->updated) mr_optimizer_update(&t->optimizer, result->lr, result->grad_norm);
     mr_memory_guard(false);
-    MR_CHECK(finite, MR_ERR_NUMERIC, "step %lld: loss %g, gradient norm %g: not finite",
-             (long long)step + 1, result->loss, result->grad_norm);
-    return MR_OK;
+    if (act == MR_GUARD_STOP) return refuse(t, result);
+    t->step++;
+    return merge_if_due(t, result);
 }
 
 int64_t mr_trainer_scored_items(const mr_trainer *t)
 {
-    int64_t wanted = t->config->eval.items;
-    return wanted > 0 && wanted < t->dataset->items ? wanted : t->dataset->items;
+    int64_t wanted = t->config->eval.items, there = t->dataset->heldout;
+    if (mr_dataset_generates(t->dataset)) there = t->dataset->items;
+    return wanted > 0 && wanted < there ? wanted : there;
 }
 
-/* Generates for one batch of items and writes their scores; items at or past `items` are fillers.
- */
-static mr_status score_batch(mr_trainer *t, int64_t first, int64_t items, int32_t *prompts,
-                             int32_t *lengths, int32_t *generated, int64_t count, float *scores)
+static void add_score(mr_evaluation *out, const char *name, double value)
 {
-    mr_generator *g = t->generator;
-    mr_status status = MR_OK;
-    for (int64_t b = 0; b < g->batch; b++) {
-        int64_t item = first + b < items ? first + b : 0, length = 1;
-        int32_t *prompt = prompts + b * g->prompt;
-        memset(prompt, 0, (size_t)g->prompt * sizeof *prompt);
-        /* After a failure too the model runs, on fillers: the other ranks count on this one. */
-        if (status == MR_OK)
-            status = mr_dataset_prompt(t->dataset, item, prompt, g->prompt, &length);
-        if (length > g->prompt)
-            status = mr_fail(MR_ERR_FORMAT, "prompt of item %lld: %lld tokens, at most %lld fit",
-                             (long long)item, (long long)length, (long long)g->prompt);
-        lengths[b] = (int32_t)(status == MR_OK ? length : 1);
-    }
-    mr_generator_run(g, prompts, lengths, count, generated);
-    mr_text text = {0};
-    for (int64_t b = 0; b < g->batch && first + b < items && status == MR_OK; b++) {
-        /* The first special id ends the text: what stands behind it is not part of the answer. */
-        const int32_t *ids = generated + b * count;
-        int64_t length = 0;
-        while (length < count && ids[length] != t->tokenizer->eos &&
-               ids[length] != t->tokenizer->bos && ids[length] != t->tokenizer->pad)
-            length++;
-        status = mr_tokenizer_decode(t->tokenizer, ids, length, &text);
-        scores[first + b] =
-            (float)mr_dataset_score(t->dataset, first + b, mr_text_get(&text), text.length);
-        mr_text_free(&text);
-    }
-    return status;
+    out->name[out->scores] = name;
+    out->score[out->scores++] = value;
 }
 
-mr_status mr_trainer_score(mr_trainer *t, float *items, double *mean)
+mr_status mr_trainer_evaluate(mr_trainer *t, float *items, mr_evaluation *out)
 {
-    mr_generator *g = t->generator;
-    int64_t count = mr_trainer_scored_items(t), new_tokens = g->capacity - g->prompt;
-    size_t batch = (size_t)g->batch;
-    int32_t *prompts = mr_alloc_array(MR_MEM_DATA, batch * (size_t)g->prompt, sizeof *prompts);
-    int32_t *lengths = mr_alloc_array(MR_MEM_DATA, batch, sizeof *lengths);
-    int32_t *generated = mr_alloc_array(MR_MEM_DATA, batch * (size_t)new_tokens, sizeof *generated);
-    int64_t *bits = mr_alloc_array(MR_MEM_DATA, (size_t)count, sizeof *bits);
-    bool room = prompts && lengths && generated && bits;
-    mr_status status = mr_comm_agree(t->comm, room ? MR_OK : MR_ERR_MEMORY);
-    if (status != MR_OK) goto cleanup;
-    memset(items, 0, (size_t)count * sizeof *items);
-    /* Every rank generates as often as the busiest: gathering weights is collective. */
-    int64_t stride = g->batch * t->comm->size;
-    mr_status local = MR_OK;
-    for (int64_t first = 0; first < count; first += stride) {
-        mr_status one = score_batch(t, first + t->comm->rank * g->batch, count, prompts, lengths,
-                                    generated, new_tokens, items);
-        if (one != MR_OK) local = one;
+    int64_t count = mr_trainer_scored_items(t);
+    *out = (mr_evaluation){.items = count};
+    if (t->generator) {
+        double accuracy, whole = 0;
+        MR_TRY(mr_score_generated(t->generator, t->dataset, count, items, &accuracy));
+        for (int64_t i = 0; i < count; i++)
+            whole += items[i] >= 1;
+        add_score(out, "accuracy", accuracy);
+        add_score(out, "exact", whole / (double)count);
+        return MR_OK;
     }
-    status = mr_comm_agree(t->comm, local);
-    if (status != MR_OK) goto cleanup;
-    /* Each score is one rank's and zero elsewhere: sums of bit patterns put them together. */
-    for (int64_t i = 0; i < count; i++) {
-        int32_t pattern;
-        memcpy(&pattern, &items[i], sizeof pattern);
-        bits[i] = pattern;
-    }
-    for (int64_t i = 0; i < count; i += INT_MAX)
-        mr_comm_sum_i64(t->comm, bits + i, (int)(count - i < INT_MAX ? count - i : INT_MAX));
-    double sum = 0;
-    for (int64_t i = 0; i < count; i++) {
-        int32_t pattern = (int32_t)bits[i];
-        memcpy(&items[i], &pattern, sizeof pattern);
-        sum += (double)items[i];
-    }
-    *mean = sum / (double)count;
-cleanup:
-    mr_free(prompts);
-    mr_free(lengths);
-    mr_free(generated);
-    mr_free(bits);
-    return status;
+    mr_prediction predicted;
+    MR_TRY(mr_score_predicted(t->model, t->dataset, count, items, &predicted));
+    add_score(out, "perplexity", predicted.perplexity);
+    add_score(out, "loss", predicted.loss);
+    add_score(out, "tokens", (double)predicted.tokens);
+    return MR_OK;
 }

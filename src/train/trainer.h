@@ -6,18 +6,36 @@
  * optimizer step. Everything a step depends on is (configuration, weights, step number). */
 
 #include "data/batch.h"
-#include "optim/optimizer.h"
+#include "eval/score.h"
+#include "optim/schedule.h"
+#include "store/checkpoint.h"
+#include "train/guard.h"
 #include "train/plan.h"
 
 /** What one optimizer step did. */
 typedef struct mr_step_result {
+    int64_t step;     /**< its number, from 1 */
     double loss;      /**< nats a scored token, over the whole global batch */
     double grad_norm; /**< before clipping */
     double lr;
     int64_t scored; /**< scored tokens of the global batch */
     int64_t tokens; /**< tokens of the global batch, padding included */
     double seconds;
+    mr_verdict verdict;
+    bool updated;                   /**< the weights were changed */
+    int64_t restart;                /**< above 0: the adapters were merged, so many times by now */
+    mr_optimizer_reset_count reset; /**< what that cleared */
 } mr_step_result;
+
+enum { MR_EVALUATION_SCORES = 3 };
+
+/** What an evaluation found; the first score is what runs are compared by. */
+typedef struct mr_evaluation {
+    const char *name[MR_EVALUATION_SCORES]; /**< as in the run log; constants of the program */
+    double score[MR_EVALUATION_SCORES];
+    int scores;
+    int64_t items;
+} mr_evaluation;
 
 /** Owns all but comm, config and be. */
 typedef struct mr_trainer {
@@ -35,8 +53,12 @@ typedef struct mr_trainer {
     int64_t seq_len;
     int64_t micro_batches; /**< of a step, over all ranks */
     int64_t total_steps;
-    bool rank_free;  /**< the bits of a run do not depend on the number of ranks */
-    int32_t *tokens; /**< [micro-batches here, N] of the step */
+    mr_schedule schedule;
+    int64_t step; /**< steps taken, skipped updates included: the position in the data */
+    mr_guard_state guard;
+    mr_checkpointer *checkpointer; /**< the writer of this run's checkpoints */
+    bool rank_free;                /**< the bits of a run do not depend on the number of ranks */
+    int32_t *tokens;               /**< [micro-batches here, N] of the step */
     int32_t *targets;
     double *losses; /**< [N] */
 } mr_trainer;
@@ -53,6 +75,11 @@ MR_NODISCARD mr_status mr_trainer_create(const mr_comm *comm, const mr_config *c
                                          mr_backend *be, const mr_hf_config *arch,
                                          mr_trainer **out);
 
+/** As mr_trainer_create, for plans only: data that are not there are done without where the
+ * configuration gives train.steps and train.seq_len. Collective. */
+MR_NODISCARD mr_status mr_trainer_plan(const mr_comm *comm, const mr_config *config, mr_backend *be,
+                                       const mr_hf_config *arch, mr_trainer **out);
+
 /** Tells whether the plan fits the memory a rank may take. Local.
  * @return MR_OK, MR_ERR_ARG (with both sizes, and what would take less) */
 MR_NODISCARD mr_status mr_trainer_check_memory(const mr_trainer *trainer);
@@ -65,9 +92,11 @@ MR_NODISCARD mr_status mr_trainer_allocate(mr_trainer *trainer);
 /** Frees everything and sets *out to NULL; NULL is allowed. */
 void mr_trainer_destroy(mr_trainer **out);
 
-/** Does one optimizer step. Collective; allocates nothing.
- * @return MR_OK; MR_ERR_NUMERIC where loss or gradient norm is not finite (nothing is updated);
- *         errors of the data; the same on every rank */
+/** Does one optimizer step, with the merge that follows it where one is due. Collective; allocates
+ * nothing but for merges and comparisons of ranks.
+ * @return MR_OK, also where the update was skipped; MR_ERR_NUMERIC where loss or gradient norm is
+ *         not finite or a spike and the configuration says stop (nothing is updated), or where the
+ *         ranks' states differ; errors of the data; the same on every rank */
 MR_NODISCARD mr_status mr_trainer_step(mr_trainer *trainer, mr_step_result *result);
 
 /** Does the step on what stands in tokens and targets already, of which all_scored targets are
@@ -75,17 +104,13 @@ MR_NODISCARD mr_status mr_trainer_step(mr_trainer *trainer, mr_step_result *resu
 MR_NODISCARD mr_status mr_trainer_compute(mr_trainer *trainer, int64_t all_scored,
                                           mr_step_result *result);
 
-/** Scores the first eval.items items (0: all) by generation. Collective.
- * @param[out] items  [count of items] scores in [0, 1], the same on every rank
- * @param[out] mean   of items
- * @return MR_OK, MR_ERR_MEMORY; the same on every rank */
-MR_NODISCARD mr_status mr_trainer_score(mr_trainer *trainer, float *items, double *mean);
+/** Scores the first eval.items items (0: all), by generation where the task has prompts, else by
+ * prediction of what is held out. Allocates scratch. Collective.
+ * @param[out] items  [mr_trainer_scored_items] one number each, the same on every rank
+ * @return MR_OK, errors of the data, MR_ERR_MEMORY; the same on every rank */
+MR_NODISCARD mr_status mr_trainer_evaluate(mr_trainer *trainer, float *items, mr_evaluation *out);
 
-/** Returns the items mr_trainer_score scores. */
+/** Returns the items mr_trainer_evaluate scores; 0 where the task has nothing to score. */
 int64_t mr_trainer_scored_items(const mr_trainer *trainer);
-
-/** Returns the threads a rank should compute on: `wanted`, or with 0 the processors this process
- * may use shared among the ranks of its node. Collective. */
-int mr_trainer_threads(const mr_comm *comm, int64_t wanted);
 
 #endif

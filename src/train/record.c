@@ -1,0 +1,274 @@
+#include "train/record.h"
+
+#include "base/log.h"
+#include "mr_build_info.h"
+#include "store/runlog_read.h"
+#include "train/state.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Elements of the model without what adapters add. */
+static int64_t base_parameters(const mr_params *params)
+{
+    int64_t count = 0;
+    for (int i = 0; i < params->param_count; i++)
+        if (!params->param[i].adapter) count += params->param[i].rows * params->param[i].cols;
+    return count;
+}
+
+/* Attributes that tell what runs. */
+static mr_status describe(mr_record *record)
+{
+    const mr_config *c = record->config;
+    const mr_trainer *t = record->trainer;
+    mr_runlog *log = record->log;
+    mr_text text = {0};
+    char hash[MR_DATASET_HASH];
+    MR_TRY(mr_dataset_hash(t->dataset, hash));
+    mr_status status = mr_config_resolved(c, &text);
+    const struct {
+        const char *name, *value;
+    } texts[] = {
+        {"run", c->run.name},
+        {"config", mr_text_get(&text)},
+        {"git_commit", MR_BUILD_COMMIT},
+        {"version", MR_BUILD_VERSION},
+        {"build_options", MR_BUILD_OPTIONS},
+        {"backend", t->be->ops->name},
+        {"dtype", "f32"},
+        {"task", c->task.name},
+        {"method", c->method.name},
+        {"data_hash", hash},
+        {"stop_reason", "running, or killed"},
+        {"same_bits_on", t->rank_free ? "1, 2, 4 ... ranks that divide the micro-batches, "
+                                        "at the same number of threads"
+                                      : "this number of ranks"},
+    };
+    const struct {
+        const char *name;
+        int64_t value;
+    } ints[] = {
+        {"seed", c->run.seed},
+        {"ranks", t->comm->size},
+        {"threads", t->be->threads},
+        {"r", t->model->method->trains_base ? 0 : c->method.r},
+        {"parameters", mr_params_count(t->model->params, false)},
+        {"base_parameters", base_parameters(t->model->params)},
+        {"trainable_parameters", mr_params_count(t->model->params, true)},
+        {"planned_bytes", (int64_t)t->plan.total},
+        {"seq_len", t->seq_len},
+        {"micro_batches", t->micro_batches},
+        {"steps", t->step},
+    };
+    for (size_t i = 0; status == MR_OK && i < sizeof texts / sizeof texts[0]; i++)
+        status = mr_runlog_set_text(log, texts[i].name, texts[i].value);
+    for (size_t i = 0; status == MR_OK && i < sizeof ints / sizeof ints[0]; i++)
+        status = mr_runlog_set_int(log, ints[i].name, ints[i].value);
+    if (status == MR_OK) status = mr_runlog_set_double(log, "flops_per_step", t->plan.flops);
+    mr_text_free(&text);
+    return status;
+}
+
+/* What each site's adapter became (the operator of `auto`, r_hat), by the first layer that has one:
+ * layers of a shape choose alike. */
+static mr_status record_site(mr_record *record, int site, bool *said)
+{
+    const mr_model *model = record->trainer->model;
+    for (int64_t l = 0; l < model->arch.num_hidden_layers; l++) {
+        const mr_layer *layer = &model->layer[l];
+        const mr_adapter *adapter = layer->adapter[site];
+        if (!adapter) continue;
+        for (int i = 0; i < adapter->linears; i++) {
+            char what[64], line[2 * MR_PARAM_NAME];
+            adapter->method->describe(adapter, i, what, sizeof what);
+            snprintf(line, sizeof line, "%.*s: %s", MR_PARAM_NAME - 1,
+                     model->params->param[layer->linear[layer->target[site][i]]].name, what);
+            MR_TRY(mr_runlog_event(record->log, 0, "adapter", line));
+            if (!*said) mr_log("%s: %s, %s", record->config->run.name, model->method->name, what);
+            *said = true;
+        }
+        return MR_OK;
+    }
+    return MR_OK;
+}
+
+static mr_status start(mr_record *record)
+{
+    bool said = false;
+    char started[32];
+    time_t now = time(NULL);
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    strftime(started, sizeof started, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    MR_TRY(mr_runlog_create(record->path, &record->log));
+    MR_TRY(mr_runlog_set_text(record->log, "started", started));
+    MR_TRY(describe(record));
+    for (int site = 0; site < MR_SITES; site++)
+        MR_TRY(record_site(record, site, &said));
+    return MR_OK;
+}
+
+static void warn_of_late_evaluations(const mr_record *record)
+{
+    const mr_int_list *at = &record->config->eval.at_steps;
+    if (at->count > 0 && at->item[at->count - 1] > record->trainer->total_steps)
+        mr_warn("eval.at_steps: step %lld is behind the run's %lld steps",
+                (long long)at->item[at->count - 1], (long long)record->trainer->total_steps);
+}
+
+mr_status mr_record_begin(mr_record *record)
+{
+    if (record->trainer->comm->rank != 0) return MR_OK;
+    warn_of_late_evaluations(record);
+    return start(record);
+}
+
+/* Whether the log at the path was begun by this run. */
+static mr_status is_ours(const mr_record *record, bool *ours)
+{
+    mr_runlog_reader *reader = NULL;
+    mr_config theirs;
+    char *text = NULL;
+    *ours = false;
+    if (access(record->path, F_OK) != 0) return MR_OK;
+    mr_status status = mr_runlog_open(record->path, &reader);
+    if (status == MR_OK) status = mr_runlog_get_text(reader, "config", &text);
+    if (status == MR_OK) status = mr_config_parse_resolved(text, &theirs);
+    if (status == MR_OK) *ours = !mr_state_differing_key(record->config, &theirs);
+    mr_free(text);
+    mr_runlog_close_reader(&reader);
+    return status;
+}
+
+mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks)
+{
+    const mr_trainer *t = record->trainer;
+    bool ours;
+    char text[2 * MR_CONFIG_STRING + 128];
+    if (t->comm->rank != 0) return MR_OK;
+    record->resumed = true;
+    warn_of_late_evaluations(record);
+    mr_status status = is_ours(record, &ours);
+    if (status == MR_OK && ours) status = mr_runlog_reopen(record->path, &record->log);
+    if (status == MR_OK && ours) {
+        record->claimed = true;
+        MR_TRY(mr_runlog_rewind(record->log, t->step));
+        MR_TRY(describe(record));
+    } else {
+        if (status != MR_OK) mr_warn("%s", mr_message());
+        mr_warn("%s: no log of this run to go on with: a new one starts at step %lld", record->path,
+                (long long)t->step);
+        MR_TRY(start(record));
+    }
+    snprintf(text, sizeof text, "from %s, saved by %lld ranks, on %d ranks of %d threads",
+             checkpoint, (long long)ranks, t->comm->size, t->be->threads);
+    return mr_record_event(record, "resume", text);
+}
+
+/* Renames what stands at a path to `<path>.previous.N`. */
+static void put_aside(const char *path)
+{
+    char aside[2 * MR_CONFIG_STRING + 64];
+    if (access(path, F_OK) != 0) return;
+    for (int i = 1; i < 10000; i++) {
+        snprintf(aside, sizeof aside, "%s.previous.%d", path, i);
+        if (access(aside, F_OK) == 0) continue;
+        if (rename(path, aside) == 0) mr_log("%s kept as %s", path, aside);
+        return;
+    }
+}
+
+void mr_record_claim(mr_record *record)
+{
+    char folder[2 * MR_CONFIG_STRING + 16];
+    if (record->claimed || !record->log) return;
+    record->claimed = true;
+    put_aside(record->path);
+    mr_state_folder(record->config, folder, sizeof folder);
+    if (!record->resumed) put_aside(folder);
+}
+
+/* Events of a step: what its guards found, and its merge. */
+static mr_status record_events(mr_record *record, const mr_step_result *result)
+{
+    char text[256];
+    if (result->verdict != MR_VERDICT_SOUND) {
+        bool finite = result->verdict == MR_VERDICT_SPIKE;
+        snprintf(text, sizeof text, "loss %.9g, gradient norm %.9g%s", result->loss,
+                 result->grad_norm, result->updated ? "" : "; no update");
+        mr_warn("%s: step %lld: %s: %s", record->config->run.name, (long long)record->trainer->step,
+                finite ? "a spike" : "not finite", text);
+        MR_TRY(mr_record_event(record, finite ? "spike" : "not_finite", text));
+    }
+    if (result->restart == 0) return MR_OK;
+    snprintf(text, sizeof text,
+             "merge %lld: updates added to the weights, adapters begun anew; %lld of %lld moments "
+             "were not zero and are now",
+             (long long)result->restart, (long long)result->reset.cleared,
+             (long long)result->reset.entries);
+    return mr_record_event(record, "merge", text);
+}
+
+mr_status mr_record_step(mr_record *record, const mr_step_result *result)
+{
+    int64_t step = result->step;
+    if (!record->log) return MR_OK;
+    bool wanted = step % record->config->log.every == 0 || step == record->trainer->total_steps ||
+                  result->verdict != MR_VERDICT_SOUND || result->restart > 0;
+    if (!wanted) return MR_OK;
+    mr_record_claim(record);
+    MR_TRY(mr_runlog_train(record->log, &(mr_runlog_step){.step = result->step,
+                                                          .loss = result->loss,
+                                                          .lr = result->lr,
+                                                          .grad_norm = result->grad_norm,
+                                                          .tokens = result->tokens,
+                                                          .seconds = result->seconds}));
+    MR_TRY(record_events(record, result));
+    return mr_runlog_flush(record->log, false);
+}
+
+mr_status mr_record_evaluation(mr_record *record, const mr_evaluation *e, const float *items)
+{
+    int64_t step = record->trainer->step;
+    if (!record->log) return MR_OK;
+    mr_text text = {0};
+    for (int i = 0; i < e->scores; i++)
+        mr_text_add(&text, "%s%s %.6g", i > 0 ? ", " : "", e->name[i], e->score[i]);
+    mr_log("%s: step %lld: %s (%lld items)", record->config->run.name, (long long)step,
+           mr_text_get(&text), (long long)e->items);
+    mr_text_free(&text);
+    return mr_runlog_eval(record->log, record->config->task.name, step, e->name, e->score,
+                          e->scores, items, e->items);
+}
+
+mr_status mr_record_event(mr_record *record, const char *kind, const char *text)
+{
+    return record->log ? mr_runlog_event(record->log, record->trainer->step, kind, text) : MR_OK;
+}
+
+mr_status mr_record_flush(mr_record *record)
+{
+    if (!record->log) return MR_OK;
+    mr_record_claim(record);
+    return mr_runlog_flush(record->log, true);
+}
+
+mr_status mr_record_end(mr_record *record, const char *stop_reason, const mr_run_outcome *outcome)
+{
+    const mr_guard_state *guard = &record->trainer->guard;
+    if (!record->log) return MR_OK;
+    mr_record_claim(record);
+    MR_TRY(mr_runlog_set_text(record->log, "stop_reason", stop_reason));
+    MR_TRY(mr_runlog_set_int(record->log, "steps", outcome->steps));
+    MR_TRY(mr_runlog_set_int(record->log, "steps_not_finite", guard->nonfinite));
+    MR_TRY(mr_runlog_set_int(record->log, "steps_with_spike", guard->spikes));
+    MR_TRY(mr_runlog_set_int(record->log, "updates_skipped", guard->skipped));
+    MR_TRY(mr_runlog_set_int(record->log, "peak_bytes", (int64_t)mr_memory_peak_total()));
+    MR_TRY(mr_runlog_set_double(record->log, "tokens_per_second", outcome->tokens_per_second));
+    MR_TRY(mr_runlog_set_double(record->log, "seconds", outcome->seconds));
+    return mr_runlog_close(&record->log);
+}

@@ -1,0 +1,51 @@
+#ifndef MR_TRAIN_RECORD_H
+#define MR_TRAIN_RECORD_H
+
+/** @file
+ * The run log as a run under way fills it. Rank 0 writes; on other ranks every call does nothing.
+ * All functions are local; their failures are rank 0's, to be agreed. */
+
+#include "store/runlog.h"
+#include "train/run.h"
+#include "train/trainer.h"
+
+/** The log of a run under way. Borrows all but log. */
+typedef struct mr_record {
+    const mr_config *config;
+    const mr_trainer *trainer;
+    const char *path;
+    mr_runlog *log; /**< rank 0 only */
+    bool claimed;   /**< the path is this run's: the log has something to say */
+    bool resumed;   /**< the checkpoints that stand there are this run's */
+} mr_record;
+
+/** Starts the log of a run; nothing is written yet. */
+MR_NODISCARD mr_status mr_record_begin(mr_record *record);
+
+/** Goes on with the log that stands at the path, set back to the trainer's step; starts one where
+ * it is missing, unsound, or another run's. */
+MR_NODISCARD mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks);
+
+/** Makes the paths of log and checkpoints this run's, before either is first written: what stands
+ * there of another run, or of one that is not gone on with, is put aside as `<path>.previous.N`. A
+ * run that fails before it has anything to say leaves them where they are. */
+void mr_record_claim(mr_record *record);
+
+/** Records a step where log.every asks for it, and always what is out of order in it. */
+MR_NODISCARD mr_status mr_record_step(mr_record *record, const mr_step_result *result);
+
+/** Records an evaluation after the trainer's step. @param[in] items  [evaluation->items] */
+MR_NODISCARD mr_status mr_record_evaluation(mr_record *record, const mr_evaluation *evaluation,
+                                            const float *items);
+
+/** Records an event at the trainer's step. */
+MR_NODISCARD mr_status mr_record_event(mr_record *record, const char *kind, const char *text);
+
+/** Makes the file current, whatever the time since the last flush. */
+MR_NODISCARD mr_status mr_record_flush(mr_record *record);
+
+/** Records how the run ended, and closes the log. */
+MR_NODISCARD mr_status mr_record_end(mr_record *record, const char *stop_reason,
+                                     const mr_run_outcome *outcome);
+
+#endif

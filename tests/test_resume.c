@@ -1,0 +1,461 @@
+/** @file
+ * Runs that stop, are killed, run out of disk or lose a file, and go on: whatever happens, the end
+ * has the bits of a run that nothing happened to. */
+
+#include "base/file.h"
+#include "base/random.h"
+#include "logs.h"
+#include "program.h"
+#include "store/runlog_read.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { STEPS = 20, KILLS = 100 };
+
+/* Merges at 6, 12, 18 and dropout: every part of a run's state is in play. */
+static const char yaml[] =
+    "run: {name: whole, seed: 3, output: out, save_model: model}\n"
+    "model: {config: tiny.json, init: random}\n"
+    "task: {name: uuid, pairs: 16}\n"
+    "method: {name: relora, r: 4, lora_dropout: 0.1, merge_every: 6,\n"
+    "         modules_to_save: [embed_tokens, lm_head, norm]}\n"
+    "train: {steps: 20, global_batch: 16, micro_batch: 2, lr: 0.003, schedule: jagged_cosine,\n"
+    "        warmup_steps: 2, restart_warmup_steps: 2}\n"
+    "eval: {every: 5, items: 6}\n"
+    "parallel: {threads: 1}\n"
+    "checkpoint: {every_minutes: 0}\n";
+
+static const program_setting alone = {0};
+
+static void run_whole(const char *name, const char *more)
+{
+    program_result result =
+        program_succeed(alone, "run base.yaml --set run.name=%s --set run.save_model=%s.model %s",
+                        name, name, more);
+    program_free(&result);
+}
+
+static int enter(void **state)
+{
+    if (program_enter_folder(state) != 0) return -1;
+    program_write("base.yaml", "%s", yaml);
+    return 0;
+}
+
+/* Everything that must not depend on what happened on the way. */
+static void assert_same_run(const char *name, const char *other)
+{
+    static const char *const series[] = {
+        "/train/step",   "/train/loss",     "/train/lr",           "/train/grad_norm",
+        "/train/tokens", "/eval/uuid/step", "/eval/uuid/accuracy", "/eval/uuid/exact"};
+    static const char *const files[] = {"model.safetensors", "adapter.safetensors"};
+    char path[256], reference[256];
+    snprintf(path, sizeof path, "out/%s.h5", name);
+    snprintf(reference, sizeof reference, "out/%s.h5", other);
+    log_assert_text(path, "stop_reason", "completed");
+    for (size_t i = 0; i < sizeof series / sizeof *series; i++)
+        log_assert_same_bits(path, reference, series[i], 0);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        snprintf(path, sizeof path, "%s.model/%s", name, files[i]);
+        snprintf(reference, sizeof reference, "%s.model/%s", other, files[i]);
+        if (i > 0 && !file_exists(reference)) continue; /* full fine-tuning has no adapter */
+        file_assert_same(path, reference);
+    }
+}
+
+static void a_run_stopped_after_any_step_ends_alike(void **state)
+{
+    (void)state;
+    run_whole("whole", "");
+    for (int stop = 1; stop < STEPS; stop++) {
+        char name[32], more[64];
+        snprintf(name, sizeof name, "stop%d", stop);
+        snprintf(more, sizeof more, "--set train.stop_after=%d", stop);
+        run_whole(name, more);
+        run_whole(name, "");
+        assert_same_run(name, "whole");
+    }
+}
+
+static void every_method_goes_on_alike(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"fft",  "lora",   "lora_plus", "asylora",
+                                          "dora", "remora", "mora"};
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        char name[32], more[128];
+        snprintf(more, sizeof more, "--set method.name=%s", methods[i]);
+        run_whole(methods[i], more);
+        snprintf(name, sizeof name, "%s_in_two", methods[i]);
+        snprintf(more, sizeof more, "--set method.name=%s --set train.stop_after=13", methods[i]);
+        run_whole(name, more);
+        snprintf(more, sizeof more, "--set method.name=%s", methods[i]);
+        run_whole(name, more);
+        assert_same_run(name, methods[i]);
+    }
+}
+
+static void a_run_goes_on_alike_on_another_number_of_ranks(void **state)
+{
+    (void)state;
+    static const struct {
+        int before, after;
+        const char *shard, *then;
+    } changes[] = {{2, 4, "full", "full"}, {2, 1, "full", "full"},      {1, 4, "full", "optimizer"},
+                   {4, 2, "none", "full"}, {2, 4, "optimizer", "none"}, {1, 2, "full", "none"}};
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++) {
+        const char *const command = "run base.yaml --set run.name=ranks%zu --set "
+                                    "run.save_model=ranks%zu.model --set parallel.shard=%s %s";
+        program_result result =
+            program_succeed((program_setting){.ranks = changes[i].before}, command, i, i,
+                            changes[i].shard, "--set train.stop_after=11");
+        program_free(&result);
+        result = program_succeed((program_setting){.ranks = changes[i].after}, command, i, i,
+                                 changes[i].then, "");
+        assert_contains(result.err, "goes on at step 11");
+        program_free(&result);
+        char name[32];
+        snprintf(name, sizeof name, "ranks%zu", i);
+        assert_same_run(name, "whole");
+    }
+}
+
+/* Sleeps for a number of microseconds. */
+static void nap(int64_t microseconds)
+{
+    const struct timespec time = {.tv_sec = microseconds / 1000000,
+                                  .tv_nsec = microseconds % 1000000 * 1000};
+    nanosleep(&time, NULL);
+}
+
+/* A log that exists can be read, and nothing half-written stands under a final name. */
+static void assert_sound(const char *path)
+{
+    mr_runlog_reader *reader;
+    if (!file_exists(path)) return;
+    if (mr_runlog_open(path, &reader) != MR_OK) fail_msg("%s", mr_message());
+    mr_runlog_close_reader(&reader);
+}
+
+static void a_run_killed_a_hundred_times_ends_alike(void **state)
+{
+    (void)state;
+    mr_random random = mr_random_stream(20, MR_RANDOM_DATA, 0);
+    int kills = 0, runs = 0;
+    char name[32] = "killed0";
+    for (uint64_t i = 0; kills < KILLS; i++) {
+        program_child child =
+            program_start(alone,
+                          "run base.yaml --set run.name=%s --set run.save_model=%s.model "
+                          "--set checkpoint.every_steps=1",
+                          name, name);
+        nap((int64_t)mr_random_below(&random, i, 260000));
+        kill(child.pid, SIGKILL);
+        program_result result = program_finish(&child);
+        char path[64];
+        snprintf(path, sizeof path, "out/%s.h5", name);
+        assert_sound(path);
+        if (strstr(result.err, "passed over"))
+            fail_msg("a half-written checkpoint: %s", result.err);
+        kills += result.exit_code == 128 + SIGKILL;
+        if (result.exit_code == 0) {
+            assert_same_run(name, "whole");
+            snprintf(name, sizeof name, "killed%d", ++runs);
+        } else if (result.exit_code != 128 + SIGKILL) {
+            fail_msg("exit code %d: %s", result.exit_code, result.err);
+        }
+        program_free(&result);
+    }
+    char more[64];
+    snprintf(more, sizeof more, "--set checkpoint.every_steps=1");
+    run_whole(name, more);
+    assert_same_run(name, "whole");
+}
+
+/* Long enough to be met by a signal. */
+static const char lengthy[] = "--set train.steps=4000 --set eval.every=0 --set "
+                              "eval.at_steps=[4000] --set method.merge_every=7";
+
+static void expect_stop_by(int number, int ranks, const char *name)
+{
+    char path[64], folder[64];
+    const program_setting setting = {.ranks = ranks, .seconds = 120};
+    program_child child =
+        program_start(setting, "run base.yaml --set run.name=%s %s", name, lengthy);
+    snprintf(path, sizeof path, "out/%s.h5", name);
+    for (int i = 0; i < 1000 && !file_exists(path); i++)
+        nap(10000);
+    kill(child.pid, number);
+    program_result result = program_finish(&child);
+    if (result.exit_code != 75) fail_msg("exit code %d: %s", result.exit_code, result.err);
+    assert_contains(result.err, "by a signal, at a checkpoint; the same command goes on");
+    assert_int_equal(program_lines_with(result.err, "error"), 0);
+    program_free(&result);
+    log_assert_text(path, "stop_reason", "stopped by a signal, at a checkpoint");
+    snprintf(folder, sizeof folder, "out/%s.checkpoints", name);
+    assert_int_equal(access(folder, F_OK), 0);
+    int64_t step = log_int(path, "steps");
+    assert_true(step > 0 && step < 4000);
+    result =
+        program_succeed(setting, "run base.yaml --set run.name=%s %s --set train.stop_after=%lld",
+                        name, lengthy, (long long)step + 3);
+    assert_contains(result.err, "goes on at step");
+    program_free(&result);
+    assert_int_equal(log_int(path, "steps"), step + 3);
+}
+
+static void signals_stop_a_run_at_a_checkpoint_with_code_75(void **state)
+{
+    (void)state;
+    expect_stop_by(SIGTERM, 0, "term");
+    expect_stop_by(SIGUSR2, 0, "usr2");
+    /* mpirun passes it on to the ranks. */
+    expect_stop_by(SIGUSR2, 2, "usr2_of_two");
+}
+
+static void the_stop_signal_can_be_chosen(void **state)
+{
+    (void)state;
+    program_child child = program_start(
+        alone, "run base.yaml --set run.name=usr1 %s --set checkpoint.signal=USR1", lengthy);
+    for (int i = 0; i < 1000 && !file_exists("out/usr1.h5"); i++)
+        nap(10000);
+    kill(child.pid, SIGUSR1);
+    program_result result = program_finish(&child);
+    assert_int_equal(result.exit_code, 75);
+    program_free(&result);
+}
+
+/* The newest checkpoint folder of a run. */
+static void newest_checkpoint(const char *name, char *path, size_t room)
+{
+    char folder[64], newest[64] = "";
+    snprintf(folder, sizeof folder, "out/%s.checkpoints", name);
+    DIR *list = opendir(folder);
+    assert_non_null(list);
+    for (struct dirent *entry = readdir(list); entry; entry = readdir(list))
+        if (strncmp(entry->d_name, "step-", 5) == 0 && strcmp(entry->d_name, newest) > 0)
+            snprintf(newest, sizeof newest, "%.60s", entry->d_name);
+    closedir(list);
+    assert_true(newest[0] != '\0');
+    snprintf(path, room, "%s/%s", folder, newest);
+}
+
+static void a_damaged_checkpoint_is_named_and_the_one_before_it_used(void **state)
+{
+    (void)state;
+    char folder[128], path[256];
+    size_t size;
+    run_whole("flipped", "--set checkpoint.every_steps=5 --set train.stop_after=13");
+    newest_checkpoint("flipped", folder, sizeof folder);
+    snprintf(path, sizeof path, "%s/shard-00000-of-00001.h5", folder);
+    char *data = program_read(path, &size);
+    data[size / 2] ^= 1;
+    assert_int_equal(mr_file_write(path, data, size), MR_OK);
+    mr_free(data);
+    program_result result = program_succeed(
+        alone, "run base.yaml --set run.name=flipped --set run.save_model=flipped.model");
+    assert_contains(result.err, "out/flipped.checkpoints/step-00000013: "
+                                "shard-00000-of-00001.h5: checksum differs; passed over");
+    assert_contains(result.err, "goes on at step 10");
+    program_free(&result);
+    assert_same_run("flipped", "whole");
+}
+
+static void only_the_newest_checkpoints_stay(void **state)
+{
+    (void)state;
+    run_whole("kept", "--set checkpoint.every_steps=3 --set checkpoint.keep=3");
+    int count = 0;
+    DIR *list = opendir("out/kept.checkpoints");
+    assert_non_null(list);
+    for (struct dirent *entry = readdir(list); entry; entry = readdir(list))
+        count += entry->d_name[0] != '.' || strlen(entry->d_name) > 2;
+    closedir(list);
+    assert_int_equal(count, 3);
+    assert_int_equal(access("out/kept.checkpoints/step-00000018/manifest.json", F_OK), 0);
+    assert_same_run("kept", "whole");
+}
+
+static void a_full_disk_costs_a_checkpoint_and_nothing_else(void **state)
+{
+    (void)state;
+    assert_int_equal(mkdir("out/small.checkpoints", 0777), 0);
+    if (mount("none", "out/small.checkpoints", "tmpfs", 0, "size=500k") != 0) {
+        print_message("skipped: a small file system cannot be mounted here\n");
+        rmdir("out/small.checkpoints");
+        skip();
+    }
+    program_result result = program_succeed(
+        alone, "run base.yaml --set run.name=small --set run.save_model=small.model --set "
+               "checkpoint.every_steps=4 --set train.stop_after=4");
+    program_free(&result);
+    /* One fits, a second beside it does not. */
+    result = program_run(alone, "run base.yaml --set run.name=small --set "
+                                "run.save_model=small.model --set checkpoint.every_steps=4 --set "
+                                "train.stop_after=11");
+    int worn = result.exit_code;
+    bool named = strstr(result.err, "No space left on device") &&
+                 strstr(result.err, "out/small.checkpoints/");
+    bool went_on = strstr(result.err, "no checkpoint: ") != NULL;
+    program_free(&result);
+    bool intact = access("out/small.checkpoints/step-00000004/manifest.json", F_OK) == 0;
+    bool grown = mount("none", "out/small.checkpoints", "tmpfs", MS_REMOUNT, "size=20m") == 0;
+    result = program_run(alone, "run base.yaml --set run.name=small --set "
+                                "run.save_model=small.model --set checkpoint.every_steps=4");
+    bool resumed = strstr(result.err, "goes on at step 4 ") != NULL;
+    int last = result.exit_code;
+    program_free(&result);
+    assert_int_equal(umount("out/small.checkpoints"), 0);
+    rmdir("out/small.checkpoints");
+    assert_int_equal(worn, 1); /* the checkpoint that train.stop_after asks for is not there */
+    assert_true(named);
+    assert_true(went_on);
+    assert_true(intact);
+    assert_true(grown);
+    assert_true(resumed);
+    assert_int_equal(last, 0);
+    assert_same_run("small", "whole");
+}
+
+static void another_configuration_starts_anew_and_keeps_the_old(void **state)
+{
+    (void)state;
+    run_whole("changed", "--set train.stop_after=5");
+    program_result result = program_succeed(
+        alone, "run base.yaml --set run.name=changed --set train.lr=0.002 --set run.save_model=");
+    assert_contains(result.err, "of another configuration (train.lr differs): it starts anew");
+    assert_contains(result.err, "out/changed.h5 kept as out/changed.h5.previous.1");
+    assert_contains(result.err, "kept as out/changed.checkpoints.previous.1");
+    program_free(&result);
+    result = program_run(alone, "run base.yaml --set run.name=other --set train.lr=0.002 --resume "
+                                "out/changed.checkpoints.previous.1");
+    assert_int_equal(result.exit_code, 1);
+    assert_contains(result.err, "step-00000005 is of another configuration: train.lr differs");
+    program_free(&result);
+}
+
+static void a_checkpoint_can_be_named(void **state)
+{
+    (void)state;
+    run_whole("donor", "--set train.stop_after=9");
+    program_result result = program_succeed(
+        alone, "run base.yaml --set run.name=heir --set run.save_model=heir.model --resume "
+               "out/donor.checkpoints/step-00000009");
+    assert_contains(result.err, "goes on at step 9");
+    assert_contains(result.err, "no log of this run to go on with");
+    program_free(&result);
+    file_assert_same("heir.model/model.safetensors", "whole.model/model.safetensors");
+    result = program_run(alone, "run base.yaml --set run.name=none --resume nowhere");
+    assert_int_equal(result.exit_code, 1);
+    assert_contains(result.err, "--resume: nowhere: there is no sound checkpoint");
+    program_free(&result);
+}
+
+static void never_starts_from_the_beginning(void **state)
+{
+    (void)state;
+    run_whole("again", "--set train.stop_after=5");
+    run_whole("again", "--resume never");
+    assert_same_run("again", "whole");
+    assert_int_equal(access("out/again.checkpoints.previous.1", F_OK), 0);
+}
+
+static void steps_that_are_not_finite_are_skipped_and_counted(void **state)
+{
+    (void)state;
+    program_result result = program_succeed(
+        alone, "run base.yaml --set run.name=skipped --set method.name=lora --set train.lr=1e38 "
+               "--set train.schedule=constant --set train.warmup_steps=0 --set "
+               "train.on_nonfinite=skip");
+    assert_contains(result.err, "skipped: step 2: not finite");
+    program_free(&result);
+    log_assert_text("out/skipped.h5", "stop_reason", "completed");
+    assert_int_equal(log_int("out/skipped.h5", "updates_skipped"), STEPS - 1);
+    assert_int_equal(log_int("out/skipped.h5", "steps_not_finite"), STEPS - 1);
+}
+
+static void a_spike_is_logged_skipped_or_the_end(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *act;
+        int exit_code;
+    } acts[] = {{"log", 0}, {"skip", 0}, {"stop", 1}};
+    for (size_t i = 0; i < sizeof acts / sizeof *acts; i++) {
+        program_result result = program_run(
+            alone,
+            "run base.yaml --set run.name=spike_%s --set method.name=fft --set train.steps=60 "
+            "--set train.spike_zscore=0.5 --set train.on_spike=%s --set train.lr=3 "
+            "--set train.schedule=constant --set train.warmup_steps=0",
+            acts[i].act, acts[i].act);
+        assert_int_equal(result.exit_code, acts[i].exit_code);
+        assert_contains(result.err, "a spike: loss");
+        if (acts[i].exit_code != 0)
+            assert_contains(result.err, "is a spike: more than 0.5 deviations above");
+        program_free(&result);
+    }
+    int64_t spikes = log_int("out/spike_log.h5", "steps_with_spike");
+    assert_true(spikes > 0);
+    assert_int_equal(log_int("out/spike_log.h5", "updates_skipped"), 0);
+    assert_true(log_int("out/spike_skip.h5", "updates_skipped") > 0);
+    log_assert_text("out/spike_stop.h5", "stop_reason", "spike of the loss");
+}
+
+static void merges_stand_in_the_log_with_what_they_cleared(void **state)
+{
+    (void)state;
+    mr_runlog_reader *reader;
+    mr_names kinds, texts;
+    int merges = 0;
+    assert_int_equal(mr_runlog_open("out/whole.h5", &reader), MR_OK);
+    assert_int_equal(mr_runlog_texts(reader, "/events/kind", &kinds), MR_OK);
+    assert_int_equal(mr_runlog_texts(reader, "/events/text", &texts), MR_OK);
+    for (int64_t i = 0; i < kinds.count; i++) {
+        long long number, cleared, entries;
+        if (strcmp(kinds.item[i], "merge") != 0) continue;
+        merges++;
+        assert_int_equal(sscanf(texts.item[i],
+                                "merge %lld: updates added to the weights, adapters begun anew; "
+                                "%lld of %lld moments",
+                                &number, &cleared, &entries),
+                         3);
+        assert_int_equal(number, merges);
+        /* 4 (in + out) of 7 linears in 2 layers, two moments each; hardly any is exactly zero. */
+        assert_int_equal(entries, 2 * 2 * 4 * (2 * 64 + 2 * 48 + 3 * 76));
+        assert_true(cleared > entries * 9 / 10);
+    }
+    mr_names_free(&kinds);
+    mr_names_free(&texts);
+    mr_runlog_close_reader(&reader);
+    assert_int_equal(merges, 3);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_run_stopped_after_any_step_ends_alike),
+        cmocka_unit_test(merges_stand_in_the_log_with_what_they_cleared),
+        cmocka_unit_test(every_method_goes_on_alike),
+        cmocka_unit_test(a_run_goes_on_alike_on_another_number_of_ranks),
+        cmocka_unit_test(a_run_killed_a_hundred_times_ends_alike),
+        cmocka_unit_test(signals_stop_a_run_at_a_checkpoint_with_code_75),
+        cmocka_unit_test(the_stop_signal_can_be_chosen),
+        cmocka_unit_test(a_damaged_checkpoint_is_named_and_the_one_before_it_used),
+        cmocka_unit_test(only_the_newest_checkpoints_stay),
+        cmocka_unit_test(a_full_disk_costs_a_checkpoint_and_nothing_else),
+        cmocka_unit_test(another_configuration_starts_anew_and_keeps_the_old),
+        cmocka_unit_test(a_checkpoint_can_be_named),
+        cmocka_unit_test(never_starts_from_the_beginning),
+        cmocka_unit_test(steps_that_are_not_finite_are_skipped_and_counted),
+        cmocka_unit_test(a_spike_is_logged_skipped_or_the_end),
+    };
+    return cmocka_run_group_tests(tests, enter, program_leave_folder);
+}

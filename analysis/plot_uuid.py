@@ -6,70 +6,19 @@ line is the mean over seeds, the band their range. Needs h5py and matplotlib (De
 python3-matplotlib).
 """
 
-import argparse
-import json
-import os
-import subprocess
-import sys
-import tempfile
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-import h5py
-import matplotlib
+import figures
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 (the backend comes first)
-import numpy as np  # noqa: E402
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: E402
-
-# Okabe and Ito's colours, told apart with any colour vision, without the yellow too pale for lines.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
-DASHES = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1))]
-MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 LEGEND_LINE = 0.26  # inches
 LOG_RATIO = 20  # a loss that falls by this factor is shown on a logarithmic axis
 
 
-class Failure(Exception):
-    """What the user is told in one line."""
-
-
-def read_table(program, results):
-    """Returns what `mora table --json` prints about a folder of results."""
-    try:
-        done = subprocess.run([program, "table", results, "--json"], stdout=subprocess.PIPE,
-                              check=False, text=True)
-    except OSError as error:
-        raise Failure(f"cannot start '{program}': {error.strerror}; --mora names it") from error
-    if done.returncode != 0:
-        raise Failure(f"'{program} table {results}' failed, see above")
-    return json.loads(done.stdout)
-
-
-def choose_setting(table, number):
-    """Returns the setting to draw; runs of two settings have no place in one figure."""
-    settings = table["settings"]
-    if number is None and len(settings) > 1:
-        names = ", ".join(f"{i} {s['name']}" for i, s in enumerate(settings, 1))
-        raise Failure(f"the runs are of {len(settings)} settings ({names}); --setting picks one, "
-                      "`mora table` tells how they differ")
-    if number is not None and not 1 <= number <= len(settings):
-        raise Failure(f"--setting: expected 1..{len(settings)}, found {number}")
-    return settings[(number or 1) - 1]
-
-
-def read_series(path, columns):
-    """Returns one-dimensional datasets of a run log."""
-    with h5py.File(path, "r") as log:
-        return [np.asarray(log[column], dtype=float) for column in columns]
-
-
 def over_seeds(paths, step_column, value_column):
     """Returns steps that all seeds have, and mean, least and most of their values there."""
-    runs = [read_series(path, [step_column, value_column]) for path in paths]
-    steps = runs[0][0]
-    for step, _ in runs[1:]:
-        steps = np.intersect1d(steps, step)
-    values = np.stack([value[np.searchsorted(step, steps)] for step, value in runs])
+    steps, values = figures.read_seeds(paths, step_column, value_column)
     return steps, values.mean(axis=0), values.min(axis=0), values.max(axis=0)
 
 
@@ -77,24 +26,16 @@ def collect_curves(table, setting):
     """Returns the curves of every row of ours that has a best rate."""
     task = table["task"]
     curves = []
-    for row in setting["rows"]:
-        best = row["ours"] and row["ours"]["best"]
-        if not best:
-            continue
-        name = row["method"] + (f" r={row['r']}" if row["r"] else "")
-        for key, value in row["variant"].items():
-            name += f" {key.split('.')[-1]}={value}"
-        seeds = len(best["seeds"])
+    for row in figures.rows_drawn(setting):
+        best = row["ours"]["best"]
         curves.append({
             "method": row["method"],
             "r": row["r"] or 0,
-            "label": f"{name}, lr {best['lr']:g}, {seeds} seed{'s' if seeds > 1 else ''}",
-            "seeds": seeds,
+            "label": f"{figures.name_of(row)}, {figures.choice_of(best)}",
+            "seeds": len(best["seeds"]),
             "accuracy": over_seeds(best["logs"], f"/eval/{task}/step", f"/eval/{task}/accuracy"),
             "loss": over_seeds(best["logs"], "/train/step", "/train/loss"),
         })
-    if not curves:
-        raise Failure("no completed run to draw; `mora table` tells what was left out")
     return curves
 
 
@@ -104,15 +45,15 @@ def style_curves(curves):
     drawn = {}
     for curve in curves:
         place = methods.index(curve["method"])
-        curve["colour"] = COLOURS[place % len(COLOURS)]
-        curve["marker"] = MARKERS[place % len(MARKERS)]
+        curve["colour"] = figures.COLOURS[place % len(figures.COLOURS)]
+        curve["marker"] = figures.MARKERS[place % len(figures.MARKERS)]
         alike = (curve["method"], curve["r"])
         drawn[alike] = drawn.get(alike, -1) + 1
         curve["kind"] = (drawn[alike], curve["r"])
     kinds = sorted({curve["kind"] for curve in curves if curve["r"]})
     for curve in curves:
         place = kinds.index(curve["kind"]) if curve["r"] else curve["kind"][0]
-        curve["dash"] = DASHES[place % len(DASHES)]
+        curve["dash"] = figures.DASHES[place % len(figures.DASHES)]
 
 
 def draw(axes, curve, what, scale, marker):
@@ -155,7 +96,6 @@ def make_figure(table, setting):
     """Returns the figure, both panels under one title, the legend below them."""
     curves = collect_curves(table, setting)
     style_curves(curves)
-    plt.rcParams.update({"font.size": 12, "axes.titlesize": 13, "legend.fontsize": 11})
     columns = 2 if len(curves) > 2 else 1
     rows = -(-(len(curves) + 1) // columns)
     figure, panels = plt.subplots(1, 2, figsize=(12, 5 + LEGEND_LINE * rows), constrained_layout=True)
@@ -164,14 +104,10 @@ def make_figure(table, setting):
     for axes in panels:
         axes.set_xlabel("optimizer steps")
         axes.set_xlim(left=0)
-        axes.grid(True, color="#DDDDDD", linewidth=0.8)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-    config = setting["config"]
-    model = config["model.path"] or config["model.config"]
+        figures.tidy(axes)
     several = any(curve["seeds"] > 1 for curve in curves)
-    figure.suptitle(f"{setting['name']}: {int(config['task.pairs']):,} pairs, model {model} "
-                    f"({setting['base_parameters']:,} parameters)"
+    figure.suptitle(f"{setting['name']}: {int(setting['config']['task.pairs']):,} pairs, "
+                    f"{figures.model_of(setting)}"
                     + ("\nlines: mean over seeds, bands: range over seeds" if several else ""),
                     fontsize=12)
     figure.legend(handles=lines, loc="lower center", ncol=columns, frameon=False, handlelength=3.6)
@@ -180,36 +116,5 @@ def make_figure(table, setting):
     return figure
 
 
-def save(figure, path):
-    """Writes the picture beside its path and renames it, so that an old one is never half lost."""
-    folder = os.path.dirname(path) or "."
-    if not os.path.isdir(folder):
-        raise Failure(f"--out: no folder '{folder}'")
-    handle, beside = tempfile.mkstemp(suffix=".png", dir=folder)
-    os.close(handle)
-    try:
-        figure.savefig(beside, dpi=150, format="png")
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("results", metavar="RESULTS_DIR", help="folder of run logs")
-    parser.add_argument("--out", required=True, metavar="FILE.png", help="picture to write")
-    parser.add_argument("--mora", default="mora", metavar="PATH", help="the program mora")
-    parser.add_argument("--setting", type=int, metavar="N",
-                        help="which one, where the runs are of several settings")
-    arguments = parser.parse_args()
-    try:
-        table = read_table(arguments.mora, arguments.results)
-        save(make_figure(table, choose_setting(table, arguments.setting)), arguments.out)
-    except (Failure, OSError) as error:
-        sys.exit(f"plot_uuid: error: {error}")
-
-
 if __name__ == "__main__":
-    main()
+    figures.main(__doc__, "table2", make_figure)

@@ -5,6 +5,8 @@
 
 #include <jansson.h>
 
+#include <math.h>
+
 enum { STEPS = 12 };
 
 /* A log to be made. What is not given stands in log_defaults. */
@@ -17,6 +19,7 @@ typedef struct log_spec {
     const char *set;         /* NULL, or one more key of the configuration */
     const char *name;        /* of the file; NULL: it follows from the rest */
     int64_t apart;           /* steps between evaluations; 0: 100 */
+    bool pretrain;           /* of that task, with perplexities in place of accuracies */
 } log_spec;
 
 static void must(mr_status status)
@@ -50,6 +53,20 @@ static void set_attributes(mr_runlog *log, const log_spec *spec, const mr_config
     must(mr_runlog_set_int(log, "trainable_parameters", spec->r > 0 ? 12345 : 1000000));
     must(mr_runlog_set_int(log, "steps", 400));
     must(mr_runlog_set_int(log, "seq_len", 66));
+    if (spec->pretrain) must(mr_runlog_set_int(log, "base_parameters", 1000000));
+}
+
+static void add_evaluation(mr_runlog *log, const log_spec *spec, const char *task, int i)
+{
+    static const char *const uuid[] = {"accuracy", "exact"};
+    static const char *const pretrain[] = {"loss", "perplexity", "tokens"};
+    double score = spec->accuracy[i];
+    int64_t step = (i + 1) * (spec->apart ? spec->apart : 100);
+    if (spec->pretrain)
+        must(mr_runlog_eval(log, task, step, pretrain, (double[]){log10(score), score, 65432}, 3,
+                            NULL, 0));
+    else
+        must(mr_runlog_eval(log, task, step, uuid, (double[]){score, 0}, 2, NULL, 0));
 }
 
 static void make_log(log_spec spec)
@@ -73,6 +90,9 @@ static void make_log(log_spec spec)
         snprintf(number, sizeof number, "%lld", (long long)spec.r);
         set_config(&config, "method.r", number);
     }
+    if (spec.pretrain) set_config(&config, "task.name", "pretrain");
+    if (spec.pretrain) set_config(&config, "task.data", "data/c4");
+    if (spec.pretrain) set_config(&config, "method.modules_to_save", "[norm]");
     if (spec.set) must(mr_config_set(&config, spec.set));
     must(mr_file_make_folders(spec.folder));
     int length = snprintf(path, sizeof path, "%s/%s.h5", spec.folder,
@@ -80,12 +100,12 @@ static void make_log(log_spec spec)
     assert_in_range(length, 1, sizeof path - 1);
     must(mr_runlog_create(path, &log));
     set_attributes(log, &spec, &config);
-    for (int i = 0; i < spec.steps; i++) {
-        static const char *const names[] = {"accuracy", "exact"};
-        const double scores[] = {spec.accuracy[i], 0};
-        must(mr_runlog_eval(log, config.task.name, (i + 1) * (spec.apart ? spec.apart : 100), names,
-                            scores, 2, NULL, 0));
-    }
+    for (int i = 0; i < spec.steps; i++)
+        add_evaluation(log, &spec, config.task.name, i);
+    /* As a run that merged, was stopped, and merged again from a checkpoint before that. */
+    static const int64_t merges[] = {50, 100, 50, 100, 150};
+    for (int i = 0; i < 5 && config.train.schedule == MR_SCHEDULE_JAGGED_COSINE; i++)
+        must(mr_runlog_event(log, merges[i], "merge", "the update went into the weights"));
     must(mr_runlog_close(&log));
 }
 
@@ -498,7 +518,7 @@ static void an_unknown_table_lists_the_known_ones(void **state)
 {
     (void)state;
     assert_error("study --paper table9", 2,
-                 "mora table: --paper: unknown table \"table9\"; known are: table2");
+                 "mora table: --paper: unknown table \"table9\"; known are: table2, table3");
 }
 
 static void no_folder_is_bad_usage(void **state)
@@ -585,6 +605,181 @@ static void json_names_what_was_left_out(void **state)
     json_decref(root);
 }
 
+/* Makes a run of the task pretrain at r 8 (0 for fft) with perplexities at two steps. */
+static void make_pretrain(const char *folder, const char *method, const char *lr, int64_t seed,
+                          double first, double last, const char *set)
+{
+    make_log((log_spec){.folder = folder,
+                        .method = method,
+                        .lr = lr,
+                        .r = strcmp(method, "fft") == 0 ? 0 : 8,
+                        .seed = seed,
+                        .steps = 2,
+                        .accuracy = {first, last},
+                        .set = set,
+                        .pretrain = true});
+}
+
+static const char jagged[] = "train.schedule=jagged_cosine";
+
+static void make_pretrain_study(const char *folder)
+{
+    make_pretrain(folder, "fft", "0.001", 1, 90, 20.5, NULL);
+    make_pretrain(folder, "lora", "0.001", 1, 80, 33, NULL);
+    make_pretrain(folder, "lora", "0.003", 1, 70, 30, NULL);
+    make_pretrain(folder, "lora", "0.003", 2, 70, 31, NULL);
+    make_pretrain(folder, "lora", "0.01", 1, 60, 40, NULL);
+    make_pretrain(folder, "remora", "0.003", 1, 60, 25, jagged);
+    make_pretrain(folder, "dora", "0.003", 1, 1e9, 2e9, NULL);
+}
+
+static void the_pretraining_table_reads_as_it_should(void **state)
+{
+    (void)state;
+    static const char expected[] =
+        "study: our runs beside MoRA (arXiv:2405.12130), Table 3\n"
+        "\n"
+        "ours:  model tiny.json (random, 1,000,000 parameters, f32), data data/c4, batch 64 "
+        "sequences, 400 steps (1,689,600\n"
+        "       tokens), 66 tokens a sample, linear schedule (fft, dora, lora), jagged_cosine "
+        "schedule (remora), 3 merges\n"
+        "       (remora), 0 warm-up steps, 65,432 held-out tokens scored\n"
+        "paper: LLaMA of 250M and 1.3B parameters from random weights, C4 in tokens of t5-base, "
+        "batch 1,024 sequences of 512\n"
+        "       tokens, 10,000 steps (5.24 billion tokens), r 128, merges every 2,000 steps; block "
+        "linears stay as drawn under\n"
+        "       the update, embeddings, head and norms are trained; no full-rank baseline; rates, "
+        "seeds, spread and the number of\n"
+        "       held-out tokens are not reported\n"
+        "note:  Lower is better. Perplexity is per token of a tokenizer: beside another model, "
+        "data, tokenizer, r or number of\n"
+        "       steps compare the order of methods, not the numbers.\n"
+        "\n"
+        "                        | ours: perplexity | paper: r 128\n"
+        "method  r  lr     seeds |  step 200        |  250M   1.3B\n"
+        "fft     -  0.001  1     |     20.50        |     -      -\n"
+        "lora    8  0.003  2     |     30.50 ±0.71  | 33.40  28.56\n"
+        "mora    -  -      -     |         -        | 28.54  25.25\n"
+        "relora  -  -      -     |         -        | 32.19  27.80\n"
+        "remora  8  0.003  1     |     25.00        | 26.74  23.34\n"
+        "dora    8  0.003  1     |     2e+09        |     -      -\n"
+        "\n"
+        "ours: rates tried, perplexity at the last step and averaged over all evaluations\n"
+        "method  r    trained  rates  lr     seeds  step 200         all steps\n"
+        "fft     -  1,000,000  1      0.001  1         20.50             55.25  best\n"
+        "lora    8     12,345  3      0.001  1         33.00             56.50\n"
+        "                             0.003  2         30.50 ±0.71       50.25  best\n"
+        "                             0.01   1         40.00             50.00\n"
+        "remora  8     12,345  1      0.003  1         25.00             42.50  best\n"
+        "dora    8     12,345  1      0.003  1         2e+09           1.5e+09  best\n"
+        "\n"
+        "   lr: the rate with the best mean at our last step; on ties the lower mean over all "
+        "steps, then the lower rate\n"
+        "±  sample standard deviation over seeds\n";
+    make_pretrain_study("pretrain");
+    program_result result = table("pretrain --paper table3");
+    assert_string_equal(result.out, expected);
+    assert_in_range(longest_line(result.out), 60, 120);
+    program_free(&result);
+}
+
+static program_result squeezed_table3(const char *folder)
+{
+    char arguments[128];
+    snprintf(arguments, sizeof arguments, "%s --paper table3", folder);
+    return squeezed_table(arguments);
+}
+
+static void a_tie_of_perplexities_goes_to_the_lower_average(void **state)
+{
+    (void)state;
+    make_pretrain("low_tie", "mora", "0.001", 1, 50, 30, NULL);
+    make_pretrain("low_tie", "mora", "0.003", 1, 40, 30, NULL);
+    make_pretrain("low_tie", "mora", "0.01", 1, 60, 30, NULL);
+    program_result result = squeezed_table3("low_tie");
+    assert_first_line(result.out, "\nmora 8 ", "0.003 1 | 30.00 | 28.54 25.25\n");
+    assert_contains(result.out, "on ties the lower mean over all steps, then the lower rate\n");
+    program_free(&result);
+}
+
+static void a_schedule_is_its_methods_own(void **state)
+{
+    (void)state;
+    make_pretrain("schedules", "mora", "0.001", 1, 50, 30, NULL);
+    make_pretrain("schedules/jagged", "mora", "0.001", 1, 50, 28, jagged);
+    program_result result = squeezed_table3("schedules");
+    assert_first_line(result.out, "\nmora schedule=linear 8 ", "0.001 1 | 30.00 | 28.54 25.25\n");
+    assert_first_line(result.out, "\nmora schedule=jagged_cosine 8 ", "0.001 1 | 28.00 | ");
+    program_free(&result);
+}
+
+static void how_a_run_is_kept_safe_makes_no_setting(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"checkpoint.every_steps=7", "checkpoint.keep=3",
+                                       "checkpoint.signal=INT", "train.check_every=5",
+                                       "train.recompute=layer"};
+    make_pretrain("safe", "mora", "0.001", 1, 50, 30, NULL);
+    for (int i = 0; i < 5; i++)
+        make_pretrain("safe", "mora", "0.001", 2 + i, 50, 30, keys[i]);
+    program_result result = squeezed_table3("safe");
+    assert_first_line(result.out, "\nmora 8 ", "0.001 6 | 30.00 ±0.00 | ");
+    program_free(&result);
+}
+
+static void what_a_guard_does_makes_a_setting(void **state)
+{
+    (void)state;
+    make_pretrain("guards", "mora", "0.001", 1, 50, 30, NULL);
+    make_pretrain("guards", "mora", "0.001", 2, 50, 30, "train.on_nonfinite=skip");
+    program_result result = squeezed_table3("guards");
+    assert_contains(result.out, "setting 2 of 2: train.on_nonfinite=skip\n");
+    program_free(&result);
+}
+
+static void a_perplexity_that_is_not_finite_bounds_the_grid(void **state)
+{
+    (void)state;
+    make_pretrain("infinite", "mora", "0.001", 1, 50, 40, NULL);
+    make_pretrain("infinite", "mora", "0.003", 1, 50, 30, NULL);
+    make_pretrain("infinite", "mora", "0.01", 1, 50, INFINITY, NULL);
+    program_result result = squeezed_table3("infinite");
+    assert_first_line(result.out, "\nmora 8 ", "0.003 1 | 30.00 | ");
+    assert_contains(result.out, "completed, but its last score is not finite; infinite/");
+    program_free(&result);
+}
+
+static void json_tells_which_perplexity_is_better_and_over_what(void **state)
+{
+    (void)state;
+    make_pretrain_study("json_pretrain");
+    json_t *root = parse("json_pretrain --paper table3 --json");
+    const json_t *setting = json_array_get(json_object_get(root, "settings"), 0);
+    const json_t *row = row_of(root, "lora", 8), *ours = json_object_get(row, "ours");
+    assert_string_equal(json_string_value(json_object_get(root, "better")), "lower");
+    assert_true(json_is_null(json_object_get(root, "chance")));
+    assert_int_equal(json_integer_value(json_object_get(setting, "scored")), 65432);
+    assert_int_equal(json_integer_value(json_object_get(setting, "base_parameters")), 1000000);
+    assert_float_equal(number_at(json_object_get(ours, "best"), "mean", 1), 30.5, 1e-9);
+    assert_float_equal(number_at(row, "paper", 1), 28.56, 1e-9);
+    json_decref(root);
+}
+
+static void json_tells_the_keys_in_which_methods_differ(void **state)
+{
+    (void)state;
+    make_pretrain_study("json_keys");
+    json_t *root = parse("json_keys --paper table3 --json");
+    const json_t *setting = json_array_get(json_object_get(root, "settings"), 0);
+    const json_t *shared = json_object_get(setting, "config");
+    const json_t *own =
+        json_object_get(json_object_get(row_of(root, "remora", 8), "ours"), "config");
+    assert_string_equal(json_string_value(json_object_get(own, "train.schedule")), "jagged_cosine");
+    assert_null(json_object_get(shared, "train.schedule"));
+    assert_string_equal(json_string_value(json_object_get(shared, "method.lora_alpha")), "16");
+    json_decref(root);
+}
+
 static void two_ranks_print_one_table(void **state)
 {
     (void)state;
@@ -622,6 +817,14 @@ int main(void)
         cmocka_unit_test(json_holds_the_chosen_rate_and_the_papers_row),
         cmocka_unit_test(json_tells_a_single_seeds_spread_as_unknown),
         cmocka_unit_test(json_names_what_was_left_out),
+        cmocka_unit_test(the_pretraining_table_reads_as_it_should),
+        cmocka_unit_test(a_tie_of_perplexities_goes_to_the_lower_average),
+        cmocka_unit_test(a_schedule_is_its_methods_own),
+        cmocka_unit_test(how_a_run_is_kept_safe_makes_no_setting),
+        cmocka_unit_test(what_a_guard_does_makes_a_setting),
+        cmocka_unit_test(a_perplexity_that_is_not_finite_bounds_the_grid),
+        cmocka_unit_test(json_tells_which_perplexity_is_better_and_over_what),
+        cmocka_unit_test(json_tells_the_keys_in_which_methods_differ),
         cmocka_unit_test(two_ranks_print_one_table),
     };
     return cmocka_run_group_tests_name("app_table", tests, program_enter_folder,

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The figure, from real runs to its pixels, and its errors. Needs MR_PROGRAM and MR_SOURCE_DIR.
+# The figures, from logs to their pixels, and their errors. Needs MR_PROGRAM and MR_SOURCE_DIR.
 set -eu
 
 # The system's python, where another one without the libraries stands first in the path.
@@ -37,8 +37,11 @@ matrix:
 END
 "$MR_PROGRAM" run study.yaml >/dev/null 2>run.err || { cat run.err; exit 1; }
 
+PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE
+figure=plot_uuid
 plot() {
-    "$python" "$MR_SOURCE_DIR/analysis/plot_uuid.py" "$@"
+    "$python" "$MR_SOURCE_DIR/analysis/$figure.py" "$@"
 }
 
 fail() {
@@ -54,18 +57,25 @@ expect_error() {
     grep -qF -- "$message" error.txt || { cat error.txt; fail "expected: $message"; }
 }
 
-plot results --out figure.png --mora "$MR_PROGRAM"
-"$python" - <<'END'
+# expect_picture FILE COLOUR...: of a good size, mostly white, with something of each colour
+expect_picture() {
+    "$python" - "$@" <<'END'
+import sys
+import matplotlib.colors
 import matplotlib.image
 
-picture = matplotlib.image.imread("figure.png")
+picture = matplotlib.image.imread(sys.argv[1])[..., :3]
 assert picture.shape[0] > 600 and picture.shape[1] > 1200, picture.shape
-white = (picture[..., :3] > 0.99).all(axis=2).mean()
+white = (picture > 0.99).all(axis=2).mean()
 assert 0.5 < white < 0.99, white
-for colour in [(0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)]:
-    near = abs(picture[..., :3] * 255 - colour).max(axis=2) < 2
+for colour in sys.argv[2:]:
+    near = abs(picture - matplotlib.colors.to_rgb(colour)).max(axis=2) < 0.01
     assert near.sum() > 500, (colour, near.sum())
 END
+}
+
+plot results --out figure.png --mora "$MR_PROGRAM"
+expect_picture figure.png "#0072B2" "#D55E00"
 
 expect_error "cannot start './no-such-program'" results --out x.png --mora ./no-such-program
 expect_error "cannot read the folder 'nowhere'" nowhere --out x.png --mora "$MR_PROGRAM"
@@ -76,5 +86,59 @@ expect_error "--setting: expected 1..1, found 2" results --out x.png --mora "$MR
 expect_error "the runs are of 2 settings" results --out x.png --mora "$MR_PROGRAM"
 plot results --out second.png --mora "$MR_PROGRAM" --setting 2
 [ -s second.png ] || fail "no second figure"
+[ ! -e x.png ] || fail "a figure in spite of an error"
+
+# Logs of a pretraining study as it should come out: two methods that merge, two that do not.
+figure=plot_pretrain
+mkdir pretrain
+"$python" - <<'END'
+import h5py
+import numpy as np
+
+STEPS, EVERY = 120, 30
+
+
+def write_log(method, lr, seed, merges):
+    draw = np.random.default_rng(seed)
+    steps = np.arange(1, STEPS + 1)
+    loss = 3 + 3 * np.exp(-steps / 20) + abs(lr - 0.003) * 50 + 0.02 * draw.standard_normal(STEPS)
+    for merge in merges:
+        loss += np.where(steps > merge, 0.5 * np.exp((merge - steps) / 4), 0)
+    schedule = "jagged_cosine" if merges else "cosine"
+    name = f"twin.{method}-lr{lr}-seed{seed}"
+    with h5py.File(f"pretrain/{name}.h5", "w", libver=("earliest", "v108")) as log:
+        texts = {"format": "mora-run-log", "run": name, "task": "pretrain", "method": method,
+                 "data_hash": "0123", "git_commit": "c0ffee", "stop_reason": "completed",
+                 "config": f"run: {{name: {name}, seed: {seed}}}\n"
+                           "model: {config: tiny.json, init: random}\n"
+                           "task: {name: pretrain, data: data}\n"
+                           f"method: {{name: {method}, r: 8}}\n"
+                           f"train: {{steps: {STEPS}, lr: {lr}, schedule: {schedule}}}\n"}
+        for key, value in texts.items():
+            log.attrs[key] = np.bytes_(value)
+        for key, value in {"format_version": 1, "r": 8, "parameters": 1000,
+                           "trainable_parameters": 100, "steps": STEPS, "seq_len": 64}.items():
+            log.attrs[key] = np.int64(value)
+        for key, values in {"train/step": steps, "train/loss": loss,
+                            "eval/pretrain/step": [STEPS // 2, STEPS],
+                            "eval/pretrain/perplexity": np.exp(loss[[STEPS // 2 - 1, STEPS - 1]]),
+                            "eval/pretrain/tokens": [4096, 4096], "events/step": merges,
+                            "events/kind": np.array(["merge"] * len(merges), "S32")}.items():
+            log.create_dataset(key, data=np.asarray(values), maxshape=(None,), chunks=(64,),
+                               fletcher32=True)
+
+
+for method in ["lora", "mora", "relora", "remora"]:
+    for lr in [0.001, 0.003, 0.01]:
+        for seed in [1, 2]:
+            write_log(method, lr, seed, range(EVERY, STEPS + 1, EVERY) if method[0] == "r" else [])
+END
+plot pretrain --out pretrain.png --mora "$MR_PROGRAM"
+expect_picture pretrain.png "#0072B2" "#D55E00" "#009E73" "#CC79A7"
+mkdir without
+cp pretrain/twin.lora* without
+plot without --out without.png --mora "$MR_PROGRAM"
+expect_picture without.png "#0072B2"
+expect_error "plot_pretrain: error: 'false table pretrain' failed" pretrain --out x.png --mora false
 [ ! -e x.png ] || fail "a figure in spite of an error"
 echo "passed"

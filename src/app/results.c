@@ -65,6 +65,8 @@ static mr_status choose_runs(mr_result **run, int64_t begin, int64_t end)
             MR_TRY(leave_out(r, r->stop_reason, ""));
         else if (r->evaluations == 0)
             MR_TRY(leave_out(r, "completed, but never evaluated", ""));
+        else if (!isfinite(r->score[r->evaluations - 1]))
+            MR_TRY(leave_out(r, "completed, but its last score is not finite", ""));
         else if (model && !same_steps(r, model))
             MR_TRY(leave_out(r, "evaluated at other steps than ", model->path));
         else if (last && compare_groups(r, last) == 0 &&
@@ -114,15 +116,21 @@ static mr_status fill_rate(mr_result *const *run, int64_t count, mr_rate *rate)
     return rate->seeds > 0 ? average(rate) : MR_OK;
 }
 
-/* Rates come ascending, so on a tie the lower one, seen first, stays. Means that differ by
- * rounding alone are a tie: sums over seeds in another order would turn them around. */
-static bool better(const mr_rate *a, const mr_rate *b)
+/* By how much a is ahead of b. Means that differ by rounding alone are a tie: sums over seeds in
+ * another order would turn them around. */
+static double lead(const mr_measure *measure, double a, double b)
 {
-    const double rounding = 1e-12;
+    const double rounding = 1e-12 * fmax(1, fmin(fabs(a), fabs(b)));
+    double ahead = measure->lower_is_better ? b - a : a - b;
+    return fabs(ahead) > rounding ? ahead : 0;
+}
+
+/* Rates come ascending, so on a tie the lower one, seen first, stays. */
+static bool better(const mr_measure *measure, const mr_rate *a, const mr_rate *b)
+{
     int64_t last = a->run[0]->evaluations - 1;
-    double ahead = a->mean[last] - b->mean[last];
-    if (fabs(ahead) > rounding) return ahead > 0;
-    return a->average - b->average > rounding;
+    double ahead = lead(measure, a->mean[last], b->mean[last]);
+    return ahead > 0 || (ahead >= 0 && lead(measure, a->average, b->average) > 0);
 }
 
 static int64_t same_rate(mr_result *const *run, int64_t begin, int64_t end)
@@ -150,8 +158,9 @@ static const mr_result *first_that_counts(mr_result *const *run, int64_t begin, 
 }
 
 /* A rate whose runs all diverged was tried all the same: it bounds the grid. */
-static mr_status fill_group(mr_result *const *run, int64_t begin, int64_t end, mr_group *group)
+static mr_status fill_group(const mr_results *results, int64_t begin, int64_t end, mr_group *group)
 {
+    mr_result *const *run = results->run;
     group->first = first_that_counts(run, begin, end);
     int64_t rates = 0;
     for (int64_t at = begin; at < end; at = same_rate(run, at, end))
@@ -165,15 +174,16 @@ static mr_status fill_group(mr_result *const *run, int64_t begin, int64_t end, m
         at = next;
         if (rate->seeds == 0) continue;
         group->tried++;
-        if (!group->best || better(rate, group->best)) group->best = rate;
+        if (!group->best || better(&results->measure, rate, group->best)) group->best = rate;
     }
     group->edge =
         rates > 1 && (group->best == &group->rate[0] || group->best == &group->rate[rates - 1]);
     return MR_OK;
 }
 
-static mr_status fill_setting(mr_result **run, mr_setting *setting)
+static mr_status fill_setting(const mr_results *results, mr_setting *setting)
 {
+    mr_result **run = results->run;
     int64_t groups = 0, begin = setting->begin, end = setting->end;
     MR_TRY(choose_runs(run, begin, end));
     setting->first = first_that_counts(run, begin, end);
@@ -183,7 +193,7 @@ static mr_status fill_setting(mr_result **run, mr_setting *setting)
     if (!setting->group) return MR_ERR_MEMORY;
     for (int64_t at = begin; at < end;) {
         int64_t next = same_group(run, at, end);
-        MR_TRY(fill_group(run, at, next, &setting->group[setting->groups++]));
+        MR_TRY(fill_group(results, at, next, &setting->group[setting->groups++]));
         at = next;
     }
     return MR_OK;
@@ -215,7 +225,7 @@ static mr_status sort_runs(mr_results *results)
         while (at < results->count && results->run[at]->setting_index == s)
             at++;
         setting->end = at;
-        MR_TRY(fill_setting(results->run, setting));
+        MR_TRY(fill_setting(results, setting));
     }
     return MR_OK;
 }
@@ -234,11 +244,10 @@ static mr_status add_run(mr_results *results, mr_result *run)
     return MR_OK;
 }
 
-static mr_status take_file(const char *path, const char *task, const char *score,
-                           mr_results *results)
+static mr_status take_file(const char *path, mr_results *results)
 {
     mr_result *run = NULL;
-    mr_status status = mr_result_read(path, task, score, &run);
+    mr_status status = mr_result_read(path, &results->measure, &run);
     if (status == MR_ERR_MEMORY) return status;
     if (status != MR_OK) {
         mr_warn("%s; passed over", mr_message());
@@ -251,18 +260,19 @@ static mr_status take_file(const char *path, const char *task, const char *score
     return status;
 }
 
-mr_status mr_results_read(const char *folder, const char *task, const char *score, mr_results *out)
+mr_status mr_results_read(const char *folder, const mr_measure *measure, mr_results *out)
 {
     mr_names paths = {0};
+    out->measure = *measure;
     mr_status status = mr_results_find(folder, &paths);
     for (int64_t i = 0; status == MR_OK && i < paths.count; i++)
-        status = take_file(paths.item[i], task, score, out);
+        status = take_file(paths.item[i], out);
     if (status == MR_OK && out->logs == 0)
         status = mr_fail(MR_ERR_FORMAT, "%s: expected run logs (*.h5), found no sound one", folder);
     if (status == MR_OK && out->count == 0)
         status =
             mr_fail(MR_ERR_FORMAT, "%s: expected run logs of the task %s, found %lld of others",
-                    folder, task, (long long)out->logs);
+                    folder, measure->task, (long long)out->logs);
     if (status == MR_OK) status = sort_runs(out);
     mr_names_free(&paths);
     return status;

@@ -5,14 +5,30 @@
  * The run logs of one task below a folder, sorted into what may be averaged: settings, in a setting
  * methods, in a method learning rates, in a rate seeds.
  *
- * Two runs are of one setting when their resolved configurations agree in every key that is not
- * the method's, not train.lr, not a name or seed of the run, and not only about how the run is
- * computed and recorded (parallel.*, log.*, train.micro_batch, train.recompute, eval.batch); and
- * when their data have the same hash. Nothing here knows a method.
+ * Every key of a configuration is of one of four kinds:
+ * - a setting's: what runs must share to be compared. Two runs are of one setting when they agree
+ * in all of these and their data have the same hash;
+ * - a method's, method.* and the shape of its schedule (train.schedule, train.restart_warmup_steps,
+ *   train.min_lr_ratio): methods that restart have a schedule that restarts, and are compared with
+ *   those that do not. Runs of one method that differ in such a key are variants, never averaged;
+ * - train.lr and run.seed: what is chosen and averaged over;
+ * - of no effect on what a run computes, but on how, where and how safely: names and folders,
+ *   parallel.*, log.*, checkpoint.*, train.micro_batch, train.recompute, train.check_every,
+ *   eval.batch.
+ * Guards (train.on_nonfinite, train.spike_zscore, train.on_spike) are of the setting: they decide
+ * which runs end and which updates are left out. Nothing here knows a method.
  */
 
 #include "config/config.h"
 #include "store/names.h"
+
+/** What of a log is compared. Its texts are constants of the program. */
+typedef struct mr_measure {
+    const char *task;     /**< whose logs are read */
+    const char *score;    /**< dataset of /eval/<task> */
+    const char *count;    /**< dataset beside it that counts what was scored; NULL: none */
+    bool lower_is_better; /**< of two scores */
+} mr_measure;
 
 /** A sound log of the task. Owns its pointers. */
 typedef struct mr_result {
@@ -20,11 +36,14 @@ typedef struct mr_result {
     mr_config config;
     char *setting;         /**< "task.pairs=128\n...": what all runs of its setting share */
     int64_t setting_index; /**< in the order of the first path of each setting */
-    char *variant;         /**< "method.operator=sharing\n...": the method's keys but name and r */
+    char *variant;         /**< "method.operator=sharing\n...": a method's keys but name and r */
     char *method, *data_hash, *commit, *stop_reason;
-    int64_t r; /**< 0: the base weights are trained */
-    int64_t parameters, trainable;
+    int64_t r;               /**< 0: the base weights are trained */
+    int64_t base_parameters; /**< of the model without what an update adds */
+    int64_t trainable;
     int64_t steps, seq_len;
+    int64_t merges; /**< of the update into the weights, until the run's end */
+    int64_t scored; /**< the measure's count at the last evaluation; 0: not recorded */
     int64_t evaluations;
     double *step;   /**< [evaluations], ascending */
     double *score;  /**< [evaluations], as in the log */
@@ -47,7 +66,7 @@ typedef struct mr_group {
     const mr_result *first; /**< a run of it, borrowed; one that counts where there is one */
     int64_t rates, tried;   /**< all, and those with a run that counts */
     mr_rate *rate;          /**< [rates], ascending by lr */
-    /** The rate of the best mean at the last step; on ties the higher average, then the lower rate;
+    /** The rate of the best mean at the last step; on ties the better average, then the lower rate;
      * NULL: no run counts. */
     const mr_rate *best;
     bool edge; /**< best is the first or last of several rates */
@@ -63,6 +82,7 @@ typedef struct mr_setting {
 
 /** All of them. Start from {0}; free with mr_results_free. Owns everything. */
 typedef struct mr_results {
+    mr_measure measure;
     int64_t logs;        /**< sound ones, of any task */
     mr_names unsound;    /**< messages of files that are none */
     int64_t count, room; /**< of the task */
@@ -73,10 +93,9 @@ typedef struct mr_results {
 
 /** Reads every log below a folder and sorts those of a task. Links to folders are not followed.
  * Local.
- * @param score  dataset of /eval/<task> that is read
  * @return MR_OK, MR_ERR_IO (the folder cannot be read), MR_ERR_FORMAT (no sound log, or none of the
  *         task; message names the folder), MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_results_read(const char *folder, const char *task, const char *score,
+MR_NODISCARD mr_status mr_results_read(const char *folder, const mr_measure *measure,
                                        mr_results *out);
 
 /** Tells whether a key of the schema is part of a setting. Local. */

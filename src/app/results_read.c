@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -68,23 +69,42 @@ static bool starts_with(const char *text, const char *start)
     return strncmp(text, start, strlen(start)) == 0;
 }
 
+/* Tells whether a list names a key or its section ("log."); NULL ends the list. */
+static bool is_listed(const char *const *list, const char *key)
+{
+    for (; *list; list++) {
+        bool section = ends_in(*list, ".");
+        if (section ? starts_with(key, *list) : strcmp(key, *list) == 0) return true;
+    }
+    return false;
+}
+
+static bool is_of_a_method(const char *key)
+{
+    static const char *const keys[] = {"method.", "train.schedule", "train.restart_warmup_steps",
+                                       "train.min_lr_ratio", NULL};
+    return is_listed(keys, key);
+}
+
 bool mr_results_in_setting(const char *key)
 {
-    static const char *const others[] = {
-        "run.name",  "run.seed", "run.output", "run.save_model",    "method.",         "train.lr",
-        "parallel.", "log.",     "eval.batch", "train.micro_batch", "train.recompute",
-    };
-    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
-        bool section = ends_in(others[i], ".");
-        if (section ? starts_with(key, others[i]) : strcmp(key, others[i]) == 0) return false;
-    }
-    return true;
+    static const char *const others[] = {"run.",
+                                         "train.lr",
+                                         "parallel.",
+                                         "log.",
+                                         "checkpoint.",
+                                         "train.micro_batch",
+                                         "train.recompute",
+                                         "train.check_every",
+                                         "eval.batch",
+                                         NULL};
+    return !is_of_a_method(key) && !is_listed(others, key);
 }
 
 bool mr_results_in_variant(const char *key)
 {
-    return starts_with(key, "method.") && strcmp(key, "method.name") != 0 &&
-           strcmp(key, "method.r") != 0;
+    static const char *const names[] = {"method.name", "method.r", NULL};
+    return is_of_a_method(key) && !is_listed(names, key);
 }
 
 /* "key=value\n" of the keys that `in` picks, behind the hash of the data where it is given. */
@@ -105,6 +125,17 @@ static mr_status describe(const mr_config *config, bool (*in)(const char *), con
     return *out ? MR_OK : MR_ERR_MEMORY;
 }
 
+/* Logs without the attribute are of methods that train all they add and nothing else. */
+static mr_status read_base_parameters(const mr_runlog_reader *reader, mr_result *result)
+{
+    int64_t parameters;
+    if (mr_runlog_has_attribute(reader, "base_parameters"))
+        return mr_runlog_get_int(reader, "base_parameters", &result->base_parameters);
+    MR_TRY(mr_runlog_get_int(reader, "parameters", &parameters));
+    result->base_parameters = result->r == 0 ? parameters : parameters - result->trainable;
+    return MR_OK;
+}
+
 static mr_status read_attributes(const mr_runlog_reader *reader, mr_result *result)
 {
     MR_TRY(mr_runlog_get_text(reader, "method", &result->method));
@@ -112,27 +143,61 @@ static mr_status read_attributes(const mr_runlog_reader *reader, mr_result *resu
     MR_TRY(mr_runlog_get_text(reader, "data_hash", &result->data_hash));
     MR_TRY(mr_runlog_get_text(reader, "git_commit", &result->commit));
     MR_TRY(mr_runlog_get_int(reader, "r", &result->r));
-    MR_TRY(mr_runlog_get_int(reader, "parameters", &result->parameters));
     MR_TRY(mr_runlog_get_int(reader, "trainable_parameters", &result->trainable));
     MR_TRY(mr_runlog_get_int(reader, "steps", &result->steps));
-    return mr_runlog_get_int(reader, "seq_len", &result->seq_len);
+    MR_TRY(mr_runlog_get_int(reader, "seq_len", &result->seq_len));
+    return read_base_parameters(reader, result);
+}
+
+/* Reads a dataset of one row an evaluation. */
+static mr_status read_evaluations(const mr_runlog_reader *reader, const char *task,
+                                  const char *name, const mr_result *result, double **values)
+{
+    char dataset[256];
+    int64_t count;
+    snprintf(dataset, sizeof dataset, "/eval/%s/%s", task, name);
+    MR_TRY(mr_runlog_series(reader, dataset, values, &count));
+    MR_CHECK(count == result->evaluations, MR_ERR_FORMAT,
+             "%s: %s: expected as many rows as steps, %lld, found %lld", result->path, dataset,
+             (long long)result->evaluations, (long long)count);
+    return MR_OK;
+}
+
+/* A resumed run tells what it does again a second time, at steps told before. */
+static mr_status read_merges(const mr_runlog_reader *reader, mr_result *result)
+{
+    mr_names kinds = {0};
+    double *step = NULL, last = -1;
+    int64_t count = 0;
+    if (!mr_runlog_has(reader, "/events/kind")) return MR_OK;
+    mr_status status = mr_runlog_texts(reader, "/events/kind", &kinds);
+    if (status == MR_OK) status = mr_runlog_series(reader, "/events/step", &step, &count);
+    for (int64_t i = 0; status == MR_OK && i < count && i < kinds.count; i++) {
+        if (strcmp(kinds.item[i], "merge") != 0 || step[i] <= last) continue;
+        last = step[i];
+        result->merges++;
+    }
+    mr_names_free(&kinds);
+    mr_free(step);
+    return status;
 }
 
 /* A run stopped before its first evaluation has none. */
-static mr_status read_scores(const mr_runlog_reader *reader, const char *task, const char *score,
+static mr_status read_scores(const mr_runlog_reader *reader, const mr_measure *measure,
                              mr_result *result)
 {
     char dataset[256];
-    int64_t scores;
-    snprintf(dataset, sizeof dataset, "/eval/%s/step", task);
+    double *counts = NULL;
+    snprintf(dataset, sizeof dataset, "/eval/%s/step", measure->task);
     if (!mr_runlog_has(reader, dataset)) return MR_OK;
     MR_TRY(mr_runlog_series(reader, dataset, &result->step, &result->evaluations));
-    snprintf(dataset, sizeof dataset, "/eval/%s/%s", task, score);
-    MR_TRY(mr_runlog_series(reader, dataset, &result->score, &scores));
-    MR_CHECK(scores == result->evaluations, MR_ERR_FORMAT,
-             "%s: %s: expected as many rows as steps, %lld, found %lld", result->path, dataset,
-             (long long)result->evaluations, (long long)scores);
-    return MR_OK;
+    MR_TRY(read_evaluations(reader, measure->task, measure->score, result, &result->score));
+    if (!measure->count) return MR_OK;
+    mr_status status = read_evaluations(reader, measure->task, measure->count, result, &counts);
+    if (status == MR_OK && result->evaluations > 0)
+        result->scored = llround(counts[result->evaluations - 1]);
+    mr_free(counts);
+    return status;
 }
 
 static mr_status read_config(const mr_runlog_reader *reader, mr_result *result)
@@ -146,7 +211,7 @@ static mr_status read_config(const mr_runlog_reader *reader, mr_result *result)
     return describe(&result->config, mr_results_in_variant, NULL, &result->variant);
 }
 
-mr_status mr_result_read(const char *path, const char *task, const char *score, mr_result **out)
+mr_status mr_result_read(const char *path, const mr_measure *measure, mr_result **out)
 {
     mr_runlog_reader *reader = NULL;
     mr_result *result = NULL;
@@ -155,7 +220,7 @@ mr_status mr_result_read(const char *path, const char *task, const char *score, 
     mr_status status = mr_runlog_open(path, &reader);
     if (status != MR_OK) goto cleanup;
     status = mr_runlog_get_text(reader, "task", &found);
-    if (status != MR_OK || strcmp(found, task) != 0) goto cleanup;
+    if (status != MR_OK || strcmp(found, measure->task) != 0) goto cleanup;
     result = mr_alloc(MR_MEM_OTHER, sizeof *result);
     status = result ? MR_OK : MR_ERR_MEMORY;
     if (status != MR_OK) goto cleanup;
@@ -163,7 +228,8 @@ mr_status mr_result_read(const char *path, const char *task, const char *score, 
     status = result->path ? MR_OK : MR_ERR_MEMORY;
     if (status == MR_OK) status = read_attributes(reader, result);
     if (status == MR_OK) status = read_config(reader, result);
-    if (status == MR_OK) status = read_scores(reader, task, score, result);
+    if (status == MR_OK) status = read_scores(reader, measure, result);
+    if (status == MR_OK) status = read_merges(reader, result);
     if (status == MR_OK) {
         *out = result;
         result = NULL;

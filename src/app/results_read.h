@@ -14,8 +14,7 @@ MR_NODISCARD mr_status mr_results_find(const char *folder, mr_names *paths);
 /** Reads a log; one of another task gives *out NULL. Local.
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (not a sound log; message names the path),
  *         MR_ERR_CONFIG (its configuration is not one), MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_result_read(const char *path, const char *task, const char *score,
-                                      mr_result **out);
+MR_NODISCARD mr_status mr_result_read(const char *path, const mr_measure *measure, mr_result **out);
 
 /** Frees *result and sets it to NULL; NULL is allowed. Local. */
 void mr_result_free(mr_result **result);

@@ -16,9 +16,11 @@ mr_status mr_table_rows(const mr_paper_table *paper, const mr_setting *setting, 
         mr_alloc_array(MR_MEM_OTHER, (size_t)(paper->rows + setting->groups), sizeof(mr_table_row));
     if (!*rows) return MR_ERR_MEMORY;
     int64_t next = 0; /* groups before it, ascending by r, stand in the list or have a paper row */
+    bool any_r = mr_paper_only_r(paper) > 0;
     for (int p = 0; p <= paper->rows; p++) {
         const mr_paper_row *row = p < paper->rows ? &paper->row[p] : NULL;
-        for (; next < setting->groups && (!row || setting->group[next].first->r < row->r); next++) {
+        int64_t above = !row ? INT64_MAX : any_r ? 1 : row->r;
+        for (; next < setting->groups && setting->group[next].first->r < above; next++) {
             const mr_group *group = &setting->group[next];
             if (!mr_paper_row_of(paper, group->first->method, group->first->r))
                 (*rows)[(*count)++] = (mr_table_row){.group = group};
@@ -35,15 +37,16 @@ mr_status mr_table_rows(const mr_paper_table *paper, const mr_setting *setting, 
     return MR_OK;
 }
 
-mr_status mr_table_key_varies(const mr_setting *setting, const mr_group *group, const char *key,
+mr_status mr_table_key_varies(const mr_setting *setting, const mr_group *alike, const char *key,
                               bool *varies)
 {
+    const mr_result *first = alike ? alike->first : setting->group[0].first;
     mr_text mine = {0}, other = {0};
-    mr_status status = mr_config_value_text(&group->first->config, key, &mine);
+    mr_status status = mr_config_value_text(&first->config, key, &mine);
     *varies = false;
     for (int64_t g = 0; status == MR_OK && !*varies && g < setting->groups; g++) {
         const mr_result *run = setting->group[g].first;
-        if (run->r != group->first->r || strcmp(run->method, group->first->method) != 0) continue;
+        if (alike && (run->r != first->r || strcmp(run->method, first->method) != 0)) continue;
         mr_text_free(&other);
         status = mr_config_value_text(&run->config, key, &other);
         *varies = strcmp(mr_text_get(&mine), mr_text_get(&other)) != 0;
@@ -51,11 +54,6 @@ mr_status mr_table_key_varies(const mr_setting *setting, const mr_group *group, 
     mr_text_free(&mine);
     mr_text_free(&other);
     return status;
-}
-
-int64_t mr_table_base_parameters(const mr_result *run)
-{
-    return run->r == 0 ? run->parameters : run->parameters - run->trainable;
 }
 
 void mr_table_name(const mr_results *results, const mr_setting *setting, mr_text *out)
@@ -84,7 +82,7 @@ static mr_status print_table(const mr_paper_table *paper, const char *folder, bo
     mr_results results = {0};
     mr_text text = {0};
     json_t *root = NULL;
-    mr_status status = mr_results_read(folder, paper->task, paper->score, &results);
+    mr_status status = mr_results_read(folder, &paper->measure, &results);
     if (status != MR_OK) goto cleanup;
     if (json) {
         status = mr_table_json(paper, &results, &root);
@@ -106,7 +104,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     bool json = false, help;
     int operands;
     const mr_option options[] = {
-        {"paper", MR_OPTION_TEXT, &name, "TABLE", "table of the paper to set beside (table2)"},
+        {"paper", MR_OPTION_TEXT, &name, "TABLE", "table of the paper: table2 (default), table3"},
         {"json", MR_OPTION_FLAG, &json, NULL, "print the table as JSON"},
     };
     MR_TRY(mr_options_parse(comm, &mr_command_table, options, sizeof options / sizeof options[0],
@@ -129,7 +127,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
 
 const mr_command mr_command_table = {
     .name = "table",
-    .usage = "RESULTS_DIR [--paper table2] [--json]",
+    .usage = "RESULTS_DIR [--paper TABLE] [--json]",
     .summary = "print the results of the runs below a folder beside the paper's",
     .run = run,
 };

@@ -15,19 +15,18 @@ typedef struct mr_table_row {
     const mr_group *group;     /**< NULL: we have none */
 } mr_table_row;
 
-/** Lists the lines of a setting's table: ascending by r, in it the paper's before others. Local.
+/** Lists the lines of a setting's table: ascending by r, in it the paper's before others; beside a
+ * table of one r, methods that train the base weights first, then the paper's, then others. Local.
  * @param[out] rows  [*count], for mr_free
  * @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_table_rows(const mr_paper_table *paper, const mr_setting *setting,
                                      mr_table_row **rows, int64_t *count);
 
-/** Tells whether a key of the schema tells apart groups of one method and r. Local.
+/** Tells whether a key of the schema tells apart groups. Local.
+ * @param alike  a group: only groups of its method and r are looked at; NULL: all
  * @return MR_OK, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_table_key_varies(const mr_setting *setting, const mr_group *group,
+MR_NODISCARD mr_status mr_table_key_varies(const mr_setting *setting, const mr_group *alike,
                                            const char *key, bool *varies);
-
-/** Returns the parameters of the model without those an update adds. Local. */
-int64_t mr_table_base_parameters(const mr_result *run);
 
 /** Appends the name of a setting: what stands before the first dot of its runs' names, each once.
  * Local. */

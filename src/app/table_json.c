@@ -69,38 +69,63 @@ static json_t *rate_json(writer *w, const mr_rate *rate)
                      "logs", logs));
 }
 
-static json_t *group_json(writer *w, const mr_group *group)
+static json_t *group_json(writer *w, const mr_group *group, json_t *config)
 {
     json_t *rates = json_array();
     for (int64_t k = 0; k < group->rates; k++)
         append(w, rates, rate_json(w, &group->rate[k]));
-    return keep(w, json_pack("{s:I, s:o, s:b, s:I, s:o}", "trainable_parameters",
-                             (json_int_t)group->first->trainable, "best",
+    return keep(w, json_pack("{s:o, s:I, s:I, s:o, s:b, s:I, s:o}", "config", config,
+                             "trainable_parameters", (json_int_t)group->first->trainable, "merges",
+                             (json_int_t)group->first->merges, "best",
                              group->best ? rate_json(w, group->best) : json_null(), "best_at_edge",
                              group->edge, "rates_tried", (json_int_t)group->tried, "rates", rates));
+}
+
+/* The keys of a method in which the groups that are alike (NULL: all) differ, as `group` has them.
+ */
+static mr_status add_varying(writer *w, const mr_setting *setting, const mr_group *alike,
+                             const mr_group *group, json_t *object)
+{
+    for (int i = 0; i < mr_schema_count(); i++) {
+        const mr_key *key = mr_schema_at(i);
+        bool varies;
+        if (!mr_results_in_variant(key->key)) continue;
+        MR_TRY(mr_table_key_varies(setting, alike, key->key, &varies));
+        if (varies) add_key(w, key, &group->first->config, object);
+    }
+    return MR_OK;
 }
 
 static mr_status add_row(writer *w, const mr_setting *setting, const mr_table_row *row,
                          json_t *rows)
 {
     const mr_group *group = row->group;
-    json_t *variant = json_object();
+    json_t *variant = json_object(), *config = json_object();
     mr_status status = MR_OK;
-    for (int i = 0; status == MR_OK && group && i < mr_schema_count(); i++) {
-        const mr_key *key = mr_schema_at(i);
-        bool varies;
-        if (!mr_results_in_variant(key->key)) continue;
-        status = mr_table_key_varies(setting, group, key->key, &varies);
-        if (status == MR_OK && varies) add_key(w, key, &group->first->config, variant);
-    }
+    if (group) status = add_varying(w, setting, group, group, variant);
+    if (group && status == MR_OK) status = add_varying(w, setting, NULL, group, config);
     append(
         w, rows,
         json_pack("{s:s, s:o, s:o, s:o, s:o}", "method",
                   group ? group->first->method : row->paper->method, "r",
                   r_json(group ? group->first->r : row->paper->r), "variant", variant, "ours",
-                  group ? group_json(w, group) : json_null(), "paper",
+                  group ? group_json(w, group, json_incref(config)) : json_null(), "paper",
                   row->paper ? numbers(w, row->paper->value, w->paper->columns, 1) : json_null()));
+    json_decref(config);
     return status;
+}
+
+/* What all runs of a setting share. */
+static mr_status add_shared(writer *w, const mr_setting *setting, json_t *config)
+{
+    for (int i = 0; i < mr_schema_count(); i++) {
+        const mr_key *key = mr_schema_at(i);
+        bool apart = !mr_results_in_setting(key->key);
+        if (mr_results_in_variant(key->key))
+            MR_TRY(mr_table_key_varies(setting, NULL, key->key, &apart));
+        if (!apart) add_key(w, key, &setting->first->config, config);
+    }
+    return MR_OK;
 }
 
 static json_t *left_out_json(writer *w, const mr_setting *setting)
@@ -125,20 +150,19 @@ static mr_status add_setting(writer *w, const mr_setting *setting, json_t *setti
     int64_t count = 0;
     mr_text name = {0};
     json_t *config = json_object(), *rows = json_array();
-    for (int i = 0; i < mr_schema_count(); i++)
-        if (mr_results_in_setting(mr_schema_at(i)->key))
-            add_key(w, mr_schema_at(i), &first->config, config);
-    mr_status status = mr_table_rows(w->paper, setting, &row, &count);
+    mr_status status = add_shared(w, setting, config);
+    if (status == MR_OK) status = mr_table_rows(w->paper, setting, &row, &count);
     for (int64_t i = 0; status == MR_OK && i < count; i++)
         status = add_row(w, setting, &row[i], rows);
     mr_table_name(w->results, setting, &name);
     if (name.failed) w->failed = true;
     int64_t evaluations = first->left_out ? 0 : first->evaluations;
     append(w, settings,
-           json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:o, s:o, s:o}", "name", mr_text_get(&name),
-                     "config", config, "data_hash", first->data_hash, "base_parameters",
-                     (json_int_t)mr_table_base_parameters(first), "train_steps",
-                     (json_int_t)first->steps, "seq_len", (json_int_t)first->seq_len, "steps",
+           json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "name",
+                     mr_text_get(&name), "config", config, "data_hash", first->data_hash,
+                     "base_parameters", (json_int_t)first->base_parameters, "train_steps",
+                     (json_int_t)first->steps, "seq_len", (json_int_t)first->seq_len, "scored",
+                     first->scored > 0 ? json_integer(first->scored) : json_null(), "steps",
                      numbers(w, first->step, evaluations, 1), "rows", rows, "left_out",
                      left_out_json(w, setting)));
     mr_text_free(&name);
@@ -157,10 +181,13 @@ mr_status mr_table_json(const mr_paper_table *paper, const mr_results *results, 
         status = add_setting(&w, &results->setting[s], settings);
     for (int64_t i = 0; i < results->unsound.count; i++)
         append(&w, unsound, json_string(results->unsound.item[i]));
-    *out = keep(&w, json_pack("{s:{s:s, s:s, s:s, s:o}, s:s, s:s, s:f, s:o, s:o}", "paper", "table",
-                              paper->name, "source", paper->source, "setting", paper->setting,
-                              "columns", columns, "task", paper->task, "score", paper->caption,
-                              "chance", paper->chance, "settings", settings, "unsound", unsound));
+    *out =
+        keep(&w, json_pack("{s:{s:s, s:s, s:s, s:o, s:o}, s:s, s:s, s:s, s:o, s:o, s:o}", "paper",
+                           "table", paper->name, "source", paper->source, "setting", paper->setting,
+                           "r", r_json(mr_paper_only_r(paper)), "columns", columns, "task",
+                           paper->measure.task, "score", paper->caption, "better",
+                           paper->measure.lower_is_better ? "lower" : "higher", "chance",
+                           number(paper->chance), "settings", settings, "unsound", unsound));
     if (status == MR_OK && w.failed)
         status =
             mr_fail(MR_ERR_FORMAT, "cannot write JSON: the name of a file or run is not UTF-8, "

@@ -294,6 +294,31 @@ static void every_method_starts_as_its_base(void **state)
     tiny_destroy(&base);
 }
 
+static mr_status give_nan(void *context, const mr_param *param, int64_t first, int64_t count,
+                          float *out)
+{
+    (void)context;
+    (void)param;
+    for (int64_t i = 0; i < count; i++)
+        out[i] = first + i == 100 ? NAN : 1;
+    return MR_OK;
+}
+
+static void a_base_that_is_not_finite_is_refused_where_it_matters(void **state)
+{
+    (void)state;
+    tiny_options options = tiny_defaults(&world, "dora");
+    tiny t = tiny_create(&options);
+    int id = mr_params_find(t.model->params, "model.layers.1.self_attn.k_proj.weight");
+    must(mr_params_fill(t.model->params, id, give_nan, NULL));
+    mr_params_invalidate(t.model->params);
+    mr_status status = mr_model_prepare_adapters(t.model);
+    bool named = strstr(mr_message(), "model.layers.1: dora: row 2 of a weight [12, 36]") != NULL;
+    tiny_destroy(&t);
+    assert_on_all_ranks(status == MR_ERR_NUMERIC);
+    assert_on_all_ranks(named);
+}
+
 /* A frozen A lies among the base weights, sharded as they are; B is trained as ever. */
 static void a_frozen_tensor_is_drawn_orthonormal_and_not_trained(void **state)
 {
@@ -410,6 +435,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(setting_a_restart_leaves_the_weights),
         cmocka_unit_test(only_methods_that_merge_change_frozen_weights),
         cmocka_unit_test(every_method_starts_as_its_base),
+        cmocka_unit_test(a_base_that_is_not_finite_is_refused_where_it_matters),
         cmocka_unit_test(a_frozen_tensor_is_drawn_orthonormal_and_not_trained),
         cmocka_unit_test(recomputation_with_dropout_changes_no_bit_of_a_gradient),
         cmocka_unit_test(factors_on_learning_rates_multiply),

@@ -63,8 +63,8 @@ static site make_site(mr_lab *lab, const mr_config *config, int64_t n, int64_t i
                       int64_t out2)
 {
     site s = {.lab = lab, .n = n, .in = in, .out = {out1, out2}};
-    if (mr_adapter_create(lab->be, config, LINEARS, in, s.out, names, &s.a) != MR_OK)
-        fail_msg("%s", mr_message());
+    mr_status status = mr_adapter_create(lab->be, config, LINEARS, in, s.out, names, &s.a);
+    if (status != MR_OK || !s.a) mr_abort("%s", mr_message());
     s.call.be = lab->be;
     s.x = mr_lab_normals(lab, n * in);
     s.call.x = mr_lab_upload(lab, s.x, n, in, 0);
@@ -315,7 +315,7 @@ static void merged_rows_compute_what_every_restart_computes(void **state)
 static void name_groupings(mr_lab *lab, mr_remora_cycle cycle, char *text, size_t room)
 {
     mr_config *config = configuration("remora", 2, 0);
-    config->method.remora_cycle = cycle;
+    config->method.remora_cycle = (int32_t)cycle;
     site s = make_site(lab, config, 1, 8, 8, 8);
     size_t length = 0;
     for (int64_t k = 0; k < 6; k++) {

@@ -79,7 +79,7 @@ tiny tiny_create(const tiny_options *options)
     must(mr_model_allocate(t.model));
     must(mr_model_draw(t.model, t.model->seed, true, true));
     must(mr_model_prepare_adapters(t.model));
-    t.logit_count = TOKENS * VOCABULARY;
+    t.logit_count = (int64_t)TOKENS * VOCABULARY;
     t.logits = must_allocate((size_t)t.logit_count, sizeof *t.logits);
     return t;
 }

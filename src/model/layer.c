@@ -103,8 +103,8 @@ static void site_backward(mr_model *model, int index, int site, const mr_pass *p
 {
     const mr_layer *layer = &model->layer[index];
     const mr_adapter *adapter = layer->adapter[site];
-    mr_adapter_call call;
-    mr_tensor given[MR_SITE_LINEARS]; /* what the base's products read for d_y */
+    mr_adapter_call call = {0};
+    mr_tensor given[MR_SITE_LINEARS] = {{0}}; /* what the base's products read for d_y */
     for (int i = 0; i < mr_sites[site].count; i++)
         given[i] = d_y[i];
     if (adapter) {

@@ -24,6 +24,7 @@ mr_status mr_model_prepare_adapters(mr_model *model)
             if (!model->layer[l].adapter[s] || status != MR_OK) continue;
             mr_adapter_call call = mr_layer_adapter_weights(model, l, s);
             status = mr_adapter_start(model->layer[l].adapter[s], &call);
+            if (status != MR_OK) status = mr_fail_in(status, "model.layers.%d", l);
         }
     }
     mr_params_invalidate(model->params);

@@ -160,7 +160,7 @@ MR_NODISCARD mr_status mr_model_draw(mr_model *model, uint64_t seed, bool base, 
 MR_NODISCARD mr_status mr_model_load(mr_model *model, const mr_hf *weights);
 
 /** Sets what of the adapters starts from the base weights, once these are there. Collective.
- * @return MR_OK, MR_ERR_MEMORY; the same on every rank */
+ * @return MR_OK, MR_ERR_NUMERIC (base weights that are not finite); the same on every rank */
 MR_NODISCARD mr_status mr_model_prepare_adapters(mr_model *model);
 
 /** Turns the weight of every adapted linear into the merged one, in F32, the part of it that this

@@ -3,9 +3,9 @@
 
 Everything is computed in float64 from weights rounded to float32, and stored as float32. The model,
 its gradients and AdamW are those of Transformers and PyTorch (but where Transformers falls back to
-float32 inside a float64 model: norms, rotary angles, softmax), LoRA is that of PEFT; MoRA is written
-out here from the index maps of the method (arXiv 2405.12130, section 4, with the rounding of r_hat,
-the ragged groups and the circular padding of the published code).
+float32 inside a float64 model: norms, rotary angles, softmax), LoRA and DoRA are those of PEFT;
+MoRA is written out here from the index maps of the method (arXiv 2405.12130, section 4, with the
+rounding of r_hat, the ragged groups and the circular padding of the published code).
 """
 
 import argparse
@@ -174,7 +174,10 @@ class Maker:
     def train(self, name, model, note):
         """Ten AdamW steps on the batch; returns the tensors of the reference file."""
         trained = {key: value for key, value in model.named_parameters() if value.requires_grad}
-        optimizer = torch.optim.AdamW(trained.values(), lr=note["lr"],
+        ratio = note.get("ratio", 1)
+        groups = [{"params": [value], "lr": note["lr"] * (ratio if "lora_B" in key else 1)}
+                  for key, value in trained.items()]
+        optimizer = torch.optim.AdamW(groups, lr=note["lr"],
                                       betas=tuple(note.get("betas", (0.9, 0.999))),
                                       eps=note.get("eps", 1e-8), weight_decay=note.get("wd", 0.0))
         losses, tensors = [], {}
@@ -212,21 +215,32 @@ class Maker:
                     "wd_on": "all parameters"}
         self.train("fft_" + case, self.model(), note)
 
-    def lora(self, r, alpha):
+    def lora(self, r, alpha, name="lora"):
+        """LoRA or a variant of it, from values that leave no gradient zero."""
         config = peft.LoraConfig(r=r, lora_alpha=alpha, lora_dropout=0.0,
-                                 target_modules=list(LINEARS), init_lora_weights=False)
+                                 target_modules=list(LINEARS), init_lora_weights=False,
+                                 use_dora=name == "dora")
         model = peft.get_peft_model(self.model(), config, autocast_adapter_dtype=False).double()
         init = {}
         for key, value in model.named_parameters():
-            if value.requires_grad:
+            if not value.requires_grad:
+                continue
+            if "magnitude" in key:
+                value.data = rounded(value * (1 + normal(value.shape, 0.05, self.generator)))
+            elif name == "lora_asym" and "lora_A" in key:
+                rows = torch.randn(value.shape, dtype=torch.float64, generator=self.generator)
+                value.data = rounded(torch.linalg.qr(rows.T)[0].T)
+                value.requires_grad = False
+            else:
                 value.data = normal(value.shape, 0.05, self.generator)
-                init["init." + key] = value.detach().clone()
-        self.save("lora_init", init)
-        self.train("lora", model, {"r": r, "lora_alpha": alpha, "lr": 1e-3, "ratio": 1})
+            init["init." + key] = value.detach().clone()
+        self.save(name + "_init", init)
+        self.train(name, model, {"r": r, "lora_alpha": alpha, "lr": 1e-3,
+                                 "ratio": 4 if name == "lora_plus" else 1})
         merged = model.merge_and_unload()
         tensors = {key: value for key, value in merged.named_parameters()}
         tensors["merged_logits"] = merged(input_ids=self.ids).logits
-        self.save("lora_merged", tensors)
+        self.save(name + "_merged", tensors)
 
     def mora(self, kind, r):
         model = self.model()
@@ -306,6 +320,8 @@ def main():
     parser.add_argument("--seq", type=int, default=13)
     parser.add_argument("--lora-r", type=int, default=2, help="0: no lora")
     parser.add_argument("--lora-alpha", type=int, default=8)
+    parser.add_argument("--variants", nargs="*", choices=("lora_plus", "lora_asym", "dora"),
+                        default=[], help="of lora, with its r")
     parser.add_argument("--mora", type=mora_case, nargs="*", default=[], metavar="TYPE:R")
     parser.add_argument("--fft", nargs="*", choices=("adamw", "adamw_wd_clip"),
                         default=["adamw", "adamw_wd_clip"])
@@ -321,6 +337,8 @@ def main():
     for kind, r in args.mora:
         maker.mora(kind, r)
     maker.decode()
+    for name in args.variants:
+        maker.lora(args.lora_r, args.lora_alpha, name)
     maker.schedules()
     maker.about()
 

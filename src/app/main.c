@@ -3,18 +3,16 @@
 #include "app/command.h"
 #include "backend/backend.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "mr_build_info.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const mr_command *const commands[] = {
-    &mr_command_run,
-    &mr_command_data,
-    &mr_command_table,
-    &mr_command_info,
-    &mr_command_bench,
+    &mr_command_run, &mr_command_data, &mr_command_table, &mr_command_info, &mr_command_bench,
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0], EXIT_USAGE = 2, EXIT_AGAIN = 75 };
@@ -52,6 +50,8 @@ static mr_status dispatch(const mr_comm *comm, int argc, char **argv)
 int main(int argc, char **argv)
 {
     mr_backend_prepare(argv);
+    /* A request to stop that comes before the first step is not lost, nor fatal. */
+    if (argc > 1 && strcmp(argv[1], mr_command_run.name) == 0) mr_signals_catch(SIGUSR2);
     int provided;
     MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
     mr_comm comm;

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# One array task for each run of a file's matrix:
+#   runs=$(build/release/mora run FILE.yaml --list | wc -l)
+#   sbatch --array=0-$((runs - 1)) slurm/mora_matrix.sh FILE.yaml [-- arguments of mora run]
+#SBATCH --job-name=mora-matrix
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=2
+#SBATCH --cpus-per-task=1
+#SBATCH --time=24:00:00
+#SBATCH --output=%x-%A_%a.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --signal=B:USR2@300
+
+# Edit these, or set them in front of sbatch: LAUNCHER=mpirun sbatch ...
+CONFIG=${CONFIG:-}               # no default: the array fits one file
+MODULES=${MODULES:-}             # modules to load, for example "openmpi/4.1 hdf5/1.12"
+LAUNCHER=${LAUNCHER:-auto}       # srun, mpirun, or auto: srun where it works
+SRUN_MPI=${SRUN_MPI:-pmix}       # one of `srun --mpi=list`
+BIND=${BIND:-core}               # core, or none
+STOP_SIGNAL=${STOP_SIGNAL:-USR2} # what asks mora for a checkpoint and a stop: USR1 or USR2
+MAX_RESTARTS=${MAX_RESTARTS:-100}
+# The folder of mora; Slurm runs a copy of this file, and knows where the original is.
+MORA_HOME=${MORA_HOME:-$(scontrol show job "${SLURM_JOB_ID:?start this with sbatch}" |
+  sed -n '/^ *Command=/ {s|^ *Command=\(.*\)/slurm/mora_[a-z]*\.sh.*|\1|p; q}')}
+MORA=${MORA:-$MORA_HOME/build/release/mora}
+
+# shellcheck source=slurm/common.sh
+. "$MORA_HOME/slurm/common.sh" || exit 1
+[ -n "${SLURM_ARRAY_TASK_ID:-}" ] ||
+  die "expected a job array: sbatch --array=0-N slurm/mora_matrix.sh FILE.yaml"
+split_arguments "$@"
+mora_job run "$CONFIG" --index "$SLURM_ARRAY_TASK_ID"

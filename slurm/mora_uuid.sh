@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Memorises random UUIDs (the paper's Table 2), all runs of a file one after the other; what is done
+# is not done again, also after a restart:
+#   sbatch slurm/mora_uuid.sh [CONFIG.yaml] [-- arguments of mora run]
+#SBATCH --job-name=mora-uuid
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=8
+#SBATCH --cpus-per-task=1
+#SBATCH --time=24:00:00
+#SBATCH --output=%x-%j.out
+#SBATCH --open-mode=append
+#SBATCH --requeue
+#SBATCH --signal=B:USR2@300
+
+# Edit these, or set them in front of sbatch: LAUNCHER=mpirun sbatch ...
+CONFIG=${CONFIG:-experiments/uuid/paper.yaml}
+MODULES=${MODULES:-}             # modules to load, for example "openmpi/4.1 hdf5/1.12"
+LAUNCHER=${LAUNCHER:-auto}       # srun, mpirun, or auto: srun where it works
+SRUN_MPI=${SRUN_MPI:-pmix}       # one of `srun --mpi=list`
+BIND=${BIND:-core}               # core, or none
+STOP_SIGNAL=${STOP_SIGNAL:-USR2} # what asks mora for a checkpoint and a stop: USR1 or USR2
+MAX_RESTARTS=${MAX_RESTARTS:-100}
+# The folder of mora; Slurm runs a copy of this file, and knows where the original is.
+MORA_HOME=${MORA_HOME:-$(scontrol show job "${SLURM_JOB_ID:?start this with sbatch}" |
+  sed -n '/^ *Command=/ {s|^ *Command=\(.*\)/slurm/mora_[a-z]*\.sh.*|\1|p; q}')}
+MORA=${MORA:-$MORA_HOME/build/release/mora}
+
+# shellcheck source=slurm/common.sh
+. "$MORA_HOME/slurm/common.sh" || exit 1
+split_arguments "$@"
+mora_job run "$CONFIG"

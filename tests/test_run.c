@@ -487,6 +487,26 @@ static void full_fine_tuning_memorises_four_pairs(void **state)
     program_free(&learned);
 }
 
+static void the_papers_largest_pretraining_is_planned_without_its_data(void **state)
+{
+    (void)state;
+    static const int ranks[] = {8, 64, 512};
+    const char *source = getenv("MR_SOURCE_DIR");
+    assert_non_null(source);
+    for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
+        program_result plan = program_succeed((program_setting){.folder = source},
+                                              "run experiments/pretrain/1b3.yaml --dry-run "
+                                              "--ranks %d",
+                                              ranks[i]);
+        /* Five methods, four rates, two seeds. */
+        assert_int_equal(program_lines_with(plan.out, "total"), 40);
+        assert_int_equal(program_lines_with(plan.out, "checkpoint"), 40);
+        assert_contains(plan.out, "parameters     1339492352, trained 1339492352 (100.000 %)");
+        assert_contains(plan.err, "planned without it");
+        program_free(&plan);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -506,6 +526,7 @@ int main(void)
         cmocka_unit_test(two_ranks_with_an_odd_number_of_waves_give_the_bits_of_one),
         cmocka_unit_test(one_micro_batch_is_close_to_eight),
         cmocka_unit_test(a_dry_run_prints_the_bytes_that_a_run_takes),
+        cmocka_unit_test(the_papers_largest_pretraining_is_planned_without_its_data),
         cmocka_unit_test(less_memory_makes_waves_narrower_and_changes_no_bit),
         cmocka_unit_test(a_completed_run_is_not_run_again),
         cmocka_unit_test(a_completed_run_of_another_configuration_is_run_again),

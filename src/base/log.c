@@ -24,29 +24,30 @@ static void wipe_bar(void)
     bar_stands = false;
 }
 
-static void print_line(const char *prefix, const char *fmt, va_list args)
-{
-    if (quiet_process) return;
-    wipe_bar();
-    fputs(prefix, stderr);
-    vfprintf(stderr, fmt, args);
-    fputc('\n', stderr);
-}
-
 void mr_log(const char *fmt, ...)
 {
     va_list args;
+    if (quiet_process) return;
+    wipe_bar();
+    fputs("mora: ", stderr);
     va_start(args, fmt);
-    print_line("mora: ", fmt, args);
+    vfprintf(stderr, fmt, args);
     va_end(args);
+    fputc('\n', stderr);
 }
 
 void mr_warn(const char *fmt, ...)
 {
+    static char last[MR_MESSAGE_MAX];
+    char text[MR_MESSAGE_MAX];
     va_list args;
     va_start(args, fmt);
-    print_line("mora: warning: ", fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
+    if (quiet_process || strcmp(text, last) == 0) return;
+    memcpy(last, text, sizeof last);
+    wipe_bar();
+    fprintf(stderr, "mora: warning: %s\n", text);
 }
 
 static int terminal_columns(void)

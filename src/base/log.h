@@ -16,7 +16,8 @@ void mr_log_set_quiet(bool quiet);
 /** Prints one line "mora: ..." on stderr, after wiping a live bar if one stands there. */
 void mr_log(const char *fmt, ...) MR_PRINTF(1, 2);
 
-/** Prints one line "mora: warning: ..." on stderr. */
+/** Prints one line "mora: warning: ..." on stderr; the same warning again, as every run of a matrix
+ * may have it, is not repeated. */
 void mr_warn(const char *fmt, ...) MR_PRINTF(1, 2);
 
 /** Shows progress: a bar redrawn in place on a terminal (at most ten times a second), elsewhere a

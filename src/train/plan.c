@@ -1,12 +1,15 @@
 #include "train/plan.h"
 
-/* Multiply-adds a token, forward, of the base linears of a layer. */
+/* Multiply-adds a token of the base linears of a layer: forward, backward to the input, and to the
+ * weights that are trained. */
 static double linear_macs(const mr_model *model, int layer)
 {
     double macs = 0;
     for (int i = 0; i < MR_LINEARS; i++) {
-        const mr_param *param = &model->params->param[model->layer[layer].linear[i]];
-        macs += (double)param->rows * (double)param->cols;
+        int id = model->layer[layer].linear[i];
+        const mr_param *param = &model->params->param[id];
+        int products = mr_params_trained(model->params, id) ? 3 : 2;
+        macs += products * (double)param->rows * (double)param->cols;
     }
     return macs;
 }
@@ -26,9 +29,8 @@ static double step_flops(const mr_model *model)
     const mr_hf_config *a = &model->arch;
     const mr_geometry *g = &model->geometry;
     double macs = 0; /* a token */
-    bool trained = model->method->trains_base;
     for (int64_t l = 0; l < a->num_hidden_layers; l++) {
-        macs += linear_macs(model, (int)l) * (trained ? 3 : 2);
+        macs += linear_macs(model, (int)l);
         for (int s = 0; s < MR_SITES; s++)
             if (model->layer[l].adapter[s]) macs += 3.0 * (double)model->layer[l].adapter[s]->macs;
         /* Two products forward, five backward, each over half of T x T. */

@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include "base/text.h"
 #include "config/config.h"
 #include "program.h"
 #include "store/runlog.h"
@@ -6,6 +7,8 @@
 
 #include <jansson.h>
 
+#include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static void must(mr_status status)
@@ -32,6 +35,53 @@ static void assert_error(const char *arguments, int exit_code, const char *messa
     assert_int_equal(result.exit_code, exit_code);
     assert_string_equal(result.out, "");
     program_free(&result);
+}
+
+/* Runs up to a step, from the checkpoint before it where there is one, and stops at another. */
+static void save_at(const char *name, int step)
+{
+    program_result result =
+        program_succeed((program_setting){0},
+                        "run saving.yaml --set run.name=%s --set train.stop_after=%d", name, step);
+    program_free(&result);
+}
+
+static void save_three(const char *name)
+{
+    save_at(name, 2);
+    save_at(name, 4);
+    save_at(name, 5);
+}
+
+static void make_shards(const char *folder)
+{
+    program_write("lines.txt", "one\ntwo\nthree\n");
+    program_result result =
+        program_succeed((program_setting){0}, "data prepare lines.txt --heldout 0 --to %s", folder);
+    program_free(&result);
+}
+
+/* Changes one byte of a file. */
+static void damage(const char *path, size_t at)
+{
+    size_t size;
+    char *bytes = program_read(path, &size);
+    assert_true(at < size);
+    bytes[at] ^= 1;
+    must(mr_file_write(path, bytes, size));
+    mr_free(bytes);
+}
+
+/* Puts one text for another, which must be there. */
+static void replace_text(const char *path, const char *text, const char *by)
+{
+    mr_text changed = {0};
+    char *whole = program_read(path, NULL), *at = strstr(whole, text);
+    assert_non_null(at);
+    mr_text_add(&changed, "%.*s%s%s", (int)(at - whole), whole, by, at + strlen(text));
+    must(mr_file_write(path, mr_text_get(&changed), changed.length));
+    mr_text_free(&changed);
+    mr_free(whole);
 }
 
 /* The name tells nothing: kinds are recognised by content. */
@@ -67,6 +117,13 @@ static int make_files(void **state)
 {
     if (program_enter_folder(state) != 0) return -1;
     make_log("log");
+    program_write("saving.yaml",
+                  "run: {output: out}\nmodel: {config: tiny.json, init: random}\n"
+                  "task: {name: uuid, pairs: 16}\nmethod: {name: mora, r: 4}\n"
+                  "train: {steps: 6, global_batch: 4, micro_batch: 2}\neval: {items: 1}\n"
+                  "parallel: {threads: 1}\ncheckpoint: {every_minutes: 0, keep: 3}\n");
+    save_three("whole");
+    make_shards("shards");
     mr_safetensors_writer *writer;
     const mr_safetensors_spec specs[] = {
         {.name = "w", .dims = 2, .shape = {2, 3}},
@@ -252,8 +309,247 @@ static void two_ranks_read_the_runs_once(void **state)
     program_free(&result);
 }
 
-static const char unknown[] = ": not a file this program knows: expected a run log, safetensors, "
-                              "a model folder, its config.json or the YAML of runs, found ";
+#define WHOLE "out/whole.checkpoints"
+
+static void a_checkpoint_shows_its_run(void **state)
+{
+    (void)state;
+    program_result result = info(WHOLE "/step-00000005");
+    assert_contains(result.out, "kind       checkpoint\nfile       " WHOLE "/step-00000005\n"
+                                "condition  sound\nstep       5\nranks      1\n");
+    assert_contains(result.out, "\nrun        whole\ntask       uuid\nmethod     mora\n"
+                                "updates    5\nskipped    0\n");
+    program_free(&result);
+}
+
+static void a_checkpoint_shows_its_arrays(void **state)
+{
+    (void)state;
+    program_result result = info(WHOLE "/step-00000004");
+    assert_contains(result.out, "arrays     6\narray:\n"
+                                "  name                      extent\n"
+                                "  layers.0/adapter/weights   1,672\n"
+                                "  layers.0/adapter/m         1,672\n");
+    program_free(&result);
+}
+
+static void a_checkpoint_is_known_under_any_name(void **state)
+{
+    (void)state;
+    save_at("moved", 2);
+    assert_int_equal(rename("out/moved.checkpoints/step-00000002", "kept"), 0);
+    assert_prints("kept", "\nstep       2\n");
+}
+
+static void config_shows_the_configuration_of_a_checkpoint(void **state)
+{
+    (void)state;
+    assert_prints(WHOLE "/step-00000002 --config", "\n    stop_after: 2\n");
+}
+
+static void a_checkpoint_hides_its_configuration(void **state)
+{
+    (void)state;
+    program_result result = info(WHOLE "/step-00000002");
+    assert_null(strstr(result.out, "stop_after"));
+    program_free(&result);
+}
+
+static void a_checkpoint_reads_as_json(void **state)
+{
+    (void)state;
+    program_result result = info(WHOLE "/step-00000005 --json");
+    json_t *root = json_loads(result.out, JSON_REJECT_DUPLICATES, NULL);
+    struct stat shard;
+    assert_non_null(root);
+    assert_int_equal(stat(WHOLE "/step-00000005/shard-00000-of-00001.h5", &shard), 0);
+    assert_int_equal(json_integer_value(json_object_get(root, "bytes")), shard.st_size);
+    assert_int_equal(json_array_size(json_object_get(root, "array")), 6);
+    json_decref(root);
+    program_free(&result);
+}
+
+static void two_ranks_read_a_checkpoint_once(void **state)
+{
+    (void)state;
+    program_result result =
+        program_succeed((program_setting){.ranks = 2}, "info " WHOLE "/step-00000005");
+    assert_int_equal(program_lines_with(result.out, "condition  sound"), 1);
+    program_free(&result);
+}
+
+static void a_checkpoint_tells_the_ranks_that_saved_it(void **state)
+{
+    (void)state;
+    program_result result =
+        program_succeed((program_setting){.ranks = 2},
+                        "run saving.yaml --set run.name=two --set train.stop_after=5");
+    program_free(&result);
+    assert_prints("out/two.checkpoints/step-00000005", "\nranks      2\n");
+}
+
+static void a_damaged_checkpoint_names_the_file(void **state)
+{
+    (void)state;
+    save_at("damaged", 5);
+    damage("out/damaged.checkpoints/step-00000005/shard-00000-of-00001.h5", 5000);
+    assert_error("out/damaged.checkpoints/step-00000005", 1,
+                 "format: out/damaged.checkpoints/step-00000005: shard-00000-of-00001.h5: "
+                 "checksum differs");
+}
+
+static void a_changed_manifest_of_a_checkpoint_is_named(void **state)
+{
+    (void)state;
+    save_at("changed", 5);
+    replace_text("out/changed.checkpoints/step-00000005/manifest.json", "\"updates\": 5",
+                 "\"updates\": 4");
+    assert_error("out/changed.checkpoints/step-00000005", 1,
+                 "format: out/changed.checkpoints/step-00000005: manifest.json: checksum differs");
+}
+
+static void checkpoints_are_listed_the_latest_first(void **state)
+{
+    (void)state;
+    program_result result = info(WHOLE);
+    assert_contains(result.out, "kind               checkpoints of a run\n");
+    assert_contains(result.out, "checkpoints        3\nsound              3\n"
+                                "newest_sound_step  5\n");
+    const char *fifth = strstr(result.out, "\n     5  step-00000005      1  ");
+    const char *fourth = strstr(result.out, "\n     4  step-00000004      1  ");
+    assert_true(fifth && fourth && fifth < fourth);
+    program_free(&result);
+}
+
+/* A list is no failure for what is wrong in it; two ranks say the same as one. */
+static void damaged_checkpoints_are_listed_with_what_is_wrong(void **state)
+{
+    (void)state;
+    save_three("list");
+    damage("out/list.checkpoints/step-00000005/shard-00000-of-00001.h5", 5000);
+    assert_int_equal(unlink("out/list.checkpoints/step-00000004/manifest.json"), 0);
+    assert_int_equal(
+        rename("out/list.checkpoints/step-00000002", "out/list.checkpoints/step-00000003"), 0);
+    program_make_folder("out/list.checkpoints/.step-00000006.partial");
+    program_result alone = info("out/list.checkpoints");
+    assert_contains(alone.out, "checkpoints        4\nsound              0\n"
+                               "newest_sound_step  -\n");
+    assert_contains(alone.out, "  not whole: being written, or left by a kill\n");
+    assert_contains(alone.out, "  shard-00000-of-00001.h5: checksum differs\n");
+    assert_contains(alone.out, "  manifest.json: No such file or directory\n");
+    assert_contains(alone.out, "  manifest.json: step: expected 3, found 2\n");
+    program_result two =
+        program_succeed((program_setting){.ranks = 2}, "info out/list.checkpoints");
+    assert_string_equal(two.out, alone.out);
+    program_free(&alone);
+    program_free(&two);
+}
+
+static void checkpoints_read_as_json(void **state)
+{
+    (void)state;
+    program_result result = info(WHOLE " --json");
+    json_t *root = json_loads(result.out, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(root);
+    const json_t *last = json_array_get(json_object_get(root, "checkpoint"), 2);
+    assert_int_equal(json_integer_value(json_object_get(last, "step")), 2);
+    assert_string_equal(json_string_value(json_object_get(last, "condition")), "sound");
+    json_decref(root);
+    program_free(&result);
+}
+
+static void token_shards_show_tokenizer_and_shards(void **state)
+{
+    (void)state;
+    program_result result = info("shards");
+    assert_contains(result.out, "kind         token shards\nfile         shards\n");
+    assert_contains(result.out, "\nshards       1\ntoken_bytes  2\ntokenizer:\n"
+                                "  name        bytes\n  sha256      -\n");
+    program_free(&result);
+}
+
+static void token_shards_show_splits_errors_and_inputs(void **state)
+{
+    (void)state;
+    program_result result = info("shards");
+    assert_contains(result.out, "splits:\n"
+                                "  split    documents  tokens  bytes_of_text  shards\n"
+                                "  train            3      14             11       1\n"
+                                "  heldout          0       0              0       0\n"
+                                "errors:\n  utf8   0\n  json   0\n  field  0\n");
+    assert_contains(result.out, "input:\n"
+                                "  path       format  bytes  documents  tokens  errors\n"
+                                "  lines.txt  text       14          3      14       0\n");
+    program_free(&result);
+}
+
+static void token_shards_read_as_json(void **state)
+{
+    (void)state;
+    program_result result = info("shards --json");
+    json_t *root = json_loads(result.out, JSON_REJECT_DUPLICATES, NULL);
+    const char *tokenizer = "";
+    int shards = 0, vocabulary = 0;
+    assert_int_equal(json_unpack(root, "{s:i, s:{s:s, s:i}}", "shards", &shards, "tokenizer",
+                                 "name", &tokenizer, "vocabulary", &vocabulary),
+                     0);
+    assert_int_equal(shards, 1);
+    assert_string_equal(tokenizer, "bytes");
+    assert_int_equal(vocabulary, 259);
+    json_decref(root);
+    program_free(&result);
+}
+
+static void a_cut_shard_is_named(void **state)
+{
+    (void)state;
+    make_shards("cut_shards");
+    assert_int_equal(truncate("cut_shards/train-00000-000000.bin", 6), 0);
+    assert_error(
+        "cut_shards", 1,
+        "format: cut_shards/train-00000-000000.bin: expected 28 bytes (14 tokens), found 6");
+}
+
+static void a_wrong_manifest_of_token_shards_is_named(void **state)
+{
+    (void)state;
+    make_shards("miscounted");
+    replace_text("miscounted/manifest.json", "\"documents\": 3", "\"documents\": -3");
+    assert_error("miscounted", 1,
+                 "format: miscounted/manifest.json: documents: expected a count, found -3");
+}
+
+static void a_manifest_of_another_kind_is_named(void **state)
+{
+    (void)state;
+    program_make_folder("other");
+    program_write("other/manifest.json", "{\"format\": \"luggage\"}");
+    assert_error("other", 1,
+                 "format: other/manifest.json: format: expected 'mora-checkpoint' or 'mora "
+                 "tokens', found 'luggage'");
+}
+
+static void a_manifest_without_a_format_is_named(void **state)
+{
+    (void)state;
+    program_make_folder("formless");
+    program_write("formless/manifest.json", "{\"format\": 7}");
+    assert_error("formless", 1,
+                 "format: formless/manifest.json: format: expected 'mora-checkpoint' or 'mora "
+                 "tokens', found a whole number");
+}
+
+static void a_garbled_manifest_has_its_place(void **state)
+{
+    (void)state;
+    program_make_folder("garbled");
+    program_write("garbled/manifest.json", "{\"format\": \"mora tokens\",\n  oops}");
+    assert_error("garbled", 1, "format: garbled/manifest.json:2:");
+}
+
+static const char unknown[] =
+    ": not a file this program knows: expected a run log, checkpoints, token shards, "
+    "safetensors, a model folder, its config.json or the YAML of runs, found ";
 
 static void assert_unknown(const char *path, const char *found)
 {
@@ -294,7 +590,7 @@ static void a_folder_of_another_kind_is_unknown(void **state)
 {
     (void)state;
     program_make_folder("folder");
-    assert_unknown("folder", "a folder without config.json");
+    assert_unknown("folder", "a folder without config.json and manifest.json");
 }
 
 static void a_device_is_unknown(void **state)
@@ -319,7 +615,7 @@ static void a_missing_file_is_named(void **state)
 static void no_file_is_bad_usage(void **state)
 {
     (void)state;
-    assert_error("--json", 2, "mora info: expected a file or folder; usage: mora info FILE");
+    assert_error("--json", 2, "mora info: expected a file or folder; usage: mora info PATH");
 }
 
 int main(void)
@@ -344,6 +640,27 @@ int main(void)
         cmocka_unit_test(runs_are_counted_and_named),
         cmocka_unit_test(errors_of_a_yaml_have_their_place),
         cmocka_unit_test(two_ranks_read_the_runs_once),
+        cmocka_unit_test(a_checkpoint_shows_its_run),
+        cmocka_unit_test(a_checkpoint_shows_its_arrays),
+        cmocka_unit_test(a_checkpoint_is_known_under_any_name),
+        cmocka_unit_test(config_shows_the_configuration_of_a_checkpoint),
+        cmocka_unit_test(a_checkpoint_hides_its_configuration),
+        cmocka_unit_test(a_checkpoint_reads_as_json),
+        cmocka_unit_test(two_ranks_read_a_checkpoint_once),
+        cmocka_unit_test(a_checkpoint_tells_the_ranks_that_saved_it),
+        cmocka_unit_test(a_damaged_checkpoint_names_the_file),
+        cmocka_unit_test(a_changed_manifest_of_a_checkpoint_is_named),
+        cmocka_unit_test(checkpoints_are_listed_the_latest_first),
+        cmocka_unit_test(damaged_checkpoints_are_listed_with_what_is_wrong),
+        cmocka_unit_test(checkpoints_read_as_json),
+        cmocka_unit_test(token_shards_show_tokenizer_and_shards),
+        cmocka_unit_test(token_shards_show_splits_errors_and_inputs),
+        cmocka_unit_test(token_shards_read_as_json),
+        cmocka_unit_test(a_cut_shard_is_named),
+        cmocka_unit_test(a_wrong_manifest_of_token_shards_is_named),
+        cmocka_unit_test(a_manifest_of_another_kind_is_named),
+        cmocka_unit_test(a_manifest_without_a_format_is_named),
+        cmocka_unit_test(a_garbled_manifest_has_its_place),
         cmocka_unit_test(text_of_another_kind_is_unknown),
         cmocka_unit_test(bytes_of_another_kind_are_unknown),
         cmocka_unit_test(an_empty_file_is_unknown),

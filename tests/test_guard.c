@@ -224,7 +224,7 @@ static void the_rank_that_differs_is_named(void **state)
         assert_on_all_ranks(mr_guard_check_ranks(&optimizer) == MR_ERR_NUMERIC);
         const char *expected = world.size == 2 ? "ranks 0, 1 of 2: their copies of the replicated "
                                                  "state differ, and no majority"
-                                               : "rank 3 of 4: its copy of the replicated state "
+                                               : "rank 3 of 4: the copy of the replicated state "
                                                  "differs from that of 3 other ranks";
         assert_on_all_ranks(strstr(mr_message(), expected) != NULL);
         destroy(&optimizer);

@@ -30,7 +30,7 @@ static const char yaml[] =
     "        warmup_steps: 2, restart_warmup_steps: 2}\n"
     "eval: {every: 5, items: 6}\n"
     "parallel: {threads: 1}\n"
-    "checkpoint: {every_minutes: 0}\n";
+    "checkpoint: {every_minutes: 30}\n";
 
 static const program_setting alone = {0};
 
@@ -144,39 +144,168 @@ static void assert_sound(const char *path)
     mr_runlog_close_reader(&reader);
 }
 
-static void a_run_killed_a_hundred_times_ends_alike(void **state)
+/* Counts checkpoints that a kill left unfinished. */
+static int count_partial(const char *name)
 {
-    (void)state;
+    char folder[96];
+    int count = 0;
+    snprintf(folder, sizeof folder, "out/%s.checkpoints", name);
+    DIR *list = opendir(folder);
+    if (!list) return 0;
+    for (struct dirent *entry = readdir(list); entry; entry = readdir(list))
+        count += strstr(entry->d_name, ".partial") != NULL;
+    closedir(list);
+    return count;
+}
+
+static void kill_again_and_again(const char *name, const char *more, int wanted)
+{
+    const char *const command = "run base.yaml --set run.name=%s --set run.save_model=%s.model "
+                                "--set train.steps=60 --set checkpoint.every_steps=1 %s";
     mr_random random = mr_random_stream(20, MR_RANDOM_DATA, 0);
-    int kills = 0, runs = 0;
-    char name[32] = "killed0";
-    for (uint64_t i = 0; kills < KILLS; i++) {
-        program_child child =
-            program_start(alone,
-                          "run base.yaml --set run.name=%s --set run.save_model=%s.model "
-                          "--set checkpoint.every_steps=1",
-                          name, name);
-        nap((int64_t)mr_random_below(&random, i, 260000));
+    int kills = 0, went_on = 0, partial = 0, round = 0;
+    char now[64], reference[64];
+    snprintf(reference, sizeof reference, "%.32s_whole", name);
+    program_result result = program_succeed(alone, command, reference, reference, more);
+    double length = result.seconds;
+    program_free(&result);
+    snprintf(now, sizeof now, "%.32s0", name);
+    for (uint64_t i = 0; kills < wanted; i++) {
+        program_child child = program_start(alone, command, now, now, more);
+        nap((int64_t)(1e6 * 1.1 * length * mr_random_uniform(&random, i)));
         kill(child.pid, SIGKILL);
-        program_result result = program_finish(&child);
-        char path[64];
-        snprintf(path, sizeof path, "out/%s.h5", name);
+        result = program_finish(&child);
+        char path[96];
+        snprintf(path, sizeof path, "out/%.60s.h5", now);
         assert_sound(path);
         if (strstr(result.err, "passed over"))
             fail_msg("a half-written checkpoint: %s", result.err);
         kills += result.exit_code == 128 + SIGKILL;
+        went_on += strstr(result.err, "goes on at step") != NULL;
+        partial += count_partial(now);
         if (result.exit_code == 0) {
-            assert_same_run(name, "whole");
-            snprintf(name, sizeof name, "killed%d", ++runs);
+            assert_same_run(now, reference);
+            snprintf(now, sizeof now, "%.32s%d", name, ++round);
         } else if (result.exit_code != 128 + SIGKILL) {
             fail_msg("exit code %d: %s", result.exit_code, result.err);
         }
         program_free(&result);
     }
-    char more[64];
-    snprintf(more, sizeof more, "--set checkpoint.every_steps=1");
-    run_whole(name, more);
-    assert_same_run(name, "whole");
+    result = program_succeed(alone, command, now, now, more);
+    program_free(&result);
+    assert_same_run(now, reference);
+    print_message("%d kills, %d times gone on, %d unfinished checkpoints left, %d runs completed\n",
+                  kills, went_on, partial, round);
+    assert_true(went_on > wanted / 4);
+    assert_true(partial > 0);
+}
+
+static void a_run_killed_a_hundred_times_ends_alike(void **state)
+{
+    (void)state;
+    kill_again_and_again("killed", "", KILLS - KILLS / 4);
+    /* Without a time between checkpoints there is no copy: they are written before a step ends. */
+    kill_again_and_again("unstaged", "--set parallel.memory_gib=0.002", KILLS / 4);
+}
+
+static void a_model_larger_than_a_piece_goes_on_alike(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {"", "--set checkpoint.every_minutes=0"};
+    program_write_shape("wide.json", 256, 2000, false);
+    const char *const command =
+        "run base.yaml --set model.config=wide.json --set train.steps=4 "
+        "--set eval.every=2 --set run.name=%s%zu --set run.save_model=%s%zu.model %s %s";
+    for (size_t i = 0; i < 2; i++) {
+        program_result result =
+            program_succeed(alone, command, "wide_whole", i, "wide_whole", i, ways[i], "");
+        program_free(&result);
+        const program_setting two = {.ranks = 2};
+        result = program_succeed(two, command, "wide", i, "wide", i, ways[i],
+                                 "--set train.stop_after=2");
+        program_free(&result);
+        result = program_succeed(alone, command, "wide", i, "wide", i, ways[i], "");
+        assert_contains(result.err, "goes on at step 2");
+        program_free(&result);
+        char name[32], reference[32];
+        snprintf(name, sizeof name, "wide%zu", i);
+        snprintf(reference, sizeof reference, "wide_whole%zu", i);
+        assert_same_run(name, reference);
+    }
+}
+
+static void checkpoints_at_their_times_are_written_from_a_planned_copy(void **state)
+{
+    (void)state;
+    for (int minutes = 0; minutes <= 30; minutes += 30) {
+        long long bytes = -1;
+        program_result plan = program_succeed(
+            alone, "run base.yaml --dry-run --set checkpoint.every_minutes=%d", minutes);
+        const char *line = strstr(plan.out, "checkpoint");
+        assert_non_null(line);
+        assert_int_equal(sscanf(line, "checkpoint %*f (%lld bytes)", &bytes), 1);
+        assert_int_equal(bytes > 0, minutes > 0);
+        program_free(&plan);
+    }
+}
+
+static void a_log_of_every_third_step_goes_on_alike(void **state)
+{
+    (void)state;
+    run_whole("third_whole", "--set log.every=3");
+    run_whole("third", "--set log.every=3 --set train.stop_after=10");
+    run_whole("third", "--set log.every=3");
+    assert_same_run("third", "third_whole");
+}
+
+static void an_evaluation_that_a_stop_left_out_is_made_up_for(void **state)
+{
+    (void)state;
+    static const char every_step[] = "--set train.steps=300 --set eval.every=1";
+    program_child child = program_start(
+        alone, "run base.yaml --set run.name=owed --set run.save_model=owed.model %s", every_step);
+    for (int i = 0; i < 10000 && !file_exists("out/owed.h5"); i++)
+        nap(1000);
+    kill(child.pid, SIGTERM);
+    program_result result = program_finish(&child);
+    assert_int_equal(result.exit_code, 75);
+    program_free(&result);
+    int64_t steps, evaluations;
+    mr_free(log_series("out/owed.h5", "/train/step", &steps));
+    mr_free(log_series("out/owed.h5", "/eval/uuid/step", &evaluations));
+    assert_int_equal(evaluations, steps - 1);
+    run_whole("owed", every_step);
+    run_whole("owed_whole", every_step);
+    assert_same_run("owed", "owed_whole");
+}
+
+static void another_number_of_threads_is_told(void **state)
+{
+    (void)state;
+    run_whole("threads", "--set train.stop_after=3");
+    program_result result = program_succeed(
+        alone,
+        "run base.yaml --set run.name=threads --set parallel.threads=2 --set run.save_model=");
+    assert_contains(result.err, "saved on 1 threads a rank, on 2 now: bits depend on that number");
+    program_free(&result);
+}
+
+static void another_architecture_or_other_data_are_refused(void **state)
+{
+    (void)state;
+    program_write_shape("changing.json", 32, 259, false);
+    run_whole("moved", "--set model.config=changing.json --set train.stop_after=3");
+    char *text = program_read("changing.json", NULL);
+    char *theta = strstr(text, "10000.0");
+    assert_non_null(theta);
+    *theta = '2';
+    program_write("changing.json", "%s", text);
+    mr_free(text);
+    program_result result =
+        program_run(alone, "run base.yaml --set run.name=moved --set model.config=changing.json");
+    assert_int_equal(result.exit_code, 1);
+    assert_contains(result.err, "rope_theta 10000; this one has data");
+    program_free(&result);
 }
 
 /* Long enough to be met by a signal. */
@@ -267,6 +396,22 @@ static void a_damaged_checkpoint_is_named_and_the_one_before_it_used(void **stat
     assert_contains(result.err, "goes on at step 10");
     program_free(&result);
     assert_same_run("flipped", "whole");
+    /* It is not counted among those that stay. */
+    assert_int_equal(access("out/flipped.checkpoints/step-00000013.damaged", F_OK), 0);
+    assert_int_equal(access("out/flipped.checkpoints/step-00000010/manifest.json", F_OK), 0);
+}
+
+static void without_a_sound_checkpoint_a_run_does_not_start_over(void **state)
+{
+    (void)state;
+    run_whole("lost", "--set train.stop_after=2");
+    program_write("out/lost.checkpoints/step-00000002/manifest.json", "{}");
+    program_result result = program_run(alone, "run base.yaml --set run.name=lost");
+    assert_int_equal(result.exit_code, 1);
+    assert_contains(result.err, "out/lost.checkpoints: no checkpoint is sound; --resume never");
+    program_free(&result);
+    run_whole("lost", "--resume never");
+    assert_same_run("lost", "whole");
 }
 
 static void only_the_newest_checkpoints_stay(void **state)
@@ -353,6 +498,14 @@ static void a_checkpoint_can_be_named(void **state)
     assert_contains(result.err, "no log of this run to go on with");
     program_free(&result);
     file_assert_same("heir.model/model.safetensors", "whole.model/model.safetensors");
+    /* What the heir had before is kept. */
+    run_whole("rich", "--set train.lr=0.001 --set train.stop_after=15");
+    result =
+        program_succeed(alone, "run base.yaml --set run.name=rich --set run.save_model=rich.model "
+                               "--resume out/donor.checkpoints");
+    assert_int_equal(access("out/rich.checkpoints.previous.1/step-00000015/manifest.json", F_OK),
+                     0);
+    program_free(&result);
     result = program_run(alone, "run base.yaml --set run.name=none --resume nowhere");
     assert_int_equal(result.exit_code, 1);
     assert_contains(result.err, "--resume: nowhere: there is no sound checkpoint");
@@ -363,9 +516,15 @@ static void never_starts_from_the_beginning(void **state)
 {
     (void)state;
     run_whole("again", "--set train.stop_after=5");
-    run_whole("again", "--resume never");
+    program_result result = program_succeed(alone, "run base.yaml --set run.name=again --set "
+                                                   "run.save_model=again.model --resume never");
+    assert_null(strstr(result.err, "goes on"));
+    program_free(&result);
     assert_same_run("again", "whole");
     assert_int_equal(access("out/again.checkpoints.previous.1", F_OK), 0);
+    result = program_succeed(alone, "run base.yaml --set run.name=again --resume never");
+    assert_contains(result.err, "out/again.h5 kept as out/again.h5.previous.2");
+    program_free(&result);
 }
 
 static void steps_that_are_not_finite_are_skipped_and_counted(void **state)
@@ -393,13 +552,13 @@ static void a_spike_is_logged_skipped_or_the_end(void **state)
         program_result result = program_run(
             alone,
             "run base.yaml --set run.name=spike_%s --set method.name=fft --set train.steps=60 "
-            "--set train.spike_zscore=0.5 --set train.on_spike=%s --set train.lr=3 "
+            "--set train.spike_zscore=0.05 --set train.on_spike=%s --set train.lr=3 "
             "--set train.schedule=constant --set train.warmup_steps=0",
             acts[i].act, acts[i].act);
         assert_int_equal(result.exit_code, acts[i].exit_code);
         assert_contains(result.err, "a spike: loss");
         if (acts[i].exit_code != 0)
-            assert_contains(result.err, "is a spike: more than 0.5 deviations above");
+            assert_contains(result.err, "is a spike: more than 0.05 deviations above");
         program_free(&result);
     }
     int64_t spikes = log_int("out/spike_log.h5", "steps_with_spike");
@@ -445,6 +604,13 @@ int main(void)
         cmocka_unit_test(merges_stand_in_the_log_with_what_they_cleared),
         cmocka_unit_test(every_method_goes_on_alike),
         cmocka_unit_test(a_run_goes_on_alike_on_another_number_of_ranks),
+        cmocka_unit_test(a_model_larger_than_a_piece_goes_on_alike),
+        cmocka_unit_test(checkpoints_at_their_times_are_written_from_a_planned_copy),
+        cmocka_unit_test(a_log_of_every_third_step_goes_on_alike),
+        cmocka_unit_test(an_evaluation_that_a_stop_left_out_is_made_up_for),
+        cmocka_unit_test(another_number_of_threads_is_told),
+        cmocka_unit_test(another_architecture_or_other_data_are_refused),
+        cmocka_unit_test(without_a_sound_checkpoint_a_run_does_not_start_over),
         cmocka_unit_test(a_run_killed_a_hundred_times_ends_alike),
         cmocka_unit_test(signals_stop_a_run_at_a_checkpoint_with_code_75),
         cmocka_unit_test(the_stop_signal_can_be_chosen),

@@ -27,6 +27,22 @@ static mr_status describe_runs(const mr_comm *comm, const char *path, json_t **o
     return MR_OK;
 }
 
+/* Rank 0 describes, and all ranks what is read by all. Collective. */
+static mr_status describe(const mr_comm *comm, const char *path, mr_info_kind kind, bool config,
+                          json_t **out)
+{
+    switch (kind) {
+    case MR_INFO_RUNS:
+        return describe_runs(comm, path, out);
+    case MR_INFO_CHECKPOINT:
+        return mr_info_checkpoint(comm, path, config, out);
+    case MR_INFO_CHECKPOINTS:
+        return mr_info_checkpoints(comm, path, out);
+    default:
+        return comm->rank == 0 ? mr_info_describe(path, kind, config, out) : MR_OK;
+    }
+}
+
 static mr_status print_description(const json_t *description, bool json)
 {
     if (json) return mr_print_json(description);
@@ -44,7 +60,8 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     bool json = false, config = false, help;
     int operands;
     const mr_option options[] = {
-        {"config", MR_OPTION_FLAG, &config, NULL, "of a run log: print its configuration too"},
+        {"config", MR_OPTION_FLAG, &config, NULL,
+         "of a run log or a checkpoint: print its configuration too"},
         {"json", MR_OPTION_FLAG, &json, NULL, "print the description as JSON"},
     };
     MR_TRY(mr_options_parse(comm, &mr_command_info, options, sizeof options / sizeof options[0],
@@ -54,21 +71,17 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
              "mora info: expected a file or folder; usage: mora info %s", mr_command_info.usage);
     json_t *description = NULL;
     mr_info_kind kind = MR_INFO_RUNS;
-    MR_AGREE(comm, comm->rank == 0 ? mr_info_recognise(path[0], &kind) : MR_OK);
+    MR_TRY(mr_comm_agree_root(comm, comm->rank == 0 ? mr_info_recognise(path[0], &kind) : MR_OK));
     mr_comm_broadcast(comm, &kind, sizeof kind, 0);
-    mr_status status = MR_OK;
-    if (kind == MR_INFO_RUNS)
-        status = describe_runs(comm, path[0], &description);
-    else if (comm->rank == 0)
-        status = mr_info_describe(path[0], kind, config, &description);
+    mr_status status = describe(comm, path[0], kind, config, &description);
     if (status == MR_OK && comm->rank == 0) status = print_description(description, json);
     json_decref(description);
-    return status;
+    return mr_comm_agree_root(comm, status);
 }
 
 const mr_command mr_command_info = {
     .name = "info",
-    .usage = "FILE [--config] [--json]",
-    .summary = "describe a run log, safetensors, a model folder or the YAML of runs",
+    .usage = "PATH [--config] [--json]",
+    .summary = "describe a run log, checkpoints, token shards, safetensors, a model or runs' YAML",
     .run = run,
 };

@@ -6,6 +6,7 @@
  * for people. */
 
 #include "base/text.h"
+#include "comm/comm.h"
 
 #include <jansson.h>
 
@@ -13,10 +14,13 @@
 typedef enum mr_info_kind {
     MR_INFO_RUN_LOG,
     MR_INFO_SAFETENSORS,
-    MR_INFO_INDEX,  /**< model.safetensors.index.json */
-    MR_INFO_FOLDER, /**< config.json and weights */
-    MR_INFO_MODEL,  /**< config.json alone */
-    MR_INFO_RUNS,   /**< YAML of one or more runs */
+    MR_INFO_INDEX,       /**< model.safetensors.index.json */
+    MR_INFO_FOLDER,      /**< config.json and weights */
+    MR_INFO_MODEL,       /**< config.json alone */
+    MR_INFO_SHARDS,      /**< folder that `mora data prepare` wrote */
+    MR_INFO_CHECKPOINT,  /**< folder of one checkpoint */
+    MR_INFO_CHECKPOINTS, /**< folder of a run's checkpoints */
+    MR_INFO_RUNS,        /**< YAML of one or more runs */
 } mr_info_kind;
 
 /** Finds out what a file or folder is from its first bytes. Local.
@@ -24,7 +28,13 @@ typedef enum mr_info_kind {
  *         MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_info_recognise(const char *path, mr_info_kind *kind);
 
-/** Describes a file of any kind but MR_INFO_RUNS. Local.
+/** Recognises what a folder without config.json is: by the `format` of its manifest.json, or by the
+ * checkpoints in it. Local.
+ * @param[out] known  false with MR_OK where it is none of them
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message names the manifest), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_info_recognise_folder(const char *path, mr_info_kind *kind, bool *known);
+
+/** Describes a file or folder of a kind before MR_INFO_CHECKPOINT. Local.
  * @param config  of a run log: with its resolved configuration
  * @param[out] out  an object the caller gives back with json_decref; NULL on failure
  * @return MR_OK, what reading it returns, MR_ERR_MEMORY */
@@ -33,6 +43,23 @@ MR_NODISCARD mr_status mr_info_describe(const char *path, mr_info_kind kind, boo
 
 /** As mr_info_describe, for a run log. Local. */
 MR_NODISCARD mr_status mr_info_run_log(const char *path, bool config, json_t **out);
+
+/** As mr_info_describe, for a folder of token shards: its manifest and the sizes of its shards are
+ * checked, the tokens are not read. Local. */
+MR_NODISCARD mr_status mr_info_shards(const char *path, json_t **out);
+
+/** Describes one checkpoint after testing all of it. Collective.
+ * @param config  with the configuration it was saved under
+ * @param[out] out  the same on every rank, given back with json_decref; NULL on failure
+ * @return as mr_checkpoint_open and mr_state_config; the same on every rank */
+MR_NODISCARD mr_status mr_info_checkpoint(const mr_comm *comm, const char *path, bool config,
+                                          json_t **out);
+
+/** Lists the checkpoints of a run, the latest first, after testing all of each: a damaged one is
+ * no failure, what is wrong with it stands in the list. Collective.
+ * @param[out] out  the same on every rank, given back with json_decref; NULL on failure
+ * @return MR_OK, MR_ERR_IO (of the folder itself), MR_ERR_MEMORY; the same on every rank */
+MR_NODISCARD mr_status mr_info_checkpoints(const mr_comm *comm, const char *path, json_t **out);
 
 /** Puts a value into an object; a NULL value (no memory, or text that is not UTF-8) becomes null.
  * Local. */

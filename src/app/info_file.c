@@ -35,10 +35,11 @@ json_t *mr_info_number(double value)
 
 static mr_status unknown(const char *path, const char *found)
 {
-    return mr_fail(MR_ERR_FORMAT,
-                   "%s: not a file this program knows: expected a run log, safetensors, a model "
-                   "folder, its config.json or the YAML of runs, found %s",
-                   path, found);
+    return mr_fail(
+        MR_ERR_FORMAT,
+        "%s: not a file this program knows: expected a run log, checkpoints, token shards, "
+        "safetensors, a model folder, its config.json or the YAML of runs, found %s",
+        path, found);
 }
 
 static mr_status read_head(const char *path, const struct stat *about, head *out)
@@ -134,16 +135,22 @@ static mr_status join(const char *folder, const char *name, char path[PATH_MAX])
     return MR_OK;
 }
 
+static mr_status recognise_folder(const char *path, mr_info_kind *kind)
+{
+    char config[PATH_MAX];
+    bool known;
+    MR_TRY(join(path, "config.json", config));
+    *kind = MR_INFO_FOLDER;
+    if (access(config, F_OK) == 0) return MR_OK;
+    MR_TRY(mr_info_recognise_folder(path, kind, &known));
+    return known ? MR_OK : unknown(path, "a folder without config.json and manifest.json");
+}
+
 mr_status mr_info_recognise(const char *path, mr_info_kind *kind)
 {
     struct stat about;
     MR_CHECK(stat(path, &about) == 0, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
-    if (S_ISDIR(about.st_mode)) {
-        char config[PATH_MAX];
-        MR_TRY(join(path, "config.json", config));
-        *kind = MR_INFO_FOLDER;
-        return access(config, F_OK) == 0 ? MR_OK : unknown(path, "a folder without config.json");
-    }
+    if (S_ISDIR(about.st_mode)) return recognise_folder(path, kind);
     if (!S_ISREG(about.st_mode)) return unknown(path, "neither a file nor a folder");
     head *h = mr_alloc(MR_MEM_OTHER, sizeof *h);
     if (!h) return MR_ERR_MEMORY;
@@ -370,6 +377,7 @@ mr_status mr_info_describe(const char *path, mr_info_kind kind, bool config, jso
         [MR_INFO_MODEL] = "model configuration",
     };
     if (kind == MR_INFO_RUN_LOG) return mr_info_run_log(path, config, out);
+    if (kind == MR_INFO_SHARDS) return mr_info_shards(path, out);
     json_t *object = json_object();
     mr_info_put(object, "kind", json_string(names[kind]));
     mr_info_put(object, "file", json_string(path));

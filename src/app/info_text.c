@@ -47,6 +47,18 @@ static void add_value(const json_t *value, mr_text *out)
     }
 }
 
+/* A column of numbers, also where some are missing. */
+static bool is_column_of_numbers(const json_t *rows, const char *key)
+{
+    bool any = false;
+    for (size_t i = 0; i < json_array_size(rows); i++) {
+        const json_t *cell = json_object_get(json_array_get(rows, i), key);
+        if (cell && !json_is_number(cell) && !json_is_null(cell)) return false;
+        any = any || json_is_number(cell);
+    }
+    return any;
+}
+
 /* A list of objects with the same keys. */
 static void add_table(const json_t *rows, int indent, mr_text *out)
 {
@@ -54,7 +66,7 @@ static void add_table(const json_t *rows, int indent, mr_text *out)
     json_t *first = json_array_get(rows, 0), *value;
     const char *key;
     json_object_foreach(first, key, value)
-        mr_grid_column(&grid, grid.columns > 0 ? "  " : "", NULL, json_is_number(value));
+        mr_grid_column(&grid, grid.columns > 0 ? "  " : "", NULL, is_column_of_numbers(rows, key));
     json_object_foreach(first, key, value) mr_grid_cell(&grid, "%s", key);
     for (size_t i = 0; i < json_array_size(rows); i++) {
         json_object_foreach(first, key, value)

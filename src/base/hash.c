@@ -42,6 +42,12 @@ void mr_hash_finish(mr_hash **hash, char out[MR_HASH_TEXT])
     expect(EVP_DigestFinal_ex((*hash)->context, digest, NULL));
     for (int i = 0; i < MR_HASH_BYTES; i++)
         snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    mr_hash_destroy(hash);
+}
+
+void mr_hash_destroy(mr_hash **hash)
+{
+    if (!*hash) return;
     EVP_MD_CTX_free((*hash)->context);
     mr_free(*hash);
     *hash = NULL;
@@ -65,10 +71,9 @@ mr_status mr_hash_file(const char *path, char out[MR_HASH_TEXT], int64_t *bytes)
         mr_hash_add(hash, piece, (size_t)count);
         size += count;
     }
-    char digest[MR_HASH_TEXT];
-    if (hash) mr_hash_finish(&hash, digest);
-    if (status == MR_OK) memcpy(out, digest, sizeof digest);
+    if (status == MR_OK) mr_hash_finish(&hash, out);
     if (status == MR_OK && bytes) *bytes = size;
+    mr_hash_destroy(&hash);
     mr_free(piece);
     close(handle);
     return status;

@@ -27,6 +27,9 @@ void mr_hash_add(mr_hash *hash, const void *data, size_t bytes);
  * to NULL. Local. */
 void mr_hash_finish(mr_hash **hash, char out[MR_HASH_TEXT]);
 
+/** Frees *hash unfinished and sets it to NULL; NULL is allowed. Local. */
+void mr_hash_destroy(mr_hash **hash);
+
 /** Hashes a whole file in pieces. Local.
  * @param[out] bytes  its size; may be NULL
  * @return MR_OK, MR_ERR_IO (message names the path), MR_ERR_MEMORY */

@@ -16,7 +16,8 @@ static void catch_one(int number)
 {
     struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
-    MR_INVARIANT(sigaction(number, &action, NULL) == 0);
+    int failed = sigaction(number, &action, NULL);
+    MR_INVARIANT(!failed);
 }
 
 void mr_signals_catch(int also)

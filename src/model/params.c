@@ -370,10 +370,11 @@ static mr_slab slab_of(const mr_flat *flat, mr_tensor memory, int64_t base, int6
                        int64_t extent)
 {
     int64_t end = from + extent < flat->used ? from + extent : flat->used;
-    if (!mr_tensor_exists(memory) || end <= from) return (mr_slab){0};
-    return (mr_slab){.first = from,
-                     .count = end - from,
-                     .values = mr_tensor_cols(memory, from - base, end - from)};
+    if (end <= from) return (mr_slab){0};
+    mr_slab slab = {.first = from, .count = end - from};
+    /* Before the allocation a slab has its place and its size, and no values. */
+    if (mr_tensor_exists(memory)) slab.values = mr_tensor_cols(memory, from - base, end - from);
+    return slab;
 }
 
 static mr_tensor memory_of(const mr_flat *flat, mr_slab_kind what)
@@ -401,6 +402,7 @@ mr_slab mr_params_shard(const mr_params *params, int unit, mr_flat_kind kind, mr
 {
     const mr_flat *flat = &params->unit[unit].flat[kind];
     int64_t extent = shard_count(params, flat);
+    if (kind == MR_FLAT_FROZEN && what != MR_SLAB_WEIGHTS) return (mr_slab){0};
     return slab_of(flat, memory_of(flat, what), kept_from(params, flat, kind, what),
                    params->comm->rank * extent, extent);
 }

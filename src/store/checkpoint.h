@@ -47,7 +47,8 @@ typedef struct mr_checkpointer mr_checkpointer;
  * which may rename or remove it. */
 typedef struct mr_checkpoint mr_checkpoint;
 
-/** Returns the bytes that a staged writer keeps for copies of this rank's parts. Local. */
+/** Returns the bytes of this rank's parts; a staged writer keeps room for the most of all ranks on
+ * each. Local. */
 size_t mr_checkpoint_staging_bytes(const mr_checkpoint_slab *slabs, int count);
 
 /** Makes a writer. Nothing is touched on the disk. Collective.
@@ -88,6 +89,11 @@ bool mr_checkpointer_under_way(const mr_checkpointer *cp);
  *         the unfinished folder is gone, older checkpoints stand, and the writer can be used again.
  */
 MR_NODISCARD mr_status mr_checkpointer_finish(mr_checkpointer *cp);
+
+/** Renames checkpoints of steps above `step` in a run's folder to `<name>.damaged`, where a run
+ * goes on from an earlier one because they are not sound: they would count among those kept. Local.
+ * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_checkpoint_set_aside(const char *folder, int64_t step);
 
 /** Frees *cp and sets it to NULL; NULL is allowed. What is under way is given up: its files are
  * removed. Local. */

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "store/checkpoint.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -249,6 +250,27 @@ void mr_checkpoint_folder_prune(const char *folder, int64_t step, int64_t keep)
         if (remove_whole(folder, entries[i].step) != MR_OK) mr_warn("%s", mr_message());
     }
     mr_free(entries);
+}
+
+mr_status mr_checkpoint_set_aside(const char *folder, int64_t step)
+{
+    mr_checkpoint_entry *entries;
+    int64_t count;
+    MR_TRY(mr_checkpoint_folder_list(folder, &entries, &count));
+    mr_status status = MR_OK;
+    for (int64_t i = 0; i < count && status == MR_OK; i++) {
+        char path[PATH_MAX], aside[PATH_MAX];
+        if (entries[i].kind != MR_CHECKPOINT_WHOLE || entries[i].step <= step) continue;
+        status = mr_checkpoint_folder_path(folder, entries[i].step, entries[i].kind, path);
+        if (status == MR_OK) status = mr_checkpoint_path_make(aside, "%s.damaged", path);
+        for (int n = 2; status == MR_OK && access(aside, F_OK) == 0; n++)
+            status = mr_checkpoint_path_make(aside, "%s.damaged.%d", path, n);
+        if (status == MR_OK && rename(path, aside) != 0)
+            status =
+                mr_fail(MR_ERR_IO, "cannot rename '%s' to '%s': %s", path, aside, strerror(errno));
+    }
+    mr_free(entries);
+    return status;
 }
 
 void mr_checkpoint_folder_drop(const char *folder, int64_t step)

@@ -129,7 +129,7 @@ static mr_status check_cover(const mr_comm *comm, const mr_checkpoint_slab *slab
 
 /* Copies what the caller gave and allocates all a checkpoint needs. Local. */
 static mr_status fill(mr_checkpointer *cp, const char *folder, const mr_checkpoint_slab *slabs,
-                      int count, bool staged)
+                      int count, size_t staging)
 {
     size_t n = (size_t)count;
     if (!(cp->folder = mr_strdup(folder))) return MR_ERR_MEMORY;
@@ -142,8 +142,8 @@ static mr_status fill(mr_checkpointer *cp, const char *folder, const mr_checkpoi
     }
     cp->piece = mr_alloc_array(MR_MEM_OTHER, PIECE, sizeof *cp->piece);
     if (!cp->piece) return MR_ERR_MEMORY;
-    if (!staged) return MR_OK;
-    cp->staging = mr_alloc(MR_MEM_CHECKPOINT, mr_checkpoint_staging_bytes(slabs, count));
+    if (staging == 0) return MR_OK;
+    cp->staging = mr_alloc(MR_MEM_CHECKPOINT, staging);
     return cp->staging ? MR_OK : MR_ERR_MEMORY;
 }
 
@@ -160,6 +160,9 @@ mr_status mr_checkpointer_create(const mr_comm *comm, const char *folder, int64_
     MR_AGREE(comm, status);
     MR_TRY(check_same(comm, slabs, count));
     MR_TRY(check_cover(comm, slabs, count));
+    /* The same on every rank, as every plan is. */
+    int64_t most = (int64_t)mr_checkpoint_staging_bytes(slabs, count);
+    mr_comm_max_i64(comm, &most, 1);
 
     mr_checkpointer *cp = mr_alloc(MR_MEM_OTHER, sizeof *cp);
     status = cp ? MR_OK : MR_ERR_MEMORY;
@@ -169,7 +172,7 @@ mr_status mr_checkpointer_create(const mr_comm *comm, const char *folder, int64_
         cp->handle = -1;
         atomic_init(&cp->done, true);
         atomic_init(&cp->given_up, false);
-        status = fill(cp, folder, slabs, count, staged);
+        status = fill(cp, folder, slabs, count, staged ? (size_t)most : 0);
     }
     status = mr_comm_agree(comm, status);
     if (status != MR_OK)
@@ -285,8 +288,7 @@ static void end_write(mr_checkpointer *cp)
     join(cp);
     if (cp->handle >= 0) close(cp->handle);
     cp->handle = -1;
-    char unused[MR_HASH_TEXT];
-    if (cp->hash) mr_hash_finish(&cp->hash, unused);
+    mr_hash_destroy(&cp->hash);
     if (cp->state) json_decref(cp->state);
     cp->state = NULL;
     cp->under_way = false;

@@ -97,8 +97,8 @@ static mr_status compare(const int64_t *digest, int ranks)
     mr_status status =
         majority
             ? mr_fail(MR_ERR_NUMERIC,
-                      "rank %s of %d: its copy of the replicated state differs from that of %d "
-                      "other ranks: memory or network of its node is at fault",
+                      "rank %s of %d: the copy of the replicated state differs from that of %d "
+                      "other ranks: look at its node",
                       mr_text_get(&names), ranks, votes)
             : mr_fail(MR_ERR_NUMERIC,
                       "ranks %s of %d: their copies of the replicated state differ, and no "
@@ -126,8 +126,7 @@ mr_status mr_guard_check_ranks(const mr_optimizer *optimizer)
         mr_comm_sum_i64(comm, digest, comm->size);
         status = compare(digest, comm->size);
     }
-    char unused[MR_HASH_TEXT];
-    if (hash) mr_hash_finish(&hash, unused);
+    mr_hash_destroy(&hash);
     mr_free(piece);
     mr_free(digest);
     return status;

@@ -30,7 +30,8 @@ typedef enum mr_verdict {
 mr_verdict mr_guard_judge(mr_guard_state *state, const mr_config *config, double loss,
                           double grad_norm, mr_guard *act);
 
-/** Compares what every rank should hold alike: replicated weights and moments, step counts.
+/** Compares what every rank should hold alike: replicated weights and moments, step counts. Under
+ * parallel.shard full that is the adapters; of a sharded weight there is no second copy.
  * Allocates scratch. Collective.
  * @return MR_OK, MR_ERR_NUMERIC (names the ranks that differ from most), MR_ERR_MEMORY; the same on
  *         every rank */

@@ -5,9 +5,11 @@
 #include "store/runlog_read.h"
 #include "train/state.h"
 
-#include <math.h>
+#include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -144,13 +146,13 @@ static mr_status is_ours(const mr_record *record, bool *ours)
     return status;
 }
 
-mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks)
+mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks, bool own)
 {
     const mr_trainer *t = record->trainer;
     bool ours;
     char text[2 * MR_CONFIG_STRING + 128];
     if (t->comm->rank != 0) return MR_OK;
-    record->resumed = true;
+    record->checkpoints_claimed = own;
     warn_of_late_evaluations(record);
     mr_status status = is_ours(record, &ours);
     if (status == MR_OK && ours) status = mr_runlog_reopen(record->path, &record->log);
@@ -169,27 +171,50 @@ mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ra
     return mr_record_event(record, "resume", text);
 }
 
-/* Renames what stands at a path to `<path>.previous.N`. */
-static void put_aside(const char *path)
+/* Tells whether there is nothing at a path, or an empty folder. */
+static bool is_nothing(const char *path)
 {
-    char aside[2 * MR_CONFIG_STRING + 64];
-    if (access(path, F_OK) != 0) return;
-    for (int i = 1; i < 10000; i++) {
-        snprintf(aside, sizeof aside, "%s.previous.%d", path, i);
-        if (access(aside, F_OK) == 0) continue;
-        if (rename(path, aside) == 0) mr_log("%s kept as %s", path, aside);
-        return;
-    }
+    struct stat about;
+    if (stat(path, &about) != 0) return errno == ENOENT;
+    if (!S_ISDIR(about.st_mode)) return false;
+    DIR *folder = opendir(path);
+    if (!folder) return false;
+    int entries = 0;
+    while (readdir(folder))
+        entries++;
+    closedir(folder);
+    return entries <= 2; /* itself and the one above */
 }
 
-void mr_record_claim(mr_record *record)
+/* Renames what stands at a path to `<path>.previous.N`. */
+static mr_status put_aside(const char *path)
+{
+    enum { MOST = 10000 };
+    char aside[2 * MR_CONFIG_STRING + 64];
+    if (is_nothing(path)) return MR_OK;
+    for (int i = 1; i < MOST; i++) {
+        snprintf(aside, sizeof aside, "%s.previous.%d", path, i);
+        if (access(aside, F_OK) == 0) continue;
+        MR_CHECK(rename(path, aside) == 0, MR_ERR_IO, "cannot keep '%s' as '%s': %s", path, aside,
+                 strerror(errno));
+        mr_log("%s kept as %s", path, aside);
+        return MR_OK;
+    }
+    return mr_fail(MR_ERR_IO, "cannot keep '%s': there are %d of '%s.previous.*'", path, MOST - 1,
+                   path);
+}
+
+mr_status mr_record_claim(mr_record *record)
 {
     char folder[2 * MR_CONFIG_STRING + 16];
-    if (record->claimed || !record->log) return;
-    record->claimed = true;
-    put_aside(record->path);
+    if (!record->log) return MR_OK;
+    /* Checkpoints first: between the two, a kill leaves nothing that a new run would go on from. */
     mr_state_folder(record->config, folder, sizeof folder);
-    if (!record->resumed) put_aside(folder);
+    if (!record->checkpoints_claimed) MR_TRY(put_aside(folder));
+    record->checkpoints_claimed = true;
+    if (!record->claimed) MR_TRY(put_aside(record->path));
+    record->claimed = true;
+    return MR_OK;
 }
 
 /* Events of a step: what its guards found, and its merge. */
@@ -200,9 +225,9 @@ static mr_status record_events(mr_record *record, const mr_step_result *result)
         bool finite = result->verdict == MR_VERDICT_SPIKE;
         snprintf(text, sizeof text, "loss %.9g, gradient norm %.9g%s", result->loss,
                  result->grad_norm, result->updated ? "" : "; no update");
-        mr_warn("%s: step %lld: %s: %s", record->config->run.name, (long long)record->trainer->step,
+        mr_warn("%s: step %lld: %s: %s", record->config->run.name, (long long)result->step,
                 finite ? "a spike" : "not finite", text);
-        MR_TRY(mr_record_event(record, finite ? "spike" : "not_finite", text));
+        MR_TRY(mr_runlog_event(record->log, result->step, finite ? "spike" : "not_finite", text));
     }
     if (result->restart == 0) return MR_OK;
     snprintf(text, sizeof text,
@@ -215,19 +240,20 @@ static mr_status record_events(mr_record *record, const mr_step_result *result)
 
 mr_status mr_record_step(mr_record *record, const mr_step_result *result)
 {
-    int64_t step = result->step;
     if (!record->log) return MR_OK;
-    bool wanted = step % record->config->log.every == 0 || step == record->trainer->total_steps ||
+    bool wanted = result->step % record->config->log.every == 0 ||
+                  result->step == record->trainer->total_steps ||
                   result->verdict != MR_VERDICT_SOUND || result->restart > 0;
-    if (!wanted) return MR_OK;
-    mr_record_claim(record);
-    MR_TRY(mr_runlog_train(record->log, &(mr_runlog_step){.step = result->step,
-                                                          .loss = result->loss,
-                                                          .lr = result->lr,
-                                                          .grad_norm = result->grad_norm,
-                                                          .tokens = result->tokens,
-                                                          .seconds = result->seconds}));
-    MR_TRY(record_events(record, result));
+    MR_TRY(mr_record_claim(record));
+    if (wanted) {
+        MR_TRY(mr_runlog_train(record->log, &(mr_runlog_step){.step = result->step,
+                                                              .loss = result->loss,
+                                                              .lr = result->lr,
+                                                              .grad_norm = result->grad_norm,
+                                                              .tokens = result->tokens,
+                                                              .seconds = result->seconds}));
+        MR_TRY(record_events(record, result));
+    }
     return mr_runlog_flush(record->log, false);
 }
 
@@ -253,7 +279,7 @@ mr_status mr_record_event(mr_record *record, const char *kind, const char *text)
 mr_status mr_record_flush(mr_record *record)
 {
     if (!record->log) return MR_OK;
-    mr_record_claim(record);
+    MR_TRY(mr_record_claim(record));
     return mr_runlog_flush(record->log, true);
 }
 
@@ -261,7 +287,7 @@ mr_status mr_record_end(mr_record *record, const char *stop_reason, const mr_run
 {
     const mr_guard_state *guard = &record->trainer->guard;
     if (!record->log) return MR_OK;
-    mr_record_claim(record);
+    MR_TRY(mr_record_claim(record));
     MR_TRY(mr_runlog_set_text(record->log, "stop_reason", stop_reason));
     MR_TRY(mr_runlog_set_int(record->log, "steps", outcome->steps));
     MR_TRY(mr_runlog_set_int(record->log, "steps_not_finite", guard->nonfinite));

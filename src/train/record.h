@@ -14,22 +14,25 @@ typedef struct mr_record {
     const mr_config *config;
     const mr_trainer *trainer;
     const char *path;
-    mr_runlog *log; /**< rank 0 only */
-    bool claimed;   /**< the path is this run's: the log has something to say */
-    bool resumed;   /**< the checkpoints that stand there are this run's */
+    mr_runlog *log;           /**< rank 0 only */
+    bool claimed;             /**< the path is this run's: the log has something to say */
+    bool checkpoints_claimed; /**< so is the folder of checkpoints */
 } mr_record;
 
 /** Starts the log of a run; nothing is written yet. */
 MR_NODISCARD mr_status mr_record_begin(mr_record *record);
 
 /** Goes on with the log that stands at the path, set back to the trainer's step; starts one where
- * it is missing, unsound, or another run's. */
-MR_NODISCARD mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks);
+ * it is missing, unsound, or another run's.
+ * @param own  the run's own folder of checkpoints is gone on with; else it is put aside in time */
+MR_NODISCARD mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks,
+                                        bool own);
 
 /** Makes the paths of log and checkpoints this run's, before either is first written: what stands
  * there of another run, or of one that is not gone on with, is put aside as `<path>.previous.N`. A
- * run that fails before it has anything to say leaves them where they are. */
-void mr_record_claim(mr_record *record);
+ * run that fails before it has anything to say leaves them where they are.
+ * @return MR_OK, MR_ERR_IO (it cannot be put aside) */
+MR_NODISCARD mr_status mr_record_claim(mr_record *record);
 
 /** Records a step where log.every asks for it, and always what is out of order in it. */
 MR_NODISCARD mr_status mr_record_step(mr_record *record, const mr_step_result *result);

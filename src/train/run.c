@@ -26,21 +26,21 @@ void mr_run_log_path(const mr_config *config, char *path, size_t room)
     snprintf(path, room, "%s/%s.h5", config->run.output, config->run.name);
 }
 
-/* Whether a log tells of this very configuration run to its end. */
+/* Whether a log tells of this very run, run to its end. */
 static mr_status completed_before(const mr_config *config, const char *path, bool *done)
 {
     mr_runlog_reader *reader = NULL;
     char *stop = NULL, *text = NULL;
-    mr_text mine = {0};
+    mr_config theirs;
     *done = false;
     if (access(path, F_OK) != 0) return MR_OK;
     mr_status status = mr_runlog_open(path, &reader);
     if (status != MR_OK) goto cleanup;
     status = mr_runlog_get_text(reader, "stop_reason", &stop);
     if (status == MR_OK) status = mr_runlog_get_text(reader, "config", &text);
-    if (status == MR_OK) status = mr_config_resolved(config, &mine);
+    if (status == MR_OK) status = mr_config_parse_resolved(text, &theirs);
     if (status != MR_OK) goto cleanup;
-    *done = strcmp(stop, MR_STOP_COMPLETED) == 0 && strcmp(text, mr_text_get(&mine)) == 0;
+    *done = strcmp(stop, MR_STOP_COMPLETED) == 0 && !mr_state_differing_key(config, &theirs);
     if (*done && config->run.save_model[0]) {
         char model[2 * MR_CONFIG_STRING];
         snprintf(model, sizeof model, "%s/model.safetensors", config->run.save_model);
@@ -49,7 +49,6 @@ static mr_status completed_before(const mr_config *config, const char *path, boo
 cleanup:
     mr_free(stop);
     mr_free(text);
-    mr_text_free(&mine);
     mr_runlog_close_reader(&reader);
     return status;
 }
@@ -110,10 +109,16 @@ typedef struct run_state {
     mr_record record;
     float *items;        /* [scored items] */
     double began, saved; /* clock at the start, and at the last checkpoint */
+    bool evaluated;      /* no evaluation of the present step is owed */
     int64_t tokens;
     double training_seconds;
     mr_run_outcome *outcome;
 } run_state;
+
+static json_t *number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
 
 static bool evaluation_due(const run_state *run, int64_t step)
 {
@@ -130,6 +135,7 @@ static mr_status evaluate(run_state *run)
     mr_evaluation found;
     MR_TRY(mr_trainer_evaluate(run->trainer, run->items, &found));
     set_score(&run->outcome->score, found.name[0], found.score[0]);
+    run->evaluated = true;
     return mr_comm_agree_root(run->comm, mr_record_evaluation(&run->record, &found, run->items));
 }
 
@@ -138,27 +144,10 @@ static void show_progress(run_state *run, const mr_step_result *result)
     int64_t total = run->trainer->total_steps, step = run->trainer->step;
     double left = run->training_seconds / (double)step * (double)(total - step);
     char text[160];
-    snprintf(text, sizeof text, "loss %.4f lr %.3g %.0f tok/s ETA %d:%02d", result->loss,
-             result->lr, (double)run->tokens / run->training_seconds, (int)left / 60,
-             (int)left % 60);
+    snprintf(text, sizeof text, "loss %.4f lr %.3g %.0f tok/s ETA %.0f:%02.0f", result->loss,
+             result->lr, (double)run->tokens / run->training_seconds, floor(left / 60),
+             floor(fmod(left, 60)));
     mr_log_progress(run->config->run.name, step, total, text);
-}
-
-/* Starts a checkpoint of what stands now. */
-static mr_status begin_save(run_state *run)
-{
-    json_t *about = NULL;
-    if (run->comm->rank == 0) {
-        const mr_run_score *score = &run->outcome->score;
-        mr_record_claim(&run->record);
-        about = json_pack("{s:I, s:f, s:s, s:o}", "tokens", (json_int_t)run->tokens, "seconds",
-                          run->training_seconds, "score_name", score->name, "score",
-                          isfinite(score->value) ? json_real(score->value) : json_null());
-    }
-    mr_status status = mr_state_save(run->trainer, about);
-    json_decref(about);
-    run->saved = mr_clock();
-    return status;
 }
 
 /* Makes a checkpoint under way visible; the log is current before it. */
@@ -169,39 +158,83 @@ static mr_status finish_save(run_state *run)
     return mr_checkpointer_finish(run->trainer->checkpointer);
 }
 
-/* A checkpoint at its time that cannot be written costs the run nothing but that. */
+/* Starts a checkpoint of what stands now. */
+static mr_status begin_save(run_state *run)
+{
+    json_t *about = NULL;
+    mr_status status = mr_record_claim(&run->record);
+    MR_TRY(mr_comm_agree_root(run->comm, status));
+    if (run->comm->rank == 0) {
+        const mr_run_score *score = &run->outcome->score;
+        about = json_pack("{s:I, s:f, s:s, s:o, s:o, s:b}", "tokens", (json_int_t)run->tokens,
+                          "seconds", run->training_seconds, "score_name", score->name, "score",
+                          number(score->value), "loss", number(run->outcome->loss), "evaluated",
+                          run->evaluated);
+    }
+    status = mr_state_save(run->trainer, about);
+    json_decref(about);
+    run->saved = mr_clock();
+    return status;
+}
+
+/* A checkpoint at its time that cannot be written costs the run nothing but that; a log that cannot
+ * be written is the run's failure, and flushed before. */
 static mr_status forgive(run_state *run, mr_status status)
 {
-    if (status != MR_ERR_IO) return status;
+    if (status != MR_ERR_IO && status != MR_ERR_MEMORY) return status;
     mr_warn("%s: step %lld: no checkpoint: %s; the run goes on", run->config->run.name,
             (long long)run->trainer->step, mr_message());
     return mr_comm_agree_root(run->comm,
                               mr_record_event(&run->record, "no_checkpoint", mr_message()));
 }
 
-/* Checkpoints, stop signals and what became of the log, after a step; all ranks decide alike. */
-static mr_status look_around(run_state *run, mr_status log_status, bool last, bool *stop)
+static mr_status publish(run_state *run)
 {
-    mr_checkpointer *cp = run->trainer->checkpointer;
-    int64_t every = run->config->checkpoint.every_steps;
-    double minutes = run->config->checkpoint.every_minutes;
+    if (!mr_checkpointer_under_way(run->trainer->checkpointer)) return MR_OK;
+    MR_TRY(mr_comm_agree_root(run->comm, mr_record_flush(&run->record)));
+    return forgive(run, mr_checkpointer_finish(run->trainer->checkpointer));
+}
+
+/** What all ranks agree on after a step. */
+typedef struct run_signs {
+    bool stop;    /**< somebody was asked to stop, and there is something left to do */
+    bool due;     /**< it is time for a checkpoint */
+    bool written; /**< no rank's writer is at work */
+} run_signs;
+
+static mr_status agree_on_signs(run_state *run, mr_status log_status, run_signs *signs)
+{
+    const mr_config *c = run->config;
+    int64_t step = run->trainer->step, every = c->checkpoint.every_steps;
+    double minutes = c->checkpoint.every_minutes;
     bool late = run->comm->rank == 0 && minutes > 0 && mr_clock() - run->saved > 60 * minutes;
-    int64_t sums[4] = {mr_signals_caught() != 0, late, mr_checkpointer_busy(cp),
-                       log_status != MR_OK};
+    int64_t sums[4] = {mr_signals_caught() != 0, late,
+                       mr_checkpointer_busy(run->trainer->checkpointer), log_status != MR_OK};
     mr_comm_sum_i64(run->comm, sums, 4);
     if (sums[3] > 0) return mr_comm_agree_root(run->comm, log_status);
-    *stop = sums[0] > 0 && run->trainer->step < run->trainer->total_steps;
-    bool due = sums[1] > 0 || (every > 0 && run->trainer->step % every == 0);
-    if (mr_checkpointer_under_way(cp) && (sums[2] == 0 || last || *stop))
-        MR_TRY(forgive(run, finish_save(run)));
-    /* The end of the run has its log and its model. */
-    bool goes_on = run->trainer->step < run->trainer->total_steps;
-    if (*stop || (last && goes_on)) {
+    bool goes_on = step < run->trainer->total_steps;
+    *signs = (run_signs){.stop = sums[0] > 0 && goes_on,
+                         .due = goes_on && (sums[1] > 0 || (every > 0 && step % every == 0)),
+                         .written = sums[2] == 0};
+    return MR_OK;
+}
+
+/* Evaluation and checkpoints after a step. A request to stop comes first: the grace time may be
+ * short, and the evaluation is made up for when the run goes on. */
+static mr_status after_step(run_state *run, mr_status log_status, bool last, run_signs *signs)
+{
+    MR_TRY(agree_on_signs(run, log_status, signs));
+    if (signs->written || signs->stop || last) MR_TRY(publish(run));
+    run->evaluated = !evaluation_due(run, run->trainer->step);
+    if (!run->evaluated && !signs->stop) MR_TRY(evaluate(run));
+    /* At its end a run has its log and its model; before, it is to be gone on with. */
+    if (signs->stop || (last && run->trainer->step < run->trainer->total_steps)) {
         MR_TRY(begin_save(run));
         return finish_save(run);
     }
-    if (due && goes_on && !mr_checkpointer_under_way(cp)) return forgive(run, begin_save(run));
-    return MR_OK;
+    if (!signs->due || mr_checkpointer_under_way(run->trainer->checkpointer)) return MR_OK;
+    MR_TRY(forgive(run, begin_save(run)));
+    return run->trainer->plan.bytes[MR_MEM_CHECKPOINT] > 0 ? MR_OK : publish(run);
 }
 
 /* Trains to the end. A failure to write the log is the run's failure, agreed where ranks meet
@@ -212,9 +245,12 @@ static mr_status train(run_state *run, const char **stop_reason)
     mr_trainer *t = run->trainer;
     int64_t last = t->total_steps;
     if (c->train.stop_after > 0 && c->train.stop_after < last) last = c->train.stop_after;
+    if (!run->evaluated) MR_TRY(evaluate(run));
     while (t->step < last) {
         mr_step_result result = {0};
+        run_signs signs = {0};
         mr_status status = mr_trainer_step(t, &result);
+        if (status != MR_OK && status != MR_ERR_NUMERIC) return status;
         run->training_seconds += result.seconds;
         run->tokens += result.tokens;
         run->outcome->loss = result.loss;
@@ -228,13 +264,10 @@ static mr_status train(run_state *run, const char **stop_reason)
             MR_TRY(mr_comm_agree_root(run->comm, mr_record_step(&run->record, &result)));
             return mr_fail(status, "%s", message);
         }
-        if (status != MR_OK) return status;
         status = mr_record_step(&run->record, &result);
         show_progress(run, &result);
-        if (evaluation_due(run, t->step)) MR_TRY(evaluate(run));
-        bool stop = false;
-        MR_TRY(look_around(run, status, t->step == last, &stop));
-        if (!stop) continue;
+        MR_TRY(after_step(run, status, t->step == last, &signs));
+        if (!signs.stop) continue;
         *stop_reason = STOP_SIGNAL;
         return mr_fail(
             MR_STOPPED,
@@ -250,59 +283,95 @@ static mr_status train(run_state *run, const char **stop_reason)
 static void restore_scalars(run_state *run, const mr_checkpoint *checkpoint)
 {
     const json_t *about = json_object_get(mr_checkpoint_state(checkpoint), "run");
-    const json_t *score = json_object_get(about, "score");
+    const json_t *score = json_object_get(about, "score"), *loss = json_object_get(about, "loss");
     const char *name = json_string_value(json_object_get(about, "score_name"));
     run->tokens = json_integer_value(json_object_get(about, "tokens"));
     run->training_seconds = json_number_value(json_object_get(about, "seconds"));
+    run->evaluated = !json_is_false(json_object_get(about, "evaluated"));
     run->outcome->steps = run->trainer->step;
+    if (json_is_number(loss)) run->outcome->loss = json_number_value(loss);
     if (name && json_is_number(score))
         set_score(&run->outcome->score, name, json_number_value(score));
 }
 
-static mr_status go_on_from(run_state *run, mr_checkpoint *checkpoint)
+static void warn_of_other_bits(const run_state *run, const mr_checkpoint *checkpoint)
 {
-    const mr_trainer *t = run->trainer;
-    int64_t ranks = mr_checkpoint_ranks(checkpoint);
-    MR_TRY(mr_state_restore(run->trainer, checkpoint));
-    restore_scalars(run, checkpoint);
-    mr_log("%s: goes on at step %lld from %s", run->config->run.name, (long long)t->step,
-           mr_checkpoint_path(checkpoint));
-    if (ranks != run->comm->size && !t->rank_free)
+    int64_t ranks = mr_checkpoint_ranks(checkpoint), threads = run->trainer->be->threads;
+    json_int_t then =
+        json_integer_value(json_object_get(mr_checkpoint_state(checkpoint), "threads"));
+    if (ranks != run->comm->size && !run->trainer->rank_free)
         mr_warn("%s: saved by %lld ranks, on %d now: the bits of this run depend on that number",
                 run->config->run.name, (long long)ranks, run->comm->size);
-    return mr_comm_agree_root(
-        run->comm, mr_record_resume(&run->record, mr_checkpoint_path(checkpoint), ranks));
+    if (then != threads)
+        mr_warn("%s: saved on %lld threads a rank, on %lld now: bits depend on that number",
+                run->config->run.name, (long long)then, (long long)threads);
 }
 
-/* Starts the log, or finds a checkpoint and goes on from it: the newest sound one of this run's,
- * or that of a path. */
+/* Goes on from a checkpoint; from a named one (own is false) with a new folder of checkpoints. */
+static mr_status go_on_from(run_state *run, mr_checkpoint *checkpoint, const char *folder, bool own,
+                            const char *passed_over)
+{
+    mr_status status = MR_OK;
+    MR_TRY(mr_state_restore(run->trainer, checkpoint));
+    restore_scalars(run, checkpoint);
+    mr_log("%s: goes on at step %lld from %s", run->config->run.name, (long long)run->trainer->step,
+           mr_checkpoint_path(checkpoint));
+    warn_of_other_bits(run, checkpoint);
+    if (run->comm->rank == 0 && own) status = mr_checkpoint_set_aside(folder, run->trainer->step);
+    if (status == MR_OK)
+        status = mr_record_resume(&run->record, mr_checkpoint_path(checkpoint),
+                                  mr_checkpoint_ranks(checkpoint), own);
+    if (status == MR_OK && passed_over[0])
+        status = mr_record_event(&run->record, "damaged", passed_over);
+    return mr_comm_agree_root(run->comm, status);
+}
+
+/* Finds the checkpoint to go on from: the newest sound one of this run's, or that of a path; NULL
+ * where the run starts anew. */
+static mr_status find(run_state *run, const char *resume, const char *folder,
+                      mr_checkpoint **checkpoint, mr_text *passed_over)
+{
+    bool own = strcmp(resume, MR_RESUME_AUTO) == 0;
+    mr_config theirs;
+    *checkpoint = NULL;
+    if (strcmp(resume, MR_RESUME_NEVER) == 0) return MR_OK;
+    MR_TRY(mr_checkpoint_find(run->comm, own ? folder : resume, checkpoint, passed_over));
+    if (!*checkpoint) {
+        MR_CHECK(own, MR_ERR_IO, "--resume: %s: there is no sound checkpoint", resume);
+        /* To start over without a word would throw away what a repair may bring back. */
+        MR_CHECK(passed_over->length == 0, MR_ERR_FORMAT,
+                 "%s: no checkpoint is sound; --resume never starts over and keeps them", folder);
+        return MR_OK;
+    }
+    MR_TRY(mr_state_config(*checkpoint, &theirs));
+    const char *key = mr_state_differing_key(run->config, &theirs);
+    if (!key) return MR_OK;
+    MR_CHECK(own, MR_ERR_CONFIG, "--resume: %s is of another configuration: %s differs",
+             mr_checkpoint_path(*checkpoint), key);
+    mr_log("%s: its checkpoints are of another configuration (%s differs): it starts anew",
+           run->config->run.name, key);
+    mr_checkpoint_close(checkpoint);
+    return MR_OK;
+}
+
+/* Starts the log, or goes on from a checkpoint. */
 static mr_status begin(run_state *run, const char *resume)
 {
     char folder[2 * MR_CONFIG_STRING + 16];
     mr_checkpoint *checkpoint = NULL;
-    mr_config theirs;
-    bool own = strcmp(resume, MR_RESUME_AUTO) == 0, none = strcmp(resume, MR_RESUME_NEVER) == 0;
-    mr_state_folder(run->config, folder, sizeof folder);
-    MR_TRY(mr_comm_agree_root(
-        run->comm, run->comm->rank == 0 ? mr_file_make_folders(run->config->run.output) : MR_OK));
-    if (!none) MR_TRY(mr_checkpoint_find(run->comm, own ? folder : resume, &checkpoint, NULL));
+    mr_text passed_over = {0};
+    bool own = strcmp(resume, MR_RESUME_AUTO) == 0;
     mr_status status = MR_OK;
-    const char *key = NULL;
-    if (!checkpoint && !own && !none)
-        status = mr_fail(MR_ERR_IO, "--resume: %s: there is no sound checkpoint", resume);
-    if (checkpoint) status = mr_state_config(checkpoint, &theirs);
-    if (checkpoint && status == MR_OK) key = mr_state_differing_key(run->config, &theirs);
-    if (key && !own)
-        status = mr_fail(MR_ERR_CONFIG, "--resume: %s is of another configuration: %s differs",
-                         mr_checkpoint_path(checkpoint), key);
-    if (key && own)
-        mr_log("%s: its checkpoints are of another configuration (%s differs): it starts anew",
-               run->config->run.name, key);
-    if (status == MR_OK && checkpoint && !key)
-        status = go_on_from(run, checkpoint);
+    mr_state_folder(run->config, folder, sizeof folder);
+    if (run->comm->rank == 0) status = mr_file_make_folders(run->config->run.output);
+    status = mr_comm_agree_root(run->comm, status);
+    if (status == MR_OK) status = find(run, resume, folder, &checkpoint, &passed_over);
+    if (status == MR_OK && checkpoint)
+        status = go_on_from(run, checkpoint, folder, own, mr_text_get(&passed_over));
     else if (status == MR_OK)
         status = mr_comm_agree_root(run->comm, mr_record_begin(&run->record));
     mr_checkpoint_close(&checkpoint);
+    mr_text_free(&passed_over);
     return status;
 }
 
@@ -321,6 +390,7 @@ static mr_status run_trainer(run_state *run, const char *resume)
     run->items = mr_alloc_array(MR_MEM_DATA, (size_t)(items > 0 ? items : 1), sizeof(float));
     MR_AGREE(run->comm, run->items ? MR_OK : MR_ERR_MEMORY);
     run->record = (mr_record){.config = run->config, .trainer = t, .path = outcome->log};
+    run->evaluated = true;
     MR_TRY(begin(run, resume));
     run->saved = mr_clock();
     mr_status status = train(run, &stop_reason);
@@ -335,7 +405,8 @@ static mr_status run_trainer(run_state *run, const char *resume)
     char message[MR_MESSAGE_MAX], reason[MR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s", mr_message());
     if (status == MR_ERR_NUMERIC || status == MR_STOPPED) {
-        mr_status saved = finish_save(run);
+        /* What ranks hold that differ is not to be gone on with. */
+        mr_status saved = stop_reason == STOP_RANKS ? MR_OK : publish(run);
         if (saved != MR_OK) mr_warn("%s", mr_message());
         MR_TRY(mr_comm_agree_root(run->comm, end(run, stop_reason)));
     } else if (run->record.claimed) {
@@ -352,7 +423,7 @@ static void reset_outcome(const mr_config *config, mr_run_outcome *outcome)
 }
 
 /* Whether the run has been done already: decided by rank 0, known to all. */
-static mr_status done_already(const mr_comm *comm, const mr_config *config, mr_run_outcome *outcome)
+static void done_already(const mr_comm *comm, const mr_config *config, mr_run_outcome *outcome)
 {
     bool done = false;
     if (comm->rank == 0) {
@@ -367,6 +438,15 @@ static mr_status done_already(const mr_comm *comm, const mr_config *config, mr_r
     }
     outcome->skipped = done;
     mr_comm_broadcast(comm, outcome, sizeof *outcome, 0);
+}
+
+/* A request to stop that came since the run before this one looked for it. */
+static mr_status stopped_before(const mr_comm *comm)
+{
+    int64_t stop = mr_signals_caught() != 0;
+    mr_comm_sum_i64(comm, &stop, 1);
+    MR_CHECK(stop == 0, MR_STOPPED,
+             "stopped by a signal before its start; the same command goes on");
     return MR_OK;
 }
 
@@ -376,12 +456,13 @@ mr_status mr_run(const mr_comm *comm, const mr_config *config, const char *resum
     static const int signals[] = {
         [MR_SIGNAL_USR2] = SIGUSR2, [MR_SIGNAL_USR1] = SIGUSR1, [MR_SIGNAL_INT] = SIGINT};
     reset_outcome(config, outcome);
-    MR_TRY(done_already(comm, config, outcome));
+    if (strcmp(resume, MR_RESUME_AUTO) == 0) done_already(comm, config, outcome);
     if (outcome->skipped) {
         mr_log("%s: done already, see %s", config->run.name, outcome->log);
         return MR_OK;
     }
     mr_signals_catch(signals[config->checkpoint.signal]);
+    MR_TRY(stopped_before(comm));
     run_state run = {.comm = comm, .config = config, .outcome = outcome, .began = mr_clock()};
     mr_backend *be = NULL;
     mr_hf_config arch;

@@ -31,7 +31,8 @@ typedef struct mr_run_outcome {
     char log[2 * MR_CONFIG_STRING + 8]; /**< path of the run log */
 } mr_run_outcome;
 
-/** Runs a configuration to its end. A finished run of the same configuration is not run again.
+/** Runs a configuration to its end. A finished run of the same configuration is not run again
+ * under MR_RESUME_AUTO.
  *
  * Collective; rank 0 writes the log `<run.output>/<run.name>.h5` and speaks. Checkpoints stand in
  * `<run.output>/<run.name>.checkpoints`. SIGTERM and checkpoint.signal are caught from now on.

@@ -87,13 +87,19 @@ static mr_status list_arrays(const mr_model *model, struct mr_state_arrays **out
     return MR_OK;
 }
 
-mr_status mr_state_staging_bytes(const mr_model *model, size_t *bytes)
+size_t mr_state_staging_bytes(const mr_model *model)
 {
-    struct mr_state_arrays *arrays;
-    MR_TRY(list_arrays(model, &arrays));
-    *bytes = mr_checkpoint_staging_bytes(arrays->slab, arrays->count);
-    free_arrays(&arrays);
-    return MR_OK;
+    const mr_params *params = model->params;
+    int64_t elements = 0;
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = 0; k < MR_FLATS; k++)
+            for (int w = MR_SLAB_WEIGHTS; w <= MR_SLAB_V; w++) {
+                /* Rank 0 has a whole shard, or all there is. */
+                const mr_flat *flat = &params->unit[u].flat[k];
+                int64_t shard = flat->count / params->comm->size;
+                if (is_saved(model, k, w)) elements += shard < flat->used ? shard : flat->used;
+            }
+    return (size_t)elements * sizeof(float);
 }
 
 mr_status mr_state_create_writer(mr_trainer *t)
@@ -121,8 +127,9 @@ static void copy_out(void *context, int index, int64_t first, int64_t count, flo
     const copier *from = context;
     const array_of *of = &from->arrays->of[index];
     mr_slab own = mr_params_shard(from->params, of->unit, of->flat, of->what);
-    MR_INVARIANT(own.first == first && own.count == count);
-    from->params->be->ops->download(from->params->be, out, own.values);
+    MR_INVARIANT(first >= own.first && first + count <= own.first + own.count);
+    from->params->be->ops->download(from->params->be, out,
+                                    mr_tensor_cols(own.values, first - own.first, count));
 }
 
 /* Names, shapes and places of all parameters, as one hash: what arrays mean. */
@@ -140,30 +147,44 @@ static mr_status hash_layout(const mr_params *params, char out[MR_HASH_TEXT])
     return MR_OK;
 }
 
+/* What a model computes besides its tensors' shapes, and from what, as text. */
+static mr_status describe_source(const mr_trainer *t, mr_text *out)
+{
+    const mr_hf_config *a = &t->model->arch;
+    char data[MR_DATASET_HASH];
+    MR_TRY(mr_dataset_hash(t->dataset, data));
+    mr_text_add(out, "data %s, heads %lld of %lld, rms_norm_eps %.17g, rope_theta %.17g", data,
+                (long long)a->num_attention_heads, (long long)a->num_key_value_heads,
+                a->rms_norm_eps, a->rope_theta);
+    return out->failed ? MR_ERR_MEMORY : MR_OK;
+}
+
 /* Scalars of the trainer, for rank 0. */
 static mr_status pack_scalars(const mr_trainer *t, json_t *run, json_t **out)
 {
     const mr_guard_state *g = &t->guard;
-    mr_text config = {0};
+    mr_text config = {0}, source = {0};
     char layout[MR_HASH_TEXT];
     json_t *steps = json_array();
     *out = NULL;
     mr_status status = mr_config_resolved(t->config, &config);
     if (status == MR_OK) status = hash_layout(t->model->params, layout);
+    if (status == MR_OK) status = describe_source(t, &source);
     for (int i = 0; i < t->model->params->param_count; i++)
         json_array_append_new(steps, json_integer((json_int_t)t->optimizer.param_steps[i]));
     if (status == MR_OK) {
-        *out = json_pack("{s:s, s:s, s:I, s:I, s:I, s:O, s:{s:I, s:f, s:f, s:I, s:I, s:I}, s:O}",
-                         "config", mr_text_get(&config), "layout", layout, "step",
-                         (json_int_t)t->step, "updates", (json_int_t)t->optimizer.steps, "threads",
-                         (json_int_t)t->be->threads, "param_steps", steps, "guard", "seen",
-                         (json_int_t)g->seen, "mean", g->mean, "variance", g->variance, "nonfinite",
-                         (json_int_t)g->nonfinite, "spikes", (json_int_t)g->spikes, "skipped",
-                         (json_int_t)g->skipped, "run", run);
+        *out = json_pack(
+            "{s:s, s:s, s:s, s:I, s:I, s:I, s:O, s:{s:I, s:f, s:f, s:I, s:I, s:I}, s:O}", "config",
+            mr_text_get(&config), "source", mr_text_get(&source), "layout", layout, "step",
+            (json_int_t)t->step, "updates", (json_int_t)t->optimizer.steps, "threads",
+            (json_int_t)t->be->threads, "param_steps", steps, "guard", "seen", (json_int_t)g->seen,
+            "mean", g->mean, "variance", g->variance, "nonfinite", (json_int_t)g->nonfinite,
+            "spikes", (json_int_t)g->spikes, "skipped", (json_int_t)g->skipped, "run", run);
         if (!*out) status = mr_fail(MR_ERR_MEMORY, "cannot make the scalars of a checkpoint");
     }
     json_decref(steps);
     mr_text_free(&config);
+    mr_text_free(&source);
     return status;
 }
 
@@ -186,7 +207,7 @@ mr_status mr_state_save(mr_trainer *t, json_t *run)
 static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
 {
     const mr_params *params = t->model->params;
-    const char *path = mr_checkpoint_path(checkpoint), *layout, *problem = NULL;
+    const char *path = mr_checkpoint_path(checkpoint), *layout, *source, *problem = NULL;
     json_int_t step, updates, seen, nonfinite, spikes, skipped;
     json_t *steps, *run;
     char own[MR_HASH_TEXT];
@@ -198,12 +219,19 @@ static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
         json_t *plain;
     } state = {.constant = mr_checkpoint_state(checkpoint)};
     int bad = json_unpack_ex(
-        state.plain, &error, 0, "{s:s, s:I, s:I, s:o, s:{s:I, s:F, s:F, s:I, s:I, s:I}, s:o}",
-        "layout", &layout, "step", &step, "updates", &updates, "param_steps", &steps, "guard",
-        "seen", &seen, "mean", &g->mean, "variance", &g->variance, "nonfinite", &nonfinite,
-        "spikes", &spikes, "skipped", &skipped, "run", &run);
+        state.plain, &error, 0, "{s:s, s:s, s:I, s:I, s:o, s:{s:I, s:F, s:F, s:I, s:I, s:I}, s:o}",
+        "source", &source, "layout", &layout, "step", &step, "updates", &updates, "param_steps",
+        &steps, "guard", "seen", &seen, "mean", &g->mean, "variance", &g->variance, "nonfinite",
+        &nonfinite, "spikes", &spikes, "skipped", &skipped, "run", &run);
     MR_CHECK(!bad, MR_ERR_FORMAT, "%s: its state cannot be read: %s", path, error.text);
     MR_TRY(hash_layout(params, own));
+    mr_text now = {0};
+    mr_status status = describe_source(t, &now);
+    if (status == MR_OK && strcmp(mr_text_get(&now), source) != 0)
+        status = mr_fail(MR_ERR_FORMAT, "%s: its run had %s; this one has %s", path, source,
+                         mr_text_get(&now));
+    mr_text_free(&now);
+    MR_TRY(status);
     if (strcmp(own, layout) != 0)
         problem = "it was saved from a model with other tensors";
     else if (!json_is_array(steps) || json_array_size(steps) != (size_t)params->param_count)
@@ -270,7 +298,7 @@ mr_status mr_state_config(const mr_checkpoint *checkpoint, mr_config *out)
 static bool tells_runs_apart(const char *key)
 {
     static const char *const others[] = {"run.name",    "run.output",       "run.save_model",
-                                         "eval.",       "parallel.",        "log.",
+                                         "eval.batch",  "parallel.",        "log.",
                                          "checkpoint.", "train.stop_after", "train.check_every"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         size_t length = strlen(others[i]);

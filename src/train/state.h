@@ -13,9 +13,8 @@
  * plan has room for it. Collective. @return as mr_checkpointer_create */
 MR_NODISCARD mr_status mr_state_create_writer(mr_trainer *trainer);
 
-/** Returns the bytes a staged writer of a laid-out model takes on this rank. Local.
- * @param[out] bytes  set on MR_OK @return MR_OK, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_state_staging_bytes(const mr_model *model, size_t *bytes);
+/** Returns the bytes a staged writer of a laid-out model takes on every rank. Local. */
+size_t mr_state_staging_bytes(const mr_model *model);
 
 /** Starts a checkpoint of the trainer as it stands. Collective.
  * @param[in] run  further scalars under the key `run`, on rank 0; borrowed
@@ -23,8 +22,8 @@ MR_NODISCARD mr_status mr_state_staging_bytes(const mr_model *model, size_t *byt
 MR_NODISCARD mr_status mr_state_save(mr_trainer *trainer, json_t *run);
 
 /** Brings an allocated trainer to the state of a checkpoint, of any number of ranks. Collective.
- * @return MR_OK, MR_ERR_FORMAT (of another model; scalars missing), MR_ERR_IO; the same on every
- *         rank */
+ * @return MR_OK, MR_ERR_FORMAT (of another model or other data; scalars missing), MR_ERR_IO; the
+ * same on every rank */
 MR_NODISCARD mr_status mr_state_restore(mr_trainer *trainer, mr_checkpoint *checkpoint);
 
 /** Reads the configuration a checkpoint was saved under. Local.
@@ -32,7 +31,7 @@ MR_NODISCARD mr_status mr_state_restore(mr_trainer *trainer, mr_checkpoint *chec
 MR_NODISCARD mr_status mr_state_config(const mr_checkpoint *checkpoint, mr_config *out);
 
 /** Returns the first key that tells two runs apart, or NULL: all keys but those about where and how
- * a run is computed, recorded, evaluated and stopped. Local. */
+ * a run is computed, saved and stopped. Local. */
 const char *mr_state_differing_key(const mr_config *a, const mr_config *b);
 
 /** Writes the path of a configuration's folder of checkpoints. Local. */

@@ -108,16 +108,13 @@ static mr_status create_data(mr_trainer *t, const mr_hf_config *arch, bool plan_
 }
 
 /* Checkpoints at their times are written in the background, from a copy, where there is room. */
-static mr_status plan_staging(mr_trainer *t)
+static void plan_staging(mr_trainer *t)
 {
-    size_t bytes;
-    if (t->config->checkpoint.every_steps == 0 && t->config->checkpoint.every_minutes <= 0)
-        return MR_OK;
-    MR_TRY(mr_state_staging_bytes(t->model, &bytes));
-    if (t->plan.total + bytes > t->memory_limit) return MR_OK;
+    if (t->config->checkpoint.every_steps == 0 && t->config->checkpoint.every_minutes <= 0) return;
+    size_t bytes = mr_state_staging_bytes(t->model);
+    if (t->plan.total + bytes > t->memory_limit) return;
     t->plan.bytes[MR_MEM_CHECKPOINT] = bytes;
     t->plan.total += bytes;
-    return MR_OK;
 }
 
 /* Lays out model and generator for a geometry, and plans them. */
@@ -143,7 +140,8 @@ static mr_status lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry ge
                                    &t->generator));
     }
     t->plan = mr_plan_of(t->model, t->generator);
-    return plan_staging(t);
+    plan_staging(t);
+    return MR_OK;
 }
 
 /* The same on every rank, that of the smallest node: it decides how ranks cut their work. */

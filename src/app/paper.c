@@ -86,6 +86,13 @@ int64_t mr_paper_only_r(const mr_paper_table *table)
     return only;
 }
 
+const mr_paper_table *mr_paper_of_task(const char *task)
+{
+    for (int i = 0; i < TABLES; i++)
+        if (strcmp(tables[i].measure.task, task) == 0) return &tables[i];
+    return NULL;
+}
+
 const mr_paper_row *mr_paper_row_of(const mr_paper_table *table, const char *method, int64_t r)
 {
     bool any_r = mr_paper_only_r(table) > 0;

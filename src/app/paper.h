@@ -41,6 +41,9 @@ typedef struct mr_paper_table {
 /** Returns the table of a name, or NULL. Local. */
 const mr_paper_table *mr_paper_find(const char *name);
 
+/** Returns the first table whose measure is of a task, or NULL. Local. */
+const mr_paper_table *mr_paper_of_task(const char *task);
+
 /** Returns the r of all rows that have one, 0 where there are several. Local. */
 int64_t mr_paper_only_r(const mr_paper_table *table);
 

@@ -104,11 +104,13 @@ void mr_comm_broadcast(const mr_comm *comm, void *data, size_t bytes, int root)
 
 void mr_comm_sum_i64(const mr_comm *comm, int64_t *values, int count)
 {
+    if (comm->size == 1) return;
     MR_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_SUM, comm->handle));
 }
 
 void mr_comm_max_i64(const mr_comm *comm, int64_t *values, int count)
 {
+    if (comm->size == 1) return;
     MR_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_MAX, comm->handle));
 }
 

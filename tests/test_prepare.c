@@ -427,7 +427,7 @@ static void broken_json_stops_with_file_and_line(void **state)
     refused("list.json", (change){0}, MR_ERR_FORMAT, "list.json:1: not JSON: column ");
     write_text("number.json", "7\n", 2);
     refused("number.json", (change){0}, MR_ERR_FORMAT,
-            "number.json:1: expected a JSON object, found a whole number");
+            "number.json:1: expected a JSON object, found a number");
 }
 
 static void a_field_without_text_stops_with_file_and_line(void **state)
@@ -528,6 +528,25 @@ static void damaged_compressed_files_are_named(void **state)
         mr_comm_barrier(&world);
         refused(half, (change){0}, MR_ERR_FORMAT, part);
     }
+}
+
+static void a_gzip_file_whose_checksum_differs_is_named(void **state)
+{
+    (void)state;
+    write_long_text("sum.txt");
+    if (world.rank == 0) {
+        char *data;
+        size_t size;
+        data_pack("sum.txt", "sum.gz", DATA_GZ);
+        if (mr_file_read("sum.gz", MR_MEM_OTHER, &data, &size) != MR_OK)
+            mr_abort("%s", mr_message());
+        data[size - 6] = (char)(data[size - 6] ^ 1);
+        data_write("sum.gz", data, size);
+        mr_free(data);
+    }
+    mr_comm_barrier(&world);
+    refused("sum.gz", (change){0}, MR_ERR_FORMAT,
+            "sum.gz: cannot decompress, damaged or cut short: ");
 }
 
 static void a_tar_archive_is_refused(void **state)
@@ -684,6 +703,50 @@ static void foreign_files_beside_are_not_removed(void **state)
     assert_on_all_ranks(is_there("foreign.tmp/train-00000-000000.bin"));
 }
 
+static void what_others_call_bin_is_not_removed(void **state)
+{
+    (void)state;
+    write_long_text("input.txt");
+    if (world.rank == 0) {
+        mkdir("model.tmp", 0777);
+        data_write("model.tmp/pytorch_model.bin", "work", 4);
+    }
+    mr_comm_barrier(&world);
+    expect_exists("input.txt", "model", (change){0},
+                  "'model.tmp/pytorch_model.bin' is in the way: not a file of mora; remove it");
+    assert_on_all_ranks(is_there("model.tmp/pytorch_model.bin"));
+}
+
+static void a_folder_that_cannot_be_replaced_is_refused_at_once(void **state)
+{
+    (void)state;
+    write_long_text("input.txt");
+    if (world.rank == 0) {
+        mkdir("hollow", 0777);
+        if (symlink("hollow", "link") != 0) mr_abort("cannot link");
+    }
+    mr_comm_barrier(&world);
+    expect_exists("input.txt", "link", (change){0}, "'link' is a link, a mount point or");
+    expect_exists("input.txt", "hollow/.", (change){0}, "'hollow/.' is a link, a mount point or");
+    assert_on_all_ranks(!is_there("link.tmp"));
+}
+
+static void numbers_of_other_fields_may_have_any_size(void **state)
+{
+    (void)state;
+    const char json[] = "{\"id\": 123456789012345678901234567890, \"text\": \"a\"}\n";
+    write_text("large.jsonl", json, sizeof json - 1);
+    prepare_only("large.jsonl", "large", (change){0});
+    assert_on_all_ranks(tokens_of("large", MR_SPLIT_TRAIN, found) == 2);
+}
+
+static void a_field_that_is_not_utf8_is_refused(void **state)
+{
+    (void)state;
+    write_long_text("input.txt");
+    refused("input.txt", (change){.field = "\xff"}, MR_ERR_USAGE, "field: expected UTF-8");
+}
+
 static void two_runs_do_not_write_to_one_folder(void **state)
 {
     (void)state;
@@ -749,6 +812,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_document_too_long_stops_with_file_and_line),
         cmocka_unit_test(inputs_that_cannot_be_read_are_named),
         cmocka_unit_test(damaged_compressed_files_are_named),
+        cmocka_unit_test(a_gzip_file_whose_checksum_differs_is_named),
         cmocka_unit_test(a_tar_archive_is_refused),
         cmocka_unit_test(json_lines_are_no_whole_document),
         cmocka_unit_test(a_tokenizer_without_eos_is_refused),
@@ -759,6 +823,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(folders_above_are_made),
         cmocka_unit_test(what_an_interrupted_run_left_is_taken_over),
         cmocka_unit_test(foreign_files_beside_are_not_removed),
+        cmocka_unit_test(what_others_call_bin_is_not_removed),
+        cmocka_unit_test(a_folder_that_cannot_be_replaced_is_refused_at_once),
+        cmocka_unit_test(numbers_of_other_fields_may_have_any_size),
+        cmocka_unit_test(a_field_that_is_not_utf8_is_refused),
         cmocka_unit_test(two_runs_do_not_write_to_one_folder),
     };
     return ranks_end(cmocka_run_group_tests(tests, enter_folder, leave_folder));

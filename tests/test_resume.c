@@ -27,7 +27,7 @@ static const char yaml[] =
     "method: {name: relora, r: 4, lora_dropout: 0.1, merge_every: 6,\n"
     "         modules_to_save: [embed_tokens, lm_head, norm]}\n"
     "train: {steps: 20, global_batch: 16, micro_batch: 2, lr: 0.003, schedule: jagged_cosine,\n"
-    "        warmup_steps: 2, restart_warmup_steps: 2}\n"
+    "        warmup_steps: 2, restart_warmup_steps: 2, check_every: 7}\n"
     "eval: {every: 5, items: 6}\n"
     "parallel: {threads: 1}\n"
     "checkpoint: {every_minutes: 30}\n";

@@ -217,7 +217,7 @@ static mr_status show_samples(mr_shards *shards, const mr_tokenizer *tokenizer, 
         const int64_t sequences = mr_shards_sequences(shards, split);
         const int64_t count = items < sequences ? items : sequences;
         for (int64_t i = 0; i < count && status == MR_OK; i++) {
-            const int64_t index = sequences / count * i;
+            const int64_t index = sequences / count * i + sequences % count * i / count;
             mr_text text = {0};
             status = mr_shards_read(shards, split, index, 0, seq_len, ids);
             if (status == MR_OK) status = sample_text(tokenizer, ids, seq_len, &text);

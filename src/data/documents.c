@@ -72,7 +72,9 @@ static void set_utf8_fault(mr_document *out, size_t at)
 static void take_field(mr_documents *d, mr_document *out)
 {
     json_error_t error;
-    d->object = json_loadb(out->text, out->bytes, JSON_ALLOW_NUL | JSON_DECODE_ANY, &error);
+    /* Other fields may hold numbers of any size, which are JSON all the same. */
+    const size_t flags = JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL;
+    d->object = json_loadb(out->text, out->bytes, flags, &error);
     if (!d->object) {
         set_fault(out, MR_FAULT_JSON, "not JSON: column %d: %s", error.column, error.text);
         return;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
+#include <zlib.h>
 
 enum {
     ROOM = 1 << 20,   /* bytes of the buffer to begin with */
@@ -14,9 +15,10 @@ enum {
 
 struct mr_lines {
     mr_lines_place place;
-    struct archive *archive; /* of a compressed file; owned */
-    int handle;              /* of a plain file; -1 where there is none */
-    char *data;              /* [room], owned */
+    struct archive *archive; /* of a compressed file but gzip; owned */
+    gzFile gzip; /* of a gzip file, whose checksums libarchive does not look at; owned */
+    int handle;  /* of a plain file; -1 where there is none */
+    char *data;  /* [room], owned */
     size_t room, start, end; /* what is read and not given yet: start..end - 1 */
     bool finished;           /* nothing more to read */
     int64_t offset;          /* of start, in the text */
@@ -78,11 +80,25 @@ mr_status mr_lines_probe(const char *path, bool *compressed)
     return status;
 }
 
+/* Reads more of a gzip file, and checks length and checksum where a member of it ends. */
+static mr_status read_gzip(mr_lines *l, char *to, size_t room)
+{
+    enum { MOST = 1 << 30 };
+    int code = Z_OK, got = gzread(l->gzip, to, (unsigned)(room < MOST ? room : MOST));
+    const char *text = gzerror(l->gzip, &code);
+    MR_CHECK(got > 0 || (got == 0 && code != Z_BUF_ERROR), MR_ERR_FORMAT,
+             "%s: cannot decompress, damaged or cut short: %s", l->place.path, text);
+    l->finished = got == 0;
+    l->end += (size_t)got;
+    return MR_OK;
+}
+
 /* Reads more behind end. */
 static mr_status read_more(mr_lines *l)
 {
     char *to = l->data + l->end;
     const size_t room = l->room - l->end;
+    if (l->gzip) return read_gzip(l, to, room);
     for (;;) {
         la_ssize_t got =
             l->archive ? archive_read_data(l->archive, to, room) : read(l->handle, to, room);
@@ -151,20 +167,40 @@ mr_status mr_lines_next(mr_lines *l, const char **text, size_t *bytes)
     return MR_OK;
 }
 
-/* Goes to the first line that starts at place.offset or later: behind the newline before it. */
+/* Goes to the first line that starts at place.offset or later: behind the newline before it. What
+ * stands before is let go of piece by piece, and no further than place.end: a line longer than many
+ * units must not be gone through whole for each of them. */
 static mr_status seek_line(mr_lines *l)
 {
-    const char *text;
-    size_t bytes;
     const int64_t from = l->place.offset - 1;
     MR_CHECK(lseek(l->handle, (off_t)from, SEEK_SET) >= 0, MR_ERR_IO, "cannot seek in '%s': %s",
              l->place.path, strerror(errno));
     l->offset = from;
+    for (const char *mark = NULL; !mark && !l->finished && l->offset < l->place.end;) {
+        l->start = l->end = 0;
+        MR_TRY(read_more(l));
+        mark = memchr(l->data, '\n', l->end);
+        l->start = mark ? (size_t)(mark - l->data) + 1 : l->end;
+        l->offset += (int64_t)l->start;
+    }
     /* The byte before offset is the end of the line with number lines_before, or in the middle of
      * the line after that one. */
-    l->number = l->place.lines_before;
-    MR_TRY(mr_lines_next(l, &text, &bytes));
-    if (l->offset == l->place.offset) l->number = l->place.lines_before;
+    l->number = l->place.lines_before + (l->offset > l->place.offset);
+    return MR_OK;
+}
+
+static mr_status start_compressed(mr_lines *l)
+{
+    const char *path = l->place.path;
+    MR_TRY(open_archive(path, &l->archive, &l->finished));
+    if (archive_filter_count(l->archive) != 2 ||
+        archive_filter_code(l->archive, 0) != ARCHIVE_FILTER_GZIP)
+        return MR_OK;
+    archive_read_free(l->archive);
+    l->archive = NULL;
+    l->finished = false;
+    l->gzip = gzopen(path, "rb");
+    MR_CHECK(l->gzip, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
     return MR_OK;
 }
 
@@ -176,7 +212,7 @@ static mr_status start(mr_lines *l)
     l->room = ROOM;
     if (l->place.compressed) {
         MR_INVARIANT(l->place.offset == 0);
-        return open_archive(path, &l->archive, &l->finished);
+        return start_compressed(l);
     }
     l->handle = open(path, O_RDONLY | O_CLOEXEC);
     MR_CHECK(l->handle >= 0, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
@@ -202,6 +238,7 @@ void mr_lines_close(mr_lines **lines)
     mr_lines *l = *lines;
     if (!l) return;
     if (l->archive) archive_read_free(l->archive);
+    if (l->gzip) gzclose(l->gzip);
     if (l->handle >= 0) close(l->handle);
     mr_free(l->data);
     mr_free(l);
@@ -221,5 +258,6 @@ int64_t mr_lines_number(const mr_lines *l)
 int64_t mr_lines_consumed(const mr_lines *l)
 {
     if (l->archive) return (int64_t)archive_filter_bytes(l->archive, -1);
+    if (l->gzip) return (int64_t)gzoffset(l->gzip);
     return l->offset > l->place.offset ? l->offset - l->place.offset : 0;
 }

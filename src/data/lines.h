@@ -22,6 +22,7 @@ typedef struct mr_lines_place {
     bool compressed;
     bool whole;           /**< all of the file is one line, newlines and all */
     int64_t offset;       /**< the first line starts here or later; 0 where compressed */
+    int64_t end;          /**< where offset is not 0: no line that starts here or later is wanted */
     int64_t lines_before; /**< newlines before offset */
     size_t longest;       /**< bytes; a longer line is an error */
 } mr_lines_place;

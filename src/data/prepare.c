@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "data/prepare_work.h"
 #include "data/shards.h"
+#include "data/utf8.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,6 +23,15 @@ mr_prepared_settings mr_prepare_defaults(void)
                                   .unit_bytes = MR_PREPARE_UNIT};
 }
 
+/* The manifest is JSON, which holds UTF-8 only. */
+static mr_status check_utf8(const char *what, const char *text)
+{
+    size_t length = strlen(text);
+    MR_CHECK(mr_utf8_valid(text, length) == length, MR_ERR_USAGE,
+             "%s: expected UTF-8, which the manifest can hold, found \"%s\"", what, text);
+    return MR_OK;
+}
+
 static mr_status check_options(const mr_prepare_options *options, const mr_tokenizer *tokenizer)
 {
     const mr_prepared_settings *settings = &options->settings;
@@ -29,6 +39,8 @@ static mr_status check_options(const mr_prepare_options *options, const mr_token
     MR_CHECK(options->count > 0, MR_ERR_USAGE, "expected at least one file to prepare");
     MR_CHECK(settings->heldout >= 0 && settings->heldout < 1, MR_ERR_USAGE,
              "heldout: expected a share of 0 to below 1, found %g", settings->heldout);
+    MR_TRY(check_utf8("field", settings->field));
+    MR_TRY(check_utf8("tokenizer", tokenizer->name));
     MR_CHECK(tokenizer->eos >= 0, MR_ERR_CONFIG,
              "tokenizer '%s' has no EOS, which is to stand behind every document", tokenizer->name);
     return MR_OK;
@@ -65,6 +77,25 @@ static bool is_empty_folder(const char *path)
     return empty;
 }
 
+/* Whether the finished folder can take the place of an empty one: known before the work, not after
+ * hours of it. A link, a mount point and what goes by "." cannot be renamed to. */
+static mr_status check_replaceable(const char *folder)
+{
+    char above[MR_STAGING_PATH];
+    struct stat own, parent;
+    const char *slash = strrchr(folder, '/'), *name = slash ? slash + 1 : folder;
+    MR_TRY(mr_prepared_path(folder, "..", above, sizeof above));
+    MR_CHECK(lstat(folder, &own) == 0 && stat(above, &parent) == 0, MR_ERR_IO,
+             "cannot look at '%s': %s", folder, strerror(errno));
+    MR_CHECK(S_ISDIR(own.st_mode) && own.st_dev == parent.st_dev && strcmp(name, ".") != 0 &&
+                 strcmp(name, "..") != 0,
+             MR_ERR_IO,
+             "'%s' is a link, a mount point or a working folder, which the finished folder cannot "
+             "replace; choose another, as '%s/tokens'",
+             folder, folder);
+    return MR_OK;
+}
+
 /* Compares what stands at the folder's name with what is wanted; *already where it is that. */
 static mr_status compare_folder(const char *folder, const mr_prepared *wanted, bool *already)
 {
@@ -73,7 +104,7 @@ static mr_status compare_folder(const char *folder, const mr_prepared *wanted, b
     mr_shards *there = NULL;
     if (stat(folder, &about) != 0 && errno == ENOENT) return MR_OK;
     /* To an empty folder the new one may be renamed. */
-    if (is_empty_folder(folder)) return MR_OK;
+    if (is_empty_folder(folder)) return check_replaceable(folder);
     MR_TRY(mr_prepared_path(folder, "manifest.json", path, sizeof path));
     MR_CHECK(access(path, F_OK) == 0, MR_ERR_IO,
              "'%s' exists and is no folder of mora data prepare; choose another", folder);
@@ -246,6 +277,7 @@ static mr_status process(const mr_comm *comm, const mr_prepare_options *options,
     mr_status status = mr_comm_agree(
         comm, mr_prepare_work_create(comm, options, survey, tokenizer, staging, &work));
     if (status == MR_OK) status = work_in_rounds(comm, work, &d);
+    if (status == MR_OK) status = mr_survey_check(comm, survey);
     if (status != MR_OK) goto cleanup;
     const void *mine = mr_prepare_work_records(work, &own);
     status = share(comm, mine, own, sizeof(mr_unit_record), &records, &record_count);

@@ -158,6 +158,7 @@ static mr_status open_stretch(mr_prepare_work *w)
                                   .compressed = in->compressed,
                                   .whole = settings->documents == MR_DOCUMENTS_FILES,
                                   .offset = s->unit * settings->unit_bytes,
+                                  .end = (s->unit + 1) * settings->unit_bytes,
                                   .lines_before = in->lines_before[s->unit],
                                   .longest = w->options->longest};
     return mr_documents_open(&place, in->jsonl ? settings->field : NULL, &w->reader);

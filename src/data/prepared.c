@@ -229,6 +229,9 @@ static mr_status read_settings(const char *path, json_t *root, mr_prepared_setti
     MR_TRY(read_name(path, "settings.documents", documents_names, 2, documents, &documents_are));
     MR_TRY(read_name(path, "settings.on_error", policy_names, 2, policy, &on_error));
     MR_TRY(read_count(path, "settings.unit_bytes", unit_bytes, &out->unit_bytes));
+    MR_CHECK(out->heldout >= 0 && out->heldout < 1, MR_ERR_FORMAT,
+             "%s: settings.heldout: expected a share of 0 to below 1, found %g", path,
+             out->heldout);
     out->documents = (mr_documents_are)documents_are;
     out->on_error = (mr_fault_policy)on_error;
     return MR_OK;

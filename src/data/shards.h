@@ -5,8 +5,9 @@
  * Reading a folder of token shards as sequences of one length.
  *
  * Each shard is cut by itself, and what is left over at its end is dropped, as ReLoRA drops the
- * remainder of every batch it maps (a shard is made of up to 16 MiB of text, so this is little). A
- * document may start, end, or do both anywhere in a sequence.
+ * remainder of every batch it maps. A shard is made of up to 16 MiB of text of one file: many small
+ * files lose more, and should be joined first. A document may start, end, or do both anywhere in a
+ * sequence.
  */
 
 #include "data/prepared.h"

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char lock_name[] = "lock";
@@ -41,8 +42,14 @@ static mr_status take_lock(mr_staging *staging)
     MR_TRY(path_in(staging, lock_name, path));
     staging->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     MR_CHECK(staging->lock >= 0, MR_ERR_IO, "cannot create '%s': %s", path, strerror(errno));
-    if (fcntl(staging->lock, F_SETLK, &whole) == 0) return MR_OK;
-    bool held = errno == EACCES || errno == EAGAIN;
+    bool locked = fcntl(staging->lock, F_SETLK, &whole) == 0;
+    bool held = !locked && (errno == EACCES || errno == EAGAIN);
+    /* The run that had it may have ended, and its file be gone, since ours was opened. */
+    struct stat ours, there;
+    if (locked && fstat(staging->lock, &ours) == 0 && stat(path, &there) == 0 &&
+        ours.st_ino == there.st_ino)
+        return MR_OK;
+    held = held || locked;
     mr_status status =
         held ? mr_fail(MR_ERR_IO, "'%s': another run is writing there", staging->beside)
              : mr_fail(MR_ERR_IO, "cannot lock '%s': %s", path, strerror(errno));
@@ -51,16 +58,14 @@ static mr_status take_lock(mr_staging *staging)
     return status;
 }
 
-static bool ends_on(const char *name, const char *end)
-{
-    size_t length = strlen(name), tail = strlen(end);
-    return length > tail && strcmp(name + length - tail, end) == 0;
-}
-
+/* A shard (SPLIT-00000-000000.bin) or the manifest; what others call .bin is not for us to remove.
+ */
 static bool is_ours(const char *name)
 {
-    return ends_on(name, ".bin") || strcmp(name, "manifest.json") == 0 ||
-           strcmp(name, "manifest.json.tmp") == 0;
+    size_t word = strspn(name, "abcdefghijklmnopqrstuvwxyz");
+    size_t number = name[word] == '-' ? strspn(name + word, "-0123456789") : 0;
+    return (number > 0 && strcmp(name + word + number, ".bin") == 0) ||
+           strcmp(name, "manifest.json") == 0 || strcmp(name, "manifest.json.tmp") == 0;
 }
 
 /* Removes what an earlier run left, all of it or, where anything else is there, nothing. */
@@ -88,10 +93,11 @@ static mr_status clear(const mr_staging *staging)
     return status;
 }
 
-static void drop_lock(mr_staging *staging)
+static void drop_lock(mr_staging *staging, const char *folder)
 {
     char path[MR_STAGING_PATH];
-    if (path_in(staging, lock_name, path) == MR_OK) unlink(path);
+    int length = snprintf(path, sizeof path, "%s/%s", folder, lock_name);
+    if (length > 0 && (size_t)length < sizeof path) unlink(path);
     close(staging->lock);
     staging->lock = -1;
 }
@@ -101,7 +107,7 @@ mr_status mr_staging_begin(mr_staging *staging)
     MR_TRY(mr_file_make_folders(staging->beside));
     MR_TRY(take_lock(staging));
     mr_status status = clear(staging);
-    if (status != MR_OK) drop_lock(staging);
+    if (status != MR_OK) drop_lock(staging, staging->beside);
     return status;
 }
 
@@ -109,10 +115,12 @@ mr_status mr_staging_commit(mr_staging *staging)
 {
     char inside[MR_STAGING_PATH];
     MR_TRY(path_in(staging, lock_name, inside));
-    drop_lock(staging);
     mr_file_sync_folder(inside);
+    /* Under the lock, which goes along: let go of before, another run would take the folder beside
+     * for one that was left, and clear it. */
     MR_CHECK(rename(staging->beside, staging->folder) == 0, MR_ERR_IO,
              "cannot rename '%s' to '%s': %s", staging->beside, staging->folder, strerror(errno));
+    drop_lock(staging, staging->folder);
     mr_file_sync_folder(staging->folder);
     return MR_OK;
 }
@@ -121,9 +129,9 @@ void mr_staging_abandon(mr_staging *staging)
 {
     if (staging->lock < 0) return;
     if (clear(staging) == MR_OK) {
-        drop_lock(staging);
+        drop_lock(staging, staging->beside);
         rmdir(staging->beside);
     } else {
-        drop_lock(staging);
+        drop_lock(staging, staging->beside);
     }
 }

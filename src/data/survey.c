@@ -120,6 +120,7 @@ static mr_status look_at(mr_survey_input *in, const mr_prepared_settings *settin
              strerror(errno));
     MR_CHECK(S_ISREG(about.st_mode), MR_ERR_IO, "cannot read '%s': not a regular file", in->path);
     in->bytes = (int64_t)about.st_size;
+    in->modified = about.st_mtim;
     MR_TRY(mr_lines_probe(in->path, &in->compressed));
     const bool in_one_go = in->compressed || settings->documents == MR_DOCUMENTS_FILES;
     in->units = in_one_go ? 1 : (in->bytes + settings->unit_bytes - 1) / settings->unit_bytes;
@@ -167,6 +168,37 @@ mr_status mr_survey_create(const mr_comm *comm, const char *const *paths, int co
                           (size_t)out->input[i].units * sizeof *out->input[i].lines_before,
                           i % comm->size);
     return MR_OK;
+}
+
+static mr_status check_input(const mr_survey_input *in)
+{
+    struct stat about;
+    char sha256[MR_HASH_TEXT];
+    MR_CHECK(stat(in->path, &about) == 0, MR_ERR_IO, "'%s' changed while it was read: %s", in->path,
+             strerror(errno));
+    MR_CHECK((int64_t)about.st_size == in->bytes, MR_ERR_IO,
+             "'%s' changed while it was read: %lld bytes, then %lld", in->path,
+             (long long)in->bytes, (long long)about.st_size);
+    if (about.st_mtim.tv_sec == in->modified.tv_sec &&
+        about.st_mtim.tv_nsec == in->modified.tv_nsec)
+        return MR_OK;
+    MR_TRY(mr_hash_file(in->path, sha256, NULL));
+    MR_CHECK(strcmp(sha256, in->sha256) == 0, MR_ERR_IO,
+             "'%s' changed while it was read: its SHA-256 was %s, then %s", in->path, in->sha256,
+             sha256);
+    return MR_OK;
+}
+
+static mr_status check_own(const mr_comm *comm, const mr_survey *survey)
+{
+    for (int i = comm->rank; i < survey->inputs; i += comm->size)
+        MR_TRY(check_input(&survey->input[i]));
+    return MR_OK;
+}
+
+mr_status mr_survey_check(const mr_comm *comm, const mr_survey *survey)
+{
+    return mr_comm_agree(comm, check_own(comm, survey));
 }
 
 void mr_survey_free(mr_survey *survey)

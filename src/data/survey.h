@@ -8,6 +8,8 @@
 #include "comm/comm.h"
 #include "data/prepared.h"
 
+#include <time.h>
+
 /** One input. */
 typedef struct mr_survey_input {
     const char *path; /**< borrowed */
@@ -15,8 +17,9 @@ typedef struct mr_survey_input {
     bool compressed;  /**< by its content */
     int64_t bytes;    /**< of the file */
     char sha256[MR_HASH_TEXT];
-    int64_t units;         /**< byte ranges of a plain file; 1 for what is read in one go */
-    int64_t *lines_before; /**< [units] newlines before each; owned */
+    struct timespec modified; /**< known to the rank that looked at it only */
+    int64_t units;            /**< byte ranges of a plain file; 1 for what is read in one go */
+    int64_t *lines_before;    /**< [units] newlines before each; owned */
 } mr_survey_input;
 
 /** All inputs. Start from {0}; free with mr_survey_free. */
@@ -32,6 +35,10 @@ typedef struct mr_survey {
  * MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_survey_create(const mr_comm *comm, const char *const *paths, int count,
                                         const mr_prepared_settings *settings, mr_survey *out);
+
+/** Checks that the inputs still are what was looked at. Collective.
+ * @return MR_OK, MR_ERR_IO (one has changed since, or is gone; message names it) */
+MR_NODISCARD mr_status mr_survey_check(const mr_comm *comm, const mr_survey *survey);
 
 /** Frees what a survey owns and empties it. Local. */
 void mr_survey_free(mr_survey *survey);

@@ -97,7 +97,7 @@ static bool names_a_method(const char *layer, const char *line, size_t length)
 static bool is_source(const char *name)
 {
     const char *dot = strrchr(name, '.');
-    return dot && (strcmp(dot, ".c") == 0 || strcmp(dot, ".h") == 0);
+    return dot && (strcmp(dot, ".c") == 0 || strcmp(dot, ".h") == 0 || strcmp(dot, ".cc") == 0);
 }
 
 /* Without a rule, the file as a whole is held to its length. */

@@ -319,7 +319,7 @@ static void expect_stop_by(int number, int ranks, const char *name)
     program_child child =
         program_start(setting, "run base.yaml --set run.name=%s %s", name, lengthy);
     snprintf(path, sizeof path, "out/%s.h5", name);
-    for (int i = 0; i < 1000 && !file_exists(path); i++)
+    for (int i = 0; i < 6000 && !file_exists(path); i++)
         nap(10000);
     kill(child.pid, number);
     program_result result = program_finish(&child);
@@ -354,7 +354,7 @@ static void the_stop_signal_can_be_chosen(void **state)
     (void)state;
     program_child child = program_start(
         alone, "run base.yaml --set run.name=usr1 %s --set checkpoint.signal=USR1", lengthy);
-    for (int i = 0; i < 1000 && !file_exists("out/usr1.h5"); i++)
+    for (int i = 0; i < 6000 && !file_exists("out/usr1.h5"); i++)
         nap(10000);
     kill(child.pid, SIGUSR1);
     program_result result = program_finish(&child);

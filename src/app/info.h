@@ -65,9 +65,6 @@ MR_NODISCARD mr_status mr_info_checkpoints(const mr_comm *comm, const char *path
  * Local. */
 void mr_info_put(json_t *object, const char *key, json_t *value);
 
-/** Returns a number as JSON, null where it is not finite. Local. */
-json_t *mr_info_number(double value);
-
 /** Appends a description as text: values by lines, lists of objects as tables. Local. */
 void mr_info_text(const json_t *description, mr_text *out);
 

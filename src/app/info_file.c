@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,11 +25,6 @@ typedef struct head {
 void mr_info_put(json_t *object, const char *key, json_t *value)
 {
     json_object_set_new(object, key, value ? value : json_null());
-}
-
-json_t *mr_info_number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
 }
 
 static mr_status unknown(const char *path, const char *found)

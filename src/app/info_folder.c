@@ -11,9 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The field `format` of what `mora data prepare` writes. */
-static const char tokens_format[] = "mora tokens";
-
 static mr_status recognise_manifest(const char *path, mr_info_kind *kind)
 {
     json_t *root = NULL;
@@ -24,12 +21,12 @@ static mr_status recognise_manifest(const char *path, mr_info_kind *kind)
     *kind = MR_INFO_CHECKPOINT;
     if (!format)
         status = mr_fail(MR_ERR_FORMAT, "%s: format: expected '%s' or '%s', found %s", path,
-                         MR_CHECKPOINT_FORMAT, tokens_format, mr_json_kind(value));
-    else if (strcmp(format, tokens_format) == 0)
+                         MR_CHECKPOINT_FORMAT, MR_PREPARED_FORMAT, mr_json_kind(value));
+    else if (strcmp(format, MR_PREPARED_FORMAT) == 0)
         *kind = MR_INFO_SHARDS;
     else if (strcmp(format, MR_CHECKPOINT_FORMAT) != 0)
         status = mr_fail(MR_ERR_FORMAT, "%s: format: expected '%s' or '%s', found '%.64s'", path,
-                         MR_CHECKPOINT_FORMAT, tokens_format, format);
+                         MR_CHECKPOINT_FORMAT, MR_PREPARED_FORMAT, format);
     json_decref(root);
     return status;
 }

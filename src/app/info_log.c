@@ -1,4 +1,5 @@
 #include "app/info.h"
+#include "store/json.h"
 #include "store/runlog_read.h"
 
 #include <math.h>
@@ -68,7 +69,7 @@ static mr_status add_attributes(const mr_runlog_reader *reader, json_t *object)
             break;
         case REAL:
             MR_TRY(mr_runlog_get_double(reader, name, &real));
-            mr_info_put(object, name, mr_info_number(real));
+            mr_info_put(object, name, mr_json_number(real));
             break;
         }
     }
@@ -94,10 +95,10 @@ static mr_status add_series(const mr_runlog_reader *reader, json_t *object)
             if (value[k] < least) least = value[k];
             if (value[k] > most) most = value[k];
         }
-        mr_info_put(row, "first", count > 0 ? mr_info_number(value[0]) : json_null());
-        mr_info_put(row, "last", count > 0 ? mr_info_number(value[count - 1]) : json_null());
-        mr_info_put(row, "least", count > 0 ? mr_info_number(least) : json_null());
-        mr_info_put(row, "most", count > 0 ? mr_info_number(most) : json_null());
+        mr_info_put(row, "first", count > 0 ? mr_json_number(value[0]) : json_null());
+        mr_info_put(row, "last", count > 0 ? mr_json_number(value[count - 1]) : json_null());
+        mr_info_put(row, "least", count > 0 ? mr_json_number(least) : json_null());
+        mr_info_put(row, "most", count > 0 ? mr_json_number(most) : json_null());
         json_array_append_new(rows, row);
         mr_free(value);
     }
@@ -110,7 +111,7 @@ static mr_status add_series(const mr_runlog_reader *reader, json_t *object)
 static json_t *whole_number(double value)
 {
     const double exact = 9007199254740992.0;
-    return fabs(value) <= exact ? json_integer((json_int_t)value) : mr_info_number(value);
+    return fabs(value) <= exact ? json_integer((json_int_t)value) : mr_json_number(value);
 }
 
 /* Puts a series as one column of a list of objects, which it makes as long as itself. */
@@ -125,7 +126,7 @@ static mr_status add_column(const mr_runlog_reader *reader, const char *group, c
     for (int64_t i = 0; i < count; i++) {
         if ((size_t)i == json_array_size(rows)) json_array_append_new(rows, json_object());
         mr_info_put(json_array_get(rows, (size_t)i), name,
-                    whole ? whole_number(value[i]) : mr_info_number(value[i]));
+                    whole ? whole_number(value[i]) : mr_json_number(value[i]));
     }
     mr_free(value);
     return MR_OK;

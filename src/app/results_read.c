@@ -64,26 +64,11 @@ mr_status mr_results_find(const char *folder, mr_names *paths)
     return MR_OK;
 }
 
-static bool starts_with(const char *text, const char *start)
-{
-    return strncmp(text, start, strlen(start)) == 0;
-}
-
-/* Tells whether a list names a key or its section ("log."); NULL ends the list. */
-static bool is_listed(const char *const *list, const char *key)
-{
-    for (; *list; list++) {
-        bool section = ends_in(*list, ".");
-        if (section ? starts_with(key, *list) : strcmp(key, *list) == 0) return true;
-    }
-    return false;
-}
-
 static bool is_of_a_method(const char *key)
 {
     static const char *const keys[] = {"method.", "train.schedule", "train.restart_warmup_steps",
                                        "train.min_lr_ratio", NULL};
-    return is_listed(keys, key);
+    return mr_schema_is_listed(keys, key);
 }
 
 bool mr_results_in_setting(const char *key)
@@ -98,13 +83,13 @@ bool mr_results_in_setting(const char *key)
                                          "train.check_every",
                                          "eval.batch",
                                          NULL};
-    return !is_of_a_method(key) && !is_listed(others, key);
+    return !is_of_a_method(key) && !mr_schema_is_listed(others, key);
 }
 
 bool mr_results_in_variant(const char *key)
 {
     static const char *const names[] = {"method.name", "method.r", NULL};
-    return is_of_a_method(key) && !is_listed(names, key);
+    return is_of_a_method(key) && !mr_schema_is_listed(names, key);
 }
 
 /* "key=value\n" of the keys that `in` picks, behind the hash of the data where it is given. */

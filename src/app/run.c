@@ -4,8 +4,7 @@
 
 #include "app/command.h"
 #include "config/load.h"
-
-#include <jansson.h>
+#include "store/json.h"
 
 #include <limits.h>
 #include <math.h>
@@ -32,17 +31,12 @@ static void print_outcome(const mr_config *config, const mr_run_outcome *o)
     fflush(stdout);
 }
 
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static void add_outcome(json_t *rows, const mr_config *config, const mr_run_outcome *o)
 {
     json_array_append_new(
         rows, json_pack("{s:s, s:I, s:o, s:o, s:f, s:f, s:s, s:b}", "run", config->run.name,
-                        "steps", (json_int_t)o->steps, "loss", number(o->loss),
-                        o->score.name[0] ? o->score.name : "score", number(o->score.value),
+                        "steps", (json_int_t)o->steps, "loss", mr_json_number(o->loss),
+                        o->score.name[0] ? o->score.name : "score", mr_json_number(o->score.value),
                         "tokens_per_second", o->tokens_per_second, "seconds", o->seconds, "log",
                         o->log, "skipped", o->skipped));
 }

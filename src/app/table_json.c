@@ -1,7 +1,6 @@
 #include "app/table.h"
 #include "config/value.h"
-
-#include <math.h>
+#include "store/json.h"
 
 /* What is being written. jansson refuses text that is not UTF-8, as names of files may be. */
 typedef struct writer {
@@ -21,17 +20,11 @@ static void append(writer *w, json_t *list, json_t *item)
     if (json_array_append_new(list, item) != 0) w->failed = true;
 }
 
-/* JSON has no numbers that are not finite. */
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static json_t *numbers(writer *w, const double *value, int64_t count, double scale)
 {
     json_t *list = json_array();
     for (int64_t i = 0; i < count; i++)
-        append(w, list, number(scale * value[i]));
+        append(w, list, mr_json_number(scale * value[i]));
     return list;
 }
 
@@ -65,8 +58,9 @@ static json_t *rate_json(writer *w, const mr_rate *rate)
                      rate->seeds > 0 ? numbers(w, rate->mean, evaluations, scale) : json_null(),
                      "spread",
                      rate->seeds > 1 ? numbers(w, rate->spread, evaluations, scale) : json_null(),
-                     "mean_of_steps", rate->seeds > 0 ? number(scale * rate->average) : json_null(),
-                     "logs", logs));
+                     "mean_of_steps",
+                     rate->seeds > 0 ? mr_json_number(scale * rate->average) : json_null(), "logs",
+                     logs));
 }
 
 static json_t *group_json(writer *w, const mr_group *group, json_t *config)
@@ -181,13 +175,13 @@ mr_status mr_table_json(const mr_paper_table *paper, const mr_results *results, 
         status = add_setting(&w, &results->setting[s], settings);
     for (int64_t i = 0; i < results->unsound.count; i++)
         append(&w, unsound, json_string(results->unsound.item[i]));
-    *out =
-        keep(&w, json_pack("{s:{s:s, s:s, s:s, s:o, s:o}, s:s, s:s, s:s, s:o, s:o, s:o}", "paper",
-                           "table", paper->name, "source", paper->source, "setting", paper->setting,
-                           "r", r_json(mr_paper_only_r(paper)), "columns", columns, "task",
-                           paper->measure.task, "score", paper->caption, "better",
-                           paper->measure.lower_is_better ? "lower" : "higher", "chance",
-                           number(paper->chance), "settings", settings, "unsound", unsound));
+    *out = keep(&w,
+                json_pack("{s:{s:s, s:s, s:s, s:o, s:o}, s:s, s:s, s:s, s:o, s:o, s:o}", "paper",
+                          "table", paper->name, "source", paper->source, "setting", paper->setting,
+                          "r", r_json(mr_paper_only_r(paper)), "columns", columns, "task",
+                          paper->measure.task, "score", paper->caption, "better",
+                          paper->measure.lower_is_better ? "lower" : "higher", "chance",
+                          mr_json_number(paper->chance), "settings", settings, "unsound", unsound));
     if (status == MR_OK && w.failed)
         status =
             mr_fail(MR_ERR_FORMAT, "cannot write JSON: the name of a file or run is not UTF-8, "

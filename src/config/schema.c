@@ -217,6 +217,16 @@ bool mr_schema_is_section(const char *name)
     return false;
 }
 
+bool mr_schema_is_listed(const char *const *list, const char *key)
+{
+    for (; *list; list++) {
+        size_t length = strlen(*list);
+        bool section = (*list)[length - 1] == '.';
+        if (section ? strncmp(key, *list, length) == 0 : strcmp(key, *list) == 0) return true;
+    }
+    return false;
+}
+
 static bool starts_section(int index)
 {
     if (index == 0) return true;

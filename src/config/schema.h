@@ -50,6 +50,9 @@ int mr_schema_find(const char *key);
 /** Returns whether name is a section: what stands before a dot of a key. Local. */
 bool mr_schema_is_section(const char *name);
 
+/** Tells whether a list, NULL at its end, names a key or its section ("log."). Local. */
+bool mr_schema_is_listed(const char *const *list, const char *key);
+
 /** Appends the answer to an unknown key: the nearest known one ("; did you mean \"method.r\"?"),
  * or the keys of its section, or the sections. Local. */
 void mr_schema_suggest(const char *unknown, mr_text *out);

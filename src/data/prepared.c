@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char format_name[] = "mora tokens", file_name[] = "manifest.json";
+static const char file_name[] = "manifest.json";
 static const char *const split_names[MR_SPLITS] = {"train", "heldout"};
 static const char *const fault_names[MR_FAULTS] = {"utf8", "json", "field"};
 static const char *const policy_names[] = {"error", "skip"};
@@ -128,8 +128,8 @@ mr_status mr_prepared_write(const mr_prepared *m, const char *folder)
                                  policy_names[m->settings.on_error], "heldout", m->settings.heldout,
                                  "unit_bytes", (json_int_t)m->settings.unit_bytes);
     json_t *root =
-        json_pack("{s:s, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "format", format_name, "version",
-                  (int)MR_PREPARED_VERSION, "tokenizer", tokenizer, "dtype",
+        json_pack("{s:s, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "format", MR_PREPARED_FORMAT,
+                  "version", (int)MR_PREPARED_VERSION, "tokenizer", tokenizer, "dtype",
                   dtype_names[m->token_bytes], "settings", settings, "splits", totals_json(m),
                   "errors", errors_json(m), "inputs", inputs_json(m), "shards", shards_json(m));
     char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
@@ -344,8 +344,8 @@ static mr_status read_root(const char *path, json_t *root, mr_prepared *m)
     json_error_t error;
     if (json_unpack_ex(root, &error, 0, "{s:s, s:I}", "format", &format, "version", &version) != 0)
         return unpack_failed(path, "format", &error);
-    MR_CHECK(strcmp(format, format_name) == 0, MR_ERR_FORMAT,
-             "%s: format: expected \"%s\", found \"%.100s\"", path, format_name, format);
+    MR_CHECK(strcmp(format, MR_PREPARED_FORMAT) == 0, MR_ERR_FORMAT,
+             "%s: format: expected \"%s\", found \"%.100s\"", path, MR_PREPARED_FORMAT, format);
     MR_CHECK(version == MR_PREPARED_VERSION, MR_ERR_FORMAT, "%s: version: expected %d, found %lld",
              path, MR_PREPARED_VERSION, (long long)version);
     MR_TRY(read_tokenizer(path, root, m));

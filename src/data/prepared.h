@@ -12,6 +12,8 @@
 #include "base/hash.h"
 #include "data/tokenizer.h"
 
+#define MR_PREPARED_FORMAT "mora tokens" /**< the field `format` of every manifest */
+
 enum {
     MR_PREPARED_VERSION = 1,
     MR_SHARD_NAME = 64, /**< bytes of a shard's file name with its terminating zero */

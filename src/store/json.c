@@ -2,6 +2,8 @@
 
 #include "base/file.h"
 
+#include <math.h>
+
 mr_status mr_json_read(const char *path, json_t **out)
 {
     *out = NULL;
@@ -20,6 +22,11 @@ mr_status mr_json_read(const char *path, json_t **out)
     }
     *out = root;
     return MR_OK;
+}
+
+json_t *mr_json_number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
 }
 
 const char *mr_json_kind(const json_t *value)

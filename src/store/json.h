@@ -13,6 +13,9 @@
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message "path:line:column: ..."), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_json_read(const char *path, json_t **out);
 
+/** Returns a number, or null where it is not finite: JSON has no others. Local. */
+json_t *mr_json_number(double value);
+
 /** Names the kind of a value for messages ("a string", "nothing" for NULL). Local. */
 const char *mr_json_kind(const json_t *value);
 

@@ -29,8 +29,6 @@ static mr_status describe(mr_record *record)
     const mr_trainer *t = record->trainer;
     mr_runlog *log = record->log;
     mr_text text = {0};
-    char hash[MR_DATASET_HASH];
-    MR_TRY(mr_dataset_hash(t->dataset, hash));
     mr_status status = mr_config_resolved(c, &text);
     const struct {
         const char *name, *value;
@@ -44,7 +42,7 @@ static mr_status describe(mr_record *record)
         {"dtype", "f32"},
         {"task", c->task.name},
         {"method", c->method.name},
-        {"data_hash", hash},
+        {"data_hash", t->data_hash},
         {"stop_reason", "running, or killed"},
         {"same_bits_on", t->rank_free ? "1, 2, 4 ... ranks that divide the micro-batches, "
                                         "at the same number of threads"
@@ -129,18 +127,22 @@ mr_status mr_record_begin(mr_record *record)
     return start(record);
 }
 
-/* Whether the log at the path was begun by this run. */
-static mr_status is_ours(const mr_record *record, bool *ours)
+mr_status mr_record_find(const mr_config *config, const char *path, bool *ours, bool *completed)
 {
     mr_runlog_reader *reader = NULL;
     mr_config theirs;
-    char *text = NULL;
-    *ours = false;
-    if (access(record->path, F_OK) != 0) return MR_OK;
-    mr_status status = mr_runlog_open(record->path, &reader);
+    char *stop = NULL, *text = NULL;
+    *ours = *completed = false;
+    if (access(path, F_OK) != 0) return MR_OK;
+    mr_status status = mr_runlog_open(path, &reader);
+    if (status == MR_OK) status = mr_runlog_get_text(reader, "stop_reason", &stop);
     if (status == MR_OK) status = mr_runlog_get_text(reader, "config", &text);
     if (status == MR_OK) status = mr_config_parse_resolved(text, &theirs);
-    if (status == MR_OK) *ours = !mr_state_differing_key(record->config, &theirs);
+    if (status == MR_OK) {
+        *ours = !mr_state_differing_key(config, &theirs);
+        *completed = strcmp(stop, MR_STOP_COMPLETED) == 0;
+    }
+    mr_free(stop);
     mr_free(text);
     mr_runlog_close_reader(&reader);
     return status;
@@ -149,12 +151,12 @@ static mr_status is_ours(const mr_record *record, bool *ours)
 mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks, bool own)
 {
     const mr_trainer *t = record->trainer;
-    bool ours;
+    bool ours, completed;
     char text[2 * MR_CONFIG_STRING + 128];
     if (t->comm->rank != 0) return MR_OK;
     record->checkpoints_claimed = own;
     warn_of_late_evaluations(record);
-    mr_status status = is_ours(record, &ours);
+    mr_status status = mr_record_find(record->config, record->path, &ours, &completed);
     if (status == MR_OK && ours) status = mr_runlog_reopen(record->path, &record->log);
     if (status == MR_OK && ours) {
         record->claimed = true;

@@ -19,6 +19,12 @@ typedef struct mr_record {
     bool checkpoints_claimed; /**< so is the folder of checkpoints */
 } mr_record;
 
+/** Tells of the log at a path whether it is of this very run, and whether it came to its end; both
+ * are false where there is none.
+ * @return MR_OK, MR_ERR_FORMAT (not a sound log), MR_ERR_CONFIG, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_record_find(const mr_config *config, const char *path, bool *ours,
+                                      bool *completed);
+
 /** Starts the log of a run; nothing is written yet. */
 MR_NODISCARD mr_status mr_record_begin(mr_record *record);
 

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "store/json.h"
 #include "store/runlog_read.h"
 #include "train/node.h"
 #include "train/record.h"
@@ -26,31 +27,18 @@ void mr_run_log_path(const mr_config *config, char *path, size_t room)
     snprintf(path, room, "%s/%s.h5", config->run.output, config->run.name);
 }
 
-/* Whether a log tells of this very run, run to its end. */
+/* Whether this very run has been run to its end, model included. */
 static mr_status completed_before(const mr_config *config, const char *path, bool *done)
 {
-    mr_runlog_reader *reader = NULL;
-    char *stop = NULL, *text = NULL;
-    mr_config theirs;
-    *done = false;
-    if (access(path, F_OK) != 0) return MR_OK;
-    mr_status status = mr_runlog_open(path, &reader);
-    if (status != MR_OK) goto cleanup;
-    status = mr_runlog_get_text(reader, "stop_reason", &stop);
-    if (status == MR_OK) status = mr_runlog_get_text(reader, "config", &text);
-    if (status == MR_OK) status = mr_config_parse_resolved(text, &theirs);
-    if (status != MR_OK) goto cleanup;
-    *done = strcmp(stop, MR_STOP_COMPLETED) == 0 && !mr_state_differing_key(config, &theirs);
+    bool ours;
+    MR_TRY(mr_record_find(config, path, &ours, done));
+    *done = *done && ours;
     if (*done && config->run.save_model[0]) {
         char model[2 * MR_CONFIG_STRING];
         snprintf(model, sizeof model, "%s/model.safetensors", config->run.save_model);
         *done = access(model, F_OK) == 0;
     }
-cleanup:
-    mr_free(stop);
-    mr_free(text);
-    mr_runlog_close_reader(&reader);
-    return status;
+    return MR_OK;
 }
 
 static void set_score(mr_run_score *score, const char *name, double value)
@@ -115,11 +103,6 @@ typedef struct run_state {
     mr_run_outcome *outcome;
 } run_state;
 
-static json_t *number(double value)
-{
-    return isfinite(value) ? json_real(value) : json_null();
-}
-
 static bool evaluation_due(const run_state *run, int64_t step)
 {
     const mr_config *c = run->config;
@@ -150,14 +133,6 @@ static void show_progress(run_state *run, const mr_step_result *result)
     mr_log_progress(run->config->run.name, step, total, text);
 }
 
-/* Makes a checkpoint under way visible; the log is current before it. */
-static mr_status finish_save(run_state *run)
-{
-    if (!mr_checkpointer_under_way(run->trainer->checkpointer)) return MR_OK;
-    MR_TRY(mr_comm_agree_root(run->comm, mr_record_flush(&run->record)));
-    return mr_checkpointer_finish(run->trainer->checkpointer);
-}
-
 /* Starts a checkpoint of what stands now. */
 static mr_status begin_save(run_state *run)
 {
@@ -168,8 +143,8 @@ static mr_status begin_save(run_state *run)
         const mr_run_score *score = &run->outcome->score;
         about = json_pack("{s:I, s:f, s:s, s:o, s:o, s:b}", "tokens", (json_int_t)run->tokens,
                           "seconds", run->training_seconds, "score_name", score->name, "score",
-                          number(score->value), "loss", number(run->outcome->loss), "evaluated",
-                          run->evaluated);
+                          mr_json_number(score->value), "loss", mr_json_number(run->outcome->loss),
+                          "evaluated", run->evaluated);
     }
     status = mr_state_save(run->trainer, about);
     json_decref(about);
@@ -188,11 +163,13 @@ static mr_status forgive(run_state *run, mr_status status)
                               mr_record_event(&run->record, "no_checkpoint", mr_message()));
 }
 
-static mr_status publish(run_state *run)
+/* Makes a checkpoint under way visible; the log is current before it. */
+static mr_status finish_save(run_state *run, bool forgiving)
 {
     if (!mr_checkpointer_under_way(run->trainer->checkpointer)) return MR_OK;
     MR_TRY(mr_comm_agree_root(run->comm, mr_record_flush(&run->record)));
-    return forgive(run, mr_checkpointer_finish(run->trainer->checkpointer));
+    mr_status status = mr_checkpointer_finish(run->trainer->checkpointer);
+    return forgiving ? forgive(run, status) : status;
 }
 
 /** What all ranks agree on after a step. */
@@ -224,17 +201,17 @@ static mr_status agree_on_signs(run_state *run, mr_status log_status, run_signs 
 static mr_status after_step(run_state *run, mr_status log_status, bool last, run_signs *signs)
 {
     MR_TRY(agree_on_signs(run, log_status, signs));
-    if (signs->written || signs->stop || last) MR_TRY(publish(run));
+    if (signs->written || signs->stop || last) MR_TRY(finish_save(run, true));
     run->evaluated = !evaluation_due(run, run->trainer->step);
     if (!run->evaluated && !signs->stop) MR_TRY(evaluate(run));
     /* At its end a run has its log and its model; before, it is to be gone on with. */
     if (signs->stop || (last && run->trainer->step < run->trainer->total_steps)) {
         MR_TRY(begin_save(run));
-        return finish_save(run);
+        return finish_save(run, false);
     }
     if (!signs->due || mr_checkpointer_under_way(run->trainer->checkpointer)) return MR_OK;
     MR_TRY(forgive(run, begin_save(run)));
-    return run->trainer->plan.bytes[MR_MEM_CHECKPOINT] > 0 ? MR_OK : publish(run);
+    return run->trainer->plan.bytes[MR_MEM_CHECKPOINT] > 0 ? MR_OK : finish_save(run, true);
 }
 
 /* Trains to the end. A failure to write the log is the run's failure, agreed where ranks meet
@@ -406,7 +383,7 @@ static mr_status run_trainer(run_state *run, const char *resume)
     snprintf(message, sizeof message, "%s", mr_message());
     if (status == MR_ERR_NUMERIC || status == MR_STOPPED) {
         /* What ranks hold that differ is not to be gone on with. */
-        mr_status saved = stop_reason == STOP_RANKS ? MR_OK : publish(run);
+        mr_status saved = stop_reason == STOP_RANKS ? MR_OK : finish_save(run, true);
         if (saved != MR_OK) mr_warn("%s", mr_message());
         MR_TRY(mr_comm_agree_root(run->comm, end(run, stop_reason)));
     } else if (run->record.claimed) {

@@ -3,7 +3,6 @@
 #include "base/hash.h"
 #include "config/schema.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -151,10 +150,8 @@ static mr_status hash_layout(const mr_params *params, char out[MR_HASH_TEXT])
 static mr_status describe_source(const mr_trainer *t, mr_text *out)
 {
     const mr_hf_config *a = &t->model->arch;
-    char data[MR_DATASET_HASH];
-    MR_TRY(mr_dataset_hash(t->dataset, data));
-    mr_text_add(out, "data %s, heads %lld of %lld, rms_norm_eps %.17g, rope_theta %.17g", data,
-                (long long)a->num_attention_heads, (long long)a->num_key_value_heads,
+    mr_text_add(out, "data %s, heads %lld of %lld, rms_norm_eps %.17g, rope_theta %.17g",
+                t->data_hash, (long long)a->num_attention_heads, (long long)a->num_key_value_heads,
                 a->rms_norm_eps, a->rope_theta);
     return out->failed ? MR_ERR_MEMORY : MR_OK;
 }
@@ -295,25 +292,14 @@ mr_status mr_state_config(const mr_checkpoint *checkpoint, mr_config *out)
     return status == MR_OK ? MR_OK : mr_fail_in(status, "%s", mr_checkpoint_path(checkpoint));
 }
 
-static bool tells_runs_apart(const char *key)
-{
-    static const char *const others[] = {"run.name",    "run.output",       "run.save_model",
-                                         "eval.batch",  "parallel.",        "log.",
-                                         "checkpoint.", "train.stop_after", "train.check_every"};
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        size_t length = strlen(others[i]);
-        bool section = others[i][length - 1] == '.';
-        if (section ? strncmp(key, others[i], length) == 0 : strcmp(key, others[i]) == 0)
-            return false;
-    }
-    return true;
-}
-
 const char *mr_state_differing_key(const mr_config *a, const mr_config *b)
 {
+    static const char *const others[] = {
+        "run.name", "run.output",  "run.save_model",   "eval.batch",        "parallel.",
+        "log.",     "checkpoint.", "train.stop_after", "train.check_every", NULL};
     for (int i = 0; i < mr_schema_count(); i++) {
         const mr_key *key = mr_schema_at(i);
-        if (!tells_runs_apart(key->key)) continue;
+        if (mr_schema_is_listed(others, key->key)) continue;
         /* The configuration is plain data without gaps that vary: mr_config_defaults zeroes it. */
         if (memcmp((const char *)a + key->offset, (const char *)b + key->offset, key->bytes) != 0)
             return key->key;

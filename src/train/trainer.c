@@ -240,7 +240,8 @@ static mr_status allocate(mr_trainer *t)
     t->tokens = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->tokens);
     t->targets = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->targets);
     t->losses = mr_alloc_array(MR_MEM_DATA, rows, sizeof *t->losses);
-    return t->tokens && t->targets && t->losses ? MR_OK : MR_ERR_MEMORY;
+    if (!t->tokens || !t->targets || !t->losses) return MR_ERR_MEMORY;
+    return mr_dataset_hash(t->dataset, t->data_hash);
 }
 
 mr_status mr_trainer_allocate(mr_trainer *t)
@@ -335,16 +336,16 @@ mr_status mr_trainer_step(mr_trainer *t, mr_step_result *result)
     return status;
 }
 
-/* What ends a run, or MR_OK. */
+/* The failure that a step's verdict is where the configuration says stop. */
 static mr_status refuse(const mr_trainer *t, const mr_step_result *result)
 {
     MR_CHECK(result->verdict != MR_VERDICT_NOT_FINITE, MR_ERR_NUMERIC,
-             "step %lld: loss %g, gradient norm %g: not finite", (long long)t->step + 1,
+             "step %lld: loss %g, gradient norm %g: not finite", (long long)result->step,
              result->loss, result->grad_norm);
     return mr_fail(MR_ERR_NUMERIC,
                    "step %lld: loss %g is a spike: more than %g deviations above the running mean "
                    "%g",
-                   (long long)t->step + 1, result->loss, t->config->train.spike_zscore,
+                   (long long)result->step, result->loss, t->config->train.spike_zscore,
                    t->guard.mean);
 }
 

@@ -49,7 +49,8 @@ typedef struct mr_trainer {
     mr_optimizer optimizer;
     mr_order order;
     mr_plan plan;
-    size_t memory_limit; /**< bytes a rank may take */
+    size_t memory_limit;             /**< bytes a rank may take */
+    char data_hash[MR_DATASET_HASH]; /**< set by mr_trainer_allocate */
     int64_t seq_len;
     int64_t micro_batches; /**< of a step, over all ranks */
     int64_t total_steps;

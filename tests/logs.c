@@ -24,6 +24,16 @@ double *log_series(const char *path, const char *dataset, int64_t *count)
     return values;
 }
 
+int64_t log_rows(const char *path, const char *dataset)
+{
+    int64_t count = 0;
+    mr_runlog_reader *reader = open_log(path);
+    bool has = mr_runlog_has(reader, dataset);
+    mr_runlog_close_reader(&reader);
+    if (has) mr_free(log_series(path, dataset, &count));
+    return count;
+}
+
 int64_t log_int(const char *path, const char *name)
 {
     int64_t value;

@@ -11,6 +11,9 @@
 /** Returns a series of a log, for mr_free. */
 double *log_series(const char *path, const char *dataset, int64_t *count);
 
+/** Returns the rows of a series, 0 where the log has none of that name. */
+int64_t log_rows(const char *path, const char *dataset);
+
 /** Returns a number that is an attribute of a log. */
 int64_t log_int(const char *path, const char *name);
 

@@ -270,10 +270,9 @@ static void an_evaluation_that_a_stop_left_out_is_made_up_for(void **state)
     program_result result = program_finish(&child);
     assert_int_equal(result.exit_code, 75);
     program_free(&result);
-    int64_t steps, evaluations;
-    mr_free(log_series("out/owed.h5", "/train/step", &steps));
-    mr_free(log_series("out/owed.h5", "/eval/uuid/step", &evaluations));
-    assert_int_equal(evaluations, steps - 1);
+    /* Stopped at the first step it has none. */
+    assert_int_equal(log_rows("out/owed.h5", "/eval/uuid/step"),
+                     log_rows("out/owed.h5", "/train/step") - 1);
     run_whole("owed", every_step);
     run_whole("owed_whole", every_step);
     assert_same_run("owed", "owed_whole");

@@ -1,6 +1,5 @@
-#include "store/safetensors.h"
-
 #include "base/file.h"
+#include "store/safetensors.h"
 
 #include <jansson.h>
 

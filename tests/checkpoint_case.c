@@ -44,7 +44,8 @@ mr_checkpointer *case_writer(const mr_comm *comm, int64_t keep, bool staged)
     mr_checkpoint_slab slabs[CASE_ARRAYS];
     mr_checkpointer *cp;
     case_cut(comm, slabs);
-    if (mr_checkpointer_create(comm, case_folder, keep, slabs, CASE_ARRAYS, staged, &cp) != MR_OK)
+    size_t staging = staged ? CASE_ARRAYS * CASE_LARGEST * sizeof(float) : 0;
+    if (mr_checkpointer_create(comm, case_folder, keep, slabs, CASE_ARRAYS, staging, &cp) != MR_OK)
         mr_abort("%s", mr_message());
     return cp;
 }

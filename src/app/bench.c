@@ -4,7 +4,7 @@
 #include "app/command.h"
 #include "base/clock.h"
 #include "base/text.h"
-#include "train/node.h"
+#include "comm/node.h"
 #include "train/trainer.h"
 
 #include <jansson.h>

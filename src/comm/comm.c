@@ -1,10 +1,7 @@
 #include "comm/comm.h"
 
-#include "base/log.h"
-
 #include <limits.h>
 #include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
 static MPI_Comm abort_comm = MPI_COMM_NULL;
@@ -69,20 +66,33 @@ static mr_status share_failure(const mr_comm *comm, mr_status status, int root)
     return mr_fail((mr_status)record.code, "%s", record.message);
 }
 
+/* The rank whose failure has the lowest order, the lowest rank of equals; -1 where all are well. */
+static int first_to_fail(const mr_comm *comm, mr_status local, int64_t order)
+{
+    int64_t lowest = local == MR_OK ? INT64_MIN : -(order * comm->size + comm->rank);
+    mr_comm_max_i64(comm, &lowest, 1);
+    return lowest == INT64_MIN ? -1 : (int)(-lowest % comm->size);
+}
+
 mr_status mr_comm_agree(const mr_comm *comm, mr_status local)
 {
     if (comm->size == 1) return local;
-    int64_t lowest = local == MR_OK ? INT64_MIN : -(int64_t)comm->rank;
-    mr_comm_max_i64(comm, &lowest, 1);
-    if (lowest == INT64_MIN) return MR_OK;
+    int root = first_to_fail(comm, local, 0);
+    if (root < 0) return MR_OK;
 
     int64_t counts[2] = {local != MR_OK, 1}; /* failed, taking part */
     mr_comm_sum_i64(comm, counts, 2);
-    int root = (int)-lowest;
     mr_status code = share_failure(comm, local, root);
     /* All ranks failing alike is one fact, not one rank's: said without the rank. */
     if (counts[0] == counts[1]) return code;
     return mr_fail_in(code, "rank %d of %d (%lld failed)", root, comm->size, (long long)counts[0]);
+}
+
+mr_status mr_comm_agree_first(const mr_comm *comm, mr_status local, int64_t order)
+{
+    if (comm->size == 1) return local;
+    int root = first_to_fail(comm, local, order);
+    return root < 0 ? MR_OK : share_failure(comm, local, root);
 }
 
 mr_status mr_comm_agree_root(const mr_comm *comm, mr_status status)
@@ -96,26 +106,36 @@ mr_status mr_comm_agree_root(const mr_comm *comm, mr_status status)
 void mr_comm_broadcast(const mr_comm *comm, void *data, size_t bytes, int root)
 {
     const size_t largest = (size_t)1 << 30;
+    if (comm->size == 1) return;
     for (size_t at = 0; at < bytes; at += largest) {
         size_t part = bytes - at < largest ? bytes - at : largest;
         MR_MPI(MPI_Bcast((char *)data + at, (int)part, MPI_BYTE, root, comm->handle));
     }
 }
 
-void mr_comm_sum_i64(const mr_comm *comm, int64_t *values, int count)
+static void reduce_i64(const mr_comm *comm, int64_t *values, int64_t count, MPI_Op op)
 {
+    const int64_t largest = (int64_t)1 << 28;
     if (comm->size == 1) return;
-    MR_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_SUM, comm->handle));
+    for (int64_t at = 0; at < count; at += largest) {
+        int64_t part = count - at < largest ? count - at : largest;
+        MR_MPI(MPI_Allreduce(MPI_IN_PLACE, values + at, (int)part, MPI_INT64_T, op, comm->handle));
+    }
 }
 
-void mr_comm_max_i64(const mr_comm *comm, int64_t *values, int count)
+void mr_comm_sum_i64(const mr_comm *comm, int64_t *values, int64_t count)
 {
-    if (comm->size == 1) return;
-    MR_MPI(MPI_Allreduce(MPI_IN_PLACE, values, count, MPI_INT64_T, MPI_MAX, comm->handle));
+    reduce_i64(comm, values, count, MPI_SUM);
+}
+
+void mr_comm_max_i64(const mr_comm *comm, int64_t *values, int64_t count)
+{
+    reduce_i64(comm, values, count, MPI_MAX);
 }
 
 void mr_comm_barrier(const mr_comm *comm)
 {
+    if (comm->size == 1) return;
     MR_MPI(MPI_Barrier(comm->handle));
 }
 

@@ -5,7 +5,8 @@
  * Communicators, error agreement, and the collectives the program needs.
  *
  * Parameters travel in blocks of MR_SHARD_BLOCK elements, one MPI datatype, so that no count
- * reaches the 2^31 - 1 of MPI 3.1 for any model that fits a machine.
+ * reaches the 2^31 - 1 of MPI 3.1 for any model that fits a machine. A communicator of one rank
+ * calls MPI for parameters only.
  */
 
 #include "base/memory.h"
@@ -45,6 +46,11 @@ void mr_comm_destroy(mr_comm *comm);
  * ("rank 2 of 4 (2 failed): ...") recorded everywhere; MR_OK where all are MR_OK. Collective. */
 MR_NODISCARD mr_status mr_comm_agree(const mr_comm *comm, mr_status local);
 
+/** Returns the failure of the lowest order on every rank, with its message as it was said there:
+ * for work that is dealt over the ranks, where which of them met it tells nothing. Collective.
+ * @param order  of what failed here, not negative and below 2^63 over the size; ignored on MR_OK */
+MR_NODISCARD mr_status mr_comm_agree_first(const mr_comm *comm, mr_status local, int64_t order);
+
 /** Returns rank 0's status and message on every rank: for what rank 0 alone did. Collective. */
 MR_NODISCARD mr_status mr_comm_agree_root(const mr_comm *comm, mr_status status);
 
@@ -54,11 +60,11 @@ MR_NODISCARD mr_status mr_comm_agree_root(const mr_comm *comm, mr_status status)
 /** Broadcasts bytes from root; any size. Collective. */
 void mr_comm_broadcast(const mr_comm *comm, void *data, size_t bytes, int root);
 
-/** Sums int64 arrays in place over all ranks; exact. Collective. */
-void mr_comm_sum_i64(const mr_comm *comm, int64_t *values, int count);
+/** Sums int64 arrays in place over all ranks; exact; any count. Collective. */
+void mr_comm_sum_i64(const mr_comm *comm, int64_t *values, int64_t count);
 
-/** Takes the maximum of int64 arrays in place over all ranks. Collective. */
-void mr_comm_max_i64(const mr_comm *comm, int64_t *values, int count);
+/** Takes the maximum of int64 arrays in place over all ranks; any count. Collective. */
+void mr_comm_max_i64(const mr_comm *comm, int64_t *values, int64_t count);
 
 /** Waits until every rank has come here. Collective. */
 void mr_comm_barrier(const mr_comm *comm);

@@ -3,7 +3,6 @@
 #include "base/file.h"
 #include "config/matrix.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* Names a run without a name after its file: "experiments/uuid.yaml" is "uuid". */
@@ -60,24 +59,12 @@ mr_status mr_config_load(const mr_comm *comm, const char *path, const char *cons
                          mr_run_list *out)
 {
     *out = (mr_run_list){0};
-    struct {
-        int32_t status;
-        int32_t count;
-        char message[MR_MESSAGE_MAX];
-    } found = {0};
-    if (comm->rank == 0) {
-        found.status = (int32_t)load_here(path, sets, set_count, choices, choices_count, out);
-        found.count = out->count;
-        snprintf(found.message, sizeof found.message, "%s", mr_message());
-    }
-    /* Not by agreement: one rank looks, so its message needs no rank before it. */
-    mr_comm_broadcast(comm, &found, sizeof found, 0);
-    if (found.status != MR_OK) return mr_fail((mr_status)found.status, "%s", found.message);
-
     mr_status status = MR_OK;
+    if (comm->rank == 0) status = load_here(path, sets, set_count, choices, choices_count, out);
+    MR_TRY(mr_comm_agree_root(comm, status));
+    mr_comm_broadcast(comm, &out->count, sizeof out->count, 0);
     if (comm->rank != 0) {
-        out->runs = mr_alloc_array(MR_MEM_OTHER, (size_t)found.count, sizeof *out->runs);
-        out->count = found.count;
+        out->runs = mr_alloc_array(MR_MEM_OTHER, (size_t)out->count, sizeof *out->runs);
         if (!out->runs) status = MR_ERR_MEMORY;
     }
     status = mr_comm_agree(comm, status);
@@ -85,7 +72,7 @@ mr_status mr_config_load(const mr_comm *comm, const char *path, const char *cons
         mr_run_list_free(out);
         return status;
     }
-    mr_comm_broadcast(comm, out->runs, (size_t)found.count * sizeof *out->runs, 0);
+    mr_comm_broadcast(comm, out->runs, (size_t)out->count * sizeof *out->runs, 0);
     return MR_OK;
 }
 

@@ -47,23 +47,20 @@ typedef struct mr_checkpointer mr_checkpointer;
  * which may rename or remove it. */
 typedef struct mr_checkpoint mr_checkpoint;
 
-/** Returns the bytes of this rank's parts; a staged writer keeps room for the most of all ranks on
- * each. Local. */
-size_t mr_checkpoint_staging_bytes(const mr_checkpoint_slab *slabs, int count);
-
 /** Makes a writer. Nothing is touched on the disk. Collective.
  * @param[in] comm    borrowed until destroy
  * @param[in] folder  that of the run's checkpoints; made with its parents at the first start
  * @param[in] keep    checkpoints that stay, at least 1
  * @param[in] slabs   [count], copied; the same names and extents in the same order on every rank
- * @param[in] staged  keep a copy of what is saved (MR_MEM_CHECKPOINT) and write it in the
- *                    background; else mr_checkpointer_start writes before it returns
+ * @param[in] staging bytes (MR_MEM_CHECKPOINT) of a copy of what is saved, at least those of this
+ *                    rank's parts: the writer works in the background. 0: none, and
+ *                    mr_checkpointer_start writes before it returns
  * @param[out] out    set on MR_OK, else NULL
  * @return MR_OK, MR_ERR_ARG (slabs that do not cover their arrays), MR_ERR_MEMORY; the same on
  *         every rank */
 MR_NODISCARD mr_status mr_checkpointer_create(const mr_comm *comm, const char *folder, int64_t keep,
                                               const mr_checkpoint_slab *slabs, int count,
-                                              bool staged, mr_checkpointer **out);
+                                              size_t staging, mr_checkpointer **out);
 
 /** Starts a checkpoint; none may be under way. What is saved is taken over before it returns, so
  * the caller may change it then. Removes what killed writers left in the folder. Collective.

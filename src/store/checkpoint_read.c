@@ -21,30 +21,6 @@ struct mr_checkpoint {
     int64_t file_rank;         /* its rank */
 };
 
-/* A rank alone needs no MPI. */
-static void broadcast(const mr_comm *comm, void *data, size_t bytes)
-{
-    if (comm->size > 1) mr_comm_broadcast(comm, data, bytes, 0);
-}
-
-/* Returns the failure of the lowest item on every rank, as it was said there: which rank has met it
- * only tells how the items were dealt. Collective.
- * @param item  where this rank failed; ignored on MR_OK. Item i was dealt to rank i % size. */
-static mr_status share_first(const mr_comm *comm, mr_status status, int64_t item)
-{
-    if (comm->size == 1) return status;
-    int64_t first = status == MR_OK ? INT64_MIN : -item;
-    mr_comm_max_i64(comm, &first, 1);
-    if (first == INT64_MIN) return MR_OK;
-    struct {
-        int32_t code;
-        char message[MR_MESSAGE_MAX];
-    } record = {.code = (int32_t)status};
-    snprintf(record.message, sizeof record.message, "%s", mr_message());
-    mr_comm_broadcast(comm, &record, sizeof record, (int)(-first % comm->size));
-    return mr_fail((mr_status)record.code, "%s", record.message);
-}
-
 /* Gives every rank the text of the manifest. Collective. */
 static mr_status read_manifest_text(const mr_comm *comm, const char *path, char **text,
                                     size_t *bytes)
@@ -63,11 +39,11 @@ static mr_status read_manifest_text(const mr_comm *comm, const char *path, char 
         }
     }
     MR_TRY(mr_comm_agree_root(comm, status));
-    broadcast(comm, bytes, sizeof *bytes);
+    mr_comm_broadcast(comm, bytes, sizeof *bytes, 0);
     if (comm->rank > 0 && !(*text = mr_alloc(MR_MEM_OTHER, *bytes + 1))) status = MR_ERR_MEMORY;
     status = mr_comm_agree(comm, status);
     if (status == MR_OK) {
-        broadcast(comm, *text, *bytes);
+        mr_comm_broadcast(comm, *text, *bytes, 0);
     } else {
         mr_free(*text);
         *text = NULL;
@@ -138,11 +114,10 @@ static mr_status check_shards(const mr_comm *comm, mr_checkpoint *checkpoint)
         status = check_shard(checkpoint, rank, &checkpoint->parts[rank * arrays]);
         if (status != MR_OK) break;
     }
-    MR_TRY(share_first(comm, status, rank));
+    MR_TRY(mr_comm_agree_first(comm, status, rank));
     /* Every rank knows the parts of the shards it has checked and holds zeros for the others. */
-    for (rank = 0; rank < ranks && comm->size > 1 && arrays > 0; rank++)
-        mr_comm_broadcast(comm, &checkpoint->parts[rank * arrays],
-                          (size_t)arrays * sizeof *checkpoint->parts, (int)(rank % comm->size));
+    mr_comm_sum_i64(comm, &checkpoint->parts->first,
+                    arrays * ranks * (int64_t)(sizeof *checkpoint->parts / sizeof(int64_t)));
     return check_cover(checkpoint);
 }
 
@@ -229,15 +204,15 @@ mr_status mr_checkpoint_find(const mr_comm *comm, const char *path, mr_checkpoin
     int32_t is_one = mr_checkpoint_folder_named(folder) || mr_checkpoint_is(folder);
     if (comm->rank == 0 && !is_one) status = mr_checkpoint_folder_list(folder, &entries, &count);
     MR_TRY(mr_comm_agree_root(comm, status));
-    broadcast(comm, &is_one, sizeof is_one);
+    mr_comm_broadcast(comm, &is_one, sizeof is_one, 0);
     if (is_one) return open_one(comm, folder, ANY_STEP, out);
 
-    broadcast(comm, &count, sizeof count);
+    mr_comm_broadcast(comm, &count, sizeof count, 0);
     if (comm->rank > 0 && !(entries = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *entries)))
         status = MR_ERR_MEMORY;
     status = mr_comm_agree(comm, status);
     if (status == MR_OK && entries) {
-        broadcast(comm, entries, (size_t)count * sizeof *entries);
+        mr_comm_broadcast(comm, entries, (size_t)count * sizeof *entries, 0);
         status = find_in(comm, folder, entries, count, out, passed_over);
     }
     mr_free(entries);

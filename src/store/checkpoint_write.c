@@ -4,7 +4,6 @@
 #include "store/checkpoint_shard.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -16,7 +15,7 @@
 enum {
     PIECE = 1 << 18, /* elements read, written or hashed at once */
     ARRAY_NAME = 256,
-    DIGEST_WORDS = (MR_HASH_TEXT - 1) / (int)sizeof(int64_t),
+    FILE_WORDS = 1 + (MR_HASH_TEXT - 1) / (int)sizeof(int64_t), /* a file's size and digest */
 };
 
 struct mr_checkpointer {
@@ -48,20 +47,6 @@ struct mr_checkpointer {
     atomic_bool given_up; /* the thread should end soon */
 };
 
-/* A rank alone needs no MPI. */
-static void sum(const mr_comm *comm, int64_t *values, int count)
-{
-    if (comm->size > 1) mr_comm_sum_i64(comm, values, count);
-}
-
-size_t mr_checkpoint_staging_bytes(const mr_checkpoint_slab *slabs, int count)
-{
-    size_t elements = 0;
-    for (int i = 0; i < count; i++)
-        elements += (size_t)slabs[i].count;
-    return elements * sizeof(float);
-}
-
 static mr_status check_slab(const mr_checkpoint_slab *slabs, int i)
 {
     const mr_checkpoint_slab *slab = &slabs[i];
@@ -84,7 +69,6 @@ static mr_status check_slab(const mr_checkpoint_slab *slabs, int i)
 /* Compares names and extents with those of rank 0, by their hash. Collective. */
 static mr_status check_same(const mr_comm *comm, const mr_checkpoint_slab *slabs, int count)
 {
-    if (comm->size == 1) return MR_OK;
     mr_hash *hash = NULL;
     mr_status status = mr_hash_create(&hash);
     MR_AGREE(comm, status);
@@ -101,30 +85,37 @@ static mr_status check_same(const mr_comm *comm, const mr_checkpoint_slab *slabs
     return mr_comm_agree(comm, status);
 }
 
-/* Checks that the parts of all ranks cover every array in order. Collective. */
-static mr_status check_cover(const mr_comm *comm, const mr_checkpoint_slab *slabs, int count)
+/* Checks that the parts of all ranks cover an array in order, and that this rank's stands in its
+ * place among their counts. Local. */
+static mr_status check_cover(const mr_comm *comm, const mr_checkpoint_slab *slab,
+                             const int64_t *counts)
 {
-    int64_t *counts = mr_alloc_array(MR_MEM_OTHER, (size_t)comm->size, sizeof *counts);
-    mr_status status = mr_comm_agree(comm, counts ? MR_OK : MR_ERR_MEMORY);
-    for (int i = 0; i < count && status == MR_OK && counts; i++) {
-        memset(counts, 0, (size_t)comm->size * sizeof *counts);
-        counts[comm->rank] = slabs[i].count;
-        sum(comm, counts, comm->size);
-        int64_t before = 0, all = 0;
-        for (int rank = 0; rank < comm->size; rank++) {
-            if (rank == comm->rank) before = all;
-            all += counts[rank];
-        }
-        bool fits = all == slabs[i].extent && (slabs[i].count == 0 || slabs[i].first == before);
-        status = mr_comm_agree(
-            comm, fits ? MR_OK
-                       : mr_fail(MR_ERR_ARG,
-                                 "checkpoint array '%s': the parts of the ranks, %" PRId64
-                                 " elements in all, do not cover its %" PRId64 " in order",
-                                 slabs[i].name, all, slabs[i].extent));
+    int64_t before = 0, all = 0;
+    for (int rank = 0; rank < comm->size; rank++) {
+        if (rank == comm->rank) before = all;
+        all += counts[rank];
     }
+    MR_CHECK(all == slab->extent && (slab->count == 0 || slab->first == before), MR_ERR_ARG,
+             "checkpoint array '%s': the parts of the ranks, %" PRId64
+             " elements in all, do not cover its %" PRId64 " in order",
+             slab->name, all, slab->extent);
+    return MR_OK;
+}
+
+/* Checks that the parts of all ranks cover every array in order. Collective. */
+static mr_status check_covers(const mr_comm *comm, const mr_checkpoint_slab *slabs, int count)
+{
+    int64_t size = comm->size;
+    int64_t *counts = mr_alloc_array(MR_MEM_OTHER, (size_t)(count * size), sizeof *counts);
+    mr_status status = mr_comm_agree(comm, counts ? MR_OK : MR_ERR_MEMORY);
+    if (status != MR_OK || !counts) return status;
+    for (int i = 0; i < count; i++)
+        counts[i * size + comm->rank] = slabs[i].count;
+    mr_comm_sum_i64(comm, counts, count * size);
+    for (int i = 0; i < count && status == MR_OK; i++)
+        status = check_cover(comm, &slabs[i], &counts[i * size]);
     mr_free(counts);
-    return status;
+    return mr_comm_agree(comm, status);
 }
 
 /* Copies what the caller gave and allocates all a checkpoint needs. Local. */
@@ -148,21 +139,22 @@ static mr_status fill(mr_checkpointer *cp, const char *folder, const mr_checkpoi
 }
 
 mr_status mr_checkpointer_create(const mr_comm *comm, const char *folder, int64_t keep,
-                                 const mr_checkpoint_slab *slabs, int count, bool staged,
+                                 const mr_checkpoint_slab *slabs, int count, size_t staging,
                                  mr_checkpointer **out)
 {
     *out = NULL;
     mr_status status = MR_OK;
+    size_t bytes = 0;
     if (keep < 1)
         status = mr_fail(MR_ERR_ARG, "%s: cannot keep %" PRId64 " checkpoints", folder, keep);
-    for (int i = 0; i < count && status == MR_OK; i++)
+    for (int i = 0; i < count && status == MR_OK; i++) {
         status = check_slab(slabs, i);
+        bytes += (size_t)slabs[i].count * sizeof(float);
+    }
     MR_AGREE(comm, status);
+    MR_INVARIANT(staging == 0 || bytes <= staging);
     MR_TRY(check_same(comm, slabs, count));
-    MR_TRY(check_cover(comm, slabs, count));
-    /* The same on every rank, as every plan is. */
-    int64_t most = (int64_t)mr_checkpoint_staging_bytes(slabs, count);
-    mr_comm_max_i64(comm, &most, 1);
+    MR_TRY(check_covers(comm, slabs, count));
 
     mr_checkpointer *cp = mr_alloc(MR_MEM_OTHER, sizeof *cp);
     status = cp ? MR_OK : MR_ERR_MEMORY;
@@ -172,7 +164,7 @@ mr_status mr_checkpointer_create(const mr_comm *comm, const char *folder, int64_
         cp->handle = -1;
         atomic_init(&cp->done, true);
         atomic_init(&cp->given_up, false);
-        status = fill(cp, folder, slabs, count, staged ? (size_t)most : 0);
+        status = fill(cp, folder, slabs, count, staging);
     }
     status = mr_comm_agree(comm, status);
     if (status != MR_OK)
@@ -300,9 +292,9 @@ static void give_up(mr_checkpointer *cp)
 {
     atomic_store(&cp->given_up, true);
     end_write(cp);
-    if (cp->comm->size > 1) mr_comm_barrier(cp->comm);
+    mr_comm_barrier(cp->comm);
     if (cp->comm->rank == 0) mr_checkpoint_folder_drop(cp->folder, cp->step);
-    if (cp->comm->size > 1) mr_comm_barrier(cp->comm);
+    mr_comm_barrier(cp->comm);
 }
 
 /* What rank 0 does before the others come to the folder. */
@@ -368,21 +360,19 @@ bool mr_checkpointer_under_way(const mr_checkpointer *cp)
     return cp->under_way;
 }
 
-/* Gives rank 0 size and hash of every shard. Collective. */
-static void gather_files(mr_checkpointer *cp, mr_manifest_file *files)
+/* Sums words that are zero on all ranks but one into those of the one: size and hash of every
+ * shard, [size, FILE_WORDS], on every rank. Collective. */
+static void gather_files(mr_checkpointer *cp, int64_t *words, mr_manifest_file *files)
 {
     char digest[MR_HASH_TEXT];
+    int64_t *own = &words[cp->comm->rank * FILE_WORDS];
     mr_hash_finish(&cp->hash, digest);
+    own[0] = cp->bytes;
+    memcpy(&own[1], digest, MR_HASH_TEXT - 1);
+    mr_comm_sum_i64(cp->comm, words, (int64_t)cp->comm->size * FILE_WORDS);
     for (int rank = 0; rank < cp->comm->size; rank++) {
-        /* Words that are zero on all ranks but one add up to those of the one. */
-        int64_t words[1 + DIGEST_WORDS] = {0};
-        if (rank == cp->comm->rank) {
-            words[0] = cp->bytes;
-            memcpy(&words[1], digest, MR_HASH_TEXT - 1);
-        }
-        sum(cp->comm, words, 1 + DIGEST_WORDS);
-        files[rank].bytes = words[0];
-        memcpy(files[rank].sha256, &words[1], MR_HASH_TEXT - 1);
+        files[rank].bytes = words[rank * FILE_WORDS];
+        memcpy(files[rank].sha256, &words[rank * FILE_WORDS + 1], MR_HASH_TEXT - 1);
     }
 }
 
@@ -407,18 +397,18 @@ mr_status mr_checkpointer_finish(mr_checkpointer *cp)
     if (cp->failure != 0)
         status = mr_fail(MR_ERR_IO, "cannot %s '%s': %s", cp->failed_to, cp->path,
                          strerror(cp->failure));
-    mr_manifest_file *files = NULL;
-    if (status == MR_OK) {
-        files = mr_alloc_array(MR_MEM_OTHER, (size_t)cp->comm->size, sizeof *files);
-        if (!files) status = MR_ERR_MEMORY;
-    }
+    size_t ranks = (size_t)cp->comm->size;
+    mr_manifest_file *files = mr_alloc_array(MR_MEM_OTHER, ranks, sizeof *files);
+    int64_t *words = mr_alloc_array(MR_MEM_OTHER, ranks * FILE_WORDS, sizeof *words);
+    if (status == MR_OK && (!files || !words)) status = MR_ERR_MEMORY;
     status = mr_comm_agree(cp->comm, status);
-    if (status == MR_OK && files) {
-        gather_files(cp, files);
+    if (status == MR_OK && files && words) {
+        gather_files(cp, words, files);
         if (cp->comm->rank == 0) status = complete(cp, files);
         status = mr_comm_agree_root(cp->comm, status);
     }
     mr_free(files);
+    mr_free(words);
     if (status == MR_OK)
         end_write(cp);
     else

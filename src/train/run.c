@@ -6,7 +6,7 @@
 #include "base/signals.h"
 #include "store/json.h"
 #include "store/runlog_read.h"
-#include "train/node.h"
+#include "comm/node.h"
 #include "train/record.h"
 #include "train/state.h"
 

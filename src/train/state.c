@@ -93,7 +93,7 @@ size_t mr_state_staging_bytes(const mr_model *model)
     for (int u = 0; u < params->unit_count; u++)
         for (int k = 0; k < MR_FLATS; k++)
             for (int w = MR_SLAB_WEIGHTS; w <= MR_SLAB_V; w++) {
-                /* Rank 0 has a whole shard, or all there is. */
+                /* Of all ranks 0 has most: a whole shard, or all there is. */
                 const mr_flat *flat = &params->unit[u].flat[k];
                 int64_t shard = flat->count / params->comm->size;
                 if (is_saved(model, k, w)) elements += shard < flat->used ? shard : flat->used;
@@ -109,7 +109,7 @@ mr_status mr_state_create_writer(mr_trainer *t)
     mr_status status = mr_comm_agree(t->comm, list_arrays(t->model, &arrays));
     if (status == MR_OK)
         status = mr_checkpointer_create(t->comm, folder, t->config->checkpoint.keep, arrays->slab,
-                                        arrays->count, t->plan.bytes[MR_MEM_CHECKPOINT] > 0,
+                                        arrays->count, t->plan.bytes[MR_MEM_CHECKPOINT],
                                         &t->checkpointer);
     free_arrays(&arrays);
     return status;

@@ -2,7 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "train/node.h"
+#include "comm/node.h"
 #include "train/state.h"
 
 #include <limits.h>

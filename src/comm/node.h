@@ -1,5 +1,5 @@
-#ifndef MR_TRAIN_NODE_H
-#define MR_TRAIN_NODE_H
+#ifndef MR_COMM_NODE_H
+#define MR_COMM_NODE_H
 
 /** @file
  * What the ranks of one node share: its processors and its memory. */

@@ -1,6 +1,6 @@
 #define _GNU_SOURCE /* sched_getaffinity */ /* NOLINT(bugprone-reserved-identifier) */
 
-#include "train/node.h"
+#include "comm/node.h"
 
 #include <sched.h>
 
@@ -21,26 +21,30 @@ int mr_node_ranks(const mr_comm *comm)
     return size;
 }
 
+/* Room for 16,384 processors; the plain cpu_set_t ends at 1,024. */
+typedef struct processors {
+    cpu_set_t part[16];
+} processors;
+
 int mr_node_threads(const mr_comm *comm, int64_t wanted)
 {
+    if (wanted > 0) return (int)wanted;
     /* Processors this rank may run on, shared with every rank of the node that may run on one of
      * them: right where a launcher binds ranks, and where it leaves them all to one set. */
     MPI_Comm node = node_of(comm);
     int size, sharing = 0;
     MR_MPI(MPI_Comm_size(node, &size));
-    cpu_set_t mine, both;
-    CPU_ZERO(&mine);
-    bool known = sched_getaffinity(0, sizeof mine, &mine) == 0;
-    cpu_set_t *all = mr_alloc_array(MR_MEM_OTHER, (size_t)size, sizeof *all);
+    processors mine = {0}, both;
+    bool known = sched_getaffinity(0, sizeof mine, mine.part) == 0;
+    processors *all = mr_alloc_array(MR_MEM_OTHER, (size_t)size, sizeof *all);
     if (!all) mr_abort("%s", mr_message());
     MR_MPI(MPI_Allgather(&mine, (int)sizeof mine, MPI_BYTE, all, (int)sizeof mine, MPI_BYTE, node));
     MR_MPI(MPI_Comm_free(&node));
     for (int i = 0; i < size; i++) {
-        CPU_AND(&both, &mine, &all[i]);
-        sharing += CPU_COUNT(&both) > 0;
+        CPU_AND_S(sizeof both, both.part, mine.part, all[i].part);
+        sharing += CPU_COUNT_S(sizeof both, both.part) > 0;
     }
     mr_free(all);
-    if (wanted > 0) return (int)wanted;
-    int threads = known && sharing > 0 ? CPU_COUNT(&mine) / sharing : 1;
+    int threads = known && sharing > 0 ? CPU_COUNT_S(sizeof mine, mine.part) / sharing : 1;
     return threads < 1 ? 1 : threads;
 }

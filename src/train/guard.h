@@ -20,6 +20,7 @@ typedef enum mr_verdict {
     MR_VERDICT_SOUND,
     MR_VERDICT_NOT_FINITE,
     MR_VERDICT_SPIKE,
+    MR_VERDICT_RANKS_DIFFER, /**< not by its loss: mr_guard_check_ranks found it after the step */
 } mr_verdict;
 
 /** Judges a step by its loss and gradient norm and remembers them. A spike is a loss more than

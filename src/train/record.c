@@ -219,11 +219,14 @@ mr_status mr_record_claim(mr_record *record)
     return MR_OK;
 }
 
-/* Events of a step: what its guards found, and its merge. */
+/* Events of a step: what its guards found (ranks that differ are the present failure), and its
+ * merge. */
 static mr_status record_events(mr_record *record, const mr_step_result *result)
 {
     char text[256];
-    if (result->verdict != MR_VERDICT_SOUND) {
+    if (result->verdict == MR_VERDICT_RANKS_DIFFER) {
+        MR_TRY(mr_runlog_event(record->log, result->step, "ranks_differ", mr_message()));
+    } else if (result->verdict != MR_VERDICT_SOUND) {
         bool finite = result->verdict == MR_VERDICT_SPIKE;
         snprintf(text, sizeof text, "loss %.9g, gradient norm %.9g%s", result->loss,
                  result->grad_norm, result->updated ? "" : "; no update");

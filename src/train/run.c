@@ -4,9 +4,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "comm/node.h"
 #include "store/json.h"
 #include "store/runlog_read.h"
-#include "comm/node.h"
 #include "train/record.h"
 #include "train/state.h"
 
@@ -18,9 +18,11 @@
 
 static const char STOP_AFTER[] = "stopped by train.stop_after";
 static const char STOP_SIGNAL[] = "stopped by a signal, at a checkpoint";
-static const char STOP_NOT_FINITE[] = "loss or gradient not finite";
-static const char STOP_SPIKE[] = "spike of the loss";
-static const char STOP_RANKS[] = "the ranks' copies of one state differ";
+static const char *const STOP_VERDICT[] = {
+    [MR_VERDICT_NOT_FINITE] = "loss or gradient not finite",
+    [MR_VERDICT_SPIKE] = "spike of the loss",
+    [MR_VERDICT_RANKS_DIFFER] = "the ranks' copies of one state differ",
+};
 
 void mr_run_log_path(const mr_config *config, char *path, size_t room)
 {
@@ -98,6 +100,7 @@ typedef struct run_state {
     float *items;        /* [scored items] */
     double began, saved; /* clock at the start, and at the last checkpoint */
     bool evaluated;      /* no evaluation of the present step is owed */
+    mr_verdict verdict;  /* on the last step */
     int64_t tokens;
     double training_seconds;
     mr_run_outcome *outcome;
@@ -214,8 +217,9 @@ static mr_status after_step(run_state *run, mr_status log_status, bool last, run
     return run->trainer->plan.bytes[MR_MEM_CHECKPOINT] > 0 ? MR_OK : finish_save(run, true);
 }
 
-/* Trains to the end. A failure to write the log is the run's failure, agreed where ranks meet
- * next; the step itself stays collective. */
+/* Trains to the end, or until it has to stop; stop_reason stays NULL after a failure. A failure to
+ * write the log is the run's failure, agreed where ranks meet next; the step itself stays
+ * collective. */
 static mr_status train(run_state *run, const char **stop_reason)
 {
     const mr_config *c = run->config;
@@ -227,17 +231,17 @@ static mr_status train(run_state *run, const char **stop_reason)
         mr_step_result result = {0};
         run_signs signs = {0};
         mr_status status = mr_trainer_step(t, &result);
-        if (status != MR_OK && status != MR_ERR_NUMERIC) return status;
+        run->verdict = result.verdict;
+        bool guarded = status == MR_ERR_NUMERIC && result.verdict != MR_VERDICT_SOUND;
+        if (status != MR_OK && !guarded) return status;
         run->training_seconds += result.seconds;
         run->tokens += result.tokens;
         run->outcome->loss = result.loss;
         run->outcome->steps = result.step;
-        if (status == MR_ERR_NUMERIC) {
+        if (guarded) {
             char message[MR_MESSAGE_MAX];
             snprintf(message, sizeof message, "%s", mr_message());
-            *stop_reason = result.verdict == MR_VERDICT_NOT_FINITE ? STOP_NOT_FINITE
-                           : result.verdict == MR_VERDICT_SPIKE    ? STOP_SPIKE
-                                                                   : STOP_RANKS;
+            *stop_reason = STOP_VERDICT[result.verdict];
             MR_TRY(mr_comm_agree_root(run->comm, mr_record_step(&run->record, &result)));
             return mr_fail(status, "%s", message);
         }
@@ -361,7 +365,7 @@ static mr_status run_trainer(run_state *run, const char *resume)
 {
     mr_trainer *t = run->trainer;
     mr_run_outcome *outcome = run->outcome;
-    const char *stop_reason = "failed";
+    const char *stop_reason = NULL; /* why the run ends, unless it fails */
     MR_TRY(mr_trainer_allocate(t));
     int64_t items = mr_trainer_scored_items(t);
     run->items = mr_alloc_array(MR_MEM_DATA, (size_t)(items > 0 ? items : 1), sizeof(float));
@@ -372,8 +376,10 @@ static mr_status run_trainer(run_state *run, const char *resume)
     run->saved = mr_clock();
     mr_status status = train(run, &stop_reason);
     mr_log_progress_end();
-    if (status == MR_OK && run->config->run.save_model[0])
+    if (status == MR_OK && run->config->run.save_model[0]) {
         status = mr_model_save(t->model, run->config->run.save_model);
+        if (status != MR_OK) stop_reason = NULL;
+    }
     outcome->seconds = mr_clock() - run->began;
     outcome->tokens_per_second =
         run->training_seconds > 0 ? (double)run->tokens / run->training_seconds : 0;
@@ -381,9 +387,10 @@ static mr_status run_trainer(run_state *run, const char *resume)
     /* What was recorded stays readable, with the reason it ends. */
     char message[MR_MESSAGE_MAX], reason[MR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s", mr_message());
-    if (status == MR_ERR_NUMERIC || status == MR_STOPPED) {
+    if (stop_reason) {
         /* What ranks hold that differ is not to be gone on with. */
-        mr_status saved = stop_reason == STOP_RANKS ? MR_OK : finish_save(run, true);
+        bool differ = run->verdict == MR_VERDICT_RANKS_DIFFER;
+        mr_status saved = differ ? MR_OK : finish_save(run, true);
         if (saved != MR_OK) mr_warn("%s", mr_message());
         MR_TRY(mr_comm_agree_root(run->comm, end(run, stop_reason)));
     } else if (run->record.claimed) {

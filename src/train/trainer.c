@@ -330,6 +330,7 @@ mr_status mr_trainer_step(mr_trainer *t, mr_step_result *result)
     int64_t check = t->config->train.check_every;
     if (status == MR_OK && check > 0 && t->step % check == 0) {
         status = mr_guard_check_ranks(&t->optimizer);
+        if (status == MR_ERR_NUMERIC) result->verdict = MR_VERDICT_RANKS_DIFFER;
         if (status != MR_OK) status = mr_fail_in(status, "step %lld", (long long)t->step);
     }
     result->seconds = mr_clock() - began;

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WORDS = 64, LINE = 4096, SECONDS = 60, GRACE = 5 };
+enum { WORDS = 64, LINE = 4096, SECONDS = 180, GRACE = 5 };
 
 static char folder[64];
 

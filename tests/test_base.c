@@ -1,4 +1,3 @@
-#include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -471,17 +470,6 @@ static void words_too_long_are_far_from_all(void **state)
     assert_int_equal(mr_text_distance(word, word), 0);
 }
 
-static void the_clock_does_not_go_back(void **state)
-{
-    (void)state;
-    double last = mr_clock();
-    for (int i = 0; i < 1000; i++) {
-        double now = mr_clock();
-        assert_true(now >= last);
-        last = now;
-    }
-}
-
 static void speak(void)
 {
     mr_log("step %d", 1);
@@ -664,7 +652,6 @@ int main(void)
         cmocka_unit_test(a_text_grows),
         cmocka_unit_test(edit_distances_are_those_of_levenshtein),
         cmocka_unit_test(words_too_long_are_far_from_all),
-        cmocka_unit_test(the_clock_does_not_go_back),
         cmocka_unit_test(progress_is_plain_lines_where_there_is_no_terminal),
         cmocka_unit_test(a_quiet_process_says_nothing),
         cmocka_unit_test(a_file_is_read_as_it_was_written),

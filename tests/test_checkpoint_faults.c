@@ -2,7 +2,9 @@
 #include "base/random.h"
 #include "checkpoint_case.h"
 
+#include <dirent.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -390,19 +392,42 @@ static void save_until_killed(void)
     }
 }
 
+/* The newest step that stands under its final name, -1 where there is none. */
+static int64_t newest_step(void)
+{
+    int64_t newest = -1;
+    DIR *list = opendir(case_folder);
+    if (!list) return newest;
+    for (struct dirent *entry = readdir(list); entry; entry = readdir(list)) {
+        long long step;
+        char rest;
+        if (sscanf(entry->d_name, "step-%lld%c", &step, &rest) == 1 && step > newest) newest = step;
+    }
+    closedir(list);
+    return newest;
+}
+
+static void nap(long microseconds)
+{
+    const struct timespec pause = {0, 1000 * microseconds};
+    nanosleep(&pause, NULL);
+}
+
 static void a_killed_writer_always_leaves_a_sound_checkpoint(void **unused)
 {
     (void)unused;
-    enum { KILLS = 50 };
-    if (world.size > 1) return;
+    enum { KILLS = 50, MOST_WAITS = 60000 };
+    if (world.size > 1) skip();
     mr_random random = mr_random_stream(5, MR_RANDOM_DATA, 0);
     int64_t last = -1;
     for (uint64_t i = 0; i < KILLS; i++) {
         pid_t child = fork();
         assert_true(child >= 0);
         if (child == 0) save_until_killed();
-        struct timespec pause = {0, 1000L * (5000 + (long)mr_random_below(&random, i, 75000))};
-        nanosleep(&pause, NULL);
+        /* Every other time it gets as far as a new checkpoint, however slow the disk is. */
+        for (int waits = 0; i % 2 == 0 && newest_step() <= last && waits < MOST_WAITS; waits++)
+            nap(1000);
+        nap(5000 + (long)mr_random_below(&random, i, 75000));
         kill(child, SIGKILL);
         assert_true(WIFSIGNALED(case_wait(child)));
         mr_text text = {0};
@@ -413,7 +438,7 @@ static void a_killed_writer_always_leaves_a_sound_checkpoint(void **unused)
         assert_true(step >= last && step != -2);
         last = step;
     }
-    assert_true(last > KILLS / 2);
+    assert_true(last >= KILLS / 2);
 }
 
 #define TEST(function) cmocka_unit_test_teardown(function, case_clear)

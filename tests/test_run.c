@@ -478,7 +478,7 @@ static void full_fine_tuning_memorises_four_pairs(void **state)
 {
     (void)state;
     program_result learned = program_succeed(
-        (program_setting){.seconds = 120},
+        (program_setting){0},
         "run base.yaml --set run.name=learned --set task.pairs=4 --set train.global_batch=4 "
         "--set train.steps=150 --set train.lr=0.01 --set train.warmup_steps=5 "
         "--set eval.at_steps=[150] --set eval.items=0 --set log.every=150");

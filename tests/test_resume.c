@@ -398,7 +398,7 @@ static void a_damaged_checkpoint_is_named_and_the_one_before_it_used(void **stat
     program_free(&result);
     assert_same_run("flipped", "whole");
     /* It is not counted among those that stay. */
-    assert_int_equal(access("out/flipped.checkpoints/step-00000013.damaged", F_OK), 0);
+    assert_int_equal(access("out/flipped.checkpoints/step-00000013.damaged.1", F_OK), 0);
     assert_int_equal(access("out/flipped.checkpoints/step-00000010/manifest.json", F_OK), 0);
 }
 

@@ -122,18 +122,11 @@ static mr_status recognise_file(const head *h, mr_info_kind *kind)
     return is_runs(h) ? MR_OK : unknown(h->path, "text without a section of a configuration");
 }
 
-static mr_status join(const char *folder, const char *name, char path[PATH_MAX])
-{
-    int length = snprintf(path, PATH_MAX, "%s/%s", folder, name);
-    MR_CHECK(length > 0 && length < PATH_MAX, MR_ERR_IO, "path too long: '%.256s...'", folder);
-    return MR_OK;
-}
-
 static mr_status recognise_folder(const char *path, mr_info_kind *kind)
 {
     char config[PATH_MAX];
     bool known;
-    MR_TRY(join(path, "config.json", config));
+    MR_TRY(mr_file_path(config, "%s/%s", path, "config.json"));
     *kind = MR_INFO_FOLDER;
     if (access(config, F_OK) == 0) return MR_OK;
     MR_TRY(mr_info_recognise_folder(path, kind, &known));
@@ -344,10 +337,10 @@ static mr_status describe_folder(const char *folder, json_t *object)
 {
     static const char *const weights[] = {"model.safetensors", "model.safetensors.index.json"};
     char path[PATH_MAX];
-    MR_TRY(join(folder, "config.json", path));
+    MR_TRY(mr_file_path(path, "%s/%s", folder, "config.json"));
     MR_TRY(describe_model(path, object));
     for (size_t i = 0; i < sizeof weights / sizeof weights[0]; i++) {
-        MR_TRY(join(folder, weights[i], path));
+        MR_TRY(mr_file_path(path, "%s/%s", folder, weights[i]));
         if (access(path, F_OK) == 0) return describe_weights(folder, object);
     }
     mr_info_put(object, "tensors", json_integer(0));

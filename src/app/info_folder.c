@@ -1,6 +1,7 @@
 /* Folders under a manifest: checkpoints and token shards. */
 
 #include "app/info.h"
+#include "base/file.h"
 #include "data/shards.h"
 #include "data/task.h"
 #include "store/checkpoint_folder.h"
@@ -37,7 +38,7 @@ mr_status mr_info_recognise_folder(const char *path, mr_info_kind *kind, bool *k
     mr_checkpoint_entry *entries;
     int64_t count;
     *known = true;
-    MR_TRY(mr_checkpoint_path_make(manifest, "%s/%s", path, MR_CHECKPOINT_MANIFEST));
+    MR_TRY(mr_file_path(manifest, "%s/%s", path, MR_CHECKPOINT_MANIFEST));
     if (access(manifest, F_OK) == 0) return recognise_manifest(manifest, kind);
     MR_TRY(mr_checkpoint_folder_list(path, &entries, &count));
     mr_free(entries);

@@ -1,5 +1,6 @@
 #include "app/results_read.h"
 
+#include "base/file.h"
 #include "config/value.h"
 #include "store/runlog_read.h"
 
@@ -35,9 +36,7 @@ static mr_status take_member(const char *folder, const char *name, int depth, mr
     struct stat about;
     if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) return MR_OK;
     bool slash = ends_in(folder, "/");
-    int length = snprintf(path, sizeof path, "%s%s%s", folder, slash ? "" : "/", name);
-    MR_CHECK(length > 0 && (size_t)length < sizeof path, MR_ERR_IO, "path too long: '%.256s...'",
-             folder);
+    MR_TRY(mr_file_path(path, "%s%s%s", folder, slash ? "" : "/", name));
     if (lstat(path, &about) != 0) return MR_OK;
     if (S_ISDIR(about.st_mode)) return find_below(path, depth + 1, paths);
     return ends_in(name, ".h5") ? mr_names_add(paths, path) : MR_OK;

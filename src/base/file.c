@@ -1,12 +1,22 @@
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+mr_status mr_file_path(char out[PATH_MAX], const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    int length = vsnprintf(out, PATH_MAX, fmt, args);
+    va_end(args);
+    MR_CHECK(length > 0 && length < PATH_MAX, MR_ERR_IO, "path too long: '%.200s...'", out);
+    return MR_OK;
+}
 
 mr_status mr_file_read(const char *path, mr_purpose purpose, char **out, size_t *size)
 {
@@ -16,7 +26,11 @@ mr_status mr_file_read(const char *path, mr_purpose purpose, char **out, size_t 
     struct stat about;
     mr_status status = MR_OK;
     char *data = NULL;
-    if (fstat(fileno(file), &about) != 0 || !S_ISREG(about.st_mode)) {
+    if (fstat(fileno(file), &about) != 0) {
+        status = mr_fail(MR_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
+        goto cleanup;
+    }
+    if (!S_ISREG(about.st_mode)) {
         status = mr_fail(MR_ERR_IO, "cannot read '%s': not a regular file", path);
         goto cleanup;
     }
@@ -27,7 +41,8 @@ mr_status mr_file_read(const char *path, mr_purpose purpose, char **out, size_t 
         goto cleanup;
     }
     if (fread(data, 1, bytes, file) != bytes) {
-        status = mr_fail(MR_ERR_IO, "cannot read '%s': it became shorter while being read", path);
+        status = mr_fail(MR_ERR_IO, "cannot read '%s': %s", path,
+                         ferror(file) ? strerror(errno) : "it became shorter while being read");
         goto cleanup;
     }
     if (size) *size = bytes;
@@ -52,26 +67,27 @@ void mr_file_sync_folder(const char *path)
     close(handle);
 }
 
+int mr_file_write_at(int handle, const void *data, size_t bytes, int64_t offset)
+{
+    const char *from = data;
+    while (bytes > 0) {
+        ssize_t count = pwrite(handle, from, bytes, (off_t)offset);
+        if (count < 0 && errno == EINTR) continue;
+        if (count < 0) return errno;
+        from += count;
+        offset += count;
+        bytes -= (size_t)count;
+    }
+    return 0;
+}
+
 mr_status mr_file_write(const char *path, const void *data, size_t size)
 {
     char beside[PATH_MAX];
-    int length = snprintf(beside, sizeof beside, "%s.tmp", path);
-    MR_CHECK(length > 0 && (size_t)length < sizeof beside, MR_ERR_IO, "path too long: '%s'", path);
+    MR_TRY(mr_file_path(beside, "%s.tmp", path));
     int handle = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     MR_CHECK(handle >= 0, MR_ERR_IO, "cannot create '%s': %s", beside, strerror(errno));
-    const char *from = data;
-    size_t left = size;
-    int failure = 0;
-    while (left > 0 && failure == 0) {
-        ssize_t written = write(handle, from, left);
-        if (written < 0 && errno == EINTR) continue;
-        if (written < 0) {
-            failure = errno;
-        } else {
-            from += written;
-            left -= (size_t)written;
-        }
-    }
+    int failure = mr_file_write_at(handle, data, size, 0);
     if (failure == 0 && fsync(handle) != 0) failure = errno;
     if (close(handle) != 0 && failure == 0) failure = errno;
     if (failure == 0 && rename(beside, path) != 0) failure = errno;
@@ -83,11 +99,35 @@ mr_status mr_file_write(const char *path, const void *data, size_t size)
     return MR_OK;
 }
 
+mr_status mr_file_put_aside(const char *path, const char *word, char aside[PATH_MAX])
+{
+    enum { MOST = 10000 };
+    for (int i = 1; i < MOST; i++) {
+        MR_TRY(mr_file_path(aside, "%s.%s.%d", path, word, i));
+        if (access(aside, F_OK) == 0) continue;
+        MR_CHECK(rename(path, aside) == 0, MR_ERR_IO, "cannot keep '%s' as '%s': %s", path, aside,
+                 strerror(errno));
+        return MR_OK;
+    }
+    return mr_fail(MR_ERR_IO, "cannot keep '%s': there are %d of '%s.%s.*'", path, MOST - 1, path,
+                   word);
+}
+
+bool mr_file_is_empty_folder(const char *path)
+{
+    int entries = 0;
+    DIR *list = opendir(path);
+    if (!list) return false;
+    while (entries < 3 && readdir(list))
+        entries++;
+    closedir(list);
+    return entries == 2; /* itself and the one above */
+}
+
 mr_status mr_file_make_folders(const char *path)
 {
     char partial[PATH_MAX];
-    int length = snprintf(partial, sizeof partial, "%s", path);
-    MR_CHECK(length > 0 && (size_t)length < sizeof partial, MR_ERR_IO, "bad path '%s'", path);
+    MR_TRY(mr_file_path(partial, "%s", path));
     for (char *at = partial + 1;; at++) {
         if (*at != '/' && *at != '\0') continue;
         char kept = *at;

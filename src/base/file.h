@@ -6,12 +6,32 @@
 
 #include "base/memory.h"
 
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/** Formats a path. Local. @return MR_OK, MR_ERR_IO (too long) */
+MR_NODISCARD mr_status mr_file_path(char out[PATH_MAX], const char *fmt, ...) MR_PRINTF(2, 3);
+
 /** Reads a whole file into out, zero-terminated; size (may be NULL) gets its bytes. Local.
  * @return MR_OK, MR_ERR_IO (message names the path), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_file_read(const char *path, mr_purpose purpose, char **out, size_t *size);
 
-/** Writes a file beside path, syncs it, and renames it to path, so that path is always whole. */
+/** Writes a file beside path, syncs it, and renames it to path, so that path is always whole.
+ * Local. @return MR_OK, MR_ERR_IO (message names the path) */
 MR_NODISCARD mr_status mr_file_write(const char *path, const void *data, size_t size);
+
+/** Writes all of data at an offset of an open file. Records no message: threads may call it. Local.
+ * @return 0 or an error number */
+int mr_file_write_at(int handle, const void *data, size_t bytes, int64_t offset);
+
+/** Renames what stands at a path to `<path>.<word>.N` with the first N from 1 that is free. Local.
+ * @param[out] aside  the new name
+ * @return MR_OK, MR_ERR_IO */
+MR_NODISCARD mr_status mr_file_put_aside(const char *path, const char *word, char aside[PATH_MAX]);
+
+/** Tells whether a path is a folder with nothing in it. Local. */
+bool mr_file_is_empty_folder(const char *path);
 
 /** Syncs the folder that path stands in: without it a rename may be lost when the machine stops.
  * Best effort. Local. */

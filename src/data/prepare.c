@@ -1,12 +1,12 @@
 #include "data/prepare.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "data/prepare_work.h"
 #include "data/shards.h"
 #include "data/utf8.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,25 +66,14 @@ static mr_status begin_manifest(const mr_prepare_options *options, const mr_surv
     return MR_OK;
 }
 
-static bool is_empty_folder(const char *path)
-{
-    DIR *list = opendir(path);
-    if (!list) return false;
-    bool empty = true;
-    for (struct dirent *entry = readdir(list); entry; entry = readdir(list))
-        empty = empty && (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0);
-    closedir(list);
-    return empty;
-}
-
 /* Whether the finished folder can take the place of an empty one: known before the work, not after
  * hours of it. A link, a mount point and what goes by "." cannot be renamed to. */
 static mr_status check_replaceable(const char *folder)
 {
-    char above[MR_STAGING_PATH];
+    char above[PATH_MAX];
     struct stat own, parent;
     const char *slash = strrchr(folder, '/'), *name = slash ? slash + 1 : folder;
-    MR_TRY(mr_prepared_path(folder, "..", above, sizeof above));
+    MR_TRY(mr_file_path(above, "%s/%s", folder, ".."));
     MR_CHECK(lstat(folder, &own) == 0 && stat(above, &parent) == 0, MR_ERR_IO,
              "cannot look at '%s': %s", folder, strerror(errno));
     MR_CHECK(S_ISDIR(own.st_mode) && own.st_dev == parent.st_dev && strcmp(name, ".") != 0 &&
@@ -99,13 +88,13 @@ static mr_status check_replaceable(const char *folder)
 /* Compares what stands at the folder's name with what is wanted; *already where it is that. */
 static mr_status compare_folder(const char *folder, const mr_prepared *wanted, bool *already)
 {
-    char path[MR_STAGING_PATH];
+    char path[PATH_MAX];
     struct stat about;
     mr_shards *there = NULL;
     if (stat(folder, &about) != 0 && errno == ENOENT) return MR_OK;
     /* To an empty folder the new one may be renamed. */
-    if (is_empty_folder(folder)) return check_replaceable(folder);
-    MR_TRY(mr_prepared_path(folder, "manifest.json", path, sizeof path));
+    if (mr_file_is_empty_folder(folder)) return check_replaceable(folder);
+    MR_TRY(mr_file_path(path, "%s/%s", folder, "manifest.json"));
     MR_CHECK(access(path, F_OK) == 0, MR_ERR_IO,
              "'%s' exists and is no folder of mora data prepare; choose another", folder);
     mr_status status = mr_shards_open(folder, 1, &there);

@@ -210,7 +210,7 @@ static mr_status take_fault(mr_prepare_work *w, const mr_document *document, mr_
 static mr_status take_document(mr_prepare_work *w, const mr_document *document,
                                mr_unit_record *record)
 {
-    char name[MR_SHARD_NAME], path[MR_STAGING_PATH];
+    char name[MR_SHARD_NAME], path[PATH_MAX];
     path[0] = '\0';
     int64_t count = 0;
     MR_TRY(encode(w, document, &count));
@@ -220,7 +220,7 @@ static mr_status take_document(mr_prepare_work *w, const mr_document *document,
     mr_prepared_totals *totals = &record->split[split];
     if (totals->documents == 0) {
         mr_shard_name(split, record->input, record->unit, name);
-        MR_TRY(mr_prepared_path(w->staging->beside, name, path, sizeof path));
+        MR_TRY(mr_file_path(path, "%s/%s", w->staging->beside, name));
     }
     MR_TRY(mr_shard_writer_add(&w->writer[split], path, w->ids, count));
     totals->documents++;

@@ -27,14 +27,6 @@ const char *mr_fault_name(mr_fault fault)
     return fault_names[fault];
 }
 
-mr_status mr_prepared_path(const char *folder, const char *file, char *out, size_t room)
-{
-    int length = snprintf(out, room, "%s/%s", folder, file);
-    MR_CHECK(length > 0 && (size_t)length < room, MR_ERR_IO, "path too long: '%s/%s'", folder,
-             file);
-    return MR_OK;
-}
-
 static int token_bytes_of(int32_t vocabulary)
 {
     return vocabulary <= TWO_BYTES ? 2 : 4;
@@ -118,8 +110,8 @@ static json_t *errors_json(const mr_prepared *m)
 
 mr_status mr_prepared_write(const mr_prepared *m, const char *folder)
 {
-    char path[4096];
-    MR_TRY(mr_prepared_path(folder, file_name, path, sizeof path));
+    char path[PATH_MAX];
+    MR_TRY(mr_file_path(path, "%s/%s", folder, file_name));
     json_t *tokenizer =
         json_pack("{s:s, s:s, s:i, s:i}", "name", m->tokenizer, "sha256", m->tokenizer_hash,
                   "vocabulary", (int)m->vocabulary, "eos", (int)m->eos);
@@ -357,10 +349,10 @@ static mr_status read_root(const char *path, json_t *root, mr_prepared *m)
 
 mr_status mr_prepared_read(const char *folder, mr_prepared *out)
 {
-    char path[4096];
+    char path[PATH_MAX];
     json_t *root;
     *out = (mr_prepared){.shards = 0};
-    MR_TRY(mr_prepared_path(folder, file_name, path, sizeof path));
+    MR_TRY(mr_file_path(path, "%s/%s", folder, file_name));
     MR_TRY(mr_json_read(path, &root));
     mr_status status = read_root(path, root, out);
     json_decref(root);

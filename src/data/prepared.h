@@ -88,10 +88,6 @@ const char *mr_split_name(mr_split split);
 /** Returns the name of a fault ("utf8", "json", "field"). Local. */
 const char *mr_fault_name(mr_fault fault);
 
-/** Writes the path of a file in a folder. Local. @return MR_OK, MR_ERR_IO (too long) */
-MR_NODISCARD mr_status mr_prepared_path(const char *folder, const char *file, char *out,
-                                        size_t room);
-
 /** Takes a tokenizer's identity, and the bytes of a token that follow from it. Local. */
 void mr_prepared_set_tokenizer(mr_prepared *manifest, const mr_tokenizer *tokenizer);
 

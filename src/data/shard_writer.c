@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -10,31 +9,26 @@ enum { ROOM = 1 << 18 }; /* bytes written at once; a multiple of a token's */
 
 static mr_status begin(mr_shard_writer *w, const char *path)
 {
-    int length = snprintf(w->path, sizeof w->path, "%s", path);
-    MR_CHECK(length > 0 && (size_t)length < sizeof w->path, MR_ERR_IO, "path too long: '%s'", path);
+    MR_TRY(mr_file_path(w->path, "%s", path));
     if (!w->buffer) w->buffer = mr_alloc(MR_MEM_DATA, ROOM);
     if (!w->buffer) return MR_ERR_MEMORY;
     MR_TRY(mr_hash_create(&w->hash));
     w->used = 0;
+    w->written = 0;
     w->handle = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (w->handle >= 0) return MR_OK;
-    char unused[MR_HASH_TEXT];
     mr_status status = mr_fail(MR_ERR_IO, "cannot create '%s': %s", path, strerror(errno));
-    mr_hash_finish(&w->hash, unused);
+    mr_hash_destroy(&w->hash);
     return status;
 }
 
 static mr_status flush(mr_shard_writer *w)
 {
-    const unsigned char *from = w->buffer;
-    mr_hash_add(w->hash, from, w->used);
-    while (w->used > 0) {
-        ssize_t written = write(w->handle, from, w->used);
-        if (written < 0 && errno == EINTR) continue;
-        MR_CHECK(written >= 0, MR_ERR_IO, "cannot write '%s': %s", w->path, strerror(errno));
-        from += written;
-        w->used -= (size_t)written;
-    }
+    int failure = mr_file_write_at(w->handle, w->buffer, w->used, w->written);
+    MR_CHECK(failure == 0, MR_ERR_IO, "cannot write '%s': %s", w->path, strerror(failure));
+    mr_hash_add(w->hash, w->buffer, w->used);
+    w->written += (int64_t)w->used;
+    w->used = 0;
     return MR_OK;
 }
 
@@ -87,11 +81,8 @@ mr_status mr_shard_writer_end(mr_shard_writer *w, int64_t *tokens, char sha256[M
 
 void mr_shard_writer_free(mr_shard_writer *w)
 {
-    char unused[MR_HASH_TEXT];
-    if (w->hash) {
-        mr_hash_finish(&w->hash, unused);
-        close(w->handle);
-    }
+    if (w->hash) close(w->handle);
+    mr_hash_destroy(&w->hash);
     mr_free(w->buffer);
     *w = (mr_shard_writer){.tokens = 0};
 }

@@ -4,16 +4,16 @@
 /** @file
  * Writing one shard: a file of tokens (data/prepared.h), hashed on its way to the disk. */
 
+#include "base/file.h"
 #include "base/hash.h"
-
-#include <stdint.h>
 
 /** A writer of one shard after another. Start from {0}; free with mr_shard_writer_free. */
 typedef struct mr_shard_writer {
-    char path[4096];
+    char path[PATH_MAX];
     int token_bytes;       /**< 2 or 4 */
     int64_t tokens;        /**< of the shard that is open; 0 where none is */
     int handle;            /**< valid while tokens > 0 */
+    int64_t written;       /**< bytes of it */
     mr_hash *hash;         /**< owned; NULL while no shard is open */
     unsigned char *buffer; /**< owned */
     size_t used;           /**< bytes */

@@ -1,5 +1,7 @@
 #include "data/shards.h"
 
+#include "base/file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -23,9 +25,9 @@ struct mr_shards {
     void **map; /* [manifest.shards], NULL until used; owned */
 };
 
-static mr_status shard_path(const mr_shards *s, int64_t number, char *out, size_t room)
+static mr_status shard_path(const mr_shards *s, int64_t number, char out[PATH_MAX])
 {
-    return mr_prepared_path(s->folder, s->manifest.shard[number].file, out, room);
+    return mr_file_path(out, "%s/%s", s->folder, s->manifest.shard[number].file);
 }
 
 static size_t shard_bytes(const mr_shards *s, int64_t number)
@@ -46,9 +48,9 @@ static mr_status check_size(const mr_shards *s, int64_t number, const char *path
 static mr_status check_sizes(const mr_shards *s)
 {
     for (int64_t i = 0; i < s->manifest.shards; i++) {
-        char path[4096];
+        char path[PATH_MAX];
         struct stat about;
-        MR_TRY(shard_path(s, i, path, sizeof path));
+        MR_TRY(shard_path(s, i, path));
         MR_CHECK(stat(path, &about) == 0, MR_ERR_FORMAT, "%s: %s", path, strerror(errno));
         MR_TRY(check_size(s, i, path, &about));
     }
@@ -76,11 +78,11 @@ static mr_status cut_split(const mr_shards *s, mr_split split, split_shards *out
 
 static mr_status open_folder(const char *folder, mr_shards *s)
 {
-    char path[4096];
+    char path[PATH_MAX];
     s->folder = mr_strdup(folder);
     if (!s->folder) return MR_ERR_MEMORY;
     MR_TRY(mr_prepared_read(folder, &s->manifest));
-    MR_TRY(mr_prepared_path(folder, "manifest.json", path, sizeof path));
+    MR_TRY(mr_file_path(path, "%s/%s", folder, "manifest.json"));
     MR_TRY(mr_hash_file(path, s->hash, NULL));
     MR_TRY(check_sizes(s));
     for (int split = 0; split < MR_SPLITS; split++)
@@ -140,10 +142,10 @@ int64_t mr_shards_sequences(const mr_shards *shards, mr_split split)
 /* Maps a shard; one that is mapped holds a sequence, so it is not empty. */
 static mr_status map_shard(mr_shards *s, int64_t number)
 {
-    char path[4096];
+    char path[PATH_MAX];
     struct stat about;
     if (s->map[number]) return MR_OK;
-    MR_TRY(shard_path(s, number, path, sizeof path));
+    MR_TRY(shard_path(s, number, path));
     int handle = open(path, O_RDONLY | O_CLOEXEC);
     MR_CHECK(handle >= 0, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
     mr_status status = MR_OK;
@@ -207,8 +209,8 @@ mr_status mr_shards_read(mr_shards *s, mr_split split, int64_t sequence, int64_t
 mr_status mr_shards_verify(const mr_shards *s)
 {
     for (int64_t i = 0; i < s->manifest.shards; i++) {
-        char path[4096], found[MR_HASH_TEXT];
-        MR_TRY(shard_path(s, i, path, sizeof path));
+        char path[PATH_MAX], found[MR_HASH_TEXT];
+        MR_TRY(shard_path(s, i, path));
         MR_TRY(mr_hash_file(path, found, NULL));
         MR_CHECK(strcmp(found, s->manifest.shard[i].sha256) == 0, MR_ERR_FORMAT,
                  "%s: damaged: its SHA-256 is %s, the manifest says %s", path, found,

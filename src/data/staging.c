@@ -19,27 +19,17 @@ mr_status mr_staging_name(const char *folder, mr_staging *out)
     while (length > 1 && folder[length - 1] == '/')
         length--;
     out->lock = -1;
-    int named = snprintf(out->folder, sizeof out->folder, "%.*s", (int)length, folder);
-    int beside = snprintf(out->beside, sizeof out->beside, "%.*s.tmp", (int)length, folder);
-    MR_CHECK(named > 0 && beside < (int)sizeof out->beside, MR_ERR_IO, "bad path '%s'", folder);
-    return MR_OK;
-}
-
-static mr_status path_in(const mr_staging *staging, const char *name, char out[MR_STAGING_PATH])
-{
-    int length = snprintf(out, MR_STAGING_PATH, "%s/%s", staging->beside, name);
-    MR_CHECK(length > 0 && length < MR_STAGING_PATH, MR_ERR_IO, "path too long: '%s/%s'",
-             staging->beside, name);
-    return MR_OK;
+    MR_TRY(mr_file_path(out->folder, "%.*s", (int)length, folder));
+    return mr_file_path(out->beside, "%s.tmp", out->folder);
 }
 
 /* Two runs in one folder would mix their files; the system lets go of the lock of a run that ends
  * in whatever way. */
 static mr_status take_lock(mr_staging *staging)
 {
-    char path[MR_STAGING_PATH];
+    char path[PATH_MAX];
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    MR_TRY(path_in(staging, lock_name, path));
+    MR_TRY(mr_file_path(path, "%s/%s", staging->beside, lock_name));
     staging->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     MR_CHECK(staging->lock >= 0, MR_ERR_IO, "cannot create '%s': %s", path, strerror(errno));
     bool locked = fcntl(staging->lock, F_SETLK, &whole) == 0;
@@ -78,10 +68,10 @@ static mr_status clear(const mr_staging *staging)
         for (struct dirent *entry = readdir(list); entry && status == MR_OK;
              entry = readdir(list)) {
             const char *name = entry->d_name;
-            char path[MR_STAGING_PATH];
+            char path[PATH_MAX];
             if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, lock_name) == 0)
                 continue;
-            status = path_in(staging, name, path);
+            status = mr_file_path(path, "%s/%s", staging->beside, name);
             if (status == MR_OK && !is_ours(name))
                 status =
                     mr_fail(MR_ERR_IO, "'%s' is in the way: not a file of mora; remove it", path);
@@ -95,9 +85,8 @@ static mr_status clear(const mr_staging *staging)
 
 static void drop_lock(mr_staging *staging, const char *folder)
 {
-    char path[MR_STAGING_PATH];
-    int length = snprintf(path, sizeof path, "%s/%s", folder, lock_name);
-    if (length > 0 && (size_t)length < sizeof path) unlink(path);
+    char path[PATH_MAX];
+    if (mr_file_path(path, "%s/%s", folder, lock_name) == MR_OK) unlink(path);
     close(staging->lock);
     staging->lock = -1;
 }
@@ -113,8 +102,8 @@ mr_status mr_staging_begin(mr_staging *staging)
 
 mr_status mr_staging_commit(mr_staging *staging)
 {
-    char inside[MR_STAGING_PATH];
-    MR_TRY(path_in(staging, lock_name, inside));
+    char inside[PATH_MAX];
+    MR_TRY(mr_file_path(inside, "%s/%s", staging->beside, lock_name));
     mr_file_sync_folder(inside);
     /* Under the lock, which goes along: let go of before, another run would take the folder beside
      * for one that was left, and clear it. */

@@ -5,15 +5,13 @@
  * A folder that appears whole or not at all: its files are written into FOLDER.tmp beside it, which
  * is renamed at the end. Whatever stands at FOLDER is never touched. */
 
-#include "base/status.h"
-
-enum { MR_STAGING_PATH = 4096 }; /**< bytes of a path with its terminating zero */
+#include "base/file.h"
 
 /** A folder being made. Plain data; begin and end on one rank, write from any. */
 typedef struct mr_staging {
-    char folder[MR_STAGING_PATH]; /**< as it will be named */
-    char beside[MR_STAGING_PATH]; /**< where files are written now */
-    int lock;                     /**< handle that keeps other runs out; -1 where not begun */
+    char folder[PATH_MAX]; /**< as it will be named */
+    char beside[PATH_MAX]; /**< where files are written now */
+    int lock;              /**< handle that keeps other runs out; -1 where not begun */
 } mr_staging;
 
 /** Names both folders; what ends on slashes loses them. Local. @return MR_OK, MR_ERR_IO */

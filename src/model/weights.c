@@ -195,7 +195,7 @@ static mr_status write_config(const mr_model *model, const char *folder)
 {
     char path[PATH_MAX];
     MR_TRY(mr_file_make_folders(folder));
-    snprintf(path, sizeof path, "%s/config.json", folder);
+    MR_TRY(mr_file_path(path, "%s/config.json", folder));
     return mr_hf_config_write(path, &model->arch);
 }
 
@@ -204,9 +204,9 @@ mr_status mr_model_save(mr_model *model, const char *folder)
     char path[PATH_MAX];
     bool first = model->comm->rank == 0;
     MR_TRY(mr_comm_agree_root(model->comm, first ? write_config(model, folder) : MR_OK));
-    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    MR_TRY(mr_file_path(path, "%s/model.safetensors", folder));
     MR_TRY(write_file(model, path, false));
-    snprintf(path, sizeof path, "%s/adapter.safetensors", folder);
+    MR_TRY(mr_file_path(path, "%s/adapter.safetensors", folder));
     if (model->method->trains_base) {
         if (first) unlink(path); /* of an earlier run: it does not go with these weights */
         return MR_OK;

@@ -87,7 +87,7 @@ bool mr_checkpointer_under_way(const mr_checkpointer *cp);
  */
 MR_NODISCARD mr_status mr_checkpointer_finish(mr_checkpointer *cp);
 
-/** Renames checkpoints of steps above `step` in a run's folder to `<name>.damaged`, where a run
+/** Renames checkpoints of steps above `step` in a run's folder to `<name>.damaged.N`, where a run
  * goes on from an earlier one because they are not sound: they would count among those kept. Local.
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_checkpoint_set_aside(const char *folder, int64_t step);

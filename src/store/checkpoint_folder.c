@@ -14,16 +14,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-mr_status mr_checkpoint_path_make(char out[PATH_MAX], const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    int length = vsnprintf(out, PATH_MAX, fmt, args);
-    va_end(args);
-    MR_CHECK(length > 0 && length < PATH_MAX, MR_ERR_IO, "path too long: '%.200s...'", out);
-    return MR_OK;
-}
-
 static void folder_name(int64_t step, mr_checkpoint_kind kind, char out[MR_CHECKPOINT_NAME])
 {
     static const char *const formats[MR_CHECKPOINT_KINDS][2] = {
@@ -45,7 +35,7 @@ mr_status mr_checkpoint_folder_path(const char *folder, int64_t step, mr_checkpo
 {
     char name[MR_CHECKPOINT_NAME];
     folder_name(step, kind, name);
-    return mr_checkpoint_path_make(out, "%s/%s", folder, name);
+    return mr_file_path(out, "%s/%s", folder, name);
 }
 
 /* Reads the number at text up to something that is no digit; -1 where there is none. */
@@ -262,12 +252,7 @@ mr_status mr_checkpoint_set_aside(const char *folder, int64_t step)
         char path[PATH_MAX], aside[PATH_MAX];
         if (entries[i].kind != MR_CHECKPOINT_WHOLE || entries[i].step <= step) continue;
         status = mr_checkpoint_folder_path(folder, entries[i].step, entries[i].kind, path);
-        if (status == MR_OK) status = mr_checkpoint_path_make(aside, "%s.damaged", path);
-        for (int n = 2; status == MR_OK && access(aside, F_OK) == 0; n++)
-            status = mr_checkpoint_path_make(aside, "%s.damaged.%d", path, n);
-        if (status == MR_OK && rename(path, aside) != 0)
-            status =
-                mr_fail(MR_ERR_IO, "cannot rename '%s' to '%s': %s", path, aside, strerror(errno));
+        if (status == MR_OK) status = mr_file_put_aside(path, "damaged", aside);
     }
     mr_free(entries);
     return status;

@@ -29,10 +29,6 @@ typedef struct mr_checkpoint_entry {
     mr_checkpoint_kind kind;
 } mr_checkpoint_entry;
 
-/** Formats a path. Local. @return MR_OK, MR_ERR_IO (too long) */
-MR_NODISCARD mr_status mr_checkpoint_path_make(char out[PATH_MAX], const char *fmt, ...)
-    MR_PRINTF(2, 3);
-
 /** Makes the path of a step's folder. Local. @return MR_OK, MR_ERR_IO (too long) */
 MR_NODISCARD mr_status mr_checkpoint_folder_path(const char *folder, int64_t step,
                                                  mr_checkpoint_kind kind, char out[PATH_MAX]);

@@ -1,5 +1,7 @@
 #include "store/checkpoint_frame.h"
 
+#include "base/file.h"
+
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
@@ -185,13 +187,8 @@ int mr_frame_copy(const mr_frame *frame, int handle)
         const mr_frame_page *page = &frame->page[i];
         int64_t left = frame->bytes - page->at;
         size_t size = left < MR_FRAME_PAGE ? (size_t)(left > 0 ? left : 0) : MR_FRAME_PAGE;
-        for (size_t done = 0; done < size;) {
-            ssize_t count =
-                pwrite(handle, page->bytes + done, size - done, (off_t)(page->at + (off_t)done));
-            if (count < 0 && errno == EINTR) continue;
-            if (count < 0) return errno;
-            done += (size_t)count;
-        }
+        int failure = mr_file_write_at(handle, page->bytes, size, page->at);
+        if (failure != 0) return failure;
     }
     return 0;
 }

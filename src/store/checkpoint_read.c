@@ -30,7 +30,7 @@ static mr_status read_manifest_text(const mr_comm *comm, const char *path, char 
     char file[PATH_MAX];
     mr_status status = MR_OK;
     if (comm->rank == 0) {
-        status = mr_checkpoint_path_make(file, "%s/%s", path, MR_CHECKPOINT_MANIFEST);
+        status = mr_file_path(file, "%s/%s", path, MR_CHECKPOINT_MANIFEST);
         if (status == MR_OK) status = mr_file_read(file, MR_MEM_OTHER, text, bytes);
         if (status == MR_ERR_IO) {
             struct stat about;
@@ -59,8 +59,8 @@ static mr_status check_shard(const mr_checkpoint *checkpoint, int64_t rank,
     const mr_manifest_file *expected = &manifest->file[rank];
     char name[MR_CHECKPOINT_NAME], path[PATH_MAX], label[PATH_MAX], found[MR_HASH_TEXT];
     mr_checkpoint_shard_name(rank, manifest->ranks, name);
-    MR_TRY(mr_checkpoint_path_make(path, "%s/%s", checkpoint->path, name));
-    MR_TRY(mr_checkpoint_path_make(label, "%s: %s", checkpoint->path, name));
+    MR_TRY(mr_file_path(path, "%s/%s", checkpoint->path, name));
+    MR_TRY(mr_file_path(label, "%s: %s", checkpoint->path, name));
     struct stat about;
     MR_CHECK(stat(path, &about) == 0, MR_ERR_IO, "%s: %s", label, strerror(errno));
     MR_CHECK(S_ISREG(about.st_mode), MR_ERR_FORMAT, "%s: not a regular file", label);
@@ -130,7 +130,7 @@ static mr_status load(const mr_comm *comm, mr_checkpoint *checkpoint, const char
     checkpoint->path = mr_strdup(path);
     MR_AGREE(comm, checkpoint->path ? MR_OK : MR_ERR_MEMORY);
     MR_TRY(read_manifest_text(comm, path, &text, &bytes));
-    mr_status status = mr_checkpoint_path_make(label, "%s: %s", path, MR_CHECKPOINT_MANIFEST);
+    mr_status status = mr_file_path(label, "%s: %s", path, MR_CHECKPOINT_MANIFEST);
     if (status == MR_OK) status = mr_manifest_parse(label, text, bytes, &checkpoint->manifest);
     mr_free(text);
     if (status == MR_OK && step != ANY_STEP && checkpoint->manifest.step != step)
@@ -193,7 +193,7 @@ mr_status mr_checkpoint_find(const mr_comm *comm, const char *path, mr_checkpoin
 {
     *out = NULL;
     char folder[PATH_MAX];
-    MR_TRY(mr_checkpoint_path_make(folder, "%s", path));
+    MR_TRY(mr_file_path(folder, "%s", path));
     for (size_t end = strlen(folder); end > 1 && folder[end - 1] == '/'; end--)
         folder[end - 1] = '\0';
 
@@ -273,7 +273,7 @@ static mr_status read_part(mr_checkpoint *checkpoint, int64_t rank, const char *
     char path[PATH_MAX], shard[MR_CHECKPOINT_NAME];
     const mr_checkpoint_shard said = {rank, checkpoint->manifest.ranks, checkpoint->manifest.step};
     mr_checkpoint_shard_name(rank, said.ranks, shard);
-    MR_TRY(mr_checkpoint_path_make(path, "%s/%s", checkpoint->path, shard));
+    MR_TRY(mr_file_path(path, "%s/%s", checkpoint->path, shard));
     if (checkpoint->file >= 0 && checkpoint->file_rank != rank) {
         H5Fclose(checkpoint->file);
         checkpoint->file = H5I_INVALID_HID;

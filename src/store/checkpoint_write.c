@@ -1,3 +1,4 @@
+#include "base/file.h"
 #include "store/checkpoint.h"
 #include "store/checkpoint_folder.h"
 #include "store/checkpoint_manifest.h"
@@ -174,21 +175,6 @@ mr_status mr_checkpointer_create(const mr_comm *comm, const char *folder, int64_
     return status;
 }
 
-/* Writes all of data at a place of the file. Returns 0 or an error number. */
-static int write_at(int handle, const void *data, size_t bytes, int64_t offset)
-{
-    const char *from = data;
-    while (bytes > 0) {
-        ssize_t count = pwrite(handle, from, bytes, (off_t)offset);
-        if (count < 0 && errno == EINTR) continue;
-        if (count < 0) return errno;
-        from += count;
-        offset += count;
-        bytes -= (size_t)count;
-    }
-    return 0;
-}
-
 /* Writes one part in pieces, so that giving up is noticed soon. Returns 0 or an error number. */
 static int write_part(mr_checkpointer *cp, int slab, const float *staged)
 {
@@ -197,9 +183,9 @@ static int write_part(mr_checkpointer *cp, int slab, const float *staged)
         if (atomic_load(&cp->given_up)) return ECANCELED;
         int64_t count = all - at < PIECE ? all - at : PIECE;
         if (!staged) cp->read(cp->context, slab, cp->slabs[slab].first + at, count, cp->piece);
-        int failure =
-            write_at(cp->handle, staged ? staged + at : cp->piece, (size_t)count * sizeof(float),
-                     cp->offsets[slab] + at * (int64_t)sizeof(float));
+        int failure = mr_file_write_at(cp->handle, staged ? staged + at : cp->piece,
+                                       (size_t)count * sizeof(float),
+                                       cp->offsets[slab] + at * (int64_t)sizeof(float));
         if (failure != 0) return failure;
     }
     return 0;
@@ -312,7 +298,7 @@ static mr_status make_shard(mr_checkpointer *cp)
     char partial[PATH_MAX], name[MR_CHECKPOINT_NAME];
     mr_checkpoint_shard_name(about.rank, about.ranks, name);
     MR_TRY(mr_checkpoint_folder_path(cp->folder, cp->step, MR_CHECKPOINT_PARTIAL, partial));
-    MR_TRY(mr_checkpoint_path_make(cp->path, "%s/%s", partial, name));
+    MR_TRY(mr_file_path(cp->path, "%s/%s", partial, name));
     MR_TRY(mr_hash_create(&cp->hash));
     return mr_checkpoint_shard_make(cp->path, &about, cp->slabs, cp->count, cp->offsets,
                                     &cp->handle);
@@ -381,7 +367,7 @@ static mr_status complete(mr_checkpointer *cp, const mr_manifest_file *files)
 {
     char partial[PATH_MAX], manifest[PATH_MAX];
     MR_TRY(mr_checkpoint_folder_path(cp->folder, cp->step, MR_CHECKPOINT_PARTIAL, partial));
-    MR_TRY(mr_checkpoint_path_make(manifest, "%s/%s", partial, MR_CHECKPOINT_MANIFEST));
+    MR_TRY(mr_file_path(manifest, "%s/%s", partial, MR_CHECKPOINT_MANIFEST));
     MR_TRY(mr_manifest_write(manifest, cp->step, cp->state, cp->slabs, cp->count, files,
                              cp->comm->size));
     MR_TRY(mr_checkpoint_folder_publish(cp->folder, cp->step));

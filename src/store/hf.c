@@ -1,5 +1,6 @@
 #include "store/hf.h"
 
+#include "base/file.h"
 #include "store/json.h"
 
 #include <errno.h>
@@ -28,19 +29,11 @@ struct mr_hf {
     place *places; /* owned, [count] by name */
 };
 
-static mr_status join(const char *folder, const char *name, char path[PATH_MAX])
-{
-    int length = snprintf(path, PATH_MAX, "%s/%s", folder, name);
-    MR_CHECK(length > 0 && length < PATH_MAX, MR_ERR_IO, "path too long: '%.256s'", folder);
-    return MR_OK;
-}
-
 /* Tells whether a file of the folder exists. */
 static bool holds(const char *folder, const char *name)
 {
     char path[PATH_MAX];
-    int length = snprintf(path, sizeof path, "%s/%s", folder, name);
-    return length > 0 && length < PATH_MAX && access(path, F_OK) == 0;
+    return mr_file_path(path, "%s/%s", folder, name) == MR_OK && access(path, F_OK) == 0;
 }
 
 static int compare_places(const void *a, const void *b)
@@ -56,7 +49,7 @@ static int compare_strings(const void *a, const void *b)
 static mr_status open_single(mr_hf *weights)
 {
     char path[PATH_MAX];
-    MR_TRY(join(weights->folder, "model.safetensors", path));
+    MR_TRY(mr_file_path(path, "%s/%s", weights->folder, "model.safetensors"));
     weights->files = mr_alloc(MR_MEM_OTHER, sizeof(mr_safetensors *));
     if (!weights->files) return MR_ERR_MEMORY;
     MR_TRY(mr_safetensors_open(path, &weights->files[0]));
@@ -104,7 +97,7 @@ static mr_status open_shards(mr_hf *weights, const char *index, json_t *map)
     if (!weights->files) return MR_ERR_MEMORY;
     for (size_t i = 0; i < n_files; i++) {
         char path[PATH_MAX];
-        MR_TRY(join(weights->folder, file_names[i], path));
+        MR_TRY(mr_file_path(path, "%s/%s", weights->folder, file_names[i]));
         mr_status status = mr_safetensors_open(path, &weights->files[i]);
         if (status != MR_OK) return mr_fail_in(status, "%s: weight_map", index);
     }
@@ -135,7 +128,7 @@ static mr_status place_tensors(mr_hf *weights, const char *index, json_t *map)
 static mr_status open_indexed(mr_hf *weights)
 {
     char path[PATH_MAX];
-    MR_TRY(join(weights->folder, "model.safetensors.index.json", path));
+    MR_TRY(mr_file_path(path, "%s/%s", weights->folder, "model.safetensors.index.json"));
     json_t *root = NULL;
     MR_TRY(mr_json_read(path, &root));
     json_t *map = json_object_get(root, "weight_map");

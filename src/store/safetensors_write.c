@@ -40,16 +40,8 @@ struct mr_safetensors_writer {
 static mr_status write_exactly(mr_safetensors_writer *writer, const void *data, size_t bytes,
                                int64_t at)
 {
-    const char *from = data;
-    while (bytes > 0) {
-        ssize_t done = pwrite(writer->handle, from, bytes, (off_t)at);
-        if (done < 0 && errno == EINTR) continue;
-        MR_CHECK(done > 0, MR_ERR_IO, "cannot write '%s': %s", writer->path,
-                 strerror(done < 0 ? errno : ENOSPC));
-        from += done;
-        at += done;
-        bytes -= (size_t)done;
-    }
+    int failure = mr_file_write_at(writer->handle, data, bytes, at);
+    MR_CHECK(failure == 0, MR_ERR_IO, "cannot write '%s': %s", writer->path, strerror(failure));
     return MR_OK;
 }
 
@@ -127,12 +119,9 @@ static mr_status format_header(json_t *header, char **out, size_t *bytes)
 
 static mr_status open_beside(mr_safetensors_writer *writer, const char *path)
 {
-    int length = snprintf(writer->path, sizeof writer->path, "%s", path);
-    MR_CHECK(length > 0 && (size_t)length + 4 < sizeof writer->path, MR_ERR_IO, "bad path '%.256s'",
-             path);
     char beside[PATH_MAX];
-    memcpy(beside, writer->path, (size_t)length);
-    memcpy(beside + length, ".tmp", 5);
+    MR_TRY(mr_file_path(writer->path, "%s", path));
+    MR_TRY(mr_file_path(beside, "%s.tmp", path));
     writer->handle = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     MR_CHECK(writer->handle >= 0, MR_ERR_IO, "cannot create '%s': %s", beside, strerror(errno));
     memcpy(writer->beside, beside, sizeof beside);

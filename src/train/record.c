@@ -1,15 +1,13 @@
 #include "train/record.h"
 
+#include "base/file.h"
 #include "base/log.h"
 #include "mr_build_info.h"
 #include "store/runlog_read.h"
 #include "train/state.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -173,37 +171,14 @@ mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ra
     return mr_record_event(record, "resume", text);
 }
 
-/* Tells whether there is nothing at a path, or an empty folder. */
-static bool is_nothing(const char *path)
-{
-    struct stat about;
-    if (stat(path, &about) != 0) return errno == ENOENT;
-    if (!S_ISDIR(about.st_mode)) return false;
-    DIR *folder = opendir(path);
-    if (!folder) return false;
-    int entries = 0;
-    while (readdir(folder))
-        entries++;
-    closedir(folder);
-    return entries <= 2; /* itself and the one above */
-}
-
-/* Renames what stands at a path to `<path>.previous.N`. */
+/* Keeps what stands at a path, unless it is an empty folder, under another name. */
 static mr_status put_aside(const char *path)
 {
-    enum { MOST = 10000 };
-    char aside[2 * MR_CONFIG_STRING + 64];
-    if (is_nothing(path)) return MR_OK;
-    for (int i = 1; i < MOST; i++) {
-        snprintf(aside, sizeof aside, "%s.previous.%d", path, i);
-        if (access(aside, F_OK) == 0) continue;
-        MR_CHECK(rename(path, aside) == 0, MR_ERR_IO, "cannot keep '%s' as '%s': %s", path, aside,
-                 strerror(errno));
-        mr_log("%s kept as %s", path, aside);
-        return MR_OK;
-    }
-    return mr_fail(MR_ERR_IO, "cannot keep '%s': there are %d of '%s.previous.*'", path, MOST - 1,
-                   path);
+    char aside[PATH_MAX];
+    if (access(path, F_OK) != 0 || mr_file_is_empty_folder(path)) return MR_OK;
+    MR_TRY(mr_file_put_aside(path, "previous", aside));
+    mr_log("%s kept as %s", path, aside);
+    return MR_OK;
 }
 
 mr_status mr_record_claim(mr_record *record)

@@ -1,6 +1,7 @@
 #include "train/trainer.h"
 
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "comm/node.h"
 #include "train/state.h"
@@ -15,11 +16,10 @@ mr_status mr_trainer_arch(const mr_comm *comm, const mr_config *config, mr_hf_co
     mr_status status = MR_OK;
     if (comm->rank == 0) {
         char path[PATH_MAX];
-        if (config->model.config[0])
-            snprintf(path, sizeof path, "%s", config->model.config);
-        else
-            snprintf(path, sizeof path, "%s/config.json", config->model.path);
-        status = mr_hf_config_read(path, arch);
+        bool alone = config->model.config[0] != '\0';
+        status = mr_file_path(path, "%s%s", alone ? config->model.config : config->model.path,
+                              alone ? "" : "/config.json");
+        if (status == MR_OK) status = mr_hf_config_read(path, arch);
     }
     MR_TRY(mr_comm_agree_root(comm, status));
     mr_comm_broadcast(comm, arch, sizeof *arch, 0);

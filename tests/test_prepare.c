@@ -1,9 +1,9 @@
 #include "base/file.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "data/documents.h"
 #include "data/prepare.h"
 #include "data/shards.h"
-#include "data/utf8.h"
 #include "data_files.h"
 #include "ranks.h"
 

@@ -2,9 +2,9 @@
  * its options and its --help. */
 
 #include "app/command.h"
+#include "base/utf8.h"
 #include "data/prepare.h"
 #include "data/shards.h"
-#include "data/utf8.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -82,7 +82,6 @@ static mr_status add_state(const mr_checkpoint *checkpoint, bool config, json_t 
     mr_info_put(object, "run", json_string(saved.run.name));
     mr_info_put(object, "task", json_string(saved.task.name));
     mr_info_put(object, "method", json_string(saved.method.name));
-    MR_TRY(put_count(path, "updates", json_object_get(state, "updates"), object));
     MR_TRY(put_count(path, "skipped", json_object_get(json_object_get(state, "guard"), "skipped"),
                      object));
     MR_TRY(put_count(path, "tokens", json_object_get(run, "tokens"), object));

@@ -1,17 +1,10 @@
 #include "app/layout.h"
 
+#include "base/utf8.h"
+
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-
-/* Characters of UTF-8 text: every byte that does not continue one. */
-static int width_of(const char *text)
-{
-    int width = 0;
-    for (; *text; text++)
-        width += ((unsigned char)*text & 0xC0) != 0x80;
-    return width;
-}
 
 void mr_grid_column(mr_grid *grid, const char *gap, const char *heading, bool right)
 {
@@ -43,15 +36,17 @@ static void measure(const mr_grid *grid, int width[MR_LAYOUT_COLUMNS])
 {
     memset(width, 0, MR_LAYOUT_COLUMNS * sizeof *width);
     for (int64_t i = 0; i < grid->cells.count; i++) {
-        int cell = width_of(grid->cells.item[i]), c = (int)(i % grid->columns);
+        int cell = mr_utf8_width(grid->cells.item[i], strlen(grid->cells.item[i])),
+            c = (int)(i % grid->columns);
         if (cell > width[c]) width[c] = cell;
     }
     for (int c = 0; c < grid->columns; c++) {
         if (!grid->column[c].heading) continue;
         int end = heading_end(grid, c), span = width[c];
         for (int k = c + 1; k < end; k++)
-            span += width_of(grid->column[k].gap) + width[k];
-        int missing = width_of(grid->column[c].heading) - span;
+            span += mr_utf8_width(grid->column[k].gap, strlen(grid->column[k].gap)) + width[k];
+        int missing =
+            mr_utf8_width(grid->column[c].heading, strlen(grid->column[c].heading)) - span;
         for (int k = end; missing > 0; missing--) {
             k = k > c + 1 ? k - 1 : end - 1;
             width[k]++;
@@ -64,7 +59,7 @@ int mr_grid_width(const mr_grid *grid)
     int width[MR_LAYOUT_COLUMNS], sum = 0;
     measure(grid, width);
     for (int c = 0; c < grid->columns; c++)
-        sum += width_of(grid->column[c].gap) + width[c];
+        sum += mr_utf8_width(grid->column[c].gap, strlen(grid->column[c].gap)) + width[c];
     return sum;
 }
 
@@ -83,9 +78,10 @@ static void print_headings(const mr_grid *grid, const int *width, int indent, mr
         const mr_column *column = &grid->column[c];
         int end = heading_end(grid, c), span = width[c];
         for (int k = c + 1; k < end; k++)
-            span += width_of(grid->column[k].gap) + width[k];
+            span += mr_utf8_width(grid->column[k].gap, strlen(grid->column[k].gap)) + width[k];
         const char *text = column->heading ? column->heading : "";
-        mr_text_add(out, "%s%s%*s", column->gap, text, span - width_of(text), "");
+        mr_text_add(out, "%s%s%*s", column->gap, text, span - mr_utf8_width(text, strlen(text)),
+                    "");
         c = end;
     }
     end_line(out);
@@ -102,7 +98,7 @@ void mr_grid_print(const mr_grid *grid, int indent, mr_text *out)
     for (int64_t i = 0; i < grid->cells.count; i++) {
         int c = (int)(i % grid->columns);
         const char *cell = grid->cells.item[i];
-        int pad = width[c] - width_of(cell);
+        int pad = width[c] - mr_utf8_width(cell, strlen(cell));
         bool right = grid->column[c].right;
         if (c == 0) mr_text_add(out, "%*s", indent, "");
         mr_text_add(out, "%s%*s%s%*s", grid->column[c].gap, right ? pad : 0, "", cell,
@@ -120,14 +116,12 @@ void mr_grid_free(mr_grid *grid)
 
 void mr_layout_wrap(const char *label, int indent, const char *text, mr_text *out)
 {
-    int column = width_of(label);
+    int column = mr_utf8_width(label, strlen(label));
     bool begun = false;
     mr_text_add(out, "%s", label);
     while (*text) {
         size_t length = strcspn(text, " ");
-        int width = 0;
-        for (size_t i = 0; i < length; i++)
-            width += ((unsigned char)text[i] & 0xC0) != 0x80;
+        int width = mr_utf8_width(text, length);
         if (begun && column + 1 + width > MR_LAYOUT_WIDTH) {
             mr_text_add(out, "\n%*s", indent, "");
             column = indent;

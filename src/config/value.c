@@ -1,5 +1,7 @@
 #include "config/value.h"
 
+#include "base/utf8.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
@@ -78,12 +80,9 @@ static void describe(const mr_yaml_node *node, char out[128])
         return;
     }
     enum { SHOWN = 60 };
-    size_t length = strlen(node->text);
-    size_t cut = length < SHOWN ? length : SHOWN;
-    /* Not inside a character of several bytes: those after its first are 10xxxxxx. */
-    while (cut < length && cut > 0 && ((unsigned char)node->text[cut] & 0xc0) == 0x80)
-        cut--;
-    int written = snprintf(out, 128, "\"%.*s%s\"", (int)cut, node->text, cut < length ? "..." : "");
+    size_t cut = mr_utf8_cut(node->text, SHOWN);
+    int written =
+        snprintf(out, 128, "\"%.*s%s\"", (int)cut, node->text, node->text[cut] ? "..." : "");
     for (int i = 0; i < written; i++)
         if (iscntrl((unsigned char)out[i])) out[i] = '?';
 }
@@ -187,37 +186,6 @@ static mr_status read_bool(const mr_key *key, const mr_yaml_node *node, bool *ou
     return MR_OK;
 }
 
-/* Returns the bytes of the UTF-8 character at text and its code point, or 0 where it is not one. */
-static int decode(const unsigned char *text, uint32_t *point)
-{
-    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-    int length = text[0] < 0x80             ? 1
-                 : (text[0] & 0xe0) == 0xc0 ? 2
-                 : (text[0] & 0xf0) == 0xe0 ? 3
-                 : (text[0] & 0xf8) == 0xf0 ? 4
-                                            : 0;
-    if (length == 0) return 0;
-    *point = length == 1 ? text[0] : text[0] & (0xffu >> (length + 1));
-    for (int i = 1; i < length; i++) {
-        if ((text[i] & 0xc0) != 0x80) return 0;
-        *point = *point << 6 | (text[i] & 0x3fu);
-    }
-    bool surrogate = *point >= 0xd800 && *point < 0xe000;
-    return *point < smallest[length] || *point > 0x10ffff || surrogate ? 0 : length;
-}
-
-static bool is_utf8(const char *text)
-{
-    const unsigned char *at = (const unsigned char *)text;
-    while (*at) {
-        uint32_t point;
-        int length = decode(at, &point);
-        if (length == 0) return false;
-        at += length;
-    }
-    return true;
-}
-
 static mr_status read_string(const mr_key *key, const mr_yaml_node *node, size_t least, char *out,
                              size_t bytes)
 {
@@ -230,7 +198,8 @@ static mr_status read_string(const mr_key *key, const mr_yaml_node *node, size_t
         return fail_type(key, node, hint);
     }
     if (length < least) return fail_type(key, node, ", which is empty");
-    if (!is_utf8(node->text)) return fail_type(key, node, ", which is not UTF-8");
+    if (mr_utf8_valid(node->text, length) != length)
+        return fail_type(key, node, ", which is not UTF-8");
     memset(out, 0, bytes);
     memcpy(out, node->text, length);
     return MR_OK;
@@ -376,10 +345,9 @@ static void add_string(const char *text, mr_value_form form, mr_text *out)
         return;
     }
     mr_text_add(out, "\"");
-    const unsigned char *at = (const unsigned char *)text;
-    while (*at) {
+    for (size_t left = strlen(text); left > 0;) {
         uint32_t point = 0;
-        int length = decode(at, &point);
+        int length = mr_utf8_decode(text, left, &point);
         if (length == 0) { /* not UTF-8, which no reader of a configuration lets through */
             length = 1;
             point = '?';
@@ -391,9 +359,10 @@ static void add_string(const char *text, mr_value_form form, mr_text *out)
         } else if (needs_escape(point)) {
             mr_text_add(out, "\\u%04x", (unsigned)point);
         } else {
-            mr_text_add(out, "%.*s", length, (const char *)at);
+            mr_text_add(out, "%.*s", length, text);
         }
-        at += length;
+        text += length;
+        left -= (size_t)length;
     }
     mr_text_add(out, "\"");
 }

@@ -1,6 +1,6 @@
 #include "data/documents.h"
 
-#include "data/utf8.h"
+#include "base/utf8.h"
 #include "store/json.h"
 
 #include <stdarg.h>

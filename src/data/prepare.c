@@ -3,9 +3,9 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/utf8.h"
 #include "data/prepare_work.h"
 #include "data/shards.h"
-#include "data/utf8.h"
 
 #include <errno.h>
 #include <stdio.h>

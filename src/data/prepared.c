@@ -66,11 +66,11 @@ static json_t *inputs_json(const mr_prepared *m)
     json_t *list = json_array();
     for (int i = 0; i < m->inputs; i++) {
         const mr_prepared_input *in = &m->input[i];
-        json_array_append_new(
-            list, json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I}", "path", in->path, "format",
-                            input_names[in->jsonl], "bytes", (json_int_t)in->bytes, "sha256",
-                            in->sha256, "documents", (json_int_t)in->documents, "tokens",
-                            (json_int_t)in->tokens, "errors", (json_int_t)in->errors));
+        mr_json_append(&list,
+                       json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I}", "path", in->path, "format",
+                                 input_names[in->jsonl], "bytes", (json_int_t)in->bytes, "sha256",
+                                 in->sha256, "documents", (json_int_t)in->documents, "tokens",
+                                 (json_int_t)in->tokens, "errors", (json_int_t)in->errors));
     }
     return list;
 }
@@ -80,32 +80,32 @@ static json_t *shards_json(const mr_prepared *m)
     json_t *list = json_array();
     for (int64_t i = 0; i < m->shards; i++) {
         const mr_prepared_shard *shard = &m->shard[i];
-        json_array_append_new(list, json_pack("{s:s, s:s, s:I, s:s}", "file", shard->file, "split",
-                                              split_names[shard->split], "tokens",
-                                              (json_int_t)shard->tokens, "sha256", shard->sha256));
+        mr_json_append(&list, json_pack("{s:s, s:s, s:I, s:s}", "file", shard->file, "split",
+                                        split_names[shard->split], "tokens",
+                                        (json_int_t)shard->tokens, "sha256", shard->sha256));
     }
     return list;
 }
 
+static json_t *split_json(const mr_prepared_totals *split)
+{
+    return json_pack("{s:I, s:I, s:I}", "documents", (json_int_t)split->documents, "tokens",
+                     (json_int_t)split->tokens, "bytes", (json_int_t)split->bytes);
+}
+
 static json_t *totals_json(const mr_prepared *m)
 {
-    json_t *splits = json_object();
-    for (int s = 0; s < MR_SPLITS; s++) {
-        const mr_prepared_totals *split = &m->split[s];
-        json_object_set_new(splits, split_names[s],
-                            json_pack("{s:I, s:I, s:I}", "documents", (json_int_t)split->documents,
-                                      "tokens", (json_int_t)split->tokens, "bytes",
-                                      (json_int_t)split->bytes));
-    }
-    return splits;
+    return json_pack("{s:o, s:o}", split_names[MR_SPLIT_TRAIN],
+                     split_json(&m->split[MR_SPLIT_TRAIN]), split_names[MR_SPLIT_HELDOUT],
+                     split_json(&m->split[MR_SPLIT_HELDOUT]));
 }
 
 static json_t *errors_json(const mr_prepared *m)
 {
-    json_t *errors = json_object();
-    for (int f = 0; f < MR_FAULTS; f++)
-        json_object_set_new(errors, fault_names[f], json_integer((json_int_t)m->errors[f]));
-    return errors;
+    return json_pack("{s:I, s:I, s:I}", fault_names[MR_FAULT_UTF8],
+                     (json_int_t)m->errors[MR_FAULT_UTF8], fault_names[MR_FAULT_JSON],
+                     (json_int_t)m->errors[MR_FAULT_JSON], fault_names[MR_FAULT_FIELD],
+                     (json_int_t)m->errors[MR_FAULT_FIELD]);
 }
 
 mr_status mr_prepared_write(const mr_prepared *m, const char *folder)

@@ -1,7 +1,7 @@
 #include "data/survey.h"
 
+#include "base/utf8.h"
 #include "data/lines.h"
-#include "data/utf8.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -67,7 +67,6 @@ void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
     mr_params_invalidate(params); /* nothing may still read the weights that change now */
     mr_params_share_gradients(params);
     double began = mr_phase_begin();
-    optimizer->steps++;
     for (int i = 0; i < params->param_count; i++) {
         if (!mr_params_trained(params, i)) continue;
         optimizer->param_steps[i]++;

@@ -35,27 +35,20 @@ static mr_status hash_fields(const char *path, const json_t *root, char out[MR_H
 static json_t *make_arrays(const mr_checkpoint_slab *slabs, int count)
 {
     json_t *list = json_array();
-    for (int i = 0; i < count && list; i++) {
-        json_t *item =
-            json_pack("{s:s, s:I}", "name", slabs[i].name, "extent", (json_int_t)slabs[i].extent);
-        if (json_array_append_new(list, item) == 0) continue;
-        json_decref(list);
-        list = NULL;
-    }
+    for (int i = 0; i < count; i++)
+        mr_json_append(&list, json_pack("{s:s, s:I}", "name", slabs[i].name, "extent",
+                                        (json_int_t)slabs[i].extent));
     return list;
 }
 
 static json_t *make_files(const mr_manifest_file *files, int64_t ranks)
 {
     json_t *list = json_array();
-    for (int64_t i = 0; i < ranks && list; i++) {
+    for (int64_t i = 0; i < ranks; i++) {
         char name[MR_CHECKPOINT_NAME];
         mr_checkpoint_shard_name(i, ranks, name);
-        json_t *item = json_pack("{s:s, s:I, s:s}", "name", name, "bytes",
-                                 (json_int_t)files[i].bytes, "sha256", files[i].sha256);
-        if (json_array_append_new(list, item) == 0) continue;
-        json_decref(list);
-        list = NULL;
+        mr_json_append(&list, json_pack("{s:s, s:I, s:s}", "name", name, "bytes",
+                                        (json_int_t)files[i].bytes, "sha256", files[i].sha256));
     }
     return list;
 }

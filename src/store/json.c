@@ -29,6 +29,13 @@ json_t *mr_json_number(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+void mr_json_append(json_t **list, json_t *item)
+{
+    if (json_array_append_new(*list, item) == 0) return;
+    json_decref(*list);
+    *list = NULL;
+}
+
 const char *mr_json_kind(const json_t *value)
 {
     if (!value) return "nothing";

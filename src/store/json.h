@@ -16,6 +16,10 @@ MR_NODISCARD mr_status mr_json_read(const char *path, json_t **out);
 /** Returns a number, or null where it is not finite: JSON has no others. Local. */
 json_t *mr_json_number(double value);
 
+/** Appends an item to *list and takes it over. Where the item could not be made, or *list not
+ * before, *list is dropped and NULL: what is packed with it then fails as a whole. Local. */
+void mr_json_append(json_t **list, json_t *item);
+
 /** Names the kind of a value for messages ("a string", "nothing" for NULL). Local. */
 const char *mr_json_kind(const json_t *value);
 

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "store/h5.h"
 
 #include <errno.h>
@@ -470,13 +471,7 @@ mr_status mr_runlog_eval(mr_runlog *log, const char *name, int64_t step,
 static mr_status append_text(mr_runlog *log, const char *name, const char *text, size_t bytes)
 {
     char cell[MR_RUNLOG_TEXT] = "";
-    size_t length = strlen(text);
-    if (length >= bytes) {
-        length = bytes - 1;
-        while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80)
-            length--;
-    }
-    snprintf(cell, sizeof cell, "%.*s", (int)length, text);
+    snprintf(cell, sizeof cell, "%.*s", (int)mr_utf8_cut(text, bytes - 1), text);
     hid_t type = H5I_INVALID_HID;
     mr_status status = make_text_type(log, bytes, &type);
     if (status == MR_OK) status = append(log, name, type, type, 1, 0, cell);

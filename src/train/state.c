@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "config/schema.h"
+#include "store/json.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -168,15 +169,15 @@ static mr_status pack_scalars(const mr_trainer *t, json_t *run, json_t **out)
     if (status == MR_OK) status = hash_layout(t->model->params, layout);
     if (status == MR_OK) status = describe_source(t, &source);
     for (int i = 0; i < t->model->params->param_count; i++)
-        json_array_append_new(steps, json_integer((json_int_t)t->optimizer.param_steps[i]));
+        mr_json_append(&steps, json_integer((json_int_t)t->optimizer.param_steps[i]));
     if (status == MR_OK) {
-        *out = json_pack(
-            "{s:s, s:s, s:s, s:I, s:I, s:I, s:O, s:{s:I, s:f, s:f, s:I, s:I, s:I}, s:O}", "config",
-            mr_text_get(&config), "source", mr_text_get(&source), "layout", layout, "step",
-            (json_int_t)t->step, "updates", (json_int_t)t->optimizer.steps, "threads",
-            (json_int_t)t->be->threads, "param_steps", steps, "guard", "seen", (json_int_t)g->seen,
-            "mean", g->mean, "variance", g->variance, "nonfinite", (json_int_t)g->nonfinite,
-            "spikes", (json_int_t)g->spikes, "skipped", (json_int_t)g->skipped, "run", run);
+        *out =
+            json_pack("{s:s, s:s, s:s, s:I, s:I, s:O, s:{s:I, s:f, s:f, s:I, s:I, s:I}, s:O}",
+                      "config", mr_text_get(&config), "source", mr_text_get(&source), "layout",
+                      layout, "step", (json_int_t)t->step, "threads", (json_int_t)t->be->threads,
+                      "param_steps", steps, "guard", "seen", (json_int_t)g->seen, "mean", g->mean,
+                      "variance", g->variance, "nonfinite", (json_int_t)g->nonfinite, "spikes",
+                      (json_int_t)g->spikes, "skipped", (json_int_t)g->skipped, "run", run);
         if (!*out) status = mr_fail(MR_ERR_MEMORY, "cannot make the scalars of a checkpoint");
     }
     json_decref(steps);
@@ -205,7 +206,7 @@ static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
 {
     const mr_params *params = t->model->params;
     const char *path = mr_checkpoint_path(checkpoint), *layout, *source, *problem = NULL;
-    json_int_t step, updates, seen, nonfinite, spikes, skipped;
+    json_int_t step, seen, nonfinite, spikes, skipped;
     json_t *steps, *run;
     char own[MR_HASH_TEXT];
     json_error_t error;
@@ -216,10 +217,10 @@ static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
         json_t *plain;
     } state = {.constant = mr_checkpoint_state(checkpoint)};
     int bad = json_unpack_ex(
-        state.plain, &error, 0, "{s:s, s:s, s:I, s:I, s:o, s:{s:I, s:F, s:F, s:I, s:I, s:I}, s:o}",
-        "source", &source, "layout", &layout, "step", &step, "updates", &updates, "param_steps",
-        &steps, "guard", "seen", &seen, "mean", &g->mean, "variance", &g->variance, "nonfinite",
-        &nonfinite, "spikes", &spikes, "skipped", &skipped, "run", &run);
+        state.plain, &error, 0, "{s:s, s:s, s:I, s:o, s:{s:I, s:F, s:F, s:I, s:I, s:I}, s:o}",
+        "source", &source, "layout", &layout, "step", &step, "param_steps", &steps, "guard", "seen",
+        &seen, "mean", &g->mean, "variance", &g->variance, "nonfinite", &nonfinite, "spikes",
+        &spikes, "skipped", &skipped, "run", &run);
     MR_CHECK(!bad, MR_ERR_FORMAT, "%s: its state cannot be read: %s", path, error.text);
     MR_TRY(hash_layout(params, own));
     mr_text now = {0};
@@ -237,7 +238,6 @@ static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
         problem = "its step lies behind the end of the run";
     MR_CHECK(!problem, MR_ERR_FORMAT, "%s: %s", path, problem);
     t->step = step;
-    t->optimizer.steps = updates;
     g->seen = seen;
     g->nonfinite = nonfinite;
     g->spikes = spikes;

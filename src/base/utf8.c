@@ -1,7 +1,6 @@
-#include "data/utf8.h"
+#include "base/utf8.h"
 
 #include <stdbool.h>
-#include <stdint.h>
 #include <string.h>
 
 static bool is_tail(unsigned char byte)
@@ -43,4 +42,32 @@ size_t mr_utf8_valid(const char *text, size_t bytes)
         at += length;
     }
     return at;
+}
+
+int mr_utf8_decode(const char *text, size_t bytes, uint32_t *point)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    size_t length = bytes > 0 ? character(at, bytes) : 0;
+    if (length == 0) return 0;
+    *point = length == 1 ? at[0] : at[0] & (0xffu >> (length + 1));
+    for (size_t i = 1; i < length; i++)
+        *point = *point << 6 | (at[i] & 0x3fu);
+    return (int)length;
+}
+
+size_t mr_utf8_cut(const char *text, size_t most)
+{
+    size_t length = strnlen(text, most + 1);
+    if (length <= most) return length;
+    for (length = most; length > 0 && is_tail((unsigned char)text[length]);)
+        length--;
+    return length;
+}
+
+int mr_utf8_width(const char *text, size_t bytes)
+{
+    int width = 0;
+    for (size_t i = 0; i < bytes; i++)
+        width += !is_tail((unsigned char)text[i]);
+    return width;
 }

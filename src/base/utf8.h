@@ -1,0 +1,25 @@
+#ifndef MR_BASE_UTF8_H
+#define MR_BASE_UTF8_H
+
+/** @file
+ * Strict UTF-8. Source: RFC 3629, section 4. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+/** Returns how many of the bytes are whole characters of UTF-8: `bytes` where all are, else the
+ * place of the first that is not. Overlong forms, surrogates and what is past U+10FFFF are no
+ * characters; U+0000 and other control characters are. Local. No allocation. */
+size_t mr_utf8_valid(const char *text, size_t bytes);
+
+/** Returns the bytes of the character at text and its code point; 0 where there is none. Local.
+ * @param bytes  from text to its end */
+int mr_utf8_decode(const char *text, size_t bytes, uint32_t *point);
+
+/** Returns how many bytes of a text, at most `most`, end with a whole character. Local. */
+size_t mr_utf8_cut(const char *text, size_t most);
+
+/** Returns the characters of UTF-8 among bytes, each of which takes one column. Local. */
+int mr_utf8_width(const char *text, size_t bytes);
+
+#endif

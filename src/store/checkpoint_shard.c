@@ -9,21 +9,15 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DATASET_PATH = 1024 };
-
 static mr_status put_int(hid_t object, const char *path, const char *name, int64_t value)
 {
-    mr_status status = MR_OK;
-    hid_t space = H5I_INVALID_HID, attribute = H5I_INVALID_HID;
-    MR_H5(space = H5Screate(H5S_SCALAR), MR_ERR_IO, path, "attribute '%s'", name);
-    MR_H5(attribute = H5Acreate2(object, name, H5T_STD_I64LE, space, H5P_DEFAULT, H5P_DEFAULT),
-          MR_ERR_IO, path, "cannot create attribute '%s'", name);
-    MR_H5(H5Awrite(attribute, H5T_NATIVE_INT64, &value), MR_ERR_IO, path,
-          "cannot write attribute '%s'", name);
-cleanup:
-    if (attribute >= 0) H5Aclose(attribute);
-    if (space >= 0) H5Sclose(space);
-    return status;
+    return mr_h5_set_attribute(object, path, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
+}
+
+static mr_status get_int(hid_t object, const char *path, const char *name, int64_t *value)
+{
+    size_t bytes = 0;
+    return mr_h5_attribute(object, path, name, H5T_INTEGER, value, sizeof *value, &bytes);
 }
 
 /* Creates a dataset whose data has its place in the file, but is never touched by HDF5. The bytes
@@ -105,8 +99,7 @@ mr_status mr_checkpoint_shard_make(const char *path, const mr_checkpoint_shard *
 static mr_status check_int(hid_t file, const char *path, const char *name, int64_t expected)
 {
     int64_t found = 0;
-    size_t bytes = 0;
-    MR_TRY(mr_h5_attribute(file, path, name, H5T_INTEGER, &found, sizeof found, &bytes));
+    MR_TRY(get_int(file, path, name, &found));
     MR_CHECK(found == expected, MR_ERR_FORMAT, "%s: %s: expected %" PRId64 ", found %" PRId64, path,
              name, expected, found);
     return MR_OK;
@@ -132,33 +125,9 @@ cleanup:
     return status;
 }
 
-/* Reads the one whole number of an attribute of a dataset. */
-static mr_status get_int(hid_t dataset, const char *path, const char *array, const char *name,
-                         int64_t *value)
-{
-    mr_status status = MR_OK;
-    hid_t attribute = H5I_INVALID_HID, type = H5I_INVALID_HID, space = H5I_INVALID_HID;
-    MR_H5(attribute = H5Aopen(dataset, name, H5P_DEFAULT), MR_ERR_FORMAT, path,
-          "array %s: no attribute '%s'", array, name);
-    MR_H5(type = H5Aget_type(attribute), MR_ERR_FORMAT, path, "array %s: %s", array, name);
-    MR_H5(space = H5Aget_space(attribute), MR_ERR_FORMAT, path, "array %s: %s", array, name);
-    if (H5Tget_class(type) != H5T_INTEGER || H5Sget_simple_extent_npoints(space) != 1) {
-        status =
-            mr_fail(MR_ERR_FORMAT, "%s: array %s: %s is not a whole number", path, array, name);
-        goto cleanup;
-    }
-    MR_H5(H5Aread(attribute, H5T_NATIVE_INT64, value), MR_ERR_FORMAT, path,
-          "array %s: cannot read %s", array, name);
-cleanup:
-    if (space >= 0) H5Sclose(space);
-    if (type >= 0) H5Tclose(type);
-    if (attribute >= 0) H5Aclose(attribute);
-    return status;
-}
-
 static mr_status open_array(hid_t file, const char *path, const char *name, mr_h5_table *table)
 {
-    char dataset[DATASET_PATH];
+    char dataset[MR_H5_PATH];
     int length = snprintf(dataset, sizeof dataset, "/%s", name);
     MR_CHECK(length > 0 && (size_t)length < sizeof dataset, MR_ERR_FORMAT,
              "%s: array %.64s...: name too long", path, name);
@@ -169,7 +138,7 @@ mr_status mr_checkpoint_shard_part(hid_t file, const char *path, const char *nam
                                    mr_checkpoint_part *part)
 {
     *part = (mr_checkpoint_part){0};
-    char dataset[DATASET_PATH];
+    char dataset[MR_H5_PATH];
     snprintf(dataset, sizeof dataset, "/%s", name);
     if (!mr_h5_exists(file, dataset)) return MR_OK;
     mr_h5_table table = {.handle = H5I_INVALID_HID};
@@ -179,8 +148,10 @@ mr_status mr_checkpoint_shard_part(hid_t file, const char *path, const char *nam
     if (!table.flat || table.class != H5T_FLOAT || table.item_bytes != sizeof(float))
         status = mr_fail(MR_ERR_FORMAT, "%s: array %s: expected F32 values in one dimension", path,
                          name);
-    if (status == MR_OK) status = get_int(table.handle, path, name, "extent", &stated);
-    if (status == MR_OK) status = get_int(table.handle, path, name, "first", &part->first);
+    char label[PATH_MAX + MR_H5_PATH];
+    snprintf(label, sizeof label, "%s: array %s", path, name);
+    if (status == MR_OK) status = get_int(table.handle, label, "extent", &stated);
+    if (status == MR_OK) status = get_int(table.handle, label, "first", &part->first);
     part->count = table.rows;
     if (status == MR_OK && stated != extent)
         status =

@@ -4,11 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-enum {
-    DEPTH_MAX = 16, /* groups within groups: more is a loop */
-    PATH_BYTES = 1024,
-};
-
 static const size_t GROW_BYTES = (size_t)1 << 20;
 static const size_t VERIFY_BYTES = (size_t)1 << 20;
 
@@ -37,14 +32,6 @@ mr_status mr_h5_fail(mr_status code, const char *path, const char *fmt, ...)
     return mr_fail(code, "%s: %s: %s", path, what, why[0] ? why : "HDF5 gives no reason");
 }
 
-mr_status mr_h5_unsound(const char *path)
-{
-    size_t length = strlen(path);
-    const char *why = mr_message();
-    if (strncmp(why, path, length) == 0 && strncmp(why + length, ": ", 2) == 0) why += length + 2;
-    return mr_fail(MR_ERR_FORMAT, "%s: not a sound run log: %s", path, why);
-}
-
 hid_t mr_h5_access(bool in_memory)
 {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
@@ -64,7 +51,7 @@ hid_t mr_h5_access(bool in_memory)
 
 bool mr_h5_exists(hid_t file, const char *name)
 {
-    char partial[PATH_BYTES];
+    char partial[MR_H5_PATH];
     size_t length = strlen(name);
     if (length == 0 || length >= sizeof partial || name[0] != '/') return false;
     /* H5Lexists answers only for the last step of a path whose other steps exist. */
@@ -91,19 +78,39 @@ static const char *class_name(H5T_class_t class)
     return class == H5T_INTEGER ? "a whole number" : class == H5T_FLOAT ? "a number" : "a text";
 }
 
-mr_status mr_h5_attribute(hid_t file, const char *path, const char *name, H5T_class_t class,
+mr_status mr_h5_set_attribute(hid_t object, const char *path, const char *name, hid_t file_type,
+                              hid_t type, const void *value)
+{
+    mr_status status = MR_OK;
+    hid_t space = H5I_INVALID_HID, attribute = H5I_INVALID_HID;
+    htri_t exists;
+    MR_H5(exists = H5Aexists(object, name), MR_ERR_IO, path, "attribute '%s'", name);
+    if (exists > 0)
+        MR_H5(H5Adelete(object, name), MR_ERR_IO, path, "cannot replace attribute '%s'", name);
+    MR_H5(space = H5Screate(H5S_SCALAR), MR_ERR_IO, path, "attribute '%s'", name);
+    MR_H5(attribute = H5Acreate2(object, name, file_type, space, H5P_DEFAULT, H5P_DEFAULT),
+          MR_ERR_IO, path, "cannot create attribute '%s'", name);
+    MR_H5(H5Awrite(attribute, type, value), MR_ERR_IO, path, "cannot write attribute '%s'", name);
+cleanup:
+    if (attribute >= 0) H5Aclose(attribute);
+    if (space >= 0) H5Sclose(space);
+    return status;
+}
+
+mr_status mr_h5_attribute(hid_t object, const char *path, const char *name, H5T_class_t class,
                           void *value, size_t room, size_t *bytes)
 {
-    htri_t exists = H5Aexists(file, name);
+    htri_t exists = H5Aexists(object, name);
     MR_CHECK(exists != 0, MR_ERR_FORMAT, "%s: no attribute '%s'", path, name);
     mr_status status = MR_OK;
     hid_t attribute = H5I_INVALID_HID, type = H5I_INVALID_HID, space = H5I_INVALID_HID;
-    hid_t memory = H5I_INVALID_HID;
+    hid_t memory = H5I_INVALID_HID, file = H5I_INVALID_HID;
     hsize_t file_bytes = 0;
-    MR_H5(attribute = H5Aopen(file, name, H5P_DEFAULT), MR_ERR_FORMAT, path, "attribute '%s'",
+    MR_H5(attribute = H5Aopen(object, name, H5P_DEFAULT), MR_ERR_FORMAT, path, "attribute '%s'",
           name);
     MR_H5(type = H5Aget_type(attribute), MR_ERR_FORMAT, path, "attribute '%s'", name);
     MR_H5(space = H5Aget_space(attribute), MR_ERR_FORMAT, path, "attribute '%s'", name);
+    MR_H5(file = H5Iget_file_id(object), MR_ERR_FORMAT, path, "attribute '%s'", name);
     MR_H5(H5Fget_filesize(file, &file_bytes), MR_ERR_FORMAT, path, "its size");
     size_t stored = H5Tget_size(type);
     if (H5Tget_class(type) != class || H5Sget_simple_extent_npoints(space) != 1 ||
@@ -126,6 +133,7 @@ mr_status mr_h5_attribute(hid_t file, const char *path, const char *name, H5T_cl
     MR_H5(H5Aread(attribute, memory, value), MR_ERR_FORMAT, path, "cannot read attribute '%s'",
           name);
 cleanup:
+    if (file >= 0) H5Fclose(file);
     if (memory >= 0) H5Tclose(memory);
     if (space >= 0) H5Sclose(space);
     if (type >= 0) H5Tclose(type);
@@ -159,7 +167,7 @@ mr_status mr_h5_members(hid_t file, const char *path, const char *group, mr_name
     MR_H5(handle = H5Gopen2(file, group, H5P_DEFAULT), MR_ERR_FORMAT, path, "group %s", group);
     MR_H5(H5Gget_info(handle, &about), MR_ERR_FORMAT, path, "group %s", group);
     for (hsize_t i = 0; i < about.nlinks; i++) {
-        char name[PATH_BYTES];
+        char name[MR_H5_PATH];
         ssize_t length;
         MR_H5(length = H5Lget_name_by_idx(handle, ".", H5_INDEX_NAME, H5_ITER_INC, i, name,
                                           sizeof name, H5P_DEFAULT),
@@ -289,12 +297,12 @@ cleanup:
 
 static mr_status verify_group(hid_t file, const char *path, const char *group, int depth)
 {
-    MR_CHECK(depth < DEPTH_MAX, MR_ERR_FORMAT, "%s: group %s: too many groups within groups", path,
-             group);
+    MR_CHECK(depth < MR_H5_DEPTH, MR_ERR_FORMAT, "%s: group %s: too many groups within groups",
+             path, group);
     mr_names names = {0};
     mr_status status = mr_h5_members(file, path, group, &names);
     for (int64_t i = 0; status == MR_OK && i < names.count; i++) {
-        char name[PATH_BYTES];
+        char name[MR_H5_PATH];
         int length = snprintf(name, sizeof name, "%s/%s", strcmp(group, "/") == 0 ? "" : group,
                               names.item[i]);
         if (length < 0 || (size_t)length >= sizeof name) {

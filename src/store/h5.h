@@ -15,6 +15,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+enum {
+    MR_H5_PATH = 1024, /**< bytes of a path within a file with its terminating zero */
+    MR_H5_DEPTH = 16,  /**< groups within groups: more is a loop */
+};
+
 /** A dataset [rows] or [rows, columns]. */
 typedef struct mr_h5_table {
     hid_t handle; /**< owned; H5I_INVALID_HID while closed */
@@ -30,10 +35,6 @@ MR_NODISCARD mr_status mr_h5_start(void);
 
 /** Records "path: <formatted>: <HDF5's innermost description>" and returns code. Local. */
 mr_status mr_h5_fail(mr_status code, const char *path, const char *fmt, ...) MR_PRINTF(3, 4);
-
-/** Turns the recorded message "path: <why>" into "path: not a sound run log: <why>". Local.
- * @return MR_ERR_FORMAT */
-mr_status mr_h5_unsound(const char *path);
 
 /** Takes a failed HDF5 call (a negative result) to the label cleanup with `status` set. */
 #define MR_H5(call, code, path, ...)                                                               \
@@ -55,13 +56,19 @@ bool mr_h5_exists(hid_t file, const char *name);
 /** Tells whether a group is at an absolute path. Local. */
 bool mr_h5_is_group(hid_t file, const char *name);
 
-/** Reads the one value of an attribute of the file into value: int64_t, double, or a text with its
- * terminating zero. Local.
+/** Puts one value of a type in place of an object's attribute of that name. Local.
+ * @param file_type, type  in the file and at value
+ * @return MR_OK, MR_ERR_IO (message names the attribute) */
+MR_NODISCARD mr_status mr_h5_set_attribute(hid_t object, const char *path, const char *name,
+                                           hid_t file_type, hid_t type, const void *value);
+
+/** Reads the one value of an attribute of a file or dataset into value: int64_t, double, or a text
+ * with its terminating zero. Local.
  * @param class  H5T_INTEGER, H5T_FLOAT or H5T_STRING, as it must be in the file
  * @param room   bytes at value; 0 and NULL only ask for *bytes
  * @param bytes  gets the bytes needed
  * @return MR_OK, MR_ERR_FORMAT (absent, or another class; message names the attribute) */
-MR_NODISCARD mr_status mr_h5_attribute(hid_t file, const char *path, const char *name,
+MR_NODISCARD mr_status mr_h5_attribute(hid_t object, const char *path, const char *name,
                                        H5T_class_t class, void *value, size_t room, size_t *bytes);
 
 /** Checks the attributes `format` and `format_version`. Local. @return MR_OK, MR_ERR_FORMAT */

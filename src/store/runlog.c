@@ -14,10 +14,8 @@
 
 enum {
     PENDING = 256, /* training rows held back, so that a step costs no HDF5 call */
-    PATH_BYTES = 1024,
     CHUNK_BYTES = 8192,
     CHUNK_COLUMNS = 16384,
-    DEPTH_MAX = 16,
 };
 
 static const double FLUSH_INTERVAL = 1.0; /* seconds, at least */
@@ -176,7 +174,7 @@ cleanup:
 /* Every dataset of a group must have as many rows as its `step`; a group without one is passed. */
 static mr_status check_rows(const mr_runlog *log, const char *group)
 {
-    char name[PATH_BYTES];
+    char name[MR_H5_PATH];
     snprintf(name, sizeof name, "%s/step", group);
     if (!mr_h5_exists(log->file, name)) return MR_OK;
     mr_h5_table table;
@@ -202,7 +200,7 @@ static mr_status check_evaluations(const mr_runlog *log)
     mr_names names = {0};
     mr_status status = mr_h5_members(log->file, log->path, "/eval", &names);
     for (int64_t i = 0; status == MR_OK && i < names.count; i++) {
-        char group[PATH_BYTES];
+        char group[MR_H5_PATH];
         snprintf(group, sizeof group, "/eval/%s", names.item[i]);
         status = check_rows(log, group);
     }
@@ -223,6 +221,14 @@ static mr_status resume_clock(mr_runlog *log)
                                   &log->seconds_before);
     mr_h5_table_close(&table);
     return status;
+}
+
+mr_status mr_runlog_unsound(const char *path)
+{
+    size_t length = strlen(path);
+    const char *why = mr_message();
+    if (strncmp(why, path, length) == 0 && strncmp(why + length, ": ", 2) == 0) why += length + 2;
+    return mr_fail(MR_ERR_FORMAT, "%s: not a sound run log: %s", path, why);
 }
 
 static mr_status load(mr_runlog *log)
@@ -253,7 +259,7 @@ mr_status mr_runlog_reopen(const char *path, mr_runlog **out)
     mr_runlog *log = allocate(path);
     if (!log) return MR_ERR_MEMORY;
     mr_status status = load(log);
-    if (status == MR_ERR_FORMAT) status = mr_h5_unsound(path);
+    if (status == MR_ERR_FORMAT) status = mr_runlog_unsound(path);
     if (status != MR_OK)
         mr_runlog_abandon(&log);
     else
@@ -264,7 +270,7 @@ mr_status mr_runlog_reopen(const char *path, mr_runlog **out)
 /* Counts the leading rows of a group's `step` that are not behind a step; -1 where it has none. */
 static mr_status count_kept(const mr_runlog *log, const char *group, int64_t step, int64_t *kept)
 {
-    char name[PATH_BYTES];
+    char name[MR_H5_PATH];
     *kept = -1;
     snprintf(name, sizeof name, "%s/step", group);
     if (!mr_h5_exists(log->file, name)) return MR_OK;
@@ -308,14 +314,14 @@ cleanup:
 
 static mr_status rewind_group(mr_runlog *log, const char *group, int64_t step, int depth)
 {
-    MR_CHECK(depth < DEPTH_MAX, MR_ERR_FORMAT, "%s: group %s: too many groups within groups",
+    MR_CHECK(depth < MR_H5_DEPTH, MR_ERR_FORMAT, "%s: group %s: too many groups within groups",
              log->path, group);
     int64_t kept;
     MR_TRY(count_kept(log, group, step, &kept));
     mr_names names = {0};
     mr_status status = mr_h5_members(log->file, log->path, depth == 0 ? "/" : group, &names);
     for (int64_t i = 0; status == MR_OK && i < names.count; i++) {
-        char name[PATH_BYTES];
+        char name[MR_H5_PATH];
         int length = snprintf(name, sizeof name, "%s/%s", group, names.item[i]);
         if (length < 0 || (size_t)length >= sizeof name) {
             status = mr_fail(MR_ERR_FORMAT, "%s: group %s: a path is too long", log->path, group);
@@ -335,27 +341,11 @@ mr_status mr_runlog_rewind(mr_runlog *log, int64_t step)
     return rewind_group(log, "", step, 0);
 }
 
-/* Puts one value of a type in place of the attribute of that name. */
 static mr_status set_attribute(mr_runlog *log, const char *name, hid_t file_type, hid_t type,
                                const void *value)
 {
-    mr_status status = MR_OK;
-    hid_t space = H5I_INVALID_HID, attribute = H5I_INVALID_HID;
-    htri_t exists;
     log->dirty = true;
-    MR_H5(exists = H5Aexists(log->file, name), MR_ERR_IO, log->path, "attribute %s", name);
-    if (exists > 0)
-        MR_H5(H5Adelete(log->file, name), MR_ERR_IO, log->path, "cannot replace attribute %s",
-              name);
-    MR_H5(space = H5Screate(H5S_SCALAR), MR_ERR_IO, log->path, "attribute %s", name);
-    MR_H5(attribute = H5Acreate2(log->file, name, file_type, space, H5P_DEFAULT, H5P_DEFAULT),
-          MR_ERR_IO, log->path, "cannot create attribute %s", name);
-    MR_H5(H5Awrite(attribute, type, value), MR_ERR_IO, log->path, "cannot write attribute %s",
-          name);
-cleanup:
-    if (attribute >= 0) H5Aclose(attribute);
-    if (space >= 0) H5Sclose(space);
-    return status;
+    return mr_h5_set_attribute(log->file, log->path, name, file_type, type, value);
 }
 
 /* Makes the type of texts of up to bytes-1 bytes, closed by zeros. */
@@ -398,14 +388,14 @@ mr_status mr_runlog_train(mr_runlog *log, const mr_runlog_step *row)
 
 /* Forms "/eval/<group>/<member>" and refuses what HDF5 would read as another path. */
 static mr_status eval_path(const mr_runlog *log, const char *group, const char *member,
-                           char path[PATH_BYTES])
+                           char path[MR_H5_PATH])
 {
     const char *const parts[] = {group, member};
     for (size_t i = 0; i < 2; i++)
         MR_CHECK(parts[i][0] && parts[i][0] != '.' && !strchr(parts[i], '/'), MR_ERR_ARG,
                  "%s: '%s' cannot name an evaluation or a score", log->path, parts[i]);
-    int length = snprintf(path, PATH_BYTES, "/eval/%s/%s", group, member);
-    MR_CHECK(length > 0 && length < PATH_BYTES, MR_ERR_ARG, "%s: the name '%.64s...' is too long",
+    int length = snprintf(path, MR_H5_PATH, "/eval/%s/%s", group, member);
+    MR_CHECK(length > 0 && length < MR_H5_PATH, MR_ERR_ARG, "%s: the name '%.64s...' is too long",
              log->path, group);
     return MR_OK;
 }
@@ -414,7 +404,7 @@ static mr_status eval_path(const mr_runlog *log, const char *group, const char *
 static mr_status check_scores(const mr_runlog *log, const char *name,
                               const char *const *score_names, int64_t n_scores, int64_t n_items)
 {
-    char path[PATH_BYTES];
+    char path[MR_H5_PATH];
     for (int64_t i = 0; i < n_scores; i++) {
         MR_TRY(eval_path(log, name, score_names[i], path));
         MR_CHECK(strcmp(score_names[i], "step") != 0 && strcmp(score_names[i], "items") != 0,
@@ -454,7 +444,7 @@ mr_status mr_runlog_eval(mr_runlog *log, const char *name, int64_t step,
                          const char *const *score_names, const double *scores, int64_t n_scores,
                          const float *items, int64_t n_items)
 {
-    char path[PATH_BYTES];
+    char path[MR_H5_PATH];
     MR_TRY(check_scores(log, name, score_names, n_scores, n_items));
     MR_TRY(eval_path(log, name, "step", path));
     MR_TRY(append_ints(log, path, 1, &step));
@@ -490,7 +480,7 @@ mr_status mr_runlog_event(mr_runlog *log, int64_t step, const char *kind, const 
 
 mr_status mr_runlog_append_row(mr_runlog *log, const char *dataset, const double *values, int64_t n)
 {
-    MR_CHECK(dataset[0] == '/' && strlen(dataset) < PATH_BYTES && n > 0, MR_ERR_ARG,
+    MR_CHECK(dataset[0] == '/' && strlen(dataset) < MR_H5_PATH && n > 0, MR_ERR_ARG,
              "%s: no row of %" PRId64 " values can go to '%.64s'", log->path, n, dataset);
     return append(log, dataset, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 1, n, values);
 }

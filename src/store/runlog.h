@@ -45,6 +45,10 @@ typedef struct mr_runlog_step {
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_runlog_create(const char *path, mr_runlog **out);
 
+/** Turns the recorded message "path: <why>" into "path: not a sound run log: <why>", for its
+ * readers. Local. @return MR_ERR_FORMAT */
+mr_status mr_runlog_unsound(const char *path);
+
 /** Loads a log to go on with it, after reading all of it. Local.
  * @return MR_OK, MR_ERR_IO (no such file), MR_ERR_FORMAT ("path: not a sound run log: <why>"),
  *         MR_ERR_MEMORY */

@@ -9,8 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { PATH_BYTES = 1024 };
-
 struct mr_runlog_reader {
     char *path; /* owned */
     hid_t file; /* owned */
@@ -42,7 +40,7 @@ mr_status mr_runlog_open(const char *path, mr_runlog_reader **out)
     reader->file = H5I_INVALID_HID;
     reader->path = mr_strdup(path);
     mr_status status = reader->path ? open_file(reader) : MR_ERR_MEMORY;
-    if (status == MR_ERR_FORMAT) status = mr_h5_unsound(path);
+    if (status == MR_ERR_FORMAT) status = mr_runlog_unsound(path);
     if (status != MR_OK)
         mr_runlog_close_reader(&reader);
     else
@@ -109,7 +107,7 @@ mr_status mr_runlog_list(const mr_runlog_reader *reader, const char *group, mr_n
 mr_status mr_runlog_scores(const mr_runlog_reader *reader, const char *name, mr_names *names)
 {
     *names = (mr_names){0};
-    char group[PATH_BYTES];
+    char group[MR_H5_PATH];
     int length = snprintf(group, sizeof group, "/eval/%s", name);
     MR_CHECK(length > 0 && (size_t)length < sizeof group, MR_ERR_ARG,
              "%s: the name '%.64s...' is too long", reader->path, name);

@@ -3,6 +3,7 @@
 #include "config/schema.h"
 #include "store/hf.h"
 #include "store/json.h"
+#include "store/runlog.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -12,7 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { HEAD = 65536, LENGTH_BYTES = 8 };
+enum { HEAD = 65536 };
 
 /* The first bytes of a file. */
 typedef struct head {
@@ -47,29 +48,6 @@ static mr_status read_head(const char *path, const struct stat *about, head *out
     fclose(file);
     MR_CHECK(!failed, MR_ERR_IO, "cannot read '%s'", path);
     return MR_OK;
-}
-
-static bool is_hdf5(const head *h)
-{
-    static const char signature[] = "\x89HDF\r\n\x1a\n";
-    size_t length = sizeof signature - 1;
-    return h->count >= length && memcmp(h->data, signature, length) == 0;
-}
-
-static uint64_t header_length(const char *bytes)
-{
-    uint64_t length = 0;
-    for (int i = LENGTH_BYTES - 1; i >= 0; i--)
-        length = length << 8 | (unsigned char)bytes[i];
-    return length;
-}
-
-/* A JSON header behind its length. A cut file has the header's beginning all the same. */
-static bool is_safetensors(const head *h)
-{
-    if (h->count <= LENGTH_BYTES || h->data[LENGTH_BYTES] != '{') return false;
-    uint64_t length = header_length(h->data);
-    return length >= 2 && length <= (uint64_t)INT32_MAX;
 }
 
 static const char *first_word(const head *h)
@@ -109,8 +87,9 @@ static mr_status recognise_json(const char *path, mr_info_kind *kind)
 static mr_status recognise_file(const head *h, mr_info_kind *kind)
 {
     if (h->count == 0) return unknown(h->path, "an empty file");
-    *kind = is_hdf5(h) ? MR_INFO_RUN_LOG : MR_INFO_SAFETENSORS;
-    if (is_hdf5(h) || is_safetensors(h)) return MR_OK;
+    bool log = mr_runlog_is(h->data, h->count);
+    *kind = log ? MR_INFO_RUN_LOG : MR_INFO_SAFETENSORS;
+    if (log || mr_safetensors_is(h->data, h->count)) return MR_OK;
     if (memchr(h->data, '\0', h->count)) {
         char found[64];
         snprintf(found, sizeof found, "bytes %02x %02x %02x %02x ...", (unsigned char)h->data[0],
@@ -147,32 +126,14 @@ mr_status mr_info_recognise(const char *path, mr_info_kind *kind)
     return status;
 }
 
-/* The metadata of a file whose header mr_safetensors_open found sound. */
-static mr_status read_metadata(const char *path, json_t **out)
+static json_t *metadata_json(const mr_safetensors *file)
 {
-    unsigned char length[LENGTH_BYTES];
-    char *text = NULL;
-    *out = NULL;
-    FILE *file = fopen(path, "rb");
-    MR_CHECK(file, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
-    mr_status status = MR_OK;
-    if (fread(length, 1, sizeof length, file) != sizeof length) {
-        status = mr_fail(MR_ERR_IO, "cannot read '%s'", path);
-        goto cleanup;
-    }
-    size_t bytes = (size_t)header_length((const char *)length);
-    text = mr_alloc(MR_MEM_OTHER, bytes);
-    status = text ? MR_OK : MR_ERR_MEMORY;
-    if (status == MR_OK && fread(text, 1, bytes, file) != bytes)
-        status = mr_fail(MR_ERR_IO, "cannot read '%s': it became shorter while being read", path);
-    if (status != MR_OK) goto cleanup;
-    json_t *root = json_loadb(text, bytes, 0, NULL);
-    *out = json_incref(json_object_get(root, "__metadata__"));
-    json_decref(root);
-cleanup:
-    mr_free(text);
-    fclose(file);
-    return status;
+    json_t *metadata = json_object();
+    int64_t count;
+    const mr_safetensors_pair *pairs = mr_safetensors_pairs(file, &count);
+    for (int64_t i = 0; i < count; i++)
+        mr_info_put(metadata, pairs[i].key, json_string(pairs[i].value));
+    return metadata;
 }
 
 static json_t *shape_json(const mr_safetensors_entry *entry)
@@ -212,22 +173,18 @@ static void put_totals(json_t *object, const int64_t totals[MR_SAFETENSORS_DTYPE
 static mr_status describe_safetensors(const char *path, json_t *object)
 {
     mr_safetensors *file = NULL;
-    json_t *metadata = NULL;
     int64_t totals[MR_SAFETENSORS_DTYPES] = {0};
     MR_TRY(mr_safetensors_open(path, &file));
-    mr_status status = read_metadata(path, &metadata);
-    if (status == MR_OK) {
-        json_t *tensors = json_array();
-        int64_t count = mr_safetensors_count(file);
-        for (int64_t i = 0; i < count; i++)
-            add_tensor(mr_safetensors_at(file, i), tensors, totals);
-        mr_info_put(object, "tensors", json_integer(count));
-        put_totals(object, totals);
-        mr_info_put(object, "metadata", metadata ? metadata : json_object());
-        mr_info_put(object, "tensor", tensors);
-    }
+    json_t *tensors = json_array();
+    int64_t count = mr_safetensors_count(file);
+    for (int64_t i = 0; i < count; i++)
+        add_tensor(mr_safetensors_at(file, i), tensors, totals);
+    mr_info_put(object, "tensors", json_integer(count));
+    put_totals(object, totals);
+    mr_info_put(object, "metadata", metadata_json(file));
+    mr_info_put(object, "tensor", tensors);
     mr_safetensors_close(&file);
-    return status;
+    return MR_OK;
 }
 
 static mr_status describe_index(const char *path, json_t *object)

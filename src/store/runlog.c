@@ -223,6 +223,13 @@ static mr_status resume_clock(mr_runlog *log)
     return status;
 }
 
+bool mr_runlog_is(const char *head, size_t bytes)
+{
+    static const char signature[] = "\x89HDF\r\n\x1a\n";
+    size_t length = sizeof signature - 1;
+    return bytes >= length && memcmp(head, signature, length) == 0;
+}
+
 mr_status mr_runlog_unsound(const char *path)
 {
     size_t length = strlen(path);

@@ -20,6 +20,7 @@
 #include "base/status.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /** Bytes of an event's kind and text with their terminating zero; longer ones are cut. */
@@ -39,6 +40,10 @@ typedef struct mr_runlog_step {
     int64_t tokens;   /**< of the step, over all ranks */
     double seconds;   /**< of the step */
 } mr_runlog_step;
+
+/** Tells whether the first bytes of a file are those of a log, or of another file of its container.
+ * Local. */
+bool mr_runlog_is(const char *head, size_t bytes);
 
 /** Starts a log in memory; what stands at path is replaced at the first flush. Local.
  * @param[out] out  set on MR_OK, else NULL

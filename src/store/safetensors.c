@@ -282,6 +282,14 @@ static mr_status parse_header(mr_safetensors *file, json_t *root, int64_t data_b
     return check_places(file, data_bytes);
 }
 
+bool mr_safetensors_is(const char *head, size_t bytes)
+{
+    uint64_t length;
+    if (bytes <= sizeof length || head[sizeof length] != '{') return false;
+    memcpy(&length, head, sizeof length);
+    return length >= 2 && length <= (uint64_t)INT32_MAX;
+}
+
 static mr_status load_header(mr_safetensors *file)
 {
     const char *path = file->path;
@@ -387,6 +395,12 @@ const mr_safetensors_entry *mr_safetensors_find(const mr_safetensors *file, cons
     const mr_safetensors_entry **found = bsearch(&key, file->by_name, (size_t)file->count,
                                                  sizeof(mr_safetensors_entry *), compare_names);
     return found ? *found : NULL;
+}
+
+const mr_safetensors_pair *mr_safetensors_pairs(const mr_safetensors *file, int64_t *count)
+{
+    *count = file->n_pairs;
+    return file->pairs;
 }
 
 const char *mr_safetensors_metadata(const mr_safetensors *file, const char *key)

@@ -14,6 +14,7 @@
 
 #include "base/memory.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum { MR_SAFETENSORS_DIMS = 8 }; /**< most dimensions of a tensor */
@@ -66,6 +67,10 @@ typedef struct mr_safetensors_pair {
 typedef struct mr_safetensors mr_safetensors; /**< an open file; owns its descriptor */
 typedef struct mr_safetensors_writer mr_safetensors_writer;
 
+/** Tells whether the first bytes of a file are those of safetensors; a cut file has them all the
+ * same. Local. */
+bool mr_safetensors_is(const char *head, size_t bytes);
+
 /** Opens a file and checks its whole header. Local.
  * @param[out] out  set on MR_OK, else NULL
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message names path and tensor), MR_ERR_MEMORY */
@@ -85,6 +90,9 @@ const mr_safetensors_entry *mr_safetensors_at(const mr_safetensors *file, int64_
 
 /** Returns the tensor of a name, or NULL. Local. */
 const mr_safetensors_entry *mr_safetensors_find(const mr_safetensors *file, const char *name);
+
+/** Returns the metadata [*count] in the order of the file. Borrowed until close. */
+const mr_safetensors_pair *mr_safetensors_pairs(const mr_safetensors *file, int64_t *count);
 
 /** Returns a value of the metadata, or NULL. Borrowed until close. */
 const char *mr_safetensors_metadata(const mr_safetensors *file, const char *key);

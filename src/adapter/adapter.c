@@ -30,6 +30,7 @@ mr_status mr_adapter_create(mr_backend *be, const mr_config *config, int linears
     *out_adapter = NULL;
     const mr_adapter_method *method = mr_adapter_find(config->method.name);
     MR_CHECK(method, MR_ERR_ARG, "method.name: unknown method '%s'", config->method.name);
+    MR_INVARIANT(!method->trains_base);
     for (int i = 0; i < linears; i++) {
         /* Beyond the smaller side a budget buys no rank, but is legal, as in PEFT; beyond the
          * larger the adapter outgrows the linear. */

@@ -68,7 +68,7 @@ typedef struct mr_adapter_call {
 typedef struct mr_adapter_method {
     const char *name;
     const char *summary;
-    bool trains_base; /**< the base weights are trained and there is no adapter */
+    bool trains_base; /**< the base weights are trained and there is no adapter: nothing follows */
     bool merges; /**< every method.merge_every steps the update is added to the base, and starts
                       anew */
 

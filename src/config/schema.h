@@ -1,7 +1,7 @@
 #ifndef MR_CONFIG_SCHEMA_H
 #define MR_CONFIG_SCHEMA_H
 
-/** file
+/** @file
  * The one table of keys. Reading, checking, `--set`, `--help`, and the resolved text follow from
  * it.
  *

@@ -249,7 +249,7 @@ int64_t mr_model_adapter_work(const mr_model *model);
 /** Returns how many rows of logits are kept at once, whatever the vocabulary. */
 int64_t mr_model_logits_rows(const mr_hf_config *arch);
 
-/** Linears of a site, and their names as PEFT matches them. */
+/** Linears of a site. */
 extern const struct mr_site_table {
     int count;
     mr_linear_id linear[MR_SITE_LINEARS];

@@ -470,8 +470,10 @@ mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks
     mr_hf_config arch;
     /* Laying out asks nothing of the other ranks but their number. */
     mr_comm planned = *comm;
-    if (ranks > 0) planned.size = (int)ranks;
-    if (ranks > 0) planned.rank = 0;
+    if (ranks > 0) {
+        planned.size = (int)ranks;
+        planned.rank = 0;
+    }
     int threads = mr_node_threads(comm, config->parallel.threads);
     mr_status status =
         mr_comm_agree(comm, mr_backend_create(config->parallel.backend, threads, &be));

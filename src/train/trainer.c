@@ -375,7 +375,6 @@ mr_status mr_trainer_compute(mr_trainer *t, int64_t all_scored, mr_step_result *
         .loss = mr_exact_value(&sums[0]) / scored,
         .grad_norm = sqrt(mr_exact_value(&sums[1])),
         .lr = t->config->train.lr * mr_schedule_at(&t->schedule, t->step),
-        .scored = all_scored,
         .tokens = t->config->train.global_batch * t->seq_len,
     };
     mr_guard act;

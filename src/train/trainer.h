@@ -18,7 +18,6 @@ typedef struct mr_step_result {
     double loss;      /**< nats a scored token, over the whole global batch */
     double grad_norm; /**< before clipping */
     double lr;
-    int64_t scored; /**< scored tokens of the global batch */
     int64_t tokens; /**< tokens of the global batch, padding included */
     double seconds;
     mr_verdict verdict;

@@ -69,8 +69,7 @@ void mr_cpu_group_spread(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map 
     }
 }
 
-/* out[j] (+)= in[(start + j) mod wrap] or out[(start + j) mod wrap] += in[j], in contiguous runs.
- */
+/* out[j] = in[(start + j) mod wrap], in contiguous runs. */
 static void gather_wrapped(float *out, const float *in, int64_t start, int64_t count, int64_t wrap)
 {
     for (int64_t j = 0; j < count;) {
@@ -81,6 +80,7 @@ static void gather_wrapped(float *out, const float *in, int64_t start, int64_t c
     }
 }
 
+/* out[(start + j) mod wrap] += in[j], in contiguous runs. */
 static void scatter_wrapped(float *out, const float *in, int64_t start, int64_t count, int64_t wrap)
 {
     for (int64_t j = 0; j < count;) {

@@ -492,15 +492,67 @@ static void padding_is_eos_where_there_is_no_pad(void **state)
     close_task(&f);
 }
 
-static void the_hash_of_the_data_is_that_of_its_manifest(void **state)
+/* The hash of a folder as it says it is, with one text of its manifest replaced. */
+static void hash_with(const char *from, const char *to, char out[MR_HASH_TEXT])
+{
+    mr_prepared m;
+    make_folder("named", "bytes", MR_BYTES_VOCABULARY);
+    if (from) replace("named/manifest.json", from, to);
+    if (mr_prepared_read("named", &m) != MR_OK) fail_msg("%s", mr_message());
+    assert_int_equal(mr_prepared_hash(&m, out), MR_OK);
+    mr_prepared_free(&m);
+}
+
+static void what_decides_the_samples_decides_their_hash(void **state)
 {
     (void)state;
-    char manifest[MR_HASH_TEXT], hash[MR_DATASET_HASH];
+    char as_made[MR_HASH_TEXT], other[MR_HASH_TEXT], of_shard[MR_HASH_TEXT];
     fixture f = open_task(SEQ);
-    assert_int_equal(mr_hash_file("task/manifest.json", manifest, NULL), MR_OK);
+    memcpy(of_shard, mr_shards_manifest(f.dataset->state)->shard[0].sha256, sizeof of_shard);
+    close_task(&f);
+    hash_with(NULL, NULL, as_made);
+    const char *const changes[][2] = {
+        {of_shard, "0000000000000000000000000000000000000000000000000000000000000000"},
+        {"\"eos\": 257", "\"eos\": 256"},
+        {"\"vocabulary\": 259", "\"vocabulary\": 260"},
+        {"\"name\": \"bytes\"", "\"name\": \"words\""}};
+    for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
+        hash_with(changes[i][0], changes[i][1], other);
+        assert_string_not_equal(other, as_made);
+    }
+}
+
+static void what_decides_no_sample_leaves_the_hash(void **state)
+{
+    (void)state;
+    char as_made[MR_HASH_TEXT], other[MR_HASH_TEXT];
+    hash_with(NULL, NULL, as_made);
+    hash_with("\"train-a.bin\"", "\"train-z.bin\"", other);
+    assert_string_equal(other, as_made);
+    hash_with("\"inputs\": []",
+              "\"inputs\": [{\"path\": \"./x\", \"format\": \"text\", \"bytes\": 1, \"sha256\": "
+              "\"0000000000000000000000000000000000000000000000000000000000000000\", "
+              "\"documents\": 1, \"tokens\": 1, \"errors\": 0}]",
+              other);
+    assert_string_equal(other, as_made);
+}
+
+static void the_hash_of_the_data_is_that_of_its_samples(void **state)
+{
+    (void)state;
+    char text[1024], whole[MR_HASH_TEXT], hash[MR_DATASET_HASH];
+    fixture f = open_task(SEQ);
+    const mr_prepared *m = mr_shards_manifest(f.dataset->state);
+    int length = snprintf(text, sizeof text, "mora samples 1\nbytes 259 257 2\n");
+    for (int i = 0; i < SHARDS; i++)
+        length += snprintf(text + length, sizeof text - (size_t)length, "%s %lld %s\n",
+                           mr_split_name(shards_made[i].split), (long long)shards_made[i].tokens,
+                           m->shard[i].sha256);
+    data_write("samples.txt", text, (size_t)length);
+    assert_int_equal(mr_hash_file("samples.txt", whole, NULL), MR_OK);
     assert_int_equal(mr_dataset_hash(f.dataset, hash), MR_OK);
     assert_int_equal(strlen(hash), 16);
-    assert_memory_equal(hash, manifest, 16);
+    assert_memory_equal(hash, whole, 16);
     assert_false(mr_dataset_generates(f.dataset));
     close_task(&f);
 }
@@ -532,7 +584,9 @@ int main(void)
         cmocka_unit_test(long_sequences_are_read_in_pieces_without_a_seam),
         cmocka_unit_test(held_out_rows_end_in_padding_that_is_not_scored),
         cmocka_unit_test(padding_is_eos_where_there_is_no_pad),
-        cmocka_unit_test(the_hash_of_the_data_is_that_of_its_manifest),
+        cmocka_unit_test(what_decides_the_samples_decides_their_hash),
+        cmocka_unit_test(what_decides_no_sample_leaves_the_hash),
+        cmocka_unit_test(the_hash_of_the_data_is_that_of_its_samples),
     };
     return cmocka_run_group_tests(tests, program_enter_folder, program_leave_folder);
 }

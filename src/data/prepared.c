@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "store/json.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -387,6 +388,33 @@ const char *mr_prepared_difference(const mr_prepared *a, const mr_prepared *b)
     if (x->heldout < y->heldout || x->heldout > y->heldout) return "heldout";
     if (x->unit_bytes != y->unit_bytes) return "size of a shard";
     return NULL;
+}
+
+static void hash_line(mr_hash *hash, const char *fmt, ...) MR_PRINTF(2, 3);
+
+static void hash_line(mr_hash *hash, const char *fmt, ...)
+{
+    char line[MR_TOKENIZER_NAME + 128];
+    va_list args;
+    va_start(args, fmt);
+    int length = vsnprintf(line, sizeof line, fmt, args);
+    va_end(args);
+    MR_INVARIANT(length > 0 && (size_t)length < sizeof line);
+    mr_hash_add(hash, line, (size_t)length);
+}
+
+mr_status mr_prepared_hash(const mr_prepared *m, char out[MR_HASH_TEXT])
+{
+    mr_hash *hash = NULL;
+    MR_TRY(mr_hash_create(&hash));
+    hash_line(hash, "mora samples 1\n");
+    hash_line(hash, "%s %d %d %d\n", m->tokenizer_hash[0] ? m->tokenizer_hash : m->tokenizer,
+              m->vocabulary, m->eos, m->token_bytes);
+    for (int64_t i = 0; i < m->shards; i++)
+        hash_line(hash, "%s %lld %s\n", split_names[m->shard[i].split],
+                  (long long)m->shard[i].tokens, m->shard[i].sha256);
+    mr_hash_finish(&hash, out);
+    return MR_OK;
 }
 
 void mr_prepared_free(mr_prepared *manifest)

@@ -110,6 +110,19 @@ MR_NODISCARD mr_status mr_prepared_read(const char *folder, mr_prepared *out);
  * @return NULL, or what differs ("tokenizer", "inputs", ...), text of the program */
 const char *mr_prepared_difference(const mr_prepared *a, const mr_prepared *b);
 
+/** Computes what names the samples of a folder: a SHA-256 over what decides them and nothing else,
+ * so that inputs given by another path, or shards of other names, are the same data. It is that of
+ * the text
+ *
+ *     mora samples 1
+ *     TOKENIZER VOCABULARY EOS TOKEN_BYTES
+ *     SPLIT TOKENS SHA-256        (a line a shard, in the order of the text)
+ *
+ * where TOKENIZER is the model's SHA-256, or the name of one without a file. The number behind
+ * `samples` changes whenever the same shards are cut into other sequences (data/shards.h). Local.
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_prepared_hash(const mr_prepared *manifest, char out[MR_HASH_TEXT]);
+
 /** Frees what a manifest owns and empties it. Local. */
 void mr_prepared_free(mr_prepared *manifest);
 

@@ -67,7 +67,7 @@ static mr_status heldout_sample(const mr_dataset *dataset, int64_t index, mr_sam
     return add_sequence(dataset, MR_SPLIT_HELDOUT, index, out);
 }
 
-/* The manifest holds the hash of every shard, so that its own tells all of the data. */
+/* Known without reading the tokens, from the hashes of the shards. */
 static void hash(const mr_dataset *dataset, char out[MR_DATASET_HASH])
 {
     memcpy(out, mr_shards_hash(dataset->state), MR_DATASET_HASH - 1);

@@ -78,12 +78,10 @@ static mr_status cut_split(const mr_shards *s, mr_split split, split_shards *out
 
 static mr_status open_folder(const char *folder, mr_shards *s)
 {
-    char path[PATH_MAX];
     s->folder = mr_strdup(folder);
     if (!s->folder) return MR_ERR_MEMORY;
     MR_TRY(mr_prepared_read(folder, &s->manifest));
-    MR_TRY(mr_file_path(path, "%s/%s", folder, "manifest.json"));
-    MR_TRY(mr_hash_file(path, s->hash, NULL));
+    MR_TRY(mr_prepared_hash(&s->manifest, s->hash));
     MR_TRY(check_sizes(s));
     for (int split = 0; split < MR_SPLITS; split++)
         MR_TRY(cut_split(s, (mr_split)split, &s->split[split]));

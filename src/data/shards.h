@@ -29,7 +29,9 @@ void mr_shards_close(mr_shards **shards);
 /** Returns what the folder says about itself; borrowed until close. Local. */
 const mr_prepared *mr_shards_manifest(const mr_shards *shards);
 
-/** Returns the SHA-256 of the folder's manifest.json; borrowed until close. Local. */
+/** Returns the hash that names the folder's samples (mr_prepared_hash); borrowed until close.
+ * Local.
+ */
 const char *mr_shards_hash(const mr_shards *shards);
 
 /** Returns the number of whole sequences of a split. Local. */

@@ -88,33 +88,65 @@ static void replace(const char *path, const char *from, const char *to)
 
 /* Reading. */
 
-static void check_sequences(const char *folder, int32_t vocabulary)
+static const int of_split[MR_SPLITS][3] = {{0, 2, 3}, {1, -1, -1}};
+
+/* The token of a split's stream that has so many before it; -1 past its end. */
+static int32_t stream_token(mr_split split, int64_t at, int32_t vocabulary)
 {
-    static const int of_split[MR_SPLITS][3] = {{0, 2, 3}, {1, -1, -1}};
-    mr_shards *shards = open_folder(folder, SEQ);
-    for (int split = 0; split < MR_SPLITS; split++) {
-        int64_t sequence = 0;
-        for (int i = 0; i < 3 && of_split[split][i] >= 0; i++) {
-            const int s = of_split[split][i];
-            for (int64_t at = 0; at + SEQ <= shards_made[s].tokens; at += SEQ, sequence++) {
-                int32_t ids[SEQ];
-                assert_int_equal(mr_shards_read(shards, (mr_split)split, sequence, 0, SEQ, ids),
-                                 MR_OK);
-                for (int t = 0; t < SEQ; t++)
-                    assert_int_equal(ids[t], token(s, at + t, vocabulary));
-            }
+    for (int i = 0; i < 3 && of_split[split][i] >= 0; i++) {
+        const int s = of_split[split][i];
+        if (at < shards_made[s].tokens) return token(s, at, vocabulary);
+        at -= shards_made[s].tokens;
+    }
+    return -1;
+}
+
+static void check_sequences(const char *folder, int64_t seq_len, int32_t vocabulary)
+{
+    enum { LONGEST = 64 };
+    mr_shards *shards = open_folder(folder, seq_len);
+    for (mr_split split = 0; split < MR_SPLITS; split++) {
+        int64_t at = 0, sequences = mr_shards_sequences(shards, split);
+        int32_t ids[LONGEST];
+        for (int64_t sequence = 0; sequence < sequences; sequence++) {
+            assert_int_equal(mr_shards_read(shards, split, sequence, 0, seq_len, ids), MR_OK);
+            for (int64_t t = 0; t < seq_len; t++, at++)
+                assert_int_equal(ids[t], stream_token(split, at, vocabulary));
         }
-        assert_int_equal(mr_shards_sequences(shards, (mr_split)split), sequence);
+        assert_true(stream_token(split, at + seq_len - 1, vocabulary) == -1);
     }
     mr_shards_close(&shards);
     assert_null(shards);
 }
 
-static void sequences_are_the_shards_cut_without_their_remainders(void **state)
+static void a_split_is_cut_as_one_stream_that_loses_less_than_a_sequence(void **state)
 {
     (void)state;
     make_folder("small", "bytes", MR_BYTES_VOCABULARY);
-    check_sequences("small", MR_BYTES_VOCABULARY);
+    for (int64_t seq_len = 1; seq_len <= 40; seq_len++)
+        check_sequences("small", seq_len, MR_BYTES_VOCABULARY);
+    mr_shards *shards = open_folder("small", SEQ);
+    assert_int_equal(mr_shards_sequences(shards, MR_SPLIT_TRAIN), 9);
+    assert_int_equal(mr_shards_sequences(shards, MR_SPLIT_HELDOUT), 3);
+    mr_shards_close(&shards);
+}
+
+static void a_sequence_may_span_three_shards(void **state)
+{
+    (void)state;
+    enum { SPAN = 18 }; /* 10 tokens of the first, 3 of the second, 5 of the third */
+    int32_t ids[SPAN], part[5];
+    make_folder("span", "bytes", MR_BYTES_VOCABULARY);
+    mr_shards *shards = open_folder("span", SPAN);
+    assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, 0, 0, SPAN, ids), MR_OK);
+    assert_int_equal(ids[9], token(0, 9, MR_BYTES_VOCABULARY));
+    for (int t = 0; t < 3; t++)
+        assert_int_equal(ids[10 + t], token(2, t, MR_BYTES_VOCABULARY));
+    for (int t = 0; t < 5; t++)
+        assert_int_equal(ids[13 + t], token(3, t, MR_BYTES_VOCABULARY));
+    assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, 0, 9, 5, part), MR_OK);
+    assert_memory_equal(part, ids + 9, sizeof part);
+    mr_shards_close(&shards);
 }
 
 static void large_vocabularies_take_four_bytes(void **state)
@@ -125,7 +157,7 @@ static void large_vocabularies_take_four_bytes(void **state)
     size_t size;
     mr_free(program_read("large/train-a.bin", &size));
     assert_int_equal(size, 40);
-    check_sequences("large", LARGE);
+    check_sequences("large", SEQ, LARGE);
 }
 
 static void the_largest_two_byte_vocabulary_is_kept_whole(void **state)
@@ -135,7 +167,7 @@ static void the_largest_two_byte_vocabulary_is_kept_whole(void **state)
     size_t size;
     mr_free(program_read("border/train-a.bin", &size));
     assert_int_equal(size, 20);
-    check_sequences("border", 65536);
+    check_sequences("border", SEQ, 65536);
 }
 
 static void a_part_of_a_sequence_can_be_read(void **state)
@@ -151,11 +183,11 @@ static void a_part_of_a_sequence_can_be_read(void **state)
     mr_shards_close(&shards);
 }
 
-static void a_sequence_longer_than_every_shard_is_not_there(void **state)
+static void a_sequence_longer_than_its_split_is_not_there(void **state)
 {
     (void)state;
     make_folder("none", "bytes", MR_BYTES_VOCABULARY);
-    mr_shards *shards = open_folder("none", 26);
+    mr_shards *shards = open_folder("none", 39);
     assert_int_equal(mr_shards_sequences(shards, MR_SPLIT_TRAIN), 0);
     assert_int_equal(mr_shards_sequences(shards, MR_SPLIT_HELDOUT), 0);
     mr_shards_close(&shards);
@@ -366,8 +398,8 @@ static void the_task_needs_a_whole_sequence(void **state)
 {
     (void)state;
     make_folder("few", "bytes", MR_BYTES_VOCABULARY);
-    task_refused("few", 26, MR_ERR_CONFIG,
-                 "task.data: 'few' has no sequence of train.seq_len 26; its 38 tokens");
+    task_refused("few", 39, MR_ERR_CONFIG,
+                 "task.data: 'few' has no sequence of train.seq_len 39; it has 38 tokens");
 }
 
 static void the_task_needs_the_tokenizer_of_its_data(void **state)
@@ -406,7 +438,7 @@ static void targets_are_the_next_tokens_of_a_sequence(void **state)
 {
     (void)state;
     fixture f = open_task(SEQ);
-    assert_int_equal(f.dataset->items, 8);
+    assert_int_equal(f.dataset->items, 9);
     assert_int_equal(f.dataset->heldout, 3);
     assert_int_equal(f.dataset->longest, SEQ);
     int32_t tokens[SEQ], targets[SEQ];
@@ -560,11 +592,12 @@ static void the_hash_of_the_data_is_that_of_its_samples(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sequences_are_the_shards_cut_without_their_remainders),
+        cmocka_unit_test(a_split_is_cut_as_one_stream_that_loses_less_than_a_sequence),
+        cmocka_unit_test(a_sequence_may_span_three_shards),
         cmocka_unit_test(large_vocabularies_take_four_bytes),
         cmocka_unit_test(the_largest_two_byte_vocabulary_is_kept_whole),
         cmocka_unit_test(a_part_of_a_sequence_can_be_read),
-        cmocka_unit_test(a_sequence_longer_than_every_shard_is_not_there),
+        cmocka_unit_test(a_sequence_longer_than_its_split_is_not_there),
         cmocka_unit_test(a_shard_of_another_size_is_named),
         cmocka_unit_test(a_missing_shard_is_named),
         cmocka_unit_test(a_shard_cut_after_opening_is_named),

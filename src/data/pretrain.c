@@ -27,11 +27,11 @@ static mr_status create(const mr_config *config, mr_dataset *dataset)
     dataset->items = mr_shards_sequences(shards, MR_SPLIT_TRAIN);
     dataset->heldout = mr_shards_sequences(shards, MR_SPLIT_HELDOUT);
     dataset->longest = config->train.seq_len;
-    MR_CHECK(dataset->items > 0, MR_ERR_CONFIG,
-             "task.data: '%s' has no sequence of train.seq_len %lld; its %lld tokens to train on "
-             "stand in shards shorter than that",
-             folder, (long long)config->train.seq_len,
-             (long long)mr_shards_manifest(shards)->split[MR_SPLIT_TRAIN].tokens);
+    MR_CHECK(
+        dataset->items > 0, MR_ERR_CONFIG,
+        "task.data: '%s' has no sequence of train.seq_len %lld; it has %lld tokens to train on",
+        folder, (long long)config->train.seq_len,
+        (long long)mr_shards_manifest(shards)->split[MR_SPLIT_TRAIN].tokens);
     return MR_OK;
 }
 

@@ -13,7 +13,7 @@
 typedef struct split_shards {
     int64_t shards;
     int64_t *number; /* [shards] in the manifest; owned */
-    int64_t *first;  /* [shards + 1] sequences before each; owned */
+    int64_t *first;  /* [shards + 1] tokens before each; owned */
 } split_shards;
 
 struct mr_shards {
@@ -57,8 +57,8 @@ static mr_status check_sizes(const mr_shards *s)
     return MR_OK;
 }
 
-/* Counts the sequences before each shard of a split. */
-static mr_status cut_split(const mr_shards *s, mr_split split, split_shards *out)
+/* Lists the shards of a split, and counts the tokens before each. */
+static mr_status join_split(const mr_shards *s, mr_split split, split_shards *out)
 {
     const mr_prepared *m = &s->manifest;
     int64_t count = 0;
@@ -71,7 +71,7 @@ static mr_status cut_split(const mr_shards *s, mr_split split, split_shards *out
         if (m->shard[i].split != split) continue;
         int64_t at = out->shards++;
         out->number[at] = i;
-        out->first[at + 1] = out->first[at] + m->shard[i].tokens / s->seq_len;
+        out->first[at + 1] = out->first[at] + m->shard[i].tokens;
     }
     return MR_OK;
 }
@@ -84,7 +84,7 @@ static mr_status open_folder(const char *folder, mr_shards *s)
     MR_TRY(mr_prepared_hash(&s->manifest, s->hash));
     MR_TRY(check_sizes(s));
     for (int split = 0; split < MR_SPLITS; split++)
-        MR_TRY(cut_split(s, (mr_split)split, &s->split[split]));
+        MR_TRY(join_split(s, (mr_split)split, &s->split[split]));
     s->map = mr_alloc_array(MR_MEM_DATA, (size_t)s->manifest.shards, sizeof *s->map);
     return s->map ? MR_OK : MR_ERR_MEMORY;
 }
@@ -134,10 +134,10 @@ const char *mr_shards_hash(const mr_shards *shards)
 int64_t mr_shards_sequences(const mr_shards *shards, mr_split split)
 {
     const split_shards *in = &shards->split[split];
-    return in->first[in->shards];
+    return in->first[in->shards] / shards->seq_len;
 }
 
-/* Maps a shard; one that is mapped holds a sequence, so it is not empty. */
+/* Maps a shard; one that is mapped holds a token that is read, so it is not empty. */
 static mr_status map_shard(mr_shards *s, int64_t number)
 {
     char path[PATH_MAX];
@@ -163,13 +163,13 @@ static mr_status map_shard(mr_shards *s, int64_t number)
     return status;
 }
 
-/* The shard of a split that holds a sequence: the last that starts at or before it. */
-static int64_t find_shard(const split_shards *in, int64_t sequence)
+/* The shard of a split that holds a token: the last that starts at or before it. */
+static int64_t find_shard(const split_shards *in, int64_t token)
 {
     int64_t low = 0, high = in->shards;
     while (high - low > 1) {
         int64_t middle = low + (high - low) / 2;
-        if (in->first[middle] <= sequence)
+        if (in->first[middle] <= token)
             low = middle;
         else
             high = middle;
@@ -183,14 +183,9 @@ static mr_status past_vocabulary(const mr_shards *s, int64_t number, int64_t tok
                    s->manifest.shard[number].file, (long long)token, id, s->manifest.vocabulary);
 }
 
-mr_status mr_shards_read(mr_shards *s, mr_split split, int64_t sequence, int64_t first,
-                         int64_t count, int32_t *ids)
+/* Reads tokens that stand in one shard. */
+static mr_status read_part(mr_shards *s, int64_t number, int64_t token, int64_t count, int32_t *ids)
 {
-    const split_shards *in = &s->split[split];
-    MR_INVARIANT(sequence >= 0 && sequence < mr_shards_sequences(s, split));
-    MR_INVARIANT(first >= 0 && count >= 0 && first + count <= s->seq_len);
-    const int64_t at = find_shard(in, sequence), number = in->number[at];
-    const int64_t token = (sequence - in->first[at]) * s->seq_len + first;
     MR_TRY(map_shard(s, number));
     const int bytes = s->manifest.token_bytes;
     const unsigned char *from = (const unsigned char *)s->map[number] + token * bytes;
@@ -200,6 +195,24 @@ mr_status mr_shards_read(mr_shards *s, mr_split split, int64_t sequence, int64_t
         if (id >= (uint32_t)s->manifest.vocabulary)
             return past_vocabulary(s, number, token + i, id);
         ids[i] = (int32_t)id;
+    }
+    return MR_OK;
+}
+
+mr_status mr_shards_read(mr_shards *s, mr_split split, int64_t sequence, int64_t first,
+                         int64_t count, int32_t *ids)
+{
+    const split_shards *in = &s->split[split];
+    MR_INVARIANT(sequence >= 0 && sequence < mr_shards_sequences(s, split));
+    MR_INVARIANT(first >= 0 && count >= 0 && first + count <= s->seq_len);
+    int64_t token = sequence * s->seq_len + first;
+    for (int64_t at = find_shard(in, token); count > 0; at++) {
+        const int64_t left = in->first[at + 1] - token, part = count < left ? count : left;
+        if (part == 0) continue; /* a shard without tokens */
+        MR_TRY(read_part(s, in->number[at], token - in->first[at], part, ids));
+        token += part;
+        ids += part;
+        count -= part;
     }
     return MR_OK;
 }

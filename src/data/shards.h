@@ -4,10 +4,14 @@
 /** @file
  * Reading a folder of token shards as sequences of one length.
  *
- * Each shard is cut by itself, and what is left over at its end is dropped, as ReLoRA drops the
- * remainder of every batch it maps. A shard is made of up to 16 MiB of text of one file: many small
- * files lose more, and should be joined first. A document may start, end, or do both anywhere in a
- * sequence.
+ * The tokens of a split are one stream, shard after shard in the order of the text, and sequence i
+ * is its tokens i * seq_len to (i + 1) * seq_len - 1: a split of T tokens has T / seq_len
+ * sequences, rounded down, and only its last T % seq_len tokens are dropped. A document may start,
+ * end, or do both anywhere in a sequence, and so may a shard.
+ *
+ * Source: ReLoRA (arXiv 2307.05695), whose preprocessing joins documents with EOS and cuts the
+ * whole. Deviation: its code drops the remainder of every batch of documents it maps, the seams of
+ * which depend on the size of such a batch; here nothing is lost but at the end.
  */
 
 #include "data/prepared.h"
@@ -34,7 +38,7 @@ const mr_prepared *mr_shards_manifest(const mr_shards *shards);
  */
 const char *mr_shards_hash(const mr_shards *shards);
 
-/** Returns the number of whole sequences of a split. Local. */
+/** Returns the number of whole sequences of a split: its tokens / seq_len, rounded down. Local. */
 int64_t mr_shards_sequences(const mr_shards *shards, mr_split split);
 
 /** Reads tokens first..first + count - 1 of a sequence, from memory that is mapped. Local. No

@@ -657,6 +657,19 @@ static void the_order_of_seed_zero_stays_what_it_is(void **state)
 
 /* Batches. */
 
+static void places_are_spread_evenly_each_once(void **state)
+{
+    (void)state;
+    for (int64_t there = 1; there <= 40; there++)
+        for (int64_t count = 1; count <= there; count++)
+            for (int64_t i = 0; i < count; i++)
+                assert_true(mr_order_spread(there, count, i) == i * there / count);
+    const int64_t large = INT64_MAX / 2, count = 1000000000;
+    assert_int_equal(mr_order_spread(large, count, 0), 0);
+    int64_t last = mr_order_spread(large, count, count - 1);
+    assert_true(last > large - large / count - 2 && last < large);
+}
+
 static void a_batch_holds_the_samples_of_its_positions(void **state)
 {
     (void)state;
@@ -835,6 +848,7 @@ int main(void)
         cmocka_unit_test(small_sets_have_every_permutation_about_equally_often),
         cmocka_unit_test(every_item_comes_to_every_place_about_equally_often),
         cmocka_unit_test(the_order_of_seed_zero_stays_what_it_is),
+        cmocka_unit_test(places_are_spread_evenly_each_once),
         cmocka_unit_test(a_batch_holds_the_samples_of_its_positions),
         cmocka_unit_test(a_batch_is_padded_on_the_right),
         cmocka_unit_test(a_batch_cut_in_two_holds_the_same),

@@ -496,7 +496,7 @@ static void held_out_rows_end_in_padding_that_is_not_scored(void **state)
     fixture f = open_task(SEQ);
     int32_t tokens[ROWS * SEQ], targets[ROWS * SEQ];
     int64_t scored = 0;
-    assert_int_equal(mr_batch_fill_heldout(f.dataset, 1, ROWS, SEQ, tokens, targets, &scored),
+    assert_int_equal(mr_batch_fill_heldout(f.dataset, 3, 1, ROWS, SEQ, tokens, targets, &scored),
                      MR_OK);
     assert_int_equal(scored, 2 * (SEQ - 1));
     for (int row = 0; row < ROWS; row++)
@@ -511,6 +511,26 @@ static void held_out_rows_end_in_padding_that_is_not_scored(void **state)
     close_task(&f);
 }
 
+static void few_held_out_items_are_spread_over_the_split(void **state)
+{
+    (void)state;
+    enum { ITEMS = 5, ROWS = 2, LONG = 1 }; /* of 13 sequences of one token */
+    static const int64_t sequence[ITEMS] = {0, 2, 5, 7, 10};
+    fixture f = open_task(LONG);
+    int32_t tokens[ROWS], targets[ROWS];
+    int64_t scored = 0;
+    assert_int_equal(f.dataset->heldout, 13);
+    for (int64_t first = 0; first < ITEMS; first += ROWS) {
+        assert_int_equal(
+            mr_batch_fill_heldout(f.dataset, ITEMS, first, ROWS, LONG, tokens, targets, &scored),
+            MR_OK);
+        for (int64_t i = first; i < first + ROWS; i++)
+            assert_int_equal(tokens[i - first],
+                             i < ITEMS ? token(1, sequence[i], MR_BYTES_VOCABULARY) : MR_BYTES_PAD);
+    }
+    close_task(&f);
+}
+
 static void padding_is_eos_where_there_is_no_pad(void **state)
 {
     (void)state;
@@ -518,7 +538,8 @@ static void padding_is_eos_where_there_is_no_pad(void **state)
     int32_t tokens[SEQ], targets[SEQ];
     int64_t scored = 0;
     f.tokenizer->pad = -1;
-    assert_int_equal(mr_batch_fill_heldout(f.dataset, 3, 1, SEQ, tokens, targets, &scored), MR_OK);
+    assert_int_equal(mr_batch_fill_heldout(f.dataset, 3, 3, 1, SEQ, tokens, targets, &scored),
+                     MR_OK);
     assert_int_equal(tokens[0], MR_BYTES_EOS);
     assert_int_equal(scored, 0);
     close_task(&f);
@@ -616,6 +637,7 @@ int main(void)
         cmocka_unit_test(targets_are_the_next_tokens_of_a_sequence),
         cmocka_unit_test(long_sequences_are_read_in_pieces_without_a_seam),
         cmocka_unit_test(held_out_rows_end_in_padding_that_is_not_scored),
+        cmocka_unit_test(few_held_out_items_are_spread_over_the_split),
         cmocka_unit_test(padding_is_eos_where_there_is_no_pad),
         cmocka_unit_test(what_decides_the_samples_decides_their_hash),
         cmocka_unit_test(what_decides_no_sample_leaves_the_hash),

@@ -160,7 +160,7 @@ static const mr_key table[] = {
     {FIELD(eval.batch), .type = MR_KEY_INT, .fallback = "256", .min = 1, .max = BILLION,
      .unit = "items", .help = "Items a rank scores at once."},
     {FIELD(eval.items), .type = MR_KEY_INT, .fallback = "0", .max = BILLION, .unit = "items",
-     .help = "Items scored, the first ones; 0: all."},
+     .help = "Items scored: the first by generation, or held-out sequences spread evenly; 0: all."},
 
     {FIELD(parallel.shard), .type = MR_KEY_ENUM, .fallback = "full", .choices = shard_texts,
      .help = "What is split over the ranks: weights too, optimizer state alone, or nothing."},

@@ -21,10 +21,12 @@ MR_NODISCARD mr_status mr_batch_fill(const mr_dataset *dataset, const mr_order *
                                      int64_t first_position, int64_t count, int64_t seq_len,
                                      int32_t *tokens, int32_t *targets, int64_t *scored);
 
-/** As mr_batch_fill, with samples first_item..first_item + count - 1 of what is kept from training,
- * in their own order. Rows past the last sample are padding that is not scored. */
-MR_NODISCARD mr_status mr_batch_fill_heldout(const mr_dataset *dataset, int64_t first_item,
-                                             int64_t count, int64_t seq_len, int32_t *tokens,
-                                             int32_t *targets, int64_t *scored);
+/** As mr_batch_fill, with items first..first + count - 1 of `items` that are spread evenly over the
+ * samples kept from training (mr_order_spread), in their own order: the few stand for the whole,
+ * not for its first documents. Rows past the last item are padding that is not scored.
+ * @param items  0..dataset->heldout */
+MR_NODISCARD mr_status mr_batch_fill_heldout(const mr_dataset *dataset, int64_t items,
+                                             int64_t first, int64_t count, int64_t seq_len,
+                                             int32_t *tokens, int32_t *targets, int64_t *scored);
 
 #endif

@@ -39,3 +39,9 @@ int64_t mr_order_item(const mr_order *order, int64_t position)
     mr_random stream = mr_random_stream(order->seed, MR_RANDOM_ORDER, epoch);
     return mr_order_permute(&stream, order->items, position % order->items);
 }
+
+int64_t mr_order_spread(int64_t there, int64_t count, int64_t i)
+{
+    MR_INVARIANT(i >= 0 && i < count && count <= there);
+    return there / count * i + there % count * i / count;
+}

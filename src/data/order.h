@@ -28,4 +28,10 @@ int64_t mr_order_permute(const mr_random *stream, int64_t items, int64_t index);
  * Every epoch of `items` positions is a permutation of its own. Local. No allocation. */
 int64_t mr_order_item(const mr_order *order, int64_t position);
 
+/** Returns the i-th of `count` places that are spread evenly over 0..there - 1: i * there / count,
+ * rounded down, without overflow; each place once. Local. No allocation.
+ * @param there  count or more
+ * @param i      0..count - 1 */
+int64_t mr_order_spread(int64_t there, int64_t count, int64_t i);
+
 #endif

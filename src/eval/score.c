@@ -107,25 +107,20 @@ typedef struct reading {
     double *losses;
 } reading;
 
-/* Predicts sequences first..first+B-1; those at or past `count` are fillers. */
+/* Predicts items first..first+B-1; those at or past `count` are padding. After a failure too the
+ * model runs, on what stands in the rows: the other ranks count on this one. */
 static mr_status predict_batch(mr_model *model, const mr_dataset *dataset, int64_t first,
                                int64_t count, const reading *room, float *items, mr_exact *sum,
                                int64_t *tokens)
 {
     const mr_geometry *g = &model->geometry;
-    int64_t wanted = count - first < g->batch ? count - first : g->batch, scored = 0;
-    for (int64_t i = 0; i < g->batch * g->tokens; i++) {
-        room->tokens[i] = 0;
-        room->targets[i] = MR_NOT_SCORED;
-    }
-    mr_status status = MR_OK;
-    if (wanted > 0)
-        status = mr_batch_fill_heldout(dataset, first, wanted, g->tokens, room->tokens,
-                                       room->targets, &scored);
+    int64_t scored = 0;
+    mr_status status = mr_batch_fill_heldout(dataset, count, first, g->batch, g->tokens,
+                                             room->tokens, room->targets, &scored);
     mr_model_set_batch(model, 0, room->tokens, room->targets);
     mr_model_evaluate(model, NULL);
     mr_model_losses(model, 0, room->losses);
-    for (int64_t b = 0; b < wanted && status == MR_OK; b++) {
+    for (int64_t b = 0; b < g->batch && first + b < count && status == MR_OK; b++) {
         double own = 0;
         int64_t own_tokens = 0;
         for (int64_t t = b * g->tokens; t < (b + 1) * g->tokens; t++) {

@@ -22,8 +22,11 @@ typedef struct mr_prediction {
     int64_t tokens;    /**< scored tokens */
 } mr_prediction;
 
-/** Predicts the first `count` held-out sequences of model->geometry.tokens tokens. The sums are
- * exact, so the result does not depend on the number of ranks. Allocates scratch. Collective.
+/** Predicts `count` held-out sequences of model->geometry.tokens tokens, spread evenly over all of
+ * them: item i is sequence i * dataset->heldout / count. Which these are does not depend on the
+ * number of ranks, and the sums are exact, so neither does the result. Allocates scratch.
+ * Collective.
+ * @param      count  0..dataset->heldout
  * @param[out] items  [count] mean loss of each sequence, the same on every rank
  * @return MR_OK, errors of the data, MR_ERR_MEMORY; the same on every rank */
 MR_NODISCARD mr_status mr_score_predicted(mr_model *model, const mr_dataset *dataset, int64_t count,

@@ -104,8 +104,8 @@ MR_NODISCARD mr_status mr_trainer_step(mr_trainer *trainer, mr_step_result *resu
 MR_NODISCARD mr_status mr_trainer_compute(mr_trainer *trainer, int64_t all_scored,
                                           mr_step_result *result);
 
-/** Scores the first eval.items items (0: all), by generation where the task has prompts, else by
- * prediction of what is held out. Allocates scratch. Collective.
+/** Scores eval.items items (0: all): the first ones by generation where the task has prompts, else
+ * by prediction of sequences spread evenly over what is held out. Allocates scratch. Collective.
  * @param[out] items  [mr_trainer_scored_items] one number each, the same on every rank
  * @return MR_OK, errors of the data, MR_ERR_MEMORY; the same on every rank */
 MR_NODISCARD mr_status mr_trainer_evaluate(mr_trainer *trainer, float *items, mr_evaluation *out);

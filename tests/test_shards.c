@@ -193,6 +193,56 @@ static void a_sequence_longer_than_its_split_is_not_there(void **state)
     mr_shards_close(&shards);
 }
 
+static int files_mapped_of(const char *folder)
+{
+    char line[DATA_PATH];
+    int count = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    assert_non_null(maps);
+    while (fgets(line, sizeof line, maps))
+        count += strstr(line, folder) != NULL;
+    fclose(maps);
+    return count;
+}
+
+static void maps_of_many_shards_stay_few(void **state)
+{
+    (void)state;
+    enum { MANY = MR_SHARDS_MAPS + 100, EACH = 3, SEQUENCES = MANY * EACH / SEQ, STRIDE = 7 };
+    static mr_prepared_shard shard[MANY];
+    mr_prepared m = {.vocabulary = LARGE, .eos = 0, .token_bytes = 4, .shard = shard};
+    char path[DATA_PATH];
+    program_make_folder("many-shards");
+    for (int32_t s = 0; s < MANY; s++) {
+        unsigned char tokens[EACH][4] = {{0}};
+        for (int32_t t = 0; t < EACH; t++) {
+            tokens[t][0] = (unsigned char)((s * EACH + t) % 256);
+            tokens[t][1] = (unsigned char)((s * EACH + t) / 256);
+        }
+        snprintf(shard[s].file, sizeof shard[s].file, "train-%d.bin", s);
+        snprintf(path, sizeof path, "many-shards/%s", shard[s].file);
+        data_write(path, tokens, sizeof tokens);
+        assert_int_equal(mr_hash_file(path, shard[s].sha256, NULL), MR_OK);
+        shard[s].tokens = EACH;
+    }
+    snprintf(m.tokenizer, sizeof m.tokenizer, "many");
+    m.shards = MANY;
+    m.split[MR_SPLIT_TRAIN].tokens = (int64_t)MANY * EACH;
+    assert_int_equal(mr_prepared_write(&m, "many-shards"), MR_OK);
+    mr_shards *shards = open_folder("many-shards", SEQ);
+    assert_int_equal(mr_shards_sequences(shards, MR_SPLIT_TRAIN), SEQUENCES);
+    for (int32_t i = 0; i < STRIDE * SEQUENCES; i++) {
+        const int32_t sequence = (int32_t)((int64_t)i * STRIDE % SEQUENCES);
+        int32_t ids[SEQ];
+        assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, sequence, 0, SEQ, ids), MR_OK);
+        for (int32_t t = 0; t < SEQ; t++)
+            assert_int_equal(ids[t], sequence * SEQ + t);
+    }
+    assert_int_equal(files_mapped_of("many-shards/"), MR_SHARDS_MAPS);
+    mr_shards_close(&shards);
+    assert_int_equal(files_mapped_of("many-shards/"), 0);
+}
+
 /* Damaged shards. */
 
 static void a_shard_of_another_size_is_named(void **state)
@@ -619,6 +669,7 @@ int main(void)
         cmocka_unit_test(the_largest_two_byte_vocabulary_is_kept_whole),
         cmocka_unit_test(a_part_of_a_sequence_can_be_read),
         cmocka_unit_test(a_sequence_longer_than_its_split_is_not_there),
+        cmocka_unit_test(maps_of_many_shards_stay_few),
         cmocka_unit_test(a_shard_of_another_size_is_named),
         cmocka_unit_test(a_missing_shard_is_named),
         cmocka_unit_test(a_shard_cut_after_opening_is_named),

@@ -22,7 +22,10 @@ struct mr_shards {
     char hash[MR_HASH_TEXT];
     int64_t seq_len;
     split_shards split[MR_SPLITS];
-    void **map; /* [manifest.shards], NULL until used; owned */
+    void **map;      /* [manifest.shards], NULL where not mapped; owned */
+    int64_t *mapped; /* [MR_SHARDS_MAPS] at most: the shards that are mapped, as a ring; owned */
+    int64_t maps;    /* of them in use */
+    int64_t oldest;  /* place in mapped of the next to go, once the ring is full */
 };
 
 static mr_status shard_path(const mr_shards *s, int64_t number, char out[PATH_MAX])
@@ -85,8 +88,11 @@ static mr_status open_folder(const char *folder, mr_shards *s)
     MR_TRY(check_sizes(s));
     for (int split = 0; split < MR_SPLITS; split++)
         MR_TRY(join_split(s, (mr_split)split, &s->split[split]));
-    s->map = mr_alloc_array(MR_MEM_DATA, (size_t)s->manifest.shards, sizeof *s->map);
-    return s->map ? MR_OK : MR_ERR_MEMORY;
+    const int64_t shards = s->manifest.shards;
+    const int64_t maps = shards < MR_SHARDS_MAPS ? shards : MR_SHARDS_MAPS;
+    s->map = mr_alloc_array(MR_MEM_DATA, (size_t)shards, sizeof *s->map);
+    s->mapped = mr_alloc_array(MR_MEM_DATA, (size_t)maps, sizeof *s->mapped);
+    return s->map && s->mapped ? MR_OK : MR_ERR_MEMORY;
 }
 
 mr_status mr_shards_open(const char *folder, int64_t seq_len, mr_shards **out)
@@ -104,12 +110,19 @@ mr_status mr_shards_open(const char *folder, int64_t seq_len, mr_shards **out)
     return status;
 }
 
+static void unmap_shard(mr_shards *s, int64_t number)
+{
+    munmap(s->map[number], shard_bytes(s, number));
+    s->map[number] = NULL;
+}
+
 void mr_shards_close(mr_shards **shards)
 {
     mr_shards *s = *shards;
     if (!s) return;
-    for (int64_t i = 0; s->map && i < s->manifest.shards; i++)
-        if (s->map[i]) munmap(s->map[i], shard_bytes(s, i));
+    for (int64_t i = 0; i < s->maps; i++)
+        unmap_shard(s, s->mapped[i]);
+    mr_free(s->mapped);
     mr_free(s->map);
     for (int split = 0; split < MR_SPLITS; split++) {
         mr_free(s->split[split].number);
@@ -137,6 +150,17 @@ int64_t mr_shards_sequences(const mr_shards *shards, mr_split split)
     return in->first[in->shards] / shards->seq_len;
 }
 
+/* A place for one more map. The oldest goes: the order of training is random, so that no shard is
+ * likelier than another to be read again soon. */
+static int64_t *place_of_map(mr_shards *s)
+{
+    if (s->maps < MR_SHARDS_MAPS) return &s->mapped[s->maps++];
+    int64_t *place = &s->mapped[s->oldest];
+    unmap_shard(s, *place);
+    s->oldest = (s->oldest + 1) % MR_SHARDS_MAPS;
+    return place;
+}
+
 /* Maps a shard; one that is mapped holds a token that is read, so it is not empty. */
 static mr_status map_shard(mr_shards *s, int64_t number)
 {
@@ -156,11 +180,12 @@ static mr_status map_shard(mr_shards *s, int64_t number)
         map = mmap(NULL, shard_bytes(s, number), PROT_READ, MAP_SHARED, handle, 0);
         if (map == MAP_FAILED)
             status = mr_fail(MR_ERR_IO, "cannot map '%s': %s", path, strerror(errno));
-        else
-            s->map[number] = map;
     }
     close(handle);
-    return status;
+    if (status != MR_OK) return status;
+    *place_of_map(s) = number;
+    s->map[number] = map;
+    return MR_OK;
 }
 
 /* The shard of a split that holds a token: the last that starts at or before it. */

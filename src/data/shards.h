@@ -16,11 +16,15 @@
 
 #include "data/prepared.h"
 
+/** Most files that are mapped at a time: few beside the 65,530 maps that Linux allows a process. */
+enum { MR_SHARDS_MAPS = 1024 };
+
 /** An open folder. */
 typedef struct mr_shards mr_shards;
 
 /** Opens a folder that `mora data prepare` wrote. Manifest and file sizes are checked, the tokens
- * are not read; files are mapped when first used. Local.
+ * are not read; files are mapped when used, MR_SHARDS_MAPS of them
+ * at most; what was mapped first makes room. Local.
  * @param[in]  seq_len  tokens of a sequence, 1 or more
  * @param[out] out      set on MR_OK, else NULL
  * @return MR_OK, MR_ERR_IO (not there), MR_ERR_FORMAT (damaged; the message names the file and what

@@ -6,7 +6,7 @@ foreach(name tokenizer shards app_data pretrain)
   target_sources(test_${name} PRIVATE data_files.c program.c)
   target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
 endforeach()
-set_tests_properties(app_data PROPERTIES PROCESSORS 4 LABELS mpi)
+set_tests_properties(app_data pretrain PROPERTIES PROCESSORS 4 LABELS mpi)
 add_dependencies(test_app_data mora)
 add_dependencies(test_pretrain mora)
 

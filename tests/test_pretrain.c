@@ -1,9 +1,10 @@
+#include "base/memory.h"
 #include "data_files.h"
 #include "program.h"
 
 #include <jansson.h>
 
-#include <stdlib.h>
+#include <unistd.h>
 
 static const program_setting alone = {.ranks = 0};
 
@@ -49,10 +50,52 @@ static void another_spelling_of_a_path_is_the_same_data(void **state)
     assert_string_not_equal(plain, changed);
 }
 
+static void write_run(void)
+{
+    program_write("run.yaml", "run: {name: one, seed: 3, output: out}\n"
+                              "model: {config: tiny.json, init: random}\n"
+                              "task: {name: pretrain}\n"
+                              "method: {name: fft}\n"
+                              "train: {steps: 2, seq_len: 16, global_batch: 4, micro_batch: 1, "
+                              "lr: 0.003}\n"
+                              "parallel: {threads: 1}\n");
+}
+
+/* Runs on a folder, which must be refused with a message, before any log is written. */
+static void run_refused(int ranks, const char *arguments, const char *message)
+{
+    program_result result =
+        program_run((program_setting){.ranks = ranks}, "run run.yaml %s", arguments);
+    assert_contains(result.err, message);
+    assert_int_equal(result.exit_code, 1);
+    assert_int_equal(access("out/one.h5", F_OK), -1);
+    program_free(&result);
+}
+
+static void a_changed_token_is_found_before_training(void **state)
+{
+    (void)state;
+    size_t size;
+    write_run();
+    write_documents("changed.txt");
+    program_result result =
+        program_succeed(alone, "data prepare changed.txt --to changed --heldout 0.2");
+    program_free(&result);
+    const char *const shard = "changed/heldout-00000-000000.bin";
+    char *tokens = program_read(shard, &size);
+    tokens[20] ^= 1; /* an id of the vocabulary still */
+    data_write(shard, tokens, size);
+    mr_free(tokens);
+    for (int ranks = 0; ranks <= 2; ranks += 2)
+        run_refused(ranks, "--set task.data=changed",
+                    "task.data: changed/heldout-00000-000000.bin: damaged: its SHA-256 is ");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_spelling_of_a_path_is_the_same_data),
+        cmocka_unit_test(a_changed_token_is_found_before_training),
     };
     return cmocka_run_group_tests(tests, program_enter_folder, program_leave_folder);
 }

@@ -296,6 +296,28 @@ static void a_flipped_byte_is_found_by_verifying(void **state)
     mr_shards_close(&shards);
 }
 
+static void every_shard_is_in_one_share_of_verifying(void **state)
+{
+    (void)state;
+    enum { SHARES = 3 };
+    make_folder("shared", "bytes", MR_BYTES_VOCABULARY);
+    mr_shards *shards = open_folder("shared", SEQ);
+    for (int s = 0; s < SHARDS; s++) {
+        char path[DATA_PATH];
+        int found = 0;
+        snprintf(path, sizeof path, "shared/%s", shards_made[s].file);
+        flip_byte(path, 0, 1);
+        for (int64_t share = 0; share < SHARES; share++) {
+            if (mr_shards_verify_share(shards, share, SHARES) == MR_OK) continue;
+            assert_contains(mr_message(), path);
+            found++;
+        }
+        assert_int_equal(found, 1);
+        flip_byte(path, 0, 1);
+    }
+    mr_shards_close(&shards);
+}
+
 static void an_id_past_the_vocabulary_is_named(void **state)
 {
     (void)state;
@@ -674,6 +696,7 @@ int main(void)
         cmocka_unit_test(a_missing_shard_is_named),
         cmocka_unit_test(a_shard_cut_after_opening_is_named),
         cmocka_unit_test(a_flipped_byte_is_found_by_verifying),
+        cmocka_unit_test(every_shard_is_in_one_share_of_verifying),
         cmocka_unit_test(an_id_past_the_vocabulary_is_named),
         cmocka_unit_test(a_missing_manifest_is_named),
         cmocka_unit_test(half_a_manifest_is_refused_with_its_place),

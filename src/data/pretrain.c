@@ -74,6 +74,12 @@ static void hash(const mr_dataset *dataset, char out[MR_DATASET_HASH])
     out[MR_DATASET_HASH - 1] = '\0';
 }
 
+static mr_status verify(const mr_dataset *dataset, int64_t share, int64_t shares)
+{
+    mr_status status = mr_shards_verify_share(dataset->state, share, shares);
+    return status == MR_OK ? MR_OK : mr_fail_in(status, "task.data");
+}
+
 const mr_task mr_task_pretrain = {
     .name = "pretrain",
     .summary = "continue the text of task.data, a folder of token shards",
@@ -82,4 +88,5 @@ const mr_task mr_task_pretrain = {
     .sample = sample,
     .heldout_sample = heldout_sample,
     .hash = hash,
+    .verify = verify,
 };

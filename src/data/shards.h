@@ -59,4 +59,9 @@ MR_NODISCARD mr_status mr_shards_read(mr_shards *shards, mr_split split, int64_t
  * MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_shards_verify(const mr_shards *shards);
 
+/** As mr_shards_verify, of every `shares`-th shard from `share` on: the shares together are all, so
+ * that ranks deal them among themselves. Local. @param share  0..shares - 1 */
+MR_NODISCARD mr_status mr_shards_verify_share(const mr_shards *shards, int64_t share,
+                                              int64_t shares);
+
 #endif

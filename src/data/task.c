@@ -143,3 +143,9 @@ mr_status mr_dataset_hash(const mr_dataset *dataset, char out[MR_DATASET_HASH])
     snprintf(out, MR_DATASET_HASH, "%016llx", (unsigned long long)hash);
     return status;
 }
+
+mr_status mr_dataset_verify(const mr_dataset *dataset, int64_t share, int64_t shares)
+{
+    if (!dataset->task->verify) return MR_OK;
+    return dataset->task->verify(dataset, share, shares);
+}

@@ -37,6 +37,8 @@ typedef struct mr_task {
     mr_status (*heldout_sample)(const mr_dataset *dataset, int64_t index, mr_sample *out);
     /** Writes a hash known without reading the samples; NULL where they are to be read. */
     void (*hash)(const mr_dataset *dataset, char out[MR_DATASET_HASH]);
+    /** As mr_dataset_verify; NULL where the data are not read from files with hashes. */
+    mr_status (*verify)(const mr_dataset *dataset, int64_t share, int64_t shares);
 } mr_task;
 
 /** The data of a task. */
@@ -110,5 +112,13 @@ double mr_dataset_score(const mr_dataset *dataset, int64_t index, const char *te
  * order of index, each number as four little-endian bytes. Local.
  * @return MR_OK, MR_ERR_MEMORY, as mr_tokenizer_encode */
 MR_NODISCARD mr_status mr_dataset_hash(const mr_dataset *dataset, char out[MR_DATASET_HASH]);
+
+/** Compares one of `shares` shares of the files that samples are read from with what was recorded
+ * when they were made; the shares together are all, so that ranks deal them among themselves. Reads
+ * these files in full, at the rate of SHA-256. Local.
+ * @param share  0..shares - 1
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (the message names the file that differs), MR_ERR_MEMORY
+ */
+MR_NODISCARD mr_status mr_dataset_verify(const mr_dataset *dataset, int64_t share, int64_t shares);
 
 #endif

@@ -244,9 +244,18 @@ static mr_status allocate(mr_trainer *t)
     return mr_dataset_hash(t->dataset, t->data_hash);
 }
 
+/* A run and each of its resumptions read all of their data once, each rank its share: bytes / ranks
+ * at the rate of SHA-256, which is seconds where a step is seconds. The first use of a shard would
+ * be no better a time: the order is random, so that every rank would soon have read all of it. */
+static mr_status verify_data(const mr_trainer *t)
+{
+    return mr_dataset_verify(t->dataset, t->comm->rank, t->comm->size);
+}
+
 mr_status mr_trainer_allocate(mr_trainer *t)
 {
     MR_AGREE(t->comm, mr_trainer_check_memory(t));
+    MR_AGREE(t->comm, verify_data(t));
     MR_AGREE(t->comm, allocate(t));
     MR_TRY(mr_state_create_writer(t));
     mr_plan_check(&t->plan);

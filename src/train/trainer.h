@@ -84,9 +84,9 @@ MR_NODISCARD mr_status mr_trainer_plan(const mr_comm *comm, const mr_config *con
  * @return MR_OK, MR_ERR_ARG (with both sizes, and what would take less) */
 MR_NODISCARD mr_status mr_trainer_check_memory(const mr_trainer *trainer);
 
-/** Allocates what was planned and sets the starting weights (drawn, or read from model.path).
- * Collective. @return MR_OK, MR_ERR_ARG (the plan does not fit), MR_ERR_MEMORY, MR_ERR_IO,
- * MR_ERR_FORMAT; the same on every rank */
+/** Verifies the data (mr_dataset_verify, a share a rank), allocates what was planned and sets the
+ * starting weights (drawn, or read from model.path). Collective. @return MR_OK, MR_ERR_ARG (the
+ * plan does not fit), MR_ERR_MEMORY, MR_ERR_IO, MR_ERR_FORMAT; the same on every rank */
 MR_NODISCARD mr_status mr_trainer_allocate(mr_trainer *trainer);
 
 /** Frees everything and sets *out to NULL; NULL is allowed. */

@@ -1,5 +1,6 @@
 #include "base/memory.h"
 #include "data_files.h"
+#include "logs.h"
 #include "program.h"
 
 #include <jansson.h>
@@ -91,11 +92,55 @@ static void a_changed_token_is_found_before_training(void **state)
                     "task.data: changed/heldout-00000-000000.bin: damaged: its SHA-256 is ");
 }
 
+static void an_evaluation_of_nothing_is_refused(void **state)
+{
+    (void)state;
+    write_run();
+    write_documents("whole.txt");
+    program_result result = program_succeed(alone, "data prepare whole.txt --to whole --heldout 0");
+    program_free(&result);
+    run_refused(0, "--set task.data=whole --set eval.every=1 --set eval.items=301",
+                "eval.every: nothing to evaluate on: task.data 'whole' has 0 held-out tokens, "
+                "which is no sequence of train.seq_len 16; prepare it with a larger --heldout, or "
+                "take eval.every out");
+    run_refused(0, "--set task.data=whole --set eval.at_steps=[2]",
+                "eval.at_steps: nothing to evaluate on: task.data 'whole'");
+    result = program_succeed(alone, "run run.yaml --set task.data=whole --set run.name=unasked");
+    program_free(&result);
+}
+
+static void an_evaluation_is_the_same_on_any_number_of_ranks(void **state)
+{
+    (void)state;
+    static const char *const logs[] = {"out/ranks0.h5", "out/ranks2.h5", "out/ranks4.h5"};
+    int64_t count;
+    write_run();
+    write_documents("scored.txt");
+    program_result result =
+        program_succeed(alone, "data prepare scored.txt --to scored --heldout 0.3");
+    program_free(&result);
+    for (int ranks = 0; ranks <= 4; ranks += 2) {
+        result = program_succeed((program_setting){.ranks = ranks},
+                                 "run run.yaml --set task.data=scored --set eval.at_steps=[2] "
+                                 "--set eval.items=7 --set run.name=ranks%d",
+                                 ranks);
+        program_free(&result);
+    }
+    double *tokens = log_series(logs[0], "/eval/pretrain/tokens", &count);
+    assert_int_equal(count, 1);
+    assert_true(tokens[0] == 7 * 15);
+    mr_free(tokens);
+    for (int i = 1; i < 3; i++)
+        log_assert_same_bits(logs[0], logs[i], "/eval/pretrain/loss", 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_spelling_of_a_path_is_the_same_data),
         cmocka_unit_test(a_changed_token_is_found_before_training),
+        cmocka_unit_test(an_evaluation_of_nothing_is_refused),
+        cmocka_unit_test(an_evaluation_is_the_same_on_any_number_of_ranks),
     };
     return cmocka_run_group_tests(tests, program_enter_folder, program_leave_folder);
 }

@@ -11,6 +11,21 @@
 
 #include <string.h>
 
+/* Evaluations that are asked for by name cannot be left out without a word. */
+static mr_status check_heldout(const mr_config *config, const mr_dataset *dataset)
+{
+    const mr_prepared *m = mr_shards_manifest(dataset->state);
+    const char *asks = config->eval.every > 0            ? "eval.every"
+                       : config->eval.at_steps.count > 0 ? "eval.at_steps"
+                                                         : NULL;
+    MR_CHECK(!asks || dataset->heldout > 0, MR_ERR_CONFIG,
+             "%s: nothing to evaluate on: task.data '%s' has %lld held-out tokens, which is no "
+             "sequence of train.seq_len %lld; prepare it with a larger --heldout, or take %s out",
+             asks, config->task.data, (long long)m->split[MR_SPLIT_HELDOUT].tokens,
+             (long long)config->train.seq_len, asks);
+    return MR_OK;
+}
+
 static mr_status create(const mr_config *config, mr_dataset *dataset)
 {
     const char *folder = config->task.data;
@@ -32,7 +47,7 @@ static mr_status create(const mr_config *config, mr_dataset *dataset)
         "task.data: '%s' has no sequence of train.seq_len %lld; it has %lld tokens to train on",
         folder, (long long)config->train.seq_len,
         (long long)mr_shards_manifest(shards)->split[MR_SPLIT_TRAIN].tokens);
-    return MR_OK;
+    return check_heldout(config, dataset);
 }
 
 static void destroy(mr_dataset *dataset)

@@ -69,7 +69,8 @@ const mr_task *mr_task_find(const char *name);
 /** Makes the data of config.task. Local; the same on every rank.
  * @param[in]  tokenizer  borrowed until destroy
  * @param[out] out        set on MR_OK, else NULL
- * @return MR_OK, MR_ERR_CONFIG (task.name, task.prompt, task.data, train.seq_len), MR_ERR_IO
+ * @return MR_OK, MR_ERR_CONFIG (task.name, task.prompt, task.data, train.seq_len; eval.every or
+ * eval.at_steps of a task that could keep data from training, but has none), MR_ERR_IO
  * (task.data is not there), MR_ERR_FORMAT (it is damaged), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_dataset_create(const mr_config *config, const mr_tokenizer *tokenizer,
                                          mr_dataset **out);

@@ -151,7 +151,8 @@ int64_t mr_shards_sequences(const mr_shards *shards, mr_split split)
 }
 
 /* A place for one more map. The oldest goes: the order of training is random, so that no shard is
- * likelier than another to be read again soon. */
+ * likelier than another to be read again soon. To map one again takes some 15 microseconds, little
+ * beside the training on a sequence. */
 static int64_t *place_of_map(mr_shards *s)
 {
     if (s->maps < MR_SHARDS_MAPS) return &s->mapped[s->maps++];

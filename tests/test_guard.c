@@ -221,7 +221,7 @@ static void the_rank_that_differs_is_named(void **state)
         mr_optimizer optimizer = create((mr_shard)shard);
         if (world.rank == world.size - 1)
             flip(optimizer.params->unit[1].flat[MR_FLAT_ADAPTER].weights);
-        assert_on_all_ranks(mr_guard_check_ranks(&optimizer) == MR_ERR_NUMERIC);
+        assert_on_all_ranks(mr_guard_check_ranks(&optimizer) == MR_ERR_RANKS);
         const char *expected = world.size == 2 ? "ranks 0, 1 of 2: their copies of the replicated "
                                                  "state differ, and no majority"
                                                : "rank 3 of 4: the copy of the replicated state "
@@ -237,11 +237,11 @@ static void weights_kept_whole_are_compared_too(void **state)
     if (world.size < 2) skip();
     mr_optimizer optimizer = create(MR_SHARD_OPTIMIZER);
     if (world.rank == 0) flip(optimizer.params->unit[0].flat[MR_FLAT_FROZEN].weights);
-    assert_on_all_ranks(mr_guard_check_ranks(&optimizer) == MR_ERR_NUMERIC);
+    assert_on_all_ranks(mr_guard_check_ranks(&optimizer) == MR_ERR_RANKS);
     destroy(&optimizer);
     optimizer = create(MR_SHARD_NONE);
     if (world.rank == 0) flip(optimizer.params->unit[1].flat[MR_FLAT_ADAPTER].v);
-    assert_on_all_ranks(mr_guard_check_ranks(&optimizer) == MR_ERR_NUMERIC);
+    assert_on_all_ranks(mr_guard_check_ranks(&optimizer) == MR_ERR_RANKS);
     destroy(&optimizer);
 }
 

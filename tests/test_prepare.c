@@ -760,7 +760,8 @@ static void two_runs_do_not_write_to_one_folder(void **state)
         if (handle < 0 || fcntl(handle, F_SETLK, &whole) != 0) mr_abort("cannot lock");
     }
     mr_comm_barrier(&world);
-    expect_exists("input.txt", "locked", (change){0}, "'locked.tmp': another run is writing there");
+    expect_exists("input.txt", "locked", (change){0},
+                  "'locked.tmp/lock' is locked: another process");
     if (handle >= 0) close(handle);
     mr_comm_barrier(&world);
     prepare_only("input.txt", "locked", (change){0});

@@ -471,6 +471,119 @@ static void a_full_disk_costs_a_checkpoint_and_nothing_else(void **state)
     assert_same_run("small", "whole");
 }
 
+/* Log and checkpoints on one disk, as they are unless somebody arranges it otherwise. */
+static void a_checkpoint_that_fills_the_disk_leaves_room_for_the_log(void **state)
+{
+    (void)state;
+    program_make_folder("disk");
+    if (mount("none", "disk", "tmpfs", 0, "size=850k") != 0) {
+        print_message("skipped: a small file system cannot be mounted here\n");
+        skip();
+    }
+    program_result result =
+        program_run(alone, "run base.yaml --set run.name=tight --set run.output=disk --set "
+                           "run.save_model=tight.model --set checkpoint.every_steps=4");
+    int code = result.exit_code;
+    bool went_on =
+        strstr(result.err, "no checkpoint: cannot write 'disk/tight.checkpoints/") != NULL;
+    bool first = access("disk/tight.checkpoints/step-00000004/manifest.json", F_OK) == 0;
+    if (code == 0) {
+        log_assert_text("disk/tight.h5", "stop_reason", "completed");
+        log_assert_same_bits("disk/tight.h5", "out/whole.h5", "/train/loss", 0);
+    } else {
+        print_message("%s", result.err);
+    }
+    program_free(&result);
+    assert_int_equal(umount("disk"), 0);
+    assert_int_equal(code, 0);
+    assert_true(went_on);
+    assert_true(first);
+    file_assert_same("tight.model/model.safetensors", "whole.model/model.safetensors");
+}
+
+static void an_evaluation_is_broken_off_by_a_signal_and_logged_once(void **state)
+{
+    (void)state;
+    /* Evaluations of many items, one at a time: the signal comes in the middle of one. */
+    static const char slow[] = "--set task.pairs=400 --set eval.items=400 --set eval.batch=1 --set "
+                               "eval.every=10";
+    program_child child = program_start(
+        alone, "run base.yaml --set run.name=cut --set run.save_model=cut.model %s", slow);
+    for (int i = 0;
+         i < 60000 && (!file_exists("out/cut.h5") || log_rows("out/cut.h5", "/train/step") < 1);
+         i++)
+        nap(1000);
+    nap(300000);
+    kill(child.pid, SIGUSR2);
+    program_result result = program_finish(&child);
+    assert_int_equal(result.exit_code, 75);
+    program_free(&result);
+    /* Gone on with, killed before the next checkpoint, and gone on with again. */
+    child = program_start(
+        alone, "run base.yaml --set run.name=cut --set run.save_model=cut.model %s", slow);
+    int64_t before = log_rows("out/cut.h5", "/eval/uuid/step");
+    for (int i = 0; i < 60000 && log_rows("out/cut.h5", "/eval/uuid/step") <= before; i++)
+        nap(1000);
+    kill(child.pid, SIGKILL);
+    result = program_finish(&child);
+    program_free(&result);
+    run_whole("cut", slow);
+    run_whole("cut_whole", slow);
+    assert_same_run("cut", "cut_whole");
+}
+
+static void two_processes_on_one_run_do_not_mix(void **state)
+{
+    (void)state;
+    program_child first = program_start(alone, "run base.yaml --set run.name=twice %s", lengthy);
+    for (int i = 0; i < 60000 && !file_exists("out/twice.h5"); i++)
+        nap(1000);
+    program_result second = program_run(alone, "run base.yaml --set run.name=twice %s", lengthy);
+    assert_int_equal(second.exit_code, 1);
+    assert_contains(second.err, "'out/twice.lock' is locked: another process is writing here");
+    program_free(&second);
+    kill(first.pid, SIGTERM);
+    program_result result = program_finish(&first);
+    assert_int_equal(result.exit_code, 75);
+    program_free(&result);
+    assert_int_equal(access("out/twice.lock", F_OK), -1);
+}
+
+static void base_weights_that_changed_are_told(void **state)
+{
+    (void)state;
+    const char *const tune = "--set model.path=base.model --set model.init=pretrained "
+                             "--set method.name=lora";
+    char more[256];
+    run_whole("base", "--set method.name=fft --set train.steps=2");
+    snprintf(more, sizeof more, "%s --set train.stop_after=3", tune);
+    run_whole("tuned", more);
+    run_whole("base", "--set method.name=fft --set train.steps=3");
+    program_result result = program_run(alone, "run base.yaml --set run.name=tuned %s", tune);
+    assert_int_equal(result.exit_code, 1);
+    assert_contains(result.err, ": its run had data ");
+    assert_contains(result.err, ", weights ");
+    program_free(&result);
+}
+
+static void a_signal_before_the_configuration_is_read_is_a_request_too(void **state)
+{
+    (void)state;
+    for (int ms = 20; ms <= 260; ms += 60) {
+        char name[32];
+        snprintf(name, sizeof name, "early%d", ms);
+        program_child child =
+            program_start(alone, "run base.yaml --set run.name=%s %s --set checkpoint.signal=USR1",
+                          name, lengthy);
+        nap(1000 * ms);
+        kill(child.pid, SIGUSR1);
+        program_result result = program_finish(&child);
+        /* Before main it is still the system's, and ends the program. */
+        if (result.exit_code != 128 + SIGUSR1) assert_int_equal(result.exit_code, 75);
+        program_free(&result);
+    }
+}
+
 static void another_configuration_starts_anew_and_keeps_the_old(void **state)
 {
     (void)state;
@@ -618,6 +731,11 @@ int main(void)
         cmocka_unit_test(a_damaged_checkpoint_is_named_and_the_one_before_it_used),
         cmocka_unit_test(only_the_newest_checkpoints_stay),
         cmocka_unit_test(a_full_disk_costs_a_checkpoint_and_nothing_else),
+        cmocka_unit_test(a_checkpoint_that_fills_the_disk_leaves_room_for_the_log),
+        cmocka_unit_test(an_evaluation_is_broken_off_by_a_signal_and_logged_once),
+        cmocka_unit_test(two_processes_on_one_run_do_not_mix),
+        cmocka_unit_test(base_weights_that_changed_are_told),
+        cmocka_unit_test(a_signal_before_the_configuration_is_read_is_a_request_too),
         cmocka_unit_test(another_configuration_starts_anew_and_keeps_the_old),
         cmocka_unit_test(a_checkpoint_can_be_named),
         cmocka_unit_test(never_starts_from_the_beginning),

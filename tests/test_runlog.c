@@ -595,7 +595,7 @@ static void rewinding_drops_what_came_after_a_step(void **state)
     must(mr_runlog_event(log, 2400, "stop", "killed"));
     must(mr_runlog_close(&log));
     must(mr_runlog_reopen(path, &log));
-    must(mr_runlog_rewind(log, 1300));
+    must(mr_runlog_rewind(log, 1300, true));
     train(log, 1301, 1400);
     must(mr_runlog_close(&log));
 

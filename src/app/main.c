@@ -50,8 +50,12 @@ static mr_status dispatch(const mr_comm *comm, int argc, char **argv)
 int main(int argc, char **argv)
 {
     mr_backend_prepare(argv);
-    /* A request to stop that comes before the first step is not lost, nor fatal. */
-    if (argc > 1 && strcmp(argv[1], mr_command_run.name) == 0) mr_signals_catch(SIGUSR2);
+    /* A request to stop that comes before the configuration is read is not lost, nor fatal,
+     * whichever signal that will name. */
+    if (argc > 1 && strcmp(argv[1], mr_command_run.name) == 0) {
+        mr_signals_catch(SIGUSR1);
+        mr_signals_catch(SIGUSR2);
+    }
     int provided;
     MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
     mr_comm comm;

@@ -21,7 +21,9 @@ mr_status mr_file_path(char out[PATH_MAX], const char *fmt, ...)
 mr_status mr_file_read(const char *path, mr_purpose purpose, char **out, size_t *size)
 {
     *out = NULL;
-    FILE *file = fopen(path, "rb");
+    /* What is no file, as a pipe without a writer, must not be waited for. */
+    int handle = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    FILE *file = handle >= 0 ? fdopen(handle, "rb") : NULL;
     MR_CHECK(file, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
     struct stat about;
     mr_status status = MR_OK;
@@ -54,7 +56,7 @@ cleanup:
     return status;
 }
 
-void mr_file_sync_folder(const char *path)
+int mr_file_sync_folder(const char *path)
 {
     char folder[PATH_MAX];
     snprintf(folder, sizeof folder, "%s", path);
@@ -62,9 +64,38 @@ void mr_file_sync_folder(const char *path)
     if (slash == folder) slash++;
     if (slash) *slash = '\0';
     int handle = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (handle < 0) return;
-    fsync(handle);
+    if (handle < 0) return errno;
+    int failure = fsync(handle) == 0 || errno == EINVAL || errno == ENOTSUP ? 0 : errno;
     close(handle);
+    return failure;
+}
+
+mr_status mr_file_lock(const char *path, int *handle)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    *handle = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    MR_CHECK(*handle >= 0, MR_ERR_IO, "cannot create '%s': %s", path, strerror(errno));
+    bool locked = fcntl(*handle, F_SETLK, &whole) == 0;
+    int failure = locked ? 0 : errno;
+    if (failure == ENOLCK || failure == ENOSYS || failure == ENOTSUP) return MR_OK;
+    /* The process that had it may have ended, and its file be gone, since ours was opened. */
+    struct stat ours, there;
+    if (locked && fstat(*handle, &ours) == 0 && stat(path, &there) == 0 &&
+        ours.st_ino == there.st_ino)
+        return MR_OK;
+    close(*handle);
+    *handle = -1;
+    MR_CHECK(locked || failure == EACCES || failure == EAGAIN, MR_ERR_IO, "cannot lock '%s': %s",
+             path, strerror(failure));
+    return mr_fail(MR_ERR_IO, "'%s' is locked: another process is writing here", path);
+}
+
+void mr_file_unlock(const char *path, int *handle)
+{
+    if (*handle < 0) return;
+    unlink(path);
+    close(*handle);
+    *handle = -1;
 }
 
 int mr_file_write_at(int handle, const void *data, size_t bytes, int64_t offset)
@@ -95,7 +126,9 @@ mr_status mr_file_write(const char *path, const void *data, size_t size)
         unlink(beside);
         return mr_fail(MR_ERR_IO, "cannot write '%s': %s", path, strerror(failure));
     }
-    mr_file_sync_folder(path);
+    failure = mr_file_sync_folder(path);
+    MR_CHECK(failure == 0, MR_ERR_IO, "cannot sync the folder of '%s': %s", path,
+             strerror(failure));
     return MR_OK;
 }
 

@@ -33,9 +33,18 @@ MR_NODISCARD mr_status mr_file_put_aside(const char *path, const char *word, cha
 /** Tells whether a path is a folder with nothing in it. Local. */
 bool mr_file_is_empty_folder(const char *path);
 
-/** Syncs the folder that path stands in: without it a rename may be lost when the machine stops.
- * Best effort. Local. */
-void mr_file_sync_folder(const char *path);
+/** Syncs the folder that path stands in: without it a rename may be lost when the machine stops. A
+ * file system that cannot sync folders is no failure. Local. @return 0 or an error number */
+int mr_file_sync_folder(const char *path);
+
+/** Opens or makes a file and locks it against other processes; the system lets go of the lock of
+ * one that ends in whatever way. A file system without locks is taken as it is. Local.
+ * @param[out] handle  mr_file_unlock ends it; -1 on failure
+ * @return MR_OK, MR_ERR_IO (held by another: "'<path>' is locked: another process is writing here") */
+MR_NODISCARD mr_status mr_file_lock(const char *path, int *handle);
+
+/** Removes a locked file, lets go of the lock and sets *handle to -1, which is allowed. Local. */
+void mr_file_unlock(const char *path, int *handle);
 
 /** Makes a folder and its missing parents. Local. @return MR_OK, MR_ERR_IO */
 MR_NODISCARD mr_status mr_file_make_folders(const char *path);

@@ -53,6 +53,8 @@ const char *mr_status_name(mr_status code)
         return "memory";
     case MR_ERR_NUMERIC:
         return "numeric";
+    case MR_ERR_RANKS:
+        return "ranks";
     case MR_STOPPED:
         return "stopped";
     }

@@ -22,6 +22,7 @@ typedef enum mr_status {
     MR_ERR_FORMAT,  /**< a file that is not what it should be */
     MR_ERR_MEMORY,  /**< an allocation failed */
     MR_ERR_NUMERIC, /**< a result that is not finite */
+    MR_ERR_RANKS,   /**< ranks whose copies of one state differ */
     MR_STOPPED,     /**< stopped on request, to be gone on with; exit code 75 */
 } mr_status;
 

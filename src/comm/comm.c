@@ -133,6 +133,13 @@ void mr_comm_max_i64(const mr_comm *comm, int64_t *values, int64_t count)
     reduce_i64(comm, values, count, MPI_MAX);
 }
 
+bool mr_comm_any(const mr_comm *comm, bool here)
+{
+    int64_t any = here;
+    mr_comm_max_i64(comm, &any, 1);
+    return any != 0;
+}
+
 void mr_comm_barrier(const mr_comm *comm)
 {
     if (comm->size == 1) return;

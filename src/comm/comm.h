@@ -66,6 +66,9 @@ void mr_comm_sum_i64(const mr_comm *comm, int64_t *values, int64_t count);
 /** Takes the maximum of int64 arrays in place over all ranks; any count. Collective. */
 void mr_comm_max_i64(const mr_comm *comm, int64_t *values, int64_t count);
 
+/** Tells on every rank whether something holds on any. Collective. */
+bool mr_comm_any(const mr_comm *comm, bool here);
+
 /** Waits until every rank has come here. Collective. */
 void mr_comm_barrier(const mr_comm *comm);
 

@@ -23,29 +23,12 @@ mr_status mr_staging_name(const char *folder, mr_staging *out)
     return mr_file_path(out->beside, "%s.tmp", out->folder);
 }
 
-/* Two runs in one folder would mix their files; the system lets go of the lock of a run that ends
- * in whatever way. */
+/* Two runs in one folder would mix their files. */
 static mr_status take_lock(mr_staging *staging)
 {
     char path[PATH_MAX];
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     MR_TRY(mr_file_path(path, "%s/%s", staging->beside, lock_name));
-    staging->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-    MR_CHECK(staging->lock >= 0, MR_ERR_IO, "cannot create '%s': %s", path, strerror(errno));
-    bool locked = fcntl(staging->lock, F_SETLK, &whole) == 0;
-    bool held = !locked && (errno == EACCES || errno == EAGAIN);
-    /* The run that had it may have ended, and its file be gone, since ours was opened. */
-    struct stat ours, there;
-    if (locked && fstat(staging->lock, &ours) == 0 && stat(path, &there) == 0 &&
-        ours.st_ino == there.st_ino)
-        return MR_OK;
-    held = held || locked;
-    mr_status status =
-        held ? mr_fail(MR_ERR_IO, "'%s': another run is writing there", staging->beside)
-             : mr_fail(MR_ERR_IO, "cannot lock '%s': %s", path, strerror(errno));
-    close(staging->lock);
-    staging->lock = -1;
-    return status;
+    return mr_file_lock(path, &staging->lock);
 }
 
 /* A shard (SPLIT-00000-000000.bin) or the manifest; what others call .bin is not for us to remove.
@@ -86,9 +69,8 @@ static mr_status clear(const mr_staging *staging)
 static void drop_lock(mr_staging *staging, const char *folder)
 {
     char path[PATH_MAX];
-    if (mr_file_path(path, "%s/%s", folder, lock_name) == MR_OK) unlink(path);
-    close(staging->lock);
-    staging->lock = -1;
+    if (mr_file_path(path, "%s/%s", folder, lock_name) == MR_OK)
+        mr_file_unlock(path, &staging->lock);
 }
 
 mr_status mr_staging_begin(mr_staging *staging)

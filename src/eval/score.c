@@ -1,8 +1,8 @@
 #include "eval/score.h"
 
+#include "base/signals.h"
 #include "comm/exact.h"
 
-#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -16,13 +16,21 @@ static mr_status share_items(const mr_comm *comm, float *items, int64_t count)
         memcpy(&pattern, &items[i], sizeof pattern);
         bits[i] = pattern;
     }
-    for (int64_t i = 0; i < count; i += INT_MAX)
-        mr_comm_sum_i64(comm, bits + i, (int)(count - i < INT_MAX ? count - i : INT_MAX));
+    mr_comm_sum_i64(comm, bits, count);
     for (int64_t i = 0; i < count; i++) {
         int32_t pattern = (int32_t)bits[i];
         memcpy(&items[i], &pattern, sizeof pattern);
     }
     mr_free(bits);
+    return MR_OK;
+}
+
+/* An evaluation may last far longer than the time there is between a request to stop and the end,
+ * so ranks look for one before each batch. */
+static mr_status go_on(const mr_comm *comm)
+{
+    MR_CHECK(!mr_comm_any(comm, mr_signals_caught() != 0), MR_STOPPED,
+             "an evaluation was broken off by a signal");
     return MR_OK;
 }
 
@@ -85,6 +93,7 @@ mr_status mr_score_generated(mr_generator *g, const mr_dataset *dataset, int64_t
     int64_t stride = g->batch * comm->size;
     mr_status local = MR_OK;
     for (int64_t first = 0; first < count; first += stride) {
+        if ((status = go_on(comm)) != MR_OK) goto cleanup;
         mr_status one = score_batch(g, dataset, first + comm->rank * g->batch, count, &room, items);
         if (one != MR_OK) local = one;
     }
@@ -153,6 +162,7 @@ mr_status mr_score_predicted(mr_model *model, const mr_dataset *dataset, int64_t
     if (status != MR_OK) goto cleanup;
     memset(items, 0, (size_t)count * sizeof *items);
     for (int64_t first = 0; first < count; first += g->batch * comm->size) {
+        if ((status = go_on(comm)) != MR_OK) goto cleanup;
         mr_status one = predict_batch(model, dataset, first + comm->rank * g->batch, count, &room,
                                       items, &sum, &tokens);
         if (one != MR_OK) local = one;

@@ -11,7 +11,8 @@
 /** Scores the first `count` items by generation. Allocates scratch. Collective.
  * @param[out] items  [count] scores in [0, 1], the same on every rank
  * @param[out] mean   of items
- * @return MR_OK, MR_ERR_FORMAT, MR_ERR_MEMORY; the same on every rank */
+ * @return MR_OK, MR_ERR_FORMAT, MR_ERR_MEMORY, MR_STOPPED (a signal asked for it); the same on
+ * every rank */
 MR_NODISCARD mr_status mr_score_generated(mr_generator *g, const mr_dataset *dataset, int64_t count,
                                           float *items, double *mean);
 
@@ -28,7 +29,8 @@ typedef struct mr_prediction {
  * Collective.
  * @param      count  0..dataset->heldout
  * @param[out] items  [count] mean loss of each sequence, the same on every rank
- * @return MR_OK, errors of the data, MR_ERR_MEMORY; the same on every rank */
+ * @return MR_OK, errors of the data, MR_ERR_MEMORY, MR_STOPPED (a signal asked for it); the same on
+ *         every rank */
 MR_NODISCARD mr_status mr_score_predicted(mr_model *model, const mr_dataset *dataset, int64_t count,
                                           float *items, mr_prediction *out);
 

@@ -78,7 +78,15 @@ bool mr_checkpointer_busy(const mr_checkpointer *cp);
 /** Tells whether a checkpoint was started and not finished: the same on every rank. Local. */
 bool mr_checkpointer_under_way(const mr_checkpointer *cp);
 
-/** Waits for the writers of all ranks, makes the checkpoint visible under its name and removes old
+/** Waits for the writers of all ranks. Does nothing where none is under way. Collective.
+ * @return MR_OK, MR_ERR_IO (message names file and reason), the same on every rank. After a failure
+ *         the unfinished folder is gone and nothing is under way. */
+MR_NODISCARD mr_status mr_checkpointer_wait(mr_checkpointer *cp);
+
+/** Gives up what is under way, on all ranks: its folder is gone then. Collective. */
+void mr_checkpointer_cancel(mr_checkpointer *cp);
+
+/** Waits as mr_checkpointer_wait, makes the checkpoint visible under its name and removes old
  * ones: those beyond `keep`, and those of later steps, which a run that was set back has left
  * behind, so that the one saved last is the one found first. Does nothing where none is under way.
  * Collective.

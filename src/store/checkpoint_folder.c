@@ -170,7 +170,8 @@ static mr_status tidy(const char *folder, const mr_checkpoint_entry *entry)
     if (entry->kind == MR_CHECKPOINT_REPLACED && access(whole, F_OK) != 0) {
         MR_CHECK(rename(path, whole) == 0, MR_ERR_IO, "cannot rename '%s' to '%s': %s", path, whole,
                  strerror(errno));
-        mr_file_sync_folder(whole);
+        int failure = mr_file_sync_folder(whole);
+        if (failure != 0) mr_warn("cannot sync '%s': %s", folder, strerror(failure));
     } else if (entry->kind != MR_CHECKPOINT_WHOLE) {
         remove_or_warn(path);
     }
@@ -210,8 +211,12 @@ mr_status mr_checkpoint_folder_publish(const char *folder, int64_t step)
         return mr_fail(MR_ERR_IO, "cannot rename '%s' to '%s': %s", partial, whole,
                        strerror(failure));
     }
-    mr_file_sync_folder(whole);
-    mr_file_sync_folder(folder);
+    /* Older checkpoints are not for removal before this one is sure to outlive a stop of the
+     * machine. */
+    int failure = mr_file_sync_folder(whole);
+    if (failure == 0) failure = mr_file_sync_folder(folder);
+    MR_CHECK(failure == 0, MR_ERR_IO, "cannot sync the folder of '%s': %s", whole,
+             strerror(failure));
     if (aside) remove_or_warn(replaced);
     return MR_OK;
 }

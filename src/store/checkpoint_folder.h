@@ -51,7 +51,8 @@ MR_NODISCARD mr_status mr_checkpoint_folder_list(const char *folder, mr_checkpoi
 MR_NODISCARD mr_status mr_checkpoint_folder_begin(const char *folder, int64_t step);
 
 /** Gives the partial folder of a step its final name; one of that name is replaced. Local.
- * @return MR_OK, MR_ERR_IO (what stood under the name stands there again) */
+ * @return MR_OK, MR_ERR_IO (what stood under the name stands there again, unless it is the
+ * folder that cannot be synced: the new one is seen then, but may not outlive the machine) */
 MR_NODISCARD mr_status mr_checkpoint_folder_publish(const char *folder, int64_t step);
 
 /** Removes whole checkpoints of steps above step, and all but the latest `keep` others. What cannot

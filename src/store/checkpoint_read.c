@@ -11,7 +11,10 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { ANY_STEP = -1 };
+enum {
+    ANY_STEP = -1,
+    MANIFEST_MOST = 1 << 28, /* bytes; a line of 120 for each of two million files and arrays */
+};
 
 struct mr_checkpoint {
     char *path; /* owned */
@@ -31,6 +34,10 @@ static mr_status read_manifest_text(const mr_comm *comm, const char *path, char 
     mr_status status = MR_OK;
     if (comm->rank == 0) {
         status = mr_file_path(file, "%s/%s", path, MR_CHECKPOINT_MANIFEST);
+        struct stat size;
+        if (status == MR_OK && stat(file, &size) == 0 && size.st_size > MANIFEST_MOST)
+            status = mr_fail(MR_ERR_FORMAT, "%s: %s: %" PRId64 " bytes, at most %d are read", path,
+                             MR_CHECKPOINT_MANIFEST, (int64_t)size.st_size, MANIFEST_MOST);
         if (status == MR_OK) status = mr_file_read(file, MR_MEM_OTHER, text, bytes);
         if (status == MR_ERR_IO) {
             struct stat about;

@@ -375,7 +375,7 @@ static mr_status complete(mr_checkpointer *cp, const mr_manifest_file *files)
     return MR_OK;
 }
 
-mr_status mr_checkpointer_finish(mr_checkpointer *cp)
+mr_status mr_checkpointer_wait(mr_checkpointer *cp)
 {
     if (!cp->under_way) return MR_OK;
     join(cp);
@@ -383,11 +383,24 @@ mr_status mr_checkpointer_finish(mr_checkpointer *cp)
     if (cp->failure != 0)
         status = mr_fail(MR_ERR_IO, "cannot %s '%s': %s", cp->failed_to, cp->path,
                          strerror(cp->failure));
+    status = mr_comm_agree(cp->comm, status);
+    if (status != MR_OK) give_up(cp);
+    return status;
+}
+
+void mr_checkpointer_cancel(mr_checkpointer *cp)
+{
+    if (cp->under_way) give_up(cp);
+}
+
+mr_status mr_checkpointer_finish(mr_checkpointer *cp)
+{
+    MR_TRY(mr_checkpointer_wait(cp));
+    if (!cp->under_way) return MR_OK;
     size_t ranks = (size_t)cp->comm->size;
     mr_manifest_file *files = mr_alloc_array(MR_MEM_OTHER, ranks, sizeof *files);
     int64_t *words = mr_alloc_array(MR_MEM_OTHER, ranks * FILE_WORDS, sizeof *words);
-    if (status == MR_OK && (!files || !words)) status = MR_ERR_MEMORY;
-    status = mr_comm_agree(cp->comm, status);
+    mr_status status = mr_comm_agree(cp->comm, files && words ? MR_OK : MR_ERR_MEMORY);
     if (status == MR_OK && files && words) {
         gather_files(cp, words, files);
         if (cp->comm->rank == 0) status = complete(cp, files);

@@ -316,7 +316,25 @@ static mr_status verify_group(hid_t file, const char *path, const char *group, i
     return status;
 }
 
+/* Reads an attribute, and with it the checksum of where it lies. */
+static herr_t read_attribute(hid_t object, const char *name, const H5A_info_t *about, void *unused)
+{
+    (void)about;
+    (void)unused;
+    hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
+    hid_t type = attribute >= 0 ? H5Aget_type(attribute) : H5I_INVALID_HID;
+    hsize_t bytes = attribute >= 0 ? H5Aget_storage_size(attribute) : 0;
+    void *value = type >= 0 ? mr_alloc(MR_MEM_OTHER, (size_t)bytes + 1) : NULL;
+    herr_t result = value ? H5Aread(attribute, type, value) : -1;
+    mr_free(value);
+    if (type >= 0) H5Tclose(type);
+    if (attribute >= 0) H5Aclose(attribute);
+    return result;
+}
+
 mr_status mr_h5_verify(hid_t file, const char *path, const char *group)
 {
+    MR_CHECK(H5Aiterate2(file, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, read_attribute, NULL) >= 0,
+             MR_ERR_FORMAT, "%s: an attribute cannot be read", path);
     return verify_group(file, path, group, 0);
 }

@@ -96,7 +96,8 @@ MR_NODISCARD mr_status mr_h5_table_read(const mr_h5_table *table, const char *pa
                                         const char *name, int64_t first, int64_t count, hid_t type,
                                         void *data);
 
-/** Reads every dataset below a group, so that every checksum is tested. Local.
+/** Reads every attribute of the file and every dataset below a group, so that their checksums are
+ * tested. Local.
  * @return MR_OK, MR_ERR_FORMAT, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_h5_verify(hid_t file, const char *path, const char *group);
 

@@ -233,3 +233,25 @@ mr_status mr_hf_find(const mr_hf *weights, const char *name, const mr_safetensor
     *entry = found->entry;
     return MR_OK;
 }
+
+mr_status mr_hf_fingerprint(const mr_hf *weights, char out[MR_HASH_TEXT])
+{
+    enum { SAMPLE = 1024 };
+    mr_hash *hash;
+    MR_TRY(mr_hash_create(&hash));
+    mr_status status = MR_OK;
+    for (int64_t i = 0; i < weights->count && status == MR_OK; i++) {
+        const place *at = &weights->places[i];
+        float sample[SAMPLE];
+        int64_t count = at->entry->count < SAMPLE ? at->entry->count : SAMPLE;
+        mr_hash_add(hash, at->name, strlen(at->name) + 1);
+        mr_hash_add(hash, at->entry->shape, (size_t)at->entry->dims * sizeof *at->entry->shape);
+        status = mr_safetensors_read_f32(at->file, at->entry, 0, count, sample);
+        if (status == MR_OK) mr_hash_add(hash, sample, (size_t)count * sizeof *sample);
+    }
+    if (status == MR_OK)
+        mr_hash_finish(&hash, out);
+    else
+        mr_hash_destroy(&hash);
+    return status;
+}

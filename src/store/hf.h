@@ -11,6 +11,7 @@
  * Source: LlamaConfig of Transformers 4 and 5 (key names, defaults of absent keys).
  */
 
+#include "base/hash.h"
 #include "store/safetensors.h"
 
 #include <stdbool.h>
@@ -63,6 +64,11 @@ const char *mr_hf_name(const mr_hf *weights, int64_t index);
 
 /** Tells whether a tensor is there. Local. */
 bool mr_hf_has(const mr_hf *weights, const char *name);
+
+/** Hashes names, shapes and the first 1,024 elements of all tensors: enough to tell models apart,
+ * also two of one training, in the time of one read a tensor; no test of every byte. Local.
+ * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_hf_fingerprint(const mr_hf *weights, char out[MR_HASH_TEXT]);
 
 /** Finds a tensor and the file that holds it, both borrowed until close. Local.
  * @return MR_OK, MR_ERR_FORMAT (no such tensor; message names folder and tensor) */

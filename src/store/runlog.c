@@ -342,10 +342,12 @@ static mr_status rewind_group(mr_runlog *log, const char *group, int64_t step, i
     return status;
 }
 
-mr_status mr_runlog_rewind(mr_runlog *log, int64_t step)
+mr_status mr_runlog_rewind(mr_runlog *log, int64_t step, bool evaluated)
 {
     MR_TRY(write_pending(log));
-    return rewind_group(log, "", step, 0);
+    MR_TRY(rewind_group(log, "", step, 0));
+    if (evaluated || !mr_h5_exists(log->file, "/eval")) return MR_OK;
+    return rewind_group(log, "/eval", step - 1, 1);
 }
 
 static mr_status set_attribute(mr_runlog *log, const char *name, hid_t file_type, hid_t type,
@@ -521,11 +523,11 @@ mr_status mr_runlog_flush(mr_runlog *log, bool force)
     size_t bytes = 0;
     MR_TRY(write_pending(log));
     MR_TRY(find_image(log, &image, &bytes));
-    MR_TRY(mr_file_write(log->path, image, bytes));
-    log->dirty = false;
+    mr_status status = mr_file_write(log->path, image, bytes);
+    log->dirty = status != MR_OK;
     double after = mr_clock(), pause = FLUSH_FACTOR * (after - before);
     log->next_flush = after + (pause > FLUSH_INTERVAL ? pause : FLUSH_INTERVAL);
-    return MR_OK;
+    return status;
 }
 
 mr_status mr_runlog_close(mr_runlog **log)

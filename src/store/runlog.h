@@ -7,7 +7,7 @@
  * The file is kept in memory; a flush writes its image beside the path and renames it. So whoever
  * opens the path at any time, also after a kill -9, finds a whole file as of the last flush, never
  * locked. Every dataset is chunked, extendible and carries Fletcher32
- * checksums; the metadata is checksummed as in the formats of HDF5 1.8.
+ * checksums; of the metadata, what HDF5 1.8 checksums: all but the indexes of chunks.
  *
  *     attributes                          format, format_version, and what the caller sets
  *     /train/{step,loss,lr,grad_norm,tokens,seconds}        [steps]
@@ -60,8 +60,10 @@ mr_status mr_runlog_unsound(const char *path);
 MR_NODISCARD mr_status mr_runlog_reopen(const char *path, mr_runlog **out);
 
 /** Drops what was recorded after a step: in every group that has a dataset `step`, the rows behind
- * the last one whose step is not greater. /events keeps its rows: they are history. Local. */
-MR_NODISCARD mr_status mr_runlog_rewind(mr_runlog *log, int64_t step);
+ * the last one whose step is not greater. /events keeps its rows: they are history. Local.
+ * @param evaluated  false: below /eval the rows of the step itself go too, as it is to be evaluated
+ */
+MR_NODISCARD mr_status mr_runlog_rewind(mr_runlog *log, int64_t step, bool evaluated);
 
 /** Sets an attribute of the file, in place of one of that name. Local. @{ */
 MR_NODISCARD mr_status mr_runlog_set_text(mr_runlog *log, const char *name, const char *value);

@@ -96,11 +96,11 @@ static mr_status compare(const int64_t *digest, int ranks)
             mr_text_add(&names, "%s%d", names.length > 0 ? ", " : "", i);
     mr_status status =
         majority
-            ? mr_fail(MR_ERR_NUMERIC,
+            ? mr_fail(MR_ERR_RANKS,
                       "rank %s of %d: the copy of the replicated state differs from that of %d "
                       "other ranks: look at its node",
                       mr_text_get(&names), ranks, votes)
-            : mr_fail(MR_ERR_NUMERIC,
+            : mr_fail(MR_ERR_RANKS,
                       "ranks %s of %d: their copies of the replicated state differ, and no "
                       "majority tells which is right",
                       mr_text_get(&names), ranks);

@@ -20,7 +20,6 @@ typedef enum mr_verdict {
     MR_VERDICT_SOUND,
     MR_VERDICT_NOT_FINITE,
     MR_VERDICT_SPIKE,
-    MR_VERDICT_RANKS_DIFFER, /**< not by its loss: mr_guard_check_ranks found it after the step */
 } mr_verdict;
 
 /** Judges a step by its loss and gradient norm and remembers them. A spike is a loss more than
@@ -34,7 +33,7 @@ mr_verdict mr_guard_judge(mr_guard_state *state, const mr_config *config, double
 /** Compares what every rank should hold alike: replicated weights and moments, step counts. Under
  * parallel.shard full that is the adapters; of a sharded weight there is no second copy.
  * Allocates scratch. Collective.
- * @return MR_OK, MR_ERR_NUMERIC (names the ranks that differ from most), MR_ERR_MEMORY; the same on
+ * @return MR_OK, MR_ERR_RANKS (names those that differ from most), MR_ERR_MEMORY; the same on
  *         every rank */
 MR_NODISCARD mr_status mr_guard_check_ranks(const mr_optimizer *optimizer);
 

@@ -41,6 +41,7 @@ static mr_status describe(mr_record *record)
         {"task", c->task.name},
         {"method", c->method.name},
         {"data_hash", t->data_hash},
+        {"weights_hash", t->weights_hash},
         {"stop_reason", "running, or killed"},
         {"same_bits_on", t->rank_free ? "1, 2, 4 ... ranks that divide the micro-batches, "
                                         "at the same number of threads"
@@ -146,7 +147,8 @@ mr_status mr_record_find(const mr_config *config, const char *path, bool *ours, 
     return status;
 }
 
-mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks, bool own)
+mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks, bool own,
+                           bool evaluated)
 {
     const mr_trainer *t = record->trainer;
     bool ours, completed;
@@ -158,7 +160,7 @@ mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ra
     if (status == MR_OK && ours) status = mr_runlog_reopen(record->path, &record->log);
     if (status == MR_OK && ours) {
         record->claimed = true;
-        MR_TRY(mr_runlog_rewind(record->log, t->step));
+        MR_TRY(mr_runlog_rewind(record->log, t->step, evaluated));
         MR_TRY(describe(record));
     } else {
         if (status != MR_OK) mr_warn("%s", mr_message());
@@ -194,14 +196,11 @@ mr_status mr_record_claim(mr_record *record)
     return MR_OK;
 }
 
-/* Events of a step: what its guards found (ranks that differ are the present failure), and its
- * merge. */
+/* Events of a step: what its guards found, and its merge. */
 static mr_status record_events(mr_record *record, const mr_step_result *result)
 {
     char text[256];
-    if (result->verdict == MR_VERDICT_RANKS_DIFFER) {
-        MR_TRY(mr_runlog_event(record->log, result->step, "ranks_differ", mr_message()));
-    } else if (result->verdict != MR_VERDICT_SOUND) {
+    if (result->verdict != MR_VERDICT_SOUND) {
         bool finite = result->verdict == MR_VERDICT_SPIKE;
         snprintf(text, sizeof text, "loss %.9g, gradient norm %.9g%s", result->loss,
                  result->grad_norm, result->updated ? "" : "; no update");
@@ -216,6 +215,21 @@ static mr_status record_events(mr_record *record, const mr_step_result *result)
              (long long)result->restart, (long long)result->reset.cleared,
              (long long)result->reset.entries);
     return mr_record_event(record, "merge", text);
+}
+
+/* Brings the file up to date now and then. Once it could be written, a time at which it cannot be
+ * is waited out: the rows stay in memory, and checkpoints and the end insist. */
+static mr_status flush(mr_record *record)
+{
+    mr_status status = mr_runlog_flush(record->log, false);
+    if (status != MR_ERR_IO || !record->written) {
+        record->written = record->written || status == MR_OK;
+        record->behind = false;
+        return status;
+    }
+    if (!record->behind) mr_warn("%s; it is tried again while the run goes on", mr_message());
+    record->behind = true;
+    return MR_OK;
 }
 
 mr_status mr_record_step(mr_record *record, const mr_step_result *result)
@@ -234,7 +248,7 @@ mr_status mr_record_step(mr_record *record, const mr_step_result *result)
                                                               .seconds = result->seconds}));
         MR_TRY(record_events(record, result));
     }
-    return mr_runlog_flush(record->log, false);
+    return flush(record);
 }
 
 mr_status mr_record_evaluation(mr_record *record, const mr_evaluation *e, const float *items)

@@ -17,6 +17,8 @@ typedef struct mr_record {
     mr_runlog *log;           /**< rank 0 only */
     bool claimed;             /**< the path is this run's: the log has something to say */
     bool checkpoints_claimed; /**< so is the folder of checkpoints */
+    bool written;             /**< the file could be written before */
+    bool behind;              /**< and at the last try could not */
 } mr_record;
 
 /** Tells of the log at a path whether it is of this very run, and whether it came to its end; both
@@ -30,9 +32,11 @@ MR_NODISCARD mr_status mr_record_begin(mr_record *record);
 
 /** Goes on with the log that stands at the path, set back to the trainer's step; starts one where
  * it is missing, unsound, or another run's.
- * @param own  the run's own folder of checkpoints is gone on with; else it is put aside in time */
+ * @param own        the run's own folder of checkpoints is gone on with; else it is put aside in
+ * time
+ * @param evaluated  no evaluation of the trainer's step is owed: what the log has of it stays */
 MR_NODISCARD mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks,
-                                        bool own);
+                                        bool own, bool evaluated);
 
 /** Makes the paths of log and checkpoints this run's, before either is first written: what stands
  * there of another run, or of one that is not gone on with, is put aside as `<path>.previous.N`. A
@@ -40,7 +44,8 @@ MR_NODISCARD mr_status mr_record_resume(mr_record *record, const char *checkpoin
  * @return MR_OK, MR_ERR_IO (it cannot be put aside) */
 MR_NODISCARD mr_status mr_record_claim(mr_record *record);
 
-/** Records a step where log.every asks for it, and always what is out of order in it. */
+/** Records a step where log.every asks for it, and always what is out of order in it. Where the
+ * file was written before and cannot be now, that is a warning, and tried again. */
 MR_NODISCARD mr_status mr_record_step(mr_record *record, const mr_step_result *result);
 
 /** Records an evaluation after the trainer's step. @param[in] items  [evaluation->items] */

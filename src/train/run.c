@@ -21,8 +21,8 @@ static const char STOP_SIGNAL[] = "stopped by a signal, at a checkpoint";
 static const char *const STOP_VERDICT[] = {
     [MR_VERDICT_NOT_FINITE] = "loss or gradient not finite",
     [MR_VERDICT_SPIKE] = "spike of the loss",
-    [MR_VERDICT_RANKS_DIFFER] = "the ranks' copies of one state differ",
 };
+static const char STOP_RANKS[] = "the ranks' copies of one state differ";
 
 void mr_run_log_path(const mr_config *config, char *path, size_t room)
 {
@@ -97,10 +97,11 @@ typedef struct run_state {
     const mr_config *config;
     mr_trainer *trainer;
     mr_record record;
-    float *items;        /* [scored items] */
+    char lock_path[2 * MR_CONFIG_STRING + 16];
+    int lock;     /* rank 0: handle that keeps other processes off this run's files; -1 elsewhere */
+    float *items; /* [scored items] */
     double began, saved; /* clock at the start, and at the last checkpoint */
     bool evaluated;      /* no evaluation of the present step is owed */
-    mr_verdict verdict;  /* on the last step */
     int64_t tokens;
     double training_seconds;
     mr_run_outcome *outcome;
@@ -136,12 +137,13 @@ static void show_progress(run_state *run, const mr_step_result *result)
     mr_log_progress(run->config->run.name, step, total, text);
 }
 
-/* Starts a checkpoint of what stands now. */
+/* Starts a checkpoint of what stands now. Where ranks are compared at all they are before each:
+ * what differs is not to be gone on with. */
 static mr_status begin_save(run_state *run)
 {
     json_t *about = NULL;
-    mr_status status = mr_record_claim(&run->record);
-    MR_TRY(mr_comm_agree_root(run->comm, status));
+    if (run->config->train.check_every > 0) MR_TRY(mr_trainer_check_ranks(run->trainer));
+    MR_TRY(mr_comm_agree_root(run->comm, mr_record_claim(&run->record)));
     if (run->comm->rank == 0) {
         const mr_run_score *score = &run->outcome->score;
         about = json_pack("{s:I, s:f, s:s, s:o, s:o, s:b}", "tokens", (json_int_t)run->tokens,
@@ -149,14 +151,13 @@ static mr_status begin_save(run_state *run)
                           mr_json_number(score->value), "loss", mr_json_number(run->outcome->loss),
                           "evaluated", run->evaluated);
     }
-    status = mr_state_save(run->trainer, about);
+    mr_status status = mr_state_save(run->trainer, about);
     json_decref(about);
     run->saved = mr_clock();
     return status;
 }
 
-/* A checkpoint at its time that cannot be written costs the run nothing but that; a log that cannot
- * be written is the run's failure, and flushed before. */
+/* A checkpoint at its time that cannot be written costs the run nothing but that. */
 static mr_status forgive(run_state *run, mr_status status)
 {
     if (status != MR_ERR_IO && status != MR_ERR_MEMORY) return status;
@@ -166,18 +167,24 @@ static mr_status forgive(run_state *run, mr_status status)
                               mr_record_event(&run->record, "no_checkpoint", mr_message()));
 }
 
-/* Makes a checkpoint under way visible; the log is current before it. */
+/* Makes a checkpoint under way visible; the log is current before it, but written only once the
+ * shards are: on a full disk one that cannot be completed must be out of the log's way. */
 static mr_status finish_save(run_state *run, bool forgiving)
 {
-    if (!mr_checkpointer_under_way(run->trainer->checkpointer)) return MR_OK;
-    MR_TRY(mr_comm_agree_root(run->comm, mr_record_flush(&run->record)));
-    mr_status status = mr_checkpointer_finish(run->trainer->checkpointer);
+    mr_checkpointer *checkpointer = run->trainer->checkpointer;
+    if (!mr_checkpointer_under_way(checkpointer)) return MR_OK;
+    mr_status status = mr_checkpointer_wait(checkpointer);
+    if (status == MR_OK) {
+        status = mr_comm_agree_root(run->comm, mr_record_flush(&run->record));
+        if (status != MR_OK) mr_checkpointer_cancel(checkpointer);
+    }
+    if (status == MR_OK) status = mr_checkpointer_finish(checkpointer);
     return forgiving ? forgive(run, status) : status;
 }
 
 /** What all ranks agree on after a step. */
 typedef struct run_signs {
-    bool stop;    /**< somebody was asked to stop, and there is something left to do */
+    bool stop;    /**< somebody was asked to stop, and there is something left to compute */
     bool due;     /**< it is time for a checkpoint */
     bool written; /**< no rank's writer is at work */
 } run_signs;
@@ -193,28 +200,46 @@ static mr_status agree_on_signs(run_state *run, mr_status log_status, run_signs 
     mr_comm_sum_i64(run->comm, sums, 4);
     if (sums[3] > 0) return mr_comm_agree_root(run->comm, log_status);
     bool goes_on = step < run->trainer->total_steps;
-    *signs = (run_signs){.stop = sums[0] > 0 && goes_on,
+    *signs = (run_signs){.stop = sums[0] > 0 && (goes_on || evaluation_due(run, step)),
                          .due = goes_on && (sums[1] > 0 || (every > 0 && step % every == 0)),
                          .written = sums[2] == 0};
     return MR_OK;
 }
 
-/* Evaluation and checkpoints after a step. A request to stop comes first: the grace time may be
- * short, and the evaluation is made up for when the run goes on. */
-static mr_status after_step(run_state *run, mr_status log_status, bool last, run_signs *signs)
+/* Evaluation and checkpoints after a step. A request to stop comes first, also in the middle of an
+ * evaluation: the grace time may be short, and the evaluation is made up for when the run goes on.
+ * Tells of the request in *stop. */
+static mr_status after_step(run_state *run, mr_status log_status, bool last, bool *stop)
 {
-    MR_TRY(agree_on_signs(run, log_status, signs));
-    if (signs->written || signs->stop || last) MR_TRY(finish_save(run, true));
+    run_signs signs = {0};
+    MR_TRY(agree_on_signs(run, log_status, &signs));
+    *stop = signs.stop;
+    if (signs.written || *stop || last) MR_TRY(finish_save(run, true));
     run->evaluated = !evaluation_due(run, run->trainer->step);
-    if (!run->evaluated && !signs->stop) MR_TRY(evaluate(run));
+    if (!run->evaluated && !*stop) {
+        mr_status status = evaluate(run);
+        *stop = status == MR_STOPPED;
+        if (!*stop) MR_TRY(status);
+    }
     /* At its end a run has its log and its model; before, it is to be gone on with. */
-    if (signs->stop || (last && run->trainer->step < run->trainer->total_steps)) {
+    if (*stop || (last && run->trainer->step < run->trainer->total_steps)) {
         MR_TRY(begin_save(run));
         return finish_save(run, false);
     }
-    if (!signs->due || mr_checkpointer_under_way(run->trainer->checkpointer)) return MR_OK;
+    if (!signs.due || mr_checkpointer_under_way(run->trainer->checkpointer)) return MR_OK;
     MR_TRY(forgive(run, begin_save(run)));
     return run->trainer->plan.bytes[MR_MEM_CHECKPOINT] > 0 ? MR_OK : finish_save(run, true);
+}
+
+/* What a run that was asked to stop returns, saved as it is. */
+static mr_status stopped(const run_state *run, const char **stop_reason)
+{
+    *stop_reason = STOP_SIGNAL;
+    return mr_fail(
+        MR_STOPPED,
+        "stopped at step %lld of %lld by a signal, at a checkpoint; the same command goes "
+        "on from there",
+        (long long)run->trainer->step, (long long)run->trainer->total_steps);
 }
 
 /* Trains to the end, or until it has to stop; stop_reason stays NULL after a failure. A failure to
@@ -226,35 +251,32 @@ static mr_status train(run_state *run, const char **stop_reason)
     mr_trainer *t = run->trainer;
     int64_t last = t->total_steps;
     if (c->train.stop_after > 0 && c->train.stop_after < last) last = c->train.stop_after;
-    if (!run->evaluated) MR_TRY(evaluate(run));
+    if (!run->evaluated) {
+        mr_status status = evaluate(run);
+        if (status == MR_STOPPED) return stopped(run, stop_reason);
+        MR_TRY(status);
+    }
     while (t->step < last) {
         mr_step_result result = {0};
-        run_signs signs = {0};
+        bool stop = false;
         mr_status status = mr_trainer_step(t, &result);
-        run->verdict = result.verdict;
-        bool guarded = status == MR_ERR_NUMERIC && result.verdict != MR_VERDICT_SOUND;
-        if (status != MR_OK && !guarded) return status;
+        bool judged = status == MR_ERR_NUMERIC && result.verdict != MR_VERDICT_SOUND;
+        if (status != MR_OK && status != MR_ERR_RANKS && !judged) return status;
         run->training_seconds += result.seconds;
         run->tokens += result.tokens;
         run->outcome->loss = result.loss;
         run->outcome->steps = result.step;
-        if (guarded) {
+        if (status != MR_OK) {
             char message[MR_MESSAGE_MAX];
             snprintf(message, sizeof message, "%s", mr_message());
-            *stop_reason = STOP_VERDICT[result.verdict];
+            if (judged) *stop_reason = STOP_VERDICT[result.verdict];
             MR_TRY(mr_comm_agree_root(run->comm, mr_record_step(&run->record, &result)));
             return mr_fail(status, "%s", message);
         }
         status = mr_record_step(&run->record, &result);
         show_progress(run, &result);
-        MR_TRY(after_step(run, status, t->step == last, &signs));
-        if (!signs.stop) continue;
-        *stop_reason = STOP_SIGNAL;
-        return mr_fail(
-            MR_STOPPED,
-            "stopped at step %lld of %lld by a signal, at a checkpoint; the same command "
-            "goes on from there",
-            (long long)t->step, (long long)t->total_steps);
+        MR_TRY(after_step(run, status, t->step == last, &stop));
+        if (stop) return stopped(run, stop_reason);
     }
     *stop_reason = t->step == t->total_steps ? MR_STOP_COMPLETED : STOP_AFTER;
     return MR_OK;
@@ -301,7 +323,7 @@ static mr_status go_on_from(run_state *run, mr_checkpoint *checkpoint, const cha
     if (run->comm->rank == 0 && own) status = mr_checkpoint_set_aside(folder, run->trainer->step);
     if (status == MR_OK)
         status = mr_record_resume(&run->record, mr_checkpoint_path(checkpoint),
-                                  mr_checkpoint_ranks(checkpoint), own);
+                                  mr_checkpoint_ranks(checkpoint), own, run->evaluated);
     if (status == MR_OK && passed_over[0])
         status = mr_record_event(&run->record, "damaged", passed_over);
     return mr_comm_agree_root(run->comm, status);
@@ -335,6 +357,15 @@ static mr_status find(run_state *run, const char *resume, const char *folder,
     return MR_OK;
 }
 
+/* Two processes on one run would write over each other's log and checkpoints. */
+static mr_status take_lock(run_state *run)
+{
+    const mr_config *c = run->config;
+    MR_TRY(mr_file_make_folders(c->run.output));
+    snprintf(run->lock_path, sizeof run->lock_path, "%s/%s.lock", c->run.output, c->run.name);
+    return mr_file_lock(run->lock_path, &run->lock);
+}
+
 /* Starts the log, or goes on from a checkpoint. */
 static mr_status begin(run_state *run, const char *resume)
 {
@@ -344,7 +375,7 @@ static mr_status begin(run_state *run, const char *resume)
     bool own = strcmp(resume, MR_RESUME_AUTO) == 0;
     mr_status status = MR_OK;
     mr_state_folder(run->config, folder, sizeof folder);
-    if (run->comm->rank == 0) status = mr_file_make_folders(run->config->run.output);
+    if (run->comm->rank == 0) status = take_lock(run);
     status = mr_comm_agree_root(run->comm, status);
     if (status == MR_OK) status = find(run, resume, folder, &checkpoint, &passed_over);
     if (status == MR_OK && checkpoint)
@@ -376,6 +407,7 @@ static mr_status run_trainer(run_state *run, const char *resume)
     run->saved = mr_clock();
     mr_status status = train(run, &stop_reason);
     mr_log_progress_end();
+    if (status == MR_ERR_RANKS) stop_reason = STOP_RANKS;
     if (status == MR_OK && run->config->run.save_model[0]) {
         status = mr_model_save(t->model, run->config->run.save_model);
         if (status != MR_OK) stop_reason = NULL;
@@ -388,9 +420,12 @@ static mr_status run_trainer(run_state *run, const char *resume)
     char message[MR_MESSAGE_MAX], reason[MR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s", mr_message());
     if (stop_reason) {
-        /* What ranks hold that differ is not to be gone on with. */
-        bool differ = run->verdict == MR_VERDICT_RANKS_DIFFER;
-        mr_status saved = differ ? MR_OK : finish_save(run, true);
+        /* What ranks hold that differ is not to be gone on with; what was started before it was
+         * compared is. */
+        mr_status saved = finish_save(run, true);
+        if (status == MR_ERR_RANKS && saved == MR_OK)
+            saved = mr_comm_agree_root(run->comm,
+                                       mr_record_event(&run->record, "ranks_differ", message));
         if (saved != MR_OK) mr_warn("%s", mr_message());
         MR_TRY(mr_comm_agree_root(run->comm, end(run, stop_reason)));
     } else if (run->record.claimed) {
@@ -447,7 +482,8 @@ mr_status mr_run(const mr_comm *comm, const mr_config *config, const char *resum
     }
     mr_signals_catch(signals[config->checkpoint.signal]);
     MR_TRY(stopped_before(comm));
-    run_state run = {.comm = comm, .config = config, .outcome = outcome, .began = mr_clock()};
+    run_state run = {
+        .comm = comm, .config = config, .outcome = outcome, .began = mr_clock(), .lock = -1};
     mr_backend *be = NULL;
     mr_hf_config arch;
     int threads = mr_node_threads(comm, config->parallel.threads);
@@ -457,6 +493,7 @@ mr_status mr_run(const mr_comm *comm, const mr_config *config, const char *resum
     if (status == MR_OK) status = mr_trainer_create(comm, config, be, &arch, &run.trainer);
     if (status == MR_OK) status = run_trainer(&run, resume);
     mr_runlog_abandon(&run.record.log);
+    mr_file_unlock(run.lock_path, &run.lock);
     mr_free(run.items);
     mr_trainer_destroy(&run.trainer);
     mr_backend_destroy(&be);

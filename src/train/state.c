@@ -151,8 +151,10 @@ static mr_status hash_layout(const mr_params *params, char out[MR_HASH_TEXT])
 static mr_status describe_source(const mr_trainer *t, mr_text *out)
 {
     const mr_hf_config *a = &t->model->arch;
-    mr_text_add(out, "data %s, heads %lld of %lld, rms_norm_eps %.17g, rope_theta %.17g",
-                t->data_hash, (long long)a->num_attention_heads, (long long)a->num_key_value_heads,
+    mr_text_add(out,
+                "data %s, weights %s, heads %lld of %lld, rms_norm_eps %.17g, rope_theta %.17g",
+                t->data_hash, t->weights_hash[0] ? t->weights_hash : "drawn",
+                (long long)a->num_attention_heads, (long long)a->num_key_value_heads,
                 a->rms_norm_eps, a->rope_theta);
     return out->failed ? MR_ERR_MEMORY : MR_OK;
 }
@@ -171,13 +173,13 @@ static mr_status pack_scalars(const mr_trainer *t, json_t *run, json_t **out)
     for (int i = 0; i < t->model->params->param_count; i++)
         mr_json_append(&steps, json_integer((json_int_t)t->optimizer.param_steps[i]));
     if (status == MR_OK) {
-        *out =
-            json_pack("{s:s, s:s, s:s, s:I, s:I, s:O, s:{s:I, s:f, s:f, s:I, s:I, s:I}, s:O}",
-                      "config", mr_text_get(&config), "source", mr_text_get(&source), "layout",
-                      layout, "step", (json_int_t)t->step, "threads", (json_int_t)t->be->threads,
-                      "param_steps", steps, "guard", "seen", (json_int_t)g->seen, "mean", g->mean,
-                      "variance", g->variance, "nonfinite", (json_int_t)g->nonfinite, "spikes",
-                      (json_int_t)g->spikes, "skipped", (json_int_t)g->skipped, "run", run);
+        *out = json_pack(
+            "{s:s, s:s, s:s, s:I, s:I, s:b, s:O, s:{s:I, s:f, s:f, s:I, s:I, s:I}, s:O}", "config",
+            mr_text_get(&config), "source", mr_text_get(&source), "layout", layout, "step",
+            (json_int_t)t->step, "threads", (json_int_t)t->be->threads, "rank_free", t->rank_free,
+            "param_steps", steps, "guard", "seen", (json_int_t)g->seen, "mean", g->mean, "variance",
+            g->variance, "nonfinite", (json_int_t)g->nonfinite, "spikes", (json_int_t)g->spikes,
+            "skipped", (json_int_t)g->skipped, "run", run);
         if (!*out) status = mr_fail(MR_ERR_MEMORY, "cannot make the scalars of a checkpoint");
     }
     json_decref(steps);
@@ -216,11 +218,13 @@ static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
         const json_t *constant;
         json_t *plain;
     } state = {.constant = mr_checkpoint_state(checkpoint)};
-    int bad = json_unpack_ex(
-        state.plain, &error, 0, "{s:s, s:s, s:I, s:o, s:{s:I, s:F, s:F, s:I, s:I, s:I}, s:o}",
-        "source", &source, "layout", &layout, "step", &step, "param_steps", &steps, "guard", "seen",
-        &seen, "mean", &g->mean, "variance", &g->variance, "nonfinite", &nonfinite, "spikes",
-        &spikes, "skipped", &skipped, "run", &run);
+    int rank_free,
+        bad = json_unpack_ex(state.plain, &error, 0,
+                             "{s:s, s:s, s:I, s:b, s:o, s:{s:I, s:F, s:F, s:I, s:I, s:I}, s:o}",
+                             "source", &source, "layout", &layout, "step", &step, "rank_free",
+                             &rank_free, "param_steps", &steps, "guard", "seen", &seen, "mean",
+                             &g->mean, "variance", &g->variance, "nonfinite", &nonfinite, "spikes",
+                             &spikes, "skipped", &skipped, "run", &run);
     MR_CHECK(!bad, MR_ERR_FORMAT, "%s: its state cannot be read: %s", path, error.text);
     MR_TRY(hash_layout(params, own));
     mr_text now = {0};
@@ -238,6 +242,8 @@ static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
         problem = "its step lies behind the end of the run";
     MR_CHECK(!problem, MR_ERR_FORMAT, "%s: %s", path, problem);
     t->step = step;
+    /* What depended on the number of ranks once does so to the end. */
+    t->rank_free = t->rank_free && rank_free;
     g->seen = seen;
     g->nonfinite = nonfinite;
     g->spikes = spikes;

@@ -226,6 +226,7 @@ static mr_status set_weights(mr_trainer *t)
     mr_hf *weights;
     MR_TRY(mr_hf_open(t->config->model.path, &weights));
     mr_status status = mr_model_load(t->model, weights);
+    if (status == MR_OK) status = mr_hf_fingerprint(weights, t->weights_hash);
     mr_hf_close(&weights);
     return status;
 }
@@ -337,13 +338,15 @@ mr_status mr_trainer_step(mr_trainer *t, mr_step_result *result)
     if (counts[1] > 0) return mr_comm_agree(t->comm, status);
     status = mr_trainer_compute(t, counts[0], result);
     int64_t check = t->config->train.check_every;
-    if (status == MR_OK && check > 0 && t->step % check == 0) {
-        status = mr_guard_check_ranks(&t->optimizer);
-        if (status == MR_ERR_NUMERIC) result->verdict = MR_VERDICT_RANKS_DIFFER;
-        if (status != MR_OK) status = mr_fail_in(status, "step %lld", (long long)t->step);
-    }
+    if (status == MR_OK && check > 0 && t->step % check == 0) status = mr_trainer_check_ranks(t);
     result->seconds = mr_clock() - began;
     return status;
+}
+
+mr_status mr_trainer_check_ranks(const mr_trainer *t)
+{
+    mr_status status = mr_guard_check_ranks(&t->optimizer);
+    return status == MR_OK ? MR_OK : mr_fail_in(status, "step %lld", (long long)t->step);
 }
 
 /* The failure that a step's verdict is where the configuration says stop. */

@@ -50,6 +50,8 @@ typedef struct mr_trainer {
     mr_plan plan;
     size_t memory_limit;             /**< bytes a rank may take */
     char data_hash[MR_DATASET_HASH]; /**< set by mr_trainer_allocate */
+    char
+        weights_hash[MR_HASH_TEXT]; /**< of the weights that were read (mr_hf_fingerprint), or "" */
     int64_t seq_len;
     int64_t micro_batches; /**< of a step, over all ranks */
     int64_t total_steps;
@@ -95,8 +97,8 @@ void mr_trainer_destroy(mr_trainer **out);
 /** Does one optimizer step, with the merge that follows it where one is due. Collective; allocates
  * nothing but for merges and comparisons of ranks.
  * @return MR_OK, also where the update was skipped; MR_ERR_NUMERIC where loss or gradient norm is
- *         not finite or a spike and the configuration says stop (nothing is updated), or where the
- *         ranks' states differ; errors of the data; the same on every rank */
+ *         not finite or a spike and the configuration says stop (nothing is updated); MR_ERR_RANKS
+ *         where the ranks' states differ; errors of the data; the same on every rank */
 MR_NODISCARD mr_status mr_trainer_step(mr_trainer *trainer, mr_step_result *result);
 
 /** Does the step on what stands in tokens and targets already, of which all_scored targets are
@@ -104,10 +106,14 @@ MR_NODISCARD mr_status mr_trainer_step(mr_trainer *trainer, mr_step_result *resu
 MR_NODISCARD mr_status mr_trainer_compute(mr_trainer *trainer, int64_t all_scored,
                                           mr_step_result *result);
 
+/** Compares what every rank should hold alike, as mr_guard_check_ranks; the message names the step.
+ * Collective. */
+MR_NODISCARD mr_status mr_trainer_check_ranks(const mr_trainer *trainer);
+
 /** Scores eval.items items (0: all): the first ones by generation where the task has prompts, else
  * by prediction of sequences spread evenly over what is held out. Allocates scratch. Collective.
  * @param[out] items  [mr_trainer_scored_items] one number each, the same on every rank
- * @return MR_OK, errors of the data, MR_ERR_MEMORY; the same on every rank */
+ * @return MR_OK, errors of the data, MR_ERR_MEMORY, MR_STOPPED; the same on every rank */
 MR_NODISCARD mr_status mr_trainer_evaluate(mr_trainer *trainer, float *items, mr_evaluation *out);
 
 /** Returns the items mr_trainer_evaluate scores; 0 where the task has nothing to score. */

@@ -15,9 +15,9 @@ static const mr_command prepare_command, inspect_command;
 static const char prepare_more[] =
     "Text: each line is a document, an empty one too, or with --documents file each file. Names "
     "that\n"
-    "end in .jsonl or .json (also before .gz, .zst, .xz, ...) hold a JSON object a line. "
-    "Compressed\n"
-    "files are known by their content.\n\n"
+    "end in .jsonl or .json (also before .gz, .zst or .xz) hold a JSON object a line. Files are\n"
+    "read through gzip, zstd or xz where their content says so; a name that says so must be "
+    "right.\n\n"
     "The tokens of each document and one EOS are joined into shards, one for 16 MiB of text or "
     "less;\n"
     "sequences of train.seq_len are cut from them when a run reads them, and what is left over at\n"

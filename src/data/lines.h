@@ -18,19 +18,14 @@ typedef struct mr_lines mr_lines;
 
 /** Where and how to read. */
 typedef struct mr_lines_place {
-    const char *path; /**< borrowed until close */
-    bool compressed;
+    const char *path;     /**< borrowed until close */
+    bool compressed;      /**< as mr_packed_probe tells */
     bool whole;           /**< all of the file is one line, newlines and all */
     int64_t offset;       /**< the first line starts here or later; 0 where compressed */
     int64_t end;          /**< where offset is not 0: no line that starts here or later is wanted */
     int64_t lines_before; /**< newlines before offset */
     size_t longest;       /**< bytes; a longer line is an error */
 } mr_lines_place;
-
-/** Tells by its first bytes whether a file is compressed, in any of the forms read here: gzip,
- * bzip2, xz, lzma, lzip, zstd, lz4, compress. Local.
- * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (it is, or contains, a tar archive), MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_lines_probe(const char *path, bool *compressed);
 
 /** Opens a file. Local. @param[out] out  set on MR_OK, else NULL
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_MEMORY */

@@ -1,7 +1,7 @@
 #include "data/survey.h"
 
 #include "base/utf8.h"
-#include "data/lines.h"
+#include "data/packed.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@ typedef struct facts {
 static bool is_jsonl(const char *path)
 {
     static const char *const endings[] = {".jsonl", ".json"};
-    static const char *const packed[] = {"", ".gz", ".zst", ".xz", ".bz2", ".lz4", ".lzma", ".lz"};
+    static const char *const packed[] = {"", ".gz", ".zst", ".xz"};
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
     size_t length = strlen(name);
@@ -36,9 +36,16 @@ static bool is_jsonl(const char *path)
 
 static mr_status check_name(const char *path, const mr_prepared_settings *settings)
 {
+    /* With faulty documents left out, such a file would give a few lines of rubbish. */
+    static const char *const foreign[] = {".bz2", ".lz4", ".lzma", ".lz", ".Z", ".zip", ".7z"};
     size_t length = strlen(path);
     MR_CHECK(mr_utf8_valid(path, length) == length, MR_ERR_USAGE,
              "'%s': expected a path in UTF-8, which the manifest can hold", path);
+    for (size_t f = 0; f < sizeof foreign / sizeof foreign[0]; f++) {
+        const size_t tail = strlen(foreign[f]);
+        MR_CHECK(length <= tail || strcmp(path + length - tail, foreign[f]) != 0, MR_ERR_USAGE,
+                 "'%s': expected text, plain or as .gz, .zst or .xz; unpack it first", path);
+    }
     MR_CHECK(!is_jsonl(path) || settings->documents == MR_DOCUMENTS_LINES, MR_ERR_USAGE,
              "'%s': each JSON line is a document; a whole file cannot be one", path);
     return MR_OK;
@@ -121,7 +128,7 @@ static mr_status look_at(mr_survey_input *in, const mr_prepared_settings *settin
     MR_CHECK(S_ISREG(about.st_mode), MR_ERR_IO, "cannot read '%s': not a regular file", in->path);
     in->bytes = (int64_t)about.st_size;
     in->modified = about.st_mtim;
-    MR_TRY(mr_lines_probe(in->path, &in->compressed));
+    MR_TRY(mr_packed_probe(in->path, &in->compressed));
     const bool in_one_go = in->compressed || settings->documents == MR_DOCUMENTS_FILES;
     in->units = in_one_go ? 1 : (in->bytes + settings->unit_bytes - 1) / settings->unit_bytes;
     in->lines_before = mr_alloc_array(MR_MEM_DATA, (size_t)in->units, sizeof *in->lines_before);

@@ -1,4 +1,7 @@
 #include "base/file.h"
+#include "base/random.h"
+#include "data/sentencepiece.h"
+#include "data/sentencepiece_model.h"
 #include "data/tokenizer.h"
 #include "data_files.h"
 #include "program.h"
@@ -9,10 +12,14 @@
 
 enum { ROOM = 1 << 16 };
 
-/* The models of the paper, and two made here where the library's tools are installed. */
-static const char *const models[] = {"llama.model", "t5.model", "bpe.model", "unigram.model"};
+/* The models of the paper, and three made here where the library's tools are installed: LLAMA and
+ * CUTTABLE are encoded word by word. */
+static const char *const models[] = {"llama.model", "t5.model", "bpe.model", "words.model",
+                                     "unigram.model"};
 
-enum { LLAMA, T5, BPE, UNIGRAM, MODELS };
+enum { LLAMA, T5, BPE, CUTTABLE, UNIGRAM, MODELS };
+
+#define KEEPS_TEXT "--normalization_rule_name=identity --remove_extra_whitespaces=false "
 
 static const char *packed(int model)
 {
@@ -57,6 +64,8 @@ static bool have(int model)
         return true;
     }
     if (model == BPE) return train("bpe", "--model_type=bpe --byte_fallback=true --vocab_size=320");
+    if (model == CUTTABLE)
+        return train("words", "--model_type=bpe --byte_fallback=true --vocab_size=320 " KEEPS_TEXT);
     if (model == UNIGRAM) return train("unigram", "--vocab_size=60 --hard_vocab_limit=false");
     return data_unpack_shared(packed(model), models[model]);
 }
@@ -196,6 +205,200 @@ static void a_unigram_model_encodes_hard_text_as_spm_encode(void **state)
 {
     (void)state;
     check_spm_encode(UNIGRAM);
+}
+
+static void a_model_of_words_encodes_hard_text_as_spm_encode(void **state)
+{
+    (void)state;
+    check_spm_encode(CUTTABLE);
+}
+
+/* Words. */
+
+static mr_sentencepiece_facts facts_of(const char *path)
+{
+    size_t size;
+    char *file;
+    if (mr_file_read(path, MR_MEM_OTHER, &file, &size) != MR_OK) fail_msg("%s", mr_message());
+    const mr_sentencepiece_facts facts = mr_sentencepiece_read_facts(file, size);
+    mr_free(file);
+    return facts;
+}
+
+static mr_sentencepiece *load(const char *path)
+{
+    char problem[MR_SENTENCEPIECE_PROBLEM];
+    size_t size;
+    char *file;
+    mr_sentencepiece *model = NULL;
+    if (mr_file_read(path, MR_MEM_OTHER, &file, &size) != MR_OK) fail_msg("%s", mr_message());
+    const char *failure = mr_sentencepiece_create(file, size, &model, problem);
+    mr_free(file);
+    if (failure) fail_msg("%s: %s", path, failure);
+    return model;
+}
+
+static int64_t encode(const mr_sentencepiece *model, const char *text, size_t bytes, int32_t *ids)
+{
+    char problem[MR_SENTENCEPIECE_PROBLEM];
+    int64_t count = 0;
+    const char *failure = mr_sentencepiece_encode(model, text, bytes, ids, ROOM, &count, problem);
+    if (failure) fail_msg("%s", failure);
+    assert_true(count <= ROOM);
+    return count;
+}
+
+/* Makes a text of what is hard about borders of words: up to 60 parts, some of which repeat. */
+static size_t draw_text(uint64_t number, char *out)
+{
+    static const char *const parts[] = {
+        " ",
+        " ",
+        " ",
+        " ",
+        "  ",
+        "   ",
+        "a",
+        "the",
+        "walk",
+        "walking",
+        "sea",
+        "1984",
+        ".",
+        ",",
+        "\t",
+        "\n",
+        "\r",
+        "\x01",
+        "\x7f",
+        "caf\xc3\xa9",
+        "\xc2\xa0",
+        "\xe3\x80\x80",
+        "\xe2\x80\x89",
+        "\xe2\x80\x8b",
+        "\xe6\x97\xa5\xe6\x9c\xac",
+        "\xf0\x9f\x98\x80",
+        "\xf0\x9d\x94\x98",
+        "<s>",
+        "</s>",
+        "<unk>",
+        "<0x0A>",
+        "_",
+        "ing",
+        "er",
+        "stones",
+        "\xcc\x81",
+        "\xef\xbf\xbd",
+        "\xe2\x96",
+        "\xff",
+        "a-word-of-more-than-sixty-four-bytes-that-nobody-would-want-to-remember-for-long"};
+    enum { PARTS = sizeof parts / sizeof parts[0], MOST = 60 };
+    size_t bytes = 0;
+    const mr_random random = mr_random_stream(42, MR_RANDOM_DATA, number);
+    const uint64_t count = mr_random_below(&random, 0, MOST + 1);
+    for (uint64_t i = 0; i < count; i++) {
+        const uint64_t draw = mr_random_below(&random, 2 * i + 1, 1000);
+        if (draw < 2) bytes += (size_t)sprintf(out + bytes, "\xe2\x96\x81");
+        if (draw == 3) out[bytes++] = '\0';
+        bytes +=
+            (size_t)sprintf(out + bytes, "%s", parts[mr_random_below(&random, 2 * i + 2, PARTS)]);
+    }
+    return bytes;
+}
+
+static void check_words(int model)
+{
+    enum { TEXTS = 20000 };
+    static int32_t whole_ids[ROOM], word_ids[ROOM];
+    static char text[60 * 100];
+    if (!have(model)) skip();
+    assert_true(facts_of(models[model]).words);
+    mr_sentencepiece *whole = load(models[model]), *words = load(models[model]);
+    mr_sentencepiece_set_words(words, 1);
+    for (int i = 0; i < TEXTS; i++) {
+        const size_t bytes = draw_text((uint64_t)i, text);
+        const int64_t count = encode(whole, text, bytes, whole_ids);
+        if (encode(words, text, bytes, word_ids) != count ||
+            memcmp(whole_ids, word_ids, (size_t)count * sizeof *word_ids) != 0)
+            fail_msg("text %d, \"%.*s\": other ids by words", i, (int)bytes, text);
+    }
+    mr_sentencepiece_destroy(&words);
+    mr_sentencepiece_destroy(&whole);
+}
+
+static void llama_gives_by_words_the_ids_of_whole_texts(void **state)
+{
+    (void)state;
+    check_words(LLAMA);
+}
+
+static void a_model_of_words_gives_the_ids_of_whole_texts(void **state)
+{
+    (void)state;
+    check_words(CUTTABLE);
+}
+
+static void blanks_alone_have_the_ids_of_whole_texts(void **state)
+{
+    (void)state;
+    static int32_t whole_ids[ROOM], word_ids[ROOM];
+    char text[300];
+    if (!have(CUTTABLE)) skip();
+    mr_sentencepiece *whole = load(models[CUTTABLE]), *words = load(models[CUTTABLE]);
+    mr_sentencepiece_set_words(words, 1);
+    memset(text, ' ', sizeof text);
+    for (size_t before = 0; before < 100; before++)
+        for (size_t after = 0; after < 3; after++) {
+            text[before] = after > 0 ? 'a' : ' ';
+            const size_t bytes = before + (after > 0 ? 2 * after - 1 : 0);
+            const int64_t count = encode(whole, text, bytes, whole_ids);
+            assert_int_equal(encode(words, text, bytes, word_ids), count);
+            assert_memory_equal(word_ids, whole_ids, (size_t)count * sizeof *word_ids);
+            text[before] = ' ';
+        }
+    mr_sentencepiece_destroy(&words);
+    mr_sentencepiece_destroy(&whole);
+}
+
+static void more_words_than_are_remembered_keep_their_ids(void **state)
+{
+    (void)state;
+    int32_t first[64], again[64];
+    char text[64];
+    if (!have(CUTTABLE)) skip();
+    mr_sentencepiece *words = load(models[CUTTABLE]);
+    mr_sentencepiece_set_words(words, 1);
+    const int64_t count = encode(words, "walking under 1984", 18, first);
+    for (int i = 0; i < 250000; i++) {
+        const int length = snprintf(text, sizeof text, "n%d", i);
+        encode(words, text, (size_t)length, again);
+    }
+    assert_int_equal(encode(words, "walking under 1984", 18, again), count);
+    assert_memory_equal(again, first, (size_t)count * sizeof *first);
+    mr_sentencepiece_destroy(&words);
+}
+
+/* One setting each that lets ids depend on more than a word. */
+static void models_that_need_whole_texts_are_told(void **state)
+{
+    (void)state;
+    static const char *const settings[] = {
+        "--vocab_size=60 --hard_vocab_limit=false " KEEPS_TEXT,
+        "--model_type=bpe --vocab_size=60",
+        "--model_type=bpe --vocab_size=60 --normalization_rule_name=identity",
+        "--model_type=bpe --vocab_size=60 --add_dummy_prefix=false " KEEPS_TEXT,
+        "--model_type=bpe --vocab_size=60 --user_defined_symbols=sea " KEEPS_TEXT,
+        "--model_type=bpe --vocab_size=200 --split_by_whitespace=false " KEEPS_TEXT,
+        "--model_type=bpe --vocab_size=60 --treat_whitespace_as_suffix=true " KEEPS_TEXT,
+    };
+    for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+        if (!train("whole", settings[i])) skip();
+        if (facts_of("whole.model").words) fail_msg("words with %s", settings[i]);
+    }
+    assert_true(train("whole", "--model_type=bpe --vocab_size=60 " KEEPS_TEXT));
+    assert_true(facts_of("whole.model").words);
+    assert_false(facts_of("whole.model").maps);
+    assert_true(have(UNIGRAM) && facts_of(models[UNIGRAM]).maps);
 }
 
 static void a_model_names_its_special_ids(void **state)
@@ -388,6 +591,12 @@ int main(void)
         cmocka_unit_test(t5_encodes_hard_text_as_spm_encode),
         cmocka_unit_test(a_bpe_model_encodes_hard_text_as_spm_encode),
         cmocka_unit_test(a_unigram_model_encodes_hard_text_as_spm_encode),
+        cmocka_unit_test(a_model_of_words_encodes_hard_text_as_spm_encode),
+        cmocka_unit_test(llama_gives_by_words_the_ids_of_whole_texts),
+        cmocka_unit_test(a_model_of_words_gives_the_ids_of_whole_texts),
+        cmocka_unit_test(blanks_alone_have_the_ids_of_whole_texts),
+        cmocka_unit_test(more_words_than_are_remembered_keep_their_ids),
+        cmocka_unit_test(models_that_need_whole_texts_are_told),
         cmocka_unit_test(a_model_names_its_special_ids),
         cmocka_unit_test(a_model_is_known_by_file_name_and_hash),
         cmocka_unit_test(ids_without_room_are_counted_and_not_written),

@@ -17,8 +17,12 @@ extern "C" {
 
 enum { MR_SENTENCEPIECE_PROBLEM = 256 }; /**< bytes of a problem with its terminating zero */
 
+#define MR_SENTENCEPIECE_BLANK "\xe2\x96\x81" /**< U+2581, which stands for a blank in pieces */
+
 /** A loaded model. */
 typedef struct mr_sentencepiece mr_sentencepiece;
+
+extern const char mr_sentencepiece_no_memory[]; /**< what is returned where memory runs out */
 
 /** Loads a model from the bytes of its file. Local.
  * @param[out] out      set on success, else NULL
@@ -36,10 +40,16 @@ int32_t mr_sentencepiece_size(const mr_sentencepiece *model);
 void mr_sentencepiece_special(const mr_sentencepiece *model, int32_t *bos, int32_t *eos,
                               int32_t *pad);
 
-/** Tells whether U+2581, which stands for a blank, is a piece of its own. Local. */
-int mr_sentencepiece_has_blank(const mr_sentencepiece *model);
+/** Tells whether a text is a piece of its own. Local. */
+int mr_sentencepiece_has_piece(const mr_sentencepiece *model, const char *text);
 
-/** Encodes UTF-8 text, which may hold zeros. Local.
+/** Lets encode go word by word from now on (not 0) or as at first by whole texts: for models whose
+ * mr_sentencepiece_facts.words is true and whose blank is a piece the ids are the same. Words come
+ * again and again, and those of few bytes are remembered: LLaMA-2's model encodes English text
+ * several times as fast, and in memory that does not grow to a hundred times the text's. Local. */
+void mr_sentencepiece_set_words(mr_sentencepiece *model, int on);
+
+/** Encodes UTF-8 text, which may hold zeros. Local; one call at a time on a model.
  * @param[out] ids    [capacity], gets the first min(*count, capacity) ids; may be NULL at 0
  * @param[out] count  the ids of the whole text */
 const char *mr_sentencepiece_encode(const mr_sentencepiece *model, const char *text, size_t bytes,

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "data/sentencepiece.h"
+#include "data/sentencepiece_model.h"
 
 #include <string.h>
 
@@ -73,66 +74,16 @@ typedef struct pieces {
     int64_t growth;          /* tokens of a byte of text, at most */
 } pieces;
 
-/* Reads a number of protobuf's seven-bit groups; false at the end of the data. */
-static bool read_varint(const unsigned char **at, const unsigned char *end, uint64_t *out)
-{
-    *out = 0;
-    for (int shift = 0; shift < 64 && *at < end; shift += 7) {
-        unsigned char group = *(*at)++;
-        *out |= (uint64_t)(group & 0x7f) << shift;
-        if (group < 0x80) return true;
-    }
-    return false;
-}
-
-/* Finds a field of bytes in a protobuf message; false where it is not. */
-static bool find_field(const unsigned char *at, const unsigned char *end, uint64_t field,
-                       const unsigned char **out, size_t *bytes)
-{
-    enum { VARINT = 0, EIGHT_BYTES = 1, BYTES = 2, FOUR_BYTES = 5 };
-    uint64_t tag, value;
-    while (at < end && read_varint(&at, end, &tag)) {
-        uint64_t length = 0;
-        switch (tag & 7) {
-        case VARINT:
-            if (!read_varint(&at, end, &value)) return false;
-            break;
-        case EIGHT_BYTES:
-            length = 8;
-            break;
-        case BYTES:
-            if (!read_varint(&at, end, &length)) return false;
-            break;
-        case FOUR_BYTES:
-            length = 4;
-            break;
-        default:
-            return false;
-        }
-        if (length > (uint64_t)(end - at)) return false;
-        if (tag >> 3 == field && (tag & 7) == BYTES) {
-            *out = at;
-            *bytes = (size_t)length;
-            return true;
-        }
-        at += length;
-    }
-    return false;
-}
-
 /* Every token stands for a character of the normalised text, or a byte of one. A model without a
  * map of characters keeps them as they are; NFKC makes at most eleven bytes of one (UAX 15, section
- * "Maximum Expansion Factors"). The blank becomes three bytes, one token unless it is no piece. */
-static int64_t growth_of(const mr_sentencepiece *model, const char *file, size_t size)
+ * "Maximum Expansion Factors"). The blank becomes three bytes, as does a byte that is not UTF-8:
+ * one token each unless it is no piece. */
+static int64_t growth_of(const mr_sentencepiece *model, bool maps)
 {
-    enum { NORMALIZER_SPEC = 3, PRECOMPILED_CHARSMAP = 2, NFKC = 11, BLANK = 3 };
-    const unsigned char *at = (const unsigned char *)file, *map = NULL;
-    size_t spec_bytes = 0, map_bytes = 0;
-    bool maps = find_field(at, at + size, NORMALIZER_SPEC, &at, &spec_bytes) &&
-                find_field(at, at + spec_bytes, PRECOMPILED_CHARSMAP, &map, &map_bytes) &&
-                map_bytes > 0;
-    const int64_t blank = mr_sentencepiece_has_blank(model) ? 1 : BLANK;
-    return maps ? NFKC * blank : blank;
+    enum { NFKC = 11, MARK = 3 };
+    const bool blank = mr_sentencepiece_has_piece(model, MR_SENTENCEPIECE_BLANK);
+    if (maps) return blank ? NFKC : NFKC * MARK;
+    return blank && mr_sentencepiece_has_piece(model, "\xef\xbf\xbd") ? 1 : MARK;
 }
 
 static mr_status load(mr_tokenizer *tokenizer, const char *path, const char *file, size_t size)
@@ -142,13 +93,18 @@ static mr_status load(mr_tokenizer *tokenizer, const char *path, const char *fil
     if (!state) return MR_ERR_MEMORY;
     tokenizer->state = state;
     const char *failure = mr_sentencepiece_create(file, size, &state->model, problem);
+    MR_CHECK(failure != mr_sentencepiece_no_memory, MR_ERR_MEMORY, "tokenizer: '%s': %s", path,
+             failure);
     MR_CHECK(!failure, MR_ERR_FORMAT, "tokenizer: '%s' is not a SentencePiece model: %s", path,
              failure);
     tokenizer->vocabulary = mr_sentencepiece_size(state->model);
     MR_CHECK(tokenizer->vocabulary > 0, MR_ERR_FORMAT,
              "tokenizer: '%s' is not a SentencePiece model: it has no pieces", path);
     mr_sentencepiece_special(state->model, &tokenizer->bos, &tokenizer->eos, &tokenizer->pad);
-    state->growth = growth_of(state->model, file, size);
+    const mr_sentencepiece_facts facts = mr_sentencepiece_read_facts(file, size);
+    state->growth = growth_of(state->model, facts.maps);
+    if (facts.words && mr_sentencepiece_has_piece(state->model, MR_SENTENCEPIECE_BLANK))
+        mr_sentencepiece_set_words(state->model, 1);
     return MR_OK;
 }
 
@@ -177,6 +133,12 @@ static void pieces_destroy(mr_tokenizer *tokenizer)
     tokenizer->state = NULL;
 }
 
+static mr_status refused(const mr_tokenizer *tokenizer, const char *what, const char *failure)
+{
+    return mr_fail(failure == mr_sentencepiece_no_memory ? MR_ERR_MEMORY : MR_ERR_ARG,
+                   "tokenizer '%s': cannot %s: %s", tokenizer->name, what, failure);
+}
+
 static mr_status pieces_encode(const mr_tokenizer *tokenizer, const char *text, size_t bytes,
                                int32_t *ids, int64_t capacity, int64_t *count)
 {
@@ -184,7 +146,7 @@ static mr_status pieces_encode(const mr_tokenizer *tokenizer, const char *text, 
     char problem[MR_SENTENCEPIECE_PROBLEM];
     const char *failure =
         mr_sentencepiece_encode(state->model, text, bytes, ids, capacity, count, problem);
-    MR_CHECK(!failure, MR_ERR_ARG, "tokenizer '%s': cannot encode: %s", tokenizer->name, failure);
+    if (failure) return refused(tokenizer, "encode", failure);
     return MR_OK;
 }
 
@@ -220,7 +182,7 @@ static mr_status pieces_decode(const mr_tokenizer *tokenizer, const int32_t *ids
     const char *failure =
         mr_sentencepiece_decode(state->model, known, kept, append, out, &failed, problem);
     mr_free(known);
-    MR_CHECK(!failure, MR_ERR_ARG, "tokenizer '%s': cannot decode: %s", tokenizer->name, failure);
+    if (failure) return refused(tokenizer, "decode", failure);
     return failed ? MR_ERR_MEMORY : MR_OK;
 }
 

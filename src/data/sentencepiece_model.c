@@ -1,0 +1,127 @@
+#include "data/sentencepiece_model.h"
+
+#include "data/sentencepiece.h"
+
+#include <stdint.h>
+#include <string.h>
+
+/* A message of protobuf, and a field of one. */
+typedef struct message {
+    const unsigned char *at, *end;
+} message;
+
+typedef struct field {
+    uint64_t number;
+    uint64_t value; /* of a number; 0 where it is none */
+    message bytes;  /* of text and messages; empty where it is none */
+} field;
+
+/* Reads a number of seven-bit groups; false at the end of the data. */
+static bool read_varint(message *m, uint64_t *out)
+{
+    *out = 0;
+    for (int shift = 0; shift < 64 && m->at < m->end; shift += 7) {
+        unsigned char group = *m->at++;
+        *out |= (uint64_t)(group & 0x7f) << shift;
+        if (group < 0x80) return true;
+    }
+    return false;
+}
+
+/* Reads the next field; false at the end of the message. */
+static bool read_field(message *m, field *out)
+{
+    enum { VARINT = 0, EIGHT_BYTES = 1, BYTES = 2, FOUR_BYTES = 5 };
+    uint64_t tag, length = 0;
+    *out = (field){.number = 0};
+    if (!read_varint(m, &tag)) return false;
+    switch (tag & 7) {
+    case VARINT:
+        if (!read_varint(m, &out->value)) return false;
+        break;
+    case EIGHT_BYTES:
+        length = 8;
+        break;
+    case BYTES:
+        if (!read_varint(m, &length)) return false;
+        break;
+    case FOUR_BYTES:
+        length = 4;
+        break;
+    default:
+        return false;
+    }
+    if (length > (uint64_t)(m->end - m->at)) return false;
+    if ((tag & 7) == BYTES) out->bytes = (message){m->at, m->at + length};
+    m->at += length;
+    out->number = tag >> 3;
+    return true;
+}
+
+/* Whether the mark of a blank stands behind another character of a piece. */
+static bool has_inner_blank(message piece)
+{
+    static const char mark[] = MR_SENTENCEPIECE_BLANK;
+    const size_t mark_bytes = sizeof mark - 1;
+    for (bool other = false; piece.at < piece.end;) {
+        const bool blank =
+            (size_t)(piece.end - piece.at) >= mark_bytes && memcmp(piece.at, mark, mark_bytes) == 0;
+        if (blank && other) return true;
+        other = other || !blank;
+        piece.at += blank ? mark_bytes : 1;
+    }
+    return false;
+}
+
+static bool piece_keeps_words(message m)
+{
+    enum { PIECE = 1, TYPE = 3, USER_DEFINED = 4 };
+    field f;
+    bool keeps = true;
+    while (read_field(&m, &f)) {
+        if (f.number == PIECE && has_inner_blank(f.bytes)) keeps = false;
+        if (f.number == TYPE && f.value == USER_DEFINED) keeps = false;
+    }
+    return keeps;
+}
+
+static bool trainer_keeps_words(message m)
+{
+    enum { MODEL_TYPE = 3, BPE = 2, BLANK_AS_SUFFIX = 24 };
+    field f;
+    bool bpe = false, suffix = false; /* the defaults */
+    while (read_field(&m, &f)) {
+        if (f.number == MODEL_TYPE) bpe = f.value == BPE;
+        if (f.number == BLANK_AS_SUFFIX) suffix = f.value != 0;
+    }
+    return bpe && !suffix;
+}
+
+static bool normalizer_keeps_words(message m, bool *maps)
+{
+    enum { CHARSMAP = 2, DUMMY_PREFIX = 3, FEWER_BLANKS = 4, ESCAPES = 5 };
+    field f;
+    bool prefix = true, fewer = true, escapes = true; /* the defaults */
+    while (read_field(&m, &f)) {
+        if (f.number == CHARSMAP) *maps = f.bytes.at < f.bytes.end;
+        if (f.number == DUMMY_PREFIX) prefix = f.value != 0;
+        if (f.number == FEWER_BLANKS) fewer = f.value != 0;
+        if (f.number == ESCAPES) escapes = f.value != 0;
+    }
+    return !*maps && prefix && !fewer && escapes;
+}
+
+mr_sentencepiece_facts mr_sentencepiece_read_facts(const void *model, size_t bytes)
+{
+    enum { PIECES = 1, TRAINER = 2, NORMALIZER = 3 };
+    const unsigned char *at = model;
+    message m = {at, at + bytes};
+    field f;
+    bool maps = false, pieces = true, trainer = false, normalizer = false;
+    while (read_field(&m, &f)) {
+        if (f.number == PIECES) pieces = piece_keeps_words(f.bytes) && pieces;
+        if (f.number == TRAINER) trainer = trainer_keeps_words(f.bytes);
+        if (f.number == NORMALIZER) normalizer = normalizer_keeps_words(f.bytes, &maps);
+    }
+    return (mr_sentencepiece_facts){.maps = maps, .words = pieces && trainer && normalizer};
+}

@@ -495,6 +495,39 @@ static void a_document_too_long_stops_with_file_and_line(void **state)
     refused("long.txt", (change){.longest = 10}, MR_ERR_FORMAT,
             "long.txt:2: a document of more than 10 bytes, the most there may be");
     prepare_only("long.txt", "long", (change){.longest = 19});
+    refused("long.txt", (change){.longest = 10, .documents = MR_DOCUMENTS_FILES}, MR_ERR_FORMAT,
+            "long.txt:1: a document of more than 10 bytes, the most there may be");
+}
+
+/* Lines longer than units, than the buffer and than what may be: some before others. */
+static void a_document_too_long_is_left_out_where_asked(void **state)
+{
+    (void)state;
+    enum { LONG = 3000000 };
+    static char text[LONG + 100];
+    memcpy(text, "first\n", 6);
+    memset(text + 6, 'x', LONG);
+    memcpy(text + 6 + LONG, "\nlast", 5);
+    write_text("beyond.txt", text, LONG + 11);
+    if (world.rank == 0) data_pack("beyond.txt", "beyond.txt.gz", DATA_GZ);
+    mr_comm_barrier(&world);
+    static const char *const inputs[] = {"beyond.txt", "beyond.txt.gz"};
+    for (int i = 0; i < 2; i++) {
+        char to[32];
+        snprintf(to, sizeof to, "beyond-%d", i);
+        mr_prepared m =
+            prepared(inputs[i], to,
+                     (change){.longest = 1000, .unit_bytes = 90000, .on_error = MR_FAULT_SKIP});
+        assert_on_all_ranks(world.rank > 0 || m.errors[MR_FAULT_LONG] == 1);
+        assert_on_all_ranks(world.rank > 0 || m.input[0].errors == 1);
+        mr_prepared_free(&m);
+        int64_t count = tokens_of(to, MR_SPLIT_TRAIN, found);
+        int64_t expected = expected_tokens("first\nlast", 10, wanted);
+        assert_on_all_ranks(count == expected);
+        assert_on_all_ranks(memcmp(found, wanted, (size_t)count * sizeof *found) == 0);
+    }
+    refused("beyond.txt", (change){.longest = 1000, .unit_bytes = 90000}, MR_ERR_FORMAT,
+            "beyond.txt:2: a document of more than 1000 bytes, the most there may be");
 }
 
 /* Inputs and settings that cannot be. */
@@ -896,6 +929,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(faulty_documents_are_left_out_and_counted),
         cmocka_unit_test(utf8_is_taken_strictly),
         cmocka_unit_test(a_document_too_long_stops_with_file_and_line),
+        cmocka_unit_test(a_document_too_long_is_left_out_where_asked),
         cmocka_unit_test(inputs_that_cannot_be_read_are_named),
         cmocka_unit_test(damaged_compressed_files_are_named),
         cmocka_unit_test(a_gzip_file_whose_checksum_differs_is_named),

@@ -124,7 +124,7 @@ static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const 
          "of documents kept from training (0.01); 0: none"},
         {"documents", MR_OPTION_TEXT, &documents, "WHAT", "of plain text: lines or file (lines)"},
         {"on-error", MR_OPTION_TEXT, &on_error, "POLICY",
-         "on bad UTF-8 or JSON: error, or skip the document (error)"},
+         "on bad UTF-8 or JSON or a long document: error, or skip it (error)"},
         {"json", MR_OPTION_FLAG, &json, NULL, "print the result as JSON"},
     };
     MR_TRY(mr_options_parse(comm, &prepare_command, options, sizeof options / sizeof options[0],

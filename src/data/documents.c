@@ -10,6 +10,7 @@
 struct mr_documents {
     mr_lines *lines; /* owned */
     bool whole;
+    size_t longest;    /* bytes of a line */
     const char *field; /* borrowed; NULL for plain text */
     json_t *object;    /* that the document given last belongs to; owned */
 };
@@ -20,6 +21,7 @@ mr_status mr_documents_open(const mr_lines_place *place, const char *field, mr_d
     mr_documents *d = mr_alloc(MR_MEM_DATA, sizeof *d);
     if (!d) return MR_ERR_MEMORY;
     d->whole = place->whole;
+    d->longest = place->longest;
     d->field = field;
     mr_status status = mr_lines_open(place, &d->lines);
     if (status == MR_OK)
@@ -107,6 +109,12 @@ mr_status mr_documents_next(mr_documents *d, mr_document *out)
     MR_TRY(mr_lines_next(d->lines, &out->text, &out->bytes));
     out->line = mr_lines_number(d->lines);
     out->faulty = false;
+    if (mr_lines_too_long(d->lines)) {
+        out->blank = false;
+        set_fault(out, MR_FAULT_LONG, "a %s of more than %zu bytes, the most there may be",
+                  d->field ? "line" : "document", d->longest);
+        return MR_OK;
+    }
     out->blank = out->text && d->field && is_blank(out->text, out->bytes);
     if (!out->text || out->blank) return MR_OK;
     size_t valid = mr_utf8_valid(out->text, out->bytes);

@@ -14,6 +14,7 @@ struct mr_lines {
     bool finished;           /* nothing more to read */
     int64_t offset;          /* of start, in the text */
     int64_t number;          /* of the line last given */
+    bool too_long;           /* it was */
 };
 
 /* Reads more behind end. */
@@ -42,15 +43,8 @@ static mr_status make_room(mr_lines *l)
     return MR_OK;
 }
 
-static mr_status check_length(const mr_lines *l, size_t bytes)
-{
-    MR_CHECK(bytes <= l->place.longest, MR_ERR_FORMAT,
-             "%s:%lld: a document of more than %zu bytes, the most there may be", l->place.path,
-             (long long)l->number + 1, l->place.longest);
-    return MR_OK;
-}
-
-/* Finds the end of the line at start, reading as far as it takes; *newline tells how it ends. */
+/* Finds the end of the line at start, reading as far as it takes, but no further than longest;
+ * *newline tells how it ends. */
 static mr_status find_end(mr_lines *l, size_t *bytes, bool *newline)
 {
     size_t looked = 0;
@@ -59,11 +53,25 @@ static mr_status find_end(mr_lines *l, size_t *bytes, bool *newline)
         const size_t left = l->end - l->start - looked;
         const char *mark = l->place.whole || left == 0 ? NULL : memchr(from, '\n', left);
         looked += mark ? (size_t)(mark - from) : left;
-        MR_TRY(check_length(l, looked));
         *bytes = looked;
         *newline = mark != NULL;
-        if (mark || l->finished) return MR_OK;
+        if (mark || l->finished || looked > l->place.longest) return MR_OK;
         MR_TRY(make_room(l));
+        MR_TRY(read_more(l));
+    }
+}
+
+/* Goes behind the line at start piece by piece, keeping nothing of it. */
+static mr_status pass_over(mr_lines *l)
+{
+    for (;;) {
+        const char *from = l->data + l->start;
+        const size_t left = l->end - l->start;
+        const char *mark = l->place.whole || left == 0 ? NULL : memchr(from, '\n', left);
+        l->offset += mark ? mark - from + 1 : (int64_t)left;
+        l->start = mark ? l->start + (size_t)(mark - from) + 1 : l->end;
+        if (mark || l->finished) return MR_OK;
+        l->start = l->end = 0;
         MR_TRY(read_more(l));
     }
 }
@@ -74,11 +82,17 @@ mr_status mr_lines_next(mr_lines *l, const char **text, size_t *bytes)
     *text = NULL;
     MR_TRY(find_end(l, bytes, &newline));
     if (*bytes == 0 && !newline) return MR_OK;
+    l->number++;
+    l->too_long = *bytes > l->place.longest;
+    if (l->too_long) {
+        *text = "";
+        *bytes = 0;
+        return pass_over(l);
+    }
     *text = l->data + l->start;
     const size_t taken = *bytes + newline;
     l->start += taken;
     l->offset += (int64_t)taken;
-    l->number++;
     return MR_OK;
 }
 
@@ -145,6 +159,11 @@ int64_t mr_lines_offset(const mr_lines *l)
 int64_t mr_lines_number(const mr_lines *l)
 {
     return l->number;
+}
+
+bool mr_lines_too_long(const mr_lines *l)
+{
+    return l->too_long;
 }
 
 int64_t mr_lines_consumed(const mr_lines *l)

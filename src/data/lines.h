@@ -2,7 +2,7 @@
 #define MR_DATA_LINES_H
 
 /** @file
- * Lines of a text file, plain or compressed, in memory bounded by the longest line.
+ * Lines of a text file, plain or compressed, in memory bounded by the longest line that is taken.
  *
  * A line ends before a newline or at the end of the file; a newline at the very end starts no
  * further line. Nothing else is taken off: a carriage return belongs to its line. Offsets count the
@@ -24,7 +24,7 @@ typedef struct mr_lines_place {
     int64_t offset;       /**< the first line starts here or later; 0 where compressed */
     int64_t end;          /**< where offset is not 0: no line that starts here or later is wanted */
     int64_t lines_before; /**< newlines before offset */
-    size_t longest;       /**< bytes; a longer line is an error */
+    size_t longest;       /**< bytes of a line; a longer one is passed over */
 } mr_lines_place;
 
 /** Opens a file. Local. @param[out] out  set on MR_OK, else NULL
@@ -36,8 +36,8 @@ void mr_lines_close(mr_lines **lines);
 
 /** Gives the next line. Local.
  * @param[out] text  borrowed until the next call; NULL at the end of the file
- * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (compressed data damaged, or a line too long; message
- * names file and line), MR_ERR_MEMORY */
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (compressed data damaged; message names the file),
+ * MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_lines_next(mr_lines *lines, const char **text, size_t *bytes);
 
 /** Returns where the next line starts. Local. */
@@ -45,6 +45,10 @@ int64_t mr_lines_offset(const mr_lines *lines);
 
 /** Returns the number, from 1, of the line last given. Local. */
 int64_t mr_lines_number(const mr_lines *lines);
+
+/** Tells whether the line last given had more bytes than are taken: it was given as no text, and
+ * the next one follows it. Local. */
+bool mr_lines_too_long(const mr_lines *lines);
 
 /** Returns how many bytes of the file itself have been gone through since open. Local. */
 int64_t mr_lines_consumed(const mr_lines *lines);

@@ -10,8 +10,9 @@
  * number of ranks, and, but for what the manifest says of the inputs, however they are compressed.
  * A plain file is shared out by units; a compressed one is read by one rank from its start.
  *
- * Memory: a few MiB and what the tokenizer takes, whatever the size of the inputs; a document
- * stands in memory as a whole, as text and as tokens, in about ten times its bytes.
+ * Memory: a few MiB and what the tokenizer takes, whatever the size of the inputs. A document
+ * stands in memory as a whole, as text and as tokens, in about ten times its bytes; the
+ * SentencePiece library takes up to a hundred times (MR_TOKENIZER_MOST_PIECES).
  */
 
 #include "comm/comm.h"
@@ -19,7 +20,7 @@
 
 enum {
     MR_PREPARE_UNIT = 16 << 20,   /**< bytes of text, at most, that become a shard */
-    MR_PREPARE_LONGEST = 1 << 30, /**< bytes that a document may have */
+    MR_PREPARE_LONGEST = 1 << 30, /**< bytes that a document, or a JSON line, may have */
     MR_PREPARE_REPORTS = 10,      /**< faulty documents told one by one */
 };
 
@@ -29,7 +30,7 @@ typedef struct mr_prepare_options {
     int count;
     const char *folder;    /**< to be made */
     const char *tokenizer; /**< as mr_tokenizer_create */
-    size_t longest;        /**< bytes that a document may have */
+    size_t longest;        /**< bytes that a document may have, unless the tokenizer takes fewer */
     mr_prepared_settings settings;
 } mr_prepare_options;
 

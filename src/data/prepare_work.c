@@ -20,6 +20,7 @@ struct mr_prepare_work {
     const mr_survey *survey;
     const mr_tokenizer *tokenizer;
     const mr_staging *staging;
+    size_t longest;     /* bytes that a document may have */
     stretch *stretches; /* [count], this rank's; owned */
     int64_t count, next;
     mr_documents *reader; /* of stretches[next]; NULL between stretches; owned */
@@ -123,6 +124,8 @@ mr_status mr_prepare_work_create(const mr_comm *comm, const mr_prepare_options *
     w->survey = survey;
     w->tokenizer = tokenizer;
     w->staging = staging;
+    w->longest =
+        options->longest < tokenizer->most_bytes ? options->longest : tokenizer->most_bytes;
     mr_prepared identity = {.shards = 0};
     mr_prepared_set_tokenizer(&identity, tokenizer);
     for (int s = 0; s < MR_SPLITS; s++)
@@ -160,7 +163,7 @@ static mr_status open_stretch(mr_prepare_work *w)
                                   .offset = s->unit * settings->unit_bytes,
                                   .end = (s->unit + 1) * settings->unit_bytes,
                                   .lines_before = in->lines_before[s->unit],
-                                  .longest = w->options->longest};
+                                  .longest = w->longest};
     return mr_documents_open(&place, in->jsonl ? settings->field : NULL, &w->reader);
 }
 
@@ -213,7 +216,10 @@ static mr_status take_document(mr_prepare_work *w, const mr_document *document,
     char name[MR_SHARD_NAME], path[PATH_MAX];
     path[0] = '\0';
     int64_t count = 0;
-    MR_TRY(encode(w, document, &count));
+    mr_status status = encode(w, document, &count);
+    if (status != MR_OK)
+        return mr_fail_in(status, "%s:%lld", w->survey->input[record->input].path,
+                          (long long)document->line);
     const bool held =
         mr_document_held_out(document->text, document->bytes, w->options->settings.heldout);
     const mr_split split = held ? MR_SPLIT_HELDOUT : MR_SPLIT_TRAIN;

@@ -10,7 +10,7 @@
 
 static const char file_name[] = "manifest.json";
 static const char *const split_names[MR_SPLITS] = {"train", "heldout"};
-static const char *const fault_names[MR_FAULTS] = {"utf8", "json", "field"};
+static const char *const fault_names[MR_FAULTS] = {"utf8", "json", "field", "long"};
 static const char *const policy_names[] = {"error", "skip"};
 static const char *const documents_names[] = {"lines", "file"};
 static const char *const dtype_names[] = {[2] = "uint16", [4] = "uint32"};
@@ -103,10 +103,13 @@ static json_t *totals_json(const mr_prepared *m)
 
 static json_t *errors_json(const mr_prepared *m)
 {
-    return json_pack("{s:I, s:I, s:I}", fault_names[MR_FAULT_UTF8],
-                     (json_int_t)m->errors[MR_FAULT_UTF8], fault_names[MR_FAULT_JSON],
-                     (json_int_t)m->errors[MR_FAULT_JSON], fault_names[MR_FAULT_FIELD],
-                     (json_int_t)m->errors[MR_FAULT_FIELD]);
+    json_t *errors = json_object();
+    for (int f = 0; f < MR_FAULTS; f++)
+        if (json_object_set_new(errors, fault_names[f], json_integer((json_int_t)m->errors[f]))) {
+            json_decref(errors);
+            return NULL;
+        }
+    return errors;
 }
 
 mr_status mr_prepared_write(const mr_prepared *m, const char *folder)
@@ -243,8 +246,9 @@ static mr_status read_totals(const char *path, json_t *root, mr_prepared *m)
         MR_TRY(read_count(path, "bytes", bytes, &m->split[s].bytes));
     }
     for (int f = 0; f < MR_FAULTS; f++) {
-        json_int_t count;
-        if (json_unpack_ex(root, &error, 0, "{s:{s:I}}", "errors", fault_names[f], &count) != 0)
+        json_int_t count = 0; /* of a fault that was not known when the folder was made */
+        const char *form = f == MR_FAULT_LONG ? "{s:{s?I}}" : "{s:{s:I}}";
+        if (json_unpack_ex(root, &error, 0, form, "errors", fault_names[f], &count) != 0)
             return unpack_failed(path, "errors", &error);
         MR_TRY(read_count(path, "errors", count, &m->errors[f]));
     }

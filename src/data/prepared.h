@@ -27,6 +27,7 @@ typedef enum mr_fault {
     MR_FAULT_UTF8,  /**< its bytes are not UTF-8 */
     MR_FAULT_JSON,  /**< its line is not a JSON object */
     MR_FAULT_FIELD, /**< the object has no such field, or no text in it */
+    MR_FAULT_LONG,  /**< it has more bytes than there is memory for */
     MR_FAULTS
 } mr_fault;
 
@@ -85,7 +86,7 @@ typedef struct mr_prepared {
 /** Returns the name of a split ("train", "heldout"). Local. */
 const char *mr_split_name(mr_split split);
 
-/** Returns the name of a fault ("utf8", "json", "field"). Local. */
+/** Returns the name of a fault ("utf8", "json", "field", "long"). Local. */
 const char *mr_fault_name(mr_fault fault);
 
 /** Takes a tokenizer's identity, and the bytes of a token that follow from it. Local. */

@@ -26,6 +26,7 @@ static mr_status bytes_create(mr_tokenizer *tokenizer, const char *source)
     tokenizer->bos = MR_BYTES_BOS;
     tokenizer->eos = MR_BYTES_EOS;
     tokenizer->pad = MR_BYTES_PAD;
+    tokenizer->most_bytes = SIZE_MAX;
     return MR_OK;
 }
 
@@ -101,6 +102,7 @@ static mr_status load(mr_tokenizer *tokenizer, const char *path, const char *fil
     MR_CHECK(tokenizer->vocabulary > 0, MR_ERR_FORMAT,
              "tokenizer: '%s' is not a SentencePiece model: it has no pieces", path);
     mr_sentencepiece_special(state->model, &tokenizer->bos, &tokenizer->eos, &tokenizer->pad);
+    tokenizer->most_bytes = MR_TOKENIZER_MOST_PIECES;
     const mr_sentencepiece_facts facts = mr_sentencepiece_read_facts(file, size);
     state->growth = growth_of(state->model, facts.maps);
     if (facts.words && mr_sentencepiece_has_piece(state->model, MR_SENTENCEPIECE_BLANK))

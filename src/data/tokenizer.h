@@ -12,7 +12,13 @@
 
 typedef struct mr_tokenizer mr_tokenizer;
 
-enum { MR_TOKENIZER_NAME = 256 }; /**< bytes of a name with its terminating zero */
+enum {
+    MR_TOKENIZER_NAME = 256, /**< bytes of a name with its terminating zero */
+    /** Bytes of a text for a SentencePiece model. The library takes 75 (t5-base's unigram model) to
+     * 100 (LLaMA-2's BPE model, where not encoded by words) times the bytes of a text, measured on
+     * 20 MB of English in one line: up to 7 GB for a text of this length. */
+    MR_TOKENIZER_MOST_PIECES = 64 << 20,
+};
 
 /** What an implementation fills; every entry is required. */
 typedef struct mr_tokenizer_ops {
@@ -34,6 +40,7 @@ struct mr_tokenizer {
     char hash[MR_HASH_TEXT];      /**< SHA-256 of the model's file; "" for `bytes` */
     int32_t vocabulary;
     int32_t bos, eos, pad; /**< special ids: they stand for no text; -1 where there is none */
+    size_t most_bytes;     /**< of a text to encode, for the memory that it takes */
     void *state;           /**< the implementation's, owned; NULL where it needs none */
 };
 

@@ -154,7 +154,7 @@ static void inspect_shows_decoded_samples(void **state)
 {
     (void)state;
     write_documents("shown.txt");
-    data_append("shown.txt", "bell \x07 here\n", 12);
+    data_append("shown.txt", "bell \x07 \xc2\x9b here\xc2\xa0\n", 17);
     succeeds(0, "data prepare shown.txt --to shown --heldout 0");
     program_result result = program_succeed(alone, "data inspect shown --items 2 --seq-len 25");
     assert_contains(result.out, "shown: 1 shards of 2-byte tokens from 1 files\n");
@@ -162,9 +162,9 @@ static void inspect_shows_decoded_samples(void **state)
     assert_contains(result.out, "train, sequence 0 of 516:\ndocument 0<eos>document 1<eos>doc\n");
     assert_contains(result.out, "train, sequence 258 of 516:\n");
     program_free(&result);
-    result = program_succeed(alone, "data inspect shown --seq-len 12902 --verify");
+    result = program_succeed(alone, "data inspect shown --seq-len 12907 --verify");
     assert_contains(result.out, "every SHA-256 as stated");
-    assert_contains(result.out, "<eos>bell \\x07 here<eos>");
+    assert_contains(result.out, "<eos>bell \\x07 \\xc2\\x9b here\xc2\xa0<eos>");
     program_free(&result);
 }
 

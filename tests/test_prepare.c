@@ -288,18 +288,33 @@ static void a_whole_file_may_be_one_document(void **state)
     mr_prepared_free(&m);
 }
 
-static void empty_files_have_no_documents(void **state)
+static void no_document_at_all_is_an_error(void **state)
+{
+    (void)state;
+    static const char json[] = "\n{\"body\": 1}\n{\"text\": \n";
+    write_text("nothing.txt", "", 0);
+    write_text("nothing.jsonl", json, sizeof json - 1);
+    if (world.rank == 0) data_pack("nothing.txt", "nothing.gz", DATA_GZ);
+    mr_comm_barrier(&world);
+    refused("nothing.txt", (change){0}, MR_ERR_FORMAT,
+            "no document in 'nothing.txt': 0 left out (utf8 0, json 0, field 0, long 0)");
+    refused("nothing.gz", (change){0}, MR_ERR_FORMAT, "no document in 'nothing.gz': 0 left out");
+    refused("nothing.jsonl", (change){.on_error = MR_FAULT_SKIP}, MR_ERR_FORMAT,
+            "no document in 'nothing.jsonl': 2 left out (utf8 0, json 1, field 1, long 0)");
+}
+
+static void empty_files_among_others_have_no_documents(void **state)
 {
     (void)state;
     write_text("nothing.txt", "", 0);
+    write_text("newline.txt", "\n", 1);
     if (world.rank == 0) data_pack("nothing.txt", "nothing.gz", DATA_GZ);
     mr_comm_barrier(&world);
-    static const char *const inputs[] = {"nothing.txt", "nothing.gz"};
+    static const char *const inputs[] = {"nothing.txt", "nothing.gz", "newline.txt"};
     mr_prepare_outcome outcome;
-    mr_status status = prepare_on(&world, inputs, 2, "nothing", (change){0}, &outcome);
+    mr_status status = prepare_on(&world, inputs, 3, "nothing", (change){0}, &outcome);
     assert_on_all_ranks(status == MR_OK);
-    assert_on_all_ranks(outcome.manifest.shards == 0);
-    assert_on_all_ranks(outcome.manifest.split[MR_SPLIT_TRAIN].documents == 0);
+    assert_on_all_ranks(world.rank > 0 || outcome.manifest.split[MR_SPLIT_TRAIN].documents == 1);
     mr_prepared_free(&outcome.manifest);
 }
 
@@ -422,9 +437,9 @@ static void broken_json_stops_with_file_and_line(void **state)
     (void)state;
     write_with_fault("json.jsonl", "{\"text\": \"a\"}", "{\"text\": \"a\"");
     refused("json.jsonl", (change){.unit_bytes = 1 << 20}, MR_ERR_FORMAT,
-            "json.jsonl:77: not JSON: column ");
+            "json.jsonl:77: cannot read JSON: column ");
     write_text("list.json", "[\n", 2);
-    refused("list.json", (change){0}, MR_ERR_FORMAT, "list.json:1: not JSON: column ");
+    refused("list.json", (change){0}, MR_ERR_FORMAT, "list.json:1: cannot read JSON: column ");
     write_text("number.json", "7\n", 2);
     refused("number.json", (change){0}, MR_ERR_FORMAT,
             "number.json:1: expected a JSON object, found a number");
@@ -849,13 +864,44 @@ static void a_folder_that_cannot_be_replaced_is_refused_at_once(void **state)
     assert_on_all_ranks(!is_there("link.tmp"));
 }
 
-static void numbers_of_other_fields_may_have_any_size(void **state)
+static void other_fields_may_hold_more_than_this_program_needs(void **state)
 {
     (void)state;
-    const char json[] = "{\"id\": 123456789012345678901234567890, \"text\": \"a\"}\n";
+    const char json[] = "{\"id\": 123456789012345678901234567890, \"text\": \"a\"}\n"
+                        "{\"zero\": \"\\u0000\", \"list\": [1e-999, null], \"text\": \"a\"}\n";
     write_text("large.jsonl", json, sizeof json - 1);
     prepare_only("large.jsonl", "large", (change){0});
-    assert_on_all_ranks(tokens_of("large", MR_SPLIT_TRAIN, found) == 2);
+    assert_on_all_ranks(tokens_of("large", MR_SPLIT_TRAIN, found) == 4);
+}
+
+/* JSON by its grammar, but not as Unicode text and doubles: the manual tells so. */
+static void json_past_doubles_and_unicode_is_told(void **state)
+{
+    (void)state;
+    static const char *const lines[][2] = {
+        {"{\"id\": 1e999, \"text\": \"a\"}", "limits.jsonl:1: cannot read JSON: column 12: "
+                                             "real number overflow"},
+        {"{\"id\": \"\\udc00\", \"text\": \"a\"}", "invalid Unicode '\\uDC00'"},
+        {"{\"i\\u0000\": 1, \"text\": \"a\"}", "NUL byte in object key not supported"},
+    };
+    for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
+        write_text("limits.jsonl", lines[i][0], strlen(lines[i][0]));
+        refused("limits.jsonl", (change){0}, MR_ERR_FORMAT, lines[i][1]);
+    }
+}
+
+static void a_byte_order_mark_before_json_is_passed_over(void **state)
+{
+    (void)state;
+    const char json[] = "\xef\xbb\xbf{\"text\": \"a\"}\n{\"text\": \"b\"}\n";
+    write_text("mark.jsonl", json, sizeof json - 1);
+    prepare_only("mark.jsonl", "mark", (change){.unit_bytes = 10});
+    assert_on_all_ranks(tokens_of("mark", MR_SPLIT_TRAIN, found) == 4);
+    write_text("late.jsonl", json + 3, sizeof json - 4);
+    if (world.rank == 0) data_append("late.jsonl", json, sizeof json - 1);
+    mr_comm_barrier(&world);
+    refused("late.jsonl", (change){.unit_bytes = 1 << 20}, MR_ERR_FORMAT,
+            "late.jsonl:3: not JSON: a byte-order mark stands before it");
 }
 
 static void a_field_that_is_not_utf8_is_refused(void **state)
@@ -917,7 +963,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(json_lines_give_the_text_of_their_field),
         cmocka_unit_test(blank_lines_over_the_border_of_units_give_nothing_twice),
         cmocka_unit_test(a_whole_file_may_be_one_document),
-        cmocka_unit_test(empty_files_have_no_documents),
+        cmocka_unit_test(no_document_at_all_is_an_error),
+        cmocka_unit_test(empty_files_among_others_have_no_documents),
         cmocka_unit_test(held_out_documents_are_about_the_share_asked_for),
         cmocka_unit_test(what_is_held_out_stays_what_it_is),
         cmocka_unit_test(equal_documents_are_never_on_both_sides),
@@ -948,7 +995,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(foreign_files_beside_are_not_removed),
         cmocka_unit_test(what_others_call_bin_is_not_removed),
         cmocka_unit_test(a_folder_that_cannot_be_replaced_is_refused_at_once),
-        cmocka_unit_test(numbers_of_other_fields_may_have_any_size),
+        cmocka_unit_test(other_fields_may_hold_more_than_this_program_needs),
+        cmocka_unit_test(json_past_doubles_and_unicode_is_told),
+        cmocka_unit_test(a_byte_order_mark_before_json_is_passed_over),
         cmocka_unit_test(a_field_that_is_not_utf8_is_refused),
         cmocka_unit_test(two_runs_do_not_write_to_one_folder),
     };

@@ -2,7 +2,6 @@
  * its options and its --help. */
 
 #include "app/command.h"
-#include "base/utf8.h"
 #include "data/prepare.h"
 #include "data/shards.h"
 
@@ -159,24 +158,6 @@ static mr_status run_prepare(const mr_comm *comm, int argc, char **argv)
     return status;
 }
 
-/* Appends text for a terminal: control characters and what is not UTF-8, as a sequence may start in
- * the middle of a character, stand as \xNN. */
-static void add_clean(mr_text *out, const char *text, size_t bytes)
-{
-    while (bytes > 0) {
-        const size_t valid = mr_utf8_valid(text, bytes);
-        for (size_t i = 0; i < valid; i++) {
-            const unsigned char c = (unsigned char)text[i];
-            const bool control = (c < 0x20 && c != '\n' && c != '\t') || c == 0x7f;
-            mr_text_add(out, control ? "\\x%02x" : "%c", c);
-        }
-        if (valid < bytes) mr_text_add(out, "\\x%02x", (unsigned char)text[valid]);
-        const size_t taken = valid < bytes ? valid + 1 : valid;
-        text += taken;
-        bytes -= taken;
-    }
-}
-
 /* Decodes ids document by document, as the tokenizer encoded them. */
 static mr_status decode(const mr_tokenizer *tokenizer, const int32_t *ids, int64_t count,
                         mr_text *out)
@@ -187,7 +168,7 @@ static mr_status decode(const mr_tokenizer *tokenizer, const int32_t *ids, int64
             end++;
         mr_text piece = {0};
         mr_status status = mr_tokenizer_decode(tokenizer, ids + at, end - at, &piece);
-        if (status == MR_OK && piece.length > 0) add_clean(out, piece.data, piece.length);
+        if (status == MR_OK && piece.length > 0) mr_text_add_clean(out, piece.data, piece.length);
         mr_text_free(&piece);
         MR_TRY(status);
         if (end < count) mr_text_add(out, "<eos>");

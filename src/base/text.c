@@ -1,5 +1,7 @@
 #include "base/text.h"
 
+#include "base/utf8.h"
+
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,6 +29,21 @@ void mr_text_add(mr_text *text, const char *fmt, ...)
     vsnprintf(text->data + text->length, text->room - text->length, fmt, again);
     va_end(again);
     text->length = needed - 1;
+}
+
+void mr_text_add_clean(mr_text *text, const char *bytes, size_t count)
+{
+    while (count > 0) {
+        uint32_t point = 0;
+        const int length = mr_utf8_decode(bytes, count, &point);
+        const bool control =
+            (point < 0x20 && point != '\n' && point != '\t') || (point >= 0x7f && point < 0xa0);
+        const int taken = length > 0 ? length : 1;
+        for (int i = 0; i < taken; i++)
+            mr_text_add(text, length == 0 || control ? "\\x%02x" : "%c", (unsigned char)bytes[i]);
+        bytes += taken;
+        count -= (size_t)taken;
+    }
 }
 
 const char *mr_text_get(const mr_text *text)

@@ -19,6 +19,10 @@ typedef struct mr_text {
 /** Appends formatted text; on a failed allocation sets failed and keeps what is there. Local. */
 void mr_text_add(mr_text *text, const char *fmt, ...) MR_PRINTF(2, 3);
 
+/** Appends text of others for a terminal: every byte of a control character but newline and tab, C1
+ * ones among them, and of what is not UTF-8 stands as \xNN. Local. */
+void mr_text_add_clean(mr_text *text, const char *bytes, size_t count);
+
 /** Returns the string, "" while empty. Borrowed until the next add or free. */
 const char *mr_text_get(const mr_text *text);
 

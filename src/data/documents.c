@@ -1,5 +1,6 @@
 #include "data/documents.h"
 
+#include "base/text.h"
 #include "base/utf8.h"
 #include "store/json.h"
 
@@ -55,6 +56,7 @@ static void set_fault(mr_document *out, mr_fault fault, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(out->what, sizeof out->what, fmt, args);
     va_end(args);
+    out->what[mr_utf8_valid(out->what, strlen(out->what))] = '\0'; /* no half of a character */
 }
 
 /* A whole file has many lines: the fault's is found by counting. */
@@ -70,15 +72,37 @@ static void set_utf8_fault(mr_document *out, size_t at)
               (unsigned char)out->text[at]);
 }
 
+/* The library tells with bytes of the line, which may be any. */
+static void set_json_fault(mr_document *out, const json_error_t *error)
+{
+    mr_text clean = {0};
+    mr_text_add_clean(&clean, error->text, strlen(error->text));
+    set_fault(out, MR_FAULT_JSON, "cannot read JSON: column %d: %s", error->column,
+              mr_text_get(&clean));
+    mr_text_free(&clean);
+}
+
+static const char byte_order_mark[] = "\xef\xbb\xbf";
+
+static bool has_mark(const mr_document *document)
+{
+    const size_t bytes = sizeof byte_order_mark - 1;
+    return document->bytes >= bytes && memcmp(document->text, byte_order_mark, bytes) == 0;
+}
+
 /* Takes the text out of the JSON object that the line holds. */
 static void take_field(mr_documents *d, mr_document *out)
 {
     json_error_t error;
-    /* Other fields may hold numbers of any size, which are JSON all the same. */
+    /* Other fields may hold integers past 64 bits and zeros in text. What is past a double, half a
+     * surrogate pair and a zero in a name the library refuses, though the grammar has them. */
     const size_t flags = JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL;
     d->object = json_loadb(out->text, out->bytes, flags, &error);
     if (!d->object) {
-        set_fault(out, MR_FAULT_JSON, "not JSON: column %d: %s", error.column, error.text);
+        if (has_mark(out))
+            set_fault(out, MR_FAULT_JSON, "not JSON: a byte-order mark stands before it");
+        else
+            set_json_fault(out, &error);
         return;
     }
     if (!json_is_object(d->object)) {
@@ -109,6 +133,10 @@ mr_status mr_documents_next(mr_documents *d, mr_document *out)
     MR_TRY(mr_lines_next(d->lines, &out->text, &out->bytes));
     out->line = mr_lines_number(d->lines);
     out->faulty = false;
+    if (out->text && d->field && out->line == 1 && has_mark(out)) {
+        out->text += sizeof byte_order_mark - 1;
+        out->bytes -= sizeof byte_order_mark - 1;
+    }
     if (mr_lines_too_long(d->lines)) {
         out->blank = false;
         set_fault(out, MR_FAULT_LONG, "a %s of more than %zu bytes, the most there may be",

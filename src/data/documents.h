@@ -3,7 +3,7 @@
 
 /** @file
  * Documents of an input: lines of plain text (an empty one too), all of a file, or a field of each
- * JSON line (blank lines between them are none). */
+ * JSON line (blank lines between them are none, nor is a byte-order mark before the first). */
 
 #include "data/lines.h"
 #include "data/prepared.h"

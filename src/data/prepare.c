@@ -222,20 +222,38 @@ static void add_unit(mr_prepared *m, const mr_unit_record *record)
  * the first of all. */
 static void warn_of(const mr_prepared *m, mr_fault_report *report, int64_t count)
 {
-    int64_t left_out = 0;
-    mr_text kinds = {0};
     qsort(report, (size_t)count, sizeof *report, by_line);
     for (int64_t i = 0; i < count && i < MR_PREPARE_REPORTS; i++)
         mr_warn("%s:%lld: %s; left out", m->input[report[i].input].path, (long long)report[i].line,
                 report[i].what);
+}
+
+/* How many documents were left out, and why. The caller frees kinds. */
+static int64_t count_faults(const mr_prepared *m, mr_text *kinds)
+{
+    int64_t left_out = 0;
     for (int f = 0; f < MR_FAULTS; f++) {
-        mr_text_add(&kinds, "%s%s %lld", f > 0 ? ", " : "", mr_fault_name((mr_fault)f),
+        mr_text_add(kinds, "%s%s %lld", f > 0 ? ", " : "", mr_fault_name((mr_fault)f),
                     (long long)m->errors[f]);
         left_out += m->errors[f];
     }
+    return left_out;
+}
+
+/* Tells what was left out. That nothing is left is an error: a wrong field, or no text. */
+static mr_status check_documents(const mr_prepared *m)
+{
+    mr_text kinds = {0};
+    const int64_t left_out = count_faults(m, &kinds);
+    mr_status status = MR_OK;
     if (left_out > 0)
         mr_warn("%lld documents left out: %s", (long long)left_out, mr_text_get(&kinds));
+    if (m->split[MR_SPLIT_TRAIN].documents + m->split[MR_SPLIT_HELDOUT].documents == 0)
+        status = mr_fail(MR_ERR_FORMAT, "no document in '%s'%s: %lld left out (%s)",
+                         m->input[0].path, m->inputs > 1 ? " and the files after it" : "",
+                         (long long)left_out, mr_text_get(&kinds));
     mr_text_free(&kinds);
+    return status;
 }
 
 /* Rank 0's part after the work. */
@@ -248,6 +266,7 @@ static mr_status finish_folder(mr_unit_record *record, int64_t records, mr_fault
     for (int64_t i = 0; i < records; i++)
         add_unit(m, &record[i]);
     warn_of(m, report, reports);
+    MR_TRY(check_documents(m));
     MR_TRY(mr_prepared_write(m, staging->beside));
     return mr_staging_commit(staging);
 }

@@ -49,8 +49,8 @@ mr_prepared_settings mr_prepare_defaults(void);
  * as warnings (the first MR_PREPARE_REPORTS, in the order of the text, and the totals). Shows
  * progress. A failed call leaves nothing, and nothing that existed is changed. Collective.
  * @return MR_OK, MR_ERR_USAGE (settings), MR_ERR_IO (also: the folder exists and holds something
- * else), MR_ERR_FORMAT (a faulty document: "file:line: ..."), MR_ERR_CONFIG (a tokenizer without
- * EOS), MR_ERR_MEMORY */
+ * else), MR_ERR_FORMAT (a faulty document: "file:line: ..."; no document at all), MR_ERR_CONFIG (a
+ * tokenizer without EOS), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_prepare(const mr_comm *comm, const mr_prepare_options *options,
                                   mr_prepare_outcome *out);
 

@@ -1,7 +1,7 @@
 mr_add_test(data LINK mr_data)
 
-# Tests of tokenizers and of prepared folders: they work in a folder of their own.
-foreach(name tokenizer shards app_data)
+# Tests of compressed files, of tokenizers and of prepared folders: they work in a folder of their own.
+foreach(name packed tokenizer shards app_data)
   mr_add_test(${name} LINK mr_data)
   target_sources(test_${name} PRIVATE data_files.c program.c)
   target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")

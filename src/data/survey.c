@@ -1,5 +1,6 @@
 #include "data/survey.h"
 
+#include "base/log.h"
 #include "base/utf8.h"
 #include "data/packed.h"
 
@@ -73,10 +74,15 @@ static int64_t count_newlines(const char *text, int64_t bytes)
     return count;
 }
 
+/* Bytes of this rank's inputs read, of all of them. */
+typedef struct progress {
+    int64_t done, total;
+} progress;
+
 /* Hashes a file, and counts the newlines of each unit behind lines_before[unit] where that is
  * wanted. */
 static mr_status read_through(mr_survey_input *in, int handle, mr_hash *hash, char *piece,
-                              int64_t piece_bytes, int64_t unit_bytes)
+                              int64_t piece_bytes, int64_t unit_bytes, progress *so_far)
 {
     int64_t at = 0;
     for (;;) {
@@ -90,6 +96,8 @@ static mr_status read_through(mr_survey_input *in, int handle, mr_hash *hash, ch
         int64_t unit = at / unit_bytes;
         if (unit + 1 < in->units) in->lines_before[unit + 1] += count_newlines(piece, got);
         at += got;
+        so_far->done += got;
+        mr_log_progress("looking at inputs", so_far->done / 1000000, so_far->total / 1000000, "MB");
     }
     MR_CHECK(at == in->bytes, MR_ERR_IO, "'%s' changed while it was read: %lld bytes, then %lld",
              in->path, (long long)in->bytes, (long long)at);
@@ -98,7 +106,7 @@ static mr_status read_through(mr_survey_input *in, int handle, mr_hash *hash, ch
     return MR_OK;
 }
 
-static mr_status hash_and_count(mr_survey_input *in, int64_t unit_bytes)
+static mr_status hash_and_count(mr_survey_input *in, int64_t unit_bytes, progress *so_far)
 {
     enum { PIECE = 1 << 18 };
     mr_hash *hash = NULL;
@@ -112,7 +120,7 @@ static mr_status hash_and_count(mr_survey_input *in, int64_t unit_bytes)
     if (!piece) goto cleanup;
     status = mr_hash_create(&hash);
     if (status != MR_OK) goto cleanup;
-    status = read_through(in, handle, hash, piece, PIECE, unit_bytes);
+    status = read_through(in, handle, hash, piece, PIECE, unit_bytes, so_far);
     mr_hash_finish(&hash, in->sha256);
 cleanup:
     if (handle >= 0) close(handle);
@@ -132,16 +140,22 @@ static mr_status look_at(mr_survey_input *in, const mr_prepared_settings *settin
     const bool in_one_go = in->compressed || settings->documents == MR_DOCUMENTS_FILES;
     in->units = in_one_go ? 1 : (in->bytes + settings->unit_bytes - 1) / settings->unit_bytes;
     in->lines_before = mr_alloc_array(MR_MEM_DATA, (size_t)in->units, sizeof *in->lines_before);
-    if (!in->lines_before) return MR_ERR_MEMORY;
-    return hash_and_count(in, settings->unit_bytes);
+    return in->lines_before ? MR_OK : MR_ERR_MEMORY;
 }
 
 static mr_status look_at_own(const mr_comm *comm, const mr_prepared_settings *settings,
                              mr_survey *survey)
 {
-    for (int i = comm->rank; i < survey->inputs; i += comm->size)
+    progress so_far = {.done = 0};
+    mr_status status = MR_OK;
+    for (int i = comm->rank; i < survey->inputs; i += comm->size) {
         MR_TRY(look_at(&survey->input[i], settings));
-    return MR_OK;
+        so_far.total += survey->input[i].bytes;
+    }
+    for (int i = comm->rank; i < survey->inputs && status == MR_OK; i += comm->size)
+        status = hash_and_count(&survey->input[i], settings->unit_bytes, &so_far);
+    mr_log_progress_end();
+    return status;
 }
 
 static mr_status take_facts(mr_survey_input *in, const facts *from)

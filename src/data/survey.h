@@ -28,7 +28,8 @@ typedef struct mr_survey {
     int inputs;
 } mr_survey;
 
-/** Looks at every input, each read once by one rank. Collective; the same result on all ranks.
+/** Looks at every input, each read once by one rank, and shows how far rank 0 is with its own.
+ * Collective; the same result on all ranks.
  * @param[in]  paths  [count], borrowed while the survey is used
  * @param[out] out    freed by the caller, also on failure
  * @return MR_OK, MR_ERR_USAGE (names that do not go with the settings), MR_ERR_IO, MR_ERR_FORMAT,

@@ -47,6 +47,8 @@ static void the_command_line_is_checked(void **state)
           "data prepare a.txt --to here --heldout 1");
     fails(2, "--heldout: expected a share of 0 to below 1, found \"nan\"",
           "data prepare a.txt --to here --heldout nan");
+    fails(2, "--heldout: expected a share of 0 to below 1, found \"0x1p-3\"",
+          "data prepare a.txt --to here --heldout 0x1p-3");
     fails(2, "--documents: expected lines or file, found \"words\"",
           "data prepare a.txt --to here --documents words");
     fails(2, "--on-error: expected error or skip, found \"panic\"",
@@ -82,6 +84,19 @@ static void prepare_tells_what_it_made(void **state)
     program_free(&result);
     result = program_succeed(alone, "data prepare made.txt --to made");
     assert_contains(result.out, "made: prepared already, 1000 documents, 12890 tokens\n");
+    program_free(&result);
+}
+
+static void progress_is_shown_from_the_first_look_on(void **state)
+{
+    (void)state;
+    enum { LONG = 2500000 };
+    static char text[LONG];
+    memset(text, 'x', LONG);
+    data_write("progress.txt", text, LONG);
+    program_result result = program_succeed(alone, "data prepare progress.txt --to progress");
+    assert_contains(result.err, "mora: looking at inputs 1/2 MB\n");
+    assert_contains(result.err, "mora: prepare 2/2 MB, ");
     program_free(&result);
 }
 
@@ -259,6 +274,7 @@ int main(void)
         cmocka_unit_test(the_command_line_is_checked),
         cmocka_unit_test(help_tells_both_verbs),
         cmocka_unit_test(prepare_tells_what_it_made),
+        cmocka_unit_test(progress_is_shown_from_the_first_look_on),
         cmocka_unit_test(json_tells_the_same),
         cmocka_unit_test(documents_left_out_are_told_once_and_counted),
         cmocka_unit_test(a_fault_ends_all_ranks_with_one_message),

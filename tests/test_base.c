@@ -444,6 +444,28 @@ static void a_text_grows(void **state)
     assert_null(text.data);
 }
 
+static void numbers_are_plain_decimal_ones(void **state)
+{
+    (void)state;
+    static const char *const numbers[] = {"0", "-0.5", "+7", ".5", "1.", "1e-3", "2.5E+10"};
+    static const char *const others[] = {"",   " 0.1", "0.1 ", "0x1p-3", "inf", "nan",
+                                         "1e", ".",    "-",    "1_000",  "1,5", "--1"};
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+        if (!mr_text_is_number(numbers[i])) fail_msg("no number: \"%s\"", numbers[i]);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (mr_text_is_number(others[i])) fail_msg("a number: \"%s\"", others[i]);
+}
+
+static void text_of_others_comes_clean(void **state)
+{
+    (void)state;
+    mr_text text = {0};
+    mr_text_add_clean(&text, "a\x1b[1m\tb\n\xc2\x9b\xc2\xa0\xe6\x97\xa5\xff\0\x7f", 18);
+    assert_string_equal(mr_text_get(&text), "a\\x1b[1m\tb\n\\xc2\\x9b\xc2\xa0\xe6\x97\xa5\\xff"
+                                            "\\x00\\x7f");
+    mr_text_free(&text);
+}
+
 static void edit_distances_are_those_of_levenshtein(void **state)
 {
     (void)state;
@@ -650,6 +672,8 @@ int main(void)
         cmocka_unit_test(a_permutation_has_every_number_once),
         cmocka_unit_test(permutations_are_all_alike_probable),
         cmocka_unit_test(a_text_grows),
+        cmocka_unit_test(numbers_are_plain_decimal_ones),
+        cmocka_unit_test(text_of_others_comes_clean),
         cmocka_unit_test(edit_distances_are_those_of_levenshtein),
         cmocka_unit_test(words_too_long_are_far_from_all),
         cmocka_unit_test(progress_is_plain_lines_where_there_is_no_terminal),

@@ -28,9 +28,8 @@ static const char prepare_more[] =
 static mr_status read_settings(const char *heldout, const char *documents, const char *on_error,
                                mr_prepared_settings *out)
 {
-    char *end;
-    out->heldout = strtod(heldout, &end);
-    MR_CHECK(end > heldout && *end == '\0' && out->heldout >= 0 && out->heldout < 1, MR_ERR_USAGE,
+    out->heldout = strtod(heldout, NULL);
+    MR_CHECK(mr_text_is_number(heldout) && out->heldout >= 0 && out->heldout < 1, MR_ERR_USAGE,
              "mora data prepare: --heldout: expected a share of 0 to below 1, found \"%s\"",
              heldout);
     const bool whole = strcmp(documents, "file") == 0, skip = strcmp(on_error, "skip") == 0;

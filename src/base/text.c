@@ -57,6 +57,27 @@ void mr_text_free(mr_text *text)
     *text = (mr_text){0};
 }
 
+bool mr_text_is_number(const char *text)
+{
+    if (*text == '+' || *text == '-') text++;
+    size_t whole = strspn(text, "0123456789");
+    text += whole;
+    size_t fraction = 0;
+    if (*text == '.') {
+        fraction = strspn(text + 1, "0123456789");
+        text += 1 + fraction;
+    }
+    if (whole + fraction == 0) return false;
+    if (*text == 'e' || *text == 'E') {
+        text++;
+        if (*text == '+' || *text == '-') text++;
+        size_t exponent = strspn(text, "0123456789");
+        if (exponent == 0) return false;
+        text += exponent;
+    }
+    return *text == '\0';
+}
+
 int mr_text_distance(const char *a, const char *b)
 {
     enum { LIMIT = 128 };

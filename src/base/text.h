@@ -29,6 +29,10 @@ const char *mr_text_get(const mr_text *text);
 /** Frees the string and empties it. */
 void mr_text_free(mr_text *text);
 
+/** Tells whether text is a number in plain decimal notation, as 7, -0.5 or 1e-3, and nothing else.
+ */
+bool mr_text_is_number(const char *text);
+
 /** Returns the edit distance (insert, delete, replace) of two words of under 128 bytes. */
 int mr_text_distance(const char *a, const char *b);
 

@@ -1,5 +1,6 @@
 #include "config/value.h"
 
+#include "base/text.h"
 #include "base/utf8.h"
 
 #include <ctype.h>
@@ -119,27 +120,6 @@ static bool is_integer(const char *text)
     return digits > 0 && text[digits] == '\0';
 }
 
-static bool is_number(const char *text)
-{
-    if (*text == '+' || *text == '-') text++;
-    size_t whole = strspn(text, "0123456789");
-    text += whole;
-    size_t fraction = 0;
-    if (*text == '.') {
-        fraction = strspn(text + 1, "0123456789");
-        text += 1 + fraction;
-    }
-    if (whole + fraction == 0) return false;
-    if (*text == 'e' || *text == 'E') {
-        text++;
-        if (*text == '+' || *text == '-') text++;
-        size_t exponent = strspn(text, "0123456789");
-        if (exponent == 0) return false;
-        text += exponent;
-    }
-    return *text == '\0';
-}
-
 static const char *hint_for_integer(const mr_yaml_node *node)
 {
     if (node->kind != MR_YAML_SCALAR) return "";
@@ -147,7 +127,8 @@ static const char *hint_for_integer(const mr_yaml_node *node)
     if (node->quoted && is_integer(text)) return " in quotes, which is a text";
     size_t digits = strspn(text, "0123456789_");
     bool underscored = digits > 0 && text[digits] == '\0' && strchr(text, '_');
-    if (underscored || (is_number(text) && !is_integer(text))) return "; write it in plain digits";
+    if (underscored || (mr_text_is_number(text) && !is_integer(text)))
+        return "; write it in plain digits";
     return "";
 }
 
@@ -164,8 +145,8 @@ static mr_status read_integer(const mr_key *key, const mr_yaml_node *node, int64
 
 static mr_status read_number(const mr_key *key, const mr_yaml_node *node, double *out)
 {
-    if (!is_plain(node) || !is_number(node->text)) {
-        bool quoted = node->kind == MR_YAML_SCALAR && node->quoted && is_number(node->text);
+    if (!is_plain(node) || !mr_text_is_number(node->text)) {
+        bool quoted = node->kind == MR_YAML_SCALAR && node->quoted && mr_text_is_number(node->text);
         return fail_type(key, node, quoted ? " in quotes, which is a text" : "");
     }
     double value = strtod(node->text, NULL);

@@ -74,10 +74,10 @@ static mr_status check_replaceable(const char *folder)
     struct stat own, parent;
     const char *slash = strrchr(folder, '/'), *name = slash ? slash + 1 : folder;
     MR_TRY(mr_file_path(above, "%s/%s", folder, ".."));
-    MR_CHECK(lstat(folder, &own) == 0 && stat(above, &parent) == 0, MR_ERR_IO,
-             "cannot look at '%s': %s", folder, strerror(errno));
-    MR_CHECK(S_ISDIR(own.st_mode) && own.st_dev == parent.st_dev && strcmp(name, ".") != 0 &&
-                 strcmp(name, "..") != 0,
+    MR_CHECK(lstat(folder, &own) == 0, MR_ERR_IO, "cannot look at '%s': %s", folder,
+             strerror(errno));
+    MR_CHECK(S_ISDIR(own.st_mode) && stat(above, &parent) == 0 && own.st_dev == parent.st_dev &&
+                 strcmp(name, ".") != 0 && strcmp(name, "..") != 0,
              MR_ERR_IO,
              "'%s' is a link, a mount point or a working folder, which the finished folder cannot "
              "replace; choose another, as '%s/tokens'",
@@ -85,22 +85,37 @@ static mr_status check_replaceable(const char *folder)
     return MR_OK;
 }
 
-/* Compares what stands at the folder's name with what is wanted; *already where it is that. */
-static mr_status compare_folder(const char *folder, const mr_prepared *wanted, bool *already)
+/* What can be said of the folder before any input is read; *there where one to compare with is. */
+static mr_status check_folder(const char *folder, bool *there)
 {
     char path[PATH_MAX];
-    struct stat about;
-    mr_shards *there = NULL;
-    if (stat(folder, &about) != 0 && errno == ENOENT) return MR_OK;
+    struct stat own, behind;
+    *there = false;
+    if (lstat(folder, &own) != 0) {
+        MR_CHECK(errno == ENOENT, MR_ERR_IO, "cannot make '%s': %s", folder, strerror(errno));
+        return MR_OK;
+    }
     /* To an empty folder the new one may be renamed. */
-    if (mr_file_is_empty_folder(folder)) return check_replaceable(folder);
+    if (mr_file_is_empty_folder(folder) || stat(folder, &behind) != 0)
+        return check_replaceable(folder);
     MR_TRY(mr_file_path(path, "%s/%s", folder, "manifest.json"));
     MR_CHECK(access(path, F_OK) == 0, MR_ERR_IO,
              "'%s' exists and is no folder of mora data prepare; choose another", folder);
-    mr_status status = mr_shards_open(folder, 1, &there);
+    *there = true;
+    return MR_OK;
+}
+
+/* Compares what stands at the folder's name with what is wanted; *already where it is that. */
+static mr_status compare_folder(const char *folder, const mr_prepared *wanted, bool *already)
+{
+    mr_shards *shards = NULL;
+    bool there;
+    MR_TRY(check_folder(folder, &there));
+    if (!there) return MR_OK;
+    mr_status status = mr_shards_open(folder, 1, &shards);
     if (status != MR_OK) return mr_fail_in(status, "'%s' exists, but is damaged", folder);
-    const char *difference = mr_prepared_difference(mr_shards_manifest(there), wanted);
-    mr_shards_close(&there);
+    const char *difference = mr_prepared_difference(mr_shards_manifest(shards), wanted);
+    mr_shards_close(&shards);
     MR_CHECK(!difference, MR_ERR_IO,
              "'%s' exists, made with another setting (%s); choose another folder or remove it",
              folder, difference);
@@ -307,11 +322,13 @@ mr_status mr_prepare(const mr_comm *comm, const mr_prepare_options *options,
                      mr_prepare_outcome *out)
 {
     const double began = mr_clock();
+    bool there = false;
     mr_tokenizer *tokenizer = NULL;
     mr_survey survey = {.inputs = 0};
     mr_staging staging;
     *out = (mr_prepare_outcome){.already = false};
     MR_AGREE(comm, mr_staging_name(options->folder, &staging));
+    MR_AGREE(comm, comm->rank == 0 ? check_folder(staging.folder, &there) : MR_OK);
     mr_status status = mr_comm_agree(comm, mr_tokenizer_create(options->tokenizer, &tokenizer));
     if (status != MR_OK) goto cleanup;
     status = mr_comm_agree(comm, check_options(options, tokenizer));

@@ -12,17 +12,17 @@
 static const mr_command prepare_command, inspect_command;
 
 static const char prepare_more[] =
-    "Text: each line is a document, an empty one too, or with --documents file each file. Names "
-    "that\n"
-    "end in .jsonl or .json (also before .gz, .zst or .xz) hold a JSON object a line. Files are\n"
-    "read through gzip, zstd or xz where their content says so; a name that says so must be "
-    "right.\n\n"
-    "The tokens of each document and one EOS are joined into shards, one for 16 MiB of text or "
-    "less;\n"
-    "sequences of train.seq_len are cut from them when a run reads them, and what is left over at\n"
-    "the end of each shard is dropped. What is held out is decided by a hash of the document, so\n"
-    "that equal documents are never on both sides. The folder is the same on any number of ranks.\n"
-    "It appears when all is done; one that is there already is left as it is.\n";
+    "Text: each line is a document, an empty one too, or with --documents file each file. Names\n"
+    "that end in .jsonl or .json (also before .gz, .zst or .xz) hold a JSON object a line. Files\n"
+    "are read through gzip, zstd or xz where their content says so; a name that says so must be\n"
+    "right. JSON is read as Unicode text and numbers of double precision: a line with 1e999, half\n"
+    "a surrogate pair or \\u0000 in the name of a field is told as faulty. A document, or a JSON\n"
+    "line, has at most 1 GiB, or 64 MiB with a SentencePiece model.\n\n"
+    "The tokens of each document and one EOS are joined into shards, one for 16 MiB of text or\n"
+    "less; sequences of train.seq_len are cut from them when a run reads them, and what is left\n"
+    "over at the end of each shard is dropped. What is held out is decided by a hash of the\n"
+    "document, so that equal documents are never on both sides. The folder is the same on any\n"
+    "number of ranks. It appears when all is done; one that is there already is left as it is.\n";
 
 /* --heldout and the choices, which the table of options takes as text. */
 static mr_status read_settings(const char *heldout, const char *documents, const char *on_error,

@@ -96,8 +96,9 @@ static mr_status check_folder(const char *folder, bool *there)
         return MR_OK;
     }
     /* To an empty folder the new one may be renamed. */
-    if (mr_file_is_empty_folder(folder) || stat(folder, &behind) != 0)
-        return check_replaceable(folder);
+    if (mr_file_is_empty_folder(folder)) return check_replaceable(folder);
+    MR_CHECK(stat(folder, &behind) == 0, MR_ERR_IO,
+             "'%s' is a link that leads nowhere; choose another", folder);
     MR_TRY(mr_file_path(path, "%s/%s", folder, "manifest.json"));
     MR_CHECK(access(path, F_OK) == 0, MR_ERR_IO,
              "'%s' exists and is no folder of mora data prepare; choose another", folder);

@@ -308,7 +308,7 @@ static size_t draw_text(uint64_t number, char *out)
 
 static void check_words(int model)
 {
-    enum { TEXTS = 20000 };
+    enum { TEXTS = 4000 };
     static int32_t whole_ids[ROOM], word_ids[ROOM];
     static char text[60 * 100];
     if (!have(model)) skip();

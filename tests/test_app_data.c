@@ -68,7 +68,7 @@ static void help_tells_both_verbs(void **state)
     result = program_succeed(alone, "data prepare --help");
     assert_contains(result.out, "--on-error POLICY");
     assert_contains(result.out, "\na surrogate pair or \\u0000 in the name of a field");
-    assert_contains(result.out, "what is left\nover at the end of each shard is dropped");
+    assert_contains(result.out, "what\nis left over at its end is dropped");
     program_free(&result);
 }
 
@@ -98,6 +98,24 @@ static void progress_is_shown_from_the_first_look_on(void **state)
     program_result result = program_succeed(alone, "data prepare progress.txt --to progress");
     assert_contains(result.err, "mora: looking at inputs 1/2 MB\n");
     assert_contains(result.err, "mora: prepare 2/2 MB, ");
+    program_free(&result);
+}
+
+static void what_is_prepared_already_is_verified(void **state)
+{
+    (void)state;
+    size_t size;
+    write_documents("again.txt");
+    program_result result = program_succeed(alone, "data prepare again.txt --to again");
+    program_free(&result);
+    char *tokens = program_read("again/train-00000-000000.bin", &size);
+    tokens[20] ^= 1;
+    data_write("again/train-00000-000000.bin", tokens, size);
+    mr_free(tokens);
+    result = program_run(alone, "data prepare again.txt --to again");
+    assert_int_equal(result.exit_code, 1);
+    assert_contains(result.err, "'again' exists, but is damaged: "
+                                "again/train-00000-000000.bin: damaged: its SHA-256 is ");
     program_free(&result);
 }
 
@@ -276,6 +294,7 @@ int main(void)
         cmocka_unit_test(help_tells_both_verbs),
         cmocka_unit_test(prepare_tells_what_it_made),
         cmocka_unit_test(progress_is_shown_from_the_first_look_on),
+        cmocka_unit_test(what_is_prepared_already_is_verified),
         cmocka_unit_test(json_tells_the_same),
         cmocka_unit_test(documents_left_out_are_told_once_and_counted),
         cmocka_unit_test(a_fault_ends_all_ranks_with_one_message),

@@ -2,6 +2,7 @@
  * its options and its --help. */
 
 #include "app/command.h"
+#include "data/order.h"
 #include "data/prepare.h"
 #include "data/shards.h"
 
@@ -19,10 +20,12 @@ static const char prepare_more[] =
     "a surrogate pair or \\u0000 in the name of a field is told as faulty. A document, or a JSON\n"
     "line, has at most 1 GiB, or 64 MiB with a SentencePiece model.\n\n"
     "The tokens of each document and one EOS are joined into shards, one for 16 MiB of text or\n"
-    "less; sequences of train.seq_len are cut from them when a run reads them, and what is left\n"
-    "over at the end of each shard is dropped. What is held out is decided by a hash of the\n"
-    "document, so that equal documents are never on both sides. The folder is the same on any\n"
-    "number of ranks. It appears when all is done; one that is there already is left as it is.\n";
+    "less; sequences of train.seq_len are cut from the whole of a split when a run reads them; "
+    "what\n"
+    "is left over at its end is dropped. What is held out is decided by a hash of the document, "
+    "so\n"
+    "that equal documents are never on both sides. The folder is the same on any number of ranks.\n"
+    "It appears when all is done; one that is there already is left as it is.\n";
 
 /* --heldout and the choices, which the table of options takes as text. */
 static mr_status read_settings(const char *heldout, const char *documents, const char *on_error,
@@ -197,7 +200,7 @@ static mr_status show_samples(mr_shards *shards, const mr_tokenizer *tokenizer, 
         const int64_t sequences = mr_shards_sequences(shards, split);
         const int64_t count = items < sequences ? items : sequences;
         for (int64_t i = 0; i < count && status == MR_OK; i++) {
-            const int64_t index = sequences / count * i + sequences % count * i / count;
+            const int64_t index = mr_order_spread(sequences, count, i);
             mr_text text = {0};
             status = mr_shards_read(shards, split, index, 0, seq_len, ids);
             if (status == MR_OK) status = sample_text(tokenizer, ids, seq_len, &text);

@@ -7,6 +7,7 @@
 # exit with 75 puts the job back into the queue under the same id.
 
 TRY_AGAIN=75
+ASK_AGAIN=5 # seconds from one request to the next, where the first has not ended the launcher
 
 # An array task goes by the id of the array and its index: the job id of one of the tasks is also
 # that of the whole array, and would put all of them back.
@@ -56,6 +57,8 @@ choose_launcher() {
   if [ "$LAUNCHER" = auto ] || [ "$LAUNCHER" = srun ]; then
     if srun_works; then
       LAUNCHER=srun
+    elif [ -n "$stop_requested" ]; then
+      requeue "asked to stop before the start" # the signal may have ended the trial
     elif lost_a_node; then
       requeue "a node was lost before the start"
     elif [ "$LAUNCHER" = auto ] && command -v mpirun >/dev/null; then
@@ -93,10 +96,23 @@ choose_launcher() {
 # The trap. Both launchers pass $STOP_SIGNAL on to the ranks; TERM means something else to them.
 request_stop() {
   interrupted=1
-  [ -z "$stop_requested" ] || return
-  stop_requested=1
-  say "SIG$1: asking for a checkpoint and a stop"
-  [ -z "$launcher_pid" ] || kill -s "$STOP_SIGNAL" "$launcher_pid"
+  if [ -z "$stop_requested" ]; then
+    stop_requested=1
+    say "SIG$1: asking for a checkpoint and a stop"
+  fi
+  [ -z "$launcher_pid" ] || ask_launcher
+}
+
+# Asks now and, until the launcher has ended, every few seconds: one that is just starting may lose
+# a signal. mora takes any number of them for one request.
+ask_launcher() {
+  kill -s "$STOP_SIGNAL" "$launcher_pid" 2>/dev/null
+  [ -z "$asker_pid" ] || return
+  while sleep "$ASK_AGAIN"; do
+    kill -s "$STOP_SIGNAL" "$launcher_pid" || exit
+  done 2>/dev/null &
+  asker_pid=$!
+  disown "$asker_pid" # bash tells nothing of its end
 }
 
 # Runs the command and sets exit_code to its own: a trap that interrupts the wait has it wait
@@ -104,12 +120,26 @@ request_stop() {
 run_and_wait() {
   "$@" &
   launcher_pid=$!
+  # The request may have come between the last look at it and the start.
+  [ -z "$stop_requested" ] || ask_launcher
   interrupted=1
   while [ "$interrupted" -eq 1 ]; do
     interrupted=0
     wait "$launcher_pid"
     exit_code=$?
   done
+  launcher_pid=''
+  [ -z "$asker_pid" ] || kill "$asker_pid" 2>/dev/null
+}
+
+# True where the request itself ended the launcher: it, or a rank, was not ready for the signal yet,
+# or mpirun had just lost its ranks (244). Codes of a crash are none of these.
+ended_by_request() {
+  [ -n "$stop_requested" ] || return 1
+  case $exit_code in
+    132 | 134 | 135 | 136 | 139) return 1 ;; # ILL, ABRT, BUS, FPE, SEGV
+  esac
+  [ "$exit_code" -gt 128 ]
 }
 
 # True where this node starts processes and another one of the job does not any more. A launcher
@@ -124,6 +154,7 @@ lost_a_node() {
 # requeue WHY: puts the job back into the queue, unless somebody ends it or it came back too often.
 requeue() {
   local restarts=${SLURM_RESTART_COUNT:-0} record state reason answer attempt
+  trap : TERM USR1 USR2 # there is nobody left to ask
   record=$(scontrol --oneliner show job "$job")
   state=$(sed -n 's/.* JobState=\([^ ]*\).*/\1/p' <<<"$record")
   reason=$(sed -n 's/.* Reason=\([^ ]*\).*/\1/p' <<<"$record")
@@ -150,10 +181,11 @@ requeue() {
 # the script.
 mora_job() {
   local module
-  launcher_pid='' stop_requested=''
+  launcher_pid='' asker_pid=''
   trap 'request_stop TERM' TERM
   trap 'request_stop USR1' USR1
   trap 'request_stop USR2' USR2
+  [ -z "$stop_requested" ] || requeue "asked to stop before the start"
   for module in $MODULES; do
     module load "$module" || die "module load $module"
   done
@@ -168,6 +200,7 @@ mora_job() {
     0) say "finished" ;;
     "$TRY_AGAIN") requeue "stopped at a checkpoint" ;;
     *)
+      if ended_by_request; then requeue "asked to stop; the launcher ended with $exit_code"; fi
       if lost_a_node; then requeue "a node was lost (exit code $exit_code)"; fi
       say "failed with exit code $exit_code, not put back" >&2
       ;;

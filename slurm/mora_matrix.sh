@@ -12,6 +12,10 @@
 #SBATCH --requeue
 #SBATCH --signal=B:USR2@300
 
+# A request to stop that comes this early puts the job back before its start.
+stop_requested=''
+trap 'stop_requested=1' TERM USR1 USR2
+
 # Edit these, or set them in front of sbatch: LAUNCHER=mpirun sbatch ...
 CONFIG=${CONFIG:-}               # no default: the array fits one file
 MODULES=${MODULES:-}             # modules to load, for example "openmpi/4.1 hdf5/1.12"

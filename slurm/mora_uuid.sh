@@ -26,10 +26,15 @@ STOP_SIGNAL=${STOP_SIGNAL:-USR2} # what asks mora for a checkpoint and a stop: U
 MAX_RESTARTS=${MAX_RESTARTS:-100}
 # The folder of mora; Slurm runs a copy of this file, and knows where the original is.
 MORA_HOME=${MORA_HOME:-$(scontrol show job "${SLURM_JOB_ID:?start this with sbatch}" |
-  sed -n '/^ *Command=/ {s|^ *Command=\(.*\)/slurm/mora_[a-z]*\.sh.*|\1|p; q}')}
+  sed -n '/^ *Command=/ {s|^ *Command=\(.*\)/slurm/[^/]*\.sh.*|\1|p; q}')}
 MORA=${MORA:-$MORA_HOME/build/release/mora}
 
+if ! [ -f "$MORA_HOME/slurm/common.sh" ]; then
+  echo "error: this job script is not in the folder slurm/ of mora: say where mora is," \
+    "MORA_HOME=/path/to/mora sbatch ..." >&2
+  exit 1
+fi
 # shellcheck source=slurm/common.sh
-. "$MORA_HOME/slurm/common.sh" || exit 1
+. "$MORA_HOME/slurm/common.sh"
 split_arguments "$@"
 mora_job run "$CONFIG"

@@ -6,6 +6,15 @@
 # goes on from its newest sound checkpoint. Here the signals of Slurm become that request, and an
 # exit with 75 puts the job back into the queue under the same id.
 
+# Edit these, or set them in front of sbatch: LAUNCHER=mpirun sbatch ...
+MODULES=${MODULES:-}             # modules to load, for example "openmpi/4.1 hdf5/1.12"
+LAUNCHER=${LAUNCHER:-auto}       # srun, mpirun, or auto: srun where it works
+SRUN_MPI=${SRUN_MPI:-pmix}       # one of `srun --mpi=list`
+BIND=${BIND:-core}               # core, or none
+STOP_SIGNAL=${STOP_SIGNAL:-USR2} # what asks mora for a checkpoint and a stop: USR1 or USR2
+MAX_RESTARTS=${MAX_RESTARTS:-100}
+MORA=${MORA:-$MORA_HOME/build/release/mora}
+
 TRY_AGAIN=75
 ASK_AGAIN=5 # seconds from one request to the next, where the first has not ended the launcher
 

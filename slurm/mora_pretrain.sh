@@ -15,18 +15,11 @@
 stop_requested=''
 trap 'stop_requested=1' TERM USR1 USR2
 
-# Edit these, or set them in front of sbatch: LAUNCHER=mpirun sbatch ...
+# Edit this, and the settings of the cluster (modules, launcher, ...) at the top of common.sh.
 CONFIG=${CONFIG:-experiments/pretrain/250m.yaml}
-MODULES=${MODULES:-}             # modules to load, for example "openmpi/4.1 hdf5/1.12"
-LAUNCHER=${LAUNCHER:-auto}       # srun, mpirun, or auto: srun where it works
-SRUN_MPI=${SRUN_MPI:-pmix}       # one of `srun --mpi=list`
-BIND=${BIND:-core}               # core, or none
-STOP_SIGNAL=${STOP_SIGNAL:-USR2} # what asks mora for a checkpoint and a stop: USR1 or USR2
-MAX_RESTARTS=${MAX_RESTARTS:-100}
 # The folder of mora; Slurm runs a copy of this file, and knows where the original is.
 MORA_HOME=${MORA_HOME:-$(scontrol show job "${SLURM_JOB_ID:?start this with sbatch}" |
   sed -n '/^ *Command=/ {s|^ *Command=\(.*\)/slurm/[^/]*\.sh.*|\1|p; q}')}
-MORA=${MORA:-$MORA_HOME/build/release/mora}
 
 if ! [ -f "$MORA_HOME/slurm/common.sh" ]; then
   echo "error: this job script is not in the folder slurm/ of mora: say where mora is," \

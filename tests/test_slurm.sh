@@ -192,6 +192,26 @@ no_array=$(sbatch --parsable --ntasks-per-node=1 --output=no_array.out \
     "$scripts/mora_matrix.sh" matrix.yaml)
 no_file=$(sbatch --parsable --ntasks-per-node=1 --output=no_file.out \
     "$scripts/mora_uuid.sh" nowhere.yaml)
+cp "$scripts/mora_uuid.sh" copy.sh
+copy=$(sbatch --parsable --ntasks-per-node=1 --output=copy.out copy.sh long.yaml)
+
+# Asked to stop before the script knows where mora is, before mora takes signals, and by a signal
+# that is lost: all of them come back, and end the second time.
+mkdir slow
+cat >slow/scontrol <<END_OF_FILE
+#!/bin/sh
+if [ "\$1" = show ]; then echo started; sleep 2; fi >&2
+exec $(command -v scontrol) "\$@"
+END_OF_FILE
+chmod +x slow/scontrol
+again="[ \${SLURM_RESTART_COUNT:-0} -eq 0 ] || exit 0"
+early=$(PATH=$folder/slow:$PATH stand_in early "$again; exit 3")
+deadly=$(stand_in deadly "$again; while :; do sleep 0.2; done")
+lossy=$(stand_in lossy "$again; trap 'trap \"exit 75\" USR2' USR2; while :; do sleep 0.2; done")
+for name in early deadly lossy; do
+    wait_for 90 has_started "$name" || fail "$name: does not start"
+    scancel --batch --signal=USR2 "${!name}"
+done
 
 expect_end "$failing" FAILED 60
 expect_text failing.out "failed with exit code 3, not put back"
@@ -206,12 +226,23 @@ expect_end "$no_array" FAILED 60
 expect_text no_array.out "expected a job array: sbatch --array=0-N slurm/mora_matrix.sh FILE.yaml"
 expect_end "$no_file" FAILED 60
 expect_text no_file.out "no file nowhere.yaml in $folder"
+expect_end "$copy" FAILED 60
+expect_text copy.out "this job script is not in the folder slurm/ of mora"
 expect_end "$refused" FAILED 90
 expect_text refused.out "not put back, Slurm refused"
 for job in "$failing" "$cancelled" "$refused"; do
     [ "$(field "$job" Restarts)" -eq 0 ] || fail "job $job was put back"
 done
 note "exit codes"
+
+for job in "$early" "$deadly" "$lossy"; do
+    expect_end "$job" COMPLETED 90
+    [ "$(field "$job" Restarts)" -eq 1 ] || fail "job $job: restarts $(field "$job" Restarts)"
+done
+expect_text early.out "asked to stop before the start: back into the queue for restart 1"
+expect_text deadly.out "asked to stop; the launcher ended with 140: back into the queue for restart 1"
+expect_text lossy.out "stopped at a checkpoint: back into the queue for restart 1"
+note "asked to stop at the start"
 
 for ((i = 0; i < runs; i++)); do
     expect_end "${array}_$i" COMPLETED 120

@@ -240,7 +240,8 @@ for job in "$early" "$deadly" "$lossy"; do
     [ "$(field "$job" Restarts)" -eq 1 ] || fail "job $job: restarts $(field "$job" Restarts)"
 done
 expect_text early.out "asked to stop before the start: back into the queue for restart 1"
-expect_text deadly.out "asked to stop; the launcher ended with 140: back into the queue for restart 1"
+launcher_killed="asked to stop; the launcher ended with 140"
+expect_text deadly.out "$launcher_killed: back into the queue for restart 1"
 expect_text lossy.out "stopped at a checkpoint: back into the queue for restart 1"
 note "asked to stop at the start"
 

@@ -146,6 +146,7 @@ same_bits limited long_reference
 
 # Both nodes in one job; srun cannot span them here, so that the script has to find that out.
 mapfile -t set_keys < <(as lost "$short_steps")
+set_keys+=(--set "checkpoint.every_steps=$((short_steps / 8))") # two in time on any machine
 job=$(BIND=none sbatch --parsable --nodes=2 --ntasks-per-node=1 --output=lost.out \
     "$scripts/mora_pretrain.sh" long.yaml -- "${set_keys[@]}") || fail "sbatch"
 two_checkpoints() { [ "$(checkpoints_of lost)" -ge 2 ]; }

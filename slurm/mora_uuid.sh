@@ -10,7 +10,7 @@
 #SBATCH --output=%x-%j.out
 #SBATCH --open-mode=append
 #SBATCH --requeue
-#SBATCH --signal=B:USR2@300
+#SBATCH --signal=B:USR2@1200
 
 # A request to stop that comes this early puts the job back before its start.
 stop_requested=''

@@ -644,13 +644,15 @@ static void never_starts_from_the_beginning(void **state)
 static void steps_that_are_not_finite_are_skipped_and_counted(void **state)
 {
     (void)state;
-    program_result result = program_succeed(
+    program_result result = program_run(
         alone, "run base.yaml --set run.name=skipped --set method.name=lora --set train.lr=1e38 "
                "--set train.schedule=constant --set train.warmup_steps=0 --set "
                "train.on_nonfinite=skip");
+    assert_int_equal(result.exit_code, 1);
     assert_contains(result.err, "skipped: step 2: not finite");
+    assert_contains(result.err, "ended at step 20 with loss nan; 19 updates were skipped");
     program_free(&result);
-    log_assert_text("out/skipped.h5", "stop_reason", "completed");
+    log_assert_text("out/skipped.h5", "stop_reason", "loss or gradient not finite");
     assert_int_equal(log_int("out/skipped.h5", "updates_skipped"), STEPS - 1);
     assert_int_equal(log_int("out/skipped.h5", "steps_not_finite"), STEPS - 1);
 }

@@ -87,7 +87,9 @@ static mr_status plan_runs(const mr_comm *comm, const mr_run_list *list, int fir
     for (int i = first; i < last && status == MR_OK; i++) {
         status = mr_run_dry(comm, &list->runs[i], ranks, &plan);
         if (status != MR_OK) break;
-        if (!plan.fits && !verdict[0]) snprintf(verdict, sizeof verdict, "%s", plan.verdict);
+        if (!plan.fits && !verdict[0])
+            snprintf(verdict, sizeof verdict, "%.200s: %.800s", list->runs[i].run.name,
+                     plan.verdict);
         if (comm->rank == 0 && json) add_plan(rows, &list->runs[i], &plan);
         if (comm->rank == 0 && !json) print_plan(&list->runs[i], &plan);
     }

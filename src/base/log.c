@@ -11,6 +11,7 @@ static bool quiet_process;
 static bool bar_stands;
 static double bar_drawn_at;
 static int64_t tenth_printed = -1;
+static double plain_printed_at;
 
 void mr_log_set_quiet(bool quiet)
 {
@@ -61,9 +62,12 @@ void mr_log_progress(const char *what, int64_t done, int64_t total, const char *
 {
     if (quiet_process || total <= 0) return;
     if (!isatty(STDERR_FILENO)) {
+        /* A line each tenth, and each minute where that is sooner. */
         int64_t tenth = done * 10 / total;
-        if (tenth == tenth_printed || done == 0) return;
+        double time = mr_clock();
+        if ((tenth == tenth_printed && time - plain_printed_at < 60) || done == 0) return;
         tenth_printed = tenth;
+        plain_printed_at = time;
         fprintf(stderr, "mora: %s %lld/%lld %s\n", what, (long long)done, (long long)total, text);
         return;
     }
@@ -78,10 +82,11 @@ void mr_log_progress(const char *what, int64_t done, int64_t total, const char *
     memset(cells, '=', (size_t)filled);
     cells[CELLS] = '\0';
     char line[512];
-    snprintf(line, sizeof line, "%s [%s] %lld/%lld %s", what, cells, (long long)done,
-             (long long)total, text);
-    int columns = terminal_columns();
-    fprintf(stderr, "\r\033[K%.*s", columns - 1, line);
+    int length = snprintf(line, sizeof line, " [%s] %lld/%lld %s", cells, (long long)done,
+                          (long long)total, text);
+    /* Where there is no room for all, the name is cut, not the figures. */
+    int columns = terminal_columns() - 1, named = columns - length;
+    fprintf(stderr, "\r\033[K%.*s%.*s", named > 8 ? named : 8, what, columns, line);
     fflush(stderr);
     bar_stands = true;
 }
@@ -91,4 +96,5 @@ void mr_log_progress_end(void)
     if (bar_stands) fputc('\n', stderr);
     bar_stands = false;
     tenth_printed = -1;
+    plain_printed_at = 0;
 }

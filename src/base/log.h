@@ -21,7 +21,8 @@ void mr_log(const char *fmt, ...) MR_PRINTF(1, 2);
 void mr_warn(const char *fmt, ...) MR_PRINTF(1, 2);
 
 /** Shows progress: a bar redrawn in place on a terminal (at most ten times a second), elsewhere a
- * plain line at every tenth of the way. text holds what the caller wants to be seen (loss, lr). */
+ * plain line at every tenth of the way and every minute. text holds what the caller wants to be seen
+ * (loss, lr). Local. */
 void mr_log_progress(const char *what, int64_t done, int64_t total, const char *text);
 
 /** Ends a progress display, leaving its last state. */

@@ -79,6 +79,19 @@ static mr_status check_schedule(const mr_config *config, const char **key)
     return MR_OK;
 }
 
+static mr_status check_restarts(const mr_config *config, const char **key)
+{
+    long long warmup = config->train.restart_warmup_steps, merge = config->method.merge_every;
+    bool restarts = config->train.schedule == MR_SCHEDULE_JAGGED_COSINE ||
+                    config->train.schedule == MR_SCHEDULE_REBASED_COSINE;
+    if (restarts && warmup >= merge)
+        return fail_key(key, "train.restart_warmup_steps",
+                        "%lld steps of warm-up after a merge do not end before the next, "
+                        "method.merge_every %lld steps later",
+                        warmup, merge);
+    return MR_OK;
+}
+
 static mr_status check_evaluation(const mr_config *config, const char **key)
 {
     const mr_int_list *at = &config->eval.at_steps;
@@ -124,6 +137,7 @@ mr_status mr_config_check(const mr_config *config, const char **key)
     MR_TRY(check_model(config, key));
     MR_TRY(check_lengths(config, key));
     MR_TRY(check_schedule(config, key));
+    MR_TRY(check_restarts(config, key));
     MR_TRY(check_evaluation(config, key));
     MR_TRY(check_lr_scale(config, key));
     return MR_OK;

@@ -95,6 +95,9 @@ static mr_status check_used(const module_lists *lists)
 {
     const mr_string_list *targets = &lists->config->method.target_modules;
     const mr_string_list *saved = &lists->config->method.modules_to_save;
+    MR_CHECK(targets->count > 0, MR_ERR_CONFIG,
+             "method.target_modules: empty, so that %s would update nothing",
+             lists->config->method.name);
     for (int i = 0; i < targets->count; i++)
         MR_CHECK(lists->target_used[i], MR_ERR_CONFIG,
                  "method.target_modules: \"%s\" matches no linear; there are q_proj, k_proj, "

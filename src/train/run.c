@@ -278,6 +278,12 @@ static mr_status train(run_state *run, const char **stop_reason)
         MR_TRY(after_step(run, status, t->step == last, &stop));
         if (stop) return stopped(run, stop_reason);
     }
+    /* Skipping what is not finite is for what passes. */
+    if (t->step == t->total_steps && !isfinite(run->outcome->loss)) {
+        *stop_reason = STOP_VERDICT[MR_VERDICT_NOT_FINITE];
+        return mr_fail(MR_ERR_NUMERIC, "ended at step %lld with loss %g; %lld updates were skipped",
+                       (long long)t->step, run->outcome->loss, (long long)t->guard.skipped);
+    }
     *stop_reason = t->step == t->total_steps ? MR_STOP_COMPLETED : STOP_AFTER;
     return MR_OK;
 }

@@ -300,9 +300,19 @@ mr_status mr_state_config(const mr_checkpoint *checkpoint, mr_config *out)
 
 const char *mr_state_differing_key(const mr_config *a, const mr_config *b)
 {
-    static const char *const others[] = {
-        "run.name", "run.output",  "run.save_model",   "eval.batch",        "parallel.",
-        "log.",     "checkpoint.", "train.stop_after", "train.check_every", NULL};
+    static const char *const others[] = {"run.name",
+                                         "run.output",
+                                         "run.save_model",
+                                         "eval.batch",
+                                         "parallel.",
+                                         "log.",
+                                         "checkpoint.",
+                                         "train.stop_after",
+                                         "train.check_every",
+                                         "train.on_nonfinite",
+                                         "train.on_spike",
+                                         "train.spike_zscore",
+                                         NULL};
     for (int i = 0; i < mr_schema_count(); i++) {
         const mr_key *key = mr_schema_at(i);
         if (mr_schema_is_listed(others, key->key)) continue;

@@ -103,6 +103,9 @@ static mr_status create_data(mr_trainer *t, const mr_hf_config *arch, bool plan_
     MR_CHECK(c->train.warmup_steps <= t->total_steps, MR_ERR_CONFIG,
              "train.warmup_steps: %lld are more than the %lld steps of the run",
              (long long)c->train.warmup_steps, (long long)t->total_steps);
+    MR_CHECK(t->seq_len >= 2 && t->seq_len <= arch->max_position_embeddings, MR_ERR_CONFIG,
+             "train.seq_len: expected 2..%lld, the model's max_position_embeddings, found %lld",
+             (long long)arch->max_position_embeddings, (long long)t->seq_len);
     t->schedule = mr_schedule_of(c, t->total_steps);
     return MR_OK;
 }
@@ -159,6 +162,9 @@ static mr_status create(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
     mr_geometry geometry;
     MR_TRY(cut_batch(t, &geometry));
     MR_TRY(lay_out(t, arch, geometry));
+    if (t->model->method->merges && t->config->method.merge_every > t->total_steps)
+        mr_warn("method.merge_every: %lld, so that a run of %lld steps never merges",
+                (long long)t->config->method.merge_every, (long long)t->total_steps);
     /* A gathered unit may serve several micro-batches at once, at the price of their activations:
      * as many as fit. The tree's shape stays, and so do the bits. A tied head keeps its unit's
      * gradient open from end to end of the pass, so there it is one. */

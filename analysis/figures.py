@@ -39,6 +39,15 @@ def read_table(program, results, paper):
     return json.loads(done.stdout)
 
 
+def read_merges(path):
+    """Returns the steps after which a run merged; a resumed run may tell one twice."""
+    with h5py.File(path, "r") as log:
+        if "/events/kind" not in log:
+            return np.zeros(0)
+        merge = np.asarray(log["/events/kind"]) == b"merge"
+        return np.unique(np.asarray(log["/events/step"], dtype=float)[merge])
+
+
 def choose_setting(table, number):
     """Returns the setting to draw; runs of two settings have no place in one figure."""
     settings = table["settings"]

@@ -6,7 +6,6 @@ it. The loss is smoothed over the steps that the picture states, always backward
 jump is seen where it happens. Needs h5py and matplotlib (Debian: python3-h5py, python3-matplotlib).
 """
 
-import h5py
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -17,15 +16,6 @@ BEGINNING = 0.1  # part of a run whose higher losses may lie outside the picture
 BEFORE, AFTER = 0.2, 0.6  # of the steps between merges, what is shown around a merge
 PARTS = 100  # most points of a curve around a merge, nearly
 PALE = "#999999"
-
-
-def read_merges(path):
-    """Returns the steps after which a run merged; a resumed run may tell one twice."""
-    with h5py.File(path, "r") as log:
-        if "/events/kind" not in log:
-            return np.zeros(0)
-        merge = np.asarray(log["/events/kind"]) == b"merge"
-        return np.unique(np.asarray(log["/events/step"], dtype=float)[merge])
 
 
 def smooth(values, window):
@@ -40,7 +30,7 @@ def collect_curves(setting):
         logs = row["ours"]["best"]["logs"]
         steps, loss = figures.read_seeds(logs, "/train/step", "/train/loss")
         curves.append({"row": row, "steps": steps, "loss": loss,
-                       "merges": [read_merges(path) for path in logs]})
+                       "merges": [figures.read_merges(path) for path in logs]})
     return curves
 
 

@@ -243,6 +243,31 @@ static void weights_kept_whole_are_compared_too(void **state)
     if (world.rank == 0) flip(optimizer.params->unit[1].flat[MR_FLAT_ADAPTER].v);
     assert_on_all_ranks(mr_guard_check_ranks(&optimizer) == MR_ERR_RANKS);
     destroy(&optimizer);
+    optimizer = create(MR_SHARD_NONE);
+    if (world.rank == 0) flip(optimizer.params->unit[1].flat[MR_FLAT_ADAPTER].m);
+    assert_on_all_ranks(mr_guard_check_ranks(&optimizer) == MR_ERR_RANKS);
+    destroy(&optimizer);
+    optimizer = create(MR_SHARD_FULL);
+    if (world.rank == 0) optimizer.param_steps[2]++;
+    assert_on_all_ranks(mr_guard_check_ranks(&optimizer) == MR_ERR_RANKS);
+    destroy(&optimizer);
+}
+
+/* Where eps weighs as much as the gradient, a step shows the gradient's length. */
+static void a_gradient_shorter_than_the_clip_is_left_as_it_is(void **state)
+{
+    (void)state;
+    mr_optimizer optimizer = create(MR_SHARD_NONE);
+    float before, after;
+    optimizer.clip_norm = 1;
+    mr_own own = mr_params_own(optimizer.params, 2);
+    be->ops->fill(be, own.weight, 0);
+    be->ops->download(be, &before, mr_tensor_cols(own.weight, 0, 1));
+    set_gradients(&optimizer, 1e-8f);
+    mr_optimizer_update(&optimizer, 1, 1e-6);
+    be->ops->download(be, &after, mr_tensor_cols(own.weight, 0, 1));
+    assert_on_all_ranks(fabsf(before - after - 0.5f) < 1e-3f);
+    destroy(&optimizer);
 }
 
 int main(int argc, char **argv)
@@ -259,6 +284,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(ranks_that_agree_pass),
         cmocka_unit_test(the_rank_that_differs_is_named),
         cmocka_unit_test(weights_kept_whole_are_compared_too),
+        cmocka_unit_test(a_gradient_shorter_than_the_clip_is_left_as_it_is),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     mr_backend_destroy(&be);

@@ -206,11 +206,12 @@ static void expect_gradients(site *s, const mr_adapter_call *call, const char *w
 }
 
 /* Forward and backward of a member of LoRA's family against the reference. */
-static void check_family(mr_lab *lab, const char *method, int64_t r, double dropout)
+static void check_family(mr_lab *lab, const char *method, int64_t r, double dropout, int64_t out)
 {
-    char what[64];
-    snprintf(what, sizeof what, "%s, r %" PRId64 ", dropout %g", method, r, dropout);
-    site s = make_site(lab, configuration(method, r, dropout), 7, 11, 9, 5);
+    char what[80];
+    snprintf(what, sizeof what, "%s, r %" PRId64 ", dropout %g, outputs %" PRId64, method, r,
+             dropout, out);
+    site s = make_site(lab, configuration(method, r, dropout), 7, 11, out, 5);
     const bool all[MR_ADAPTER_PARAMS] = {!s.a->param[0][A].frozen, true, true};
     const bool none[MR_ADAPTER_PARAMS] = {false, true, false};
     read_mask(&s);
@@ -235,9 +236,11 @@ static void the_family_of_lora_computes_its_formulas(void **state)
     mr_lab *lab = *state;
     for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++)
         for (int64_t r = 1; r <= 4; r += 3) {
-            check_family(lab, methods[m], r, 0);
-            check_family(lab, methods[m], r, 0.4);
+            check_family(lab, methods[m], r, 0, 9);
+            check_family(lab, methods[m], r, 0.4, 9);
         }
+    /* More rows than DoRA takes the lengths of at once. */
+    check_family(lab, "dora", 3, 0, 300);
 }
 
 /* x W'^T with W' merged in chunks of rows must be what the forward pass gives. */

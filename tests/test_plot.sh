@@ -116,7 +116,7 @@ def write_log(method, lr, seed, merges):
                            f"train: {{steps: {STEPS}, lr: {lr}, schedule: {schedule}}}\n"}
         for key, value in texts.items():
             log.attrs[key] = np.bytes_(value)
-        for key, value in {"format_version": 1, "r": 8, "parameters": 1000,
+        for key, value in {"format_version": 1, "seed": seed, "r": 8, "parameters": 1000,
                            "trainable_parameters": 100, "steps": STEPS, "seq_len": 64}.items():
             log.attrs[key] = np.int64(value)
         for key, values in {"train/step": steps, "train/loss": loss,
@@ -141,4 +141,10 @@ plot without --out without.png --mora "$MR_PROGRAM"
 expect_picture without.png "#0072B2"
 expect_error "plot_pretrain: error: 'false table pretrain' failed" pretrain --out x.png --mora false
 [ ! -e x.png ] || fail "a figure in spite of an error"
+figure=merge_losses
+plot pretrain >merges.txt
+# A merge that raises the loss by half a nat, gone some steps later.
+awk '$1 == "relora" && $2 == 0.003 { lines++; if ($7 - $6 < 0.1 || $8 - $6 > 0.1) bad++ }
+     END { exit !(lines > 0 && bad == 0) }' merges.txt || { cat merges.txt; fail "merge_losses"; }
+expect_error "no run that merges beside one that does not" without
 echo "passed"

@@ -510,6 +510,57 @@ static void the_papers_largest_pretraining_is_planned_without_its_data(void **st
     }
 }
 
+/* The gradient norms of steps on one sample, given `copies` times, that change nothing. */
+static double *norms_of_one_sample(const char *name, int copies)
+{
+    char path[64];
+    int64_t count;
+    program_result result = program_succeed(
+        (program_setting){0},
+        "run base.yaml --set run.name=%s --set task.pairs=1 --set train.global_batch=%d --set "
+        "train.micro_batch=1 --set method.name=lora --set method.lora_dropout=0.5 --set "
+        "train.lr=1e-30 --set train.steps=3 --set eval.at_steps=[3] --set eval.items=1",
+        name, copies);
+    program_free(&result);
+    snprintf(path, sizeof path, "out/%s.h5", name);
+    double *norms = log_series(path, "/train/grad_norm", &count);
+    assert_int_equal(count, 3);
+    return norms;
+}
+
+static void dropout_differs_by_step_and_by_sample(void **state)
+{
+    (void)state;
+    double *one = norms_of_one_sample("one_sample", 1),
+           *two = norms_of_one_sample("two_samples", 2);
+    bool by_step =
+        memcmp(&one[0], &one[1], sizeof *one) != 0 && memcmp(&one[1], &one[2], sizeof *one) != 0;
+    /* With one mask for both, the mean of two gradients is the one gradient. */
+    bool by_sample = memcmp(&one[0], &two[0], sizeof *one) != 0;
+    mr_free(one);
+    mr_free(two);
+    assert_true(by_step);
+    assert_true(by_sample);
+}
+
+static void every_method_starts_from_the_loss_of_its_base(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"fft",  "lora",   "lora_plus", "asylora",
+                                          "dora", "relora", "mora",      "remora"};
+    for (size_t i = 0; i < sizeof methods / sizeof *methods; i++) {
+        char path[64];
+        program_result result = program_succeed(
+            (program_setting){0},
+            "run base.yaml --set run.name=start_%s --set method.name=%s --set train.steps=1 --set "
+            "eval.at_steps=[1] --set eval.items=1",
+            methods[i], methods[i]);
+        program_free(&result);
+        snprintf(path, sizeof path, "out/start_%s.h5", methods[i]);
+        log_assert_close(path, "out/start_fft.h5", "/train/loss", 1e-6);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -541,6 +592,8 @@ int main(void)
         cmocka_unit_test(a_task_is_scored_at_the_end_where_nothing_is_said),
         cmocka_unit_test(a_saved_model_starts_where_its_training_ended),
         cmocka_unit_test(full_fine_tuning_memorises_four_pairs),
+        cmocka_unit_test(dropout_differs_by_step_and_by_sample),
+        cmocka_unit_test(every_method_starts_from_the_loss_of_its_base),
     };
     return cmocka_run_group_tests(tests, enter, program_leave_folder);
 }

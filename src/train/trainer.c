@@ -368,12 +368,17 @@ static mr_status refuse(const mr_trainer *t, const mr_step_result *result)
                    t->guard.mean);
 }
 
+/* Whether a merge follows the step with a number. */
+static bool merges_after(const mr_trainer *t, int64_t step)
+{
+    return t->model->method->merges && step % t->config->method.merge_every == 0;
+}
+
 /* Merges the adapters into the weights and starts them anew where their time has come. */
 static mr_status merge_if_due(mr_trainer *t, mr_step_result *result)
 {
-    int64_t every = t->config->method.merge_every;
-    if (!t->model->method->merges || t->step % every != 0) return MR_OK;
-    result->restart = t->step / every;
+    if (!merges_after(t, t->step)) return MR_OK;
+    result->restart = t->step / t->config->method.merge_every;
     MR_TRY(mr_model_merge(t->model));
     MR_TRY(mr_model_restart(t->model, result->restart));
     return mr_optimizer_reset_adapters(&t->optimizer, &result->reset);
@@ -400,7 +405,9 @@ mr_status mr_trainer_compute(mr_trainer *t, int64_t all_scored, mr_step_result *
     result->updated = act == MR_GUARD_LOG;
     if (result->updated) mr_optimizer_update(&t->optimizer, result->lr, result->grad_norm);
     mr_memory_guard(false);
-    if (act == MR_GUARD_STOP) return refuse(t, result);
+    /* An update that cannot be judged sound is not to become part of the weights. */
+    bool poisonous = result->verdict == MR_VERDICT_NOT_FINITE && merges_after(t, result->step);
+    if (act == MR_GUARD_STOP || poisonous) return refuse(t, result);
     t->step++;
     return merge_if_due(t, result);
 }

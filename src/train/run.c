@@ -468,9 +468,7 @@ static void done_already(const mr_comm *comm, const mr_config *config, mr_run_ou
 /* A request to stop that came since the run before this one looked for it. */
 static mr_status stopped_before(const mr_comm *comm)
 {
-    int64_t stop = mr_signals_caught() != 0;
-    mr_comm_sum_i64(comm, &stop, 1);
-    MR_CHECK(stop == 0, MR_STOPPED,
+    MR_CHECK(!mr_comm_any(comm, mr_signals_caught() != 0), MR_STOPPED,
              "stopped by a signal before its start; the same command goes on");
     return MR_OK;
 }

@@ -1,5 +1,5 @@
 #include "app/info.h"
-#include "app/layout.h"
+#include "report/layout.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,4 +1,4 @@
-#include "app/table.h"
+#include "report/table.h"
 #include "config/value.h"
 #include "store/json.h"
 

@@ -1,10 +1,10 @@
-#ifndef MR_APP_RESULTS_READ_H
-#define MR_APP_RESULTS_READ_H
+#ifndef MR_REPORT_RESULTS_READ_H
+#define MR_REPORT_RESULTS_READ_H
 
 /** @file
  * Finding and reading the logs of a folder, one by one, before they are sorted. */
 
-#include "app/results.h"
+#include "report/results.h"
 
 /** Lists the files below a folder whose names end in ".h5", ascending by path. Local.
  * @param[out] paths  start from {0}; the caller frees it, also on failure

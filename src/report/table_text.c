@@ -1,5 +1,5 @@
-#include "app/layout.h"
-#include "app/table.h"
+#include "report/layout.h"
+#include "report/table.h"
 #include "config/value.h"
 
 #include <math.h>

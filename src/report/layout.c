@@ -1,4 +1,4 @@
-#include "app/layout.h"
+#include "report/layout.h"
 
 #include "base/utf8.h"
 

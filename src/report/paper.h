@@ -1,5 +1,5 @@
-#ifndef MR_APP_PAPER_H
-#define MR_APP_PAPER_H
+#ifndef MR_REPORT_PAPER_H
+#define MR_REPORT_PAPER_H
 
 /** @file
  * Published numbers as data, to stand beside ours.
@@ -8,7 +8,7 @@
  * run logs, and by r where the table has several.
  */
 
-#include "app/results.h"
+#include "report/results.h"
 
 enum { MR_PAPER_COLUMNS = 8 }; /**< most columns of a table */
 

@@ -1,11 +1,11 @@
-#ifndef MR_APP_TABLE_H
-#define MR_APP_TABLE_H
+#ifndef MR_REPORT_TABLE_H
+#define MR_REPORT_TABLE_H
 
 /** @file
  * A published table and our results side by side, as text and as JSON. */
 
-#include "app/paper.h"
-#include "app/results.h"
+#include "report/paper.h"
+#include "report/results.h"
 
 #include <jansson.h>
 

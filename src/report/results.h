@@ -1,5 +1,5 @@
-#ifndef MR_APP_RESULTS_H
-#define MR_APP_RESULTS_H
+#ifndef MR_REPORT_RESULTS_H
+#define MR_REPORT_RESULTS_H
 
 /** @file
  * The run logs of one task below a folder, sorted into what may be averaged: settings, in a setting

@@ -1,6 +1,6 @@
-#include "app/results.h"
+#include "report/results.h"
 
-#include "app/results_read.h"
+#include "report/results_read.h"
 #include "base/log.h"
 #include "train/run.h"
 

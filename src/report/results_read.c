@@ -1,4 +1,4 @@
-#include "app/results_read.h"
+#include "report/results_read.h"
 
 #include "base/file.h"
 #include "config/value.h"

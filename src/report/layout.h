@@ -1,5 +1,5 @@
-#ifndef MR_APP_LAYOUT_H
-#define MR_APP_LAYOUT_H
+#ifndef MR_REPORT_LAYOUT_H
+#define MR_REPORT_LAYOUT_H
 
 /** @file
  * Text laid out for a terminal: tables with aligned columns, wrapped paragraphs, grouped digits.

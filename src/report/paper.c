@@ -1,4 +1,4 @@
-#include "app/paper.h"
+#include "report/paper.h"
 
 #include <math.h>
 #include <string.h>

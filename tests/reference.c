@@ -79,29 +79,30 @@ void mr_reference_rope(double *y, const double *x, const int32_t *positions, int
                      mr_reference_angle(positions[i], pair, head_size));
 }
 
-/* p [T, T] = softmax(q k^T / sqrt(HS)) of one head, row i over columns 0..i; lse [T]. */
+/* p [T, T] = softmax(q k^T / sqrt(HS)) of one head, row i over columns starts[i]..i; lse [T]. */
 static void softmax_of_scores(double *p, double *lse, const double *q, int64_t q_stride,
-                              const double *k, int64_t k_stride, int64_t tokens, int64_t head_size)
+                              const double *k, int64_t k_stride, const int32_t *starts,
+                              int64_t tokens, int64_t head_size)
 {
     for (int64_t i = 0; i < tokens; i++) {
         double *row = p + i * tokens;
         double largest = -INFINITY, sum = 0;
-        for (int64_t j = 0; j < tokens; j++) {
-            row[j] = mr_reference_dot(q + i * q_stride, k + j * k_stride, j > i ? 0 : head_size) /
+        int64_t start = starts ? starts[i] : 0;
+        for (int64_t j = start; j <= i; j++) {
+            row[j] = mr_reference_dot(q + i * q_stride, k + j * k_stride, head_size) /
                      sqrt((double)head_size);
-            if (j > i) row[j] = -INFINITY;
             largest = fmax(largest, row[j]);
         }
-        for (int64_t j = 0; j <= i; j++)
+        for (int64_t j = start; j <= i; j++)
             sum += exp(row[j] - largest);
         lse[i] = largest + log(sum);
         for (int64_t j = 0; j < tokens; j++)
-            row[j] = j > i ? 0 : exp(row[j] - lse[i]);
+            row[j] = j < start || j > i ? 0 : exp(row[j] - lse[i]);
     }
 }
 
 void mr_reference_attention(double *o, double *lse, const double *q, const double *k,
-                            const double *v, mr_attention_shape shape)
+                            const double *v, const int32_t *starts, mr_attention_shape shape)
 {
     int64_t tokens = shape.tokens, size = shape.head_size;
     int64_t q_stride = shape.heads * size, k_stride = shape.kv_heads * size;
@@ -112,8 +113,8 @@ void mr_reference_attention(double *o, double *lse, const double *q, const doubl
         for (int64_t h = 0; h < shape.heads; h++) {
             int64_t q_at = b * tokens * q_stride + h * size;
             int64_t k_at = b * tokens * k_stride + h / (shape.heads / shape.kv_heads) * size;
-            softmax_of_scores(p, denominators, q + q_at, q_stride, k + k_at, k_stride, tokens,
-                              size);
+            softmax_of_scores(p, denominators, q + q_at, q_stride, k + k_at, k_stride,
+                              starts ? starts + b * tokens : NULL, tokens, size);
             for (int64_t i = 0; i < tokens; i++) {
                 double *row = o + q_at + i * q_stride;
                 for (int64_t c = 0; c < size; c++)
@@ -380,6 +381,19 @@ static void poison_bytes(unsigned char *bytes, int64_t count, size_t size)
 static mr_tensor whole_of(mr_tensor t)
 {
     return mr_tensor_of(t.buffer, t.dtype, 0, 1, t.offset + t.rows * t.stride);
+}
+
+const int32_t *mr_lab_starts(mr_lab *lab, mr_attention_shape shape, int64_t longest)
+{
+    if (longest == 0) return NULL;
+    int32_t *starts = mr_lab_ids(lab, shape.batch * shape.tokens, 1);
+    for (int64_t b = 0; b < shape.batch; b++)
+        for (int64_t t = 0; t < shape.tokens;) {
+            int64_t start = t, end = t + mr_lab_extent(lab, 1, longest);
+            for (; t < end && t < shape.tokens; t++)
+                starts[b * shape.tokens + t] = (int32_t)start;
+        }
+    return starts;
 }
 
 mr_tensor mr_lab_poison(mr_lab *lab, mr_dtype dtype, int64_t rows, int64_t cols, int64_t gap)

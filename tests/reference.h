@@ -25,9 +25,10 @@ double mr_reference_angle(int64_t position, int64_t pair, int64_t width);
 void mr_reference_rope(double *y, const double *x, const int32_t *positions, int64_t rows,
                        int64_t cols, int64_t head_size);
 
-/** Computes o and lse (may be NULL) of mr_attention_args by T x T softmaxes. */
+/** Computes o and lse (may be NULL) of mr_attention_args by T x T softmaxes; starts [B * T], or
+ * NULL where a sequence is one segment. */
 void mr_reference_attention(double *o, double *lse, const double *q, const double *k,
-                            const double *v, mr_attention_shape shape);
+                            const double *v, const int32_t *starts, mr_attention_shape shape);
 
 /** Computes y [count] = gate sigmoid(gate) up. */
 void mr_reference_swiglu(double *y, const double *gate, const double *up, int64_t count);
@@ -110,6 +111,8 @@ void mr_lab_destroy(mr_lab **lab);
 /** Setup and teardown of one cmocka test: a lab of two threads, and no memory left behind. */
 int mr_lab_setup(void **state);
 int mr_lab_teardown(void **state);
+#define MR_LAB_TEST(function)                                                                      \
+    cmocka_unit_test_setup_teardown(function, mr_lab_setup, mr_lab_teardown)
 
 /** Returns an integer in low..high from the stream. */
 int64_t mr_lab_extent(mr_lab *lab, int64_t low, int64_t high);
@@ -128,6 +131,10 @@ int32_t *mr_lab_ids(mr_lab *lab, int64_t count, int64_t bound);
 
 /** Returns count different indices in 0..bound-1, in a random order. */
 int32_t *mr_lab_distinct(mr_lab *lab, int64_t count, int64_t bound);
+
+/** Returns where the rows of a batch start their segments (mr_attention_args), of 1 to `longest`
+ * tokens each; NULL where longest is 0: a segment a sequence. */
+const int32_t *mr_lab_starts(mr_lab *lab, mr_attention_shape shape, int64_t longest);
 
 /** Returns a tensor of poison (NaN; large in I32) with `gap` poisoned elements before it, between
  * its rows and after it. */

@@ -388,163 +388,6 @@ static void rope_matches_the_formula_and_inverse_undoes_it(void **state)
     }
 }
 
-/* Runs attention_forward on q, k, v and compares o and lse with the reference. */
-static void attention_case(mr_lab *lab, mr_attention_shape shape, double scale, mr_bound bound)
-{
-    int64_t rows = shape.batch * shape.tokens;
-    int64_t q_cols = shape.heads * shape.head_size, k_cols = shape.kv_heads * shape.head_size;
-    double *q = mr_lab_normals(lab, rows * q_cols), *k = mr_lab_normals(lab, rows * k_cols);
-    double *v = mr_lab_normals(lab, rows * k_cols), *o = mr_lab_zeros(lab, rows * q_cols);
-    double *lse = mr_lab_zeros(lab, rows * shape.heads);
-    for (int64_t i = 0; i < rows * q_cols; i++)
-        q[i] = (double)(float)(scale * q[i]);
-    mr_attention_args args = {
-        .shape = shape,
-        .q = mr_lab_upload(lab, q, rows, q_cols, 0),
-        .k = mr_lab_upload(lab, k, rows, k_cols, 0),
-        .v = mr_lab_upload(lab, v, rows, k_cols, 0),
-        .o = mr_lab_poison(lab, MR_F32, rows, q_cols, 0),
-        .lse = mr_lab_poison(lab, MR_F32, shape.batch * shape.heads, shape.tokens, 0),
-    };
-    MR_LAB_RUN(lab, attention_forward, &args);
-    mr_reference_attention(o, lse, q, k, v, shape);
-    mr_lab_expect(lab, bound, args.o, o,
-                  "o, B %" PRId64 " T %" PRId64 " NH %" PRId64 " NKV %" PRId64 " HS %" PRId64,
-                  shape.batch, shape.tokens, shape.heads, shape.kv_heads, shape.head_size);
-    mr_lab_expect(lab, bound, args.lse, lse,
-                  "lse, B %" PRId64 " T %" PRId64 " NH %" PRId64 " NKV %" PRId64 " HS %" PRId64,
-                  shape.batch, shape.tokens, shape.heads, shape.kv_heads, shape.head_size);
-    mr_lab_clear(lab);
-}
-
-static void attention_matches_the_explicit_softmax(void **state)
-{
-    mr_lab *lab = *state;
-    const int64_t tokens[] = {1, 2, 63, 64, 65, 127, 128, 129, 200, 257};
-    const int64_t heads[][2] = {{1, 1}, {4, 4}, {6, 2}, {8, 1}};
-    const int64_t sizes[] = {2, 8, 16, 64, 80};
-    for (size_t t = 0; t < 10; t++)
-        for (size_t h = 0; h < 4; h++)
-            attention_case(lab,
-                           (mr_attention_shape){.batch = 1 + (int64_t)(t + 2 * h) % 3,
-                                                .tokens = tokens[t],
-                                                .heads = heads[h][0],
-                                                .kv_heads = heads[h][1],
-                                                .head_size = sizes[(t + h + t / 5) % 5]},
-                           1, MR_BOUND_SUMMED);
-    attention_case(lab, (mr_attention_shape){2, 130, 2, 1, 128}, 1, MR_BOUND_SUMMED);
-}
-
-static void attention_stands_large_scores(void **state)
-{
-    mr_lab *lab = *state;
-    attention_case(lab, (mr_attention_shape){1, 150, 2, 1, 16}, 300, MR_BOUND_SHARP);
-}
-
-static void decoding_equals_the_last_row_of_attention(void **state)
-{
-    mr_lab *lab = *state;
-    const int64_t shapes[][4] = {/* B, NH, NKV, HS */
-                                 {1, 1, 1, 2},  {3, 4, 4, 16}, {4, 6, 2, 8},
-                                 {2, 8, 1, 64}, {5, 2, 1, 80}, {1, 4, 2, 128}};
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        mr_attention_shape shape = {.batch = shapes[i][0],
-                                    .heads = shapes[i][1],
-                                    .kv_heads = shapes[i][2],
-                                    .head_size = shapes[i][3]};
-        int64_t q_cols = shape.heads * shape.head_size, k_cols = shape.kv_heads * shape.head_size;
-        int64_t capacity = 200 + 7 * (int64_t)i;
-        int32_t *lengths = mr_lab_ids(lab, shape.batch, capacity);
-        double *q = mr_lab_normals(lab, shape.batch * q_cols);
-        double *want = mr_lab_zeros(lab, shape.batch * q_cols);
-        /* Beyond a sequence's length the cache holds NaN: it must not be read. */
-        mr_tensor k = mr_lab_poison(lab, MR_F32, shape.batch * capacity, k_cols, 0);
-        mr_tensor v = mr_lab_poison(lab, MR_F32, shape.batch * capacity, k_cols, 0);
-        for (int64_t b = 0; b < shape.batch; b++) {
-            lengths[b] = b == 0 ? 1 : b == 1 ? (int32_t)capacity : lengths[b] + 1;
-            int64_t length = lengths[b];
-            double *keys = mr_lab_normals(lab, length * k_cols);
-            double *values = mr_lab_normals(lab, length * k_cols);
-            double *queries = mr_lab_zeros(lab, length * q_cols);
-            double *o = mr_lab_zeros(lab, length * q_cols);
-            mr_attention_shape full = shape;
-            full.batch = 1;
-            full.tokens = length;
-            memcpy(queries + (length - 1) * q_cols, q + b * q_cols,
-                   (size_t)q_cols * sizeof *queries);
-            mr_reference_attention(o, NULL, queries, keys, values, full);
-            memcpy(want + b * q_cols, o + (length - 1) * q_cols, (size_t)q_cols * sizeof *want);
-            MR_LAB_RUN(lab, copy, mr_tensor_rows(k, b * capacity, length),
-                       mr_lab_upload(lab, keys, length, k_cols, 0));
-            MR_LAB_RUN(lab, copy, mr_tensor_rows(v, b * capacity, length),
-                       mr_lab_upload(lab, values, length, k_cols, 0));
-        }
-        mr_decode_args args = {
-            .shape = shape,
-            .capacity = capacity,
-            .q = mr_lab_upload(lab, q, shape.batch, q_cols, 0),
-            .k = k,
-            .v = v,
-            .o = mr_lab_poison(lab, MR_F32, shape.batch, q_cols, 0),
-            .lengths = mr_lab_upload_ids(lab, lengths, shape.batch),
-        };
-        MR_LAB_RUN(lab, attention_decode, &args);
-        mr_lab_expect(lab, MR_BOUND_SUMMED, args.o, want, "decode, shape %zu", i);
-        mr_lab_clear(lab);
-    }
-}
-
-/* Longer than any scratch: the largest score stands first, in the middle and last in turn. Values
- * have a mean of 2, so that their average does not cancel to nothing. */
-static void decoding_reaches_over_a_long_cache(void **state)
-{
-    mr_lab *lab = *state;
-    int64_t length = 70001, peaks[3] = {0, length / 2, length - 1};
-    int32_t lengths[1] = {(int32_t)length};
-    for (int i = 0; i < 3; i++) {
-        double q[2] = {1, 1}, denominator = 0, want[2] = {0, 0};
-        double *k = mr_lab_normals(lab, 2 * length), *v = mr_lab_normals(lab, 2 * length);
-        k[2 * peaks[i]] = 12;
-        for (int64_t t = 0; t < 2 * length; t++)
-            v[t] = (double)(float)(v[t] + 2);
-        for (int64_t t = 0; t < length; t++) {
-            double weight = exp((k[2 * t] + k[2 * t + 1]) / sqrt(2.0));
-            denominator += weight;
-            for (int c = 0; c < 2; c++)
-                want[c] += weight * v[2 * t + c];
-        }
-        for (int c = 0; c < 2; c++)
-            want[c] /= denominator;
-        mr_decode_args args = {.shape = {1, 1, 1, 1, 2},
-                               .capacity = length,
-                               .q = mr_lab_upload(lab, q, 1, 2, 0),
-                               .k = mr_lab_upload(lab, k, length, 2, 0),
-                               .v = mr_lab_upload(lab, v, length, 2, 0),
-                               .o = mr_lab_poison(lab, MR_F32, 1, 2, 0),
-                               .lengths = mr_lab_upload_ids(lab, lengths, 1)};
-        MR_LAB_RUN(lab, attention_decode, &args);
-        mr_lab_expect(lab, MR_BOUND_LONG, args.o, want, "peak at %" PRId64, peaks[i]);
-    }
-}
-
-/* What is not finite must be seen in the results: a run that diverged is recorded as that. */
-static void attention_does_not_hide_a_nan_key(void **state)
-{
-    mr_lab *lab = *state;
-    double q[4] = {1, 1, 1, 1}, k[4] = {NAN, 1, 1, 1}, v[4] = {1, 2, 3, 4};
-    mr_attention_args args = {.shape = {1, 2, 1, 1, 2},
-                              .q = mr_lab_upload(lab, q, 2, 2, 0),
-                              .k = mr_lab_upload(lab, k, 2, 2, 0),
-                              .v = mr_lab_upload(lab, v, 2, 2, 0),
-                              .o = mr_lab_poison(lab, MR_F32, 2, 2, 0),
-                              .lse = mr_lab_poison(lab, MR_F32, 1, 2, 0)};
-    MR_LAB_RUN(lab, fill, args.o, 0);
-    MR_LAB_RUN(lab, attention_forward, &args);
-    double *o = mr_lab_download(lab, args.o);
-    for (int i = 0; i < 4; i++)
-        assert_true(isnan(o[i]));
-}
-
 static void swiglu_matches_the_formula_in_place_too(void **state)
 {
     mr_lab *lab = *state;
@@ -801,20 +644,21 @@ static void run_attention(mr_lab *lab, record *out)
         .d_k = mr_lab_poison(lab, MR_F32, rows, k_cols, 0),
         .d_v = mr_lab_poison(lab, MR_F32, rows, k_cols, 0),
     };
-    int32_t lengths[3] = {150, 1, 97};
-    mr_decode_args decode = {
+    int32_t offsets[] = {0, 140, 141, 160}, lengths[] = {150, 1, 97};
+    mr_cached_attention_args cached = {
         .shape = shape,
         .capacity = shape.tokens,
-        .q = mr_tensor_rows(args.q, 0, 3),
+        .q = mr_tensor_rows(args.q, 0, 160),
         .k = args.k,
         .v = args.v,
-        .o = mr_lab_poison(lab, MR_F32, 3, q_cols, 0),
+        .o = mr_lab_poison(lab, MR_F32, 160, q_cols, 0),
+        .offsets = mr_lab_upload_ids(lab, offsets, 4),
         .lengths = mr_lab_upload_ids(lab, lengths, 3),
     };
     MR_LAB_RUN(lab, attention_forward, &args);
     MR_LAB_RUN(lab, attention_backward, &args);
-    MR_LAB_RUN(lab, attention_decode, &decode);
-    const mr_tensor results[] = {args.o, args.lse, args.d_q, args.d_k, args.d_v, decode.o};
+    MR_LAB_RUN(lab, attention_cached, &cached);
+    const mr_tensor results[] = {args.o, args.lse, args.d_q, args.d_k, args.d_v, cached.o};
     for (size_t i = 0; i < sizeof results / sizeof results[0]; i++)
         note(lab, out, results[i]);
 }
@@ -937,7 +781,6 @@ static void gemm_agrees_on_any_number_of_threads(void **state)
         mr_lab_destroy(&labs[threads]);
 }
 
-#define LAB_TEST(function) cmocka_unit_test_setup_teardown(function, mr_lab_setup, mr_lab_teardown)
 #define SAME_BITS(i, what)                                                                         \
     {                                                                                              \
         what "_give_the_same_bits_on_any_number_of_threads",                                       \
@@ -951,36 +794,31 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_unknown_backend_is_refused_by_name),
         cmocka_unit_test(the_names_list_every_backend),
-        LAB_TEST(a_tensor_is_created_zero_counted_and_freed_once),
-        LAB_TEST(a_buffer_beyond_memory_is_refused_with_a_message),
-        LAB_TEST(address_follows_the_offset),
-        LAB_TEST(phases_have_names_and_book_time),
-        LAB_TEST(copy_moves_every_dtype_between_any_strides),
-        LAB_TEST(fill_add_and_copy_stay_inside_strided_views),
-        LAB_TEST(dropout_keeps_the_stated_share_and_scales_it),
-        LAB_TEST(dropout_masks_differ_between_streams_and_rows),
-        LAB_TEST(dropout_does_not_depend_on_how_rows_are_cut),
-        LAB_TEST(dropout_depends_on_the_flat_index_only),
-        LAB_TEST(dropout_reaches_rows_beyond_32_bits),
-        LAB_TEST(dropout_in_place_and_added_use_the_same_mask),
-        LAB_TEST(sum_pieces_adds_neighbours_first),
-        LAB_TEST(square_sums_are_exact_to_double),
-        LAB_TEST(gemm_matches_the_formula),
-        LAB_TEST(rmsnorm_matches_the_formula),
-        LAB_TEST(rmsnorm_of_zeros_is_zero),
-        LAB_TEST(rope_matches_the_formula_and_inverse_undoes_it),
-        LAB_TEST(attention_matches_the_explicit_softmax),
-        LAB_TEST(attention_stands_large_scores),
-        LAB_TEST(decoding_equals_the_last_row_of_attention),
-        LAB_TEST(decoding_reaches_over_a_long_cache),
-        LAB_TEST(attention_does_not_hide_a_nan_key),
-        LAB_TEST(swiglu_matches_the_formula_in_place_too),
-        LAB_TEST(swiglu_survives_gates_whose_exponentials_overflow),
-        LAB_TEST(rows_are_gathered_and_scattered_by_id),
-        LAB_TEST(cross_entropy_matches_the_formula_and_leaves_the_logits),
-        LAB_TEST(argmax_takes_the_first_of_equals),
-        LAB_TEST(adamw_follows_torch_over_several_steps),
-        LAB_TEST(the_first_adamw_step_is_decay_and_the_sign_of_the_gradient),
+        MR_LAB_TEST(a_tensor_is_created_zero_counted_and_freed_once),
+        MR_LAB_TEST(a_buffer_beyond_memory_is_refused_with_a_message),
+        MR_LAB_TEST(address_follows_the_offset),
+        MR_LAB_TEST(phases_have_names_and_book_time),
+        MR_LAB_TEST(copy_moves_every_dtype_between_any_strides),
+        MR_LAB_TEST(fill_add_and_copy_stay_inside_strided_views),
+        MR_LAB_TEST(dropout_keeps_the_stated_share_and_scales_it),
+        MR_LAB_TEST(dropout_masks_differ_between_streams_and_rows),
+        MR_LAB_TEST(dropout_does_not_depend_on_how_rows_are_cut),
+        MR_LAB_TEST(dropout_depends_on_the_flat_index_only),
+        MR_LAB_TEST(dropout_reaches_rows_beyond_32_bits),
+        MR_LAB_TEST(dropout_in_place_and_added_use_the_same_mask),
+        MR_LAB_TEST(sum_pieces_adds_neighbours_first),
+        MR_LAB_TEST(square_sums_are_exact_to_double),
+        MR_LAB_TEST(gemm_matches_the_formula),
+        MR_LAB_TEST(rmsnorm_matches_the_formula),
+        MR_LAB_TEST(rmsnorm_of_zeros_is_zero),
+        MR_LAB_TEST(rope_matches_the_formula_and_inverse_undoes_it),
+        MR_LAB_TEST(swiglu_matches_the_formula_in_place_too),
+        MR_LAB_TEST(swiglu_survives_gates_whose_exponentials_overflow),
+        MR_LAB_TEST(rows_are_gathered_and_scattered_by_id),
+        MR_LAB_TEST(cross_entropy_matches_the_formula_and_leaves_the_logits),
+        MR_LAB_TEST(argmax_takes_the_first_of_equals),
+        MR_LAB_TEST(adamw_follows_torch_over_several_steps),
+        MR_LAB_TEST(the_first_adamw_step_is_decay_and_the_sign_of_the_gradient),
         SAME_BITS(0, "elementwise_operations"),
         SAME_BITS(1, "sums"),
         SAME_BITS(2, "rmsnorm_and_its_gradients"),

@@ -24,6 +24,7 @@ typedef struct problem {
     int64_t rows, cols, inner;
     const int32_t *ids;
     mr_attention_shape shape;
+    const int32_t *starts; /* of attention's segments, or NULL */
     mr_group_map map;
     bool rotate;
 } problem;
@@ -199,7 +200,7 @@ static void inverse_rope_gives_the_gradient_of_rope(void **state)
 static double attention_objective(const void *problem_)
 {
     const problem *p = problem_;
-    mr_reference_attention(p->out, NULL, p->in[0], p->in[1], p->in[2], p->shape);
+    mr_reference_attention(p->out, NULL, p->in[0], p->in[1], p->in[2], p->starts, p->shape);
     return mr_reference_dot(p->cotangent, p->out, p->count);
 }
 
@@ -231,6 +232,7 @@ static void attention_gradients(mr_lab *lab, problem *p, double *gradients[INPUT
         .d_k = out[1],
         .d_v = out[2],
     };
+    if (p->starts) args.starts = mr_lab_upload_ids(lab, p->starts, rows);
     MR_LAB_RUN(lab, attention_forward, &args);
     MR_LAB_RUN(lab, attention_backward, &args);
     for (int i = 0; i < INPUTS; i++)
@@ -242,12 +244,28 @@ static void attention_gradients_match_the_differences(void **state)
     mr_lab *lab = *state;
     const mr_attention_shape shapes[] = {
         /* B, T, NH, NKV, HS */
-        {1, 1, 1, 1, 2},  {2, 5, 4, 2, 4}, {1, 9, 6, 2, 8},  {1, 13, 8, 1, 2},  {3, 7, 1, 1, 6},
-        {1, 3, 2, 1, 80}, {2, 2, 4, 4, 2}, {1, 66, 1, 1, 2}, {1, 130, 2, 1, 2},
+        {1, 1, 1, 1, 2},
+        {2, 5, 4, 2, 4},
+        {1, 9, 6, 2, 8},
+        {1, 13, 8, 1, 2},
+        {3, 7, 1, 1, 6},
+        {1, 3, 2, 1, 80},
+        {2, 2, 4, 4, 2},
+        {1, 66, 1, 1, 2},
+        {1, 130, 2, 1, 2},
+        /* in segments */
+        {1, 2, 1, 1, 2},
+        {2, 5, 4, 2, 4},
+        {1, 9, 6, 2, 8},
+        {3, 13, 8, 1, 2},
+        {2, 66, 1, 1, 2},
+        {1, 150, 2, 1, 2},
     };
+    const int64_t longest[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 4, 5, 9, 60};
     const char *const names[INPUTS] = {"d_q", "d_k", "d_v"};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         problem p = {.shape = shapes[s]};
+        p.starts = mr_lab_starts(lab, p.shape, longest[s]);
         double *got[INPUTS];
         int64_t counts[INPUTS];
         attention_gradients(lab, &p, got, counts);
@@ -270,11 +288,14 @@ static void attention_gradients_of_long_sequences_match_along_directions(void **
 {
     mr_lab *lab = *state;
     const mr_attention_shape shapes[] = {
-        {1, 64, 2, 2, 16}, {2, 127, 4, 2, 16}, {1, 128, 2, 1, 64},
-        {1, 129, 6, 2, 8}, {1, 257, 2, 1, 80}, {1, 140, 2, 1, 128},
+        {1, 64, 2, 2, 16},  {2, 127, 4, 2, 16}, {1, 128, 2, 1, 64},
+        {1, 129, 6, 2, 8},  {1, 257, 2, 1, 80}, {1, 140, 2, 1, 128},
+        {2, 127, 4, 2, 16}, {1, 257, 2, 1, 80}, {1, 400, 4, 2, 16}, /* in segments */
     };
+    const int64_t longest[] = {0, 0, 0, 0, 0, 0, 20, 100, 300};
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         problem p = {.shape = shapes[s]};
+        p.starts = mr_lab_starts(lab, p.shape, longest[s]);
         double *got[INPUTS];
         int64_t counts[INPUTS];
         attention_gradients(lab, &p, got, counts);
@@ -746,30 +767,28 @@ static void dropout_is_its_own_adjoint(void **state)
     }
 }
 
-#define LAB_TEST(function) cmocka_unit_test_setup_teardown(function, mr_lab_setup, mr_lab_teardown)
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LAB_TEST(gemm_gives_the_gradients_of_a_linear_layer),
-        LAB_TEST(rmsnorm_gradients_match_the_differences),
-        LAB_TEST(rmsnorm_sums_the_weight_gradient_over_many_rows),
-        LAB_TEST(inverse_rope_gives_the_gradient_of_rope),
-        LAB_TEST(attention_gradients_match_the_differences),
-        LAB_TEST(attention_gradients_of_long_sequences_match_along_directions),
-        LAB_TEST(swiglu_gradients_match_the_differences_in_place_too),
-        LAB_TEST(swiglu_gradients_of_huge_gates_are_finite),
-        LAB_TEST(scatter_add_gives_the_gradient_of_an_embedding),
-        LAB_TEST(repeated_ids_are_added_in_their_order),
-        LAB_TEST(cross_entropy_gradients_match_the_differences),
-        LAB_TEST(cross_entropy_stands_huge_logits),
-        LAB_TEST(cross_entropy_does_not_hide_a_nan_logit),
-        LAB_TEST(groups_match_their_maps_position_by_position),
-        LAB_TEST(group_sum_and_spread_are_each_others_gradient),
-        LAB_TEST(a_grouped_square_matrix_gets_its_gradients_in_ragged_shapes),
-        LAB_TEST(blocks_are_rotated_by_their_position),
-        LAB_TEST(block_rotate_adjoint_gives_the_gradient),
-        LAB_TEST(dropout_is_its_own_adjoint),
+        MR_LAB_TEST(gemm_gives_the_gradients_of_a_linear_layer),
+        MR_LAB_TEST(rmsnorm_gradients_match_the_differences),
+        MR_LAB_TEST(rmsnorm_sums_the_weight_gradient_over_many_rows),
+        MR_LAB_TEST(inverse_rope_gives_the_gradient_of_rope),
+        MR_LAB_TEST(attention_gradients_match_the_differences),
+        MR_LAB_TEST(attention_gradients_of_long_sequences_match_along_directions),
+        MR_LAB_TEST(swiglu_gradients_match_the_differences_in_place_too),
+        MR_LAB_TEST(swiglu_gradients_of_huge_gates_are_finite),
+        MR_LAB_TEST(scatter_add_gives_the_gradient_of_an_embedding),
+        MR_LAB_TEST(repeated_ids_are_added_in_their_order),
+        MR_LAB_TEST(cross_entropy_gradients_match_the_differences),
+        MR_LAB_TEST(cross_entropy_stands_huge_logits),
+        MR_LAB_TEST(cross_entropy_does_not_hide_a_nan_logit),
+        MR_LAB_TEST(groups_match_their_maps_position_by_position),
+        MR_LAB_TEST(group_sum_and_spread_are_each_others_gradient),
+        MR_LAB_TEST(a_grouped_square_matrix_gets_its_gradients_in_ragged_shapes),
+        MR_LAB_TEST(blocks_are_rotated_by_their_position),
+        MR_LAB_TEST(block_rotate_adjoint_gives_the_gradient),
+        MR_LAB_TEST(dropout_is_its_own_adjoint),
     };
     return cmocka_run_group_tests_name("backend_gradients", tests, NULL, NULL);
 }

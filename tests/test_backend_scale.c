@@ -144,15 +144,14 @@ static void the_same_bits_on_any_number_of_threads(void **state)
     mr_lab_destroy(&first);
 }
 
-#define LAB_TEST(function) cmocka_unit_test_setup_teardown(function, mr_lab_setup, mr_lab_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LAB_TEST(row_dots_match_the_formula),
-        LAB_TEST(scale_columns_matches_the_formula_in_place_too),
-        LAB_TEST(scale_columns_backward_matches_the_formula),
-        LAB_TEST(scale_columns_backward_is_the_adjoint),
+        MR_LAB_TEST(row_dots_match_the_formula),
+        MR_LAB_TEST(scale_columns_matches_the_formula_in_place_too),
+        MR_LAB_TEST(scale_columns_backward_matches_the_formula),
+        MR_LAB_TEST(scale_columns_backward_is_the_adjoint),
         cmocka_unit_test(the_same_bits_on_any_number_of_threads),
     };
     return cmocka_run_group_tests_name("backend scale", tests, NULL, NULL);

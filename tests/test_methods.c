@@ -474,24 +474,23 @@ static void dora_takes_lengths_once_a_generation(void **state)
     mr_adapter_destroy(&s.a);
 }
 
-#define LAB_TEST(function) cmocka_unit_test_setup_teardown(function, mr_lab_setup, mr_lab_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        LAB_TEST(the_family_of_lora_computes_its_formulas),
-        LAB_TEST(merged_rows_compute_what_every_method_computes),
-        LAB_TEST(merged_rows_compute_what_every_operator_computes),
-        LAB_TEST(merged_rows_compute_what_every_restart_computes),
-        LAB_TEST(remora_goes_through_its_groupings),
-        LAB_TEST(remora_shares_whatever_the_budget),
-        LAB_TEST(remora_refuses_operators_it_cannot_cycle),
-        LAB_TEST(asylora_refuses_more_rows_than_inputs),
-        LAB_TEST(methods_say_what_they_train_and_how_fast),
-        LAB_TEST(dora_starts_as_the_base),
-        LAB_TEST(dora_refuses_weights_that_are_not_finite),
-        LAB_TEST(dora_leaves_rows_of_zeros_at_zero),
-        LAB_TEST(dora_takes_lengths_once_a_generation),
+        MR_LAB_TEST(the_family_of_lora_computes_its_formulas),
+        MR_LAB_TEST(merged_rows_compute_what_every_method_computes),
+        MR_LAB_TEST(merged_rows_compute_what_every_operator_computes),
+        MR_LAB_TEST(merged_rows_compute_what_every_restart_computes),
+        MR_LAB_TEST(remora_goes_through_its_groupings),
+        MR_LAB_TEST(remora_shares_whatever_the_budget),
+        MR_LAB_TEST(remora_refuses_operators_it_cannot_cycle),
+        MR_LAB_TEST(asylora_refuses_more_rows_than_inputs),
+        MR_LAB_TEST(methods_say_what_they_train_and_how_fast),
+        MR_LAB_TEST(dora_starts_as_the_base),
+        MR_LAB_TEST(dora_refuses_weights_that_are_not_finite),
+        MR_LAB_TEST(dora_leaves_rows_of_zeros_at_zero),
+        MR_LAB_TEST(dora_takes_lengths_once_a_generation),
     };
     return cmocka_run_group_tests_name("methods", tests, NULL, NULL);
 }

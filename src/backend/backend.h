@@ -40,21 +40,33 @@ typedef struct mr_attention_shape {
 } mr_attention_shape;
 
 /** Tensors of one attention. q, o [N, NH*HS]; k, v [N, NKV*HS]; lse [B*NH, T]: the logarithm of
- * each row's softmax denominator. The d* are gradients, used by the backward pass only. */
+ * each row's softmax denominator. starts I32 [1, N], or absent where a sequence is one segment: the
+ * token of its sequence, 0..T-1, that a row's segment starts at, so that row t sees keys
+ * starts[t]..t. Segments follow one another: starts[t] is t or starts[t - 1], and 0 for the first
+ * row. The d* are gradients, used by the backward pass only. */
 typedef struct mr_attention_args {
     mr_attention_shape shape;
-    mr_tensor q, k, v, o, lse;
+    mr_tensor q, k, v, o, lse, starts;
     mr_tensor d_o, d_q, d_k, d_v;
 } mr_attention_args;
 
-/** Tensors of attention with a cache, one new token a sequence. q, o [B, NH*HS]; k, v
- * [B*capacity, NKV*HS]; lengths I32 [1, B]: positions of each sequence that count, the new one
- * included. shape.tokens is unused. */
-typedef struct mr_decode_args {
+/** Tensors of attention against cached keys and values, those of the new tokens included, of B
+ * sequences with any number of new tokens each: prefill, decoding and the scoring of several
+ * continuations of one text are the same operation.
+ *
+ * q, o [M, NH*HS]: the new tokens of sequence s are rows offsets[s]..offsets[s + 1] - 1, I32
+ * [1, B + 1], from 0, ascending; a sequence may have none. k, v [slots * capacity, NKV*HS]: sequence
+ * s has slot s. lengths I32 [1, B]: positions of its own slot that count, the new ones, which are
+ * the last, included. prefix, prefix_lengths I32 [1, B], or both absent: the slot of a text that
+ * stands before the sequence's own, and how many of its positions do; 0 for none. A new token sees
+ * all of the prefix, and its own slot up to itself. shape.batch is B; shape.tokens is unused. */
+typedef struct mr_cached_attention_args {
     mr_attention_shape shape;
     int64_t capacity;
-    mr_tensor q, k, v, o, lengths;
-} mr_decode_args;
+    mr_tensor q, k, v, o;
+    mr_tensor offsets, lengths;
+    mr_tensor prefix, prefix_lengths;
+} mr_cached_attention_args;
 
 /** A map of `length` virtual positions onto `groups` groups; position t stands for element
  * t mod n of a vector of n elements.
@@ -139,13 +151,14 @@ typedef struct mr_backend_ops {
      * [1, N]. Source: Su et al. 2021 (RoPE), half-split as in Hugging Face. */
     void (*rope)(mr_backend *be, mr_tensor x, mr_tensor cosine, mr_tensor sine, mr_tensor positions,
                  int64_t head_size, bool inverse);
-    /** o = softmax(q k^T / sqrt(HS), causal) v, in blocks; memory linear in T. Writes lse.
+    /** o = softmax(q k^T / sqrt(HS)) v, each row over the keys of its segment up to itself, in
+     * blocks; memory linear in T, work in the lengths of segments squared. Writes lse.
      * Source: Dao et al. 2022 (FlashAttention), Milakov and Gimelshein 2018 (online softmax). */
     void (*attention_forward)(mr_backend *be, const mr_attention_args *args);
     /** d_q, d_k, d_v from d_o, with o and lse of the forward pass; all are overwritten. */
     void (*attention_backward)(mr_backend *be, const mr_attention_args *args);
-    /** As attention_forward for one new token a sequence against cached keys and values. */
-    void (*attention_decode)(mr_backend *be, const mr_decode_args *args);
+    /** As attention_forward for new tokens against cached keys and values; writes no lse. */
+    void (*attention_cached)(mr_backend *be, const mr_cached_attention_args *args);
     /** y = silu(gate) up, elementwise; y may be gate or up. */
     void (*swiglu_forward)(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up);
     /** dgate, dup from dy; dgate may be gate, dup may be up. */

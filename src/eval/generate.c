@@ -19,6 +19,7 @@ static void place(mr_generator *g, mr_arena *arena)
     g->work = mr_arena_take(arena, MR_F32, rows, mr_model_adapter_work(g->model));
     g->cache.capacity = g->capacity;
     g->cache.rows = mr_arena_take(arena, MR_I32, 1, rows);
+    g->cache.offsets = mr_arena_take(arena, MR_I32, 1, g->batch + 1);
     g->cache.lengths = mr_arena_take(arena, MR_I32, 1, g->batch);
     for (int64_t l = 0; l < a->num_hidden_layers; l++) {
         g->cache.k[l] = mr_arena_take(arena, MR_F32, g->batch * g->capacity, kv_cols);
@@ -37,7 +38,7 @@ mr_status mr_generator_create(mr_model *model, int64_t batch, int64_t prompt, in
     size_t layers = (size_t)model->arch.num_hidden_layers;
     g->cache.k = mr_alloc_array(MR_MEM_OTHER, layers, sizeof *g->cache.k);
     g->cache.v = mr_alloc_array(MR_MEM_OTHER, layers, sizeof *g->cache.v);
-    g->host = mr_alloc_array(MR_MEM_OTHER, (size_t)(batch * prompt), sizeof *g->host);
+    g->host = mr_alloc_array(MR_MEM_OTHER, (size_t)(batch * prompt + 1), sizeof *g->host);
     if (!g->cache.k || !g->cache.v || !g->host) {
         mr_generator_destroy(&g);
         return MR_ERR_MEMORY;
@@ -150,6 +151,9 @@ void mr_generator_run(mr_generator *g, const int32_t *prompts, const int32_t *le
     be->ops->upload(be, g->last, g->host);
     run_pass(g, rows, false);
 
+    for (int64_t b = 0; b <= g->batch; b++)
+        g->host[b] = (int32_t)b;
+    be->ops->upload(be, g->cache.offsets, g->host);
     for (int64_t t = 0;; t++) {
         be->ops->download(be, g->host, g->ids);
         for (int64_t b = 0; b < g->batch; b++)

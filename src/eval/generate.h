@@ -18,7 +18,7 @@ typedef struct mr_generator {
     mr_tensor branch, tokens, positions, last, stream, addend, normed, rstd, logits, ids, work;
     mr_cache cache;
     mr_rope rope;
-    int32_t *host; /**< [B * prompt] scratch for indices */
+    int32_t *host; /**< [B * prompt + 1] scratch for indices */
 } mr_generator;
 
 /** Lays out a generator without allocating its tensors: enough for plans. Local.

@@ -142,13 +142,14 @@ static void attend(mr_model *model, int index, const mr_pass *pass, mr_layer_act
     }
     if (pass->decode) {
         MR_INVARIANT(cache);
-        mr_attention_decode(be, &(mr_decode_args){.shape = pass->shape,
-                                                  .capacity = cache->capacity,
-                                                  .q = acts->q,
-                                                  .k = cache->k[index],
-                                                  .v = cache->v[index],
-                                                  .o = acts->attended,
-                                                  .lengths = cache->lengths});
+        mr_attention_cached(be, &(mr_cached_attention_args){.shape = pass->shape,
+                                                            .capacity = cache->capacity,
+                                                            .q = acts->q,
+                                                            .k = cache->k[index],
+                                                            .v = cache->v[index],
+                                                            .o = acts->attended,
+                                                            .offsets = cache->offsets,
+                                                            .lengths = cache->lengths});
         return;
     }
     mr_attention_forward(be, &(mr_attention_args){.shape = pass->shape,

@@ -100,6 +100,7 @@ typedef struct mr_cache {
     int64_t capacity;  /**< tokens a sequence may reach */
     mr_tensor *k, *v;  /**< [L] of [B * capacity, NKV*HS]; owned */
     mr_tensor rows;    /**< I32 [1, rows]: where each row of this pass is stored */
+    mr_tensor offsets; /**< I32 [1, B + 1]: first new row of each sequence, and their number */
     mr_tensor lengths; /**< I32 [1, B]: positions that count, this pass included */
 } mr_cache;
 

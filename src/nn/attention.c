@@ -15,6 +15,7 @@ static void check_args(const mr_attention_args *args)
     MR_INVARIANT(args->k.rows == rows && args->k.cols == s->kv_heads * s->head_size);
     MR_INVARIANT(mr_tensor_alike(args->v, args->k) && mr_tensor_alike(args->o, args->q));
     MR_INVARIANT(args->lse.rows == s->batch * s->heads && args->lse.cols == s->tokens);
+    MR_INVARIANT(!mr_tensor_exists(args->starts) || args->starts.cols == rows);
 }
 
 void mr_attention_forward(mr_backend *be, const mr_attention_args *args)
@@ -35,15 +36,16 @@ void mr_attention_backward(mr_backend *be, const mr_attention_args *args)
     mr_phase_end(be, MR_PHASE_ATTENTION, began);
 }
 
-void mr_attention_decode(mr_backend *be, const mr_decode_args *args)
+void mr_attention_cached(mr_backend *be, const mr_cached_attention_args *args)
 {
     const mr_attention_shape *s = &args->shape;
     check_shape(s);
-    MR_INVARIANT(args->q.rows == s->batch && args->q.cols == s->heads * s->head_size);
+    MR_INVARIANT(args->q.cols == s->heads * s->head_size && mr_tensor_alike(args->o, args->q));
     MR_INVARIANT(args->k.rows >= s->batch * args->capacity &&
-                 args->k.cols == s->kv_heads * s->head_size);
-    MR_INVARIANT(mr_tensor_alike(args->v, args->k) && mr_tensor_alike(args->o, args->q));
+                 args->k.cols == s->kv_heads * s->head_size && mr_tensor_alike(args->v, args->k));
+    MR_INVARIANT(args->offsets.cols == s->batch + 1 && args->lengths.cols == s->batch);
+    MR_INVARIANT(mr_tensor_exists(args->prefix) == mr_tensor_exists(args->prefix_lengths));
     double began = mr_phase_begin();
-    be->ops->attention_decode(be, args);
+    be->ops->attention_cached(be, args);
     mr_phase_end(be, MR_PHASE_ATTENTION, began);
 }

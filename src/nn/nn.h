@@ -45,10 +45,10 @@ void mr_rope_destroy(mr_backend *be, mr_rope *rope);
 void mr_rope_apply(mr_backend *be, const mr_rope *rope, mr_tensor q, mr_tensor k,
                    mr_tensor positions, int64_t head_size, bool inverse);
 
-/** Causal grouped-query attention; the table's contracts. */
+/** Causal grouped-query attention within segments; the table's contracts. */
 void mr_attention_forward(mr_backend *be, const mr_attention_args *args);
 void mr_attention_backward(mr_backend *be, const mr_attention_args *args);
-void mr_attention_decode(mr_backend *be, const mr_decode_args *args);
+void mr_attention_cached(mr_backend *be, const mr_cached_attention_args *args);
 
 /** y = silu(gate) up. Source: Shazeer 2020. */
 void mr_swiglu_forward(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up);

@@ -12,23 +12,34 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-/* Turns the scores of one row into exp(score - largest) in place, zero behind `valid`; updates the
- * running maximum and denominator and returns the factor for what was summed before. */
-static float softmax_row(float *score, int64_t valid, int64_t count, float *largest,
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* Turns scores [from, to) of one row into exp(score - largest) in place, zero elsewhere; updates
+ * the running maximum and denominator and returns the factor for what was summed before. */
+static float softmax_row(float *score, int64_t from, int64_t to, int64_t count, float *largest,
                          double *denominator)
 {
+    if (from >= to) {
+        memset(score, 0, (size_t)count * sizeof *score);
+        return 1;
+    }
     float top = *largest;
 #pragma omp simd reduction(max : top)
-    for (int64_t j = 0; j < valid; j++)
+    for (int64_t j = from; j < to; j++)
         top = score[j] > top ? score[j] : top;
     float sum = 0;
 #pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < valid; j++) {
+    for (int64_t j = from; j < to; j++) {
         float e = mr_expf(score[j] - top);
         score[j] = e;
         sum += e;
     }
-    for (int64_t j = valid; j < count; j++)
+    for (int64_t j = 0; j < from; j++)
+        score[j] = 0;
+    for (int64_t j = to; j < count; j++)
         score[j] = 0;
     float factor = mr_expf(*largest - top);
     *denominator = *denominator * (double)factor + (double)sum;
@@ -36,49 +47,139 @@ static float softmax_row(float *score, int64_t valid, int64_t count, float *larg
     return factor;
 }
 
-/* One block of query rows of one head against all key blocks up to it. */
+/* Query rows of one head on their way over the keys. */
+typedef struct query_block {
+    int64_t rows, size;
+    const float *q;
+    float *o;
+    int64_t q_stride, o_stride;
+    float *scores; /* scratch */
+    bool single;   /* one row, by dot products: a call of gemm costs more than they do */
+    bool begun;    /* some keys have been seen: o holds a sum */
+    float largest[BLOCK];
+    double denominator[BLOCK];
+} query_block;
+
+/* Keys and values of one head, one after another. */
+typedef struct key_run {
+    const float *k, *v;
+    int64_t k_stride, v_stride;
+    int64_t count;
+} key_run;
+
+static key_run keys_of(mr_tensor k, mr_tensor v, int64_t row, int64_t col, int64_t count)
+{
+    return (key_run){.k = mr_cpu_f32(k) + row * k.stride + col,
+                     .v = mr_cpu_f32(v) + row * v.stride + col,
+                     .k_stride = k.stride,
+                     .v_stride = v.stride,
+                     .count = count};
+}
+
+static void begin_block(query_block *b)
+{
+    b->begun = false;
+    for (int64_t i = 0; i < b->rows; i++) {
+        b->largest[i] = -INFINITY;
+        b->denominator[i] = 0;
+    }
+}
+
+static void score_keys(const query_block *b, key_run keys)
+{
+    const float scale = 1.0f / sqrtf((float)b->size);
+    if (!b->single) {
+        mr_cpu_sgemm(false, true, b->rows, keys.count, b->size, scale, b->q, b->q_stride, keys.k,
+                     keys.k_stride, 0, b->scores, keys.count);
+        return;
+    }
+    for (int64_t i = 0; i < keys.count; i++) {
+        const float *ki = keys.k + i * keys.k_stride;
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = 0; j < b->size; j++)
+            sum += b->q[j] * ki[j];
+        b->scores[i] = sum * scale;
+    }
+}
+
+static void add_values(const query_block *b, key_run keys)
+{
+    if (!b->single) {
+        mr_cpu_sgemm(false, false, b->rows, b->size, keys.count, 1, b->scores, keys.count, keys.v,
+                     keys.v_stride, b->begun ? 1.0f : 0.0f, b->o, b->o_stride);
+        return;
+    }
+    if (!b->begun) memset(b->o, 0, (size_t)b->size * sizeof *b->o);
+    for (int64_t i = 0; i < keys.count; i++) {
+        const float *vi = keys.v + i * keys.v_stride;
+        for (int64_t j = 0; j < b->size; j++)
+            b->o[j] += b->scores[i] * vi[j];
+    }
+}
+
+/* Adds keys, as many as the scratch takes, to what each row has seen. Row i sees those up to and
+ * with number `diagonal` + i and, where there are starts, from number starts[i] - origin on. */
+static void see_keys(query_block *b, key_run keys, int64_t diagonal, const int32_t *starts,
+                     int64_t origin)
+{
+    score_keys(b, keys);
+    for (int64_t i = 0; i < b->rows; i++) {
+        int64_t from = starts ? larger(starts[i] - origin, 0) : 0;
+        int64_t to = smaller(keys.count, diagonal + i + 1);
+        float factor = softmax_row(b->scores + i * keys.count, from, to, keys.count, &b->largest[i],
+                                   &b->denominator[i]);
+        if (!b->begun) continue;
+        float *oi = b->o + i * b->o_stride;
+        for (int64_t j = 0; j < b->size; j++)
+            oi[j] *= factor;
+    }
+    add_values(b, keys);
+    b->begun = true;
+}
+
+static void finish_block(const query_block *b)
+{
+    for (int64_t i = 0; i < b->rows; i++) {
+        float inverse = (float)(1.0 / b->denominator[i]);
+        float *oi = b->o + i * b->o_stride;
+        for (int64_t j = 0; j < b->size; j++)
+            oi[j] *= inverse;
+    }
+}
+
+/* Where the rows of a sequence start their segments; NULL where it is one. */
+static const int32_t *starts_of(const mr_attention_args *args, int64_t sequence)
+{
+    if (!mr_tensor_exists(args->starts)) return NULL;
+    return mr_cpu_i32(args->starts) + sequence * args->shape.tokens;
+}
+
+/* One block of query rows of one head against the keys from its first segment on. */
 static void forward_block(const mr_attention_args *args, int64_t sequence, int64_t head,
                           int64_t first, float *scores)
 {
     const mr_attention_shape *s = &args->shape;
-    int64_t size = s->head_size, kv_head = head / (s->heads / s->kv_heads);
-    int64_t row = sequence * s->tokens;
-    int64_t rows = smaller(BLOCK, s->tokens - first);
-    const float *q = mr_cpu_f32(args->q) + (row + first) * args->q.stride + head * size;
-    float *o = mr_cpu_f32(args->o) + (row + first) * args->o.stride + head * size;
-    const float scale = 1.0f / sqrtf((float)size);
-    float largest[BLOCK];
-    double denominator[BLOCK];
-    for (int64_t i = 0; i < rows; i++) {
-        largest[i] = -INFINITY;
-        denominator[i] = 0;
+    int64_t size = s->head_size, kv_col = head / (s->heads / s->kv_heads) * size;
+    int64_t row = sequence * s->tokens, end = smaller(first + BLOCK, s->tokens);
+    const int32_t *starts = starts_of(args, sequence);
+    query_block b = {.rows = end - first,
+                     .size = size,
+                     .q = mr_cpu_f32(args->q) + (row + first) * args->q.stride + head * size,
+                     .o = mr_cpu_f32(args->o) + (row + first) * args->o.stride + head * size,
+                     .q_stride = args->q.stride,
+                     .o_stride = args->o.stride,
+                     .scores = scores};
+    begin_block(&b);
+    for (int64_t from = starts ? starts[first] : 0; from < end; from += BLOCK) {
+        int64_t count = smaller(BLOCK, end - from);
+        see_keys(&b, keys_of(args->k, args->v, row + from, kv_col, count), first - from,
+                 starts ? starts + first : NULL, from);
     }
-    for (int64_t from = 0; from <= first; from += BLOCK) {
-        int64_t keys = smaller(BLOCK, s->tokens - from);
-        const float *k = mr_cpu_f32(args->k) + (row + from) * args->k.stride + kv_head * size;
-        const float *v = mr_cpu_f32(args->v) + (row + from) * args->v.stride + kv_head * size;
-        mr_cpu_sgemm(false, true, rows, keys, size, scale, q, args->q.stride, k, args->k.stride, 0,
-                     scores, keys);
-        for (int64_t i = 0; i < rows; i++) {
-            int64_t valid = smaller(keys, first + i - from + 1);
-            float factor =
-                softmax_row(scores + i * keys, valid, keys, &largest[i], &denominator[i]);
-            if (from == 0) continue;
-            float *oi = o + i * args->o.stride;
-            for (int64_t j = 0; j < size; j++)
-                oi[j] *= factor;
-        }
-        mr_cpu_sgemm(false, false, rows, size, keys, 1, scores, keys, v, args->v.stride,
-                     from == 0 ? 0.0f : 1.0f, o, args->o.stride);
-    }
+    finish_block(&b);
     float *lse = mr_cpu_f32(args->lse) + (sequence * s->heads + head) * args->lse.stride + first;
-    for (int64_t i = 0; i < rows; i++) {
-        float inverse = (float)(1.0 / denominator[i]);
-        float *oi = o + i * args->o.stride;
-        for (int64_t j = 0; j < size; j++)
-            oi[j] *= inverse;
-        lse[i] = (float)((double)largest[i] + log(denominator[i]));
-    }
+    for (int64_t i = 0; i < b.rows; i++)
+        lse[i] = (float)((double)b.largest[i] + log(b.denominator[i]));
 }
 
 void mr_cpu_attention_forward(mr_backend *be, const mr_attention_args *args)
@@ -103,20 +204,23 @@ static void zero_rows(mr_tensor t, int64_t row, int64_t rows, int64_t col, int64
 
 /* Turns scores into dS = P (dP - delta) scale and dP's place into P, one block of one head. */
 static void backward_probabilities(float *scores, float *dp, int64_t rows, int64_t keys,
-                                   int64_t diagonal, const float *lse, const float *delta,
-                                   float scale)
+                                   int64_t diagonal, const int32_t *starts, int64_t origin,
+                                   const float *lse, const float *delta, float scale)
 {
     for (int64_t i = 0; i < rows; i++) {
-        int64_t valid = smaller(keys, diagonal + i + 1);
+        int64_t from = starts ? larger(starts[i] - origin, 0) : 0;
+        int64_t to = larger(smaller(keys, diagonal + i + 1), from);
         float *si = scores + i * keys, *di = dp + i * keys;
         float li = lse[i], deltai = delta[i];
 #pragma omp simd
-        for (int64_t j = 0; j < valid; j++) {
+        for (int64_t j = from; j < to; j++) {
             float p = mr_expf(si[j] - li);
             si[j] = p * (di[j] - deltai) * scale;
             di[j] = p;
         }
-        for (int64_t j = valid; j < keys; j++)
+        for (int64_t j = 0; j < smaller(from, keys); j++)
+            si[j] = di[j] = 0;
+        for (int64_t j = to; j < keys; j++)
             si[j] = di[j] = 0;
     }
 }
@@ -132,8 +236,9 @@ static void backward_head(const mr_attention_args *args, int64_t sequence, int64
     float *scores = scratch, *dp = scratch + (ptrdiff_t)BLOCK * BLOCK;
     zero_rows(args->d_q, row, s->tokens, col, size);
     const float *lse = mr_cpu_f32(args->lse) + (sequence * s->heads + head) * args->lse.stride;
+    const int32_t *starts = starts_of(args, sequence);
     for (int64_t first = 0; first < s->tokens; first += BLOCK) {
-        int64_t rows = smaller(BLOCK, s->tokens - first);
+        int64_t end = smaller(first + BLOCK, s->tokens), rows = end - first;
         const float *q = mr_cpu_f32(args->q) + (row + first) * args->q.stride + col;
         const float *o = mr_cpu_f32(args->o) + (row + first) * args->o.stride + col;
         const float *d_o = mr_cpu_f32(args->d_o) + (row + first) * args->d_o.stride + col;
@@ -146,8 +251,8 @@ static void backward_head(const mr_attention_args *args, int64_t sequence, int64
                 sum += d_o[i * args->d_o.stride + j] * o[i * args->o.stride + j];
             delta[i] = sum;
         }
-        for (int64_t from = 0; from <= first; from += BLOCK) {
-            int64_t keys = smaller(BLOCK, s->tokens - from), at = row + from;
+        for (int64_t from = starts ? starts[first] : 0; from < end; from += BLOCK) {
+            int64_t keys = smaller(BLOCK, end - from), at = row + from;
             const float *k = mr_cpu_f32(args->k) + at * args->k.stride + kv_col;
             const float *v = mr_cpu_f32(args->v) + at * args->v.stride + kv_col;
             float *d_k = mr_cpu_f32(args->d_k) + at * args->d_k.stride + kv_col;
@@ -156,7 +261,8 @@ static void backward_head(const mr_attention_args *args, int64_t sequence, int64
                          0, scores, keys);
             mr_cpu_sgemm(false, true, rows, keys, size, 1, d_o, args->d_o.stride, v, args->v.stride,
                          0, dp, keys);
-            backward_probabilities(scores, dp, rows, keys, first - from, lse + first, delta, scale);
+            backward_probabilities(scores, dp, rows, keys, first - from,
+                                   starts ? starts + first : NULL, from, lse + first, delta, scale);
             mr_cpu_sgemm(true, false, keys, size, rows, 1, dp, keys, d_o, args->d_o.stride, 1, d_v,
                          args->d_v.stride);
             mr_cpu_sgemm(true, false, keys, size, rows, 1, scores, keys, q, args->q.stride, 1, d_k,
@@ -183,50 +289,57 @@ void mr_cpu_attention_backward(mr_backend *be, const mr_attention_args *args)
     }
 }
 
-/* One new query of one head against the cached positions of its sequence. */
-static void decode_head(const mr_decode_args *args, int64_t sequence, int64_t head, float *scores)
+/* Sees `count` keys of a cache from a row on, those of no use to any row of the block left out. Row
+ * i sees numbers up to `diagonal` + i. */
+static void see_cached(query_block *b, const mr_cached_attention_args *args, int64_t row,
+                       int64_t kv_col, int64_t count, int64_t diagonal)
 {
-    const mr_attention_shape *s = &args->shape;
-    int64_t size = s->head_size, kv_col = head / (s->heads / s->kv_heads) * size;
-    int64_t length = mr_cpu_i32(args->lengths)[sequence];
-    const float *q = mr_cpu_f32(args->q) + sequence * args->q.stride + head * size;
-    float *o = mr_cpu_f32(args->o) + sequence * args->o.stride + head * size;
-    const float scale = 1.0f / sqrtf((float)size);
-    float largest = -INFINITY;
-    double denominator = 0;
-    memset(o, 0, (size_t)size * sizeof *o);
-    for (int64_t from = 0; from < length; from += MR_CPU_SCRATCH) {
-        int64_t keys = smaller(MR_CPU_SCRATCH, length - from);
-        int64_t row = sequence * args->capacity + from;
-        const float *k = mr_cpu_f32(args->k) + row * args->k.stride + kv_col;
-        const float *v = mr_cpu_f32(args->v) + row * args->v.stride + kv_col;
-        for (int64_t i = 0; i < keys; i++) {
-            const float *ki = k + i * args->k.stride;
-            float sum = 0;
-#pragma omp simd reduction(+ : sum)
-            for (int64_t j = 0; j < size; j++)
-                sum += q[j] * ki[j];
-            scores[i] = sum * scale;
-        }
-        float factor = softmax_row(scores, keys, keys, &largest, &denominator);
-        for (int64_t j = 0; j < size; j++)
-            o[j] *= factor;
-        for (int64_t i = 0; i < keys; i++) {
-            const float *vi = v + i * args->v.stride;
-            for (int64_t j = 0; j < size; j++)
-                o[j] += scores[i] * vi[j];
-        }
-    }
-    float inverse = (float)(1.0 / denominator);
-    for (int64_t j = 0; j < size; j++)
-        o[j] *= inverse;
+    const int64_t most = b->single ? MR_CPU_SCRATCH : BLOCK;
+    int64_t end = smaller(count, diagonal + b->rows);
+    for (int64_t from = 0; from < end; from += most)
+        see_keys(b, keys_of(args->k, args->v, row + from, kv_col, smaller(most, end - from)),
+                 diagonal - from, NULL, 0);
 }
 
-void mr_cpu_attention_decode(mr_backend *be, const mr_decode_args *args)
+/* Query rows `first`.. of one head of a sequence against the cache. */
+static void cached_block(const mr_cached_attention_args *args, int64_t sequence, int64_t head,
+                         int64_t first, float *scores)
 {
     const mr_attention_shape *s = &args->shape;
-    int threads = mr_cpu_threads(be, s->batch * s->heads * s->head_size * args->capacity);
-#pragma omp parallel for schedule(static) num_threads(threads)
-    for (int64_t task = 0; task < s->batch * s->heads; task++)
-        decode_head(args, task / s->heads, task % s->heads, mr_cpu_scratch(be));
+    const int32_t *offsets = mr_cpu_i32(args->offsets) + sequence;
+    int64_t size = s->head_size, kv_col = head / (s->heads / s->kv_heads) * size;
+    int64_t all = offsets[1] - offsets[0], row = offsets[0] + first;
+    if (first >= all) return;
+    query_block b = {.rows = smaller(BLOCK, all - first),
+                     .size = size,
+                     .q = mr_cpu_f32(args->q) + row * args->q.stride + head * size,
+                     .o = mr_cpu_f32(args->o) + row * args->o.stride + head * size,
+                     .q_stride = args->q.stride,
+                     .o_stride = args->o.stride,
+                     .scores = scores,
+                     .single = all == 1};
+    begin_block(&b);
+    if (mr_tensor_exists(args->prefix)) {
+        int64_t slot = mr_cpu_i32(args->prefix)[sequence];
+        int64_t count = mr_cpu_i32(args->prefix_lengths)[sequence];
+        see_cached(&b, args, slot * args->capacity, kv_col, count, count);
+    }
+    int64_t length = mr_cpu_i32(args->lengths)[sequence];
+    see_cached(&b, args, sequence * args->capacity, kv_col, length, length - all + first);
+    finish_block(&b);
+}
+
+void mr_cpu_attention_cached(mr_backend *be, const mr_cached_attention_args *args)
+{
+    const mr_attention_shape *s = &args->shape;
+    const int32_t *offsets = mr_cpu_i32(args->offsets);
+    int64_t most = 1;
+    for (int64_t b = 0; b < s->batch; b++)
+        most = larger(most, offsets[b + 1] - offsets[b]);
+    int64_t blocks = (most + BLOCK - 1) / BLOCK, tasks = s->batch * s->heads * blocks;
+    int threads = mr_cpu_threads(be, args->q.rows * s->heads * s->head_size * args->capacity);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t task = 0; task < tasks; task++)
+        cached_block(args, task / blocks / s->heads, task / blocks % s->heads,
+                     (blocks - 1 - task % blocks) * BLOCK, mr_cpu_scratch(be));
 }

@@ -93,7 +93,7 @@ void mr_cpu_rope(mr_backend *be, mr_tensor x, mr_tensor cosine, mr_tensor sine, 
                  int64_t head_size, bool inverse);
 void mr_cpu_attention_forward(mr_backend *be, const mr_attention_args *args);
 void mr_cpu_attention_backward(mr_backend *be, const mr_attention_args *args);
-void mr_cpu_attention_decode(mr_backend *be, const mr_decode_args *args);
+void mr_cpu_attention_cached(mr_backend *be, const mr_cached_attention_args *args);
 void mr_cpu_cross_entropy(mr_backend *be, mr_tensor logits, mr_tensor targets, mr_tensor losses,
                           bool gradient, float scale);
 void mr_cpu_argmax(mr_backend *be, mr_tensor ids, mr_tensor logits);

@@ -1,0 +1,310 @@
+/* Attention within segments and against a cache, held against T x T softmaxes in double. */
+#include "reference.h"
+#include "test.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+/* Runs attention_forward on q, k, v and compares o and lse with the reference. */
+static void attention_case(mr_lab *lab, mr_attention_shape shape, int64_t longest, double scale,
+                           mr_bound bound)
+{
+    int64_t rows = shape.batch * shape.tokens;
+    int64_t q_cols = shape.heads * shape.head_size, k_cols = shape.kv_heads * shape.head_size;
+    double *q = mr_lab_normals(lab, rows * q_cols), *k = mr_lab_normals(lab, rows * k_cols);
+    double *v = mr_lab_normals(lab, rows * k_cols), *o = mr_lab_zeros(lab, rows * q_cols);
+    double *lse = mr_lab_zeros(lab, rows * shape.heads);
+    const int32_t *starts = mr_lab_starts(lab, shape, longest);
+    for (int64_t i = 0; i < rows * q_cols; i++)
+        q[i] = (double)(float)(scale * q[i]);
+    mr_attention_args args = {
+        .shape = shape,
+        .q = mr_lab_upload(lab, q, rows, q_cols, 0),
+        .k = mr_lab_upload(lab, k, rows, k_cols, 0),
+        .v = mr_lab_upload(lab, v, rows, k_cols, 0),
+        .o = mr_lab_poison(lab, MR_F32, rows, q_cols, 0),
+        .lse = mr_lab_poison(lab, MR_F32, shape.batch * shape.heads, shape.tokens, 0),
+    };
+    if (starts) args.starts = mr_lab_upload_ids(lab, starts, rows);
+    MR_LAB_RUN(lab, attention_forward, &args);
+    mr_reference_attention(o, lse, q, k, v, starts, shape);
+    mr_lab_expect(lab, bound, args.o, o,
+                  "o, B %" PRId64 " T %" PRId64 " NH %" PRId64 " NKV %" PRId64 " HS %" PRId64
+                  ", segments up to %" PRId64,
+                  shape.batch, shape.tokens, shape.heads, shape.kv_heads, shape.head_size, longest);
+    mr_lab_expect(lab, bound, args.lse, lse,
+                  "lse, B %" PRId64 " T %" PRId64 " NH %" PRId64 " NKV %" PRId64 " HS %" PRId64
+                  ", segments up to %" PRId64,
+                  shape.batch, shape.tokens, shape.heads, shape.kv_heads, shape.head_size, longest);
+    mr_lab_clear(lab);
+}
+
+static void attention_matches_the_explicit_softmax(void **state)
+{
+    mr_lab *lab = *state;
+    const int64_t tokens[] = {1, 2, 63, 64, 65, 127, 128, 129, 200, 257};
+    const int64_t heads[][2] = {{1, 1}, {4, 4}, {6, 2}, {8, 1}};
+    const int64_t sizes[] = {2, 8, 16, 64, 80};
+    const int64_t longest[] = {0, 1, 5, 40, 150};
+    for (size_t t = 0; t < 10; t++)
+        for (size_t h = 0; h < 4; h++)
+            for (size_t s = 0; s < 5; s++)
+                attention_case(lab,
+                               (mr_attention_shape){.batch = 1 + (int64_t)(t + 2 * h) % 3,
+                                                    .tokens = tokens[t],
+                                                    .heads = heads[h][0],
+                                                    .kv_heads = heads[h][1],
+                                                    .head_size = sizes[(t + h + t / 5) % 5]},
+                               longest[s], 1, MR_BOUND_SUMMED);
+    attention_case(lab, (mr_attention_shape){2, 130, 2, 1, 128}, 0, 1, MR_BOUND_SUMMED);
+}
+
+static void attention_stands_large_scores(void **state)
+{
+    mr_lab *lab = *state;
+    attention_case(lab, (mr_attention_shape){1, 150, 2, 1, 16}, 0, 300, MR_BOUND_SHARP);
+    attention_case(lab, (mr_attention_shape){1, 300, 2, 1, 16}, 140, 300, MR_BOUND_SHARP);
+}
+
+/* One segment a sequence, said by starts of 0, is what no starts say: to the bit. */
+static void starts_of_zero_are_no_starts(void **state)
+{
+    mr_lab *lab = *state;
+    mr_attention_shape shape = {2, 200, 4, 2, 16};
+    int64_t rows = 400, q_cols = 64, k_cols = 32;
+    mr_attention_args args = {
+        .shape = shape,
+        .q = mr_lab_upload(lab, mr_lab_normals(lab, rows * q_cols), rows, q_cols, 0),
+        .k = mr_lab_upload(lab, mr_lab_normals(lab, rows * k_cols), rows, k_cols, 0),
+        .v = mr_lab_upload(lab, mr_lab_normals(lab, rows * k_cols), rows, k_cols, 0),
+        .d_o = mr_lab_upload(lab, mr_lab_normals(lab, rows * q_cols), rows, q_cols, 0),
+    };
+    double *first[5] = {0};
+    for (int with = 0; with < 2; with++) {
+        mr_tensor *const results[] = {&args.o, &args.lse, &args.d_q, &args.d_k, &args.d_v};
+        const int64_t cols[] = {q_cols, shape.tokens, q_cols, k_cols, k_cols};
+        for (int i = 0; i < 5; i++)
+            *results[i] = mr_lab_poison(lab, MR_F32, i == 1 ? 8 : rows, cols[i], 0);
+        if (with) args.starts = mr_lab_upload_ids(lab, mr_lab_ids(lab, rows, 1), rows);
+        MR_LAB_RUN(lab, attention_forward, &args);
+        MR_LAB_RUN(lab, attention_backward, &args);
+        for (int i = 0; i < 5; i++) {
+            if (with)
+                mr_lab_expect(lab, MR_BOUND_EXACT, *results[i], first[i], "result %d", i);
+            else
+                first[i] = mr_lab_download(lab, *results[i]);
+        }
+    }
+}
+
+/* A sequence of a cached case: `prefix` tokens that stand in another slot, `cached` and `fresh` of
+ * its own. */
+typedef struct cached_sequence {
+    int64_t prefix, cached, fresh;
+} cached_sequence;
+
+/* Runs attention_cached on sequences with the slot behind them for one shared prefix, and compares
+ * each one's new rows with the last of a whole attention. Beyond what counts the cache is NaN. */
+static void cached_case(mr_lab *lab, mr_attention_shape shape, const cached_sequence *sequence,
+                        const char *what)
+{
+    int64_t q_cols = shape.heads * shape.head_size, k_cols = shape.kv_heads * shape.head_size;
+    int64_t capacity = 1, fresh = 0, prefix = 0;
+    bool shared = false;
+    for (int64_t b = 0; b < shape.batch; b++) {
+        int64_t own = sequence[b].cached + sequence[b].fresh;
+        capacity = own > capacity ? own : capacity;
+        prefix = sequence[b].prefix > prefix ? sequence[b].prefix : prefix;
+        fresh += sequence[b].fresh;
+        shared = shared || sequence[b].prefix > 0;
+    }
+    capacity = prefix > capacity ? prefix : capacity;
+    int64_t slots = (shape.batch + 1) * capacity;
+    mr_tensor k = mr_lab_poison(lab, MR_F32, slots, k_cols, 0);
+    mr_tensor v = mr_lab_poison(lab, MR_F32, slots, k_cols, 0);
+    double *prefix_k = mr_lab_normals(lab, prefix * k_cols);
+    double *prefix_v = mr_lab_normals(lab, prefix * k_cols);
+    if (prefix > 0) {
+        MR_LAB_RUN(lab, copy, mr_tensor_rows(k, shape.batch * capacity, prefix),
+                   mr_lab_upload(lab, prefix_k, prefix, k_cols, 0));
+        MR_LAB_RUN(lab, copy, mr_tensor_rows(v, shape.batch * capacity, prefix),
+                   mr_lab_upload(lab, prefix_v, prefix, k_cols, 0));
+    }
+    double *q = mr_lab_normals(lab, fresh * q_cols), *want = mr_lab_zeros(lab, fresh * q_cols);
+    int32_t *offsets = mr_lab_ids(lab, shape.batch + 1, 1),
+            *lengths = mr_lab_ids(lab, shape.batch, 1);
+    int32_t *prefixes = mr_lab_ids(lab, shape.batch, 1), *slot = mr_lab_ids(lab, shape.batch, 1);
+    for (int64_t b = 0; b < shape.batch; b++) {
+        const cached_sequence *one = &sequence[b];
+        int64_t own = one->cached + one->fresh, all = one->prefix + own;
+        size_t before = (size_t)(one->prefix * k_cols) * sizeof(double);
+        double *keys = mr_lab_normals(lab, all * k_cols),
+               *values = mr_lab_normals(lab, all * k_cols);
+        double *queries = mr_lab_zeros(lab, all * q_cols), *o = mr_lab_zeros(lab, all * q_cols);
+        memcpy(keys, prefix_k, before);
+        memcpy(values, prefix_v, before);
+        memcpy(queries + (all - one->fresh) * q_cols, q + offsets[b] * q_cols,
+               (size_t)(one->fresh * q_cols) * sizeof *q);
+        mr_attention_shape whole = shape;
+        whole.batch = 1;
+        whole.tokens = all;
+        mr_reference_attention(o, NULL, queries, keys, values, NULL, whole);
+        memcpy(want + offsets[b] * q_cols, o + (all - one->fresh) * q_cols,
+               (size_t)(one->fresh * q_cols) * sizeof *want);
+        if (own > 0) {
+            MR_LAB_RUN(lab, copy, mr_tensor_rows(k, b * capacity, own),
+                       mr_lab_upload(lab, keys + one->prefix * k_cols, own, k_cols, 0));
+            MR_LAB_RUN(lab, copy, mr_tensor_rows(v, b * capacity, own),
+                       mr_lab_upload(lab, values + one->prefix * k_cols, own, k_cols, 0));
+        }
+        offsets[b + 1] = offsets[b] + (int32_t)one->fresh;
+        lengths[b] = (int32_t)own;
+        prefixes[b] = (int32_t)one->prefix;
+        slot[b] = (int32_t)(one->prefix > 0 ? shape.batch : 0);
+    }
+    mr_cached_attention_args args = {
+        .shape = shape,
+        .capacity = capacity,
+        .q = mr_lab_upload(lab, q, fresh, q_cols, 0),
+        .k = k,
+        .v = v,
+        .o = mr_lab_poison(lab, MR_F32, fresh, q_cols, 0),
+        .offsets = mr_lab_upload_ids(lab, offsets, shape.batch + 1),
+        .lengths = mr_lab_upload_ids(lab, lengths, shape.batch),
+    };
+    if (shared) {
+        args.prefix = mr_lab_upload_ids(lab, slot, shape.batch);
+        args.prefix_lengths = mr_lab_upload_ids(lab, prefixes, shape.batch);
+    }
+    MR_LAB_RUN(lab, attention_cached, &args);
+    mr_lab_expect(lab, MR_BOUND_SUMMED, args.o, want,
+                  "%s, B %" PRId64 " NH %" PRId64 " NKV %" PRId64 " HS %" PRId64, what, shape.batch,
+                  shape.heads, shape.kv_heads, shape.head_size);
+    mr_lab_clear(lab);
+}
+
+static const mr_attention_shape cached_shapes[] = {
+    /* B, T (unused), NH, NKV, HS */
+    {1, 0, 1, 1, 2},  {3, 0, 4, 4, 16}, {4, 0, 6, 2, 8},
+    {2, 0, 8, 1, 64}, {5, 0, 2, 1, 80}, {1, 0, 4, 2, 128},
+};
+
+enum { CACHED_SHAPES = sizeof cached_shapes / sizeof cached_shapes[0], MOST_SEQUENCES = 5 };
+
+static void decoding_equals_the_last_row_of_attention(void **state)
+{
+    for (int i = 0; i < CACHED_SHAPES; i++) {
+        cached_sequence sequence[MOST_SEQUENCES];
+        for (int b = 0; b < MOST_SEQUENCES; b++)
+            sequence[b] = (cached_sequence){.cached = b == 0   ? 0
+                                                      : b == 1 ? 199
+                                                               : mr_lab_extent(*state, 1, 190),
+                                            .fresh = 1};
+        cached_case(*state, cached_shapes[i], sequence, "one new token each");
+    }
+}
+
+static void prefill_equals_attention(void **state)
+{
+    for (int i = 0; i < CACHED_SHAPES; i++) {
+        cached_sequence sequence[MOST_SEQUENCES];
+        for (int b = 0; b < MOST_SEQUENCES; b++)
+            sequence[b] = (cached_sequence){.fresh = b == 1 ? 260 : mr_lab_extent(*state, 1, 140)};
+        cached_case(*state, cached_shapes[i], sequence, "empty caches");
+    }
+}
+
+static void any_number_of_new_tokens_goes_on_from_a_cache(void **state)
+{
+    for (int i = 0; i < CACHED_SHAPES; i++) {
+        cached_sequence sequence[MOST_SEQUENCES];
+        for (int b = 0; b < MOST_SEQUENCES; b++)
+            sequence[b] = (cached_sequence){.cached = mr_lab_extent(*state, 0, 150),
+                                            .fresh = mr_lab_extent(*state, 1, 135)};
+        if (cached_shapes[i].batch > 2) sequence[1].fresh = 0; /* an idle slot */
+        cached_case(*state, cached_shapes[i], sequence, "cached and new");
+    }
+}
+
+static void a_shared_prefix_stands_before_each_sequence(void **state)
+{
+    for (int i = 0; i < CACHED_SHAPES; i++) {
+        cached_sequence sequence[MOST_SEQUENCES];
+        for (int b = 0; b < MOST_SEQUENCES; b++)
+            sequence[b] = (cached_sequence){.prefix = b == 2   ? 0
+                                                      : b == 3 ? 77
+                                                               : 140,
+                                            .cached = mr_lab_extent(*state, 0, 9),
+                                            .fresh = b == 4 ? 130 : mr_lab_extent(*state, 1, 9)};
+        cached_case(*state, cached_shapes[i], sequence, "behind a prefix");
+    }
+}
+
+/* Longer than any scratch: the largest score stands first, in the middle and last in turn. Values
+ * have a mean of 2, so that their average does not cancel to nothing. */
+static void decoding_reaches_over_a_long_cache(void **state)
+{
+    mr_lab *lab = *state;
+    int64_t length = 70001, peaks[3] = {0, length / 2, length - 1};
+    int32_t lengths[1] = {(int32_t)length};
+    for (int i = 0; i < 3; i++) {
+        double q[2] = {1, 1}, denominator = 0, want[2] = {0, 0};
+        double *k = mr_lab_normals(lab, 2 * length), *v = mr_lab_normals(lab, 2 * length);
+        k[2 * peaks[i]] = 12;
+        for (int64_t t = 0; t < 2 * length; t++)
+            v[t] = (double)(float)(v[t] + 2);
+        for (int64_t t = 0; t < length; t++) {
+            double weight = exp((k[2 * t] + k[2 * t + 1]) / sqrt(2.0));
+            denominator += weight;
+            for (int c = 0; c < 2; c++)
+                want[c] += weight * v[2 * t + c];
+        }
+        for (int c = 0; c < 2; c++)
+            want[c] /= denominator;
+        mr_cached_attention_args args = {.shape = {1, 1, 1, 1, 2},
+                                         .capacity = length,
+                                         .q = mr_lab_upload(lab, q, 1, 2, 0),
+                                         .k = mr_lab_upload(lab, k, length, 2, 0),
+                                         .v = mr_lab_upload(lab, v, length, 2, 0),
+                                         .o = mr_lab_poison(lab, MR_F32, 1, 2, 0),
+                                         .offsets = mr_lab_upload_ids(lab, (int32_t[]){0, 1}, 2),
+                                         .lengths = mr_lab_upload_ids(lab, lengths, 1)};
+        MR_LAB_RUN(lab, attention_cached, &args);
+        mr_lab_expect(lab, MR_BOUND_LONG, args.o, want, "peak at %" PRId64, peaks[i]);
+    }
+}
+
+/* What is not finite must be seen in the results: a run that diverged is recorded as that. */
+static void attention_does_not_hide_a_nan_key(void **state)
+{
+    mr_lab *lab = *state;
+    double q[4] = {1, 1, 1, 1}, k[4] = {NAN, 1, 1, 1}, v[4] = {1, 2, 3, 4};
+    mr_attention_args args = {.shape = {1, 2, 1, 1, 2},
+                              .q = mr_lab_upload(lab, q, 2, 2, 0),
+                              .k = mr_lab_upload(lab, k, 2, 2, 0),
+                              .v = mr_lab_upload(lab, v, 2, 2, 0),
+                              .o = mr_lab_poison(lab, MR_F32, 2, 2, 0),
+                              .lse = mr_lab_poison(lab, MR_F32, 1, 2, 0)};
+    MR_LAB_RUN(lab, fill, args.o, 0);
+    MR_LAB_RUN(lab, attention_forward, &args);
+    double *o = mr_lab_download(lab, args.o);
+    for (int i = 0; i < 4; i++)
+        assert_true(isnan(o[i]));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        MR_LAB_TEST(attention_matches_the_explicit_softmax),
+        MR_LAB_TEST(attention_stands_large_scores),
+        MR_LAB_TEST(starts_of_zero_are_no_starts),
+        MR_LAB_TEST(decoding_equals_the_last_row_of_attention),
+        MR_LAB_TEST(prefill_equals_attention),
+        MR_LAB_TEST(any_number_of_new_tokens_goes_on_from_a_cache),
+        MR_LAB_TEST(a_shared_prefix_stands_before_each_sequence),
+        MR_LAB_TEST(decoding_reaches_over_a_long_cache),
+        MR_LAB_TEST(attention_does_not_hide_a_nan_key),
+    };
+    return cmocka_run_group_tests_name("backend_attention", tests, NULL, NULL);
+}

@@ -45,8 +45,7 @@ mr_checkpointer *case_writer(const mr_comm *comm, int64_t keep, bool staged)
     mr_checkpointer *cp;
     case_cut(comm, slabs);
     size_t staging = staged ? CASE_ARRAYS * CASE_LARGEST * sizeof(float) : 0;
-    if (mr_checkpointer_create(comm, case_folder, keep, slabs, CASE_ARRAYS, staging, &cp) != MR_OK)
-        mr_abort("%s", mr_message());
+    must(mr_checkpointer_create(comm, case_folder, keep, slabs, CASE_ARRAYS, staging, &cp));
     return cp;
 }
 
@@ -62,7 +61,7 @@ void case_save_steps(const mr_comm *comm, int count, const int64_t *steps)
 {
     mr_checkpointer *cp = case_writer(comm, 2, true);
     for (int i = 0; i < count; i++)
-        if (case_save(cp, steps[i]) != MR_OK) mr_abort("%s", mr_message());
+        must(case_save(cp, steps[i]));
     mr_checkpointer_destroy(&cp);
 }
 

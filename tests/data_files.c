@@ -36,7 +36,7 @@ void data_pack(const char *from, const char *to, data_packing packing)
     static const int filters[] = {ARCHIVE_FILTER_GZIP, ARCHIVE_FILTER_ZSTD, ARCHIVE_FILTER_XZ};
     char *data;
     size_t size;
-    if (mr_file_read(from, MR_MEM_OTHER, &data, &size) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_file_read(from, MR_MEM_OTHER, &data, &size));
     struct archive *archive = archive_write_new();
     struct archive_entry *entry = archive_entry_new();
     archive_entry_set_filetype(entry, AE_IFREG);

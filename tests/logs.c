@@ -9,7 +9,7 @@
 static mr_runlog_reader *open_log(const char *path)
 {
     mr_runlog_reader *reader;
-    if (mr_runlog_open(path, &reader) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_runlog_open(path, &reader));
     return reader;
 }
 
@@ -20,7 +20,7 @@ double *log_series(const char *path, const char *dataset, int64_t *count)
     mr_runlog_reader *reader = open_log(path);
     mr_status status = mr_runlog_series(reader, dataset, &values, count);
     mr_runlog_close_reader(&reader);
-    if (status != MR_OK) fail_msg("%s", mr_message());
+    must(status);
     return values;
 }
 
@@ -40,7 +40,7 @@ int64_t log_int(const char *path, const char *name)
     mr_runlog_reader *reader = open_log(path);
     mr_status status = mr_runlog_get_int(reader, name, &value);
     mr_runlog_close_reader(&reader);
-    if (status != MR_OK) fail_msg("%s", mr_message());
+    must(status);
     return value;
 }
 
@@ -50,7 +50,7 @@ void log_assert_text(const char *path, const char *name, const char *expected)
     mr_runlog_reader *reader = open_log(path);
     mr_status status = mr_runlog_get_text(reader, name, &text);
     mr_runlog_close_reader(&reader);
-    if (status != MR_OK) fail_msg("%s", mr_message());
+    must(status);
     assert_string_equal(text, expected);
     mr_free(text);
 }

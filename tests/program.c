@@ -17,8 +17,6 @@
 
 enum { WORDS = 64, LINE = 4096, SECONDS = 180, GRACE = 5 };
 
-static char folder[64];
-
 /* The words of a command line; text holds what was formatted. */
 typedef struct command {
     const char *word[WORDS + 1];
@@ -257,53 +255,23 @@ void program_write_shape(const char *path, int hidden, int vocabulary, bool tied
 char *program_read(const char *path, size_t *size)
 {
     char *data;
-    if (mr_file_read(path, MR_MEM_OTHER, &data, size) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_file_read(path, MR_MEM_OTHER, &data, size));
     return data;
 }
 
 void program_make_folder(const char *path)
 {
-    if (mr_file_make_folders(path) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_file_make_folders(path));
 }
 
 int program_enter_folder(void **state)
 {
-    (void)state;
     if (!getenv("MR_PROGRAM")) {
         print_error("MR_PROGRAM must name the program to be tested; ctest sets it\n");
         return -1;
     }
-    snprintf(folder, sizeof folder, "program_test_XXXXXX");
-    if (!mkdtemp(folder) || chdir(folder) != 0) return -1;
+    if (folder_enter(state) != 0) return -1;
     program_write_shape("tiny.json", 32, 259, false);
     program_write_shape("tied.json", 32, 259, true);
     return 0;
-}
-
-/* Removes a file, or a folder with all in it. */
-static bool remove_all(const char *path)
-{
-    struct stat about;
-    if (lstat(path, &about) != 0) return false;
-    if (!S_ISDIR(about.st_mode)) return unlink(path) == 0;
-    DIR *list = opendir(path);
-    if (!list) return false;
-    bool removed = true;
-    for (struct dirent *entry = readdir(list); entry; entry = readdir(list)) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        char inner[LINE];
-        int length = snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name);
-        removed = (size_t)length < sizeof inner && remove_all(inner) && removed;
-    }
-    closedir(list);
-    return rmdir(path) == 0 && removed;
-}
-
-int program_leave_folder(void **state)
-{
-    (void)state;
-    bool removed = chdir("..") == 0 && remove_all(folder);
-    if (mr_memory_live_total() != 0)
-        print_error("%zu bytes are still held by the test\n", mr_memory_live_total());
-    return removed && mr_memory_live_total() == 0 ? 0 : -1;
 }

@@ -6,6 +6,7 @@
  * under mpirun, and a folder of its own for each test file, with tiny models to train. Local. */
 
 #include "base/status.h"
+#include "folder.h"
 #include "test.h"
 
 #include <stdbool.h>
@@ -53,13 +54,10 @@ void program_free(program_result *result);
 /** Returns how many lines of a text contain a part. */
 int program_lines_with(const char *text, const char *part);
 
-/** Makes a new folder and goes there; group setup of a test file. Writes tiny.json, the shape of a
- * LLaMA of 32 columns and two layers, and tied.json, the same with a tied head.
+/** As folder_enter, which folder_leave undoes, and writes tiny.json, the shape of a LLaMA of 32
+ * columns and two layers, and tied.json, the same with a tied head.
  * @return 0, or -1 where it cannot, or MR_PROGRAM does not name the program to be tested */
 int program_enter_folder(void **state);
-
-/** Goes back and removes the folder with all in it; group teardown. */
-int program_leave_folder(void **state);
 
 /** Writes a text file. */
 void program_write(const char *path, const char *fmt, ...) MR_PRINTF(2, 3);

@@ -1,13 +1,17 @@
 #include "ranks.h"
 
+#include "folder.h"
+
 #include <stdlib.h>
+#include <unistd.h>
 
 mr_comm world;
 
 void ranks_begin(int *argc, char ***argv)
 {
     MPI_Init(argc, argv);
-    if (mr_comm_create(MPI_COMM_WORLD, &world) != MR_OK) mr_abort("%s", mr_message());
+    must(mr_comm_create(MPI_COMM_WORLD, &world));
+    test_set_peers(world.size > 1);
     if (world.rank > 0 && !freopen("/dev/null", "w", stdout)) mr_abort("cannot silence stdout");
 }
 
@@ -22,6 +26,21 @@ int ranks_end(int failed_tests)
     mr_comm_destroy(&world);
     MPI_Finalize();
     return any ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int ranks_enter_folder(void **state)
+{
+    char path[4096] = "";
+    if (world.rank == 0 && folder_enter(state) == 0 && !getcwd(path, sizeof path)) path[0] = '\0';
+    mr_comm_broadcast(&world, path, sizeof path, 0);
+    return path[0] && (world.rank == 0 || chdir(path) == 0) ? 0 : -1;
+}
+
+int ranks_leave_folder(void **state)
+{
+    if (world.rank > 0 && chdir("..") != 0) return -1;
+    mr_comm_barrier(&world);
+    return world.rank == 0 ? folder_leave(state) : 0;
 }
 
 void ranks_assert(bool holds, const char *condition, const char *file, int line)

@@ -18,6 +18,10 @@ void ranks_begin(int *argc, char ***argv);
  * where one failed. */
 int ranks_end(int failed_tests);
 
+/** folder_enter and folder_leave of rank 0, with all ranks in the folder. Collective. */
+int ranks_enter_folder(void **state);
+int ranks_leave_folder(void **state);
+
 /** Fails the test on every rank unless the condition holds on every rank; names the first where it
  * does not. Collective. */
 #define assert_on_all_ranks(condition) ranks_assert((condition), #condition, __FILE__, __LINE__)

@@ -259,7 +259,7 @@ mr_lab *mr_lab_create(int threads, uint64_t seed)
 {
     mr_lab *lab = mr_alloc(MR_MEM_OTHER, sizeof *lab);
     if (!lab) fail_msg("%s", mr_message());
-    if (mr_backend_create("cpu", threads, &lab->be) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_backend_create("cpu", threads, &lab->be));
     lab->random = mr_random_stream(seed, MR_RANDOM_DATA, 0);
     return lab;
 }
@@ -406,7 +406,7 @@ mr_tensor mr_lab_poison(mr_lab *lab, mr_dtype dtype, int64_t rows, int64_t cols,
     mr_status status =
         lab->be->ops->buffer_create(lab->be, MR_MEM_OTHER, (size_t)count * size, &t.buffer);
     set_guard(lab, true);
-    if (status != MR_OK) fail_msg("%s", mr_message());
+    must(status);
     item->buffer = t.buffer;
     unsigned char *bytes = keep(lab, count, size);
     poison_bytes(bytes, count, size);

@@ -4,8 +4,11 @@
 /** @file
  * What every test file includes: cmocka in the order it needs, and a few assertions of ours. */
 
+#include "base/status.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,6 +21,14 @@
     do {                                                                                           \
         if (!strstr((text), (part))) fail_msg("expected \"%s\" in \"%s\"", (part), (text));        \
     } while (0)
+
+/** Fails the test unless a call returns MR_OK; prints its message. Where other ranks would wait for
+ * this one it ends them all. */
+#define must(...) test_must((__VA_ARGS__), __FILE__, __LINE__)
+void test_must(mr_status status, const char *file, int line);
+
+/** Tells that a failure ends all ranks: those of a program of several. */
+void test_set_peers(bool peers);
 
 enum { MR_TEST_SKIP = 77 }; /**< exit code ctest takes for "skipped" */
 

@@ -304,5 +304,5 @@ int main(void)
         cmocka_unit_test(prepared_tokens_are_those_of_spm_encode_with_t5),
         cmocka_unit_test(prepared_tokens_are_those_of_spm_encode_with_a_model_made_here),
     };
-    return cmocka_run_group_tests(tests, program_enter_folder, program_leave_folder);
+    return cmocka_run_group_tests(tests, program_enter_folder, folder_leave);
 }

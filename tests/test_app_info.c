@@ -11,11 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void must(mr_status status)
-{
-    if (status != MR_OK) fail_msg("%s", mr_message());
-}
-
 static program_result info(const char *arguments)
 {
     return program_succeed((program_setting){0}, "info %s", arguments);
@@ -671,5 +666,5 @@ int main(void)
         cmocka_unit_test(a_missing_file_is_named),
         cmocka_unit_test(no_file_is_bad_usage),
     };
-    return cmocka_run_group_tests_name("app_info", tests, make_files, program_leave_folder);
+    return cmocka_run_group_tests_name("app_info", tests, make_files, folder_leave);
 }

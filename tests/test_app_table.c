@@ -22,11 +22,6 @@ typedef struct log_spec {
     bool pretrain;           /* of that task, with perplexities in place of accuracies */
 } log_spec;
 
-static void must(mr_status status)
-{
-    if (status != MR_OK) fail_msg("%s", mr_message());
-}
-
 static void set_config(mr_config *config, const char *key, const char *value)
 {
     char text[256];
@@ -827,6 +822,5 @@ int main(void)
         cmocka_unit_test(json_tells_the_keys_in_which_methods_differ),
         cmocka_unit_test(two_ranks_print_one_table),
     };
-    return cmocka_run_group_tests_name("app_table", tests, program_enter_folder,
-                                       program_leave_folder);
+    return cmocka_run_group_tests_name("app_table", tests, program_enter_folder, folder_leave);
 }

@@ -4,6 +4,7 @@
 #include "base/random.h"
 #include "base/status.h"
 #include "base/text.h"
+#include "folder.h"
 #include "test.h"
 
 #include <limits.h>
@@ -14,25 +15,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char folder[64];
-
-static int enter(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "base_test_XXXXXX");
-    return mkdtemp(folder) && chdir(folder) == 0 ? 0 : -1;
-}
-
+/* Expects nothing but what the tests made: no temporary file. */
 static int leave(void **state)
 {
-    (void)state;
     static const char *const made[] = {"file",       "kept", "deep/er/folder", "deep/er", "deep",
                                        "busy/inner", "busy"};
     for (size_t i = 0; i < sizeof made / sizeof made[0]; i++)
         remove(made[i]);
-    if (mr_memory_live_total() != 0)
-        print_error("%zu bytes are still held\n", mr_memory_live_total());
-    return chdir("..") == 0 && rmdir(folder) == 0 && mr_memory_live_total() == 0 ? 0 : -1;
+    return folder_leave_empty(state);
 }
 
 /* Calls what in a process of its own; returns how that ended, and what it wrote to stderr. */
@@ -690,5 +680,5 @@ int main(void)
         cmocka_unit_test(a_folder_in_place_of_a_file_cannot_be_made),
         cmocka_unit_test(paths_too_long_are_refused),
     };
-    return cmocka_run_group_tests(tests, enter, leave);
+    return cmocka_run_group_tests(tests, folder_enter, leave);
 }

@@ -5,12 +5,10 @@
 #include "base/log.h"
 #include "config/load.h"
 #include "config/matrix.h"
-#include "test.h"
+#include "ranks.h"
 
 #include <stdlib.h>
 #include <unistd.h>
-
-static mr_comm world;
 
 static const char *const method_names[] = {"fft", "lora", "mora", NULL};
 static const char *const task_names[] = {"uuid", "math", NULL};
@@ -23,8 +21,7 @@ enum { CHOICES = 2 };
 static mr_status load_with(const char *text, const char *const *sets, int set_count,
                            mr_run_list *out)
 {
-    if (world.rank == 0 && mr_file_write("uuid.yaml", text, strlen(text)) != MR_OK)
-        mr_abort("%s", mr_message());
+    if (world.rank == 0) must(mr_file_write("uuid.yaml", text, strlen(text)));
     return mr_config_load(&world, "uuid.yaml", sets, set_count, choices, CHOICES, out);
 }
 
@@ -32,8 +29,7 @@ static mr_status load_with(const char *text, const char *const *sets, int set_co
 static mr_config load_one(const char *text, const char *const *sets, int set_count)
 {
     mr_run_list list;
-    mr_status status = load_with(text, sets, set_count, &list);
-    if (status != MR_OK) fail_msg("%s", mr_message());
+    must(load_with(text, sets, set_count, &list));
     assert_int_equal(list.count, 1);
     mr_config config = list.runs[0];
     mr_run_list_free(&list);
@@ -68,8 +64,7 @@ static void expect_names(const char *text, const char *const *sets, int set_coun
                          const char *names)
 {
     mr_run_list list;
-    mr_status status = load_with(text, sets, set_count, &list);
-    if (status != MR_OK) fail_msg("%s", mr_message());
+    must(load_with(text, sets, set_count, &list));
     mr_text found = {0};
     for (int i = 0; i < list.count; i++)
         mr_text_add(&found, "%s%s", i > 0 ? " " : "", list.runs[i].run.name);
@@ -743,12 +738,12 @@ static void the_resolved_text_reads_back_as_the_same_bytes(void **state)
     mr_source source;
     assert_int_equal(mr_source_create("test", NULL, 0, &source), MR_OK);
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
-        if (mr_source_override(&source, sets[i]) != MR_OK) fail_msg("%s", mr_message());
+        must(mr_source_override(&source, sets[i]));
     mr_text text = {0};
     assert_int_equal(mr_config_resolved(&source.config, &text), MR_OK);
     mr_config again;
     memset(&again, 0xff, sizeof again);
-    if (mr_config_parse_resolved(mr_text_get(&text), &again) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_config_parse_resolved(mr_text_get(&text), &again));
     assert_memory_equal(&again, &source.config, sizeof again);
     assert_contains(mr_text_get(&text), "method:\n  name: \"mora\"\n  r: 8\n");
     mr_text_free(&text);
@@ -859,30 +854,9 @@ static void nothing_is_left_allocated(void **state)
     assert_int_equal(mr_memory_live_total(), 0);
 }
 
-/* A folder of its own, where the file has a short name in messages. */
-static char folder[] = "test-config-XXXXXX";
-
-static void enter_folder(void)
-{
-    if (world.rank == 0 && !mkdtemp(folder)) mr_abort("cannot make folder '%s'", folder);
-    mr_comm_broadcast(&world, folder, sizeof folder, 0);
-    if (chdir(folder) != 0) mr_abort("cannot enter folder '%s'", folder);
-}
-
-static void leave_folder(void)
-{
-    mr_comm_barrier(&world);
-    if (world.rank > 0) return;
-    unlink("uuid.yaml");
-    if (chdir("..") != 0 || rmdir(folder) != 0) mr_warn("cannot remove folder '%s'", folder);
-}
-
 int main(int argc, char **argv)
 {
-    MPI_Init(&argc, &argv);
-    if (mr_comm_create(MPI_COMM_WORLD, &world) != MR_OK) mr_abort("%s", mr_message());
-    if (world.rank > 0 && !freopen("/dev/null", "w", stdout)) mr_abort("cannot be silent");
-    enter_folder();
+    ranks_begin(&argc, &argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_field_stands_in_the_schema),
         cmocka_unit_test(every_key_has_a_field_of_its_type),
@@ -936,9 +910,5 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_damaged_byte_of_a_text_is_read_or_refused),
         cmocka_unit_test(nothing_is_left_allocated),
     };
-    int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    leave_folder();
-    mr_comm_destroy(&world);
-    MPI_Finalize();
-    return failed;
+    return ranks_end(cmocka_run_group_tests(tests, ranks_enter_folder, ranks_leave_folder));
 }

@@ -197,8 +197,8 @@ static mr_runlog_reader *open_log(const char *path, const char *reason)
 {
     mr_runlog_reader *reader;
     char *text;
-    if (mr_runlog_open(path, &reader) != MR_OK) fail_msg("%s", mr_message());
-    if (mr_runlog_get_text(reader, "stop_reason", &text) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_runlog_open(path, &reader));
+    must(mr_runlog_get_text(reader, "stop_reason", &text));
     assert_contains(text, reason);
     mr_free(text);
     return reader;
@@ -368,5 +368,5 @@ int main(void)
                                        .test_func = fails_with_one_message,
                                        .initial_state = (void *)(uintptr_t)&failures[i]};
     memcpy(tests + FAILURES, others, sizeof others);
-    return cmocka_run_group_tests(tests, enter, program_leave_folder);
+    return cmocka_run_group_tests(tests, enter, folder_leave);
 }

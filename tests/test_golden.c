@@ -7,7 +7,7 @@
 #include "golden_check.h"
 #include "linalg/svd.h"
 #include "optim/schedule.h"
-#include "test.h"
+#include "ranks.h"
 
 #include <limits.h>
 #include <math.h>
@@ -510,7 +510,7 @@ static void plan_folder(golden_plan *plan, const mr_golden_folder *folder)
     mr_names stems = {0};
     int before = plan->count;
     bool fft_cut = false, mora_cut = false;
-    if (mr_golden_stems(folder->path, &stems) != MR_OK) mr_abort("%s", mr_message());
+    must(mr_golden_stems(folder->path, &stems));
     for (int64_t i = 0; i < stems.count; i++) {
         const char *stem = stems.item[i];
         mr_golden_kind kind;
@@ -567,16 +567,12 @@ static void find_folders(mr_golden_set *set)
         roots += length;
         roots += *roots == ':';
     }
-    if (status != MR_OK) mr_abort("%s", mr_message());
+    must(status);
 }
 
 int main(int argc, char **argv)
 {
-    MPI_Init(&argc, &argv);
-    mr_comm world;
-    if (mr_comm_create(MPI_COMM_WORLD, &world) != MR_OK) mr_abort("%s", mr_message());
-    /* All ranks find the same: one of them says it. */
-    if (world.rank > 0 && !freopen("/dev/null", "w", stdout)) mr_abort("cannot be silent");
+    ranks_begin(&argc, &argv);
     mr_golden_set set = {0};
     golden_plan plan = {.comm = &world};
     find_folders(&set);
@@ -595,7 +591,5 @@ int main(int argc, char **argv)
     mr_free(plan.test);
     mr_text_free(&plan.skipped);
     mr_golden_set_free(&set);
-    mr_comm_destroy(&world);
-    MPI_Finalize();
-    return failed > 0;
+    return ranks_end(failed);
 }

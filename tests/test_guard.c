@@ -8,11 +8,6 @@
 
 static mr_backend *be;
 
-static void must(mr_status status)
-{
-    if (status != MR_OK) mr_abort("%s", mr_message());
-}
-
 static mr_config config_with(double zscore, mr_guard on_spike, mr_guard on_nonfinite)
 {
     mr_config config;

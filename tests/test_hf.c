@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include "folder.h"
 #include "store/hf.h"
 #include "test.h"
 
@@ -17,16 +18,12 @@ static const char *const file_names[] = {"config.json",
                                          "pytorch_model.bin"};
 enum { FILE_NAMES = sizeof file_names / sizeof *file_names };
 
-static char folder[64];
-static char config_path[128];
+static const char folder[] = "model", config_path[] = "model/config.json";
 
-static int make_folder(void **state)
+static int enter(void **state)
 {
-    (void)state;
-    snprintf(folder, sizeof folder, "hf_test_XXXXXX");
-    if (!mkdtemp(folder)) return -1;
-    snprintf(config_path, sizeof config_path, "%s/config.json", folder);
-    return 0;
+    if (folder_enter(state) != 0) return -1;
+    return mkdir(folder, 0700);
 }
 
 static int empty_folder(void **state)
@@ -40,16 +37,11 @@ static int empty_folder(void **state)
     return 0;
 }
 
-static int remove_folder(void **state)
+static int leave(void **state)
 {
     empty_folder(state);
-    if (mr_memory_live_total() != 0) print_error("%zu bytes leaked\n", mr_memory_live_total());
-    return rmdir(folder) != 0 || mr_memory_live_total() != 0 ? -1 : 0;
-}
-
-static void must(mr_status status)
-{
-    if (status != MR_OK) fail_msg("%s", mr_message());
+    rmdir(folder);
+    return folder_leave_empty(state);
 }
 
 static void put_text(const char *name, const char *text)
@@ -535,5 +527,5 @@ int main(void)
         TEST(reads_a_model_of_the_older_config),
         TEST(reads_a_model_of_the_newer_config),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, enter, leave);
 }

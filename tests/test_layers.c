@@ -104,7 +104,7 @@ static bool is_source(const char *name)
 static void look_at(const char *path, const char *layer, findings *found)
 {
     char *text;
-    if (mr_file_read(path, MR_MEM_OTHER, &text, NULL) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_file_read(path, MR_MEM_OTHER, &text, NULL));
     int number = 0;
     for (const char *line = text; *line; line += *line == '\n') {
         size_t length = strcspn(line, "\n");

@@ -18,11 +18,6 @@ static const char *const methods[] = {"lora",   "lora_plus", "asylora", "dora",
 
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
-static void must(mr_status status)
-{
-    if (status != MR_OK) mr_abort("%s", mr_message());
-}
-
 /* Largest difference from what was there before, over the largest logit. NaN where there is one. */
 static double change_of(tiny *t, const float *before)
 {

@@ -10,11 +10,6 @@ static const mr_shard shards[] = {MR_SHARD_FULL, MR_SHARD_OPTIMIZER, MR_SHARD_NO
 
 enum { SHARDS = 3 };
 
-static void must(mr_status status)
-{
-    if (status != MR_OK) mr_abort("%s", mr_message());
-}
-
 static mr_string_list list_of(const char *a, const char *b, const char *c)
 {
     mr_string_list list = {0};

@@ -50,7 +50,7 @@ static const char *write_text(data_packing packing, const char *path, size_t *by
         *bytes += (size_t)snprintf(text + *bytes, ROOM - *bytes, "line %d\n", i * i % 1013);
     data_write("plain.txt", text, *bytes);
     data_pack("plain.txt", path, packing);
-    if (mr_file_read(path, MR_MEM_OTHER, packed, size) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_file_read(path, MR_MEM_OTHER, packed, size));
     return text;
 }
 
@@ -64,7 +64,7 @@ static void a_second_member_is_read_or_refused_but_never_lost(void **state)
         snprintf(path, sizeof path, "members.%s", data_ending(p));
         const char *text = write_text(p, path, &bytes, &packed, &size);
         data_append(path, packed, size);
-        if (read_all(path, found, &got) != MR_OK) fail_msg("%s", mr_message());
+        must(read_all(path, found, &got));
         assert_int_equal(got, 2 * bytes);
         assert_memory_equal(found, text, bytes);
         assert_memory_equal(found + bytes, text, bytes);
@@ -111,7 +111,7 @@ static void zeros_may_fill_a_gzip_file_to_its_end_only(void **state)
     size_t bytes, size, got;
     const char *text = write_text(DATA_GZ, "padded.gz", &bytes, &packed, &size);
     data_append("padded.gz", zeros, sizeof zeros);
-    if (read_all("padded.gz", found, &got) != MR_OK) fail_msg("%s", mr_message());
+    must(read_all("padded.gz", found, &got));
     assert_int_equal(got, bytes);
     assert_memory_equal(found, text, bytes);
     data_append("padded.gz", packed, size);
@@ -164,5 +164,5 @@ int main(void)
         cmocka_unit_test(a_name_of_compression_must_be_right),
         cmocka_unit_test(an_empty_text_may_be_packed),
     };
-    return cmocka_run_group_tests(tests, program_enter_folder, program_leave_folder);
+    return cmocka_run_group_tests(tests, folder_enter, folder_leave);
 }

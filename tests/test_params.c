@@ -23,11 +23,6 @@ static const struct shape {
 
 enum { PARAMS = sizeof shapes / sizeof shapes[0], LARGEST = 128 * 65 };
 
-static void must(mr_status status)
-{
-    if (status != MR_OK) mr_abort("%s", mr_message());
-}
-
 static int64_t count_of(int id)
 {
     return shapes[id].rows * shapes[id].cols;

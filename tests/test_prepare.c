@@ -15,7 +15,6 @@
 enum { ROOM = 1 << 20, UNIT = 4000 };
 
 static mr_comm self; /* this rank alone */
-static char folder[64];
 
 /* What a test changes of the options. Start from {0}. */
 typedef struct change {
@@ -94,11 +93,11 @@ static void write_text(const char *path, const char *text, size_t bytes)
 static int64_t tokens_of(const char *of, mr_split split, int32_t *ids)
 {
     mr_shards *shards = NULL;
-    if (mr_shards_open(of, 1, &shards) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_shards_open(of, 1, &shards));
     int64_t count = mr_shards_sequences(shards, split);
     assert_true(count <= ROOM);
     for (int64_t i = 0; i < count; i++)
-        if (mr_shards_read(shards, split, i, 0, 1, &ids[i]) != MR_OK) fail_msg("%s", mr_message());
+        must(mr_shards_read(shards, split, i, 0, 1, &ids[i]));
     mr_shards_close(&shards);
     return count;
 }
@@ -122,8 +121,8 @@ static bool same_file(const char *a, const char *b)
 {
     char *x, *y;
     size_t nx, ny;
-    if (mr_file_read(a, MR_MEM_OTHER, &x, &nx) != MR_OK) fail_msg("%s", mr_message());
-    if (mr_file_read(b, MR_MEM_OTHER, &y, &ny) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_file_read(a, MR_MEM_OTHER, &x, &nx));
+    must(mr_file_read(b, MR_MEM_OTHER, &y, &ny));
     bool same = nx == ny && memcmp(x, y, nx) == 0;
     mr_free(x);
     mr_free(y);
@@ -568,8 +567,7 @@ static void damaged_compressed_files_are_named(void **state)
             char *data;
             size_t size;
             data_pack("cut.txt", whole, p);
-            if (mr_file_read(whole, MR_MEM_OTHER, &data, &size) != MR_OK)
-                mr_abort("%s", mr_message());
+            must(mr_file_read(whole, MR_MEM_OTHER, &data, &size));
             data_write(half, data, size / 2);
             mr_free(data);
         }
@@ -586,8 +584,7 @@ static void a_gzip_file_whose_checksum_differs_is_named(void **state)
         char *data;
         size_t size;
         data_pack("sum.txt", "sum.gz", DATA_GZ);
-        if (mr_file_read("sum.gz", MR_MEM_OTHER, &data, &size) != MR_OK)
-            mr_abort("%s", mr_message());
+        must(mr_file_read("sum.gz", MR_MEM_OTHER, &data, &size));
         data[size - 6] = (char)(data[size - 6] ^ 1);
         data_write("sum.gz", data, size);
         mr_free(data);
@@ -866,22 +863,15 @@ static void two_runs_do_not_write_to_one_folder(void **state)
 
 static int enter_folder(void **state)
 {
-    (void)state;
-    snprintf(folder, sizeof folder, "prepare_test_XXXXXX");
-    int made = world.rank > 0 || mkdtemp(folder) != NULL;
-    MPI_Bcast(folder, sizeof folder, MPI_CHAR, 0, world.handle);
     mr_log_set_quiet(true);
-    return made && chdir(folder) == 0 && mr_comm_create(MPI_COMM_SELF, &self) == MR_OK ? 0 : -1;
+    must(mr_comm_create(MPI_COMM_SELF, &self));
+    return ranks_enter_folder(state);
 }
 
 static int leave_folder(void **state)
 {
-    (void)state;
     mr_comm_destroy(&self);
-    mr_comm_barrier(&world);
-    if (chdir("..") != 0) return -1;
-    if (world.rank == 0) data_shell("rm -r %s", folder);
-    return 0;
+    return ranks_leave_folder(state);
 }
 
 int main(int argc, char **argv)

@@ -142,5 +142,5 @@ int main(void)
         cmocka_unit_test(an_evaluation_of_nothing_is_refused),
         cmocka_unit_test(an_evaluation_is_the_same_on_any_number_of_ranks),
     };
-    return cmocka_run_group_tests(tests, program_enter_folder, program_leave_folder);
+    return cmocka_run_group_tests(tests, program_enter_folder, folder_leave);
 }

@@ -141,7 +141,7 @@ static void assert_sound(const char *path)
 {
     mr_runlog_reader *reader;
     if (!file_exists(path)) return;
-    if (mr_runlog_open(path, &reader) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_runlog_open(path, &reader));
     mr_runlog_close_reader(&reader);
 }
 
@@ -770,5 +770,5 @@ int main(void)
         cmocka_unit_test(what_is_not_finite_is_not_merged),
         cmocka_unit_test(a_spike_is_logged_skipped_or_the_end),
     };
-    return cmocka_run_group_tests(tests, enter, program_leave_folder);
+    return cmocka_run_group_tests(tests, enter, folder_leave);
 }

@@ -595,5 +595,5 @@ int main(void)
         cmocka_unit_test(dropout_differs_by_step_and_by_sample),
         cmocka_unit_test(every_method_starts_from_the_loss_of_its_base),
     };
-    return cmocka_run_group_tests(tests, enter, program_leave_folder);
+    return cmocka_run_group_tests(tests, enter, folder_leave);
 }

@@ -1,6 +1,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/random.h"
+#include "folder.h"
 #include "store/runlog.h"
 #include "store/runlog_read.h"
 #include "test.h"
@@ -15,19 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static char folder[64];
-static char path[128];
-static char beside[160];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "runlog_test_XXXXXX");
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/run.h5", folder);
-    snprintf(beside, sizeof beside, "%s.tmp", path);
-    return 0;
-}
+static const char path[] = "run.h5", beside[] = "run.h5.tmp";
 
 static int remove_file(void **state)
 {
@@ -35,18 +24,6 @@ static int remove_file(void **state)
     unlink(path);
     unlink(beside);
     return 0;
-}
-
-static int remove_folder(void **state)
-{
-    remove_file(state);
-    if (mr_memory_live_total() != 0) print_error("%zu bytes leaked\n", mr_memory_live_total());
-    return rmdir(folder) != 0 || mr_memory_live_total() != 0 ? -1 : 0;
-}
-
-static void must(mr_status status)
-{
-    if (status != MR_OK) fail_msg("%s", mr_message());
 }
 
 static mr_runlog *create(void)
@@ -916,5 +893,5 @@ int main(void)
         TEST(a_log_with_a_flipped_bit_is_not_reopened),
         TEST(h5dump_reads_a_log_still_being_written),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, folder_enter, folder_leave_empty);
 }

@@ -1,5 +1,6 @@
 #include "base/file.h"
 #include "base/random.h"
+#include "folder.h"
 #include "store/safetensors.h"
 #include "test.h"
 
@@ -12,32 +13,12 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-static char folder[64];
-static char path[128];
+static const char path[] = "x.safetensors";
 
-static int make_folder(void **state)
+static int leave(void **state)
 {
-    (void)state;
-    snprintf(folder, sizeof folder, "safetensors_test_XXXXXX");
-    if (!mkdtemp(folder)) return -1;
-    snprintf(path, sizeof path, "%s/x.safetensors", folder);
-    return 0;
-}
-
-/* Also the place where a leak of any test, or a temporary file left behind, is seen. */
-static int remove_folder(void **state)
-{
-    (void)state;
     unlink(path);
-    int left = rmdir(folder);
-    if (left != 0) print_error("the folder '%s' is not empty\n", folder);
-    if (mr_memory_live_total() != 0) print_error("%zu bytes leaked\n", mr_memory_live_total());
-    return left != 0 || mr_memory_live_total() != 0 ? -1 : 0;
-}
-
-static void must(mr_status status)
-{
-    if (status != MR_OK) fail_msg("%s", mr_message());
+    return folder_leave_empty(state);
 }
 
 /* Fills bytes with a file of a JSON header and data; returns its size. */
@@ -95,7 +76,7 @@ static void a_folder_is_not_a_file(void **state)
 {
     (void)state;
     mr_safetensors *file;
-    assert_int_equal(mr_safetensors_open(folder, &file), MR_ERR_IO);
+    assert_int_equal(mr_safetensors_open(".", &file), MR_ERR_IO);
     assert_contains(mr_message(), "not a regular file");
 }
 
@@ -796,5 +777,5 @@ int main(void)
         cmocka_unit_test(reads_the_note_of_a_sample),
         cmocka_unit_test(reads_every_sample),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, folder_enter, leave);
 }

@@ -59,7 +59,7 @@ static void make_folder(const char *folder, const char *tokenizer, int32_t vocab
 static mr_shards *open_folder(const char *folder, int64_t seq_len)
 {
     mr_shards *shards = NULL;
-    if (mr_shards_open(folder, seq_len, &shards) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_shards_open(folder, seq_len, &shards));
     return shards;
 }
 
@@ -495,8 +495,7 @@ static fixture open_task(int64_t seq_len)
     fixture f = {.config = config_for("task", seq_len)};
     make_folder("task", "bytes", MR_BYTES_VOCABULARY);
     assert_int_equal(mr_tokenizer_create("bytes", &f.tokenizer), MR_OK);
-    if (mr_dataset_create(&f.config, f.tokenizer, &f.dataset) != MR_OK)
-        fail_msg("%s", mr_message());
+    must(mr_dataset_create(&f.config, f.tokenizer, &f.dataset));
     return f;
 }
 
@@ -623,7 +622,7 @@ static void hash_with(const char *from, const char *to, char out[MR_HASH_TEXT])
     mr_prepared m;
     make_folder("named", "bytes", MR_BYTES_VOCABULARY);
     if (from) replace("named/manifest.json", from, to);
-    if (mr_prepared_read("named", &m) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_prepared_read("named", &m));
     assert_int_equal(mr_prepared_hash(&m, out), MR_OK);
     mr_prepared_free(&m);
 }
@@ -717,5 +716,5 @@ int main(void)
         cmocka_unit_test(what_decides_no_sample_leaves_the_hash),
         cmocka_unit_test(the_hash_of_the_data_is_that_of_its_samples),
     };
-    return cmocka_run_group_tests(tests, program_enter_folder, program_leave_folder);
+    return cmocka_run_group_tests(tests, folder_enter, folder_leave);
 }

@@ -74,7 +74,7 @@ static mr_tokenizer *open_model(int model)
 {
     mr_tokenizer *tokenizer = NULL;
     if (!have(model)) skip();
-    if (mr_tokenizer_create(models[model], &tokenizer) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_tokenizer_create(models[model], &tokenizer));
     return tokenizer;
 }
 
@@ -219,7 +219,7 @@ static mr_sentencepiece_facts facts_of(const char *path)
 {
     size_t size;
     char *file;
-    if (mr_file_read(path, MR_MEM_OTHER, &file, &size) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_file_read(path, MR_MEM_OTHER, &file, &size));
     const mr_sentencepiece_facts facts = mr_sentencepiece_read_facts(file, size);
     mr_free(file);
     return facts;
@@ -231,7 +231,7 @@ static mr_sentencepiece *load(const char *path)
     size_t size;
     char *file;
     mr_sentencepiece *model = NULL;
-    if (mr_file_read(path, MR_MEM_OTHER, &file, &size) != MR_OK) fail_msg("%s", mr_message());
+    must(mr_file_read(path, MR_MEM_OTHER, &file, &size));
     const char *failure = mr_sentencepiece_create(file, size, &model, problem);
     mr_free(file);
     if (failure) fail_msg("%s: %s", path, failure);
@@ -611,5 +611,5 @@ int main(void)
         cmocka_unit_test(an_empty_file_is_no_model),
         cmocka_unit_test(half_a_model_is_no_model),
     };
-    return cmocka_run_group_tests(tests, program_enter_folder, program_leave_folder);
+    return cmocka_run_group_tests(tests, folder_enter, folder_leave);
 }

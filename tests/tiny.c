@@ -1,16 +1,12 @@
 #include "tiny.h"
 
 #include "config/load.h"
+#include "test.h"
 
 #include <stdio.h>
 #include <string.h>
 
 enum { TOKENS = 9, VOCABULARY = 37 };
-
-static void must(mr_status status)
-{
-    if (status != MR_OK) mr_abort("%s", mr_message());
-}
 
 static void *must_allocate(size_t count, size_t size)
 {

@@ -1,7 +1,7 @@
 #include "base/file.h"
+#include "circles.h"
 #include "test.h"
 
-#include <ctype.h>
 #include <dirent.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -23,6 +23,9 @@ typedef struct findings {
     int files, lines, broken;
 } findings;
 
+/* Looks at one file; `path` is of the file, `name` its part below src or tests. */
+typedef void (*visitor)(const char *path, const char *name, const char *text, void *context);
+
 static int layer_number(const char *name, size_t length)
 {
     for (int i = 0; i < LAYERS; i++)
@@ -38,21 +41,9 @@ static const char *find(const char *line, size_t length, const char *part)
     return NULL;
 }
 
-/* What an #include line names, behind its quote or bracket; NULL where it is none. */
-static const char *included(const char *line, size_t length, char opening)
-{
-    const char *end = line + length;
-    while (line < end && isspace((unsigned char)*line))
-        line++;
-    if (line == end || *line != '#') return NULL;
-    const char *word = find(line, (size_t)(end - line), "include");
-    const char *open = word ? memchr(word, opening, (size_t)(end - word)) : NULL;
-    return open ? open + 1 : NULL;
-}
-
 static bool includes_a_layer_below(const char *layer, const char *line, size_t length)
 {
-    const char *name = included(line, length, '"');
+    const char *name = circles_included(line, length, '"');
     const char *slash = name ? memchr(name, '/', (size_t)(line + length - name)) : NULL;
     if (!slash) return false;
     int of = layer_number(name, (size_t)(slash - name));
@@ -62,7 +53,7 @@ static bool includes_a_layer_below(const char *layer, const char *line, size_t l
 static bool includes_outside(const char *layer, const char *line, size_t length, const char *header,
                              const char *allowed)
 {
-    const char *name = included(line, length, '<');
+    const char *name = circles_included(line, length, '<');
     return name && find(name, (size_t)(line + length - name), header) == name &&
            strcmp(layer, allowed) != 0;
 }
@@ -100,11 +91,44 @@ static bool is_source(const char *name)
     return dot && (strcmp(dot, ".c") == 0 || strcmp(dot, ".h") == 0 || strcmp(dot, ".cc") == 0);
 }
 
-/* Without a rule, the file as a whole is held to its length. */
-static void look_at(const char *path, const char *layer, findings *found)
+/* Visits every source below a folder; `name` is what of its path stands behind the top. */
+static void walk(const char *path, const char *name, visitor visit, void *context)
 {
-    char *text;
-    must(mr_file_read(path, MR_MEM_OTHER, &text, NULL));
+    DIR *list = opendir(path);
+    if (!list) fail_msg("cannot open %s", path);
+    for (struct dirent *entry = readdir(list); entry; entry = readdir(list)) {
+        char inner[PATH], inner_name[PATH], *text;
+        struct stat about;
+        if (entry->d_name[0] == '.') continue;
+        int length = snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name);
+        assert_in_range(length, 1, sizeof inner - 1);
+        snprintf(inner_name, sizeof inner_name, "%s%s%s", name, *name ? "/" : "", entry->d_name);
+        assert_int_equal(stat(inner, &about), 0);
+        if (S_ISDIR(about.st_mode)) {
+            walk(inner, inner_name, visit, context);
+        } else if (is_source(entry->d_name)) {
+            must(mr_file_read(inner, MR_MEM_OTHER, &text, NULL));
+            visit(inner, inner_name, text, context);
+            mr_free(text);
+        }
+    }
+    closedir(list);
+}
+
+static void walk_top(const char *folder, visitor visit, void *context)
+{
+    char path[PATH];
+    int length = snprintf(path, sizeof path, "%s/%s", getenv("MR_SOURCE_DIR"), folder);
+    assert_in_range(length, 1, sizeof path - 1);
+    walk(path, "", visit, context);
+}
+
+/* Without a rule, the file as a whole is held to its length. */
+static void look_at(const char *path, const char *name, const char *text, void *context)
+{
+    findings *found = context;
+    char layer[PATH];
+    snprintf(layer, sizeof layer, "%.*s", (int)strcspn(name, "/"), name);
     int number = 0;
     for (const char *line = text; *line; line += *line == '\n') {
         size_t length = strcspn(line, "\n");
@@ -121,36 +145,12 @@ static void look_at(const char *path, const char *layer, findings *found)
     }
     found->files++;
     found->lines += number;
-    mr_free(text);
 }
 
-/* layer: of the files below; NULL at the top, where each folder is one. */
-static void walk(const char *path, const char *layer, findings *found)
-{
-    DIR *list = opendir(path);
-    if (!list) fail_msg("cannot open %s", path);
-    for (struct dirent *entry = readdir(list); entry; entry = readdir(list)) {
-        char inner[PATH];
-        struct stat about;
-        if (entry->d_name[0] == '.') continue;
-        int length = snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name);
-        assert_true(length > 0 && (size_t)length < sizeof inner);
-        assert_int_equal(stat(inner, &about), 0);
-        if (S_ISDIR(about.st_mode))
-            walk(inner, layer ? layer : entry->d_name, found);
-        else if (is_source(entry->d_name))
-            look_at(inner, layer ? layer : "", found);
-    }
-    closedir(list);
-}
-
-static findings walk_folder(const char *name, rule broken_by)
+static findings walk_folder(const char *folder, rule broken_by)
 {
     findings found = {.broken_by = broken_by};
-    char path[PATH];
-    int length = snprintf(path, sizeof path, "%s/%s", getenv("MR_SOURCE_DIR"), name);
-    assert_true(length > 0 && (size_t)length < sizeof path);
-    walk(path, NULL, &found);
+    walk_top(folder, look_at, &found);
     assert_true(found.files > 0 && found.lines > found.files);
     return found;
 }
@@ -211,6 +211,139 @@ static void no_file_is_longer_than_a_thousand_lines(void **state)
     assert_int_equal(sources.broken + tests.broken, 0);
 }
 
+static void add_includes(const char *path, const char *name, const char *text, void *context)
+{
+    (void)path;
+    circles_add_includes(context, name, text);
+}
+
+static void add_functions(const char *path, const char *name, const char *text, void *context)
+{
+    (void)path;
+    circles_add_functions(context, name, text);
+}
+
+static void add_calls(const char *path, const char *name, const char *text, void *context)
+{
+    (void)path;
+    circles_add_calls(context, name, text);
+}
+
+static circles *new_circles(void)
+{
+    circles *c = calloc(1, sizeof *c);
+    if (!c) fail_msg("no memory");
+    return c;
+}
+
+/* Closes and frees them. */
+static void assert_no_circle(circles *c)
+{
+    int inside = circles_close(c);
+    for (int a = 0; a < c->parts; a++)
+        for (int b = 0; b < c->parts; b++)
+            if (c->asks[a][b] && c->reaches[b][a])
+                print_error("in a circle: %s -> %s\n", c->part[a], c->part[b]);
+    free(c);
+    assert_int_equal(inside, 0);
+}
+
+static void no_circle_of_headers(void **state)
+{
+    (void)state;
+    circles *c = new_circles();
+    walk_top("src", add_includes, c);
+    assert_true(c->parts > 50);
+    assert_no_circle(c);
+}
+
+/* Circles that stand until they are opened: to be deleted here then, and never added to. */
+static const char *const standing[][2] = {
+    {"config/load", "config/matrix"},
+    {"config/print", "config/source"},
+    {"model/layer", "model/model"},
+    {"model/params", "model/reduce"},
+};
+
+static void no_circle_of_files(void **state)
+{
+    (void)state;
+    enum { STANDING = sizeof standing / sizeof standing[0] };
+    circles *c = new_circles();
+    walk_top("src", add_functions, c);
+    walk_top("src", add_calls, c);
+    assert_true(c->functions > 300);
+    circles_close(c);
+    for (size_t i = 0; i < STANDING; i++)
+        if (!circles_between(c, standing[i][0], standing[i][1]))
+            fail_msg("%s and %s are no circle any more: delete their line here", standing[i][0],
+                     standing[i][1]);
+    for (int a = 0; a < c->parts; a++)
+        for (int b = 0; b < c->parts; b++)
+            for (size_t i = 0; i < STANDING; i++)
+                if (strcmp(c->part[a], standing[i][0]) == 0 &&
+                    strcmp(c->part[b], standing[i][1]) == 0)
+                    c->asks[a][b] = false;
+    assert_no_circle(c);
+}
+
+/* Whether the includes, or else the calls, of some files run in a circle. */
+static bool runs_in_a_circle(bool headers, const char *const (*file)[2], int files)
+{
+    circles *c = new_circles();
+    for (int i = 0; i < files; i++)
+        if (headers)
+            circles_add_includes(c, file[i][0], file[i][1]);
+        else
+            circles_add_functions(c, file[i][0], file[i][1]);
+    for (int i = 0; i < files && !headers; i++)
+        circles_add_calls(c, file[i][0], file[i][1]);
+    bool circle = circles_close(c) > 0;
+    free(c);
+    return circle;
+}
+
+static void circles_of_headers_are_found(void **state)
+{
+    (void)state;
+    static const char *const direct[][2] = {{"a/x.h", "#include \"a/y.h\"\n"},
+                                            {"a/y.h", "int z;\n # include \"a/x.h\"\n"}};
+    static const char *const longer[][2] = {{"a/x.h", "#include \"a/y.h\"\n"},
+                                            {"a/y.h", "#include \"b/z.h\"\n"},
+                                            {"b/z.h", "#include \"a/x.h\"\n"}};
+    static const char *const none[][2] = {{"a/x.h", "#include \"a/y.h\"\n#include \"a/z.h\"\n"},
+                                          {"a/y.h", "#include \"a/z.h\"\n"},
+                                          {"a/z.c", "#include \"a/x.h\"\n"}};
+    static const char *const itself[][2] = {{"a/x.h", "#include \"a/x.h\"\n"}};
+    assert_true(runs_in_a_circle(true, direct, 2));
+    assert_true(runs_in_a_circle(true, longer, 3));
+    assert_true(runs_in_a_circle(true, itself, 1));
+    assert_false(runs_in_a_circle(true, none, 3));
+}
+
+static void circles_of_files_are_found(void **state)
+{
+    (void)state;
+    static const char *const direct[][2] = {{"a/x.c", "int mr_x(int i)\n{\n    mr_y(1);\n}\n"},
+                                            {"a/y.c", "void mr_y(int i)\n{\n    mr_x(2);\n}\n"}};
+    static const char *const by_header[][2] = {
+        {"a/x.c", "int mr_x(int i)\n{\n    mr_y(1);\n}\n"},
+        {"a/y.c", "void mr_y(int i)\n{\n}\n"},
+        {"a/y.h", "static inline int f(void)\n{\n    return mr_x(2);\n}\n"}};
+    static const char *const longer[][2] = {{"a/x.c", "int mr_x(void)\n{\n    mr_y();\n}\n"},
+                                            {"a/y.c", "int mr_y(void)\n{\n    mr_z();\n}\n"},
+                                            {"b/z.c", "int mr_z(void)\n{\n    mr_x();\n}\n"}};
+    static const char *const none[][2] = {
+        {"a/x.c", "int mr_x(void)\n{\n    mr_y(\"mr_z()\");\n    /* mr_z() */ // mr_z()\n}\n"},
+        {"a/y.c", "int mr_y(void)\n{\n    mr_z('\"', \"\\\"\");\n}\n#define F(a) {mr_x() \\\n{\n"},
+        {"b/z.c", "int mr_z(void)\n{\n}\nstatic const mr_table t = {.x = mr_x};\n"},
+        {"b/z.h", "int mr_x(void);\n"}};
+    assert_true(runs_in_a_circle(false, direct, 2));
+    assert_true(runs_in_a_circle(false, by_header, 3));
+    assert_true(runs_in_a_circle(false, longer, 3));
+    assert_false(runs_in_a_circle(false, none, 4));
+}
+
 static bool breaks(rule broken_by, const char *layer, const char *line)
 {
     return broken_by(layer, line, strlen(line));
@@ -256,6 +389,10 @@ int main(void)
         cmocka_unit_test(only_app_and_comm_name_the_world),
         cmocka_unit_test(model_train_and_eval_name_no_method),
         cmocka_unit_test(no_file_is_longer_than_a_thousand_lines),
+        cmocka_unit_test(no_circle_of_headers),
+        cmocka_unit_test(no_circle_of_files),
+        cmocka_unit_test(circles_of_headers_are_found),
+        cmocka_unit_test(circles_of_files_are_found),
         cmocka_unit_test(the_rules_find_what_breaks_them),
         cmocka_unit_test(the_rules_let_pass_what_keeps_them),
     };

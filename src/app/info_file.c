@@ -23,11 +23,6 @@ typedef struct head {
     char data[HEAD + 1];
 } head;
 
-void mr_info_put(json_t *object, const char *key, json_t *value)
-{
-    json_object_set_new(object, key, value ? value : json_null());
-}
-
 static mr_status unknown(const char *path, const char *found)
 {
     return mr_fail(

@@ -150,6 +150,11 @@ static void add_object(const json_t *object, int indent, mr_text *out)
     }
 }
 
+void mr_info_put(json_t *object, const char *key, json_t *value)
+{
+    json_object_set_new(object, key, value ? value : json_null());
+}
+
 void mr_info_text(const json_t *description, mr_text *out)
 {
     add_object(description, 0, out);

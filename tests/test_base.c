@@ -632,6 +632,16 @@ static void paths_too_long_are_refused(void **state)
     assert_contains(mr_message(), "path too long");
 }
 
+static void empty_paths_are_not_called_too_long(void **state)
+{
+    (void)state;
+    char *data;
+    assert_int_equal(mr_file_make_folders(""), MR_ERR_IO);
+    assert_string_equal(mr_message(), "expected a path, found an empty text");
+    assert_int_equal(mr_file_read("", MR_MEM_DATA, &data, NULL), MR_ERR_IO);
+    assert_string_equal(mr_message(), "expected the path of a file, found an empty text");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -679,6 +689,7 @@ int main(void)
         cmocka_unit_test(a_folder_below_a_file_cannot_be_made),
         cmocka_unit_test(a_folder_in_place_of_a_file_cannot_be_made),
         cmocka_unit_test(paths_too_long_are_refused),
+        cmocka_unit_test(empty_paths_are_not_called_too_long),
     };
     return cmocka_run_group_tests(tests, folder_enter, leave);
 }

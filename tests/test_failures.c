@@ -35,6 +35,8 @@ static const failure failures[] = {
      "run base.yaml --set train.global_batch=6 --set train.micro_batch=4",
      "config: --set train.micro_batch=4: train.micro_batch: 4 does not divide "
      "train.global_batch 6"},
+    {"an empty output folder is named", 1, 4, "run base.yaml --set run.output=",
+     "config: --set run.output=: run.output: expected a folder, found an empty text"},
     /* Models. */
     {"a missing model folder is named", 1, 4, PRETRAINED "nowhere",
      "i/o: base: cannot open the model folder 'nowhere': No such file or directory"},

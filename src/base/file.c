@@ -14,21 +14,37 @@ mr_status mr_file_path(char out[PATH_MAX], const char *fmt, ...)
     va_start(args, fmt);
     int length = vsnprintf(out, PATH_MAX, fmt, args);
     va_end(args);
-    MR_CHECK(length > 0 && length < PATH_MAX, MR_ERR_IO, "path too long: '%.200s...'", out);
+    MR_CHECK(length > 0, MR_ERR_IO, "expected a path, found an empty text");
+    MR_CHECK(length < PATH_MAX, MR_ERR_IO, "path too long: '%.200s...'", out);
     return MR_OK;
+}
+
+/* Reads bytes from where an open file stands. Returns 0, an error number, or -1 where it ends
+ * before.
+ */
+static int read_all(int handle, char *to, size_t bytes)
+{
+    while (bytes > 0) {
+        ssize_t count = read(handle, to, bytes);
+        if (count < 0 && errno == EINTR) continue;
+        if (count <= 0) return count < 0 ? errno : -1;
+        to += count;
+        bytes -= (size_t)count;
+    }
+    return 0;
 }
 
 mr_status mr_file_read(const char *path, mr_purpose purpose, char **out, size_t *size)
 {
     *out = NULL;
+    MR_CHECK(path[0] != '\0', MR_ERR_IO, "expected the path of a file, found an empty text");
     /* What is no file, as a pipe without a writer, must not be waited for. */
     int handle = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    FILE *file = handle >= 0 ? fdopen(handle, "rb") : NULL;
-    MR_CHECK(file, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
+    MR_CHECK(handle >= 0, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
     struct stat about;
     mr_status status = MR_OK;
     char *data = NULL;
-    if (fstat(fileno(file), &about) != 0) {
+    if (fstat(handle, &about) != 0) {
         status = mr_fail(MR_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
         goto cleanup;
     }
@@ -42,9 +58,10 @@ mr_status mr_file_read(const char *path, mr_purpose purpose, char **out, size_t 
         status = MR_ERR_MEMORY;
         goto cleanup;
     }
-    if (fread(data, 1, bytes, file) != bytes) {
+    int failure = read_all(handle, data, bytes);
+    if (failure != 0) {
         status = mr_fail(MR_ERR_IO, "cannot read '%s': %s", path,
-                         ferror(file) ? strerror(errno) : "it became shorter while being read");
+                         failure > 0 ? strerror(failure) : "it became shorter while being read");
         goto cleanup;
     }
     if (size) *size = bytes;
@@ -52,7 +69,7 @@ mr_status mr_file_read(const char *path, mr_purpose purpose, char **out, size_t 
     data = NULL;
 cleanup:
     mr_free(data);
-    fclose(file);
+    close(handle);
     return status;
 }
 

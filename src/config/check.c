@@ -36,6 +36,13 @@ static mr_status check_name(const mr_config *config, const char **key)
     return MR_OK;
 }
 
+static mr_status check_output(const mr_config *config, const char **key)
+{
+    if (config->run.output[0] != '\0') return MR_OK;
+    return fail_key(key, "run.output",
+                    "expected a folder, found an empty text; \".\" is the one mora runs in");
+}
+
 static mr_status check_model(const mr_config *config, const char **key)
 {
     bool path = config->model.path[0] != '\0', file = config->model.config[0] != '\0';
@@ -134,6 +141,7 @@ static mr_status check_lr_scale(const mr_config *config, const char **key)
 mr_status mr_config_check(const mr_config *config, const char **key)
 {
     MR_TRY(check_name(config, key));
+    MR_TRY(check_output(config, key));
     MR_TRY(check_model(config, key));
     MR_TRY(check_lengths(config, key));
     MR_TRY(check_schedule(config, key));

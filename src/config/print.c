@@ -2,16 +2,6 @@
 
 #include <string.h>
 
-void mr_config_defaults(mr_config *out)
-{
-    memset(out, 0, sizeof *out);
-    for (int i = 0; i < mr_schema_count(); i++) {
-        const mr_key *key = mr_schema_at(i);
-        mr_status status = mr_value_set_text(key, "default", key->fallback, out);
-        if (status != MR_OK) mr_abort("%s", mr_message());
-    }
-}
-
 mr_status mr_config_value_text(const mr_config *config, const char *key, mr_text *out)
 {
     int index = mr_schema_find(key);

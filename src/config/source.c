@@ -5,6 +5,16 @@
 
 enum { SHOWN_SET = 200 }; /* bytes of a --set argument shown before a message */
 
+void mr_config_defaults(mr_config *out)
+{
+    memset(out, 0, sizeof *out);
+    for (int i = 0; i < mr_schema_count(); i++) {
+        const mr_key *key = mr_schema_at(i);
+        mr_status status = mr_value_set_text(key, "default", key->fallback, out);
+        if (status != MR_OK) mr_abort("%s", mr_message());
+    }
+}
+
 mr_status mr_source_create(const char *file, const mr_config_choices *choices, int choices_count,
                            mr_source *out)
 {

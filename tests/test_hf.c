@@ -3,6 +3,7 @@
 #include "store/hf.h"
 #include "test.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <math.h>
 #include <stdbool.h>
@@ -15,7 +16,10 @@ static const char *const file_names[] = {"config.json",
                                          "model.safetensors.index.json",
                                          "model-00001-of-00002.safetensors",
                                          "model-00002-of-00002.safetensors",
-                                         "pytorch_model.bin"};
+                                         "pytorch_model.bin",
+                                         "consolidated.safetensors",
+                                         "adapter_config.json",
+                                         "adapter.safetensors"};
 enum { FILE_NAMES = sizeof file_names / sizeof *file_names };
 
 static const char folder[] = "model", config_path[] = "model/config.json";
@@ -64,6 +68,34 @@ static void put_weights(const char *file_name, const char *const *names, int64_t
     for (int64_t i = 0; i < count; i++)
         must(mr_safetensors_write(writer, i, 0, (const float[]){(float)i, (float)i}, 2));
     must(mr_safetensors_finish(&writer));
+}
+
+static int own_stderr = -1;
+
+/* Sends what is warned of to a file, until assert_warned. */
+static void listen_to_warnings(void)
+{
+    fflush(stderr);
+    own_stderr = dup(STDERR_FILENO);
+    int file = open("warnings", O_RDWR | O_CREAT | O_TRUNC, 0600);
+    assert_true(own_stderr >= 0 && file >= 0 && dup2(file, STDERR_FILENO) >= 0);
+    close(file);
+}
+
+/* Expects a part of the one warning since then; NULL: none. */
+static void assert_warned(const char *part)
+{
+    char *text;
+    fflush(stderr);
+    assert_true(dup2(own_stderr, STDERR_FILENO) >= 0);
+    close(own_stderr);
+    must(mr_file_read("warnings", MR_MEM_OTHER, &text, NULL));
+    unlink("warnings");
+    const char *first = strstr(text, "mora: warning: ");
+    bool right = part ? first && strstr(text, part) : !first;
+    if (!right) print_error("expected %s, found \"%s\"\n", part ? part : "no warning", text);
+    mr_free(text);
+    assert_true(right);
 }
 
 #define SIZES                                                                                      \
@@ -162,6 +194,30 @@ static void ids_may_be_null(void **state)
     mr_hf_config config;
     reads("{" LLAMA SIZES ",\"bos_token_id\":null,\"eos_token_id\":null}", &config);
     assert_int_equal(config.bos_token_id, -1);
+    assert_int_equal(config.eos_count, 0);
+}
+
+static void a_byte_order_mark_is_passed_over(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    reads("\xef\xbb\xbf{" LLAMA SIZES "}", &config);
+    assert_int_equal(config.hidden_size, 64);
+}
+
+static void an_id_of_minus_1_is_none(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    listen_to_warnings();
+    reads("{" LLAMA SIZES ",\"bos_token_id\":-1,\"eos_token_id\":-1}", &config);
+    assert_warned("model/config.json: bos_token_id: -1 is no token id and is taken as none");
+    assert_int_equal(config.bos_token_id, -1);
+    assert_int_equal(config.eos_count, 0);
+    reads("{" LLAMA SIZES ",\"eos_token_id\":[7,-1,9]}", &config);
+    assert_int_equal(config.eos_count, 2);
+    assert_int_equal(config.eos_token_id[1], 9);
+    reads("{" LLAMA SIZES ",\"eos_token_id\":[]}", &config);
     assert_int_equal(config.eos_count, 0);
 }
 
@@ -357,6 +413,67 @@ static void refuses_index(void **state)
     assert_contains(mr_message(), bad->message);
 }
 
+static void an_index_wins_over_a_stray_file_which_is_named(void **state)
+{
+    (void)state;
+    put_shards("{\"weight_map\":{\"x\":\"model-00002-of-00002.safetensors\"}}");
+    put_weights("model.safetensors", (const char *const[]){"x", "stray"}, 2);
+    put_weights("consolidated.safetensors", (const char *const[]){"norm.weight"}, 1);
+    mr_hf *weights;
+    listen_to_warnings();
+    must(open_folder(&weights));
+    bool first = mr_hf_count(weights) == 1;
+    holds(weights, "x", 1.0f);
+    mr_hf_close(&weights);
+    assert_warned(
+        "model folder 'model': the weights are those of model.safetensors.index.json; not "
+        "read: model");
+    assert_true(first);
+}
+
+static void every_file_of_the_weights_named_by_its_index_is_no_stray(void **state)
+{
+    (void)state;
+    put_text("config.json", "{}");
+    put_weights("model.safetensors", (const char *const[]){"a"}, 1);
+    put_text("model.safetensors.index.json", "{\"weight_map\":{\"a\":\"model.safetensors\"}}");
+    mr_hf *weights;
+    listen_to_warnings();
+    must(open_folder(&weights));
+    mr_hf_close(&weights);
+    assert_warned(NULL);
+}
+
+static void a_shard_that_is_gone_is_named_with_the_file_beside_the_index(void **state)
+{
+    (void)state;
+    put_shards("{\"weight_map\":{\"a\":\"model-3.safetensors\"}}");
+    put_weights("model.safetensors", (const char *const[]){"a"}, 1);
+    mr_hf *weights;
+    assert_int_equal(open_folder(&weights), MR_ERR_IO);
+    assert_contains(mr_message(), "model.safetensors.index.json: weight_map: ");
+    assert_contains(mr_message(), "model-3.safetensors': No such file or directory; there is "
+                                  "model.safetensors too, which the index does not name");
+}
+
+/* An adapter beside or instead of a model would be left out without a word. */
+static void a_folder_with_an_adapter_is_refused(void **state)
+{
+    (void)state;
+    mr_hf *weights;
+    put_text("adapter_config.json", "{}");
+    assert_int_equal(open_folder(&weights), MR_ERR_FORMAT);
+    assert_contains(mr_message(), "model folder 'model': adapter_config.json in it is an adapter, "
+                                  "which would be left out: give a folder whose weights it is "
+                                  "merged into");
+    empty_folder(state);
+    put_text("config.json", "{}");
+    put_weights("model.safetensors", (const char *const[]){"a"}, 1);
+    put_weights("adapter.safetensors", (const char *const[]){"a"}, 1);
+    assert_int_equal(open_folder(&weights), MR_ERR_FORMAT);
+    assert_contains(mr_message(), "adapter.safetensors in it is an adapter");
+}
+
 static void a_damaged_shard_is_named(void **state)
 {
     (void)state;
@@ -435,6 +552,8 @@ int main(void)
         TEST(head_dim_may_differ_from_the_quotient),
         TEST(end_ids_may_be_a_list),
         TEST(ids_may_be_null),
+        TEST(a_byte_order_mark_is_passed_over),
+        TEST(an_id_of_minus_1_is_none),
         TEST(a_missing_config_is_named),
         REFUSES("broken_json", "{\n  \"a\": }", ":2:"),
         REFUSES("a_list", "[]", "expected an object, found a list"),
@@ -495,7 +614,10 @@ int main(void)
         REFUSES("an_epsilon_that_is_a_text", "{" LLAMA SIZES ",\"rms_norm_eps\":\"1e-5\"}",
                 "rms_norm_eps: expected a number, found a string"),
         REFUSES("a_token_outside_the_vocabulary", "{" LLAMA SIZES ",\"bos_token_id\":512}",
-                "bos_token_id: token id 512 is not below vocab_size 512"),
+                "bos_token_id: expected a token id in 0..511 (vocab_size 512), found 512"),
+        REFUSES("a_token_below_zero", "{" LLAMA SIZES ",\"eos_token_id\":-2}",
+                "eos_token_id: expected a token id in 0..511 (vocab_size 512), found -2"),
+        REFUSES("utf_16", "\xff\xfe{", "config.json: expected UTF-8, found UTF-16 or UTF-32"),
         REFUSES("a_token_that_is_a_text", "{" LLAMA SIZES ",\"eos_token_id\":\"</s>\"}",
                 "eos_token_id: expected a token id, a list of them, or null, found a string"),
         REFUSES("too_many_end_ids", "{" LLAMA SIZES ",\"eos_token_id\":[1,2,3,4,5,6,7,8,9]}",
@@ -523,6 +645,10 @@ int main(void)
         REFUSES_INDEX("a_tensor_that_is_not_in_its_shard",
                       "{\"weight_map\":{\"b\":\"model-00001-of-00002.safetensors\"}}",
                       "tensor 'b' is not in 'model-00001-of-00002.safetensors'"),
+        TEST(an_index_wins_over_a_stray_file_which_is_named),
+        TEST(every_file_of_the_weights_named_by_its_index_is_no_stray),
+        TEST(a_shard_that_is_gone_is_named_with_the_file_beside_the_index),
+        TEST(a_folder_with_an_adapter_is_refused),
         TEST(a_damaged_shard_is_named),
         TEST(reads_a_model_of_the_older_config),
         TEST(reads_a_model_of_the_newer_config),

@@ -1,8 +1,11 @@
 #include "store/hf.h"
 
 #include "base/file.h"
+#include "base/log.h"
+#include "base/text.h"
 #include "store/json.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -36,6 +39,15 @@ static bool holds(const char *folder, const char *name)
     return mr_file_path(path, "%s/%s", folder, name) == MR_OK && access(path, F_OK) == 0;
 }
 
+/* Whether a file of the folder is among those that were opened. */
+static bool is_opened(const mr_hf *weights, const char *name)
+{
+    for (int64_t i = 0; i < weights->n_files; i++)
+        if (strcmp(weights->file_names ? weights->file_names[i] : MR_HF_WEIGHTS, name) == 0)
+            return true;
+    return false;
+}
+
 static int compare_places(const void *a, const void *b)
 {
     return strcmp(((const place *)a)->name, ((const place *)b)->name);
@@ -49,7 +61,7 @@ static int compare_strings(const void *a, const void *b)
 static mr_status open_single(mr_hf *weights)
 {
     char path[PATH_MAX];
-    MR_TRY(mr_file_path(path, "%s/%s", weights->folder, "model.safetensors"));
+    MR_TRY(mr_file_path(path, "%s/%s", weights->folder, MR_HF_WEIGHTS));
     weights->files = mr_alloc(MR_MEM_OTHER, sizeof(mr_safetensors *));
     if (!weights->files) return MR_ERR_MEMORY;
     MR_TRY(mr_safetensors_open(path, &weights->files[0]));
@@ -99,7 +111,16 @@ static mr_status open_shards(mr_hf *weights, const char *index, json_t *map)
         char path[PATH_MAX];
         MR_TRY(mr_file_path(path, "%s/%s", weights->folder, file_names[i]));
         mr_status status = mr_safetensors_open(path, &weights->files[i]);
-        if (status != MR_OK) return mr_fail_in(status, "%s: weight_map", index);
+        if (status == MR_OK) continue;
+        /* The index may be what is left of an older save. */
+        bool other = holds(weights->folder, MR_HF_WEIGHTS) && !is_opened(weights, MR_HF_WEIGHTS);
+        if (other) {
+            char message[MR_MESSAGE_MAX];
+            snprintf(message, sizeof message, "%s", mr_message());
+            mr_fail(status, "%.900s; there is %s too, which the index does not name", message,
+                    MR_HF_WEIGHTS);
+        }
+        return mr_fail_in(status, "%s: weight_map", index);
     }
     return MR_OK;
 }
@@ -128,7 +149,7 @@ static mr_status place_tensors(mr_hf *weights, const char *index, json_t *map)
 static mr_status open_indexed(mr_hf *weights)
 {
     char path[PATH_MAX];
-    MR_TRY(mr_file_path(path, "%s/%s", weights->folder, "model.safetensors.index.json"));
+    MR_TRY(mr_file_path(path, "%s/%s", weights->folder, MR_HF_INDEX));
     json_t *root = NULL;
     MR_TRY(mr_json_read(path, &root));
     json_t *map = json_object_get(root, "weight_map");
@@ -143,31 +164,61 @@ static mr_status open_indexed(mr_hf *weights)
     return status;
 }
 
-static mr_status check_folder(const char *folder)
+mr_status mr_hf_check_folder(const char *folder)
 {
+    static const char *const adapters[] = {"adapter_config.json", "adapter_model.safetensors",
+                                           "adapter_model.bin", "adapter.safetensors"};
     struct stat about;
     MR_CHECK(stat(folder, &about) == 0, MR_ERR_IO, "cannot open the model folder '%s': %s", folder,
              strerror(errno));
     MR_CHECK(S_ISDIR(about.st_mode), MR_ERR_IO, "model folder '%s': not a folder", folder);
+    for (size_t i = 0; i < sizeof adapters / sizeof *adapters; i++)
+        MR_CHECK(!holds(folder, adapters[i]), MR_ERR_FORMAT,
+                 "model folder '%s': %s in it is an adapter, which would be left out: give a "
+                 "folder whose weights it is merged into",
+                 folder, adapters[i]);
     MR_CHECK(holds(folder, "config.json"), MR_ERR_IO, "model folder '%s': no config.json in it",
              folder);
     return MR_OK;
 }
 
+/* Tells of weights beside those that are read: of an older save, or a part the index forgot.
+ * consolidated*.safetensors are the same weights once more, in their maker's own layout. */
+static void warn_of_stray_files(const mr_hf *weights)
+{
+    static const char ending[] = ".safetensors";
+    mr_text stray = {0};
+    DIR *list = opendir(weights->folder);
+    if (!list) return;
+    for (struct dirent *at = readdir(list); at; at = readdir(list)) {
+        size_t length = strlen(at->d_name);
+        if (length < sizeof ending || strcmp(at->d_name + length - sizeof ending + 1, ending) != 0)
+            continue;
+        if (is_opened(weights, at->d_name) || strncmp(at->d_name, "consolidated", 12) == 0)
+            continue;
+        mr_text_add(&stray, "%s%s", stray.length > 0 ? ", " : "", at->d_name);
+    }
+    closedir(list);
+    if (stray.length > 0)
+        mr_warn("model folder '%s': the weights are those of %s; not read: %s", weights->folder,
+                weights->file_names ? MR_HF_INDEX : MR_HF_WEIGHTS, mr_text_get(&stray));
+    mr_text_free(&stray);
+}
+
 mr_status mr_hf_open(const char *folder, mr_hf **out)
 {
     *out = NULL;
-    MR_TRY(check_folder(folder));
+    MR_TRY(mr_hf_check_folder(folder));
     mr_hf *weights = mr_alloc(MR_MEM_OTHER, sizeof *weights);
     if (!weights) return MR_ERR_MEMORY;
     mr_status status;
     weights->folder = mr_strdup(folder);
     if (!weights->folder)
         status = MR_ERR_MEMORY;
-    else if (holds(folder, "model.safetensors"))
-        status = open_single(weights);
-    else if (holds(folder, "model.safetensors.index.json"))
+    else if (holds(folder, MR_HF_INDEX))
         status = open_indexed(weights);
+    else if (holds(folder, MR_HF_WEIGHTS))
+        status = open_single(weights);
     else
         status = mr_fail(
             MR_ERR_IO,
@@ -181,6 +232,7 @@ mr_status mr_hf_open(const char *folder, mr_hf **out)
         return status;
     }
     qsort(weights->places, (size_t)weights->count, sizeof *weights->places, compare_places);
+    warn_of_stray_files(weights);
     *out = weights;
     return MR_OK;
 }

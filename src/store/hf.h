@@ -18,6 +18,9 @@
 
 enum { MR_HF_EOS_MAX = 8 }; /**< most end-of-text ids */
 
+#define MR_HF_WEIGHTS "model.safetensors"          /**< the weights of a folder, in one file */
+#define MR_HF_INDEX "model.safetensors.index.json" /**< or what names the files they lie in */
+
 /** A LLaMA config.json. Plain data without pointers, so that it travels by one broadcast. */
 typedef struct mr_hf_config {
     int64_t hidden_size;
@@ -32,9 +35,9 @@ typedef struct mr_hf_config {
     double rope_theta;                   /**< top level or in rope_parameters; absent: 10000 */
     double initializer_range;            /**< absent: 0.02 */
     bool tie_word_embeddings;            /**< absent: false */
-    int64_t bos_token_id;                /**< -1 where null; absent: 1 */
-    int32_t eos_count;                   /**< 0 where null */
-    int64_t eos_token_id[MR_HF_EOS_MAX]; /**< a number or a list; absent: 2 */
+    int64_t bos_token_id;                /**< -1 where null or -1; absent: 1 */
+    int32_t eos_count;                   /**< 0 where null or -1 */
+    int64_t eos_token_id[MR_HF_EOS_MAX]; /**< a number or a list, -1 left out; absent: 2 */
 } mr_hf_config;
 
 typedef struct mr_hf mr_hf; /**< the open weights of a folder; owns its files */
@@ -47,10 +50,15 @@ MR_NODISCARD mr_status mr_hf_config_read(const char *path, mr_hf_config *config)
  * values; numbers keep every bit. Local. @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_hf_config_write(const char *path, const mr_hf_config *config);
 
-/** Opens the weights of a folder: every shard, every name of the index. Local.
+/** Checks that a folder may be a model's. One that holds an adapter is not: what was trained would
+ * be left out. Local. @return MR_OK, MR_ERR_IO (no such folder, no config.json), MR_ERR_FORMAT */
+MR_NODISCARD mr_status mr_hf_check_folder(const char *folder);
+
+/** Opens the weights of a folder: every shard, every name of the index. Where there is an index it
+ * decides, and files of weights that it does not name are warned of. Local.
  * @param[out] out  set on MR_OK, else NULL
- * @return MR_OK, MR_ERR_IO (no such folder, no config.json, no weights), MR_ERR_FORMAT (message
- *         names the file), MR_ERR_MEMORY */
+ * @return as mr_hf_check_folder; MR_ERR_IO (no weights), MR_ERR_FORMAT (message names the file),
+ *         MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_hf_open(const char *folder, mr_hf **out);
 
 /** Closes *weights, frees it and sets it to NULL; NULL is allowed. Local. */

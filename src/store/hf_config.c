@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "store/hf.h"
 #include "store/json.h"
@@ -122,25 +123,35 @@ static mr_status read_theta(const char *path, const json_t *root, mr_hf_config *
     return MR_OK;
 }
 
+/* Reads one id. -1 is how some programs write that there is none; *found tells. */
 static mr_status read_token(const char *path, const char *key, const json_t *value,
-                            int64_t vocab_size, int64_t *out)
+                            int64_t vocab_size, int64_t *out, bool *found)
 {
     MR_CHECK(json_is_integer(value), MR_ERR_FORMAT,
              "%s: %s: expected a token id, a list of them, or null, found %s", path, key,
              mr_json_kind(value));
-    *out = json_integer_value(value);
-    MR_CHECK(*out >= 0 && *out < vocab_size, MR_ERR_FORMAT,
-             "%s: %s: token id %" PRId64 " is not below vocab_size %" PRId64, path, key, *out,
-             vocab_size);
+    int64_t id = json_integer_value(value);
+    *found = id != -1;
+    if (!*found) {
+        mr_warn("%s: %s: -1 is no token id and is taken as none", path, key);
+        return MR_OK;
+    }
+    MR_CHECK(id >= 0 && id < vocab_size, MR_ERR_FORMAT,
+             "%s: %s: expected a token id in 0..%" PRId64 " (vocab_size %" PRId64
+             "), found %" PRId64,
+             path, key, vocab_size - 1, vocab_size, id);
+    *out = id;
     return MR_OK;
 }
 
 static mr_status read_tokens(const char *path, const json_t *root, mr_hf_config *config)
 {
     const json_t *bos = json_object_get(root, "bos_token_id");
+    bool found = false;
     config->bos_token_id = bos || config->vocab_size <= 1 ? -1 : 1;
     if (bos && !json_is_null(bos))
-        MR_TRY(read_token(path, "bos_token_id", bos, config->vocab_size, &config->bos_token_id));
+        MR_TRY(read_token(path, "bos_token_id", bos, config->vocab_size, &config->bos_token_id,
+                          &found));
 
     const json_t *eos = json_object_get(root, "eos_token_id");
     if (!eos && config->vocab_size > 2) {
@@ -153,10 +164,11 @@ static mr_status read_tokens(const char *path, const json_t *root, mr_hf_config 
     MR_CHECK(count <= MR_HF_EOS_MAX, MR_ERR_FORMAT,
              "%s: eos_token_id: a list of %zu ids, at most %d are accepted", path, count,
              (int)MR_HF_EOS_MAX);
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
         MR_TRY(read_token(path, "eos_token_id", listed ? json_array_get(eos, i) : eos,
-                          config->vocab_size, &config->eos_token_id[i]));
-    config->eos_count = (int32_t)count;
+                          config->vocab_size, &config->eos_token_id[config->eos_count], &found));
+        config->eos_count += found;
+    }
     return MR_OK;
 }
 

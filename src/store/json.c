@@ -3,6 +3,20 @@
 #include "base/file.h"
 
 #include <math.h>
+#include <stdbool.h>
+#include <string.h>
+
+/* JSON is UTF-8. Some programs put a mark before it that is no part of the text: mark gets its
+ * bytes. Others write UTF-16, of which a parser could only say that it is no token. */
+static mr_status check_encoding(const char *path, const char *text, size_t size, size_t *mark)
+{
+    *mark = size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    bool wide =
+        size >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0 ||
+                      (text[0] == '\0') != (text[1] == '\0'));
+    MR_CHECK(!wide, MR_ERR_FORMAT, "%s: expected UTF-8, found UTF-16 or UTF-32", path);
+    return MR_OK;
+}
 
 mr_status mr_json_read(const char *path, json_t **out)
 {
@@ -11,8 +25,14 @@ mr_status mr_json_read(const char *path, json_t **out)
     size_t size = 0;
     MR_TRY(mr_file_read(path, MR_MEM_OTHER, &text, &size));
     json_error_t error;
-    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
+    size_t mark = 0;
+    mr_status encoded = check_encoding(path, text, size, &mark);
+    json_t *root = NULL;
+    if (encoded == MR_OK)
+        root =
+            json_loadb(text + mark, size - mark, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &error);
     mr_free(text);
+    MR_TRY(encoded);
     MR_CHECK(root, MR_ERR_FORMAT, "%s:%d:%d: %s", path, error.line, error.column, error.text);
     if (!json_is_object(root)) {
         mr_status status =

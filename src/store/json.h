@@ -8,7 +8,8 @@
 
 #include <jansson.h>
 
-/** Reads a file that holds one JSON object; a key standing twice is refused. Local.
+/** Reads a file that holds one JSON object; a key standing twice is refused, a byte-order mark of
+ * UTF-8 is passed over. Local.
  * @param[out] out  a reference the caller gives back with json_decref; NULL on failure
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message "path:line:column: ..."), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_json_read(const char *path, json_t **out);

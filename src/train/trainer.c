@@ -17,8 +17,11 @@ mr_status mr_trainer_arch(const mr_comm *comm, const mr_config *config, mr_hf_co
     if (comm->rank == 0) {
         char path[PATH_MAX];
         bool alone = config->model.config[0] != '\0';
-        status = mr_file_path(path, "%s%s", alone ? config->model.config : config->model.path,
-                              alone ? "" : "/config.json");
+        if (config->model.init == MR_INIT_PRETRAINED)
+            status = mr_hf_check_folder(config->model.path);
+        if (status == MR_OK)
+            status = mr_file_path(path, "%s%s", alone ? config->model.config : config->model.path,
+                                  alone ? "" : "/config.json");
         if (status == MR_OK) status = mr_hf_config_read(path, arch);
     }
     MR_TRY(mr_comm_agree_root(comm, status));

@@ -5,15 +5,32 @@
 #include "test.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char path[] = "x.safetensors";
+
+/* fsync of the library under test (the linker's --wrap): the call that this counts down to fails.
+ */
+static int failing_sync;
+int __real_fsync(int handle);
+int __wrap_fsync(int handle);
+
+int __wrap_fsync(int handle)
+{
+    if (failing_sync > 0 && --failing_sync == 0) {
+        errno = EIO;
+        return -1;
+    }
+    return __real_fsync(handle);
+}
 
 static int leave(void **state)
 {
@@ -78,6 +95,16 @@ static void a_folder_is_not_a_file(void **state)
     mr_safetensors *file;
     assert_int_equal(mr_safetensors_open(".", &file), MR_ERR_IO);
     assert_contains(mr_message(), "not a regular file");
+}
+
+static void a_pipe_is_not_waited_for(void **state)
+{
+    (void)state;
+    mr_safetensors *file;
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(mr_safetensors_open(path, &file), MR_ERR_IO);
+    assert_contains(mr_message(), "cannot read 'x.safetensors': not a regular file");
+    unlink(path);
 }
 
 static void a_file_of_seven_bytes_is_refused(void **state)
@@ -520,6 +547,65 @@ static void pieces_in_any_order_make_the_file_whole(void **state)
         assert_true(got[i] == (float)i);
 }
 
+/* Finishes a whole file while one of its syncs fails. */
+static mr_status finish_with_failing_sync(int number)
+{
+    const float data[6] = {0};
+    mr_safetensors_writer *writer = start_writer();
+    must(mr_safetensors_write(writer, 0, 0, data, 4));
+    must(mr_safetensors_write(writer, 1, 0, data, 6));
+    failing_sync = number;
+    mr_status status = mr_safetensors_finish(&writer);
+    assert_int_equal(failing_sync, 0);
+    assert_null(writer);
+    return status;
+}
+
+static void a_file_that_cannot_be_synced_does_not_get_its_name(void **state)
+{
+    (void)state;
+    unlink(path);
+    assert_int_equal(finish_with_failing_sync(1), MR_ERR_IO);
+    assert_contains(mr_message(), "cannot write 'x.safetensors': Input/output error");
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(access("x.safetensors.tmp", F_OK), -1);
+}
+
+static void a_folder_that_cannot_be_synced_is_told(void **state)
+{
+    (void)state;
+    assert_int_equal(finish_with_failing_sync(2), MR_ERR_IO);
+    assert_contains(mr_message(), "cannot sync the folder of 'x.safetensors': Input/output error");
+}
+
+static void pieces_in_order_need_no_memory(void **state)
+{
+    (void)state;
+    float data[6] = {1, 2, 3, 4, 5, 6};
+    mr_safetensors_writer *writer = start_writer();
+    size_t held = mr_memory_live_total();
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(mr_safetensors_put(writer, 0, i, &data[i], 1), 0);
+    assert_int_equal(mr_safetensors_put(writer, 0, 3, data, 1), EEXIST);
+    assert_int_equal(mr_safetensors_put(writer, 1, 5, data, 2), EINVAL);
+    assert_int_equal(mr_safetensors_put(writer, 2, 0, data, 1), EINVAL);
+    assert_int_equal(mr_safetensors_put(writer, 1, 0, data, 6), 0);
+    assert_int_equal(mr_safetensors_sync(writer), 0);
+    assert_int_equal(mr_memory_live_total(), held);
+    size_t bytes, size;
+    char *text, *header = malloc(1 << 12);
+    const char *given = mr_safetensors_header(writer, &bytes);
+    assert_in_range(bytes, 8, 1 << 12);
+    memcpy(header, given, bytes);
+    must(mr_safetensors_finish(&writer));
+    must(mr_file_read(path, MR_MEM_OTHER, &text, &size));
+    assert_int_equal(size, bytes + sizeof(float) * 10);
+    assert_memory_equal(text, header, bytes);
+    assert_memory_equal(text + bytes, data, 4 * sizeof(float));
+    mr_free(text);
+    free(header);
+}
+
 static void a_name_given_twice_is_refused(void **state)
 {
     (void)state;
@@ -684,6 +770,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_missing_file_is_named),
         cmocka_unit_test(a_folder_is_not_a_file),
+        cmocka_unit_test(a_pipe_is_not_waited_for),
         cmocka_unit_test(a_file_of_seven_bytes_is_refused),
         cmocka_unit_test(a_header_longer_than_the_file_is_refused),
         cmocka_unit_test(a_header_beyond_the_limit_is_refused),
@@ -766,6 +853,9 @@ int main(void)
         cmocka_unit_test(writing_outside_a_tensor_is_refused),
         cmocka_unit_test(writing_an_unknown_tensor_is_refused),
         cmocka_unit_test(pieces_in_any_order_make_the_file_whole),
+        cmocka_unit_test(a_file_that_cannot_be_synced_does_not_get_its_name),
+        cmocka_unit_test(a_folder_that_cannot_be_synced_is_told),
+        cmocka_unit_test(pieces_in_order_need_no_memory),
         cmocka_unit_test(a_name_given_twice_is_refused),
         cmocka_unit_test(an_empty_name_cannot_be_written),
         cmocka_unit_test(a_shape_that_overflows_cannot_be_written),

@@ -345,7 +345,8 @@ mr_status mr_safetensors_open(const char *path, mr_safetensors **out)
         status = MR_ERR_MEMORY;
         goto cleanup;
     }
-    file->handle = open(path, O_RDONLY | O_CLOEXEC);
+    /* What is no file, as a pipe without a writer, must not be waited for. */
+    file->handle = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     if (file->handle < 0) {
         status = mr_fail(MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
         goto cleanup;

@@ -136,9 +136,24 @@ MR_NODISCARD mr_status mr_safetensors_create(const char *path, const mr_safetens
 MR_NODISCARD mr_status mr_safetensors_write(mr_safetensors_writer *writer, int64_t index,
                                             int64_t first, const float *data, int64_t count);
 
-/** Syncs the file, renames it to its path, frees *writer and sets it to NULL; a failure also frees
- * it, and leaves what stood at the path. Local.
- * @return MR_OK, MR_ERR_ARG (an element was not written; message names its tensor), MR_ERR_IO */
+/** Returns the header [*bytes] as it stands at the start of the file; the tensors' bytes follow in
+ * their order. Borrowed until finish. */
+const char *mr_safetensors_header(const mr_safetensors_writer *writer, size_t *bytes);
+
+/** As mr_safetensors_write, for threads: records no message, and allocates nothing while ranges
+ * come in the order of the file. Local.
+ * @return 0 or an error number: EINVAL (range outside the tensor), EEXIST (written already) */
+int mr_safetensors_put(mr_safetensors_writer *writer, int64_t index, int64_t first,
+                       const float *data, int64_t count);
+
+/** Syncs what has been written, so that finish need not wait for the disk; for threads. Local.
+ * @return 0 or an error number */
+int mr_safetensors_sync(mr_safetensors_writer *writer);
+
+/** Syncs the file, renames it to its path, syncs its folder, frees *writer and sets it to NULL; a
+ * failure also frees it, and leaves what stood at the path. Local.
+ * @return MR_OK, MR_ERR_ARG (an element was not written; message names its tensor), MR_ERR_IO (also
+ *         where the new file stands at its path but may not outlive a stop of the machine) */
 MR_NODISCARD mr_status mr_safetensors_finish(mr_safetensors_writer **writer);
 
 /** Removes the temporary file, frees *writer and sets it to NULL; NULL is allowed. Local. */

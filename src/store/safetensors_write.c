@@ -12,7 +12,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { ALIGNMENT = 8 }; /* bytes; the data starts on a multiple, as the format's own writer does */
+enum {
+    ALIGNMENT = 8, /* bytes; the data starts on a multiple, as the format's own writer does */
+    FIRST_SPANS = 16,
+};
 
 /* Elements begin..end-1 of the file have been written. */
 typedef struct span {
@@ -29,6 +32,7 @@ struct mr_safetensors_writer {
     char path[PATH_MAX];
     char beside[PATH_MAX]; /* the temporary name; "" once renamed */
     int handle;            /* owned, -1 while closed */
+    char *header;          /* owned, [data_start] */
     int64_t data_start;    /* bytes */
     int64_t total;         /* elements of all tensors */
     int64_t count;
@@ -36,14 +40,6 @@ struct mr_safetensors_writer {
     span *spans;             /* owned, [n_spans] disjoint, ascending, not touching */
     int64_t n_spans, span_room;
 };
-
-static mr_status write_exactly(mr_safetensors_writer *writer, const void *data, size_t bytes,
-                               int64_t at)
-{
-    int failure = mr_file_write_at(writer->handle, data, bytes, at);
-    MR_CHECK(failure == 0, MR_ERR_IO, "cannot write '%s': %s", writer->path, strerror(failure));
-    return MR_OK;
-}
 
 /* Adds one tensor to the header and to the writer's table; *end is where its elements begin. */
 static mr_status add_tensor(mr_safetensors_writer *writer, const mr_safetensors_spec *spec,
@@ -101,8 +97,8 @@ static mr_status add_metadata(const char *path, const mr_safetensors_pair *pairs
     return MR_OK;
 }
 
-/* Puts the length and the JSON, padded by spaces, into *out. */
-static mr_status format_header(json_t *header, char **out, size_t *bytes)
+/* Puts the length and the JSON, padded by spaces, into the writer. */
+static mr_status format_header(json_t *header, mr_safetensors_writer *writer)
 {
     size_t length = json_dumpb(header, NULL, 0, JSON_COMPACT);
     size_t padded = (length + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
@@ -112,8 +108,8 @@ static mr_status format_header(json_t *header, char **out, size_t *bytes)
     memcpy(text, &stored, sizeof stored);
     json_dumpb(header, text + 8, length, JSON_COMPACT);
     memset(text + 8 + length, ' ', padded - length);
-    *out = text;
-    *bytes = 8 + padded;
+    writer->header = text;
+    writer->data_start = 8 + (int64_t)padded;
     return MR_OK;
 }
 
@@ -133,7 +129,6 @@ mr_status mr_safetensors_create(const char *path, const mr_safetensors_spec *spe
                                 mr_safetensors_writer **out)
 {
     *out = NULL;
-    char *text = NULL;
     json_t *header = json_object();
     mr_safetensors_writer *writer = mr_alloc(MR_MEM_OTHER, sizeof *writer);
     mr_status status = MR_ERR_MEMORY;
@@ -141,14 +136,15 @@ mr_status mr_safetensors_create(const char *path, const mr_safetensors_spec *spe
     writer->handle = -1;
     writer->tensors = mr_alloc_array(MR_MEM_OTHER, (size_t)n_specs, sizeof *writer->tensors);
     if (!writer->tensors) goto cleanup;
+    writer->spans = mr_alloc_array(MR_MEM_OTHER, FIRST_SPANS, sizeof *writer->spans);
+    if (!writer->spans) goto cleanup;
+    writer->span_room = FIRST_SPANS;
 
     if ((status = open_beside(writer, path)) != MR_OK) goto cleanup;
     if ((status = add_metadata(path, pairs, n_pairs, header)) != MR_OK) goto cleanup;
     for (int64_t i = 0; i < n_specs; i++)
         if ((status = add_tensor(writer, &specs[i], header, &writer->total)) != MR_OK) goto cleanup;
-    size_t bytes = 0;
-    if ((status = format_header(header, &text, &bytes)) != MR_OK) goto cleanup;
-    writer->data_start = (int64_t)bytes;
+    if ((status = format_header(header, writer)) != MR_OK) goto cleanup;
     int64_t whole = writer->data_start + writer->total * (int64_t)sizeof(float);
     /* A full disk is found before hours of work go into the file. */
     int failure = posix_fallocate(writer->handle, 0, (off_t)whole);
@@ -157,20 +153,28 @@ mr_status mr_safetensors_create(const char *path, const mr_safetensors_spec *spe
                          strerror(failure));
         goto cleanup;
     }
-    if ((status = write_exactly(writer, text, bytes, 0)) != MR_OK) goto cleanup;
+    failure = mr_file_write_at(writer->handle, writer->header, (size_t)writer->data_start, 0);
+    if (failure != 0) {
+        status = mr_fail(MR_ERR_IO, "cannot write '%s': %s", path, strerror(failure));
+        goto cleanup;
+    }
     *out = writer;
     writer = NULL;
 cleanup:
     mr_safetensors_abandon(&writer);
-    mr_free(text);
     json_decref(header);
     return status;
 }
 
-/* Records that begin..end-1 are written. Spans that touch are joined, so writing in order keeps
- * one span however many calls it takes. */
-static mr_status record_span(mr_safetensors_writer *writer, const char *name, int64_t begin,
-                             int64_t end)
+const char *mr_safetensors_header(const mr_safetensors_writer *writer, size_t *bytes)
+{
+    *bytes = (size_t)writer->data_start;
+    return writer->header;
+}
+
+/* Records that begin..end-1 are written: EEXIST where some of it is already. Spans that touch are
+ * joined, so writing in order keeps one span however many calls it takes. */
+static int record_span(mr_safetensors_writer *writer, int64_t begin, int64_t end)
 {
     int64_t low = 0, high = writer->n_spans;
     while (low < high) {
@@ -184,8 +188,7 @@ static mr_status record_span(mr_safetensors_writer *writer, const char *name, in
     span *spans = writer->spans;
     bool joins_before = at < writer->n_spans && spans[at].end == begin;
     int64_t next = joins_before ? at + 1 : at;
-    MR_CHECK(next == writer->n_spans || spans[next].begin >= end, MR_ERR_ARG,
-             "%s: tensor '%s': an element is written twice", writer->path, name);
+    if (next < writer->n_spans && spans[next].begin < end) return EEXIST;
     bool joins_after = next < writer->n_spans && spans[next].begin == end;
     if (joins_before && joins_after) {
         spans[at].end = spans[next].end;
@@ -198,9 +201,9 @@ static mr_status record_span(mr_safetensors_writer *writer, const char *name, in
         spans[next].begin = begin;
     } else {
         if (writer->n_spans == writer->span_room) {
-            int64_t room = writer->span_room > 0 ? 2 * writer->span_room : 16;
+            int64_t room = 2 * writer->span_room;
             spans = mr_realloc(MR_MEM_OTHER, spans, (size_t)room * sizeof *spans);
-            if (!spans) return MR_ERR_MEMORY;
+            if (!spans) return ENOMEM;
             writer->spans = spans;
             writer->span_room = room;
         }
@@ -208,7 +211,22 @@ static mr_status record_span(mr_safetensors_writer *writer, const char *name, in
         spans[at] = (span){begin, end};
         writer->n_spans++;
     }
-    return MR_OK;
+    return 0;
+}
+
+int mr_safetensors_put(mr_safetensors_writer *writer, int64_t index, int64_t first,
+                       const float *data, int64_t count)
+{
+    if (index < 0 || index >= writer->count) return EINVAL;
+    const written_tensor *tensor = &writer->tensors[index];
+    if (first < 0 || count < 0 || first > tensor->count || count > tensor->count - first)
+        return EINVAL;
+    if (count == 0) return 0;
+    int64_t begin = tensor->begin + first;
+    int failure = record_span(writer, begin, begin + count);
+    if (failure != 0) return failure;
+    return mr_file_write_at(writer->handle, data, (size_t)count * sizeof *data,
+                            writer->data_start + begin * (int64_t)sizeof *data);
 }
 
 mr_status mr_safetensors_write(mr_safetensors_writer *writer, int64_t index, int64_t first,
@@ -220,11 +238,17 @@ mr_status mr_safetensors_write(mr_safetensors_writer *writer, int64_t index, int
     MR_CHECK(first >= 0 && count >= 0 && first <= tensor->count && count <= tensor->count - first,
              MR_ERR_ARG, "%s: tensor '%s': elements %" PRId64 "+%" PRId64 " given, it has %" PRId64,
              writer->path, tensor->name, first, count, tensor->count);
-    if (count == 0) return MR_OK;
-    int64_t begin = tensor->begin + first;
-    MR_TRY(record_span(writer, tensor->name, begin, begin + count));
-    return write_exactly(writer, data, (size_t)count * sizeof *data,
-                         writer->data_start + begin * (int64_t)sizeof *data);
+    int failure = mr_safetensors_put(writer, index, first, data, count);
+    MR_CHECK(failure != EEXIST, MR_ERR_ARG, "%s: tensor '%s': an element is written twice",
+             writer->path, tensor->name);
+    if (failure == ENOMEM) return MR_ERR_MEMORY;
+    MR_CHECK(failure == 0, MR_ERR_IO, "cannot write '%s': %s", writer->path, strerror(failure));
+    return MR_OK;
+}
+
+int mr_safetensors_sync(mr_safetensors_writer *writer)
+{
+    return fsync(writer->handle) == 0 ? 0 : errno;
 }
 
 static mr_status check_complete(const mr_safetensors_writer *writer)
@@ -246,7 +270,7 @@ mr_status mr_safetensors_finish(mr_safetensors_writer **writer)
     mr_safetensors_writer *file = *writer;
     mr_status status = check_complete(file);
     if (status != MR_OK) goto cleanup;
-    int failure = fsync(file->handle) != 0 ? errno : 0;
+    int failure = mr_safetensors_sync(file);
     if (close(file->handle) != 0 && failure == 0) failure = errno;
     file->handle = -1;
     if (failure == 0 && rename(file->beside, file->path) != 0) failure = errno;
@@ -255,7 +279,10 @@ mr_status mr_safetensors_finish(mr_safetensors_writer **writer)
         goto cleanup;
     }
     file->beside[0] = '\0';
-    mr_file_sync_folder(file->path);
+    failure = mr_file_sync_folder(file->path);
+    if (failure != 0)
+        status =
+            mr_fail(MR_ERR_IO, "cannot sync the folder of '%s': %s", file->path, strerror(failure));
 cleanup:
     mr_safetensors_abandon(writer);
     return status;
@@ -270,6 +297,7 @@ void mr_safetensors_abandon(mr_safetensors_writer **writer)
     for (int64_t i = 0; i < old->count; i++)
         mr_free(old->tensors[i].name);
     mr_free(old->tensors);
+    mr_free(old->header);
     mr_free(old->spans);
     mr_free(old);
     *writer = NULL;

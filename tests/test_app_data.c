@@ -1,5 +1,5 @@
 #include "base/file.h"
-#include "data/shards.h"
+#include "data/token_shards.h"
 #include "data_files.h"
 #include "program.h"
 

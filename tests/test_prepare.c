@@ -1,9 +1,9 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/utf8.h"
-#include "data/documents.h"
-#include "data/prepare.h"
-#include "data/shards.h"
+#include "corpus/documents.h"
+#include "corpus/prepare.h"
+#include "data/token_shards.h"
 #include "data_files.h"
 #include "ranks.h"
 

@@ -2,9 +2,9 @@
  * its options and its --help. */
 
 #include "app/command.h"
+#include "corpus/prepare.h"
 #include "data/order.h"
-#include "data/prepare.h"
-#include "data/shards.h"
+#include "data/token_shards.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,8 +2,8 @@
 
 #include "app/info.h"
 #include "base/file.h"
-#include "data/shards.h"
 #include "data/task.h"
+#include "data/token_shards.h"
 #include "store/checkpoint_folder.h"
 #include "store/json.h"
 #include "train/state.h"

@@ -6,8 +6,8 @@
  * shifted by one, as Hugging Face's causal language models shift labels. Deviation: none.
  */
 
-#include "data/shards.h"
 #include "data/task.h"
+#include "data/token_shards.h"
 
 #include <string.h>
 

@@ -1,5 +1,5 @@
-#ifndef MR_DATA_SHARDS_H
-#define MR_DATA_SHARDS_H
+#ifndef MR_DATA_TOKEN_SHARDS_H
+#define MR_DATA_TOKEN_SHARDS_H
 
 /** @file
  * Reading a folder of token shards as sequences of one length.
@@ -14,7 +14,7 @@
  * which depend on the size of such a batch; here nothing is lost but at the end.
  */
 
-#include "data/prepared.h"
+#include "data/token_manifest.h"
 
 /** Most files that are mapped at a time: few beside the 65,530 maps that Linux allows a process. */
 enum { MR_SHARDS_MAPS = 1024 };

@@ -1,8 +1,8 @@
-#include "data/survey.h"
+#include "corpus/survey.h"
 
 #include "base/log.h"
 #include "base/utf8.h"
-#include "data/packed.h"
+#include "corpus/compressed.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,13 +1,13 @@
-#ifndef MR_DATA_PREPARE_WORK_H
-#define MR_DATA_PREPARE_WORK_H
+#ifndef MR_CORPUS_WORKER_H
+#define MR_CORPUS_WORKER_H
 
 /** @file
- * One rank's share of preparing a folder: units, one after another. For data/prepare.c. */
+ * One rank's share of preparing a folder: units, one after another. For corpus/prepare.c. */
 
-#include "data/documents.h"
-#include "data/prepare.h"
-#include "data/staging.h"
-#include "data/survey.h"
+#include "corpus/documents.h"
+#include "corpus/prepare.h"
+#include "corpus/staging.h"
+#include "corpus/survey.h"
 
 /** What became of a unit. Plain data without padding to speak of: it travels between ranks. */
 typedef struct mr_unit_record {

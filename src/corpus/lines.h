@@ -1,5 +1,5 @@
-#ifndef MR_DATA_LINES_H
-#define MR_DATA_LINES_H
+#ifndef MR_CORPUS_LINES_H
+#define MR_CORPUS_LINES_H
 
 /** @file
  * Lines of a text file, plain or compressed, in memory bounded by the longest line that is taken.

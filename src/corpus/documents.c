@@ -1,4 +1,4 @@
-#include "data/documents.h"
+#include "corpus/documents.h"
 
 #include "base/text.h"
 #include "base/utf8.h"

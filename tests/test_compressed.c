@@ -1,5 +1,5 @@
 #include "base/file.h"
-#include "data/packed.h"
+#include "corpus/compressed.h"
 #include "data_files.h"
 #include "program.h"
 

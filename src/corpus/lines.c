@@ -1,6 +1,6 @@
-#include "data/lines.h"
+#include "corpus/lines.h"
 
-#include "data/packed.h"
+#include "corpus/compressed.h"
 
 #include <string.h>
 

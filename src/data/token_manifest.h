@@ -1,5 +1,5 @@
-#ifndef MR_DATA_PREPARED_H
-#define MR_DATA_PREPARED_H
+#ifndef MR_DATA_TOKEN_MANIFEST_H
+#define MR_DATA_TOKEN_MANIFEST_H
 
 /** @file
  * What a folder of token shards says about itself: manifest.json, written last, so that a folder
@@ -101,7 +101,7 @@ MR_NODISCARD mr_status mr_prepared_check_tokenizer(const mr_prepared *manifest, 
 MR_NODISCARD mr_status mr_prepared_write(const mr_prepared *manifest, const char *folder);
 
 /** Reads manifest.json of a folder: every value is checked, totals against their parts; the shards
- * themselves are not looked at (data/shards.h). Local.
+ * themselves are not looked at (data/token_shards.h). Local.
  * @param[out] out  freed by the caller, also on failure
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message names the file), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_prepared_read(const char *folder, mr_prepared *out);
@@ -120,7 +120,8 @@ const char *mr_prepared_difference(const mr_prepared *a, const mr_prepared *b);
  *     SPLIT TOKENS SHA-256        (a line a shard, in the order of the text)
  *
  * where TOKENIZER is the model's SHA-256, or the name of one without a file. The number behind
- * `samples` changes whenever the same shards are cut into other sequences (data/shards.h). Local.
+ * `samples` changes whenever the same shards are cut into other sequences (data/token_shards.h).
+ * Local.
  * @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_prepared_hash(const mr_prepared *manifest, char out[MR_HASH_TEXT]);
 

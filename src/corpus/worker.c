@@ -1,6 +1,6 @@
-#include "data/prepare_work.h"
+#include "corpus/worker.h"
 
-#include "data/shard_writer.h"
+#include "corpus/shard_writer.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,11 +1,11 @@
-#include "data/prepare.h"
+#include "corpus/prepare.h"
 
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/utf8.h"
-#include "data/prepare_work.h"
-#include "data/shards.h"
+#include "corpus/worker.h"
+#include "data/token_shards.h"
 
 #include <errno.h>
 #include <stdio.h>

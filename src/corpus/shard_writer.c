@@ -1,4 +1,4 @@
-#include "data/shard_writer.h"
+#include "corpus/shard_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,4 +1,4 @@
-#include "data/prepared.h"
+#include "data/token_manifest.h"
 
 #include "base/file.h"
 #include "store/json.h"

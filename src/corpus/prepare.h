@@ -1,5 +1,5 @@
-#ifndef MR_DATA_PREPARE_H
-#define MR_DATA_PREPARE_H
+#ifndef MR_CORPUS_PREPARE_H
+#define MR_CORPUS_PREPARE_H
 
 /** @file
  * From text to a folder of token shards, over ranks, streaming.
@@ -16,7 +16,7 @@
  */
 
 #include "comm/comm.h"
-#include "data/prepared.h"
+#include "data/token_manifest.h"
 
 enum {
     MR_PREPARE_UNIT = 16 << 20,   /**< bytes of text, at most, that become a shard */

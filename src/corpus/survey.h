@@ -1,12 +1,12 @@
-#ifndef MR_DATA_SURVEY_H
-#define MR_DATA_SURVEY_H
+#ifndef MR_CORPUS_SURVEY_H
+#define MR_CORPUS_SURVEY_H
 
 /** @file
  * A first look at the inputs: what they are, their hashes, and how many lines stand before each
  * unit of work, which lets units be read in any order, on any rank, with lines numbered right. */
 
 #include "comm/comm.h"
-#include "data/prepared.h"
+#include "data/token_manifest.h"
 
 #include <time.h>
 

@@ -1,8 +1,8 @@
-#ifndef MR_DATA_SHARD_WRITER_H
-#define MR_DATA_SHARD_WRITER_H
+#ifndef MR_CORPUS_SHARD_WRITER_H
+#define MR_CORPUS_SHARD_WRITER_H
 
 /** @file
- * Writing one shard: a file of tokens (data/prepared.h), hashed on its way to the disk. */
+ * Writing one shard: a file of tokens (data/token_manifest.h), hashed on its way to the disk. */
 
 #include "base/file.h"
 #include "base/hash.h"

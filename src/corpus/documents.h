@@ -1,12 +1,12 @@
-#ifndef MR_DATA_DOCUMENTS_H
-#define MR_DATA_DOCUMENTS_H
+#ifndef MR_CORPUS_DOCUMENTS_H
+#define MR_CORPUS_DOCUMENTS_H
 
 /** @file
  * Documents of an input: lines of plain text (an empty one too), all of a file, or a field of each
  * JSON line (blank lines between them are none, nor is a byte-order mark before the first). */
 
-#include "data/lines.h"
-#include "data/prepared.h"
+#include "corpus/lines.h"
+#include "data/token_manifest.h"
 
 /** An input being read. */
 typedef struct mr_documents mr_documents;

@@ -1,4 +1,4 @@
-#include "data/staging.h"
+#include "corpus/staging.h"
 
 #include "base/file.h"
 

@@ -1,4 +1,4 @@
-#include "data/shards.h"
+#include "data/token_shards.h"
 
 #include "base/file.h"
 

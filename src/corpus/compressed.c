@@ -1,4 +1,4 @@
-#include "data/packed.h"
+#include "corpus/compressed.h"
 
 #include <archive.h>
 #include <archive_entry.h>

@@ -1,7 +1,7 @@
 #include "base/file.h"
+#include "corpus/shard_writer.h"
 #include "data/batch.h"
-#include "data/shard_writer.h"
-#include "data/shards.h"
+#include "data/token_shards.h"
 #include "data_files.h"
 #include "program.h"
 

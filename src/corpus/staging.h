@@ -1,5 +1,5 @@
-#ifndef MR_DATA_STAGING_H
-#define MR_DATA_STAGING_H
+#ifndef MR_CORPUS_STAGING_H
+#define MR_CORPUS_STAGING_H
 
 /** @file
  * A folder that appears whole or not at all: its files are written into FOLDER.tmp beside it, which

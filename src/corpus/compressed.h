@@ -1,5 +1,5 @@
-#ifndef MR_DATA_PACKED_H
-#define MR_DATA_PACKED_H
+#ifndef MR_CORPUS_COMPRESSED_H
+#define MR_CORPUS_COMPRESSED_H
 
 /** @file
  * The bytes of a text file, plain or compressed as gzip, zstd or xz.

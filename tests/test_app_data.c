@@ -234,21 +234,21 @@ static void check_against_spm_encode(const char *model)
         program_succeed((program_setting){.ranks = 2},
                         "data prepare spm.txt --to spm --heldout 0 --tokenizer %s", model);
     program_free(&result);
-    mr_shards *shards = NULL;
-    assert_int_equal(mr_shards_open("spm", 1, &shards), MR_OK);
+    mr_token_shards *shards = NULL;
+    assert_int_equal(mr_token_shards_open("spm", 1, &shards), MR_OK);
     char *printed = program_read("spm.ids", &size), *at = printed;
-    for (int64_t i = 0; i < mr_shards_sequences(shards, MR_SPLIT_TRAIN); i++) {
+    for (int64_t i = 0; i < mr_token_shards_sequences(shards, MR_SPLIT_TRAIN); i++) {
         int32_t id;
         char *after;
         long wanted = strtol(at, &after, 10);
-        assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, i, 0, 1, &id), MR_OK);
+        assert_int_equal(mr_token_shards_read(shards, MR_SPLIT_TRAIN, i, 0, 1, &id), MR_OK);
         if (after == at || wanted != id)
             fail_msg("%s: token %lld is %d, spm_encode has %ld", model, (long long)i, id, wanted);
         at = after;
     }
     assert_string_equal(at, "\n");
     mr_free(printed);
-    mr_shards_close(&shards);
+    mr_token_shards_close(&shards);
 }
 
 static void prepared_tokens_are_those_of_spm_encode_with_llama(void **state)

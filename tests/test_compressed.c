@@ -11,23 +11,23 @@ enum { LINES = 30000, ROOM = 1 << 20 };
 /* All of the text in a file, or the status of what fails. */
 static mr_status read_all(const char *path, char *text, size_t *bytes)
 {
-    mr_packed *packed = NULL;
+    mr_compressed *packed = NULL;
     bool compressed;
     size_t got = 1;
     *bytes = 0;
-    MR_TRY(mr_packed_probe(path, &compressed));
-    MR_TRY(mr_packed_open(path, compressed, &packed));
+    MR_TRY(mr_compressed_probe(path, &compressed));
+    MR_TRY(mr_compressed_open(path, compressed, &packed));
     mr_status status = MR_OK;
     while (status == MR_OK && got > 0) {
         assert_true(*bytes < ROOM);
-        status = mr_packed_read(packed, text + *bytes, ROOM - *bytes, &got);
+        status = mr_compressed_read(packed, text + *bytes, ROOM - *bytes, &got);
         *bytes += got;
     }
     struct stat about;
     assert_int_equal(stat(path, &about), 0);
-    assert_true(mr_packed_consumed(packed) <= about.st_size);
-    if (status == MR_OK) assert_int_equal(mr_packed_consumed(packed), about.st_size);
-    mr_packed_close(&packed);
+    assert_true(mr_compressed_consumed(packed) <= about.st_size);
+    if (status == MR_OK) assert_int_equal(mr_compressed_consumed(packed), about.st_size);
+    mr_compressed_close(&packed);
     return status;
 }
 
@@ -143,15 +143,15 @@ static void an_empty_text_may_be_packed(void **state)
     for (data_packing p = 0; p < DATA_PACKINGS; p++) {
         char path[64];
         bool compressed = false;
-        mr_packed *packed = NULL;
+        mr_compressed *packed = NULL;
         snprintf(path, sizeof path, "empty-packed.%s", data_ending(p));
         data_pack("empty.txt", path, p);
-        assert_int_equal(mr_packed_probe(path, &compressed), MR_OK);
+        assert_int_equal(mr_compressed_probe(path, &compressed), MR_OK);
         assert_true(compressed);
-        assert_int_equal(mr_packed_open(path, true, &packed), MR_OK);
-        assert_int_equal(mr_packed_read(packed, text, 1, &got), MR_OK);
+        assert_int_equal(mr_compressed_open(path, true, &packed), MR_OK);
+        assert_int_equal(mr_compressed_read(packed, text, 1, &got), MR_OK);
         assert_int_equal(got, 0);
-        mr_packed_close(&packed);
+        mr_compressed_close(&packed);
     }
 }
 

@@ -35,17 +35,17 @@ static mr_status prepare_on(const mr_comm *comm, const char *const *inputs, int 
                                   .folder = to,
                                   .tokenizer = c.tokenizer ? c.tokenizer : "bytes",
                                   .longest = c.longest > 0 ? c.longest : MR_PREPARE_LONGEST,
-                                  .settings = mr_prepare_defaults()};
-    options.settings.heldout = c.heldout;
-    options.settings.unit_bytes = c.unit_bytes > 0 ? c.unit_bytes : UNIT;
-    options.settings.on_error = c.on_error;
-    options.settings.documents = c.documents;
-    if (c.field) snprintf(options.settings.field, sizeof options.settings.field, "%s", c.field);
+                                  .recipe = mr_prepare_defaults()};
+    options.recipe.heldout = c.heldout;
+    options.recipe.unit_bytes = c.unit_bytes > 0 ? c.unit_bytes : UNIT;
+    options.recipe.on_error = c.on_error;
+    options.recipe.documents = c.documents;
+    if (c.field) snprintf(options.recipe.field, sizeof options.recipe.field, "%s", c.field);
     return mr_prepare(comm, &options, out);
 }
 
 /* Prepares one input on all ranks; fails the test on all where it does not work. */
-static mr_prepared prepared(const char *input, const char *to, change c)
+static mr_token_manifest prepared(const char *input, const char *to, change c)
 {
     mr_prepare_outcome outcome;
     mr_status status = prepare_on(&world, &input, 1, to, c, &outcome);
@@ -56,8 +56,8 @@ static mr_prepared prepared(const char *input, const char *to, change c)
 
 static void prepare_only(const char *input, const char *to, change c)
 {
-    mr_prepared manifest = prepared(input, to, c);
-    mr_prepared_free(&manifest);
+    mr_token_manifest manifest = prepared(input, to, c);
+    mr_token_manifest_free(&manifest);
 }
 
 static bool is_there(const char *path)
@@ -71,7 +71,7 @@ static void refused(const char *input, change c, mr_status wanted, const char *p
 {
     mr_prepare_outcome outcome;
     mr_status status = prepare_on(&world, &input, 1, "refused", c, &outcome);
-    mr_prepared_free(&outcome.manifest);
+    mr_token_manifest_free(&outcome.manifest);
     bool told = strstr(mr_message(), part) != NULL;
     if ((status != wanted || !told) && world.rank == 0)
         print_error("expected \"%s\", found status %d, \"%s\"\n", part, status, mr_message());
@@ -92,28 +92,28 @@ static void write_text(const char *path, const char *text, size_t bytes)
 /* Tokens of a split, in their order. */
 static int64_t tokens_of(const char *of, mr_split split, int32_t *ids)
 {
-    mr_shards *shards = NULL;
-    must(mr_shards_open(of, 1, &shards));
-    int64_t count = mr_shards_sequences(shards, split);
+    mr_token_shards *shards = NULL;
+    must(mr_token_shards_open(of, 1, &shards));
+    int64_t count = mr_token_shards_sequences(shards, split);
     assert_true(count <= ROOM);
     for (int64_t i = 0; i < count; i++)
-        must(mr_shards_read(shards, split, i, 0, 1, &ids[i]));
-    mr_shards_close(&shards);
+        must(mr_token_shards_read(shards, split, i, 0, 1, &ids[i]));
+    mr_token_shards_close(&shards);
     return count;
 }
 
 /* Tells whether two folders hold the same shards, by their names, sizes and hashes. */
 static bool same_shards(const char *a, const char *b)
 {
-    mr_prepared x, y = {.shards = 0};
-    bool read = mr_prepared_read(a, &x) == MR_OK && mr_prepared_read(b, &y) == MR_OK;
+    mr_token_manifest x, y = {.shards = 0};
+    bool read = mr_token_manifest_read(a, &x) == MR_OK && mr_token_manifest_read(b, &y) == MR_OK;
     bool same = read && x.shards == y.shards && x.shards > 0;
     for (int64_t i = 0; same && i < x.shards; i++)
         same = strcmp(x.shard[i].file, y.shard[i].file) == 0 &&
                strcmp(x.shard[i].sha256, y.shard[i].sha256) == 0 &&
                x.shard[i].tokens == y.shard[i].tokens && x.shard[i].split == y.shard[i].split;
-    mr_prepared_free(&x);
-    mr_prepared_free(&y);
+    mr_token_manifest_free(&x);
+    mr_token_manifest_free(&y);
     return same;
 }
 
@@ -177,7 +177,7 @@ static void each_line_becomes_its_tokens_and_eos(void **state)
     size_t bytes;
     const char *text = long_text(&bytes);
     write_long_text("lines.txt");
-    mr_prepared m = prepared("lines.txt", "lines", (change){0});
+    mr_token_manifest m = prepared("lines.txt", "lines", (change){0});
     int64_t count = tokens_of("lines", MR_SPLIT_TRAIN, found);
     int64_t expected = expected_tokens(text, bytes, wanted);
     assert_on_all_ranks(count == expected);
@@ -186,7 +186,7 @@ static void each_line_becomes_its_tokens_and_eos(void **state)
     assert_on_all_ranks(world.rank > 0 || m.split[MR_SPLIT_TRAIN].tokens == count);
     assert_on_all_ranks(world.rank > 0 ||
                         m.split[MR_SPLIT_TRAIN].bytes == count - m.split[MR_SPLIT_TRAIN].documents);
-    mr_prepared_free(&m);
+    mr_token_manifest_free(&m);
 }
 
 static void a_folder_is_the_same_on_any_number_of_ranks(void **state)
@@ -204,13 +204,13 @@ static void a_folder_is_the_same_on_any_number_of_ranks(void **state)
     assert_on_all_ranks(status == MR_OK);
     status = prepare_on(&world, inputs, 3, "ranks-all", c, &all);
     assert_on_all_ranks(status == MR_OK);
-    mr_prepared_free(&alone.manifest);
-    mr_prepared_free(&all.manifest);
+    mr_token_manifest_free(&alone.manifest);
+    mr_token_manifest_free(&all.manifest);
     assert_on_all_ranks(same_file("ranks-alone/manifest.json", "ranks-all/manifest.json"));
-    mr_shards *shards = NULL;
-    status = mr_shards_open("ranks-all", 1, &shards);
-    if (status == MR_OK) status = mr_shards_verify(shards);
-    mr_shards_close(&shards);
+    mr_token_shards *shards = NULL;
+    status = mr_token_shards_open("ranks-all", 1, &shards);
+    if (status == MR_OK) status = mr_token_shards_verify(shards);
+    mr_token_shards_close(&shards);
     assert_on_all_ranks(status == MR_OK);
 }
 
@@ -265,9 +265,9 @@ static void blank_lines_over_the_border_of_units_give_nothing_twice(void **state
         json[at++] = '\n';
     }
     write_text("blank.jsonl", json, at);
-    mr_prepared m = prepared("blank.jsonl", "blank", (change){.unit_bytes = 100});
+    mr_token_manifest m = prepared("blank.jsonl", "blank", (change){.unit_bytes = 100});
     assert_on_all_ranks(world.rank > 0 || m.split[MR_SPLIT_TRAIN].documents == 200);
-    mr_prepared_free(&m);
+    mr_token_manifest_free(&m);
 }
 
 static void a_whole_file_may_be_one_document(void **state)
@@ -276,7 +276,7 @@ static void a_whole_file_may_be_one_document(void **state)
     size_t bytes;
     const char *text = long_text(&bytes);
     write_long_text("whole.txt");
-    mr_prepared m = prepared("whole.txt", "whole", (change){.documents = MR_DOCUMENTS_FILES});
+    mr_token_manifest m = prepared("whole.txt", "whole", (change){.documents = MR_DOCUMENTS_FILES});
     int64_t count = tokens_of("whole", MR_SPLIT_TRAIN, found);
     for (size_t i = 0; i < bytes; i++)
         wanted[i] = (unsigned char)text[i];
@@ -284,7 +284,7 @@ static void a_whole_file_may_be_one_document(void **state)
     assert_on_all_ranks(world.rank > 0 || m.split[MR_SPLIT_TRAIN].documents == 1);
     assert_on_all_ranks(count == (int64_t)bytes + 1);
     assert_on_all_ranks(memcmp(found, wanted, (size_t)count * sizeof *found) == 0);
-    mr_prepared_free(&m);
+    mr_token_manifest_free(&m);
 }
 
 static void no_document_at_all_is_an_error(void **state)
@@ -314,7 +314,7 @@ static void empty_files_among_others_have_no_documents(void **state)
     mr_status status = prepare_on(&world, inputs, 3, "nothing", (change){0}, &outcome);
     assert_on_all_ranks(status == MR_OK);
     assert_on_all_ranks(world.rank > 0 || outcome.manifest.split[MR_SPLIT_TRAIN].documents == 1);
-    mr_prepared_free(&outcome.manifest);
+    mr_token_manifest_free(&outcome.manifest);
 }
 
 /* What is held out. */
@@ -360,7 +360,7 @@ static void equal_documents_are_never_on_both_sides(void **state)
     for (int i = 0; i < 1000; i++)
         at += (size_t)snprintf(text + at, sizeof text - at, "document %d\n", i % 100);
     write_text("equal.txt", text, at);
-    mr_prepared m = prepared("equal.txt", "equal", (change){.heldout = 0.3});
+    mr_token_manifest m = prepared("equal.txt", "equal", (change){.heldout = 0.3});
     assert_on_all_ranks(world.rank > 0 || m.split[MR_SPLIT_HELDOUT].documents > 100);
     memset(seen, 0, sizeof seen);
     for (int s = 0; s < MR_SPLITS; s++) {
@@ -378,7 +378,7 @@ static void equal_documents_are_never_on_both_sides(void **state)
         none += !seen[0][i] && !seen[1][i];
     }
     assert_on_all_ranks(both == 0 && none == 0);
-    mr_prepared_free(&m);
+    mr_token_manifest_free(&m);
 }
 
 /* Faults. */
@@ -461,14 +461,14 @@ static void faulty_documents_are_left_out_and_counted(void **state)
         "{\"text\": \"good\"}\n{\"text\": \"b\xff\"}\n{\"text\": \n{\"text\": 1}\n\n"
         "{\"other\": 1}\n[]\n{\"text\": \"also good\"}\n";
     write_text("mixed.jsonl", json, sizeof json - 1);
-    mr_prepared m =
+    mr_token_manifest m =
         prepared("mixed.jsonl", "mixed", (change){.on_error = MR_FAULT_SKIP, .unit_bytes = 20});
     assert_on_all_ranks(world.rank > 0 || m.errors[MR_FAULT_UTF8] == 1);
     assert_on_all_ranks(world.rank > 0 || m.errors[MR_FAULT_JSON] == 2);
     assert_on_all_ranks(world.rank > 0 || m.errors[MR_FAULT_FIELD] == 2);
     assert_on_all_ranks(world.rank > 0 || m.input[0].errors == 5);
     assert_on_all_ranks(world.rank > 0 || m.split[MR_SPLIT_TRAIN].documents == 2);
-    mr_prepared_free(&m);
+    mr_token_manifest_free(&m);
     int64_t count = tokens_of("mixed", MR_SPLIT_TRAIN, found);
     int64_t expected = expected_tokens("good\nalso good", 14, wanted);
     assert_on_all_ranks(count == expected);
@@ -529,12 +529,12 @@ static void a_document_too_long_is_left_out_where_asked(void **state)
     for (int i = 0; i < 2; i++) {
         char to[32];
         snprintf(to, sizeof to, "beyond-%d", i);
-        mr_prepared m =
+        mr_token_manifest m =
             prepared(inputs[i], to,
                      (change){.longest = 1000, .unit_bytes = 90000, .on_error = MR_FAULT_SKIP});
         assert_on_all_ranks(world.rank > 0 || m.errors[MR_FAULT_LONG] == 1);
         assert_on_all_ranks(world.rank > 0 || m.input[0].errors == 1);
-        mr_prepared_free(&m);
+        mr_token_manifest_free(&m);
         int64_t count = tokens_of(to, MR_SPLIT_TRAIN, found);
         int64_t expected = expected_tokens("first\nlast", 10, wanted);
         assert_on_all_ranks(count == expected);
@@ -654,9 +654,9 @@ static void the_same_again_is_left_alone(void **state)
     assert_on_all_ranks(status == MR_OK);
     assert_on_all_ranks(outcome.already);
     assert_on_all_ranks(world.rank > 0 || outcome.manifest.split[MR_SPLIT_TRAIN].documents > 0);
-    mr_prepared_free(&outcome.manifest);
+    mr_token_manifest_free(&outcome.manifest);
     status = prepare_on(&world, moved, 1, "again", (change){0}, &outcome);
-    mr_prepared_free(&outcome.manifest);
+    mr_token_manifest_free(&outcome.manifest);
     assert_on_all_ranks(status == MR_OK && outcome.already);
     assert_on_all_ranks(stat("again/manifest.json", &after) == 0);
     assert_on_all_ranks(before.st_ino == after.st_ino);
@@ -666,7 +666,7 @@ static void expect_exists(const char *input, const char *to, change c, const cha
 {
     mr_prepare_outcome outcome;
     mr_status status = prepare_on(&world, &input, 1, to, c, &outcome);
-    mr_prepared_free(&outcome.manifest);
+    mr_token_manifest_free(&outcome.manifest);
     bool told = strstr(mr_message(), part) != NULL;
     if (!told && world.rank == 0)
         print_error("expected \"%s\", found \"%s\"\n", part, mr_message());
@@ -686,10 +686,10 @@ static void a_folder_made_otherwise_is_named_and_left_alone(void **state)
                   "'other' exists, made with another setting (inputs)");
     expect_exists("other.txt", "other", (change){.on_error = MR_FAULT_SKIP},
                   "'other' exists, made with another setting (on-error)");
-    mr_shards *shards = NULL;
-    mr_status status = mr_shards_open("other", 1, &shards);
-    if (status == MR_OK) status = mr_shards_verify(shards);
-    mr_shards_close(&shards);
+    mr_token_shards *shards = NULL;
+    mr_status status = mr_token_shards_open("other", 1, &shards);
+    if (status == MR_OK) status = mr_token_shards_verify(shards);
+    mr_token_shards_close(&shards);
     assert_on_all_ranks(status == MR_OK);
 }
 

@@ -28,11 +28,12 @@ static int32_t token(int shard, int64_t t, int32_t vocabulary)
 
 static void make_folder(const char *folder, const char *tokenizer, int32_t vocabulary)
 {
-    mr_prepared m = {.vocabulary = vocabulary, .eos = 2, .token_bytes = vocabulary > 65536 ? 4 : 2};
-    mr_prepared_shard shard[SHARDS] = {{.file = ""}};
+    mr_token_manifest m = {
+        .vocabulary = vocabulary, .eos = 2, .token_bytes = vocabulary > 65536 ? 4 : 2};
+    mr_token_manifest_shard shard[SHARDS] = {{.file = ""}};
     mr_shard_writer writer = {.token_bytes = m.token_bytes};
     char path[DATA_PATH];
-    m.settings = (mr_prepared_settings){.field = "text", .heldout = 0.25, .unit_bytes = 100};
+    m.recipe = (mr_recipe){.field = "text", .heldout = 0.25, .unit_bytes = 100};
     snprintf(m.tokenizer, sizeof m.tokenizer, "%s", tokenizer);
     if (strcmp(tokenizer, "bytes") == 0) m.eos = MR_BYTES_EOS;
     program_make_folder(folder);
@@ -53,20 +54,20 @@ static void make_folder(const char *folder, const char *tokenizer, int32_t vocab
     mr_shard_writer_free(&writer);
     m.shard = shard;
     m.shards = SHARDS;
-    assert_int_equal(mr_prepared_write(&m, folder), MR_OK);
+    assert_int_equal(mr_token_manifest_write(&m, folder), MR_OK);
 }
 
-static mr_shards *open_folder(const char *folder, int64_t seq_len)
+static mr_token_shards *open_folder(const char *folder, int64_t seq_len)
 {
-    mr_shards *shards = NULL;
-    must(mr_shards_open(folder, seq_len, &shards));
+    mr_token_shards *shards = NULL;
+    must(mr_token_shards_open(folder, seq_len, &shards));
     return shards;
 }
 
 static void refused(const char *folder, mr_status wanted, const char *message)
 {
-    mr_shards *shards = NULL;
-    mr_status status = mr_shards_open(folder, SEQ, &shards);
+    mr_token_shards *shards = NULL;
+    mr_status status = mr_token_shards_open(folder, SEQ, &shards);
     assert_contains(mr_message(), message);
     assert_int_equal(status, wanted);
     assert_null(shards);
@@ -104,18 +105,18 @@ static int32_t stream_token(mr_split split, int64_t at, int32_t vocabulary)
 static void check_sequences(const char *folder, int64_t seq_len, int32_t vocabulary)
 {
     enum { LONGEST = 64 };
-    mr_shards *shards = open_folder(folder, seq_len);
+    mr_token_shards *shards = open_folder(folder, seq_len);
     for (mr_split split = 0; split < MR_SPLITS; split++) {
-        int64_t at = 0, sequences = mr_shards_sequences(shards, split);
+        int64_t at = 0, sequences = mr_token_shards_sequences(shards, split);
         int32_t ids[LONGEST];
         for (int64_t sequence = 0; sequence < sequences; sequence++) {
-            assert_int_equal(mr_shards_read(shards, split, sequence, 0, seq_len, ids), MR_OK);
+            assert_int_equal(mr_token_shards_read(shards, split, sequence, 0, seq_len, ids), MR_OK);
             for (int64_t t = 0; t < seq_len; t++, at++)
                 assert_int_equal(ids[t], stream_token(split, at, vocabulary));
         }
         assert_true(stream_token(split, at + seq_len - 1, vocabulary) == -1);
     }
-    mr_shards_close(&shards);
+    mr_token_shards_close(&shards);
     assert_null(shards);
 }
 
@@ -125,10 +126,10 @@ static void a_split_is_cut_as_one_stream_that_loses_less_than_a_sequence(void **
     make_folder("small", "bytes", MR_BYTES_VOCABULARY);
     for (int64_t seq_len = 1; seq_len <= 40; seq_len++)
         check_sequences("small", seq_len, MR_BYTES_VOCABULARY);
-    mr_shards *shards = open_folder("small", SEQ);
-    assert_int_equal(mr_shards_sequences(shards, MR_SPLIT_TRAIN), 9);
-    assert_int_equal(mr_shards_sequences(shards, MR_SPLIT_HELDOUT), 3);
-    mr_shards_close(&shards);
+    mr_token_shards *shards = open_folder("small", SEQ);
+    assert_int_equal(mr_token_shards_sequences(shards, MR_SPLIT_TRAIN), 9);
+    assert_int_equal(mr_token_shards_sequences(shards, MR_SPLIT_HELDOUT), 3);
+    mr_token_shards_close(&shards);
 }
 
 static void a_sequence_may_span_three_shards(void **state)
@@ -137,16 +138,16 @@ static void a_sequence_may_span_three_shards(void **state)
     enum { SPAN = 18 }; /* 10 tokens of the first, 3 of the second, 5 of the third */
     int32_t ids[SPAN], part[5];
     make_folder("span", "bytes", MR_BYTES_VOCABULARY);
-    mr_shards *shards = open_folder("span", SPAN);
-    assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, 0, 0, SPAN, ids), MR_OK);
+    mr_token_shards *shards = open_folder("span", SPAN);
+    assert_int_equal(mr_token_shards_read(shards, MR_SPLIT_TRAIN, 0, 0, SPAN, ids), MR_OK);
     assert_int_equal(ids[9], token(0, 9, MR_BYTES_VOCABULARY));
     for (int t = 0; t < 3; t++)
         assert_int_equal(ids[10 + t], token(2, t, MR_BYTES_VOCABULARY));
     for (int t = 0; t < 5; t++)
         assert_int_equal(ids[13 + t], token(3, t, MR_BYTES_VOCABULARY));
-    assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, 0, 9, 5, part), MR_OK);
+    assert_int_equal(mr_token_shards_read(shards, MR_SPLIT_TRAIN, 0, 9, 5, part), MR_OK);
     assert_memory_equal(part, ids + 9, sizeof part);
-    mr_shards_close(&shards);
+    mr_token_shards_close(&shards);
 }
 
 static void large_vocabularies_take_four_bytes(void **state)
@@ -174,23 +175,23 @@ static void a_part_of_a_sequence_can_be_read(void **state)
 {
     (void)state;
     make_folder("part", "bytes", MR_BYTES_VOCABULARY);
-    mr_shards *shards = open_folder("part", SEQ);
+    mr_token_shards *shards = open_folder("part", SEQ);
     int32_t ids[3] = {0, 0, -7};
-    assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, 1, 1, 2, ids), MR_OK);
+    assert_int_equal(mr_token_shards_read(shards, MR_SPLIT_TRAIN, 1, 1, 2, ids), MR_OK);
     assert_int_equal(ids[0], token(0, 5, MR_BYTES_VOCABULARY));
     assert_int_equal(ids[1], token(0, 6, MR_BYTES_VOCABULARY));
     assert_int_equal(ids[2], -7);
-    mr_shards_close(&shards);
+    mr_token_shards_close(&shards);
 }
 
 static void a_sequence_longer_than_its_split_is_not_there(void **state)
 {
     (void)state;
     make_folder("none", "bytes", MR_BYTES_VOCABULARY);
-    mr_shards *shards = open_folder("none", 39);
-    assert_int_equal(mr_shards_sequences(shards, MR_SPLIT_TRAIN), 0);
-    assert_int_equal(mr_shards_sequences(shards, MR_SPLIT_HELDOUT), 0);
-    mr_shards_close(&shards);
+    mr_token_shards *shards = open_folder("none", 39);
+    assert_int_equal(mr_token_shards_sequences(shards, MR_SPLIT_TRAIN), 0);
+    assert_int_equal(mr_token_shards_sequences(shards, MR_SPLIT_HELDOUT), 0);
+    mr_token_shards_close(&shards);
 }
 
 static int files_mapped_of(const char *folder)
@@ -208,9 +209,9 @@ static int files_mapped_of(const char *folder)
 static void maps_of_many_shards_stay_few(void **state)
 {
     (void)state;
-    enum { MANY = MR_SHARDS_MAPS + 100, EACH = 3, SEQUENCES = MANY * EACH / SEQ, STRIDE = 7 };
-    static mr_prepared_shard shard[MANY];
-    mr_prepared m = {.vocabulary = LARGE, .eos = 0, .token_bytes = 4, .shard = shard};
+    enum { MANY = MR_TOKEN_SHARDS_MAPS + 100, EACH = 3, SEQUENCES = MANY * EACH / SEQ, STRIDE = 7 };
+    static mr_token_manifest_shard shard[MANY];
+    mr_token_manifest m = {.vocabulary = LARGE, .eos = 0, .token_bytes = 4, .shard = shard};
     char path[DATA_PATH];
     program_make_folder("many-shards");
     for (int32_t s = 0; s < MANY; s++) {
@@ -228,18 +229,19 @@ static void maps_of_many_shards_stay_few(void **state)
     snprintf(m.tokenizer, sizeof m.tokenizer, "many");
     m.shards = MANY;
     m.split[MR_SPLIT_TRAIN].tokens = (int64_t)MANY * EACH;
-    assert_int_equal(mr_prepared_write(&m, "many-shards"), MR_OK);
-    mr_shards *shards = open_folder("many-shards", SEQ);
-    assert_int_equal(mr_shards_sequences(shards, MR_SPLIT_TRAIN), SEQUENCES);
+    assert_int_equal(mr_token_manifest_write(&m, "many-shards"), MR_OK);
+    mr_token_shards *shards = open_folder("many-shards", SEQ);
+    assert_int_equal(mr_token_shards_sequences(shards, MR_SPLIT_TRAIN), SEQUENCES);
     for (int32_t i = 0; i < STRIDE * SEQUENCES; i++) {
         const int32_t sequence = (int32_t)((int64_t)i * STRIDE % SEQUENCES);
         int32_t ids[SEQ];
-        assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, sequence, 0, SEQ, ids), MR_OK);
+        assert_int_equal(mr_token_shards_read(shards, MR_SPLIT_TRAIN, sequence, 0, SEQ, ids),
+                         MR_OK);
         for (int32_t t = 0; t < SEQ; t++)
             assert_int_equal(ids[t], sequence * SEQ + t);
     }
-    assert_int_equal(files_mapped_of("many-shards/"), MR_SHARDS_MAPS);
-    mr_shards_close(&shards);
+    assert_int_equal(files_mapped_of("many-shards/"), MR_TOKEN_SHARDS_MAPS);
+    mr_token_shards_close(&shards);
     assert_int_equal(files_mapped_of("many-shards/"), 0);
 }
 
@@ -268,11 +270,11 @@ static void a_shard_cut_after_opening_is_named(void **state)
     (void)state;
     int32_t ids[SEQ];
     make_folder("cut", "bytes", MR_BYTES_VOCABULARY);
-    mr_shards *shards = open_folder("cut", SEQ);
+    mr_token_shards *shards = open_folder("cut", SEQ);
     assert_int_equal(truncate("cut/train-a.bin", 2), 0);
-    assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, 0, 0, SEQ, ids), MR_ERR_FORMAT);
+    assert_int_equal(mr_token_shards_read(shards, MR_SPLIT_TRAIN, 0, 0, SEQ, ids), MR_ERR_FORMAT);
     assert_contains(mr_message(), "cut/train-a.bin: expected 20 bytes (10 tokens), found 2");
-    mr_shards_close(&shards);
+    mr_token_shards_close(&shards);
 }
 
 static void flip_byte(const char *path, size_t at, char with)
@@ -288,12 +290,12 @@ static void a_flipped_byte_is_found_by_verifying(void **state)
 {
     (void)state;
     make_folder("flipped", "bytes", MR_BYTES_VOCABULARY);
-    mr_shards *shards = open_folder("flipped", SEQ);
-    assert_int_equal(mr_shards_verify(shards), MR_OK);
+    mr_token_shards *shards = open_folder("flipped", SEQ);
+    assert_int_equal(mr_token_shards_verify(shards), MR_OK);
     flip_byte("flipped/heldout-a.bin", 12, 1);
-    assert_int_equal(mr_shards_verify(shards), MR_ERR_FORMAT);
+    assert_int_equal(mr_token_shards_verify(shards), MR_ERR_FORMAT);
     assert_contains(mr_message(), "flipped/heldout-a.bin: damaged: its SHA-256 is ");
-    mr_shards_close(&shards);
+    mr_token_shards_close(&shards);
 }
 
 static void every_shard_is_in_one_share_of_verifying(void **state)
@@ -301,21 +303,21 @@ static void every_shard_is_in_one_share_of_verifying(void **state)
     (void)state;
     enum { SHARES = 3 };
     make_folder("shared", "bytes", MR_BYTES_VOCABULARY);
-    mr_shards *shards = open_folder("shared", SEQ);
+    mr_token_shards *shards = open_folder("shared", SEQ);
     for (int s = 0; s < SHARDS; s++) {
         char path[DATA_PATH];
         int found = 0;
         snprintf(path, sizeof path, "shared/%s", shards_made[s].file);
         flip_byte(path, 0, 1);
         for (int64_t share = 0; share < SHARES; share++) {
-            if (mr_shards_verify_share(shards, share, SHARES) == MR_OK) continue;
+            if (mr_token_shards_verify_share(shards, share, SHARES) == MR_OK) continue;
             assert_contains(mr_message(), path);
             found++;
         }
         assert_int_equal(found, 1);
         flip_byte(path, 0, 1);
     }
-    mr_shards_close(&shards);
+    mr_token_shards_close(&shards);
 }
 
 static void an_id_past_the_vocabulary_is_named(void **state)
@@ -324,12 +326,12 @@ static void an_id_past_the_vocabulary_is_named(void **state)
     int32_t ids[SEQ];
     make_folder("past", "bytes", MR_BYTES_VOCABULARY);
     flip_byte("past/train-a.bin", 2 * 5 + 1, 0x40);
-    mr_shards *shards = open_folder("past", SEQ);
-    assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, 0, 0, SEQ, ids), MR_OK);
-    assert_int_equal(mr_shards_read(shards, MR_SPLIT_TRAIN, 1, 0, SEQ, ids), MR_ERR_FORMAT);
+    mr_token_shards *shards = open_folder("past", SEQ);
+    assert_int_equal(mr_token_shards_read(shards, MR_SPLIT_TRAIN, 0, 0, SEQ, ids), MR_OK);
+    assert_int_equal(mr_token_shards_read(shards, MR_SPLIT_TRAIN, 1, 0, SEQ, ids), MR_ERR_FORMAT);
     assert_contains(mr_message(), "past/train-a.bin: token 5 is ");
     assert_contains(mr_message(), ", past the vocabulary of 259");
-    mr_shards_close(&shards);
+    mr_token_shards_close(&shards);
 }
 
 /* Broken manifests. */
@@ -397,40 +399,41 @@ static void a_hash_must_be_a_hash(void **state)
 {
     (void)state;
     make_folder("broken", "bytes", MR_BYTES_VOCABULARY);
-    mr_shards *shards = open_folder("broken", SEQ);
+    mr_token_shards *shards = open_folder("broken", SEQ);
     char of_shard[MR_HASH_TEXT];
-    memcpy(of_shard, mr_shards_manifest(shards)->shard[1].sha256, sizeof of_shard);
-    mr_shards_close(&shards);
+    memcpy(of_shard, mr_token_shards_manifest(shards)->shard[1].sha256, sizeof of_shard);
+    mr_token_shards_close(&shards);
     break_manifest(of_shard, "abc", "heldout-a.bin: expected 64 hexadecimal digits, found \"abc\"");
 }
 
 static void a_manifest_comes_back_as_it_was_written(void **state)
 {
     (void)state;
-    mr_prepared_input input = {
+    mr_token_manifest_input input = {
         .path = NULL, .jsonl = true, .bytes = 77, .documents = 5, .tokens = 1000, .errors = 2};
     char name[] = "folder/text \"quoted\" \xc3\xa9.jsonl";
     memset(input.sha256, 'a', MR_HASH_TEXT - 1);
     input.path = name;
-    mr_prepared m = {.vocabulary = 300, .eos = 3, .token_bytes = 2, .input = &input, .inputs = 1};
+    mr_token_manifest m = {
+        .vocabulary = 300, .eos = 3, .token_bytes = 2, .input = &input, .inputs = 1};
     snprintf(m.tokenizer, sizeof m.tokenizer, "some.model");
     memset(m.tokenizer_hash, 'b', MR_HASH_TEXT - 1);
-    m.settings = (mr_prepared_settings){.field = "body",
-                                        .documents = MR_DOCUMENTS_LINES,
-                                        .on_error = MR_FAULT_SKIP,
-                                        .heldout = 0.1,
-                                        .unit_bytes = 12345};
+    m.recipe = (mr_recipe){.field = "body",
+                           .documents = MR_DOCUMENTS_LINES,
+                           .on_error = MR_FAULT_SKIP,
+                           .heldout = 0.1,
+                           .unit_bytes = 12345};
     m.errors[MR_FAULT_JSON] = 2;
     program_make_folder("written");
-    assert_int_equal(mr_prepared_write(&m, "written"), MR_OK);
-    mr_prepared back;
-    assert_int_equal(mr_prepared_read("written", &back), MR_OK);
-    assert_null(mr_prepared_difference(&m, &back));
+    assert_int_equal(mr_token_manifest_write(&m, "written"), MR_OK);
+    mr_token_manifest back;
+    assert_int_equal(mr_token_manifest_read("written", &back), MR_OK);
+    assert_null(mr_token_manifest_difference(&m, &back));
     assert_string_equal(back.input[0].path, name);
     assert_int_equal(back.input[0].errors, 2);
     assert_int_equal(back.errors[MR_FAULT_JSON], 2);
-    assert_int_equal(back.settings.unit_bytes, 12345);
-    mr_prepared_free(&back);
+    assert_int_equal(back.recipe.unit_bytes, 12345);
+    mr_token_manifest_free(&back);
 }
 
 /* The task. */
@@ -530,8 +533,9 @@ static void long_sequences_are_read_in_pieces_without_a_seam(void **state)
 {
     (void)state;
     enum { LONG = 1300 };
-    mr_prepared m = {.vocabulary = MR_BYTES_VOCABULARY, .eos = MR_BYTES_EOS, .token_bytes = 2};
-    mr_prepared_shard shard = {.file = "train.bin", .tokens = (int64_t)2 * LONG};
+    mr_token_manifest m = {
+        .vocabulary = MR_BYTES_VOCABULARY, .eos = MR_BYTES_EOS, .token_bytes = 2};
+    mr_token_manifest_shard shard = {.file = "train.bin", .tokens = (int64_t)2 * LONG};
     mr_shard_writer writer = {.token_bytes = 2};
     int64_t count;
     program_make_folder("long");
@@ -545,7 +549,7 @@ static void long_sequences_are_read_in_pieces_without_a_seam(void **state)
     m.shard = &shard;
     m.shards = 1;
     m.split[MR_SPLIT_TRAIN].tokens = count;
-    assert_int_equal(mr_prepared_write(&m, "long"), MR_OK);
+    assert_int_equal(mr_token_manifest_write(&m, "long"), MR_OK);
 
     fixture f = {.config = config_for("long", LONG)};
     static int32_t tokens[LONG], targets[LONG];
@@ -619,12 +623,12 @@ static void padding_is_eos_where_there_is_no_pad(void **state)
 /* The hash of a folder as it says it is, with one text of its manifest replaced. */
 static void hash_with(const char *from, const char *to, char out[MR_HASH_TEXT])
 {
-    mr_prepared m;
+    mr_token_manifest m;
     make_folder("named", "bytes", MR_BYTES_VOCABULARY);
     if (from) replace("named/manifest.json", from, to);
-    must(mr_prepared_read("named", &m));
-    assert_int_equal(mr_prepared_hash(&m, out), MR_OK);
-    mr_prepared_free(&m);
+    must(mr_token_manifest_read("named", &m));
+    assert_int_equal(mr_token_manifest_hash(&m, out), MR_OK);
+    mr_token_manifest_free(&m);
 }
 
 static void what_decides_the_samples_decides_their_hash(void **state)
@@ -632,7 +636,7 @@ static void what_decides_the_samples_decides_their_hash(void **state)
     (void)state;
     char as_made[MR_HASH_TEXT], other[MR_HASH_TEXT], of_shard[MR_HASH_TEXT];
     fixture f = open_task(SEQ);
-    memcpy(of_shard, mr_shards_manifest(f.dataset->state)->shard[0].sha256, sizeof of_shard);
+    memcpy(of_shard, mr_token_shards_manifest(f.dataset->state)->shard[0].sha256, sizeof of_shard);
     close_task(&f);
     hash_with(NULL, NULL, as_made);
     const char *const changes[][2] = {
@@ -666,7 +670,7 @@ static void the_hash_of_the_data_is_that_of_its_samples(void **state)
     (void)state;
     char text[1024], whole[MR_HASH_TEXT], hash[MR_DATASET_HASH];
     fixture f = open_task(SEQ);
-    const mr_prepared *m = mr_shards_manifest(f.dataset->state);
+    const mr_token_manifest *m = mr_token_shards_manifest(f.dataset->state);
     int length = snprintf(text, sizeof text, "mora samples 1\nbytes 259 257 2\n");
     for (int i = 0; i < SHARDS; i++)
         length += snprintf(text + length, sizeof text - (size_t)length, "%s %lld %s\n",

@@ -29,7 +29,7 @@ static const char prepare_more[] =
 
 /* --heldout and the choices, which the table of options takes as text. */
 static mr_status read_settings(const char *heldout, const char *documents, const char *on_error,
-                               mr_prepared_settings *out)
+                               mr_recipe *out)
 {
     out->heldout = strtod(heldout, NULL);
     MR_CHECK(mr_text_is_number(heldout) && out->heldout >= 0 && out->heldout < 1, MR_ERR_USAGE,
@@ -45,13 +45,13 @@ static mr_status read_settings(const char *heldout, const char *documents, const
     return MR_OK;
 }
 
-static json_t *split_json(const mr_prepared_totals *of)
+static json_t *split_json(const mr_token_totals *of)
 {
     return json_pack("{s:I, s:I, s:I}", "documents", (json_int_t)of->documents, "tokens",
                      (json_int_t)of->tokens, "bytes", (json_int_t)of->bytes);
 }
 
-static json_t *manifest_json(const mr_prepared *m)
+static json_t *manifest_json(const mr_token_manifest *m)
 {
     json_t *errors = json_object();
     for (int f = 0; f < MR_FAULTS; f++)
@@ -61,18 +61,18 @@ static json_t *manifest_json(const mr_prepared *m)
                      "name", m->tokenizer, "sha256", m->tokenizer_hash, "vocabulary",
                      (int)m->vocabulary, "eos", (int)m->eos, "token_bytes", m->token_bytes,
                      "inputs", m->inputs, "shards", (json_int_t)m->shards, "heldout_fraction",
-                     m->settings.heldout, "train", split_json(&m->split[MR_SPLIT_TRAIN]), "heldout",
+                     m->recipe.heldout, "train", split_json(&m->split[MR_SPLIT_TRAIN]), "heldout",
                      split_json(&m->split[MR_SPLIT_HELDOUT]), "errors", errors);
 }
 
 /* Megabytes of text a second on each rank. */
-static double rate(const mr_prepared *m, double seconds, int ranks)
+static double rate(const mr_token_manifest *m, double seconds, int ranks)
 {
     const int64_t bytes = m->split[MR_SPLIT_TRAIN].bytes + m->split[MR_SPLIT_HELDOUT].bytes;
     return seconds > 0 ? (double)bytes / 1e6 / seconds / ranks : 0;
 }
 
-static void print_totals(const mr_prepared *m)
+static void print_totals(const mr_token_manifest *m)
 {
     printf("%-9s %14s %16s %18s\n", "split", "documents", "tokens", "bytes of text");
     for (int s = 0; s < MR_SPLITS; s++)
@@ -84,9 +84,9 @@ static void print_totals(const mr_prepared *m)
 static mr_status print_prepared(const char *folder, const mr_prepare_outcome *o, int ranks,
                                 bool json)
 {
-    const mr_prepared *m = &o->manifest;
-    const mr_prepared_totals *train = &m->split[MR_SPLIT_TRAIN];
-    const mr_prepared_totals *held = &m->split[MR_SPLIT_HELDOUT];
+    const mr_token_manifest *m = &o->manifest;
+    const mr_token_totals *train = &m->split[MR_SPLIT_TRAIN];
+    const mr_token_totals *held = &m->split[MR_SPLIT_HELDOUT];
     if (json) {
         json_t *root = manifest_json(m);
         json_object_set_new(root, "folder", json_string(folder));
@@ -139,15 +139,15 @@ static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const 
                                .folder = to,
                                .tokenizer = tokenizer,
                                .longest = MR_PREPARE_LONGEST,
-                               .settings = mr_prepare_defaults()};
-    MR_TRY(read_settings(heldout, documents, on_error, &what.settings));
-    MR_CHECK(strlen(field) < sizeof what.settings.field, MR_ERR_USAGE,
-             "mora data prepare: --field: more than %zu bytes", sizeof what.settings.field - 1);
-    memcpy(what.settings.field, field, strlen(field) + 1);
+                               .recipe = mr_prepare_defaults()};
+    MR_TRY(read_settings(heldout, documents, on_error, &what.recipe));
+    MR_CHECK(strlen(field) < sizeof what.recipe.field, MR_ERR_USAGE,
+             "mora data prepare: --field: more than %zu bytes", sizeof what.recipe.field - 1);
+    memcpy(what.recipe.field, field, strlen(field) + 1);
     mr_prepare_outcome outcome;
     mr_status status = mr_prepare(comm, &what, &outcome);
     if (status == MR_OK && comm->rank == 0) status = print_prepared(to, &outcome, comm->size, json);
-    mr_prepared_free(&outcome.manifest);
+    mr_token_manifest_free(&outcome.manifest);
     return status;
 }
 
@@ -190,19 +190,19 @@ static mr_status sample_text(const mr_tokenizer *tokenizer, const int32_t *ids, 
 }
 
 /* Shows `items` sequences of each split, spread over all of it. */
-static mr_status show_samples(mr_shards *shards, const mr_tokenizer *tokenizer, int64_t items,
+static mr_status show_samples(mr_token_shards *shards, const mr_tokenizer *tokenizer, int64_t items,
                               int64_t seq_len, json_t *list)
 {
     int32_t *ids = mr_alloc_array(MR_MEM_OTHER, (size_t)seq_len, sizeof *ids);
     mr_status status = ids ? MR_OK : MR_ERR_MEMORY;
     for (int s = 0; s < MR_SPLITS && status == MR_OK; s++) {
         const mr_split split = (mr_split)s;
-        const int64_t sequences = mr_shards_sequences(shards, split);
+        const int64_t sequences = mr_token_shards_sequences(shards, split);
         const int64_t count = items < sequences ? items : sequences;
         for (int64_t i = 0; i < count && status == MR_OK; i++) {
             const int64_t index = mr_order_spread(sequences, count, i);
             mr_text text = {0};
-            status = mr_shards_read(shards, split, index, 0, seq_len, ids);
+            status = mr_token_shards_read(shards, split, index, 0, seq_len, ids);
             if (status == MR_OK) status = sample_text(tokenizer, ids, seq_len, &text);
             if (status == MR_OK && list)
                 json_array_append_new(list,
@@ -219,13 +219,13 @@ static mr_status show_samples(mr_shards *shards, const mr_tokenizer *tokenizer, 
     return status;
 }
 
-static void print_manifest(const char *folder, const mr_prepared *m, bool verified)
+static void print_manifest(const char *folder, const mr_token_manifest *m, bool verified)
 {
     printf("%s: %lld shards of %d-byte tokens from %d files%s\n", folder, (long long)m->shards,
            m->token_bytes, m->inputs, verified ? ", every SHA-256 as stated" : "");
     printf("tokenizer %s, %d ids, EOS %d%s%s\n", m->tokenizer, m->vocabulary, m->eos,
            m->tokenizer_hash[0] ? ", SHA-256 " : "", m->tokenizer_hash);
-    printf("held out %g of documents; left out", m->settings.heldout);
+    printf("held out %g of documents; left out", m->recipe.heldout);
     for (int f = 0; f < MR_FAULTS; f++)
         printf(" %s %lld", mr_fault_name((mr_fault)f), (long long)m->errors[f]);
     printf("\n");
@@ -238,12 +238,12 @@ typedef struct inspect_options {
     bool verify, json;
 } inspect_options;
 
-static mr_status inspect_open(const inspect_options *o, mr_shards *shards,
+static mr_status inspect_open(const inspect_options *o, mr_token_shards *shards,
                               const mr_tokenizer *tokenizer, json_t *root)
 {
-    const mr_prepared *m = mr_shards_manifest(shards);
-    if (tokenizer) MR_TRY(mr_prepared_check_tokenizer(m, o->folder, tokenizer));
-    if (o->verify) MR_TRY(mr_shards_verify(shards));
+    const mr_token_manifest *m = mr_token_shards_manifest(shards);
+    if (tokenizer) MR_TRY(mr_token_manifest_check_tokenizer(m, o->folder, tokenizer));
+    if (o->verify) MR_TRY(mr_token_shards_verify(shards));
     if (!o->json) {
         print_manifest(o->folder, m, o->verify);
         return show_samples(shards, tokenizer, o->items, o->seq_len, NULL);
@@ -258,14 +258,14 @@ static mr_status inspect_open(const inspect_options *o, mr_shards *shards,
 
 static mr_status inspect(const inspect_options *o)
 {
-    mr_shards *shards = NULL;
+    mr_token_shards *shards = NULL;
     mr_tokenizer *tokenizer = NULL;
     json_t *root = NULL;
-    mr_status status = mr_shards_open(o->folder, o->seq_len, &shards);
+    mr_status status = mr_token_shards_open(o->folder, o->seq_len, &shards);
     if (status != MR_OK) goto cleanup;
     const char *source = o->tokenizer;
     /* The manifest names a model file, but not where it is. */
-    if (!source && mr_shards_manifest(shards)->tokenizer_hash[0] == '\0') source = "bytes";
+    if (!source && mr_token_shards_manifest(shards)->tokenizer_hash[0] == '\0') source = "bytes";
     if (source) status = mr_tokenizer_create(source, &tokenizer);
     if (status != MR_OK) goto cleanup;
     root = json_object();
@@ -273,7 +273,7 @@ static mr_status inspect(const inspect_options *o)
 cleanup:
     json_decref(root);
     mr_tokenizer_destroy(&tokenizer);
-    mr_shards_close(&shards);
+    mr_token_shards_close(&shards);
     return status;
 }
 

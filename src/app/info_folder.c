@@ -22,12 +22,12 @@ static mr_status recognise_manifest(const char *path, mr_info_kind *kind)
     *kind = MR_INFO_CHECKPOINT;
     if (!format)
         status = mr_fail(MR_ERR_FORMAT, "%s: format: expected '%s' or '%s', found %s", path,
-                         MR_CHECKPOINT_FORMAT, MR_PREPARED_FORMAT, mr_json_kind(value));
-    else if (strcmp(format, MR_PREPARED_FORMAT) == 0)
+                         MR_CHECKPOINT_FORMAT, MR_TOKEN_MANIFEST_FORMAT, mr_json_kind(value));
+    else if (strcmp(format, MR_TOKEN_MANIFEST_FORMAT) == 0)
         *kind = MR_INFO_SHARDS;
     else if (strcmp(format, MR_CHECKPOINT_FORMAT) != 0)
         status = mr_fail(MR_ERR_FORMAT, "%s: format: expected '%s' or '%s', found '%.64s'", path,
-                         MR_CHECKPOINT_FORMAT, MR_PREPARED_FORMAT, format);
+                         MR_CHECKPOINT_FORMAT, MR_TOKEN_MANIFEST_FORMAT, format);
     json_decref(root);
     return status;
 }
@@ -207,11 +207,11 @@ mr_status mr_info_checkpoints(const mr_comm *comm, const char *path, json_t **ou
     return finish(status, object, out);
 }
 
-static json_t *splits_json(const mr_prepared *m)
+static json_t *splits_json(const mr_token_manifest *m)
 {
     json_t *rows = json_array();
     for (int s = 0; s < MR_SPLITS; s++) {
-        const mr_prepared_totals *split = &m->split[s];
+        const mr_token_totals *split = &m->split[s];
         json_int_t shards = 0;
         for (int64_t i = 0; i < m->shards; i++)
             shards += m->shard[i].split == (mr_split)s;
@@ -224,11 +224,11 @@ static json_t *splits_json(const mr_prepared *m)
     return rows;
 }
 
-static json_t *inputs_json(const mr_prepared *m)
+static json_t *inputs_json(const mr_token_manifest *m)
 {
     json_t *rows = json_array();
     for (int i = 0; i < m->inputs; i++) {
-        const mr_prepared_input *in = &m->input[i];
+        const mr_token_manifest_input *in = &m->input[i];
         json_array_append_new(
             rows, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "path", in->path, "format",
                             in->jsonl ? "jsonl" : "text", "bytes", (json_int_t)in->bytes,
@@ -238,9 +238,9 @@ static json_t *inputs_json(const mr_prepared *m)
     return rows;
 }
 
-static void add_prepared(const mr_prepared *m, json_t *object)
+static void add_prepared(const mr_token_manifest *m, json_t *object)
 {
-    const mr_prepared_settings *set = &m->settings;
+    const mr_recipe *set = &m->recipe;
     json_t *errors = json_object();
     for (int f = 0; f < MR_FAULTS; f++)
         mr_info_put(errors, mr_fault_name((mr_fault)f), json_integer(m->errors[f]));
@@ -263,15 +263,15 @@ static void add_prepared(const mr_prepared *m, json_t *object)
 
 mr_status mr_info_shards(const char *path, json_t **out)
 {
-    mr_shards *shards = NULL;
+    mr_token_shards *shards = NULL;
     *out = NULL;
-    MR_TRY(mr_shards_open(path, 1, &shards));
+    MR_TRY(mr_token_shards_open(path, 1, &shards));
     json_t *object = json_object();
     put_kind(object, "token shards", path);
     /* As long as the logs of runs on these shards have it. */
     mr_info_put(object, "data_hash",
-                json_stringn(mr_shards_hash(shards), (size_t)MR_DATASET_HASH - 1));
-    add_prepared(mr_shards_manifest(shards), object);
-    mr_shards_close(&shards);
+                json_stringn(mr_token_shards_hash(shards), (size_t)MR_DATASET_HASH - 1));
+    add_prepared(mr_token_shards_manifest(shards), object);
+    mr_token_shards_close(&shards);
     return finish(MR_OK, object, out);
 }

@@ -23,7 +23,7 @@ static const struct {
     [XZ] = {"xz", ".xz", 6, {0xfd, '7', 'z', 'X', 'Z', 0}},
 };
 
-struct mr_packed {
+struct mr_compressed {
     const char *path; /* borrowed */
     format format;
     int handle;              /* -1 where there is none */
@@ -36,7 +36,7 @@ struct mr_packed {
     unsigned char piece[PIECE];
 };
 
-static mr_status damaged(const mr_packed *p, int64_t offset, const char *what)
+static mr_status damaged(const mr_compressed *p, int64_t offset, const char *what)
 {
     return mr_fail(MR_ERR_FORMAT, "%s: cannot decompress, damaged or cut short at byte %lld: %s",
                    p->path, (long long)offset, what ? what : "unknown error");
@@ -60,7 +60,7 @@ static format format_by_name(const char *path)
     return PLAIN;
 }
 
-static mr_status read_handle(mr_packed *p, void *to, size_t room, size_t *got)
+static mr_status read_handle(mr_compressed *p, void *to, size_t room, size_t *got)
 {
     for (;;) {
         const ssize_t bytes = read(p->handle, to, room);
@@ -76,13 +76,13 @@ static mr_status read_handle(mr_packed *p, void *to, size_t room, size_t *got)
  * garbage to be left out, so that one flipped bit in the header of a second member loses all text
  * from there without a word. */
 
-static int64_t gzip_offset(const mr_packed *p)
+static int64_t gzip_offset(const mr_compressed *p)
 {
     return p->consumed - p->inflater.avail_in;
 }
 
 /* Makes sure that there is input, unless the file is at its end. */
-static mr_status fill(mr_packed *p)
+static mr_status fill(mr_compressed *p)
 {
     size_t got = 0;
     if (p->inflater.avail_in > 0) return MR_OK;
@@ -93,7 +93,7 @@ static mr_status fill(mr_packed *p)
 }
 
 /* What may follow a member: the end of the file, zeros to it, or a member. */
-static mr_status between_members(mr_packed *p, bool *ended)
+static mr_status between_members(mr_compressed *p, bool *ended)
 {
     bool padded = false;
     for (;;) {
@@ -111,7 +111,7 @@ static mr_status between_members(mr_packed *p, bool *ended)
     return MR_OK;
 }
 
-static mr_status read_gzip(mr_packed *p, char *to, size_t room, size_t *got)
+static mr_status read_gzip(mr_compressed *p, char *to, size_t room, size_t *got)
 {
     enum { MOST = 1 << 30 };
     const uInt limit = (uInt)(room < MOST ? room : MOST);
@@ -134,12 +134,12 @@ static mr_status read_gzip(mr_packed *p, char *to, size_t room, size_t *got)
     return MR_OK;
 }
 
-static mr_status archive_damaged(const mr_packed *p)
+static mr_status archive_damaged(const mr_compressed *p)
 {
     return damaged(p, archive_filter_bytes(p->archive, -1), archive_error_string(p->archive));
 }
 
-static mr_status open_archive(mr_packed *p)
+static mr_status open_archive(mr_compressed *p)
 {
     struct archive_entry *entry;
     p->archive = archive_read_new();
@@ -159,7 +159,7 @@ static mr_status open_archive(mr_packed *p)
     return MR_OK;
 }
 
-static mr_status read_archive(mr_packed *p, char *to, size_t room, size_t *got)
+static mr_status read_archive(mr_compressed *p, char *to, size_t room, size_t *got)
 {
     if (p->empty) return MR_OK;
     const la_ssize_t bytes = archive_read_data(p->archive, to, room);
@@ -168,14 +168,14 @@ static mr_status read_archive(mr_packed *p, char *to, size_t room, size_t *got)
     return MR_OK;
 }
 
-mr_status mr_packed_read(mr_packed *p, char *to, size_t room, size_t *got)
+mr_status mr_compressed_read(mr_compressed *p, char *to, size_t room, size_t *got)
 {
     *got = 0;
     if (p->archive) return read_archive(p, to, room, got);
     return p->inflating ? read_gzip(p, to, room, got) : read_handle(p, to, room, got);
 }
 
-mr_status mr_packed_seek(mr_packed *p, int64_t offset)
+mr_status mr_compressed_seek(mr_compressed *p, int64_t offset)
 {
     MR_INVARIANT(p->format == PLAIN);
     MR_CHECK(lseek(p->handle, (off_t)offset, SEEK_SET) >= 0, MR_ERR_IO, "cannot seek in '%s': %s",
@@ -183,14 +183,14 @@ mr_status mr_packed_seek(mr_packed *p, int64_t offset)
     return MR_OK;
 }
 
-int64_t mr_packed_consumed(const mr_packed *p)
+int64_t mr_compressed_consumed(const mr_compressed *p)
 {
     if (p->archive) return (int64_t)archive_filter_bytes(p->archive, -1);
     return p->inflating ? gzip_offset(p) : p->consumed;
 }
 
 /* Goes on as the format that the first bytes tell. */
-static mr_status start(mr_packed *p)
+static mr_status start(mr_compressed *p)
 {
     enum { GZIP_ONLY = 16, WINDOW = 15 };
     size_t got = 0;
@@ -206,10 +206,10 @@ static mr_status start(mr_packed *p)
     return MR_OK;
 }
 
-mr_status mr_packed_open(const char *path, bool compressed, mr_packed **out)
+mr_status mr_compressed_open(const char *path, bool compressed, mr_compressed **out)
 {
     *out = NULL;
-    mr_packed *p = mr_alloc(MR_MEM_DATA, sizeof *p);
+    mr_compressed *p = mr_alloc(MR_MEM_DATA, sizeof *p);
     if (!p) return MR_ERR_MEMORY;
     p->path = path;
     p->format = PLAIN;
@@ -222,19 +222,19 @@ mr_status mr_packed_open(const char *path, bool compressed, mr_packed **out)
     if (status == MR_OK)
         *out = p;
     else
-        mr_packed_close(&p);
+        mr_compressed_close(&p);
     return status;
 }
 
-void mr_packed_close(mr_packed **packed)
+void mr_compressed_close(mr_compressed **file)
 {
-    mr_packed *p = *packed;
+    mr_compressed *p = *file;
     if (!p) return;
     if (p->archive) archive_read_free(p->archive);
     if (p->inflating) inflateEnd(&p->inflater);
     if (p->handle >= 0) close(p->handle);
     mr_free(p);
-    *packed = NULL;
+    *file = NULL;
 }
 
 enum { BLOCK = 512 }; /* bytes of a block of a tar archive */
@@ -242,17 +242,17 @@ enum { BLOCK = 512 }; /* bytes of a block of a tar archive */
 /* Reads the first block of the text, less where the text is shorter. */
 static mr_status read_block(const char *path, bool compressed, char block[BLOCK], size_t *count)
 {
-    mr_packed *packed = NULL;
+    mr_compressed *file = NULL;
     size_t got = 1;
-    MR_TRY(mr_packed_open(path, compressed, &packed));
+    MR_TRY(mr_compressed_open(path, compressed, &file));
     mr_status status = MR_OK;
     for (*count = 0; status == MR_OK && got > 0 && *count < BLOCK; *count += got)
-        status = mr_packed_read(packed, block + *count, BLOCK - *count, &got);
-    mr_packed_close(&packed);
+        status = mr_compressed_read(file, block + *count, BLOCK - *count, &got);
+    mr_compressed_close(&file);
     return status;
 }
 
-mr_status mr_packed_probe(const char *path, bool *compressed)
+mr_status mr_compressed_probe(const char *path, bool *compressed)
 {
     enum { TAR_MAGIC = 257 };
     const format named = format_by_name(path);

@@ -14,35 +14,35 @@
 #include <stdint.h>
 
 /** A file being read. */
-typedef struct mr_packed mr_packed;
+typedef struct mr_compressed mr_compressed;
 
 /** Looks at the first bytes of a file and at its name: one that ends in .gz, .zst or .xz must hold
  * that format; another may. Local.
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (the content is not what the name says; it is, or holds,
  * a tar archive; it is compressed twice), MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_packed_probe(const char *path, bool *compressed);
+MR_NODISCARD mr_status mr_compressed_probe(const char *path, bool *compressed);
 
 /** Opens a file. Local.
  * @param[in]  path        borrowed until close
- * @param[in]  compressed  as mr_packed_probe tells; else the file's bytes are given as they are
+ * @param[in]  compressed  as mr_compressed_probe tells; else the file's bytes are given as they are
  * @param[out] out         set on MR_OK, else NULL
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_packed_open(const char *path, bool compressed, mr_packed **out);
+MR_NODISCARD mr_status mr_compressed_open(const char *path, bool compressed, mr_compressed **out);
 
-/** Closes *packed and sets it to NULL; NULL is allowed. Local. */
-void mr_packed_close(mr_packed **packed);
+/** Closes *file and sets it to NULL; NULL is allowed. Local. */
+void mr_compressed_close(mr_compressed **file);
 
 /** Goes to an offset of a file that is not compressed. Local. @return MR_OK, MR_ERR_IO */
-MR_NODISCARD mr_status mr_packed_seek(mr_packed *packed, int64_t offset);
+MR_NODISCARD mr_status mr_compressed_seek(mr_compressed *file, int64_t offset);
 
 /** Reads the next bytes of the text. Local.
  * @param[out] to   [room], room above 0
  * @param[out] got  0 at the end of the file only
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (damaged or cut short; message names file and offset) */
-MR_NODISCARD mr_status mr_packed_read(mr_packed *packed, char *to, size_t room, size_t *got);
+MR_NODISCARD mr_status mr_compressed_read(mr_compressed *file, char *to, size_t room, size_t *got);
 
 /** Returns how many bytes of the file itself have been gone through; where it is not compressed,
  * those since open. Local. */
-int64_t mr_packed_consumed(const mr_packed *packed);
+int64_t mr_compressed_consumed(const mr_compressed *file);
 
 #endif

@@ -6,7 +6,7 @@
  * JSON line (blank lines between them are none, nor is a byte-order mark before the first). */
 
 #include "corpus/lines.h"
-#include "data/token_manifest.h"
+#include "data/recipe.h"
 
 /** An input being read. */
 typedef struct mr_documents mr_documents;

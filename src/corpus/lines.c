@@ -8,7 +8,7 @@ enum { ROOM = 1 << 20 }; /* bytes of the buffer to begin with */
 
 struct mr_lines {
     mr_lines_place place;
-    mr_packed *file;         /* owned */
+    mr_compressed *file;     /* owned */
     char *data;              /* [room], owned */
     size_t room, start, end; /* what is read and not given yet: start..end - 1 */
     bool finished;           /* nothing more to read */
@@ -21,7 +21,7 @@ struct mr_lines {
 static mr_status read_more(mr_lines *l)
 {
     size_t got = 0;
-    MR_TRY(mr_packed_read(l->file, l->data + l->end, l->room - l->end, &got));
+    MR_TRY(mr_compressed_read(l->file, l->data + l->end, l->room - l->end, &got));
     l->finished = got == 0;
     l->end += got;
     return MR_OK;
@@ -102,7 +102,7 @@ mr_status mr_lines_next(mr_lines *l, const char **text, size_t *bytes)
 static mr_status seek_line(mr_lines *l)
 {
     const int64_t from = l->place.offset - 1;
-    MR_TRY(mr_packed_seek(l->file, from));
+    MR_TRY(mr_compressed_seek(l->file, from));
     l->offset = from;
     for (const char *mark = NULL; !mark && !l->finished && l->offset < l->place.end;) {
         l->start = l->end = 0;
@@ -123,7 +123,7 @@ static mr_status start(mr_lines *l)
     l->data = mr_alloc(MR_MEM_DATA, ROOM);
     if (!l->data) return MR_ERR_MEMORY;
     l->room = ROOM;
-    MR_TRY(mr_packed_open(l->place.path, l->place.compressed, &l->file));
+    MR_TRY(mr_compressed_open(l->place.path, l->place.compressed, &l->file));
     return l->place.offset > 0 ? seek_line(l) : MR_OK;
 }
 
@@ -145,7 +145,7 @@ void mr_lines_close(mr_lines **lines)
 {
     mr_lines *l = *lines;
     if (!l) return;
-    mr_packed_close(&l->file);
+    mr_compressed_close(&l->file);
     mr_free(l->data);
     mr_free(l);
     *lines = NULL;
@@ -168,6 +168,6 @@ bool mr_lines_too_long(const mr_lines *l)
 
 int64_t mr_lines_consumed(const mr_lines *l)
 {
-    if (l->place.compressed) return mr_packed_consumed(l->file);
+    if (l->place.compressed) return mr_compressed_consumed(l->file);
     return l->offset > l->place.offset ? l->offset - l->place.offset : 0;
 }

@@ -19,7 +19,7 @@ typedef struct mr_lines mr_lines;
 /** Where and how to read. */
 typedef struct mr_lines_place {
     const char *path;     /**< borrowed until close */
-    bool compressed;      /**< as mr_packed_probe tells */
+    bool compressed;      /**< as mr_compressed_probe tells */
     bool whole;           /**< all of the file is one line, newlines and all */
     int64_t offset;       /**< the first line starts here or later; 0 where compressed */
     int64_t end;          /**< where offset is not 0: no line that starts here or later is wanted */

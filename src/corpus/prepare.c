@@ -14,13 +14,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-mr_prepared_settings mr_prepare_defaults(void)
+mr_recipe mr_prepare_defaults(void)
 {
-    return (mr_prepared_settings){.field = "text",
-                                  .documents = MR_DOCUMENTS_LINES,
-                                  .on_error = MR_FAULT_STOP,
-                                  .heldout = 0.01,
-                                  .unit_bytes = MR_PREPARE_UNIT};
+    return (mr_recipe){.field = "text",
+                       .documents = MR_DOCUMENTS_LINES,
+                       .on_error = MR_FAULT_STOP,
+                       .heldout = 0.01,
+                       .unit_bytes = MR_PREPARE_UNIT};
 }
 
 /* The manifest is JSON, which holds UTF-8 only. */
@@ -34,12 +34,12 @@ static mr_status check_utf8(const char *what, const char *text)
 
 static mr_status check_options(const mr_prepare_options *options, const mr_tokenizer *tokenizer)
 {
-    const mr_prepared_settings *settings = &options->settings;
-    MR_INVARIANT(settings->unit_bytes > 0 && options->longest > 0);
+    const mr_recipe *recipe = &options->recipe;
+    MR_INVARIANT(recipe->unit_bytes > 0 && options->longest > 0);
     MR_CHECK(options->count > 0, MR_ERR_USAGE, "expected at least one file to prepare");
-    MR_CHECK(settings->heldout >= 0 && settings->heldout < 1, MR_ERR_USAGE,
-             "heldout: expected a share of 0 to below 1, found %g", settings->heldout);
-    MR_TRY(check_utf8("field", settings->field));
+    MR_CHECK(recipe->heldout >= 0 && recipe->heldout < 1, MR_ERR_USAGE,
+             "heldout: expected a share of 0 to below 1, found %g", recipe->heldout);
+    MR_TRY(check_utf8("field", recipe->field));
     MR_TRY(check_utf8("tokenizer", tokenizer->name));
     MR_CHECK(tokenizer->eos >= 0, MR_ERR_CONFIG,
              "tokenizer '%s' has no EOS, which is to stand behind every document", tokenizer->name);
@@ -48,15 +48,15 @@ static mr_status check_options(const mr_prepare_options *options, const mr_token
 
 /* What the manifest will say before a document is read. */
 static mr_status begin_manifest(const mr_prepare_options *options, const mr_survey *survey,
-                                const mr_tokenizer *tokenizer, mr_prepared *out)
+                                const mr_tokenizer *tokenizer, mr_token_manifest *out)
 {
-    mr_prepared_set_tokenizer(out, tokenizer);
-    out->settings = options->settings;
+    mr_token_manifest_set_tokenizer(out, tokenizer);
+    out->recipe = options->recipe;
     out->input = mr_alloc_array(MR_MEM_DATA, (size_t)survey->inputs, sizeof *out->input);
     if (!out->input) return MR_ERR_MEMORY;
     out->inputs = survey->inputs;
     for (int i = 0; i < survey->inputs; i++) {
-        mr_prepared_input *in = &out->input[i];
+        mr_token_manifest_input *in = &out->input[i];
         in->path = mr_strdup(survey->input[i].path);
         if (!in->path) return MR_ERR_MEMORY;
         in->jsonl = survey->input[i].jsonl;
@@ -108,17 +108,17 @@ static mr_status check_folder(const char *folder, bool *there)
 
 /* Compares what stands at the folder's name with what is wanted; *already where it is that, down to
  * its tokens, which are read for it: at the rate of SHA-256, a small part of preparing them. */
-static mr_status compare_folder(const char *folder, const mr_prepared *wanted, bool *already)
+static mr_status compare_folder(const char *folder, const mr_token_manifest *wanted, bool *already)
 {
-    mr_shards *shards = NULL;
+    mr_token_shards *shards = NULL;
     bool there;
     MR_TRY(check_folder(folder, &there));
     if (!there) return MR_OK;
-    mr_status status = mr_shards_open(folder, 1, &shards);
+    mr_status status = mr_token_shards_open(folder, 1, &shards);
     if (status != MR_OK) return mr_fail_in(status, "'%s' exists, but is damaged", folder);
-    const char *difference = mr_prepared_difference(mr_shards_manifest(shards), wanted);
-    if (!difference) status = mr_shards_verify(shards);
-    mr_shards_close(&shards);
+    const char *difference = mr_token_manifest_difference(mr_token_shards_manifest(shards), wanted);
+    if (!difference) status = mr_token_shards_verify(shards);
+    mr_token_shards_close(&shards);
     if (status != MR_OK) return mr_fail_in(status, "'%s' exists, but is damaged", folder);
     MR_CHECK(!difference, MR_ERR_IO,
              "'%s' exists, made with another setting (%s); choose another folder or remove it",
@@ -135,8 +135,8 @@ static mr_status begin_folder(const mr_prepare_options *options, const mr_survey
     MR_TRY(begin_manifest(options, survey, tokenizer, &out->manifest));
     MR_TRY(compare_folder(staging->folder, &out->manifest, &out->already));
     if (!out->already) return mr_staging_begin(staging);
-    mr_prepared_free(&out->manifest);
-    return mr_prepared_read(staging->folder, &out->manifest);
+    mr_token_manifest_free(&out->manifest);
+    return mr_token_manifest_read(staging->folder, &out->manifest);
 }
 
 /* Bytes done on all ranks when they last met, of the total; what rank 0 has done since is added. */
@@ -156,13 +156,13 @@ static void show(void *context, int64_t own)
 }
 
 /* Works in rounds of a unit each, so that a failure anywhere ends all soon. Collective. */
-static mr_status work_in_rounds(const mr_comm *comm, mr_prepare_work *work, display *d)
+static mr_status work_in_rounds(const mr_comm *comm, mr_worker *work, display *d)
 {
     bool more = true;
     while (more) {
         bool left = false;
-        MR_AGREE(comm, mr_prepare_work_step(work, comm->rank == 0 ? show : NULL, d, &left));
-        int64_t sums[2] = {left, mr_prepare_work_done(work)};
+        MR_AGREE(comm, mr_worker_step(work, comm->rank == 0 ? show : NULL, d, &left));
+        int64_t sums[2] = {left, mr_worker_done(work)};
         d->own_then = sums[1];
         mr_comm_sum_i64(comm, sums, 2);
         d->met = sums[1];
@@ -214,23 +214,23 @@ static int by_line(const void *a, const void *b)
     return (x->line > y->line) - (x->line < y->line);
 }
 
-static void add_unit(mr_prepared *m, const mr_unit_record *record)
+static void add_unit(mr_token_manifest *m, const mr_unit_record *record)
 {
-    mr_prepared_input *in = &m->input[record->input];
+    mr_token_manifest_input *in = &m->input[record->input];
     for (int f = 0; f < MR_FAULTS; f++) {
         in->errors += record->faults[f];
         m->errors[f] += record->faults[f];
     }
     for (int s = 0; s < MR_SPLITS; s++) {
-        const mr_prepared_totals *of = &record->split[s];
+        const mr_token_totals *of = &record->split[s];
         in->documents += of->documents;
         in->tokens += of->tokens;
         m->split[s].documents += of->documents;
         m->split[s].tokens += of->tokens;
         m->split[s].bytes += of->bytes;
         if (of->tokens == 0) continue;
-        mr_prepared_shard *shard = &m->shard[m->shards++];
-        mr_shard_name((mr_split)s, record->input, record->unit, shard->file);
+        mr_token_manifest_shard *shard = &m->shard[m->shards++];
+        mr_worker_shard_name((mr_split)s, record->input, record->unit, shard->file);
         shard->split = (mr_split)s;
         shard->tokens = of->tokens;
         memcpy(shard->sha256, record->sha256[s], sizeof shard->sha256);
@@ -239,7 +239,7 @@ static void add_unit(mr_prepared *m, const mr_unit_record *record)
 
 /* Warnings about what was left out, the same whatever the ranks: each rank's first reports hold
  * the first of all. */
-static void warn_of(const mr_prepared *m, mr_fault_report *report, int64_t count)
+static void warn_of(const mr_token_manifest *m, mr_fault_report *report, int64_t count)
 {
     qsort(report, (size_t)count, sizeof *report, by_line);
     for (int64_t i = 0; i < count && i < MR_PREPARE_REPORTS; i++)
@@ -248,7 +248,7 @@ static void warn_of(const mr_prepared *m, mr_fault_report *report, int64_t count
 }
 
 /* How many documents were left out, and why. The caller frees kinds. */
-static int64_t count_faults(const mr_prepared *m, mr_text *kinds)
+static int64_t count_faults(const mr_token_manifest *m, mr_text *kinds)
 {
     int64_t left_out = 0;
     for (int f = 0; f < MR_FAULTS; f++) {
@@ -260,7 +260,7 @@ static int64_t count_faults(const mr_prepared *m, mr_text *kinds)
 }
 
 /* Tells what was left out. That nothing is left is an error: a wrong field, or no text. */
-static mr_status check_documents(const mr_prepared *m)
+static mr_status check_documents(const mr_token_manifest *m)
 {
     mr_text kinds = {0};
     const int64_t left_out = count_faults(m, &kinds);
@@ -277,7 +277,7 @@ static mr_status check_documents(const mr_prepared *m)
 
 /* Rank 0's part after the work. */
 static mr_status finish_folder(mr_unit_record *record, int64_t records, mr_fault_report *report,
-                               int64_t reports, mr_staging *staging, mr_prepared *m)
+                               int64_t reports, mr_staging *staging, mr_token_manifest *m)
 {
     qsort(record, (size_t)records, sizeof *record, by_unit);
     m->shard = mr_alloc_array(MR_MEM_DATA, (size_t)records * MR_SPLITS, sizeof *m->shard);
@@ -286,30 +286,30 @@ static mr_status finish_folder(mr_unit_record *record, int64_t records, mr_fault
         add_unit(m, &record[i]);
     warn_of(m, report, reports);
     MR_TRY(check_documents(m));
-    MR_TRY(mr_prepared_write(m, staging->beside));
+    MR_TRY(mr_token_manifest_write(m, staging->beside));
     return mr_staging_commit(staging);
 }
 
 /* Works, gathers what became of it, and finishes the folder. Collective. */
 static mr_status process(const mr_comm *comm, const mr_prepare_options *options,
                          const mr_survey *survey, const mr_tokenizer *tokenizer,
-                         mr_staging *staging, mr_prepared *manifest)
+                         mr_staging *staging, mr_token_manifest *manifest)
 {
-    mr_prepare_work *work = NULL;
+    mr_worker *work = NULL;
     void *records = NULL, *reports = NULL;
     int64_t record_count = 0, report_count = 0, own = 0;
     display d = {.began = mr_clock()};
     for (int i = 0; i < survey->inputs; i++)
         d.total += survey->input[i].bytes;
-    mr_status status = mr_comm_agree(
-        comm, mr_prepare_work_create(comm, options, survey, tokenizer, staging, &work));
+    mr_status status =
+        mr_comm_agree(comm, mr_worker_create(comm, options, survey, tokenizer, staging, &work));
     if (status == MR_OK) status = work_in_rounds(comm, work, &d);
     if (status == MR_OK) status = mr_survey_check(comm, survey);
     if (status != MR_OK) goto cleanup;
-    const void *mine = mr_prepare_work_records(work, &own);
+    const void *mine = mr_worker_records(work, &own);
     status = share(comm, mine, own, sizeof(mr_unit_record), &records, &record_count);
     if (status != MR_OK) goto cleanup;
-    mine = mr_prepare_work_reports(work, &own);
+    mine = mr_worker_reports(work, &own);
     status = share(comm, mine, own, sizeof(mr_fault_report), &reports, &report_count);
     if (status != MR_OK) goto cleanup;
     if (comm->rank == 0)
@@ -318,7 +318,7 @@ static mr_status process(const mr_comm *comm, const mr_prepare_options *options,
 cleanup:
     mr_free(reports);
     mr_free(records);
-    mr_prepare_work_destroy(&work);
+    mr_worker_destroy(&work);
     return status;
 }
 
@@ -337,7 +337,7 @@ mr_status mr_prepare(const mr_comm *comm, const mr_prepare_options *options,
     if (status != MR_OK) goto cleanup;
     status = mr_comm_agree(comm, check_options(options, tokenizer));
     if (status != MR_OK) goto cleanup;
-    status = mr_survey_create(comm, options->inputs, options->count, &options->settings, &survey);
+    status = mr_survey_create(comm, options->inputs, options->count, &options->recipe, &survey);
     if (status != MR_OK) goto cleanup;
     if (comm->rank == 0) status = begin_folder(options, &survey, tokenizer, &staging, out);
     status = mr_comm_agree_root(comm, status);

@@ -4,7 +4,7 @@
 /** @file
  * From text to a folder of token shards, over ranks, streaming.
  *
- * A unit of work is the documents that start in one range of settings.unit_bytes of an input's
+ * A unit of work is the documents that start in one range of recipe.unit_bytes of an input's
  * text, the ranges counted from its start. Each unit becomes one shard a split: its documents in
  * order, every one followed by the tokenizer's EOS. So the folder is the same byte for byte on any
  * number of ranks, and, but for what the manifest says of the inputs, however they are compressed.
@@ -31,24 +31,24 @@ typedef struct mr_prepare_options {
     const char *folder;    /**< to be made */
     const char *tokenizer; /**< as mr_tokenizer_create */
     size_t longest;        /**< bytes that a document may have, unless the tokenizer takes fewer */
-    mr_prepared_settings settings;
+    mr_recipe recipe;
 } mr_prepare_options;
 
 /** What came of it; equal on all ranks but for the manifest. */
 typedef struct mr_prepare_outcome {
-    bool already;         /**< the folder was there, made of the same inputs in the same way */
-    double seconds;       /**< of the whole call */
-    mr_prepared manifest; /**< on rank 0; freed by the caller, also on failure */
+    bool already;   /**< the folder was there, made of the same inputs in the same way */
+    double seconds; /**< of the whole call */
+    mr_token_manifest manifest; /**< on rank 0; freed by the caller, also on failure */
 } mr_prepare_outcome;
 
 /** Returns the defaults: lines, field text, one in a hundred documents held out, errors stop, the
  * constants above. Local. */
-mr_prepared_settings mr_prepare_defaults(void);
+mr_recipe mr_prepare_defaults(void);
 
 /** Prepares a folder that all ranks see. Documents with faults end it or are left out and told of
  * as warnings (the first MR_PREPARE_REPORTS, in the order of the text, and the totals). Shows
  * progress. A failed call leaves nothing, and nothing that existed is changed. Collective.
- * @return MR_OK, MR_ERR_USAGE (settings), MR_ERR_IO (also: the folder exists and holds something
+ * @return MR_OK, MR_ERR_USAGE (recipe), MR_ERR_IO (also: the folder exists and holds something
  * else), MR_ERR_FORMAT (a faulty document: "file:line: ..."; no document at all), MR_ERR_CONFIG (a
  * tokenizer without EOS), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_prepare(const mr_comm *comm, const mr_prepare_options *options,

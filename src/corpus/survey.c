@@ -35,7 +35,7 @@ static bool is_jsonl(const char *path)
     return false;
 }
 
-static mr_status check_name(const char *path, const mr_prepared_settings *settings)
+static mr_status check_name(const char *path, const mr_recipe *recipe)
 {
     /* With faulty documents left out, such a file would give a few lines of rubbish. */
     static const char *const foreign[] = {".bz2", ".lz4", ".lzma", ".lz", ".Z", ".zip", ".7z"};
@@ -47,19 +47,19 @@ static mr_status check_name(const char *path, const mr_prepared_settings *settin
         MR_CHECK(length <= tail || strcmp(path + length - tail, foreign[f]) != 0, MR_ERR_USAGE,
                  "'%s': expected text, plain or as .gz, .zst or .xz; unpack it first", path);
     }
-    MR_CHECK(!is_jsonl(path) || settings->documents == MR_DOCUMENTS_LINES, MR_ERR_USAGE,
+    MR_CHECK(!is_jsonl(path) || recipe->documents == MR_DOCUMENTS_LINES, MR_ERR_USAGE,
              "'%s': each JSON line is a document; a whole file cannot be one", path);
     return MR_OK;
 }
 
-static mr_status create_list(const char *const *paths, int count,
-                             const mr_prepared_settings *settings, mr_survey *out)
+static mr_status create_list(const char *const *paths, int count, const mr_recipe *recipe,
+                             mr_survey *out)
 {
     out->input = mr_alloc_array(MR_MEM_DATA, (size_t)count, sizeof *out->input);
     if (!out->input) return MR_ERR_MEMORY;
     out->inputs = count;
     for (int i = 0; i < count; i++) {
-        MR_TRY(check_name(paths[i], settings));
+        MR_TRY(check_name(paths[i], recipe));
         out->input[i].path = paths[i];
         out->input[i].jsonl = is_jsonl(paths[i]);
     }
@@ -128,7 +128,7 @@ cleanup:
     return status;
 }
 
-static mr_status look_at(mr_survey_input *in, const mr_prepared_settings *settings)
+static mr_status look_at(mr_survey_input *in, const mr_recipe *recipe)
 {
     struct stat about;
     MR_CHECK(stat(in->path, &about) == 0, MR_ERR_IO, "cannot open '%s': %s", in->path,
@@ -136,24 +136,23 @@ static mr_status look_at(mr_survey_input *in, const mr_prepared_settings *settin
     MR_CHECK(S_ISREG(about.st_mode), MR_ERR_IO, "cannot read '%s': not a regular file", in->path);
     in->bytes = (int64_t)about.st_size;
     in->modified = about.st_mtim;
-    MR_TRY(mr_packed_probe(in->path, &in->compressed));
-    const bool in_one_go = in->compressed || settings->documents == MR_DOCUMENTS_FILES;
-    in->units = in_one_go ? 1 : (in->bytes + settings->unit_bytes - 1) / settings->unit_bytes;
+    MR_TRY(mr_compressed_probe(in->path, &in->compressed));
+    const bool in_one_go = in->compressed || recipe->documents == MR_DOCUMENTS_FILES;
+    in->units = in_one_go ? 1 : (in->bytes + recipe->unit_bytes - 1) / recipe->unit_bytes;
     in->lines_before = mr_alloc_array(MR_MEM_DATA, (size_t)in->units, sizeof *in->lines_before);
     return in->lines_before ? MR_OK : MR_ERR_MEMORY;
 }
 
-static mr_status look_at_own(const mr_comm *comm, const mr_prepared_settings *settings,
-                             mr_survey *survey)
+static mr_status look_at_own(const mr_comm *comm, const mr_recipe *recipe, mr_survey *survey)
 {
     progress so_far = {.done = 0};
     mr_status status = MR_OK;
     for (int i = comm->rank; i < survey->inputs; i += comm->size) {
-        MR_TRY(look_at(&survey->input[i], settings));
+        MR_TRY(look_at(&survey->input[i], recipe));
         so_far.total += survey->input[i].bytes;
     }
     for (int i = comm->rank; i < survey->inputs && status == MR_OK; i += comm->size)
-        status = hash_and_count(&survey->input[i], settings->unit_bytes, &so_far);
+        status = hash_and_count(&survey->input[i], recipe->unit_bytes, &so_far);
     mr_log_progress_end();
     return status;
 }
@@ -169,11 +168,11 @@ static mr_status take_facts(mr_survey_input *in, const facts *from)
 }
 
 mr_status mr_survey_create(const mr_comm *comm, const char *const *paths, int count,
-                           const mr_prepared_settings *settings, mr_survey *out)
+                           const mr_recipe *recipe, mr_survey *out)
 {
     *out = (mr_survey){.inputs = 0};
-    MR_AGREE(comm, create_list(paths, count, settings, out));
-    MR_AGREE(comm, look_at_own(comm, settings, out));
+    MR_AGREE(comm, create_list(paths, count, recipe, out));
+    MR_AGREE(comm, look_at_own(comm, recipe, out));
     mr_status status = MR_OK;
     for (int i = 0; i < count; i++) {
         mr_survey_input *in = &out->input[i];

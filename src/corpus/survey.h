@@ -5,8 +5,9 @@
  * A first look at the inputs: what they are, their hashes, and how many lines stand before each
  * unit of work, which lets units be read in any order, on any rank, with lines numbered right. */
 
+#include "base/hash.h"
 #include "comm/comm.h"
-#include "data/token_manifest.h"
+#include "data/recipe.h"
 
 #include <time.h>
 
@@ -35,7 +36,7 @@ typedef struct mr_survey {
  * @return MR_OK, MR_ERR_USAGE (names that do not go with the settings), MR_ERR_IO, MR_ERR_FORMAT,
  * MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_survey_create(const mr_comm *comm, const char *const *paths, int count,
-                                        const mr_prepared_settings *settings, mr_survey *out);
+                                        const mr_recipe *recipe, mr_survey *out);
 
 /** Checks that the inputs still are what was looked at. Collective.
  * @return MR_OK, MR_ERR_IO (one has changed since, or is gone; message names it) */

@@ -15,7 +15,7 @@ typedef struct stretch {
     int rank;
 } stretch;
 
-struct mr_prepare_work {
+struct mr_worker {
     const mr_prepare_options *options; /* borrowed, as the next three */
     const mr_survey *survey;
     const mr_tokenizer *tokenizer;
@@ -34,10 +34,11 @@ struct mr_prepare_work {
     int64_t reports;
 };
 
-void mr_shard_name(mr_split split, int64_t input, int64_t unit, char out[MR_SHARD_NAME])
+void mr_worker_shard_name(mr_split split, int64_t input, int64_t unit,
+                          char out[MR_TOKEN_SHARD_NAME])
 {
-    snprintf(out, MR_SHARD_NAME, "%s-%05lld-%06lld.bin", mr_split_name(split), (long long)input,
-             (long long)unit);
+    snprintf(out, MR_TOKEN_SHARD_NAME, "%s-%05lld-%06lld.bin", mr_split_name(split),
+             (long long)input, (long long)unit);
 }
 
 static int64_t unit_count(const mr_survey *survey)
@@ -49,11 +50,11 @@ static int64_t unit_count(const mr_survey *survey)
 }
 
 /* Bytes of the file that belong to a stretch. */
-static int64_t stretch_bytes(const mr_prepare_work *w, const stretch *s)
+static int64_t stretch_bytes(const mr_worker *w, const stretch *s)
 {
     const mr_survey_input *in = &w->survey->input[s->input];
     if (in->units <= 1) return in->bytes;
-    const int64_t unit_bytes = w->options->settings.unit_bytes;
+    const int64_t unit_bytes = w->options->recipe.unit_bytes;
     const int64_t left = in->bytes - s->unit * unit_bytes;
     return left < unit_bytes ? left : unit_bytes;
 }
@@ -89,7 +90,7 @@ static void deal(stretch *all, int64_t count, int64_t *load, int ranks)
     qsort(all, (size_t)count, sizeof *all, by_place);
 }
 
-static mr_status deal_all(const mr_comm *comm, mr_prepare_work *w)
+static mr_status deal_all(const mr_comm *comm, mr_worker *w)
 {
     enum { EXPANSION = 4 }; /* text of a compressed file, roughly */
     const int64_t all = unit_count(w->survey);
@@ -113,12 +114,12 @@ static mr_status deal_all(const mr_comm *comm, mr_prepare_work *w)
     return MR_OK;
 }
 
-mr_status mr_prepare_work_create(const mr_comm *comm, const mr_prepare_options *options,
-                                 const mr_survey *survey, const mr_tokenizer *tokenizer,
-                                 const mr_staging *staging, mr_prepare_work **out)
+mr_status mr_worker_create(const mr_comm *comm, const mr_prepare_options *options,
+                           const mr_survey *survey, const mr_tokenizer *tokenizer,
+                           const mr_staging *staging, mr_worker **out)
 {
     *out = NULL;
-    mr_prepare_work *w = mr_alloc(MR_MEM_DATA, sizeof *w);
+    mr_worker *w = mr_alloc(MR_MEM_DATA, sizeof *w);
     if (!w) return MR_ERR_MEMORY;
     w->options = options;
     w->survey = survey;
@@ -126,21 +127,21 @@ mr_status mr_prepare_work_create(const mr_comm *comm, const mr_prepare_options *
     w->staging = staging;
     w->longest =
         options->longest < tokenizer->most_bytes ? options->longest : tokenizer->most_bytes;
-    mr_prepared identity = {.shards = 0};
-    mr_prepared_set_tokenizer(&identity, tokenizer);
+    mr_token_manifest identity = {.shards = 0};
+    mr_token_manifest_set_tokenizer(&identity, tokenizer);
     for (int s = 0; s < MR_SPLITS; s++)
         w->writer[s].token_bytes = identity.token_bytes;
     mr_status status = deal_all(comm, w);
     if (status == MR_OK)
         *out = w;
     else
-        mr_prepare_work_destroy(&w);
+        mr_worker_destroy(&w);
     return status;
 }
 
-void mr_prepare_work_destroy(mr_prepare_work **work)
+void mr_worker_destroy(mr_worker **work)
 {
-    mr_prepare_work *w = *work;
+    mr_worker *w = *work;
     if (!w) return;
     mr_documents_close(&w->reader);
     for (int s = 0; s < MR_SPLITS; s++)
@@ -152,22 +153,22 @@ void mr_prepare_work_destroy(mr_prepare_work **work)
     *work = NULL;
 }
 
-static mr_status open_stretch(mr_prepare_work *w)
+static mr_status open_stretch(mr_worker *w)
 {
     const stretch *s = &w->stretches[w->next];
     const mr_survey_input *in = &w->survey->input[s->input];
-    const mr_prepared_settings *settings = &w->options->settings;
+    const mr_recipe *recipe = &w->options->recipe;
     const mr_lines_place place = {.path = in->path,
                                   .compressed = in->compressed,
-                                  .whole = settings->documents == MR_DOCUMENTS_FILES,
-                                  .offset = s->unit * settings->unit_bytes,
-                                  .end = (s->unit + 1) * settings->unit_bytes,
+                                  .whole = recipe->documents == MR_DOCUMENTS_FILES,
+                                  .offset = s->unit * recipe->unit_bytes,
+                                  .end = (s->unit + 1) * recipe->unit_bytes,
                                   .lines_before = in->lines_before[s->unit],
                                   .longest = w->longest};
-    return mr_documents_open(&place, in->jsonl ? settings->field : NULL, &w->reader);
+    return mr_documents_open(&place, in->jsonl ? recipe->field : NULL, &w->reader);
 }
 
-static mr_status grow_ids(mr_prepare_work *w, int64_t room)
+static mr_status grow_ids(mr_worker *w, int64_t room)
 {
     if (room <= w->room) return MR_OK;
     if (room < 2 * w->room) room = 2 * w->room;
@@ -180,7 +181,7 @@ static mr_status grow_ids(mr_prepare_work *w, int64_t room)
 }
 
 /* Encodes a document and the EOS behind it into ids. */
-static mr_status encode(mr_prepare_work *w, const mr_document *document, int64_t *count)
+static mr_status encode(mr_worker *w, const mr_document *document, int64_t *count)
 {
     enum { SPARE = 16 }; /* EOS, the blank before the text, ... */
     MR_TRY(grow_ids(w, (int64_t)document->bytes + SPARE));
@@ -196,10 +197,10 @@ static mr_status encode(mr_prepare_work *w, const mr_document *document, int64_t
     return MR_OK;
 }
 
-static mr_status take_fault(mr_prepare_work *w, const mr_document *document, mr_unit_record *record)
+static mr_status take_fault(mr_worker *w, const mr_document *document, mr_unit_record *record)
 {
     const char *path = w->survey->input[record->input].path;
-    if (w->options->settings.on_error == MR_FAULT_STOP)
+    if (w->options->recipe.on_error == MR_FAULT_STOP)
         return mr_fail(MR_ERR_FORMAT, "%s:%lld: %s", path, (long long)document->line,
                        document->what);
     record->faults[document->fault]++;
@@ -210,10 +211,9 @@ static mr_status take_fault(mr_prepare_work *w, const mr_document *document, mr_
     return MR_OK;
 }
 
-static mr_status take_document(mr_prepare_work *w, const mr_document *document,
-                               mr_unit_record *record)
+static mr_status take_document(mr_worker *w, const mr_document *document, mr_unit_record *record)
 {
-    char name[MR_SHARD_NAME], path[PATH_MAX];
+    char name[MR_TOKEN_SHARD_NAME], path[PATH_MAX];
     path[0] = '\0';
     int64_t count = 0;
     mr_status status = encode(w, document, &count);
@@ -221,11 +221,11 @@ static mr_status take_document(mr_prepare_work *w, const mr_document *document,
         return mr_fail_in(status, "%s:%lld", w->survey->input[record->input].path,
                           (long long)document->line);
     const bool held =
-        mr_document_held_out(document->text, document->bytes, w->options->settings.heldout);
+        mr_document_held_out(document->text, document->bytes, w->options->recipe.heldout);
     const mr_split split = held ? MR_SPLIT_HELDOUT : MR_SPLIT_TRAIN;
-    mr_prepared_totals *totals = &record->split[split];
+    mr_token_totals *totals = &record->split[split];
     if (totals->documents == 0) {
-        mr_shard_name(split, record->input, record->unit, name);
+        mr_worker_shard_name(split, record->input, record->unit, name);
         MR_TRY(mr_file_path(path, "%s/%s", w->staging->beside, name));
     }
     MR_TRY(mr_shard_writer_add(&w->writer[split], path, w->ids, count));
@@ -235,7 +235,7 @@ static mr_status take_document(mr_prepare_work *w, const mr_document *document,
     return MR_OK;
 }
 
-static mr_status finish_unit(mr_prepare_work *w, mr_unit_record *record)
+static mr_status finish_unit(mr_worker *w, mr_unit_record *record)
 {
     for (int s = 0; s < MR_SPLITS; s++) {
         int64_t tokens;
@@ -255,7 +255,7 @@ static mr_status finish_unit(mr_prepare_work *w, mr_unit_record *record)
 }
 
 /* Takes the documents that start before `end` of the input's text. */
-static mr_status take_documents(mr_prepare_work *w, int64_t end, mr_unit_record *record,
+static mr_status take_documents(mr_worker *w, int64_t end, mr_unit_record *record,
                                 void (*show)(void *, int64_t), void *context, bool *finished)
 {
     enum { SHOW = 1 << 18 }; /* bytes of text between two calls of show */
@@ -273,18 +273,18 @@ static mr_status take_documents(mr_prepare_work *w, int64_t end, mr_unit_record 
             MR_TRY(take_document(w, &document, record));
         if (!show || mr_lines_offset(lines) - shown < SHOW) continue;
         shown = mr_lines_offset(lines);
-        show(context, mr_prepare_work_done(w));
+        show(context, mr_worker_done(w));
     }
     return MR_OK;
 }
 
-mr_status mr_prepare_work_step(mr_prepare_work *w, void (*show)(void *context, int64_t done),
-                               void *context, bool *more)
+mr_status mr_worker_step(mr_worker *w, void (*show)(void *context, int64_t done), void *context,
+                         bool *more)
 {
     *more = w->next < w->count;
     if (!*more) return MR_OK;
     const stretch *s = &w->stretches[w->next];
-    const int64_t unit_bytes = w->options->settings.unit_bytes;
+    const int64_t unit_bytes = w->options->recipe.unit_bytes;
     if (!w->reader) MR_TRY(open_stretch(w));
     const bool compressed = w->survey->input[s->input].compressed;
     mr_unit_record record = {.input = s->input, .unit = s->unit};
@@ -302,7 +302,7 @@ mr_status mr_prepare_work_step(mr_prepare_work *w, void (*show)(void *context, i
     return MR_OK;
 }
 
-int64_t mr_prepare_work_done(const mr_prepare_work *w)
+int64_t mr_worker_done(const mr_worker *w)
 {
     if (!w->reader) return w->done;
     const int64_t here = mr_lines_consumed(mr_documents_lines(w->reader));
@@ -310,13 +310,13 @@ int64_t mr_prepare_work_done(const mr_prepare_work *w)
     return w->done + (here < most ? here : most);
 }
 
-const mr_unit_record *mr_prepare_work_records(const mr_prepare_work *w, int64_t *count)
+const mr_unit_record *mr_worker_records(const mr_worker *w, int64_t *count)
 {
     *count = w->records;
     return w->record;
 }
 
-const mr_fault_report *mr_prepare_work_reports(const mr_prepare_work *w, int64_t *count)
+const mr_fault_report *mr_worker_reports(const mr_worker *w, int64_t *count)
 {
     *count = w->reports;
     return w->report;

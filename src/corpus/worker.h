@@ -12,7 +12,7 @@
 /** What became of a unit. Plain data without padding to speak of: it travels between ranks. */
 typedef struct mr_unit_record {
     int64_t input, unit;
-    mr_prepared_totals split[MR_SPLITS];
+    mr_token_totals split[MR_SPLITS];
     int64_t faults[MR_FAULTS];
     char sha256[MR_SPLITS][MR_HASH_TEXT]; /**< where the split has tokens */
 } mr_unit_record;
@@ -24,40 +24,38 @@ typedef struct mr_fault_report {
 } mr_fault_report;
 
 /** A rank's work. */
-typedef struct mr_prepare_work mr_prepare_work;
+typedef struct mr_worker mr_worker;
 
 /** Deals the units of all inputs to the ranks and opens the work of this one. Local; no rank has
  * to know what another does.
  * @param options, survey, tokenizer, staging  borrowed until destroy
  * @param[out] out  set on MR_OK, else NULL @return MR_OK, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_prepare_work_create(const mr_comm *comm,
-                                              const mr_prepare_options *options,
-                                              const mr_survey *survey,
-                                              const mr_tokenizer *tokenizer,
-                                              const mr_staging *staging, mr_prepare_work **out);
+MR_NODISCARD mr_status mr_worker_create(const mr_comm *comm, const mr_prepare_options *options,
+                                        const mr_survey *survey, const mr_tokenizer *tokenizer,
+                                        const mr_staging *staging, mr_worker **out);
 
 /** Frees *work and sets it to NULL; NULL is allowed. Local. */
-void mr_prepare_work_destroy(mr_prepare_work **work);
+void mr_worker_destroy(mr_worker **work);
 
 /** Does one unit, if there is one. Local.
- * @param[in]  show  called now and then with what mr_prepare_work_done tells; NULL for none
+ * @param[in]  show  called now and then with what mr_worker_done tells; NULL for none
  * @param[out] more  whether there is work left
  * @return as mr_prepare */
-MR_NODISCARD mr_status mr_prepare_work_step(mr_prepare_work *work,
-                                            void (*show)(void *context, int64_t done),
-                                            void *context, bool *more);
+MR_NODISCARD mr_status mr_worker_step(mr_worker *work, void (*show)(void *context, int64_t done),
+                                      void *context, bool *more);
 
 /** Returns the bytes of input files gone through. Local. */
-int64_t mr_prepare_work_done(const mr_prepare_work *work);
+int64_t mr_worker_done(const mr_worker *work);
 
 /** Returns what became of the units done, in the order of the text; borrowed. Local. */
-const mr_unit_record *mr_prepare_work_records(const mr_prepare_work *work, int64_t *count);
+const mr_unit_record *mr_worker_records(const mr_worker *work, int64_t *count);
 
 /** Returns the first faulty documents left out; borrowed. @param[out] count  0..MR_PREPARE_REPORTS
  */
-const mr_fault_report *mr_prepare_work_reports(const mr_prepare_work *work, int64_t *count);
+const mr_fault_report *mr_worker_reports(const mr_worker *work, int64_t *count);
 
 /** Writes the file name of a unit's shard. Local. */
-void mr_shard_name(mr_split split, int64_t input, int64_t unit, char out[MR_SHARD_NAME]);
+void mr_worker_shard_name(mr_split split, int64_t input, int64_t unit,
+                          char out[MR_TOKEN_SHARD_NAME]);
 
 #endif

@@ -14,7 +14,7 @@
 /* Evaluations that are asked for by name cannot be left out without a word. */
 static mr_status check_heldout(const mr_config *config, const mr_dataset *dataset)
 {
-    const mr_prepared *m = mr_shards_manifest(dataset->state);
+    const mr_token_manifest *m = mr_token_shards_manifest(dataset->state);
     const char *asks = config->eval.every > 0            ? "eval.every"
                        : config->eval.at_steps.count > 0 ? "eval.at_steps"
                                                          : NULL;
@@ -33,27 +33,28 @@ static mr_status create(const mr_config *config, mr_dataset *dataset)
              "task.data: missing; task pretrain needs a folder that `mora data prepare` wrote");
     MR_CHECK(config->train.seq_len > 0, MR_ERR_CONFIG,
              "train.seq_len: missing; task pretrain cuts its text to this length");
-    mr_shards *shards = NULL;
-    mr_status status = mr_shards_open(folder, config->train.seq_len, &shards);
+    mr_token_shards *shards = NULL;
+    mr_status status = mr_token_shards_open(folder, config->train.seq_len, &shards);
     if (status != MR_OK) return mr_fail_in(status, "task.data");
     dataset->state = shards;
-    status = mr_prepared_check_tokenizer(mr_shards_manifest(shards), folder, dataset->tokenizer);
+    status = mr_token_manifest_check_tokenizer(mr_token_shards_manifest(shards), folder,
+                                               dataset->tokenizer);
     if (status != MR_OK) return mr_fail_in(status, "task.data");
-    dataset->items = mr_shards_sequences(shards, MR_SPLIT_TRAIN);
-    dataset->heldout = mr_shards_sequences(shards, MR_SPLIT_HELDOUT);
+    dataset->items = mr_token_shards_sequences(shards, MR_SPLIT_TRAIN);
+    dataset->heldout = mr_token_shards_sequences(shards, MR_SPLIT_HELDOUT);
     dataset->longest = config->train.seq_len;
     MR_CHECK(
         dataset->items > 0, MR_ERR_CONFIG,
         "task.data: '%s' has no sequence of train.seq_len %lld; it has %lld tokens to train on",
         folder, (long long)config->train.seq_len,
-        (long long)mr_shards_manifest(shards)->split[MR_SPLIT_TRAIN].tokens);
+        (long long)mr_token_shards_manifest(shards)->split[MR_SPLIT_TRAIN].tokens);
     return check_heldout(config, dataset);
 }
 
 static void destroy(mr_dataset *dataset)
 {
-    mr_shards *shards = dataset->state;
-    mr_shards_close(&shards);
+    mr_token_shards *shards = dataset->state;
+    mr_token_shards_close(&shards);
     dataset->state = NULL;
 }
 
@@ -65,7 +66,7 @@ static mr_status add_sequence(const mr_dataset *dataset, mr_split split, int64_t
     const int64_t seq_len = dataset->longest;
     for (int64_t first = 0; first < seq_len; first += PART) {
         int64_t count = seq_len - first < PART ? seq_len - first : PART;
-        MR_TRY(mr_shards_read(dataset->state, split, index, first, count, ids));
+        MR_TRY(mr_token_shards_read(dataset->state, split, index, first, count, ids));
         for (int64_t i = 0; i < count; i++)
             mr_sample_add_id(out, ids[i], true);
     }
@@ -85,13 +86,13 @@ static mr_status heldout_sample(const mr_dataset *dataset, int64_t index, mr_sam
 /* Known without reading the tokens, from the hashes of the shards. */
 static void hash(const mr_dataset *dataset, char out[MR_DATASET_HASH])
 {
-    memcpy(out, mr_shards_hash(dataset->state), MR_DATASET_HASH - 1);
+    memcpy(out, mr_token_shards_hash(dataset->state), MR_DATASET_HASH - 1);
     out[MR_DATASET_HASH - 1] = '\0';
 }
 
 static mr_status verify(const mr_dataset *dataset, int64_t share, int64_t shares)
 {
-    mr_status status = mr_shards_verify_share(dataset->state, share, shares);
+    mr_status status = mr_token_shards_verify_share(dataset->state, share, shares);
     return status == MR_OK ? MR_OK : mr_fail_in(status, "task.data");
 }
 

@@ -10,7 +10,6 @@
 
 static const char file_name[] = "manifest.json";
 static const char *const split_names[MR_SPLITS] = {"train", "heldout"};
-static const char *const fault_names[MR_FAULTS] = {"utf8", "json", "field", "long"};
 static const char *const policy_names[] = {"error", "skip"};
 static const char *const documents_names[] = {"lines", "file"};
 static const char *const dtype_names[] = {[2] = "uint16", [4] = "uint32"};
@@ -23,17 +22,12 @@ const char *mr_split_name(mr_split split)
     return split_names[split];
 }
 
-const char *mr_fault_name(mr_fault fault)
-{
-    return fault_names[fault];
-}
-
 static int token_bytes_of(int32_t vocabulary)
 {
     return vocabulary <= TWO_BYTES ? 2 : 4;
 }
 
-void mr_prepared_set_tokenizer(mr_prepared *manifest, const mr_tokenizer *tokenizer)
+void mr_token_manifest_set_tokenizer(mr_token_manifest *manifest, const mr_tokenizer *tokenizer)
 {
     memcpy(manifest->tokenizer, tokenizer->name, sizeof manifest->tokenizer);
     memcpy(manifest->tokenizer_hash, tokenizer->hash, sizeof manifest->tokenizer_hash);
@@ -48,8 +42,8 @@ static const char *origin(const char *hash)
     return hash[0] != '\0' ? hash : "no file";
 }
 
-mr_status mr_prepared_check_tokenizer(const mr_prepared *m, const char *folder,
-                                      const mr_tokenizer *t)
+mr_status mr_token_manifest_check_tokenizer(const mr_token_manifest *m, const char *folder,
+                                            const mr_tokenizer *t)
 {
     const bool same_pieces = strcmp(m->tokenizer_hash, t->hash) == 0 &&
                              (t->hash[0] != '\0' || strcmp(m->tokenizer, t->name) == 0);
@@ -62,11 +56,11 @@ mr_status mr_prepared_check_tokenizer(const mr_prepared *m, const char *folder,
 
 /* Writing. A part that could not be made is NULL, which the whole then is too. */
 
-static json_t *inputs_json(const mr_prepared *m)
+static json_t *inputs_json(const mr_token_manifest *m)
 {
     json_t *list = json_array();
     for (int i = 0; i < m->inputs; i++) {
-        const mr_prepared_input *in = &m->input[i];
+        const mr_token_manifest_input *in = &m->input[i];
         mr_json_append(&list,
                        json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I}", "path", in->path, "format",
                                  input_names[in->jsonl], "bytes", (json_int_t)in->bytes, "sha256",
@@ -76,11 +70,11 @@ static json_t *inputs_json(const mr_prepared *m)
     return list;
 }
 
-static json_t *shards_json(const mr_prepared *m)
+static json_t *shards_json(const mr_token_manifest *m)
 {
     json_t *list = json_array();
     for (int64_t i = 0; i < m->shards; i++) {
-        const mr_prepared_shard *shard = &m->shard[i];
+        const mr_token_manifest_shard *shard = &m->shard[i];
         mr_json_append(&list, json_pack("{s:s, s:s, s:I, s:s}", "file", shard->file, "split",
                                         split_names[shard->split], "tokens",
                                         (json_int_t)shard->tokens, "sha256", shard->sha256));
@@ -88,46 +82,47 @@ static json_t *shards_json(const mr_prepared *m)
     return list;
 }
 
-static json_t *split_json(const mr_prepared_totals *split)
+static json_t *split_json(const mr_token_totals *split)
 {
     return json_pack("{s:I, s:I, s:I}", "documents", (json_int_t)split->documents, "tokens",
                      (json_int_t)split->tokens, "bytes", (json_int_t)split->bytes);
 }
 
-static json_t *totals_json(const mr_prepared *m)
+static json_t *totals_json(const mr_token_manifest *m)
 {
     return json_pack("{s:o, s:o}", split_names[MR_SPLIT_TRAIN],
                      split_json(&m->split[MR_SPLIT_TRAIN]), split_names[MR_SPLIT_HELDOUT],
                      split_json(&m->split[MR_SPLIT_HELDOUT]));
 }
 
-static json_t *errors_json(const mr_prepared *m)
+static json_t *errors_json(const mr_token_manifest *m)
 {
     json_t *errors = json_object();
     for (int f = 0; f < MR_FAULTS; f++)
-        if (json_object_set_new(errors, fault_names[f], json_integer((json_int_t)m->errors[f]))) {
+        if (json_object_set_new(errors, mr_fault_name((mr_fault)f),
+                                json_integer((json_int_t)m->errors[f]))) {
             json_decref(errors);
             return NULL;
         }
     return errors;
 }
 
-mr_status mr_prepared_write(const mr_prepared *m, const char *folder)
+mr_status mr_token_manifest_write(const mr_token_manifest *m, const char *folder)
 {
     char path[PATH_MAX];
     MR_TRY(mr_file_path(path, "%s/%s", folder, file_name));
     json_t *tokenizer =
         json_pack("{s:s, s:s, s:i, s:i}", "name", m->tokenizer, "sha256", m->tokenizer_hash,
                   "vocabulary", (int)m->vocabulary, "eos", (int)m->eos);
-    json_t *settings = json_pack("{s:s, s:s, s:s, s:f, s:I}", "field", m->settings.field,
-                                 "documents", documents_names[m->settings.documents], "on_error",
-                                 policy_names[m->settings.on_error], "heldout", m->settings.heldout,
-                                 "unit_bytes", (json_int_t)m->settings.unit_bytes);
-    json_t *root =
-        json_pack("{s:s, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "format", MR_PREPARED_FORMAT,
-                  "version", (int)MR_PREPARED_VERSION, "tokenizer", tokenizer, "dtype",
-                  dtype_names[m->token_bytes], "settings", settings, "splits", totals_json(m),
-                  "errors", errors_json(m), "inputs", inputs_json(m), "shards", shards_json(m));
+    json_t *settings = json_pack("{s:s, s:s, s:s, s:f, s:I}", "field", m->recipe.field, "documents",
+                                 documents_names[m->recipe.documents], "on_error",
+                                 policy_names[m->recipe.on_error], "heldout", m->recipe.heldout,
+                                 "unit_bytes", (json_int_t)m->recipe.unit_bytes);
+    json_t *root = json_pack("{s:s, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "format",
+                             MR_TOKEN_MANIFEST_FORMAT, "version", (int)MR_TOKEN_MANIFEST_VERSION,
+                             "tokenizer", tokenizer, "dtype", dtype_names[m->token_bytes],
+                             "settings", settings, "splits", totals_json(m), "errors",
+                             errors_json(m), "inputs", inputs_json(m), "shards", shards_json(m));
     char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     json_decref(root);
     MR_CHECK(text, MR_ERR_MEMORY, "cannot allocate the text of '%s'", path);
@@ -188,7 +183,7 @@ static mr_status unpack_failed(const char *path, const char *what, const json_er
     return mr_fail(MR_ERR_FORMAT, "%s: %s: %s", path, what, error->text);
 }
 
-static mr_status read_tokenizer(const char *path, json_t *root, mr_prepared *m)
+static mr_status read_tokenizer(const char *path, json_t *root, mr_token_manifest *m)
 {
     const char *name, *hash, *dtype;
     json_int_t vocabulary, eos;
@@ -211,7 +206,7 @@ static mr_status read_tokenizer(const char *path, json_t *root, mr_prepared *m)
     return MR_OK;
 }
 
-static mr_status read_settings(const char *path, json_t *root, mr_prepared_settings *out)
+static mr_status read_settings(const char *path, json_t *root, mr_recipe *out)
 {
     const char *field, *documents, *policy;
     int documents_are, on_error;
@@ -233,7 +228,7 @@ static mr_status read_settings(const char *path, json_t *root, mr_prepared_setti
     return MR_OK;
 }
 
-static mr_status read_totals(const char *path, json_t *root, mr_prepared *m)
+static mr_status read_totals(const char *path, json_t *root, mr_token_manifest *m)
 {
     json_error_t error;
     for (int s = 0; s < MR_SPLITS; s++) {
@@ -248,14 +243,15 @@ static mr_status read_totals(const char *path, json_t *root, mr_prepared *m)
     for (int f = 0; f < MR_FAULTS; f++) {
         json_int_t count = 0; /* of a fault that was not known when the folder was made */
         const char *form = f == MR_FAULT_LONG ? "{s:{s?I}}" : "{s:{s:I}}";
-        if (json_unpack_ex(root, &error, 0, form, "errors", fault_names[f], &count) != 0)
+        if (json_unpack_ex(root, &error, 0, form, "errors", mr_fault_name((mr_fault)f), &count) !=
+            0)
             return unpack_failed(path, "errors", &error);
         MR_TRY(read_count(path, "errors", count, &m->errors[f]));
     }
     return MR_OK;
 }
 
-static mr_status read_input(const char *path, json_t *from, mr_prepared_input *out)
+static mr_status read_input(const char *path, json_t *from, mr_token_manifest_input *out)
 {
     const char *name, *format, *hash;
     int jsonl;
@@ -276,7 +272,7 @@ static mr_status read_input(const char *path, json_t *from, mr_prepared_input *o
     return out->path ? MR_OK : MR_ERR_MEMORY;
 }
 
-static mr_status read_inputs(const char *path, json_t *root, mr_prepared *m)
+static mr_status read_inputs(const char *path, json_t *root, mr_token_manifest *m)
 {
     json_t *list = json_object_get(root, "inputs");
     MR_CHECK(json_is_array(list), MR_ERR_FORMAT, "%s: inputs: expected a list, found %s", path,
@@ -292,7 +288,7 @@ static mr_status read_inputs(const char *path, json_t *root, mr_prepared *m)
 }
 
 /* A shard's name is opened as a file of the folder, so it must not lead out of it. */
-static mr_status read_shard(const char *path, json_t *from, mr_prepared_shard *out)
+static mr_status read_shard(const char *path, json_t *from, mr_token_manifest_shard *out)
 {
     const char *file, *split, *hash;
     int number;
@@ -311,7 +307,7 @@ static mr_status read_shard(const char *path, json_t *from, mr_prepared_shard *o
     return MR_OK;
 }
 
-static mr_status read_shards(const char *path, json_t *root, mr_prepared *m)
+static mr_status read_shards(const char *path, json_t *root, mr_token_manifest *m)
 {
     json_t *list = json_object_get(root, "shards");
     MR_CHECK(json_is_array(list), MR_ERR_FORMAT, "%s: shards: expected a list, found %s", path,
@@ -321,7 +317,7 @@ static mr_status read_shards(const char *path, json_t *root, mr_prepared *m)
     m->shard = mr_alloc_array(MR_MEM_DATA, count, sizeof *m->shard);
     if (!m->shard) return MR_ERR_MEMORY;
     for (size_t i = 0; i < count; i++) {
-        mr_prepared_shard *shard = &m->shard[i];
+        mr_token_manifest_shard *shard = &m->shard[i];
         MR_TRY(read_shard(path, json_array_get(list, i), shard));
         int64_t *sum = &tokens[shard->split];
         MR_TRY(read_count(path, shard->file, *sum + shard->tokens, sum));
@@ -334,29 +330,31 @@ static mr_status read_shards(const char *path, json_t *root, mr_prepared *m)
     return MR_OK;
 }
 
-static mr_status read_root(const char *path, json_t *root, mr_prepared *m)
+static mr_status read_root(const char *path, json_t *root, mr_token_manifest *m)
 {
     const char *format;
     json_int_t version;
     json_error_t error;
     if (json_unpack_ex(root, &error, 0, "{s:s, s:I}", "format", &format, "version", &version) != 0)
         return unpack_failed(path, "format", &error);
-    MR_CHECK(strcmp(format, MR_PREPARED_FORMAT) == 0, MR_ERR_FORMAT,
-             "%s: format: expected \"%s\", found \"%.100s\"", path, MR_PREPARED_FORMAT, format);
-    MR_CHECK(version == MR_PREPARED_VERSION, MR_ERR_FORMAT, "%s: version: expected %d, found %lld",
-             path, MR_PREPARED_VERSION, (long long)version);
+    MR_CHECK(strcmp(format, MR_TOKEN_MANIFEST_FORMAT) == 0, MR_ERR_FORMAT,
+             "%s: format: expected \"%s\", found \"%.100s\"", path, MR_TOKEN_MANIFEST_FORMAT,
+             format);
+    MR_CHECK(version == MR_TOKEN_MANIFEST_VERSION, MR_ERR_FORMAT,
+             "%s: version: expected %d, found %lld", path, MR_TOKEN_MANIFEST_VERSION,
+             (long long)version);
     MR_TRY(read_tokenizer(path, root, m));
-    MR_TRY(read_settings(path, root, &m->settings));
+    MR_TRY(read_settings(path, root, &m->recipe));
     MR_TRY(read_totals(path, root, m));
     MR_TRY(read_inputs(path, root, m));
     return read_shards(path, root, m);
 }
 
-mr_status mr_prepared_read(const char *folder, mr_prepared *out)
+mr_status mr_token_manifest_read(const char *folder, mr_token_manifest *out)
 {
     char path[PATH_MAX];
     json_t *root;
-    *out = (mr_prepared){.shards = 0};
+    *out = (mr_token_manifest){.shards = 0};
     MR_TRY(mr_file_path(path, "%s/%s", folder, file_name));
     MR_TRY(mr_json_read(path, &root));
     mr_status status = read_root(path, root, out);
@@ -364,14 +362,14 @@ mr_status mr_prepared_read(const char *folder, mr_prepared *out)
     return status;
 }
 
-static bool same_tokenizer(const mr_prepared *a, const mr_prepared *b)
+static bool same_tokenizer(const mr_token_manifest *a, const mr_token_manifest *b)
 {
     return strcmp(a->tokenizer_hash, b->tokenizer_hash) == 0 &&
            (a->tokenizer_hash[0] != '\0' || strcmp(a->tokenizer, b->tokenizer) == 0) &&
            a->vocabulary == b->vocabulary && a->eos == b->eos;
 }
 
-static bool same_inputs(const mr_prepared *a, const mr_prepared *b)
+static bool same_inputs(const mr_token_manifest *a, const mr_token_manifest *b)
 {
     if (a->inputs != b->inputs) return false;
     for (int i = 0; i < a->inputs; i++)
@@ -381,9 +379,9 @@ static bool same_inputs(const mr_prepared *a, const mr_prepared *b)
     return true;
 }
 
-const char *mr_prepared_difference(const mr_prepared *a, const mr_prepared *b)
+const char *mr_token_manifest_difference(const mr_token_manifest *a, const mr_token_manifest *b)
 {
-    const mr_prepared_settings *x = &a->settings, *y = &b->settings;
+    const mr_recipe *x = &a->recipe, *y = &b->recipe;
     if (!same_inputs(a, b)) return "inputs";
     if (!same_tokenizer(a, b)) return "tokenizer";
     if (strcmp(x->field, y->field) != 0) return "field";
@@ -407,7 +405,7 @@ static void hash_line(mr_hash *hash, const char *fmt, ...)
     mr_hash_add(hash, line, (size_t)length);
 }
 
-mr_status mr_prepared_hash(const mr_prepared *m, char out[MR_HASH_TEXT])
+mr_status mr_token_manifest_hash(const mr_token_manifest *m, char out[MR_HASH_TEXT])
 {
     mr_hash *hash = NULL;
     MR_TRY(mr_hash_create(&hash));
@@ -421,11 +419,11 @@ mr_status mr_prepared_hash(const mr_prepared *m, char out[MR_HASH_TEXT])
     return MR_OK;
 }
 
-void mr_prepared_free(mr_prepared *manifest)
+void mr_token_manifest_free(mr_token_manifest *manifest)
 {
     for (int i = 0; i < manifest->inputs; i++)
         mr_free(manifest->input[i].path);
     mr_free(manifest->input);
     mr_free(manifest->shard);
-    *manifest = (mr_prepared){.shards = 0};
+    *manifest = (mr_token_manifest){.shards = 0};
 }

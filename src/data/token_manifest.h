@@ -10,106 +10,82 @@
  */
 
 #include "base/hash.h"
+#include "data/recipe.h"
 #include "data/tokenizer.h"
 
-#define MR_PREPARED_FORMAT "mora tokens" /**< the field `format` of every manifest */
+#define MR_TOKEN_MANIFEST_FORMAT "mora tokens" /**< the field `format` of every manifest */
 
 enum {
-    MR_PREPARED_VERSION = 1,
-    MR_SHARD_NAME = 64, /**< bytes of a shard's file name with its terminating zero */
+    MR_TOKEN_MANIFEST_VERSION = 1,
+    MR_TOKEN_SHARD_NAME = 64, /**< bytes of a shard's file name with its terminating zero */
 };
 
 /** What a document is for. */
 typedef enum mr_split { MR_SPLIT_TRAIN, MR_SPLIT_HELDOUT, MR_SPLITS } mr_split;
 
-/** What can be wrong with a document. */
-typedef enum mr_fault {
-    MR_FAULT_UTF8,  /**< its bytes are not UTF-8 */
-    MR_FAULT_JSON,  /**< its line is not a JSON object */
-    MR_FAULT_FIELD, /**< the object has no such field, or no text in it */
-    MR_FAULT_LONG,  /**< it has more bytes than there is memory for */
-    MR_FAULTS
-} mr_fault;
-
-/** What becomes of a document with a fault. */
-typedef enum mr_fault_policy { MR_FAULT_STOP, MR_FAULT_SKIP } mr_fault_policy;
-
-/** What of a text file is a document. */
-typedef enum mr_documents_are { MR_DOCUMENTS_LINES, MR_DOCUMENTS_FILES } mr_documents_are;
-
-/** How a folder was prepared, as far as it decides the tokens. */
-typedef struct mr_prepared_settings {
-    char field[128]; /**< of JSON lines that holds the text */
-    mr_documents_are documents;
-    mr_fault_policy on_error;
-    double heldout;     /**< share of documents kept from training, 0 to below 1 */
-    int64_t unit_bytes; /**< of text that became one shard a split */
-} mr_prepared_settings;
-
-typedef struct mr_prepared_input {
+typedef struct mr_token_manifest_input {
     char *path;    /**< as given; owned */
     bool jsonl;    /**< JSON lines, else plain text */
     int64_t bytes; /**< of the file as it is, compressed or not */
     char sha256[MR_HASH_TEXT];
     int64_t documents, tokens; /**< of both splits */
     int64_t errors;            /**< documents left out */
-} mr_prepared_input;
+} mr_token_manifest_input;
 
-typedef struct mr_prepared_shard {
+typedef struct mr_token_manifest_shard {
     int64_t tokens;
     mr_split split;
-    char file[MR_SHARD_NAME];
+    char file[MR_TOKEN_SHARD_NAME];
     char sha256[MR_HASH_TEXT];
-} mr_prepared_shard;
+} mr_token_manifest_shard;
 
-typedef struct mr_prepared_totals {
+typedef struct mr_token_totals {
     int64_t documents;
     int64_t tokens; /**< each document's, and one EOS for each */
     int64_t bytes;  /**< of the documents' text */
-} mr_prepared_totals;
+} mr_token_totals;
 
-/** A manifest. Start from {0}; free with mr_prepared_free. */
-typedef struct mr_prepared {
+/** A manifest. Start from {0}; free with mr_token_manifest_free. */
+typedef struct mr_token_manifest {
     char tokenizer[MR_TOKENIZER_NAME];
     char tokenizer_hash[MR_HASH_TEXT]; /**< "" for `bytes` */
     int32_t vocabulary, eos;
     int token_bytes; /**< 2 or 4 */
-    mr_prepared_settings settings;
+    mr_recipe recipe;
     int64_t errors[MR_FAULTS];
-    mr_prepared_totals split[MR_SPLITS];
-    mr_prepared_input *input; /**< [inputs], owned */
+    mr_token_totals split[MR_SPLITS];
+    mr_token_manifest_input *input; /**< [inputs], owned */
     int inputs;
-    mr_prepared_shard *shard; /**< [shards], owned; in the order of the text */
+    mr_token_manifest_shard *shard; /**< [shards], owned; in the order of the text */
     int64_t shards;
-} mr_prepared;
+} mr_token_manifest;
 
 /** Returns the name of a split ("train", "heldout"). Local. */
 const char *mr_split_name(mr_split split);
 
-/** Returns the name of a fault ("utf8", "json", "field", "long"). Local. */
-const char *mr_fault_name(mr_fault fault);
-
 /** Takes a tokenizer's identity, and the bytes of a token that follow from it. Local. */
-void mr_prepared_set_tokenizer(mr_prepared *manifest, const mr_tokenizer *tokenizer);
+void mr_token_manifest_set_tokenizer(mr_token_manifest *manifest, const mr_tokenizer *tokenizer);
 
 /** Checks that a tokenizer is the one a folder was prepared with: the same model, whatever its
  * file's name. Local. @return MR_OK, MR_ERR_CONFIG (message names both) */
-MR_NODISCARD mr_status mr_prepared_check_tokenizer(const mr_prepared *manifest, const char *folder,
-                                                   const mr_tokenizer *tokenizer);
+MR_NODISCARD mr_status mr_token_manifest_check_tokenizer(const mr_token_manifest *manifest,
+                                                         const char *folder,
+                                                         const mr_tokenizer *tokenizer);
 
 /** Writes manifest.json to a folder. Local. @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_prepared_write(const mr_prepared *manifest, const char *folder);
+MR_NODISCARD mr_status mr_token_manifest_write(const mr_token_manifest *manifest,
+                                               const char *folder);
 
 /** Reads manifest.json of a folder: every value is checked, totals against their parts; the shards
  * themselves are not looked at (data/token_shards.h). Local.
  * @param[out] out  freed by the caller, also on failure
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message names the file), MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_prepared_read(const char *folder, mr_prepared *out);
+MR_NODISCARD mr_status mr_token_manifest_read(const char *folder, mr_token_manifest *out);
 
 /** Tells whether two folders hold the same tokens: made of the same inputs, whatever their paths,
  * by the same tokenizer with the same settings. Local.
  * @return NULL, or what differs ("tokenizer", "inputs", ...), text of the program */
-const char *mr_prepared_difference(const mr_prepared *a, const mr_prepared *b);
+const char *mr_token_manifest_difference(const mr_token_manifest *a, const mr_token_manifest *b);
 
 /** Computes what names the samples of a folder: a SHA-256 over what decides them and nothing else,
  * so that inputs given by another path, or shards of other names, are the same data. It is that of
@@ -123,9 +99,10 @@ const char *mr_prepared_difference(const mr_prepared *a, const mr_prepared *b);
  * `samples` changes whenever the same shards are cut into other sequences (data/token_shards.h).
  * Local.
  * @return MR_OK, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_prepared_hash(const mr_prepared *manifest, char out[MR_HASH_TEXT]);
+MR_NODISCARD mr_status mr_token_manifest_hash(const mr_token_manifest *manifest,
+                                              char out[MR_HASH_TEXT]);
 
 /** Frees what a manifest owns and empties it. Local. */
-void mr_prepared_free(mr_prepared *manifest);
+void mr_token_manifest_free(mr_token_manifest *manifest);
 
 #endif

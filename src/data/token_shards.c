@@ -16,29 +16,30 @@ typedef struct split_shards {
     int64_t *first;  /* [shards + 1] tokens before each; owned */
 } split_shards;
 
-struct mr_shards {
+struct mr_token_shards {
     char *folder; /* owned */
-    mr_prepared manifest;
+    mr_token_manifest manifest;
     char hash[MR_HASH_TEXT];
     int64_t seq_len;
     split_shards split[MR_SPLITS];
-    void **map;      /* [manifest.shards], NULL where not mapped; owned */
-    int64_t *mapped; /* [MR_SHARDS_MAPS] at most: the shards that are mapped, as a ring; owned */
-    int64_t maps;    /* of them in use */
-    int64_t oldest;  /* place in mapped of the next to go, once the ring is full */
+    void **map; /* [manifest.shards], NULL where not mapped; owned */
+    int64_t
+        *mapped;  /* [MR_TOKEN_SHARDS_MAPS] at most: the shards that are mapped, as a ring; owned */
+    int64_t maps; /* of them in use */
+    int64_t oldest; /* place in mapped of the next to go, once the ring is full */
 };
 
-static mr_status shard_path(const mr_shards *s, int64_t number, char out[PATH_MAX])
+static mr_status shard_path(const mr_token_shards *s, int64_t number, char out[PATH_MAX])
 {
     return mr_file_path(out, "%s/%s", s->folder, s->manifest.shard[number].file);
 }
 
-static size_t shard_bytes(const mr_shards *s, int64_t number)
+static size_t shard_bytes(const mr_token_shards *s, int64_t number)
 {
     return (size_t)s->manifest.shard[number].tokens * (size_t)s->manifest.token_bytes;
 }
 
-static mr_status check_size(const mr_shards *s, int64_t number, const char *path,
+static mr_status check_size(const mr_token_shards *s, int64_t number, const char *path,
                             const struct stat *about)
 {
     MR_CHECK(S_ISREG(about->st_mode), MR_ERR_FORMAT, "%s: expected a file of tokens", path);
@@ -48,7 +49,7 @@ static mr_status check_size(const mr_shards *s, int64_t number, const char *path
     return MR_OK;
 }
 
-static mr_status check_sizes(const mr_shards *s)
+static mr_status check_sizes(const mr_token_shards *s)
 {
     for (int64_t i = 0; i < s->manifest.shards; i++) {
         char path[PATH_MAX];
@@ -61,9 +62,9 @@ static mr_status check_sizes(const mr_shards *s)
 }
 
 /* Lists the shards of a split, and counts the tokens before each. */
-static mr_status join_split(const mr_shards *s, mr_split split, split_shards *out)
+static mr_status join_split(const mr_token_shards *s, mr_split split, split_shards *out)
 {
-    const mr_prepared *m = &s->manifest;
+    const mr_token_manifest *m = &s->manifest;
     int64_t count = 0;
     for (int64_t i = 0; i < m->shards; i++)
         count += m->shard[i].split == split;
@@ -79,46 +80,46 @@ static mr_status join_split(const mr_shards *s, mr_split split, split_shards *ou
     return MR_OK;
 }
 
-static mr_status open_folder(const char *folder, mr_shards *s)
+static mr_status open_folder(const char *folder, mr_token_shards *s)
 {
     s->folder = mr_strdup(folder);
     if (!s->folder) return MR_ERR_MEMORY;
-    MR_TRY(mr_prepared_read(folder, &s->manifest));
-    MR_TRY(mr_prepared_hash(&s->manifest, s->hash));
+    MR_TRY(mr_token_manifest_read(folder, &s->manifest));
+    MR_TRY(mr_token_manifest_hash(&s->manifest, s->hash));
     MR_TRY(check_sizes(s));
     for (int split = 0; split < MR_SPLITS; split++)
         MR_TRY(join_split(s, (mr_split)split, &s->split[split]));
     const int64_t shards = s->manifest.shards;
-    const int64_t maps = shards < MR_SHARDS_MAPS ? shards : MR_SHARDS_MAPS;
+    const int64_t maps = shards < MR_TOKEN_SHARDS_MAPS ? shards : MR_TOKEN_SHARDS_MAPS;
     s->map = mr_alloc_array(MR_MEM_DATA, (size_t)shards, sizeof *s->map);
     s->mapped = mr_alloc_array(MR_MEM_DATA, (size_t)maps, sizeof *s->mapped);
     return s->map && s->mapped ? MR_OK : MR_ERR_MEMORY;
 }
 
-mr_status mr_shards_open(const char *folder, int64_t seq_len, mr_shards **out)
+mr_status mr_token_shards_open(const char *folder, int64_t seq_len, mr_token_shards **out)
 {
     MR_INVARIANT(seq_len > 0);
     *out = NULL;
-    mr_shards *s = mr_alloc(MR_MEM_DATA, sizeof *s);
+    mr_token_shards *s = mr_alloc(MR_MEM_DATA, sizeof *s);
     if (!s) return MR_ERR_MEMORY;
     s->seq_len = seq_len;
     mr_status status = open_folder(folder, s);
     if (status == MR_OK)
         *out = s;
     else
-        mr_shards_close(&s);
+        mr_token_shards_close(&s);
     return status;
 }
 
-static void unmap_shard(mr_shards *s, int64_t number)
+static void unmap_shard(mr_token_shards *s, int64_t number)
 {
     munmap(s->map[number], shard_bytes(s, number));
     s->map[number] = NULL;
 }
 
-void mr_shards_close(mr_shards **shards)
+void mr_token_shards_close(mr_token_shards **shards)
 {
-    mr_shards *s = *shards;
+    mr_token_shards *s = *shards;
     if (!s) return;
     for (int64_t i = 0; i < s->maps; i++)
         unmap_shard(s, s->mapped[i]);
@@ -128,23 +129,23 @@ void mr_shards_close(mr_shards **shards)
         mr_free(s->split[split].number);
         mr_free(s->split[split].first);
     }
-    mr_prepared_free(&s->manifest);
+    mr_token_manifest_free(&s->manifest);
     mr_free(s->folder);
     mr_free(s);
     *shards = NULL;
 }
 
-const mr_prepared *mr_shards_manifest(const mr_shards *shards)
+const mr_token_manifest *mr_token_shards_manifest(const mr_token_shards *shards)
 {
     return &shards->manifest;
 }
 
-const char *mr_shards_hash(const mr_shards *shards)
+const char *mr_token_shards_hash(const mr_token_shards *shards)
 {
     return shards->hash;
 }
 
-int64_t mr_shards_sequences(const mr_shards *shards, mr_split split)
+int64_t mr_token_shards_sequences(const mr_token_shards *shards, mr_split split)
 {
     const split_shards *in = &shards->split[split];
     return in->first[in->shards] / shards->seq_len;
@@ -153,17 +154,17 @@ int64_t mr_shards_sequences(const mr_shards *shards, mr_split split)
 /* A place for one more map. The oldest goes: the order of training is random, so that no shard is
  * likelier than another to be read again soon. To map one again takes some 15 microseconds, little
  * beside the training on a sequence. */
-static int64_t *place_of_map(mr_shards *s)
+static int64_t *place_of_map(mr_token_shards *s)
 {
-    if (s->maps < MR_SHARDS_MAPS) return &s->mapped[s->maps++];
+    if (s->maps < MR_TOKEN_SHARDS_MAPS) return &s->mapped[s->maps++];
     int64_t *place = &s->mapped[s->oldest];
     unmap_shard(s, *place);
-    s->oldest = (s->oldest + 1) % MR_SHARDS_MAPS;
+    s->oldest = (s->oldest + 1) % MR_TOKEN_SHARDS_MAPS;
     return place;
 }
 
 /* Maps a shard; one that is mapped holds a token that is read, so it is not empty. */
-static mr_status map_shard(mr_shards *s, int64_t number)
+static mr_status map_shard(mr_token_shards *s, int64_t number)
 {
     char path[PATH_MAX];
     struct stat about;
@@ -203,14 +204,16 @@ static int64_t find_shard(const split_shards *in, int64_t token)
     return low;
 }
 
-static mr_status past_vocabulary(const mr_shards *s, int64_t number, int64_t token, uint32_t id)
+static mr_status past_vocabulary(const mr_token_shards *s, int64_t number, int64_t token,
+                                 uint32_t id)
 {
     return mr_fail(MR_ERR_FORMAT, "%s/%s: token %lld is %u, past the vocabulary of %d", s->folder,
                    s->manifest.shard[number].file, (long long)token, id, s->manifest.vocabulary);
 }
 
 /* Reads tokens that stand in one shard. */
-static mr_status read_part(mr_shards *s, int64_t number, int64_t token, int64_t count, int32_t *ids)
+static mr_status read_part(mr_token_shards *s, int64_t number, int64_t token, int64_t count,
+                           int32_t *ids)
 {
     MR_TRY(map_shard(s, number));
     const int bytes = s->manifest.token_bytes;
@@ -225,11 +228,11 @@ static mr_status read_part(mr_shards *s, int64_t number, int64_t token, int64_t 
     return MR_OK;
 }
 
-mr_status mr_shards_read(mr_shards *s, mr_split split, int64_t sequence, int64_t first,
-                         int64_t count, int32_t *ids)
+mr_status mr_token_shards_read(mr_token_shards *s, mr_split split, int64_t sequence, int64_t first,
+                               int64_t count, int32_t *ids)
 {
     const split_shards *in = &s->split[split];
-    MR_INVARIANT(sequence >= 0 && sequence < mr_shards_sequences(s, split));
+    MR_INVARIANT(sequence >= 0 && sequence < mr_token_shards_sequences(s, split));
     MR_INVARIANT(first >= 0 && count >= 0 && first + count <= s->seq_len);
     int64_t token = sequence * s->seq_len + first;
     for (int64_t at = find_shard(in, token); count > 0; at++) {
@@ -243,12 +246,12 @@ mr_status mr_shards_read(mr_shards *s, mr_split split, int64_t sequence, int64_t
     return MR_OK;
 }
 
-mr_status mr_shards_verify(const mr_shards *s)
+mr_status mr_token_shards_verify(const mr_token_shards *s)
 {
-    return mr_shards_verify_share(s, 0, 1);
+    return mr_token_shards_verify_share(s, 0, 1);
 }
 
-mr_status mr_shards_verify_share(const mr_shards *s, int64_t share, int64_t shares)
+mr_status mr_token_shards_verify_share(const mr_token_shards *s, int64_t share, int64_t shares)
 {
     MR_INVARIANT(share >= 0 && share < shares);
     for (int64_t i = share; i < s->manifest.shards; i += shares) {

@@ -17,51 +17,53 @@
 #include "data/token_manifest.h"
 
 /** Most files that are mapped at a time: few beside the 65,530 maps that Linux allows a process. */
-enum { MR_SHARDS_MAPS = 1024 };
+enum { MR_TOKEN_SHARDS_MAPS = 1024 };
 
 /** An open folder. */
-typedef struct mr_shards mr_shards;
+typedef struct mr_token_shards mr_token_shards;
 
 /** Opens a folder that `mora data prepare` wrote. Manifest and file sizes are checked, the tokens
- * are not read; files are mapped when used, MR_SHARDS_MAPS of them
+ * are not read; files are mapped when used, MR_TOKEN_SHARDS_MAPS of them
  * at most; what was mapped first makes room. Local.
  * @param[in]  seq_len  tokens of a sequence, 1 or more
  * @param[out] out      set on MR_OK, else NULL
  * @return MR_OK, MR_ERR_IO (not there), MR_ERR_FORMAT (damaged; the message names the file and what
  * differs), MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_shards_open(const char *folder, int64_t seq_len, mr_shards **out);
+MR_NODISCARD mr_status mr_token_shards_open(const char *folder, int64_t seq_len,
+                                            mr_token_shards **out);
 
 /** Closes *shards and sets it to NULL; NULL is allowed. Local. */
-void mr_shards_close(mr_shards **shards);
+void mr_token_shards_close(mr_token_shards **shards);
 
 /** Returns what the folder says about itself; borrowed until close. Local. */
-const mr_prepared *mr_shards_manifest(const mr_shards *shards);
+const mr_token_manifest *mr_token_shards_manifest(const mr_token_shards *shards);
 
-/** Returns the hash that names the folder's samples (mr_prepared_hash); borrowed until close.
+/** Returns the hash that names the folder's samples (mr_token_manifest_hash); borrowed until close.
  * Local.
  */
-const char *mr_shards_hash(const mr_shards *shards);
+const char *mr_token_shards_hash(const mr_token_shards *shards);
 
 /** Returns the number of whole sequences of a split: its tokens / seq_len, rounded down. Local. */
-int64_t mr_shards_sequences(const mr_shards *shards, mr_split split);
+int64_t mr_token_shards_sequences(const mr_token_shards *shards, mr_split split);
 
 /** Reads tokens first..first + count - 1 of a sequence, from memory that is mapped. Local. No
  * allocation.
- * @param[in]  sequence  0..mr_shards_sequences - 1
+ * @param[in]  sequence  0..mr_token_shards_sequences - 1
  * @param[out] ids       [count]
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (an id past the vocabulary, or the file has become
  * shorter; the message names it) */
-MR_NODISCARD mr_status mr_shards_read(mr_shards *shards, mr_split split, int64_t sequence,
-                                      int64_t first, int64_t count, int32_t *ids);
+MR_NODISCARD mr_status mr_token_shards_read(mr_token_shards *shards, mr_split split,
+                                            int64_t sequence, int64_t first, int64_t count,
+                                            int32_t *ids);
 
 /** Reads every shard and compares its SHA-256 with the manifest. Local.
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (the message names the first that differs),
  * MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_shards_verify(const mr_shards *shards);
+MR_NODISCARD mr_status mr_token_shards_verify(const mr_token_shards *shards);
 
-/** As mr_shards_verify, of every `shares`-th shard from `share` on: the shares together are all, so
- * that ranks deal them among themselves. Local. @param share  0..shares - 1 */
-MR_NODISCARD mr_status mr_shards_verify_share(const mr_shards *shards, int64_t share,
-                                              int64_t shares);
+/** As mr_token_shards_verify, of every `shares`-th shard from `share` on: the shares together are
+ * all, so that ranks deal them among themselves. Local. @param share  0..shares - 1 */
+MR_NODISCARD mr_status mr_token_shards_verify_share(const mr_token_shards *shards, int64_t share,
+                                                    int64_t shares);
 
 #endif

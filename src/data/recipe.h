@@ -1,0 +1,37 @@
+#ifndef MR_DATA_RECIPE_H
+#define MR_DATA_RECIPE_H
+
+/** @file
+ * How text becomes tokens, as far as it decides them, and what can be wrong with the text: what
+ * preparing is told to do, and what a manifest says was done. */
+
+#include <stdint.h>
+
+/** What can be wrong with a document. */
+typedef enum mr_fault {
+    MR_FAULT_UTF8,  /**< its bytes are not UTF-8 */
+    MR_FAULT_JSON,  /**< its line is not a JSON object */
+    MR_FAULT_FIELD, /**< the object has no such field, or no text in it */
+    MR_FAULT_LONG,  /**< it has more bytes than there is memory for */
+    MR_FAULTS
+} mr_fault;
+
+/** What becomes of a document with a fault. */
+typedef enum mr_fault_policy { MR_FAULT_STOP, MR_FAULT_SKIP } mr_fault_policy;
+
+/** What of a text file is a document. */
+typedef enum mr_documents_are { MR_DOCUMENTS_LINES, MR_DOCUMENTS_FILES } mr_documents_are;
+
+/** How text is made into tokens. Plain data. */
+typedef struct mr_recipe {
+    char field[128]; /**< of JSON lines that holds the text */
+    mr_documents_are documents;
+    mr_fault_policy on_error;
+    double heldout;     /**< share of documents kept from training, 0 to below 1 */
+    int64_t unit_bytes; /**< of text that became one shard a split */
+} mr_recipe;
+
+/** Returns the name of a fault ("utf8", "json", "field", "long"). Local. */
+const char *mr_fault_name(mr_fault fault);
+
+#endif

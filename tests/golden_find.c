@@ -23,14 +23,7 @@ static bool holds(const char *folder, const char *name)
 static mr_status add_folder(mr_golden_set *set, const char *label, const char *path,
                             const char *problem)
 {
-    if (set->count == set->room) {
-        int room = set->room ? 2 * set->room : 8;
-        mr_golden_folder *grown =
-            mr_realloc(MR_MEM_OTHER, set->folder, (size_t)room * sizeof *grown);
-        if (!grown) return MR_ERR_MEMORY;
-        set->folder = grown;
-        set->room = room;
-    }
+    MR_TRY(mr_grow(MR_MEM_OTHER, &set->folder, &set->room, set->count + 1, sizeof *set->folder));
     mr_golden_folder *folder = &set->folder[set->count++];
     *folder = (mr_golden_folder){.label = mr_strdup(label), .path = mr_strdup(path)};
     if (problem) folder->problem = mr_strdup(problem);

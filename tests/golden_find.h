@@ -16,7 +16,8 @@ typedef struct mr_golden_folder {
 
 /** The folders found so far. Start from {0}; free with mr_golden_set_free. */
 typedef struct mr_golden_set {
-    int count, room;
+    int count;
+    int64_t room;
     mr_golden_folder *folder; /**< [count], owned */
 } mr_golden_set;
 

@@ -546,6 +546,7 @@ static void the_first_adamw_step_is_decay_and_the_sign_of_the_gradient(void **st
 typedef struct record {
     unsigned char *bytes; /* owned */
     size_t size;
+    int64_t room;
 } record;
 
 typedef void (*program)(mr_lab *lab, record *out);
@@ -556,8 +557,7 @@ enum { ROWS = 211, COLS = 333 };
 static void note(mr_lab *lab, record *out, mr_tensor t)
 {
     size_t size = (size_t)mr_tensor_count(t) * mr_dtype_size(t.dtype);
-    out->bytes = mr_realloc(MR_MEM_OTHER, out->bytes, out->size + size);
-    assert_non_null(out->bytes);
+    must(mr_grow(MR_MEM_OTHER, &out->bytes, &out->room, (int64_t)(out->size + size), 1));
     assert_int_equal(lab->be->ops->synchronize(lab->be), MR_OK);
     lab->be->ops->download(lab->be, out->bytes + out->size, t);
     out->size += size;

@@ -181,21 +181,45 @@ static void memory_is_aligned_and_zeroed(void **state)
     }
 }
 
-static void resized_memory_keeps_its_bytes_and_zeroes_the_new_ones(void **state)
+static void a_growing_array_keeps_its_items_and_zeroes_the_new_ones(void **state)
 {
     (void)state;
-    char *memory = mr_strdup("abc");
-    assert_non_null(memory);
-    memory = mr_realloc(MR_MEM_OTHER, memory, 200);
-    assert_non_null(memory);
-    assert_string_equal(memory, "abc");
-    for (int i = 4; i < 200; i++)
-        assert_int_equal(memory[i], 0);
-    memory = mr_realloc(MR_MEM_DATA, memory, 2);
-    assert_non_null(memory);
-    assert_memory_equal(memory, "ab", 2);
-    assert_int_equal(mr_memory_live(MR_MEM_DATA), 2);
-    mr_free(memory);
+    int32_t *items = NULL;
+    int64_t room = 0, grown = 0;
+    for (int32_t i = 0; i < 10000; i++) {
+        const int64_t before = room;
+        must(mr_grow(MR_MEM_DATA, &items, &room, i + 1, sizeof *items));
+        assert_true(room > i);
+        assert_int_equal(items[room - 1], 0);
+        assert_int_equal(mr_memory_live(MR_MEM_DATA), (size_t)room * sizeof *items);
+        grown += room != before;
+        items[i] = i + 1;
+    }
+    for (int32_t i = 0; i < 10000; i++)
+        assert_int_equal(items[i], i + 1);
+    assert_true(grown < 15);
+    must(mr_grow(MR_MEM_DATA, &items, &room, 100000, sizeof *items));
+    assert_int_equal(room, 100000);
+    assert_int_equal(items[9999], 10000);
+    mr_free(items);
+}
+
+static void an_array_that_cannot_grow_is_left_as_it_was(void **state)
+{
+    (void)state;
+    int64_t *items = NULL, room = 0;
+    must(mr_grow(MR_MEM_DATA, &items, &room, 3, sizeof *items));
+    int64_t *const kept = items, kept_room = room;
+    const int64_t too_many[] = {INT64_MAX, INT64_MAX / 8, INT64_MAX / 16};
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(mr_grow(MR_MEM_DATA, &items, &room, too_many[i], sizeof *items),
+                         MR_ERR_MEMORY);
+        assert_contains(mr_message(), "cannot allocate");
+        assert_contains(mr_message(), "for data");
+        assert_ptr_equal(items, kept);
+        assert_int_equal(room, kept_room);
+    }
+    mr_free(items);
 }
 
 static void memory_that_cannot_be_had_is_refused_with_its_purpose(void **state)
@@ -655,7 +679,8 @@ int main(void)
         cmocka_unit_test(memory_is_counted_by_purpose),
         cmocka_unit_test(the_peak_is_kept),
         cmocka_unit_test(memory_is_aligned_and_zeroed),
-        cmocka_unit_test(resized_memory_keeps_its_bytes_and_zeroes_the_new_ones),
+        cmocka_unit_test(a_growing_array_keeps_its_items_and_zeroes_the_new_ones),
+        cmocka_unit_test(an_array_that_cannot_grow_is_left_as_it_was),
         cmocka_unit_test(memory_that_cannot_be_had_is_refused_with_its_purpose),
         cmocka_unit_test(a_product_that_overflows_is_refused),
         cmocka_unit_test(freeing_nothing_is_allowed),

@@ -461,7 +461,8 @@ static void a_folder_of_references_can_be_read(void **state)
 /** The tests to run, in the order of folders and files. Owns its arrays. */
 typedef struct golden_plan {
     const mr_comm *comm;
-    int count, room;
+    int count;
+    int64_t item_room, test_room;
     mr_golden_item **item;
     struct CMUnitTest *test;
     mr_text skipped; /**< files of methods that do not exist yet */
@@ -470,13 +471,11 @@ typedef struct golden_plan {
 static void add_test(golden_plan *plan, const mr_golden_folder *folder, const char *stem,
                      const char *what, CMUnitTestFunction function)
 {
-    if (plan->count == plan->room) {
-        plan->room = plan->room ? 2 * plan->room : 64;
-        plan->item = mr_realloc(MR_MEM_OTHER, plan->item, (size_t)plan->room * sizeof *plan->item);
-        plan->test = mr_realloc(MR_MEM_OTHER, plan->test, (size_t)plan->room * sizeof *plan->test);
-    }
+    const int64_t need = plan->count + 1;
+    must(mr_grow(MR_MEM_OTHER, &plan->item, &plan->item_room, need, sizeof *plan->item));
+    must(mr_grow(MR_MEM_OTHER, &plan->test, &plan->test_room, need, sizeof *plan->test));
     mr_golden_item *item = mr_alloc(MR_MEM_OTHER, sizeof *item);
-    if (!plan->item || !plan->test || !item) mr_abort("%s", mr_message());
+    if (!item) mr_abort("%s", mr_message());
     *item = (mr_golden_item){.comm = plan->comm, .folder = folder};
     snprintf(item->stem, sizeof item->stem, "%s", stem);
     snprintf(item->name, sizeof item->name, "%s %s%s", folder->label, stem, what);

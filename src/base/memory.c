@@ -1,6 +1,5 @@
 #include "base/memory.h"
 
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,14 +74,23 @@ void *mr_alloc_array(mr_purpose purpose, size_t count, size_t size)
     return mr_alloc(purpose, count * size);
 }
 
-void *mr_realloc(mr_purpose purpose, void *memory, size_t bytes)
+mr_status mr_grow(mr_purpose purpose, void *array, int64_t *room, int64_t need, size_t size)
 {
-    void *fresh = mr_alloc(purpose, bytes);
-    if (!fresh || !memory) return fresh;
-    size_t kept = header_of(memory)->bytes;
-    memcpy(fresh, memory, kept < bytes ? kept : bytes);
-    mr_free(memory);
-    return fresh;
+    enum { FIRST = 16 };
+    MR_INVARIANT(*room >= 0 && need >= 0);
+    if (need <= *room) return MR_OK;
+    int64_t more = *room <= INT64_MAX / 2 ? 2 * *room : need;
+    if (more < FIRST) more = FIRST;
+    if (more < need) more = need;
+    void *old, *fresh = mr_alloc_array(purpose, (size_t)more, size);
+    if (!fresh) return MR_ERR_MEMORY;
+    /* The pointer's type is the caller's: read and written as bytes. */
+    memcpy(&old, array, sizeof old);
+    if (old) memcpy(fresh, old, (size_t)*room * size);
+    memcpy(array, &fresh, sizeof fresh);
+    mr_free(old);
+    *room = more;
+    return MR_OK;
 }
 
 char *mr_strdup(const char *text)

@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /** What memory is for. The first eight are what `--dry-run` plans to the byte. */
 typedef enum mr_purpose {
@@ -37,9 +38,14 @@ void *mr_alloc(mr_purpose purpose, size_t bytes) MR_NODISCARD;
 /** Allocates count * size bytes as mr_alloc does; an overflowing product fails. Local. */
 void *mr_alloc_array(mr_purpose purpose, size_t count, size_t size) MR_NODISCARD;
 
-/** Resizes memory of mr_alloc, keeping its first bytes; new bytes are zero. NULL leaves it as is.
- */
-void *mr_realloc(mr_purpose purpose, void *memory, size_t bytes) MR_NODISCARD;
+/** Makes room for at least need items of size bytes in a growing array: at least doubles it, so
+ * that adding one by one costs no more than its length. Items keep their values, new ones are zero.
+ * Local.
+ * @param[in,out] array  address of the pointer to the items, which are NULL where *room is 0
+ * @param[in,out] room   items there is room for
+ * @return MR_OK, MR_ERR_MEMORY; then both are as they were */
+MR_NODISCARD mr_status mr_grow(mr_purpose purpose, void *array, int64_t *room, int64_t need,
+                               size_t size);
 
 /** Returns a counted copy of a string, or NULL with a message. Local. */
 char *mr_strdup(const char *text) MR_NODISCARD;

@@ -15,20 +15,13 @@ void mr_text_add(mr_text *text, const char *fmt, ...)
     int wanted = vsnprintf(NULL, 0, fmt, args);
     va_end(args);
     size_t needed = text->length + (size_t)(wanted < 0 ? 0 : wanted) + 1;
-    if (needed > text->room) {
-        size_t room = needed > 2 * text->room ? needed : 2 * text->room;
-        char *data = mr_realloc(MR_MEM_OTHER, text->data, room);
-        if (!data) {
-            text->failed = true;
-            va_end(again);
-            return;
-        }
-        text->data = data;
-        text->room = room;
+    if (mr_grow(MR_MEM_OTHER, &text->data, &text->room, (int64_t)needed, 1) == MR_OK) {
+        vsnprintf(text->data + text->length, needed - text->length, fmt, again);
+        text->length = needed - 1;
+    } else {
+        text->failed = true;
     }
-    vsnprintf(text->data + text->length, text->room - text->length, fmt, again);
     va_end(again);
-    text->length = needed - 1;
 }
 
 void mr_text_add_clean(mr_text *text, const char *bytes, size_t count)

@@ -12,7 +12,7 @@
 typedef struct mr_text {
     char *data;    /**< NULL while empty */
     size_t length; /**< bytes before the terminating zero */
-    size_t room;
+    int64_t room;
     bool failed; /**< an allocation failed; the text is incomplete */
 } mr_text;
 

@@ -88,14 +88,7 @@ static mr_status add_node(builder *build, const yaml_event_t *event, mr_yaml_kin
     char path[MR_YAML_PATH];
     int scope;
     MR_TRY(place_node(build, mark, path, &scope));
-    if (out->count == out->room) {
-        int room = out->room > 0 ? 2 * out->room : 64;
-        mr_yaml_node *nodes =
-            mr_realloc(MR_MEM_OTHER, out->nodes, (size_t)room * sizeof *out->nodes);
-        if (!nodes) return MR_ERR_MEMORY;
-        out->nodes = nodes;
-        out->room = room;
-    }
+    MR_TRY(mr_grow(MR_MEM_OTHER, &out->nodes, &out->room, out->count + 1, sizeof *out->nodes));
     bool keyed = in_mapping(build);
     yaml_mark_t key_mark = keyed ? build->key_mark : mark;
     const char *text = "";
@@ -313,7 +306,8 @@ mr_status mr_yaml_parse_value(const char *name, const char *text, mr_yaml *out)
         return mr_yaml_parse(name, text, strlen(text), MR_YAML_ROOT_ANY, out);
     out->nodes = mr_alloc(MR_MEM_OTHER, sizeof *out->nodes);
     if (!out->nodes) return MR_ERR_MEMORY;
-    out->count = out->room = 1;
+    out->room = 1;
+    out->count = 1;
     out->nodes[0] = (mr_yaml_node){
         .kind = MR_YAML_SCALAR,
         .quoted = text[0] == '\0',

@@ -37,7 +37,7 @@ typedef struct mr_yaml_node {
 typedef struct mr_yaml {
     mr_yaml_node *nodes;
     int count;
-    int room;
+    int64_t room;
 } mr_yaml;
 
 /** What the root of a document may be. */

@@ -8,20 +8,21 @@ enum { ROOM = 1 << 20 }; /* bytes of the buffer to begin with */
 
 struct mr_lines {
     mr_lines_place place;
-    mr_compressed *file;     /* owned */
-    char *data;              /* [room], owned */
-    size_t room, start, end; /* what is read and not given yet: start..end - 1 */
-    bool finished;           /* nothing more to read */
-    int64_t offset;          /* of start, in the text */
-    int64_t number;          /* of the line last given */
-    bool too_long;           /* it was */
+    mr_compressed *file; /* owned */
+    char *data;          /* [room], owned */
+    int64_t room;
+    size_t start, end; /* what is read and not given yet: start..end - 1 */
+    bool finished;     /* nothing more to read */
+    int64_t offset;    /* of start, in the text */
+    int64_t number;    /* of the line last given */
+    bool too_long;     /* it was */
 };
 
 /* Reads more behind end. */
 static mr_status read_more(mr_lines *l)
 {
     size_t got = 0;
-    MR_TRY(mr_compressed_read(l->file, l->data + l->end, l->room - l->end, &got));
+    MR_TRY(mr_compressed_read(l->file, l->data + l->end, (size_t)l->room - l->end, &got));
     l->finished = got == 0;
     l->end += got;
     return MR_OK;
@@ -35,12 +36,7 @@ static mr_status make_room(mr_lines *l)
         l->end -= l->start;
         l->start = 0;
     }
-    if (l->room - l->end >= l->room / 2) return MR_OK;
-    char *data = mr_realloc(MR_MEM_DATA, l->data, 2 * l->room);
-    if (!data) return MR_ERR_MEMORY;
-    l->data = data;
-    l->room *= 2;
-    return MR_OK;
+    return mr_grow(MR_MEM_DATA, &l->data, &l->room, (int64_t)l->end + (l->room + 1) / 2, 1);
 }
 
 /* Finds the end of the line at start, reading as far as it takes, but no further than longest;

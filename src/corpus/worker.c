@@ -242,14 +242,7 @@ static mr_status finish_unit(mr_worker *w, mr_unit_record *record)
         MR_TRY(mr_shard_writer_end(&w->writer[s], &tokens, record->sha256[s]));
         MR_INVARIANT(tokens == record->split[s].tokens);
     }
-    if (w->records == w->record_room) {
-        int64_t room = w->record_room > 0 ? 2 * w->record_room : 64;
-        mr_unit_record *grown =
-            mr_realloc(MR_MEM_DATA, w->record, (size_t)room * sizeof *w->record);
-        if (!grown) return MR_ERR_MEMORY;
-        w->record = grown;
-        w->record_room = room;
-    }
+    MR_TRY(mr_grow(MR_MEM_DATA, &w->record, &w->record_room, w->records + 1, sizeof *w->record));
     w->record[w->records++] = *record;
     return MR_OK;
 }

@@ -38,14 +38,8 @@ mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard, 
 mr_status mr_params_add(mr_params *params, int unit, mr_flat_kind kind, const char *name,
                         int64_t rows, int64_t cols, mr_init_kind init, double init_scale, int *id)
 {
-    if (params->param_count == params->param_room) {
-        int room = params->param_room ? 2 * params->param_room : 64;
-        mr_param *grown =
-            mr_realloc(MR_MEM_OTHER, params->param, (size_t)room * sizeof *params->param);
-        if (!grown) return MR_ERR_MEMORY;
-        params->param = grown;
-        params->param_room = room;
-    }
+    MR_TRY(mr_grow(MR_MEM_OTHER, &params->param, &params->param_room, params->param_count + 1,
+                   sizeof *params->param));
     mr_flat *flat = &params->unit[unit].flat[kind];
     mr_param *param = &params->param[params->param_count];
     *param = (mr_param){.unit = unit,

@@ -74,7 +74,8 @@ typedef struct mr_params {
     const mr_comm *comm;
     mr_backend *be;
     mr_shard shard;
-    int unit_count, param_count, param_room;
+    int unit_count, param_count;
+    int64_t param_room;
     mr_unit *unit;
     mr_param *param;
     int64_t waves, in_wave;

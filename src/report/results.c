@@ -1,7 +1,7 @@
 #include "report/results.h"
 
-#include "report/results_read.h"
 #include "base/log.h"
+#include "report/results_read.h"
 #include "train/run.h"
 
 #include <math.h>
@@ -232,14 +232,8 @@ static mr_status sort_runs(mr_results *results)
 
 static mr_status add_run(mr_results *results, mr_result *run)
 {
-    if (results->count == results->room) {
-        int64_t room = results->room > 0 ? 2 * results->room : 16;
-        mr_result **grown =
-            mr_realloc(MR_MEM_OTHER, results->run, (size_t)room * sizeof(mr_result *));
-        if (!grown) return MR_ERR_MEMORY;
-        results->run = grown;
-        results->room = room;
-    }
+    MR_TRY(mr_grow(MR_MEM_OTHER, &results->run, &results->room, results->count + 1,
+                   sizeof *results->run));
     results->run[results->count++] = run;
     return MR_OK;
 }

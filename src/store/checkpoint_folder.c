@@ -111,15 +111,8 @@ mr_status mr_checkpoint_folder_list(const char *folder, mr_checkpoint_entry **en
         if (!item) break;
         mr_checkpoint_entry entry;
         if (!is_folder_name(item->d_name, &entry)) continue;
-        if (n == room) {
-            room = room > 0 ? 2 * room : 16;
-            void *more = mr_realloc(MR_MEM_OTHER, list, (size_t)room * sizeof *list);
-            if (!more) {
-                status = MR_ERR_MEMORY;
-                break;
-            }
-            list = more;
-        }
+        status = mr_grow(MR_MEM_OTHER, &list, &room, n + 1, sizeof *list);
+        if (status != MR_OK) break;
         list[n++] = entry;
     }
     closedir(handle);

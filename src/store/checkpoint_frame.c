@@ -76,13 +76,9 @@ static mr_frame_page *find_page(const mr_frame *frame, int64_t at)
 
 static mr_frame_page *make_page(mr_frame *frame, int64_t at)
 {
-    if (frame->pages == frame->room) {
-        int64_t room = frame->room > 0 ? 2 * frame->room : 16;
-        void *more = mr_realloc(MR_MEM_OTHER, frame->page, (size_t)room * sizeof *frame->page);
-        if (!more) return NULL;
-        frame->page = more;
-        frame->room = room;
-    }
+    if (mr_grow(MR_MEM_OTHER, &frame->page, &frame->room, frame->pages + 1, sizeof *frame->page) !=
+        MR_OK)
+        return NULL;
     mr_frame_page *page = &frame->page[frame->pages++];
     page->at = at;
     return page;

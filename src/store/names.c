@@ -2,13 +2,8 @@
 
 mr_status mr_names_add(mr_names *names, const char *name)
 {
-    if (names->count == names->room) {
-        int64_t room = names->room > 0 ? 2 * names->room : 8;
-        char **item = mr_realloc(MR_MEM_OTHER, names->item, (size_t)room * sizeof *item);
-        if (!item) return MR_ERR_MEMORY;
-        names->item = item;
-        names->room = room;
-    }
+    MR_TRY(
+        mr_grow(MR_MEM_OTHER, &names->item, &names->room, names->count + 1, sizeof *names->item));
     char *copy = mr_strdup(name);
     if (!copy) return MR_ERR_MEMORY;
     names->item[names->count++] = copy;

@@ -200,13 +200,10 @@ static int record_span(mr_safetensors_writer *writer, int64_t begin, int64_t end
     } else if (joins_after) {
         spans[next].begin = begin;
     } else {
-        if (writer->n_spans == writer->span_room) {
-            int64_t room = 2 * writer->span_room;
-            spans = mr_realloc(MR_MEM_OTHER, spans, (size_t)room * sizeof *spans);
-            if (!spans) return ENOMEM;
-            writer->spans = spans;
-            writer->span_room = room;
-        }
+        if (mr_grow(MR_MEM_OTHER, &writer->spans, &writer->span_room, writer->n_spans + 1,
+                    sizeof *spans) != MR_OK)
+            return ENOMEM;
+        spans = writer->spans;
         memmove(&spans[at + 1], &spans[at], (size_t)(writer->n_spans - at) * sizeof *spans);
         spans[at] = (span){begin, end};
         writer->n_spans++;

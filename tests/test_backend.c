@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/hash.h"
 #include "reference.h"
 #include "test.h"
 
@@ -507,7 +508,7 @@ static void adamw_follows_torch_over_several_steps(void **state)
         for (args.step = 1; args.step <= 5; args.step++) {
             double *grad = mr_lab_normals(lab, count);
             args.grad = mr_lab_upload(lab, grad, rows, cols, 0);
-            MR_LAB_RUN(lab, adamw, &args);
+            MR_LAB_RUN(lab, adamw, &args, 1);
             mr_reference_adamw(w, grad, m, v, count, &args);
             mr_lab_expect(lab, MR_BOUND_EXACT, args.grad, grad, "gradient after adamw");
         }
@@ -538,8 +539,129 @@ static void the_first_adamw_step_is_decay_and_the_sign_of_the_gradient(void **st
                           .eps = 1e-8,
                           .weight_decay = 0.01,
                           .step = 1};
-    MR_LAB_RUN(lab, adamw, &args);
+    MR_LAB_RUN(lab, adamw, &args, 1);
     mr_lab_expect(lab, MR_BOUND_ROUNDED, args.weight, want, "weights after one step");
+}
+
+static void a_list_of_updates_is_as_one_after_another(void **state)
+{
+    mr_lab *lab = *state;
+    enum { COUNT = 5 };
+    mr_adamw_args list[COUNT], single[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        int64_t count = mr_lab_extent(lab, 1, 500);
+        double *w = mr_lab_normals(lab, count), *grad = mr_lab_normals(lab, count);
+        double *zeros = mr_lab_zeros(lab, count);
+        mr_adamw_args *const both[] = {&list[i], &single[i]};
+        for (int k = 0; k < 2; k++)
+            *both[k] = (mr_adamw_args){.weight = mr_lab_upload(lab, w, 1, count, 0),
+                                       .grad = mr_lab_upload(lab, grad, 1, count, 0),
+                                       .m = mr_lab_upload(lab, zeros, 1, count, 0),
+                                       .v = mr_lab_upload(lab, zeros, 1, count, 0),
+                                       .grad_scale = 1,
+                                       .lr = 0.01 * (i + 1),
+                                       .beta1 = 0.9,
+                                       .beta2 = 0.99,
+                                       .eps = 1e-8,
+                                       .step = i + 1};
+    }
+    MR_LAB_RUN(lab, adamw, list, COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        MR_LAB_RUN(lab, adamw, &single[i], 1);
+        mr_lab_expect(lab, MR_BOUND_EXACT, list[i].weight, mr_lab_download(lab, single[i].weight),
+                      "weight %d", i);
+    }
+}
+
+static void nonzero_elements_are_counted(void **state)
+{
+    mr_lab *lab = *state;
+    for (int i = 0; i < CASES; i++) {
+        int64_t count = i == 0 ? 1 : mr_lab_extent(lab, 1, 100000), want = 0;
+        double *x = mr_lab_normals(lab, count);
+        for (int64_t n = 0; n < count; n++) {
+            if (n % 3 == i % 3) x[n] = n % 2 ? -0.0 : n % 5 ? 0 : NAN;
+            want += x[n] < 0 || x[n] > 0;
+        }
+        mr_tensor out = mr_lab_poison(lab, MR_F64, 1, 1, 0);
+        MR_LAB_RUN(lab, count_nonzero, out, mr_lab_upload(lab, x, 1, count, 0));
+        assert_true(*mr_lab_download(lab, out) == (double)want);
+        mr_lab_clear(lab);
+    }
+}
+
+static void two_halves(mr_lab *lab, mr_tensor x, double halves[2])
+{
+    mr_tensor out = mr_lab_poison(lab, MR_I32, 1, 2, 0);
+    MR_LAB_RUN(lab, digest, out, x);
+    memcpy(halves, mr_lab_download(lab, out), 2 * sizeof *halves);
+}
+
+/* The formula of backend.h over the elements' bits. */
+static uint64_t digest_of(const void *data, size_t size, int64_t count)
+{
+    uint64_t sum = 0;
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t bits = 0;
+        memcpy(&bits, (const char *)data + (size_t)i * size, size);
+        sum += mr_hash_mix(bits + (uint64_t)i * 0x9e3779b97f4a7c15u);
+    }
+    return sum;
+}
+
+static void a_digest_is_that_of_bits_and_places(void **state)
+{
+    mr_lab *lab = *state;
+    const int64_t counts[] = {1, 2, 1000, 70000};
+    const mr_dtype dtypes[] = {MR_F32, MR_BF16, MR_F64, MR_I32};
+    for (int i = 0; i < 16; i++) {
+        int64_t count = counts[i / 4];
+        mr_tensor x = mr_lab_poison(lab, dtypes[i % 4], 1, count, 0);
+        size_t size = mr_dtype_size(x.dtype);
+        unsigned char *data = (unsigned char *)mr_lab_zeros(lab, count);
+        for (size_t b = 0; b < (size_t)count * size; b++)
+            data[b] = (unsigned char)(7 * b + b / 251);
+        lab->be->ops->upload(lab->be, x, data);
+        double got[2], moved[2];
+        two_halves(lab, x, got);
+        uint64_t want = digest_of(data, size, count);
+        assert_true(got[0] == (double)(int32_t)(uint32_t)want);
+        assert_true(got[1] == (double)(int32_t)(uint32_t)(want >> 32));
+        data[(size_t)(count - 1) * size] ^= 1;
+        lab->be->ops->upload(lab->be, x, data);
+        two_halves(lab, x, moved);
+        assert_true(moved[0] != got[0] || moved[1] != got[1]);
+        mr_lab_clear(lab);
+    }
+}
+
+/* The group of each position is read off group_spread's reference: spread over the positions, the
+ * numbers 1, 2, ... of the groups say which one each belongs to. */
+static void group_rows_are_those_of_the_groups(void **state)
+{
+    mr_lab *lab = *state;
+    for (int i = 0; i < CASES; i++) {
+        int64_t side = mr_lab_extent(lab, 1, 9), blocks = i % 3 == 2 ? 1 : mr_lab_extent(lab, 1, 4);
+        int64_t groups = side * blocks, n = groups + mr_lab_extent(lab, 0, 40);
+        mr_group_map map = {.contiguous = i % 3 == 0, .groups = groups, .length = n};
+        if (i % 3 == 2) map.length = mr_lab_extent(lab, 1, n); /* truncation */
+        double *numbers = mr_lab_zeros(lab, groups), *of = mr_lab_zeros(lab, n);
+        for (int64_t g = 0; g < groups; g++)
+            numbers[g] = (double)(g + 1);
+        mr_reference_group_spread(of, numbers, map, 1, n);
+        double *m = mr_lab_normals(lab, side * side);
+        int64_t first = mr_lab_extent(lab, 0, n - 1), rows = n - first;
+        double *want = mr_lab_zeros(lab, rows * groups);
+        for (int64_t r = 0; r < rows; r++)
+            for (int64_t c = 0; of[first + r] > 0 && c < side; c++) {
+                int64_t group = (int64_t)of[first + r] - 1;
+                want[r * groups + group / side * side + c] = m[group % side * side + c];
+            }
+        mr_tensor y = mr_lab_poison(lab, MR_F32, rows, groups, i % 4);
+        MR_LAB_RUN(lab, group_rows, y, mr_lab_upload(lab, m, side, side, i % 3), map, first);
+        mr_lab_expect(lab, MR_BOUND_EXACT, y, want, "case %d", i);
+        mr_lab_clear(lab);
+    }
 }
 
 /* The bytes of all that a program computed. */
@@ -732,7 +854,7 @@ static void run_adamw(mr_lab *lab, record *out)
                           .step = 3};
     MR_LAB_RUN(lab, fill, args.m, 0.25f);
     MR_LAB_RUN(lab, fill, args.v, 0.5f);
-    MR_LAB_RUN(lab, adamw, &args);
+    MR_LAB_RUN(lab, adamw, &args, 1);
     note(lab, out, args.weight);
     note(lab, out, args.m);
     note(lab, out, args.v);
@@ -817,7 +939,11 @@ int main(void)
         MR_LAB_TEST(rows_are_gathered_and_scattered_by_id),
         MR_LAB_TEST(cross_entropy_matches_the_formula_and_leaves_the_logits),
         MR_LAB_TEST(argmax_takes_the_first_of_equals),
+        MR_LAB_TEST(group_rows_are_those_of_the_groups),
+        MR_LAB_TEST(nonzero_elements_are_counted),
+        MR_LAB_TEST(a_digest_is_that_of_bits_and_places),
         MR_LAB_TEST(adamw_follows_torch_over_several_steps),
+        MR_LAB_TEST(a_list_of_updates_is_as_one_after_another),
         MR_LAB_TEST(the_first_adamw_step_is_decay_and_the_sign_of_the_gradient),
         SAME_BITS(0, "elementwise_operations"),
         SAME_BITS(1, "sums"),

@@ -6,6 +6,7 @@
 #include "test.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 enum { CASES = 12 };
 
@@ -63,6 +64,67 @@ static void scale_columns_matches_the_formula_in_place_too(void **state)
         mr_lab_expect(lab, MR_BOUND_ROUNDED, tx, alone, "in place, case %d", i);
         if (i % 2 == 0) mr_lab_expect(lab, MR_BOUND_EXACT, kept, x, "in place, case %d", i);
         mr_lab_clear(lab);
+    }
+}
+
+static void scale_rows_matches_the_formula(void **state)
+{
+    mr_lab *lab = *state;
+    for (int i = 0; i < CASES; i++) {
+        int64_t rows = i == 0 ? 1 : mr_lab_extent(lab, 1, 90);
+        int64_t cols = i == 1 ? 1 : mr_lab_extent(lab, 1, 500);
+        double *x = mr_lab_normals(lab, rows * cols), *s = mr_lab_normals(lab, rows);
+        mr_tensor tx = mr_lab_upload(lab, x, rows, cols, i % 4);
+        MR_LAB_RUN(lab, scale_rows, tx, mr_lab_upload(lab, s, 1, rows, 0));
+        for (int64_t n = 0; n < rows * cols; n++)
+            x[n] *= s[n / cols];
+        mr_lab_expect(lab, MR_BOUND_ROUNDED, tx, x, "case %d", i);
+        mr_lab_clear(lab);
+    }
+}
+
+static void row_factors_match_the_formula(void **state)
+{
+    mr_lab *lab = *state;
+    for (int i = 0; i < CASES; i++) {
+        int64_t rows = i == 0 ? 1 : mr_lab_extent(lab, 1, 3000);
+        double *squares = mr_lab_normals(lab, rows), *magnitude = mr_lab_normals(lab, rows);
+        double *inverse = mr_lab_zeros(lab, rows), *ratio = mr_lab_zeros(lab, rows);
+        double *gain = mr_lab_zeros(lab, rows);
+        for (int64_t n = 0; n < rows; n++) {
+            squares[n] = n % 7 == 3 ? 0 : squares[n] * squares[n]; /* rows of length 0 */
+            inverse[n] = squares[n] > 0 ? 1 / sqrt(squares[n]) : 0;
+            ratio[n] = magnitude[n] * inverse[n];
+            gain[n] = ratio[n] - 1;
+        }
+        mr_tensor out[3], tsquares = mr_lab_poison(lab, MR_F64, 1, rows, 0);
+        for (int k = 0; k < 3; k++)
+            out[k] = mr_lab_poison(lab, MR_F32, 1, rows, 0);
+        lab->be->ops->upload(lab->be, tsquares, squares);
+        MR_LAB_RUN(lab, row_factors, out[0], out[1], out[2], tsquares,
+                   mr_lab_upload(lab, magnitude, 1, rows, 0));
+        mr_lab_expect(lab, MR_BOUND_ROUNDED, out[0], inverse, "inverse, case %d", i);
+        mr_lab_expect(lab, MR_BOUND_ROUNDED, out[1], ratio, "ratio, case %d", i);
+        mr_lab_expect(lab, MR_BOUND_ROUNDED, out[2], gain, "gain, case %d", i);
+        mr_lab_clear(lab);
+    }
+}
+
+/* What is not finite must be seen in the loss; a sum of squares below 0 is rounding of 0. */
+static void row_factors_keep_nan_and_take_less_than_nothing_for_nothing(void **state)
+{
+    mr_lab *lab = *state;
+    double squares[2] = {NAN, -1e-12}, magnitude[2] = {1, 1};
+    mr_tensor out[3], tsquares = mr_lab_poison(lab, MR_F64, 1, 2, 0);
+    for (int k = 0; k < 3; k++)
+        out[k] = mr_lab_poison(lab, MR_F32, 1, 2, 0);
+    lab->be->ops->upload(lab->be, tsquares, squares);
+    MR_LAB_RUN(lab, row_factors, out[0], out[1], out[2], tsquares,
+               mr_lab_upload(lab, magnitude, 1, 2, 0));
+    for (int k = 0; k < 3; k++) {
+        double *got = mr_lab_download(lab, out[k]);
+        assert_true(isnan(got[0]));
+        assert_true(got[1] == (k == 2 ? -1 : 0));
     }
 }
 
@@ -144,12 +206,14 @@ static void the_same_bits_on_any_number_of_threads(void **state)
     mr_lab_destroy(&first);
 }
 
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         MR_LAB_TEST(row_dots_match_the_formula),
         MR_LAB_TEST(scale_columns_matches_the_formula_in_place_too),
+        MR_LAB_TEST(scale_rows_matches_the_formula),
+        MR_LAB_TEST(row_factors_match_the_formula),
+        MR_LAB_TEST(row_factors_keep_nan_and_take_less_than_nothing_for_nothing),
         MR_LAB_TEST(scale_columns_backward_matches_the_formula),
         MR_LAB_TEST(scale_columns_backward_is_the_adjoint),
         cmocka_unit_test(the_same_bits_on_any_number_of_threads),

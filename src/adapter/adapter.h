@@ -80,10 +80,11 @@ typedef struct mr_adapter_method {
     /** Becomes what restart number `restart` of the run asks for, weights apart. Optional. */
     void (*set_restart)(mr_adapter *a, int64_t restart);
     /** Sets the weights that start from the base's, from call's base and weight.
-     * @return MR_OK, MR_ERR_NUMERIC. Optional. */
+     * @return MR_OK, MR_ERR_NUMERIC, MR_ERR_MEMORY. Optional. */
     mr_status (*start)(const mr_adapter *a, const mr_adapter_call *call);
     /** Computes what depends on weights alone into a->state, from call's base and weight: called
-     * before anything else that follows a change of weights. No allocation. Optional. */
+     * before anything else that follows a change of weights. A base that changes is followed by
+     * start. No allocation. Optional. */
     void (*refresh)(const mr_adapter *a, const mr_adapter_call *call);
     /** y becomes x W'^T. call->dropout tells whether x is masked; y is the base's product of x
      * without a mask. */
@@ -144,7 +145,7 @@ int64_t mr_adapter_work_cols(const mr_adapter *a);
 void mr_adapter_set_restart(mr_adapter *a, int64_t restart);
 
 /** Sets the weights that start from the base's; reads call's base, writes its weight. Local.
- * @return MR_OK, MR_ERR_NUMERIC (base weights that are not finite) */
+ * @return MR_OK, MR_ERR_NUMERIC (base weights that are not finite), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_adapter_start(const mr_adapter *a, const mr_adapter_call *call);
 
 /** Brings what depends on weights alone up to a generation of them; nothing where it is. Every

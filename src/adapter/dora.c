@@ -4,8 +4,9 @@
  * Source: Liu et al. 2024 (arXiv 2402.09353) Eq. 5, n a constant in the backward pass as in its
  * section 4.3; with dropout W' x as PEFT computes it, only the updates of W0 seeing the masked x.
  * Deviation: without dropout the two products with W0 are one. n is computed once a step, from
- * n_i^2 = |W0_i|^2 + H_i B_i with H = 2 s W0 A^T + s^2 B A A^T, so that V is never formed. A row of
- * V of length 0 gives a row 0 of W'; the published code divides by it. */
+ * n_i^2 = |W0_i|^2 + H_i B_i with H = 2 s W0 A^T + s^2 B A A^T, so that V is never formed, and
+ * |W0_i|^2 once (arXiv 2603.22276). A row of V of length 0 gives a row 0 of W'; the published code
+ * divides by it. */
 
 #include "adapter/lora.h"
 
@@ -15,8 +16,7 @@ enum { A = MR_LORA_A, B = MR_LORA_B, MAGNITUDE = 2 };
 
 static const mr_tensor none; /* where an operation may go without one */
 
-/* Rows of V whose lengths are computed at once. */
-enum { CHUNK = 256 };
+enum { MIXED = 1 << 16 }; /* elements of H that are there at once: whatever else, its bits stay */
 
 /* Factors of the columns of a linear's output, [1, O] each. */
 typedef struct dora_factors {
@@ -28,12 +28,21 @@ typedef struct dora_factors {
 typedef struct dora_state {
     mr_tensor memory; /* of all factors, owned */
     dora_factors factors[MR_SITE_LINEARS];
-    mr_tensor gram;       /* A A^T [r, r], owned */
-    mr_tensor mixed;      /* H [CHUNK, r], owned */
-    mr_tensor squares;    /* F64 [1, most outputs], owned */
-    double *host_squares; /* the same, owned */
-    float *host;          /* [2, most outputs], owned */
+    mr_tensor base_squares[MR_SITE_LINEARS]; /* F64 [1, O]: |W0_i|^2, parts of the first, owned */
+    bool measured;                           /* they are there */
+    mr_tensor squares;                       /* F64 [1, most outputs]: n_i^2 of one linear, owned */
+    mr_tensor gram;                          /* A A^T [r, r], owned */
+    mr_tensor mixed;                         /* some rows of H [.., r], owned */
 } dora_state;
+
+/* Columns before a linear's in what has one for every output. */
+static int64_t outputs_before(const mr_adapter *a, int linear)
+{
+    int64_t before = 0;
+    for (int i = 0; i < linear; i++)
+        before += a->out[i];
+    return before;
+}
 
 static mr_status setup(mr_adapter *a, const mr_config *config, const char *const *names)
 {
@@ -59,12 +68,15 @@ static mr_status setup(mr_adapter *a, const mr_config *config, const char *const
         for (int k = 0; k < 3; k++, at += a->out[i])
             *places[k] = mr_tensor_cols(state->memory, at, a->out[i]);
     }
-    MR_TRY(mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F32, a->r, a->r, &state->gram));
-    MR_TRY(mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F32, CHUNK, a->r, &state->mixed));
+    MR_TRY(mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F64, 1, all, &state->base_squares[0]));
+    for (int i = a->linears - 1; i >= 0; i--)
+        state->base_squares[i] =
+            mr_tensor_cols(state->base_squares[0], outputs_before(a, i), a->out[i]);
     MR_TRY(mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F64, 1, most, &state->squares));
-    state->host_squares = mr_alloc_array(MR_MEM_OTHER, (size_t)most, sizeof *state->host_squares);
-    state->host = mr_alloc_array(MR_MEM_OTHER, 2 * (size_t)most, sizeof *state->host);
-    return state->host_squares && state->host ? MR_OK : MR_ERR_MEMORY;
+    MR_TRY(mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F32, a->r, a->r, &state->gram));
+    int64_t rows = MIXED / a->r > 1 ? MIXED / a->r : 1;
+    if (rows > most) rows = most;
+    return mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F32, rows, a->r, &state->mixed);
 }
 
 static void teardown(mr_adapter *a)
@@ -72,79 +84,81 @@ static void teardown(mr_adapter *a)
     dora_state *state = a->state;
     if (!state) return;
     mr_backend_free(a->be, &state->memory);
+    mr_backend_free(a->be, &state->base_squares[0]);
+    mr_backend_free(a->be, &state->squares);
     mr_backend_free(a->be, &state->gram);
     mr_backend_free(a->be, &state->mixed);
-    mr_backend_free(a->be, &state->squares);
-    mr_free(state->host_squares);
-    mr_free(state->host);
     mr_free(state);
     a->state = NULL;
 }
 
+static void measure_base(const mr_adapter *a, const mr_adapter_call *call)
+{
+    dora_state *state = a->state;
+    for (int i = 0; i < a->linears; i++)
+        call->be->ops->row_dots(call->be, state->base_squares[i], call->base[i], call->base[i], 0);
+    state->measured = true;
+}
+
+/* The lengths of the rows of W0, into the magnitudes: from the host, as it is done once. */
 static mr_status start(const mr_adapter *a, const mr_adapter_call *call)
 {
     mr_backend *be = call->be;
-    dora_state *state = a->state;
-    for (int i = 0; i < a->linears; i++) {
-        mr_tensor squares = mr_tensor_cols(state->squares, 0, a->out[i]);
-        be->ops->row_dots(be, squares, call->base[i], call->base[i], 0);
-        be->ops->download(be, state->host_squares, squares);
-        for (int64_t o = 0; o < a->out[i]; o++) {
-            MR_CHECK(isfinite(state->host_squares[o]), MR_ERR_NUMERIC,
-                     "dora: row %lld of a weight [%lld, %lld] has length %g, expected a finite one",
-                     (long long)o, (long long)a->out[i], (long long)a->in,
-                     sqrt(state->host_squares[o]));
-            state->host[o] = (float)sqrt(state->host_squares[o]);
+    const dora_state *state = a->state;
+    int64_t most = state->squares.cols;
+    double *squares = mr_alloc_array(MR_MEM_OTHER, (size_t)most, sizeof *squares);
+    float *lengths = mr_alloc_array(MR_MEM_OTHER, (size_t)most, sizeof *lengths);
+    mr_status status = squares && lengths ? MR_OK : MR_ERR_MEMORY;
+    measure_base(a, call);
+    for (int i = 0; i < a->linears && status == MR_OK; i++) {
+        be->ops->download(be, squares, state->base_squares[i]);
+        for (int64_t o = 0; o < a->out[i] && status == MR_OK; o++) {
+            lengths[o] = (float)sqrt(squares[o]);
+            if (!isfinite(squares[o]))
+                status =
+                    mr_fail(MR_ERR_NUMERIC,
+                            "dora: row %lld of a weight [%lld, %lld] has length %g, expected "
+                            "a finite one",
+                            (long long)o, (long long)a->out[i], (long long)a->in, sqrt(squares[o]));
         }
-        be->ops->upload(be, call->weight[i][MAGNITUDE], state->host);
+        if (status == MR_OK) be->ops->upload(be, call->weight[i][MAGNITUDE], lengths);
     }
-    return MR_OK;
+    mr_free(squares);
+    mr_free(lengths);
+    return status;
 }
 
-/* Squared lengths of the rows of V of one linear, into state->host_squares. */
-static void square_rows(const mr_adapter *a, const mr_adapter_call *call, int linear)
+/* Squared lengths of the rows of V of one linear, into state->squares. */
+static mr_tensor square_rows(const mr_adapter *a, const mr_adapter_call *call, int linear)
 {
     mr_backend *be = call->be;
-    dora_state *state = a->state;
+    const dora_state *state = a->state;
     mr_tensor down = call->weight[linear][A];
+    mr_tensor all = mr_tensor_cols(state->squares, 0, a->out[linear]);
     const float s = mr_lora_scale(a);
+    be->ops->copy(be, all, state->base_squares[linear]);
     be->ops->gemm(be, false, true, 1, down, down, 0, state->gram);
-    for (int64_t first = 0; first < a->out[linear]; first += CHUNK) {
-        int64_t count = a->out[linear] - first < CHUNK ? a->out[linear] - first : CHUNK;
-        mr_tensor base = mr_tensor_rows(call->base[linear], first, count);
+    for (int64_t first = 0; first < a->out[linear]; first += state->mixed.rows) {
+        int64_t left = a->out[linear] - first;
+        int64_t count = left < state->mixed.rows ? left : state->mixed.rows;
         mr_tensor up = mr_tensor_rows(call->weight[linear][B], first, count);
         mr_tensor mixed = mr_tensor_rows(state->mixed, 0, count);
-        mr_tensor squares = mr_tensor_cols(state->squares, first, count);
-        be->ops->gemm(be, false, true, 2 * s, base, down, 0, mixed);
+        be->ops->gemm(be, false, true, 2 * s, mr_tensor_rows(call->base[linear], first, count),
+                      down, 0, mixed);
         be->ops->gemm(be, false, false, s * s, up, state->gram, 1, mixed);
-        be->ops->row_dots(be, squares, base, base, 0);
-        be->ops->row_dots(be, squares, mixed, up, 1);
+        be->ops->row_dots(be, mr_tensor_cols(all, first, count), mixed, up, 1);
     }
-    be->ops->download(be, state->host_squares, mr_tensor_cols(state->squares, 0, a->out[linear]));
+    return all;
 }
 
 static void refresh(const mr_adapter *a, const mr_adapter_call *call)
 {
-    mr_backend *be = call->be;
-    dora_state *state = a->state;
+    const dora_state *state = a->state;
+    if (!state->measured) measure_base(a, call);
     for (int i = 0; i < a->linears; i++) {
-        int64_t out = a->out[i];
-        float *magnitude = state->host, *values = state->host + out;
-        double *inverse = state->host_squares;
-        square_rows(a, call, i);
-        be->ops->download(be, magnitude, call->weight[i][MAGNITUDE]);
-        for (int64_t o = 0; o < out; o++) {
-            /* NaN stays NaN, to be found in the loss. */
-            inverse[o] = inverse[o] <= 0 ? 0 : 1 / sqrt(inverse[o]);
-            values[o] = (float)inverse[o];
-        }
-        be->ops->upload(be, state->factors[i].inverse, values);
-        for (int64_t o = 0; o < out; o++)
-            values[o] = (float)((double)magnitude[o] * inverse[o]);
-        be->ops->upload(be, state->factors[i].ratio, values);
-        for (int64_t o = 0; o < out; o++)
-            values[o] = (float)((double)magnitude[o] * inverse[o] - 1);
-        be->ops->upload(be, state->factors[i].gain, values);
+        const dora_factors *factors = &state->factors[i];
+        call->be->ops->row_factors(call->be, factors->inverse, factors->ratio, factors->gain,
+                                   square_rows(a, call, i), call->weight[i][MAGNITUDE]);
     }
 }
 
@@ -152,15 +166,6 @@ static void refresh(const mr_adapter *a, const mr_adapter_call *call)
 static mr_tensor saved_down(const mr_adapter *a, const mr_adapter_call *call)
 {
     return mr_tensor_cols(call->saved, 0, a->linears * a->r);
-}
-
-/* Columns before a linear's in what has one for every output. */
-static int64_t outputs_before(const mr_adapter *a, int linear)
-{
-    int64_t before = 0;
-    for (int i = 0; i < linear; i++)
-        before += a->out[i];
-    return before;
 }
 
 /* V x of a linear. */
@@ -263,12 +268,7 @@ static void merge_rows(const mr_adapter *a, const mr_adapter_call *call, int lin
     mr_backend *be = call->be;
     const dora_state *state = a->state;
     mr_lora_merge_rows(a, call, linear, first, rows);
-    for (int64_t i = 0; i < rows.rows; i++) {
-        /* One factor a row: the row as a column. */
-        mr_tensor row = mr_tensor_reshape(mr_tensor_rows(rows, i, 1), rows.cols, 1);
-        be->ops->scale_columns(be, row, none, row,
-                               mr_tensor_cols(state->factors[linear].ratio, first + i, 1), 0);
-    }
+    be->ops->scale_rows(be, rows, mr_tensor_cols(state->factors[linear].ratio, first, rows.rows));
 }
 
 const mr_adapter_method mr_method_dora = {

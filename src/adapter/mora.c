@@ -255,16 +255,6 @@ void mr_mora_backward(const mr_adapter *a, const mr_adapter_call *call)
         (in_blocks(a) ? backward_blocks : backward_groups)(a, &state->bundle[i], call);
 }
 
-/* The group whose value group_spread adds to element i, -1 for none. */
-static int64_t group_of(mr_group_map map, int64_t i)
-{
-    if (i >= map.length) return -1;
-    if (!map.contiguous) return i % map.groups;
-    int64_t few = map.length / map.groups, larger = map.length % map.groups;
-    int64_t edge = larger * (few + 1);
-    return i < edge ? i / (few + 1) : larger + (i - edge) / few;
-}
-
 static const mora_bundle *bundle_of(const mr_adapter *a, int linear)
 {
     const mora_state *state = a->state;
@@ -279,18 +269,10 @@ void mr_mora_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int li
 {
     mr_backend *be = call->be;
     const mora_bundle *b = bundle_of(a, linear);
-    mr_group_map outputs = output_map(a, b, linear);
     /* A row of the update is what the transposed operator makes of one output: the row of M that
      * the output is made by, in its block, spread over the inputs. */
     mr_tensor spread = mr_tensor_carve(call->work, 0, b->width);
-    be->ops->fill(be, spread, 0);
-    for (int64_t i = 0; i < rows.rows; i++) {
-        int64_t group = group_of(outputs, first + i);
-        if (group < 0) continue;
-        be->ops->copy(
-            be, mr_tensor_cols(mr_tensor_rows(spread, i, 1), group / b->r_hat * b->r_hat, b->r_hat),
-            mr_tensor_rows(call->weight[linear][0], group % b->r_hat, 1));
-    }
+    be->ops->group_rows(be, spread, call->weight[linear][0], output_map(a, b, linear), first);
     if (in_blocks(a))
         be->ops->block_rotate_adjoint(be, rows, spread, b->r_hat,
                                       a->mora_operator == MR_MORA_ROTATION, b->cosine, b->sine);

@@ -55,11 +55,12 @@ typedef struct mr_attention_args {
  * continuations of one text are the same operation.
  *
  * q, o [M, NH*HS]: the new tokens of sequence s are rows offsets[s]..offsets[s + 1] - 1, I32
- * [1, B + 1], from 0, ascending; a sequence may have none. k, v [slots * capacity, NKV*HS]: sequence
- * s has slot s. lengths I32 [1, B]: positions of its own slot that count, the new ones, which are
- * the last, included. prefix, prefix_lengths I32 [1, B], or both absent: the slot of a text that
- * stands before the sequence's own, and how many of its positions do; 0 for none. A new token sees
- * all of the prefix, and its own slot up to itself. shape.batch is B; shape.tokens is unused. */
+ * [1, B + 1], from 0, ascending; a sequence may have none. k, v [slots * capacity, NKV*HS]:
+ * sequence s has slot s. lengths I32 [1, B]: positions of its own slot that count, the new ones,
+ * which are the last, included. prefix, prefix_lengths I32 [1, B], or both absent: the slot of a
+ * text that stands before the sequence's own, and how many of its positions do; 0 for none. A new
+ * token sees all of the prefix, and its own slot up to itself. shape.batch is B; shape.tokens is
+ * unused. */
 typedef struct mr_cached_attention_args {
     mr_attention_shape shape;
     int64_t capacity;
@@ -122,6 +123,12 @@ typedef struct mr_backend_ops {
     void (*sum_pieces)(mr_backend *be, mr_tensor y, mr_tensor pieces);
     /** out F64 [1, ceil(n / 1024)] = sums of squares of runs of 1024 elements of x, dense. */
     void (*square_sums)(mr_backend *be, mr_tensor out, mr_tensor x);
+    /** out F64 [1, 1] = how many elements of x, dense, are neither 0 nor NaN. */
+    void (*count_nonzero)(mr_backend *be, mr_tensor out, mr_tensor x);
+    /** out I32 [1, 2] = low and high half of a 64-bit digest of the bits and places of the elements
+     * of x, dense, of any dtype: the sum modulo 2^64 of mr_hash_mix(bits + place * an odd number),
+     * so that the order of addition is free and one changed element always shows. */
+    void (*digest)(mr_backend *be, mr_tensor out, mr_tensor x);
 
     /** c [M, N] = alpha op(a) op(b) + beta c, op transposing where asked; any strides. */
     void (*gemm)(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
@@ -134,6 +141,13 @@ typedef struct mr_backend_ops {
      * be x. Where kept [N, C] exists, it gets x. */
     void (*scale_columns)(mr_backend *be, mr_tensor y, mr_tensor kept, mr_tensor x, mr_tensor s,
                           float beta);
+    /** x [N, C] = x s, s [1, N] a factor a row. */
+    void (*scale_rows)(mr_backend *be, mr_tensor x, mr_tensor s);
+    /** Factors of rows whose lengths are trained apart, all [1, N]: inverse = 1 / sqrt(squares),
+     * squares F64, 0 where that is not above 0 (NaN stays NaN); ratio = magnitude inverse; gain =
+     * ratio - 1; each rounded once from double. */
+    void (*row_factors)(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_tensor gain,
+                        mr_tensor squares, mr_tensor magnitude);
     /** ds [1, C] = sum over rows of dy x, the gradient of the factors of scale_columns; where dx
      * exists, dx [N, C] = dy s, which else is not read. */
     void (*scale_columns_backward)(mr_backend *be, mr_tensor dx, mr_tensor ds, mr_tensor dy,
@@ -182,6 +196,9 @@ typedef struct mr_backend_ops {
     void (*group_sum)(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map);
     /** y [N, n] += x [N, groups] spread over the map: the adjoint of group_sum (decompress). */
     void (*group_spread)(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map);
+    /** y [N, blocks * R]: row i is row g mod R of m [R, R] in block g / R and 0 elsewhere, g the
+     * group of position first + i in the map; 0 where the map does not reach that far. */
+    void (*group_rows)(mr_backend *be, mr_tensor y, mr_tensor m, mr_group_map map, int64_t first);
     /** y [N, blocks * width]: column b * width + c = x[(b * width + c) mod n], block b turned by
      * angles of position b where rotate. width is even where rotate.
      * cosine, sine [blocks, width / 2]. Source: MoRA Eq. 9, pairs (c, c + width/2) as published. */
@@ -191,8 +208,9 @@ typedef struct mr_backend_ops {
     void (*block_rotate_adjoint)(mr_backend *be, mr_tensor y, mr_tensor x, int64_t width,
                                  bool rotate, mr_tensor cosine, mr_tensor sine);
 
-    /** Updates weight, m and v in place. */
-    void (*adamw)(mr_backend *be, const mr_adamw_args *args);
+    /** Updates weight, m and v of each of a list in place. @param args  [count], read in the call
+     */
+    void (*adamw)(mr_backend *be, const mr_adamw_args *args, int64_t count);
 } mr_backend_ops;
 
 /** A backend in use. Owned by its creator. */

@@ -35,4 +35,15 @@ void mr_hash_destroy(mr_hash **hash);
  * @return MR_OK, MR_ERR_IO (message names the path), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_hash_file(const char *path, char out[MR_HASH_TEXT], int64_t *bytes);
 
+/** Returns a 64-bit number in which every bit of x has a say, each x its own: the finaliser of
+ * MurmurHash3. Local. */
+static inline uint64_t mr_hash_mix(uint64_t x)
+{
+    x ^= x >> 33;
+    x *= 0xff51afd7ed558ccdu;
+    x ^= x >> 33;
+    x *= 0xc4ceb9fe1a85ec53u;
+    return x ^ x >> 33;
+}
+
 #endif

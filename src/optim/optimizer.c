@@ -24,7 +24,8 @@ mr_status mr_optimizer_create(mr_params *params, const mr_config *config, mr_opt
     out->host_sums = mr_alloc_array(MR_MEM_OTHER, (size_t)blocks, sizeof *out->host_sums);
     out->param_steps =
         mr_alloc_array(MR_MEM_OTHER, (size_t)params->param_count, sizeof *out->param_steps);
-    if (out->host_sums && out->param_steps) return MR_OK;
+    out->updates = mr_alloc_array(MR_MEM_OTHER, (size_t)params->param_count, sizeof *out->updates);
+    if (out->host_sums && out->param_steps && out->updates) return MR_OK;
     mr_optimizer_destroy(out);
     return MR_ERR_MEMORY;
 }
@@ -35,6 +36,7 @@ void mr_optimizer_destroy(mr_optimizer *optimizer)
     mr_backend_free(optimizer->params->be, &optimizer->sums);
     mr_free(optimizer->host_sums);
     mr_free(optimizer->param_steps);
+    mr_free(optimizer->updates);
     *optimizer = (mr_optimizer){0};
 }
 
@@ -67,23 +69,25 @@ void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
     mr_params_invalidate(params); /* nothing may still read the weights that change now */
     mr_params_share_gradients(params);
     double began = mr_phase_begin();
+    int64_t count = 0;
     for (int i = 0; i < params->param_count; i++) {
         if (!mr_params_trained(params, i)) continue;
         optimizer->param_steps[i]++;
         mr_own own = mr_params_own(params, i);
         if (own.count == 0) continue;
-        params->be->ops->adamw(params->be, &(mr_adamw_args){.weight = own.weight,
-                                                            .grad = own.grad,
-                                                            .m = own.m,
-                                                            .v = own.v,
-                                                            .grad_scale = scale,
-                                                            .lr = lr * params->param[i].lr_scale,
-                                                            .beta1 = optimizer->beta1,
-                                                            .beta2 = optimizer->beta2,
-                                                            .eps = optimizer->eps,
-                                                            .weight_decay = optimizer->weight_decay,
-                                                            .step = optimizer->param_steps[i]});
+        optimizer->updates[count++] = (mr_adamw_args){.weight = own.weight,
+                                                      .grad = own.grad,
+                                                      .m = own.m,
+                                                      .v = own.v,
+                                                      .grad_scale = scale,
+                                                      .lr = lr * params->param[i].lr_scale,
+                                                      .beta1 = optimizer->beta1,
+                                                      .beta2 = optimizer->beta2,
+                                                      .eps = optimizer->eps,
+                                                      .weight_decay = optimizer->weight_decay,
+                                                      .step = optimizer->param_steps[i]};
     }
+    params->be->ops->adamw(params->be, optimizer->updates, count);
     mr_phase_end(params->be, MR_PHASE_OPTIMIZER, began);
     mr_params_publish(params);
 }

@@ -15,9 +15,10 @@
 typedef struct mr_optimizer {
     mr_params *params;
     double beta1, beta2, eps, weight_decay;
-    double clip_norm;     /**< 0: no clipping */
-    int64_t *param_steps; /**< [parameters] updates since the start or the last reset; owned */
-    mr_tensor sums;       /**< F64 [1, most blocks of a flat's shard] */
+    double clip_norm;       /**< 0: no clipping */
+    int64_t *param_steps;   /**< [parameters] updates since the start or the last reset; owned */
+    mr_adamw_args *updates; /**< [parameters], room for the list of one step; owned */
+    mr_tensor sums;         /**< F64 [1, most blocks of a flat's shard] */
     double *host_sums;
 } mr_optimizer;
 

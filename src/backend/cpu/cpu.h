@@ -73,9 +73,14 @@ void mr_cpu_dropout(mr_backend *be, mr_tensor y, mr_tensor x, float beta, double
                     mr_random stream, int64_t first_row);
 void mr_cpu_sum_pieces(mr_backend *be, mr_tensor y, mr_tensor pieces);
 void mr_cpu_square_sums(mr_backend *be, mr_tensor out, mr_tensor x);
+void mr_cpu_count_nonzero(mr_backend *be, mr_tensor out, mr_tensor x);
+void mr_cpu_digest(mr_backend *be, mr_tensor out, mr_tensor x);
 void mr_cpu_row_dots(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, double beta);
 void mr_cpu_scale_columns(mr_backend *be, mr_tensor y, mr_tensor kept, mr_tensor x, mr_tensor s,
                           float beta);
+void mr_cpu_scale_rows(mr_backend *be, mr_tensor x, mr_tensor s);
+void mr_cpu_row_factors(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_tensor gain,
+                        mr_tensor squares, mr_tensor magnitude);
 void mr_cpu_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, mr_tensor dy,
                                    mr_tensor x, mr_tensor s);
 void mr_cpu_swiglu_forward(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up);
@@ -84,7 +89,7 @@ void mr_cpu_swiglu_backward(mr_backend *be, mr_tensor dgate, mr_tensor dup, mr_t
 void mr_cpu_gather_rows(mr_backend *be, mr_tensor y, mr_tensor w, mr_tensor ids);
 void mr_cpu_scatter_rows(mr_backend *be, mr_tensor y, mr_tensor x, mr_tensor ids);
 void mr_cpu_scatter_add_rows(mr_backend *be, mr_tensor y, mr_tensor x, mr_tensor ids);
-void mr_cpu_adamw(mr_backend *be, const mr_adamw_args *args);
+void mr_cpu_adamw(mr_backend *be, const mr_adamw_args *args, int64_t count);
 void mr_cpu_rmsnorm_forward(mr_backend *be, mr_tensor y, mr_tensor rstd, mr_tensor sum, mr_tensor x,
                             mr_tensor addend, mr_tensor w, double eps);
 void mr_cpu_rmsnorm_backward(mr_backend *be, mr_tensor dx, mr_tensor dw, mr_tensor dy, mr_tensor x,
@@ -99,6 +104,7 @@ void mr_cpu_cross_entropy(mr_backend *be, mr_tensor logits, mr_tensor targets, m
 void mr_cpu_argmax(mr_backend *be, mr_tensor ids, mr_tensor logits);
 void mr_cpu_group_sum(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map);
 void mr_cpu_group_spread(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map);
+void mr_cpu_group_rows(mr_backend *be, mr_tensor y, mr_tensor m, mr_group_map map, int64_t first);
 void mr_cpu_block_rotate(mr_backend *be, mr_tensor y, mr_tensor x, int64_t width, bool rotate,
                          mr_tensor cosine, mr_tensor sine);
 void mr_cpu_block_rotate_adjoint(mr_backend *be, mr_tensor y, mr_tensor x, int64_t width,

@@ -1,5 +1,6 @@
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/vector.h"
+#include "base/hash.h"
 
 #include <math.h>
 #include <string.h>
@@ -101,6 +102,31 @@ void mr_cpu_square_sums(mr_backend *be, mr_tensor out, mr_tensor x)
     }
 }
 
+void mr_cpu_count_nonzero(mr_backend *be, mr_tensor out, mr_tensor x)
+{
+    int64_t n = mr_tensor_count(x), count = 0;
+    const float *px = mr_cpu_f32(x);
+#pragma omp parallel for simd reduction(+ : count) num_threads(mr_cpu_threads(be, n))
+    for (int64_t i = 0; i < n; i++)
+        count += px[i] < 0 || px[i] > 0;
+    *mr_cpu_f64(out) = (double)count;
+}
+
+void mr_cpu_digest(mr_backend *be, mr_tensor out, mr_tensor x)
+{
+    size_t size = mr_dtype_size(x.dtype);
+    const char *data = (const char *)x.buffer->data + (size_t)x.offset * size;
+    uint64_t sum = 0;
+#pragma omp parallel for reduction(+ : sum) num_threads(mr_cpu_threads(be, mr_tensor_count(x)))
+    for (int64_t i = 0; i < mr_tensor_count(x); i++) {
+        uint64_t bits = 0;
+        memcpy(&bits, data + (size_t)i * size, size); /* the low bytes: hosts are little-endian */
+        sum += mr_hash_mix(bits + (uint64_t)i * 0x9e3779b97f4a7c15u);
+    }
+    mr_cpu_i32(out)[0] = (int32_t)(uint32_t)sum;
+    mr_cpu_i32(out)[1] = (int32_t)(uint32_t)(sum >> 32);
+}
+
 void mr_cpu_swiglu_forward(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up)
 {
     float *py = mr_cpu_f32(y);
@@ -174,7 +200,7 @@ void mr_cpu_scatter_add_rows(mr_backend *be, mr_tensor y, mr_tensor x, mr_tensor
     }
 }
 
-void mr_cpu_adamw(mr_backend *be, const mr_adamw_args *args)
+static void update(mr_backend *be, const mr_adamw_args *args)
 {
     const float beta1 = (float)args->beta1, beta2 = (float)args->beta2, eps = (float)args->eps;
     const float gain1 = (float)(1.0 - args->beta1), gain2 = (float)(1.0 - args->beta2);
@@ -192,4 +218,10 @@ void mr_cpu_adamw(mr_backend *be, const mr_adamw_args *args)
         v[i] = beta2 * v[i] + gain2 * gi * gi;
         w[i] = w[i] * decay - rate * m[i] / (sqrtf(v[i]) * root + eps);
     }
+}
+
+void mr_cpu_adamw(mr_backend *be, const mr_adamw_args *args, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        update(be, &args[i]);
 }

@@ -69,6 +69,31 @@ void mr_cpu_group_spread(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map 
     }
 }
 
+/* The group of position t, -1 where the map does not reach that far. */
+static int64_t group_of(mr_group_map map, int64_t t)
+{
+    if (t >= map.length) return -1;
+    if (!map.contiguous) return t % map.groups;
+    int64_t few = map.length / map.groups, larger = map.length % map.groups;
+    int64_t edge = larger * (few + 1);
+    return t < edge ? t / (few + 1) : larger + (t - edge) / few;
+}
+
+void mr_cpu_group_rows(mr_backend *be, mr_tensor y, mr_tensor m, mr_group_map map, int64_t first)
+{
+    float *py = mr_cpu_f32(y);
+    const float *pm = mr_cpu_f32(m);
+    int64_t side = m.cols;
+#pragma omp parallel for num_threads(mr_cpu_threads(be, y.rows *y.cols))
+    for (int64_t i = 0; i < y.rows; i++) {
+        float *yi = py + i * y.stride;
+        int64_t group = group_of(map, first + i);
+        memset(yi, 0, (size_t)y.cols * sizeof *yi);
+        if (group < 0) continue;
+        memcpy(yi + group / side * side, pm + group % side * m.stride, (size_t)side * sizeof *yi);
+    }
+}
+
 /* out[j] = in[(start + j) mod wrap], in contiguous runs. */
 static void gather_wrapped(float *out, const float *in, int64_t start, int64_t count, int64_t wrap)
 {

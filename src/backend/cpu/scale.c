@@ -1,5 +1,7 @@
 #include "backend/cpu/cpu.h"
 
+#include <math.h>
+
 void mr_cpu_row_dots(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, double beta)
 {
     double *po = mr_cpu_f64(out);
@@ -48,6 +50,34 @@ void mr_cpu_scale_columns(mr_backend *be, mr_tensor y, mr_tensor kept, mr_tensor
     for (int64_t i = 0; i < y.rows; i++)
         scale_row(py + i * y.stride, pk ? pk + i * kept.stride : NULL, px + i * x.stride, ps,
                   y.cols, beta);
+}
+
+void mr_cpu_scale_rows(mr_backend *be, mr_tensor x, mr_tensor s)
+{
+    float *px = mr_cpu_f32(x);
+    const float *ps = mr_cpu_f32(s);
+#pragma omp parallel for num_threads(mr_cpu_threads(be, x.rows *x.cols))
+    for (int64_t i = 0; i < x.rows; i++) {
+        float *xi = px + i * x.stride;
+#pragma omp simd
+        for (int64_t j = 0; j < x.cols; j++)
+            xi[j] *= ps[i];
+    }
+}
+
+void mr_cpu_row_factors(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_tensor gain,
+                        mr_tensor squares, mr_tensor magnitude)
+{
+    (void)be;
+    float *pi = mr_cpu_f32(inverse), *pr = mr_cpu_f32(ratio), *pg = mr_cpu_f32(gain);
+    const double *ps = mr_cpu_f64(squares);
+    const float *pm = mr_cpu_f32(magnitude);
+    for (int64_t i = 0; i < squares.cols; i++) {
+        double one = ps[i] <= 0 ? 0 : 1 / sqrt(ps[i]), scaled = (double)pm[i] * one;
+        pi[i] = (float)one;
+        pr[i] = (float)scaled;
+        pg[i] = (float)(scaled - 1);
+    }
 }
 
 void mr_cpu_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, mr_tensor dy,

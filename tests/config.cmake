@@ -1,2 +1,4 @@
-mr_add_test(config LINK mr_config NPROCS 1 2 4)
-target_sources(test_config PRIVATE ranks.c)
+foreach(name config matrix)
+  mr_add_test(${name} LINK mr_config NPROCS 1 2 4)
+  target_sources(test_${name} PRIVATE config_case.c ranks.c)
+endforeach()

@@ -15,16 +15,20 @@ static mr_status describe_runs(const mr_comm *comm, const char *path, json_t **o
     int choice_count;
     const mr_config_choices *choices = mr_choices(&choice_count);
     MR_TRY(mr_config_load(comm, path, NULL, 0, choices, choice_count, &list));
+    mr_status status = mr_run_list_check(&list);
     json_t *names = json_array(), *description = json_object();
-    for (int i = 0; i < list.count; i++)
-        json_array_append_new(names, json_string(list.runs[i].run.name));
+    for (int i = 0; i < list.count && comm->rank == 0 && status == MR_OK; i++) {
+        char name[MR_CONFIG_STRING];
+        status = mr_run_list_name(&list, i, name);
+        json_array_append_new(names, json_string(name));
+    }
     mr_info_put(description, "kind", json_string("run configuration"));
     mr_info_put(description, "file", json_string(path));
     mr_info_put(description, "runs", json_integer(list.count));
     mr_info_put(description, "names", names);
     mr_run_list_free(&list);
     *out = description;
-    return MR_OK;
+    return status;
 }
 
 /* Rank 0 describes, and all ranks what is read by all. Collective. */

@@ -82,16 +82,17 @@ static mr_status plan_runs(const mr_comm *comm, const mr_run_list *list, int fir
 {
     json_t *rows = json_array();
     mr_run_plan plan;
+    mr_config config;
     char verdict[MR_MESSAGE_MAX] = "";
     mr_status status = MR_OK;
     for (int i = first; i < last && status == MR_OK; i++) {
-        status = mr_run_dry(comm, &list->runs[i], ranks, &plan);
+        status = mr_run_list_get(list, i, &config);
+        if (status == MR_OK) status = mr_run_dry(comm, &config, ranks, &plan);
         if (status != MR_OK) break;
         if (!plan.fits && !verdict[0])
-            snprintf(verdict, sizeof verdict, "%.200s: %.800s", list->runs[i].run.name,
-                     plan.verdict);
-        if (comm->rank == 0 && json) add_plan(rows, &list->runs[i], &plan);
-        if (comm->rank == 0 && !json) print_plan(&list->runs[i], &plan);
+            snprintf(verdict, sizeof verdict, "%.200s: %.800s", config.run.name, plan.verdict);
+        if (comm->rank == 0 && json) add_plan(rows, &config, &plan);
+        if (comm->rank == 0 && !json) print_plan(&config, &plan);
     }
     if (comm->rank == 0 && json && status == MR_OK) status = mr_print_json(rows);
     json_decref(rows);
@@ -100,16 +101,20 @@ static mr_status plan_runs(const mr_comm *comm, const mr_run_list *list, int fir
     return status;
 }
 
-static mr_status list_runs(const mr_run_list *list, bool json)
+/* Rank 0 prints the numbers and names of runs first..last-1. */
+static mr_status list_runs(const mr_run_list *list, int first, int last, bool json)
 {
     json_t *rows = json_array();
-    for (int i = 0; i < list->count; i++) {
-        if (json)
-            json_array_append_new(rows, json_string(list->runs[i].run.name));
-        else
-            printf("%d %s\n", i, list->runs[i].run.name);
+    mr_status status = MR_OK;
+    for (int i = first; i < last && status == MR_OK; i++) {
+        char name[MR_CONFIG_STRING];
+        status = mr_run_list_name(list, i, name);
+        if (status == MR_OK && json)
+            json_array_append_new(rows, json_string(name));
+        else if (status == MR_OK)
+            printf("%d %s\n", i, name);
     }
-    mr_status status = json ? mr_print_json(rows) : MR_OK;
+    if (status == MR_OK && json) status = mr_print_json(rows);
     json_decref(rows);
     return status;
 }
@@ -126,15 +131,17 @@ static mr_status train_runs(const mr_comm *comm, const mr_run_list *list, int fi
     if (speaks && !json) print_header();
     for (int i = first; i < last; i++) {
         mr_run_outcome outcome;
-        mr_status status = mr_run(comm, &list->runs[i], resume, &outcome);
+        mr_config config;
+        MR_TRY(mr_run_list_get(list, i, &config));
+        mr_status status = mr_run(comm, &config, resume, &outcome);
         if (status != MR_OK) {
-            status = mr_fail_in(status, "%s", list->runs[i].run.name);
+            status = mr_fail_in(status, "%s", config.run.name);
             snprintf(message, sizeof message, "%s", mr_message());
             verdict = status;
         }
         if (status != MR_OK && status != MR_ERR_NUMERIC) break;
-        if (speaks && json) add_outcome(rows, &list->runs[i], &outcome);
-        if (speaks && !json) print_outcome(&list->runs[i], &outcome);
+        if (speaks && json) add_outcome(rows, &config, &outcome);
+        if (speaks && !json) print_outcome(&config, &outcome);
     }
     mr_status printed = speaks && json ? mr_print_json(rows) : MR_OK;
     json_decref(rows);
@@ -196,8 +203,11 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
                          last - first, resume);
         goto cleanup;
     }
+    /* One run of many is asked for by every task of a job array: the others are not touched. */
+    if (!index_text) status = mr_run_list_check(&list);
+    if (status != MR_OK) goto cleanup;
     if (list_only) {
-        if (comm->rank == 0) status = list_runs(&list, json);
+        if (comm->rank == 0) status = list_runs(&list, first, last, json);
     } else if (dry) {
         status = plan_runs(comm, &list, first, last, ranks, json);
     } else {

@@ -23,61 +23,89 @@ static void name_after_file(const char *path, mr_config *config)
     memcpy(config->run.name, stem, length);
 }
 
-static mr_status load_here(const char *path, const char *const *sets, int set_count,
-                           const mr_config_choices *choices, int choices_count, mr_run_list *out)
+/* What rank 0 makes runs of. */
+struct mr_run_recipe {
+    mr_yaml yaml;
+    mr_source source;
+    mr_matrix *matrix;
+};
+
+static void destroy_recipe(struct mr_run_recipe *recipe)
+{
+    if (!recipe) return;
+    mr_matrix_destroy(&recipe->matrix);
+    mr_source_free(&recipe->source);
+    mr_yaml_free(&recipe->yaml);
+    mr_free(recipe);
+}
+
+static mr_status read_recipe(const char *path, const char *const *sets, int set_count,
+                             const mr_config_choices *choices, int choices_count,
+                             struct mr_run_recipe *out)
 {
     char *text = NULL;
     size_t bytes = 0;
-    mr_yaml yaml = {0};
-    mr_source *source = NULL;
     int matrix = -1;
-    mr_status status = mr_file_read(path, MR_MEM_OTHER, &text, &bytes);
-    if (status != MR_OK) goto cleanup;
-    status = mr_yaml_parse(path, text, bytes, MR_YAML_ROOT_MAPPING, &yaml);
-    if (status != MR_OK) goto cleanup;
-    source = mr_alloc(MR_MEM_OTHER, sizeof *source);
-    status = source ? mr_source_create(path, choices, choices_count, source) : MR_ERR_MEMORY;
-    if (status != MR_OK) goto cleanup;
-    status = mr_source_read(source, &yaml, &matrix);
-    for (int i = 0; i < set_count && status == MR_OK; i++)
-        status = mr_source_override(source, sets[i]);
-    if (status != MR_OK) goto cleanup;
-    name_after_file(path, &source->written);
-    name_after_file(path, &source->config);
-    status = mr_source_check_names(source);
-    if (status == MR_OK) status = mr_matrix_expand(source, &yaml, matrix, out);
-cleanup:
-    if (source) mr_source_free(source);
-    mr_free(source);
-    mr_yaml_free(&yaml);
+    MR_TRY(mr_file_read(path, MR_MEM_OTHER, &text, &bytes));
+    mr_status status = mr_yaml_parse(path, text, bytes, MR_YAML_ROOT_MAPPING, &out->yaml);
     mr_free(text);
-    return status;
+    MR_TRY(status);
+    MR_TRY(mr_source_create(path, choices, choices_count, &out->source));
+    MR_TRY(mr_source_read(&out->source, &out->yaml, &matrix));
+    for (int i = 0; i < set_count; i++)
+        MR_TRY(mr_source_override(&out->source, sets[i]));
+    name_after_file(path, &out->source.written);
+    name_after_file(path, &out->source.config);
+    MR_TRY(mr_source_check_names(&out->source));
+    return mr_matrix_create(&out->source, &out->yaml, matrix, &out->matrix);
 }
 
 mr_status mr_config_load(const mr_comm *comm, const char *path, const char *const *sets,
                          int set_count, const mr_config_choices *choices, int choices_count,
                          mr_run_list *out)
 {
-    *out = (mr_run_list){0};
+    *out = (mr_run_list){.comm = comm};
     mr_status status = MR_OK;
-    if (comm->rank == 0) status = load_here(path, sets, set_count, choices, choices_count, out);
-    MR_TRY(mr_comm_agree_root(comm, status));
-    mr_comm_broadcast(comm, &out->count, sizeof out->count, 0);
-    if (comm->rank != 0) {
-        out->runs = mr_alloc_array(MR_MEM_OTHER, (size_t)out->count, sizeof *out->runs);
-        if (!out->runs) status = MR_ERR_MEMORY;
+    if (comm->rank == 0) {
+        out->recipe = mr_alloc(MR_MEM_OTHER, sizeof *out->recipe);
+        status = out->recipe
+                     ? read_recipe(path, sets, set_count, choices, choices_count, out->recipe)
+                     : MR_ERR_MEMORY;
+        if (status == MR_OK) out->count = mr_matrix_count(out->recipe->matrix);
     }
-    status = mr_comm_agree(comm, status);
-    if (status != MR_OK) {
+    status = mr_comm_agree_root(comm, status);
+    if (status == MR_OK)
+        mr_comm_broadcast(comm, &out->count, sizeof out->count, 0);
+    else
         mr_run_list_free(out);
-        return status;
-    }
-    mr_comm_broadcast(comm, out->runs, (size_t)out->count * sizeof *out->runs, 0);
+    return status;
+}
+
+mr_status mr_run_list_check(const mr_run_list *list)
+{
+    mr_status status = MR_OK;
+    mr_config run;
+    for (int i = 0; i < list->count && list->comm->rank == 0 && status == MR_OK; i++)
+        status = mr_matrix_run(list->recipe->matrix, i, &run);
+    return mr_comm_agree_root(list->comm, status);
+}
+
+mr_status mr_run_list_get(const mr_run_list *list, int run, mr_config *out)
+{
+    mr_status status = MR_OK;
+    if (list->comm->rank == 0) status = mr_matrix_run(list->recipe->matrix, run, out);
+    MR_TRY(mr_comm_agree_root(list->comm, status));
+    mr_comm_broadcast(list->comm, out, sizeof *out, 0);
     return MR_OK;
+}
+
+mr_status mr_run_list_name(const mr_run_list *list, int run, char out[MR_CONFIG_STRING])
+{
+    return mr_matrix_name(list->recipe->matrix, run, out);
 }
 
 void mr_run_list_free(mr_run_list *list)
 {
-    mr_free(list->runs);
+    destroy_recipe(list->recipe);
     *list = (mr_run_list){0};
 }

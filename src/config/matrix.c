@@ -5,148 +5,54 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A value of a key. */
+typedef struct value {
+    int key;
+    int node;    /* -1: that of --set, which stands in the configuration already */
+    char *text;  /* as YAML: equal for equal values, and for no others */
+    char *piece; /* of the names of its runs, without the key */
+} value;
+
 /* One key of a block with its values. */
 typedef struct dimension {
     int key;
-    int first; /* of its values in plan.values */
+    int first; /* of its values in matrix.values */
     int count;
-    int at;   /* of the run being made */
-    bool set; /* by --set, which stands in the configuration already */
+    int64_t stride; /* runs of the block from one of its values to the next */
 } dimension;
 
 typedef struct block {
-    int first; /* of its dimensions in plan.dimensions */
+    int first; /* of its dimensions in matrix.dimensions */
     int count;
-    int64_t runs;
+    int64_t first_run, runs;
 } block;
 
 /* What is known of a key over all blocks. */
 typedef struct spread {
-    int blocks;  /* that hold the key */
-    bool seen;   /* its first value stands in plan.first */
-    bool varies; /* the runs differ in it */
+    int blocks;        /* that hold the key */
+    const char *first; /* text of its first value; NULL before */
+    bool varies;       /* the runs differ in it */
 } spread;
 
-typedef struct plan {
+struct mr_matrix {
     const mr_source *source;
     const mr_yaml *yaml;
-    int matrix;
+    int node;
     dimension *dimensions;
     int dimension_count;
-    int *values; /* nodes */
+    value *values;
     int value_count;
     block *blocks;
     int block_count;
-    spread *spreads;    /* by key */
-    mr_config *first;   /* the first value of every key in the matrix */
-    mr_config *scratch; /* a value being checked */
+    spread *spreads; /* by key */
     int64_t runs;
-} plan;
+    mr_config scratch; /* a value being read */
+};
 
-static bool same_value(int key, const mr_config *a, const mr_config *b)
+static mr_status fail_at(const mr_matrix *matrix, int node, const char *key, const char *what)
 {
-    const mr_key *about = mr_schema_at(key);
-    return memcmp((const char *)a + about->offset, (const char *)b + about->offset, about->bytes) ==
-           0;
-}
-
-static void copy_value(int key, mr_config *to, const mr_config *from)
-{
-    const mr_key *about = mr_schema_at(key);
-    memcpy((char *)to + about->offset, (const char *)from + about->offset, about->bytes);
-}
-
-static mr_status add_value(plan *made, int key, int node)
-{
-    MR_TRY(mr_source_set(made->source, made->yaml, node, key, made->scratch));
-    spread *about = &made->spreads[key];
-    if (!about->seen) copy_value(key, made->first, made->scratch);
-    about->varies = about->varies || !same_value(key, made->first, made->scratch);
-    about->seen = true;
-    made->values[made->value_count++] = node;
-    return MR_OK;
-}
-
-static mr_status fail_at(const plan *made, int node, const char *key, const char *what)
-{
-    return mr_source_fail_at(made->source, &made->yaml->nodes[node],
+    return mr_source_fail_at(matrix->source, &matrix->yaml->nodes[node],
                              mr_fail(MR_ERR_CONFIG, "%s: %s", key, what));
-}
-
-/* Takes one key of a block: a value alone, or a list of values. */
-static mr_status take_dimension(void *context, int key, int node)
-{
-    plan *made = context;
-    const mr_key *about = mr_schema_at(key);
-    const mr_yaml_node *nodes = made->yaml->nodes;
-    dimension *one = &made->dimensions[made->dimension_count++];
-    *one = (dimension){
-        .key = key, .first = made->value_count, .set = made->source->origins[key].set != NULL};
-    bool is_list = about->type == MR_KEY_STRINGS || about->type == MR_KEY_INTS;
-    if (nodes[node].kind != MR_YAML_SEQUENCE) MR_TRY(add_value(made, key, node));
-    for (int at = node + 1; at < nodes[node].end; at = nodes[at].end) {
-        if (is_list && nodes[at].kind != MR_YAML_SEQUENCE)
-            return fail_at(
-                made, at, about->key,
-                "each value of a list key in the matrix is a list itself: [[a, b], [c]]");
-        MR_TRY(add_value(made, key, at));
-    }
-    one->count = made->value_count - one->first;
-    if (one->count == 0) return fail_at(made, node, about->key, "a list of no values, so no runs");
-    if (one->set) one->count = 1;
-    made->spreads[key].blocks++;
-    made->blocks[made->block_count - 1].count++;
-    return MR_OK;
-}
-
-static mr_status take_block(plan *made, int node, size_t prefix)
-{
-    block *one = &made->blocks[made->block_count++];
-    *one = (block){.first = made->dimension_count, .runs = 1};
-    MR_TRY(mr_source_each(made->source, made->yaml, node, prefix, NULL, take_dimension, made));
-    for (int d = one->first; d < one->first + one->count; d++) {
-        one->runs *= made->dimensions[d].count;
-        if (made->runs + one->runs > MR_CONFIG_RUNS) {
-            char what[64];
-            snprintf(what, sizeof what, "more than %d runs", (int)MR_CONFIG_RUNS);
-            return fail_at(made, made->matrix, "matrix", what);
-        }
-    }
-    made->runs += one->runs;
-    return MR_OK;
-}
-
-static mr_status take_blocks(plan *made)
-{
-    const mr_yaml_node *nodes = made->yaml->nodes;
-    int matrix = made->matrix;
-    if (matrix < 0 || mr_yaml_is_null(&nodes[matrix])) {
-        made->blocks[made->block_count++] = (block){.runs = 1};
-        made->runs = 1;
-        return MR_OK;
-    }
-    if (nodes[matrix].kind == MR_YAML_MAPPING) return take_block(made, matrix, strlen("matrix."));
-    if (nodes[matrix].kind == MR_YAML_SCALAR)
-        return fail_at(made, matrix, "matrix",
-                       "expected a mapping of keys to values, or a list of such mappings");
-    for (int at = matrix + 1; at < nodes[matrix].end; at = nodes[at].end) {
-        if (nodes[at].kind != MR_YAML_MAPPING)
-            return fail_at(made, at, "matrix", "expected a mapping of keys to values");
-        MR_TRY(take_block(made, at, 0));
-    }
-    if (made->block_count == 0)
-        return fail_at(made, matrix, "matrix", "a list of no mappings, so no runs");
-    return MR_OK;
-}
-
-/* Runs differ in a key also where some blocks leave it as the file says. */
-static void compare_with_file(plan *made)
-{
-    for (int key = 0; key < mr_schema_count(); key++) {
-        spread *about = &made->spreads[key];
-        if (about->seen && about->blocks < made->block_count)
-            about->varies = about->varies || !same_value(key, made->first, &made->source->written);
-    }
 }
 
 /* Appends text with what does not belong in a file name replaced. */
@@ -158,131 +64,385 @@ static void add_safe(const char *text, mr_text *out)
     }
 }
 
-static mr_status name_run(const plan *made, const block *of, mr_config *run)
+static bool is_run_name(int key)
 {
-    mr_text name = {0}, value = {0};
-    mr_text_add(&name, "%s", run->run.name);
-    char separator = '.';
-    for (int d = of->first; d < of->first + of->count; d++) {
-        int key = made->dimensions[d].key;
-        const char *path = mr_schema_at(key)->key;
-        if (!made->spreads[key].varies || strcmp(path, "run.name") == 0) continue;
-        mr_text_add(&name, "%c", separator);
-        separator = '-';
-        if (strcmp(path, "method.name") != 0) add_safe(strchr(path, '.') + 1, &name);
-        mr_value_text(mr_schema_at(key), run, MR_VALUE_PLAIN, &value);
-        add_safe(mr_text_get(&value), &name);
-        mr_text_free(&value);
+    return strcmp(mr_schema_at(key)->key, "run.name") == 0;
+}
+
+/* Appends the value that config has of a key, as its texts. */
+static mr_status add_value(mr_matrix *matrix, int key, int node, const mr_config *config)
+{
+    const mr_key *about = mr_schema_at(key);
+    mr_text text = {0}, plain = {0}, piece = {0};
+    mr_value_text(about, config, MR_VALUE_YAML, &text);
+    mr_value_text(about, config, MR_VALUE_PLAIN, &plain);
+    if (is_run_name(key))
+        mr_text_add(&piece, "%s", mr_text_get(&plain));
+    else
+        add_safe(mr_text_get(&plain), &piece);
+    bool failed = text.failed || plain.failed || piece.failed;
+    value *one = &matrix->values[matrix->value_count++];
+    *one = (value){.key = key,
+                   .node = node,
+                   .text = mr_strdup(mr_text_get(&text)),
+                   .piece = mr_strdup(mr_text_get(&piece))};
+    mr_text_free(&text);
+    mr_text_free(&plain);
+    mr_text_free(&piece);
+    return failed || !one->text || !one->piece ? MR_ERR_MEMORY : MR_OK;
+}
+
+static mr_status take_value(mr_matrix *matrix, int key, int node)
+{
+    MR_TRY(mr_source_set(matrix->source, matrix->yaml, node, key, &matrix->scratch));
+    MR_TRY(add_value(matrix, key, node, &matrix->scratch));
+    const char *text = matrix->values[matrix->value_count - 1].text;
+    spread *about = &matrix->spreads[key];
+    if (!about->first) about->first = text;
+    about->varies = about->varies || strcmp(about->first, text) != 0;
+    return MR_OK;
+}
+
+/* Takes one key of a block: a value alone, or a list of values. */
+static mr_status take_dimension(void *context, int key, int node)
+{
+    mr_matrix *matrix = context;
+    const mr_key *about = mr_schema_at(key);
+    const mr_yaml_node *nodes = matrix->yaml->nodes;
+    dimension *one = &matrix->dimensions[matrix->dimension_count++];
+    *one = (dimension){.key = key, .first = matrix->value_count};
+    bool is_list = about->type == MR_KEY_STRINGS || about->type == MR_KEY_INTS;
+    if (nodes[node].kind != MR_YAML_SEQUENCE) MR_TRY(take_value(matrix, key, node));
+    for (int at = node + 1; at < nodes[node].end; at = nodes[at].end) {
+        if (is_list && nodes[at].kind != MR_YAML_SEQUENCE)
+            return fail_at(
+                matrix, at, about->key,
+                "each value of a list key in the matrix is a list itself: [[a, b], [c]]");
+        MR_TRY(take_value(matrix, key, at));
     }
-    mr_status status = MR_OK;
-    if (name.failed)
-        status = MR_ERR_MEMORY;
-    else if (name.length >= sizeof run->run.name)
-        status = fail_at(made, made->matrix, "run.name", "the name of a run has over 511 bytes");
-    else if (name.length > 0)
-        memcpy(run->run.name, name.data, name.length);
-    mr_text_free(&name);
-    return status;
-}
-
-/* Checks a run; its message names where the value at fault was given. */
-static mr_status check_run(const plan *made, const block *of, const mr_config *run)
-{
-    const char *at_fault = NULL;
-    mr_status status = mr_config_check(run, &at_fault);
-    if (status == MR_OK) return MR_OK;
-    if (of->count > 0) mr_fail_in(status, "run '%.210s'", run->run.name);
-    int key = mr_schema_find(at_fault);
-    for (int d = of->first; d < of->first + of->count; d++) {
-        const dimension *one = &made->dimensions[d];
-        if (one->key != key || one->set) continue;
-        int node = made->values[one->first + one->at];
-        return mr_source_fail_at(made->source, &made->yaml->nodes[node], status);
+    one->count = matrix->value_count - one->first;
+    if (one->count == 0)
+        return fail_at(matrix, node, about->key, "a list of no values, so no runs");
+    if (matrix->source->origins[key].set) {
+        *one = (dimension){.key = key, .first = matrix->value_count, .count = 1};
+        MR_TRY(add_value(matrix, key, -1, &matrix->source->config));
     }
-    return mr_source_fail_of(made->source, key, status);
+    matrix->spreads[key].blocks++;
+    matrix->blocks[matrix->block_count - 1].count++;
+    return MR_OK;
 }
 
-static mr_status make_run(const plan *made, const block *of, int64_t index, mr_config *run)
+static mr_status take_block(mr_matrix *matrix, int node, size_t prefix)
 {
-    *run = made->source->config;
-    for (int d = of->first + of->count - 1; d >= of->first; d--) {
-        dimension *one = &made->dimensions[d];
-        one->at = (int)(index % one->count);
-        index /= one->count;
-        int node = made->values[one->first + one->at];
-        if (!one->set) MR_TRY(mr_source_set(made->source, made->yaml, node, one->key, run));
+    block *one = &matrix->blocks[matrix->block_count++];
+    *one = (block){.first = matrix->dimension_count, .first_run = matrix->runs, .runs = 1};
+    MR_TRY(
+        mr_source_each(matrix->source, matrix->yaml, node, prefix, NULL, take_dimension, matrix));
+    for (int d = one->first + one->count - 1; d >= one->first; d--) {
+        matrix->dimensions[d].stride = one->runs;
+        one->runs *= matrix->dimensions[d].count;
+        if (matrix->runs + one->runs > MR_CONFIG_RUNS) {
+            char what[64];
+            snprintf(what, sizeof what, "more than %d runs", (int)MR_CONFIG_RUNS);
+            return fail_at(matrix, matrix->node, "matrix", what);
+        }
     }
-    MR_TRY(name_run(made, of, run));
-    return check_run(made, of, run);
+    matrix->runs += one->runs;
+    return MR_OK;
 }
 
-static int by_name(const void *left, const void *right)
+static mr_status take_blocks(mr_matrix *matrix)
 {
-    const mr_config *a = *(const mr_config *const *)left, *b = *(const mr_config *const *)right;
-    return strcmp(a->run.name, b->run.name);
+    const mr_yaml_node *nodes = matrix->yaml->nodes;
+    int node = matrix->node;
+    if (node < 0 || mr_yaml_is_null(&nodes[node])) {
+        matrix->blocks[matrix->block_count++] = (block){.runs = 1};
+        matrix->runs = 1;
+        return MR_OK;
+    }
+    if (nodes[node].kind == MR_YAML_MAPPING) return take_block(matrix, node, strlen("matrix."));
+    if (nodes[node].kind == MR_YAML_SCALAR)
+        return fail_at(matrix, node, "matrix",
+                       "expected a mapping of keys to values, or a list of such mappings");
+    for (int at = node + 1; at < nodes[node].end; at = nodes[at].end) {
+        if (nodes[at].kind != MR_YAML_MAPPING)
+            return fail_at(matrix, at, "matrix", "expected a mapping of keys to values");
+        MR_TRY(take_block(matrix, at, 0));
+    }
+    if (matrix->block_count == 0)
+        return fail_at(matrix, node, "matrix", "a list of no mappings, so no runs");
+    return MR_OK;
 }
 
-static mr_status refuse_equal_names(const plan *made, const mr_run_list *list)
+/* Runs differ in a key also where some blocks leave it as the file says. */
+static mr_status compare_with_file(mr_matrix *matrix)
 {
-    const mr_config **sorted =
-        mr_alloc_array(MR_MEM_OTHER, (size_t)list->count, sizeof(const mr_config *));
+    for (int key = 0; key < mr_schema_count(); key++) {
+        spread *about = &matrix->spreads[key];
+        if (!about->first || about->blocks == matrix->block_count) continue;
+        mr_text written = {0};
+        mr_value_text(mr_schema_at(key), &matrix->source->written, MR_VALUE_YAML, &written);
+        about->varies = about->varies || strcmp(about->first, mr_text_get(&written)) != 0;
+        bool failed = written.failed;
+        mr_text_free(&written);
+        if (failed) return MR_ERR_MEMORY;
+    }
+    return MR_OK;
+}
+
+/* FNV-1a. */
+static uint64_t hash_of(const char *text)
+{
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+    return hash;
+}
+
+static int by_piece(const void *left, const void *right)
+{
+    const value *a = *(value *const *)left, *b = *(value *const *)right;
+    if (a->key != b->key) return a->key < b->key ? -1 : 1;
+    int order = strcmp(a->piece, b->piece);
+    if (order != 0) return order;
+    return a < b ? -1 : a > b;
+}
+
+/* Values of one key may differ in characters alone that names cannot hold. The first of them in the
+ * file has the plain name; a hash tells the others from it, whatever is added to the list later. */
+static mr_status distinguish(mr_matrix *matrix)
+{
+    value **sorted = mr_alloc_array(MR_MEM_OTHER, (size_t)matrix->value_count + 1, sizeof(value *));
     if (!sorted) return MR_ERR_MEMORY;
-    for (int i = 0; i < list->count; i++)
-        sorted[i] = &list->runs[i];
-    qsort(sorted, (size_t)list->count, sizeof(const mr_config *), by_name);
+    int count = matrix->value_count;
+    for (int i = 0; i < count; i++)
+        sorted[i] = &matrix->values[i];
+    qsort(sorted, (size_t)count, sizeof(value *), by_piece);
     mr_status status = MR_OK;
-    for (int i = 1; i < list->count && status == MR_OK; i++) {
-        if (strcmp(sorted[i - 1]->run.name, sorted[i]->run.name) != 0) continue;
-        char what[MR_CONFIG_STRING + 100];
-        snprintf(what, sizeof what,
-                 "two runs are named '%s'; give each combination once, or a run.name to each",
-                 sorted[i]->run.name);
-        status = fail_at(made, made->matrix, "matrix", what);
+    for (int first = 0, i = 1; i < count && status == MR_OK; i++) {
+        const value *plain = sorted[first];
+        value *other = sorted[i];
+        if (other->key != plain->key || strcmp(other->piece, plain->piece) != 0) {
+            first = i;
+        } else if (strcmp(other->text, plain->text) != 0) {
+            mr_text piece = {0};
+            mr_text_add(&piece, "%s_%06x", other->piece,
+                        (unsigned)(hash_of(other->text) & 0xffffff));
+            char *marked = mr_strdup(mr_text_get(&piece));
+            if (piece.failed || !marked) status = MR_ERR_MEMORY;
+            mr_text_free(&piece);
+            if (!marked) break;
+            mr_free(other->piece);
+            other->piece = marked;
+        }
     }
     mr_free(sorted);
     return status;
 }
 
-static mr_status make_runs(const plan *made, mr_run_list *out)
+/* One combination of the values of a block. */
+typedef struct combination {
+    const block *of;
+    int64_t number; /* in its block */
+} combination;
+
+static combination combination_of(const mr_matrix *matrix, int run)
 {
-    out->runs = mr_alloc_array(MR_MEM_OTHER, (size_t)made->runs, sizeof *out->runs);
-    if (!out->runs) return MR_ERR_MEMORY;
-    for (int b = 0; b < made->block_count; b++) {
-        const block *of = &made->blocks[b];
-        for (int64_t i = 0; i < of->runs; i++)
-            MR_TRY(make_run(made, of, i, &out->runs[out->count++]));
+    MR_INVARIANT(run >= 0 && run < matrix->runs);
+    int low = 0, high = matrix->block_count - 1; /* the last block that starts at or before it */
+    while (low < high) {
+        int middle = low + (high - low + 1) / 2;
+        if (matrix->blocks[middle].first_run <= run)
+            low = middle;
+        else
+            high = middle - 1;
     }
-    return refuse_equal_names(made, out);
+    const block *of = &matrix->blocks[low];
+    return (combination){of, run - of->first_run};
 }
 
-mr_status mr_matrix_expand(const mr_source *source, const mr_yaml *yaml, int matrix,
-                           mr_run_list *out)
+static const value *value_in(const mr_matrix *matrix, combination one, int d)
 {
-    *out = (mr_run_list){0};
-    plan made = {.source = source, .yaml = yaml, .matrix = matrix};
-    /* No more keys, values or blocks than the matrix has nodes. */
-    size_t nodes = matrix < 0 ? 1 : (size_t)(yaml->nodes[matrix].end - matrix);
-    made.dimensions = mr_alloc_array(MR_MEM_OTHER, nodes, sizeof *made.dimensions);
-    made.values = mr_alloc_array(MR_MEM_OTHER, nodes, sizeof *made.values);
-    made.blocks = mr_alloc_array(MR_MEM_OTHER, nodes, sizeof *made.blocks);
-    made.spreads = mr_alloc_array(MR_MEM_OTHER, (size_t)mr_schema_count(), sizeof *made.spreads);
-    made.first = mr_alloc(MR_MEM_OTHER, sizeof *made.first);
-    made.scratch = mr_alloc(MR_MEM_OTHER, sizeof *made.scratch);
-    mr_status status = MR_ERR_MEMORY;
-    if (!made.dimensions || !made.values || !made.blocks || !made.spreads || !made.first ||
-        !made.scratch)
-        goto cleanup;
-    status = take_blocks(&made);
-    if (status != MR_OK) goto cleanup;
-    compare_with_file(&made);
-    status = make_runs(&made, out);
-cleanup:
-    if (status != MR_OK) mr_run_list_free(out);
-    mr_free(made.scratch);
-    mr_free(made.first);
-    mr_free(made.spreads);
-    mr_free(made.blocks);
-    mr_free(made.values);
-    mr_free(made.dimensions);
+    const dimension *of = &matrix->dimensions[d];
+    return &matrix->values[of->first + (int)(one.number / of->stride % of->count)];
+}
+
+static void append(char out[MR_CONFIG_STRING], size_t *length, const char *text)
+{
+    size_t bytes = strlen(text);
+    if (*length + bytes < MR_CONFIG_STRING) memcpy(out + *length, text, bytes);
+    *length += bytes;
+}
+
+mr_status mr_matrix_name(const mr_matrix *matrix, int run, char out[MR_CONFIG_STRING])
+{
+    combination one = combination_of(matrix, run);
+    const int first = one.of->first, end = one.of->first + one.of->count;
+    const char *base = matrix->source->config.run.name;
+    for (int d = first; d < end; d++)
+        if (is_run_name(matrix->dimensions[d].key)) base = value_in(matrix, one, d)->piece;
+    size_t length = 0;
+    memset(out, 0, MR_CONFIG_STRING);
+    append(out, &length, base);
+    const char *separator = ".";
+    for (int d = first; d < end; d++) {
+        int key = matrix->dimensions[d].key;
+        const char *path = mr_schema_at(key)->key;
+        if (!matrix->spreads[key].varies || is_run_name(key)) continue;
+        append(out, &length, separator);
+        separator = "-";
+        if (strcmp(path, "method.name") != 0) append(out, &length, strchr(path, '.') + 1);
+        append(out, &length, value_in(matrix, one, d)->piece);
+    }
+    if (length < MR_CONFIG_STRING) return MR_OK;
+    return fail_at(matrix, matrix->node, "run.name", "the name of a run has over 511 bytes");
+}
+
+static mr_status make_run(const mr_matrix *matrix, int run, mr_config *out)
+{
+    combination one = combination_of(matrix, run);
+    *out = matrix->source->config;
+    for (int d = one.of->first; d < one.of->first + one.of->count; d++) {
+        const value *given = value_in(matrix, one, d);
+        if (given->node >= 0)
+            MR_TRY(mr_source_set(matrix->source, matrix->yaml, given->node, given->key, out));
+    }
+    return mr_matrix_name(matrix, run, out->run.name);
+}
+
+mr_status mr_matrix_run(const mr_matrix *matrix, int run, mr_config *out)
+{
+    MR_TRY(make_run(matrix, run, out));
+    const char *at_fault = NULL;
+    mr_status status = mr_config_check(out, &at_fault);
+    if (status == MR_OK) return MR_OK;
+    combination one = combination_of(matrix, run);
+    if (one.of->count > 0) mr_fail_in(status, "run '%.210s'", out->run.name);
+    int key = mr_schema_find(at_fault);
+    for (int d = one.of->first; d < one.of->first + one.of->count; d++) {
+        const value *given = value_in(matrix, one, d);
+        if (given->key == key && given->node >= 0)
+            return mr_source_fail_at(matrix->source, &matrix->yaml->nodes[given->node], status);
+    }
+    return mr_source_fail_of(matrix->source, key, status);
+}
+
+/* Returns a key in which two configurations differ, besides the names of the runs; NULL: none. */
+static const char *differing_key(const mr_config *a, const mr_config *b)
+{
+    const char *found = NULL;
+    for (int key = 0; key < mr_schema_count() && !found; key++) {
+        mr_text left = {0}, right = {0};
+        mr_value_text(mr_schema_at(key), a, MR_VALUE_YAML, &left);
+        mr_value_text(mr_schema_at(key), b, MR_VALUE_YAML, &right);
+        if (!is_run_name(key) && strcmp(mr_text_get(&left), mr_text_get(&right)) != 0)
+            found = mr_schema_at(key)->key;
+        mr_text_free(&left);
+        mr_text_free(&right);
+    }
+    return found;
+}
+
+/* Says what two runs of one name are: a combination given twice, or different ones. */
+static mr_status refuse_pair(mr_matrix *matrix, int a, int b, const char *name)
+{
+    mr_config *other = mr_alloc(MR_MEM_OTHER, sizeof *other);
+    mr_status status = other ? make_run(matrix, a, &matrix->scratch) : MR_ERR_MEMORY;
+    if (status == MR_OK) status = make_run(matrix, b, other);
+    if (status == MR_OK) {
+        const char *key = differing_key(&matrix->scratch, other);
+        char what[2 * MR_CONFIG_STRING];
+        if (key)
+            snprintf(what, sizeof what,
+                     "runs %d and %d differ in %s, yet both are named '%s'; give each a run.name",
+                     a, b, key, name);
+        else
+            snprintf(what, sizeof what,
+                     "runs %d and %d are the same, '%s'; give each combination once", a, b, name);
+        status = fail_at(matrix, matrix->node, "matrix", what);
+    }
+    mr_free(other);
     return status;
+}
+
+typedef struct named {
+    uint64_t hash; /* of the name */
+    int run;
+} named;
+
+static int by_hash(const void *left, const void *right)
+{
+    const named *a = left, *b = right;
+    if (a->hash != b->hash) return a->hash < b->hash ? -1 : 1;
+    return a->run - b->run;
+}
+
+static mr_status refuse_equal_names(mr_matrix *matrix)
+{
+    const int count = mr_matrix_count(matrix);
+    char name[MR_CONFIG_STRING], next[MR_CONFIG_STRING];
+    named *names = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *names);
+    mr_status status = names ? MR_OK : MR_ERR_MEMORY;
+    for (int i = 0; i < count && status == MR_OK; i++) {
+        status = mr_matrix_name(matrix, i, name);
+        names[i] = (named){hash_of(name), i};
+    }
+    if (status == MR_OK) qsort(names, (size_t)count, sizeof *names, by_hash);
+    for (int i = 1; i < count && status == MR_OK; i++) {
+        const named *a = &names[i - 1], *b = &names[i];
+        if (a->hash != b->hash) continue;
+        status = mr_matrix_name(matrix, a->run, name);
+        if (status == MR_OK) status = mr_matrix_name(matrix, b->run, next);
+        if (status == MR_OK && strcmp(name, next) == 0)
+            status = refuse_pair(matrix, a->run, b->run, name);
+    }
+    mr_free(names);
+    return status;
+}
+
+mr_status mr_matrix_create(const mr_source *source, const mr_yaml *yaml, int node, mr_matrix **out)
+{
+    *out = NULL;
+    mr_matrix *matrix = mr_alloc(MR_MEM_OTHER, sizeof *matrix);
+    if (!matrix) return MR_ERR_MEMORY;
+    matrix->source = source;
+    matrix->yaml = yaml;
+    matrix->node = node;
+    /* No more keys, values or blocks than the matrix has nodes; one value more a key by --set. */
+    size_t nodes = node < 0 ? 1 : (size_t)(yaml->nodes[node].end - node);
+    matrix->dimensions = mr_alloc_array(MR_MEM_OTHER, nodes, sizeof *matrix->dimensions);
+    matrix->values = mr_alloc_array(MR_MEM_OTHER, 2 * nodes, sizeof *matrix->values);
+    matrix->blocks = mr_alloc_array(MR_MEM_OTHER, nodes, sizeof *matrix->blocks);
+    matrix->spreads =
+        mr_alloc_array(MR_MEM_OTHER, (size_t)mr_schema_count(), sizeof *matrix->spreads);
+    mr_status status = MR_ERR_MEMORY;
+    if (matrix->dimensions && matrix->values && matrix->blocks && matrix->spreads)
+        status = take_blocks(matrix);
+    if (status == MR_OK) status = compare_with_file(matrix);
+    if (status == MR_OK) status = distinguish(matrix);
+    if (status == MR_OK) status = refuse_equal_names(matrix);
+    if (status != MR_OK) mr_matrix_destroy(&matrix);
+    *out = matrix;
+    return status;
+}
+
+int mr_matrix_count(const mr_matrix *matrix)
+{
+    return (int)matrix->runs;
+}
+
+void mr_matrix_destroy(mr_matrix **matrix)
+{
+    mr_matrix *m = *matrix;
+    if (!m) return;
+    for (int i = 0; i < m->value_count; i++) {
+        mr_free(m->values[i].text);
+        mr_free(m->values[i].piece);
+    }
+    mr_free(m->spreads);
+    mr_free(m->blocks);
+    mr_free(m->values);
+    mr_free(m->dimensions);
+    mr_free(m);
+    *matrix = NULL;
 }

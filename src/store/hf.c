@@ -1,8 +1,7 @@
-#include "store/hf.h"
-
 #include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "store/hf_impl.h"
 #include "store/json.h"
 
 #include <dirent.h>
@@ -15,22 +14,6 @@
 #include <unistd.h>
 
 enum { SHARD_LIMIT = 4096 }; /* files */
-
-/* Where a tensor is. */
-typedef struct place {
-    const char *name; /* borrowed from entry */
-    const mr_safetensors *file;
-    const mr_safetensors_entry *entry;
-} place;
-
-struct mr_hf {
-    char *folder; /* owned */
-    int64_t n_files;
-    char **file_names;      /* owned, [n_files] ascending */
-    mr_safetensors **files; /* owned, [n_files] */
-    int64_t count;
-    place *places; /* owned, [count] by name */
-};
 
 /* Tells whether a file of the folder exists. */
 static bool holds(const char *folder, const char *name)
@@ -50,7 +33,7 @@ static bool is_opened(const mr_hf *weights, const char *name)
 
 static int compare_places(const void *a, const void *b)
 {
-    return strcmp(((const place *)a)->name, ((const place *)b)->name);
+    return strcmp(((const mr_hf_place *)a)->name, ((const mr_hf_place *)b)->name);
 }
 
 static int compare_strings(const void *a, const void *b)
@@ -72,7 +55,7 @@ static mr_status open_single(mr_hf *weights)
     if (!weights->places) return MR_ERR_MEMORY;
     for (int64_t i = 0; i < count; i++) {
         const mr_safetensors_entry *entry = mr_safetensors_at(file, i);
-        weights->places[i] = (place){entry->name, file, entry};
+        weights->places[i] = (mr_hf_place){entry->name, file, entry};
     }
     weights->count = count;
     return MR_OK;
@@ -141,7 +124,7 @@ static mr_status place_tensors(mr_hf *weights, const char *index, json_t *map)
         const mr_safetensors_entry *entry = mr_safetensors_find(file, key);
         MR_CHECK(entry, MR_ERR_FORMAT, "%s: weight_map: tensor '%.256s' is not in '%.256s'", index,
                  key, shard);
-        weights->places[weights->count++] = (place){entry->name, file, entry};
+        weights->places[weights->count++] = (mr_hf_place){entry->name, file, entry};
     }
     return MR_OK;
 }
@@ -264,9 +247,9 @@ const char *mr_hf_name(const mr_hf *weights, int64_t index)
     return weights->places[index].name;
 }
 
-static const place *find_place(const mr_hf *weights, const char *name)
+static const mr_hf_place *find_place(const mr_hf *weights, const char *name)
 {
-    const place wanted = {.name = name};
+    const mr_hf_place wanted = {.name = name};
     return bsearch(&wanted, weights->places, (size_t)weights->count, sizeof wanted, compare_places);
 }
 
@@ -278,32 +261,10 @@ bool mr_hf_has(const mr_hf *weights, const char *name)
 mr_status mr_hf_find(const mr_hf *weights, const char *name, const mr_safetensors **file,
                      const mr_safetensors_entry **entry)
 {
-    const place *found = find_place(weights, name);
+    const mr_hf_place *found = find_place(weights, name);
     MR_CHECK(found, MR_ERR_FORMAT, "model folder '%s': no tensor '%s' in its weights",
              weights->folder, name);
     *file = found->file;
     *entry = found->entry;
     return MR_OK;
-}
-
-mr_status mr_hf_fingerprint(const mr_hf *weights, char out[MR_HASH_TEXT])
-{
-    enum { SAMPLE = 1024 };
-    mr_hash *hash;
-    MR_TRY(mr_hash_create(&hash));
-    mr_status status = MR_OK;
-    for (int64_t i = 0; i < weights->count && status == MR_OK; i++) {
-        const place *at = &weights->places[i];
-        float sample[SAMPLE];
-        int64_t count = at->entry->count < SAMPLE ? at->entry->count : SAMPLE;
-        mr_hash_add(hash, at->name, strlen(at->name) + 1);
-        mr_hash_add(hash, at->entry->shape, (size_t)at->entry->dims * sizeof *at->entry->shape);
-        status = mr_safetensors_read_f32(at->file, at->entry, 0, count, sample);
-        if (status == MR_OK) mr_hash_add(hash, sample, (size_t)count * sizeof *sample);
-    }
-    if (status == MR_OK)
-        mr_hash_finish(&hash, out);
-    else
-        mr_hash_destroy(&hash);
-    return status;
 }

@@ -12,11 +12,18 @@
  */
 
 #include "base/hash.h"
+#include "comm/comm.h"
 #include "store/safetensors.h"
 
 #include <stdbool.h>
 
-enum { MR_HF_EOS_MAX = 8 }; /**< most end-of-text ids */
+/** Begins a hash of whole weights: logs from before it hold one of a sample, without a tag. */
+#define MR_HF_HASH_TAG "whole:"
+
+enum {
+    MR_HF_EOS_MAX = 8,                                         /**< most end-of-text ids */
+    MR_HF_HASH = (int)sizeof MR_HF_HASH_TAG - 1 + MR_HASH_TEXT /**< bytes of a hash with its zero */
+};
 
 #define MR_HF_WEIGHTS "model.safetensors"          /**< the weights of a folder, in one file */
 #define MR_HF_INDEX "model.safetensors.index.json" /**< or what names the files they lie in */
@@ -73,10 +80,26 @@ const char *mr_hf_name(const mr_hf *weights, int64_t index);
 /** Tells whether a tensor is there. Local. */
 bool mr_hf_has(const mr_hf *weights, const char *name);
 
-/** Hashes names, shapes and the first 1,024 elements of all tensors: enough to tell models apart,
- * also two of one training, in the time of one read a tensor; no test of every byte. Local.
- * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_hf_fingerprint(const mr_hf *weights, char out[MR_HASH_TEXT]);
+/** Tells whether the model of a configuration has a tensor of a name. Local. */
+bool mr_hf_uses(const mr_hf_config *arch, const char *name);
+
+/** Compares the files of a folder with a configuration: every tensor of the model is there in its
+ * shape, a head that is tied is that of the embedding, and what else the files hold changes nothing
+ * that is computed. Buffers of older programs are passed over, other tensors are warned of.
+ * Collective.
+ * @param config  where arch was read from, for messages
+ * @return MR_OK, MR_ERR_FORMAT (message names tensor, file and what of config.json it contradicts),
+ *         MR_ERR_IO, MR_ERR_MEMORY; the same on every rank */
+MR_NODISCARD mr_status mr_hf_check(const mr_comm *comm, const mr_hf *weights,
+                                   const mr_hf_config *arch, const char *config);
+
+/** Hashes names, element types, shapes and all bytes of the tensors that a model uses, each rank
+ * its share of pieces of 4 MiB: the SHA-256 of the pieces' SHA-256, on any number of ranks the
+ * same. Collective.
+ * @param[out] out  MR_HF_HASH_TAG and 64 hex digits
+ * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY; the same on every rank */
+MR_NODISCARD mr_status mr_hf_hash(const mr_comm *comm, const mr_hf *weights,
+                                  const mr_hf_config *arch, char out[MR_HF_HASH]);
 
 /** Finds a tensor and the file that holds it, both borrowed until close. Local.
  * @return MR_OK, MR_ERR_FORMAT (no such tensor; message names folder and tensor) */

@@ -433,6 +433,20 @@ static mr_status check_range(const mr_safetensors *file, const mr_safetensors_en
     return MR_OK;
 }
 
+int64_t mr_safetensors_bytes(const mr_safetensors_entry *entry)
+{
+    return entry->end - entry->begin;
+}
+
+mr_status mr_safetensors_read_raw(const mr_safetensors *file, const mr_safetensors_entry *entry,
+                                  int64_t first, int64_t bytes, void *out)
+{
+    MR_INVARIANT(first >= 0 && bytes >= 0 && first <= entry->end - entry->begin - bytes);
+    return read_exactly(file->handle, out, (size_t)bytes, file->data_start + entry->begin + first)
+               ? MR_OK
+               : read_failure(file->path);
+}
+
 static float float_of_bits(uint32_t bits)
 {
     float value;

@@ -115,6 +115,15 @@ MR_NODISCARD mr_status mr_safetensors_read_f32(const mr_safetensors *file,
                                                const mr_safetensors_entry *entry, int64_t first,
                                                int64_t count, float *out);
 
+/** Returns the bytes of a tensor. Local. */
+int64_t mr_safetensors_bytes(const mr_safetensors_entry *entry);
+
+/** Reads bytes first..first+bytes-1 of a tensor as they stand in the file, of whatever type. Local.
+ * @return MR_OK, MR_ERR_IO */
+MR_NODISCARD mr_status mr_safetensors_read_raw(const mr_safetensors *file,
+                                               const mr_safetensors_entry *entry, int64_t first,
+                                               int64_t bytes, void *out);
+
 /** Reads elements first..first+count-1 of an I32 or I64 tensor into out [count]. Local.
  * @return as mr_safetensors_read_f32; a value outside int32 is MR_ERR_FORMAT */
 MR_NODISCARD mr_status mr_safetensors_read_i32(const mr_safetensors *file,

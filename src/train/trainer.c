@@ -11,17 +11,22 @@
 #include <stdio.h>
 #include <unistd.h>
 
+/* The config.json a configuration names. */
+static mr_status config_path(const mr_config *config, char path[PATH_MAX])
+{
+    bool alone = config->model.config[0] != '\0';
+    return mr_file_path(path, "%s%s", alone ? config->model.config : config->model.path,
+                        alone ? "" : "/config.json");
+}
+
 mr_status mr_trainer_arch(const mr_comm *comm, const mr_config *config, mr_hf_config *arch)
 {
     mr_status status = MR_OK;
     if (comm->rank == 0) {
         char path[PATH_MAX];
-        bool alone = config->model.config[0] != '\0';
         if (config->model.init == MR_INIT_PRETRAINED)
             status = mr_hf_check_folder(config->model.path);
-        if (status == MR_OK)
-            status = mr_file_path(path, "%s%s", alone ? config->model.config : config->model.path,
-                                  alone ? "" : "/config.json");
+        if (status == MR_OK) status = config_path(config, path);
         if (status == MR_OK) status = mr_hf_config_read(path, arch);
     }
     MR_TRY(mr_comm_agree_root(comm, status));
@@ -227,15 +232,24 @@ mr_status mr_trainer_plan(const mr_comm *comm, const mr_config *config, mr_backe
     return create_agreed(comm, config, be, arch, true, out);
 }
 
+static mr_status read_weights(mr_trainer *t, const mr_hf *weights)
+{
+    char config[PATH_MAX];
+    const mr_hf_config *arch = &t->model->arch;
+    MR_AGREE(t->comm, config_path(t->config, config));
+    MR_TRY(mr_hf_check(t->comm, weights, arch, config));
+    MR_AGREE(t->comm, mr_model_load(t->model, weights));
+    return mr_hf_hash(t->comm, weights, arch, t->weights_hash);
+}
+
 static mr_status set_weights(mr_trainer *t)
 {
     bool pretrained = t->config->model.init == MR_INIT_PRETRAINED;
-    MR_TRY(mr_model_draw(t->model, (uint64_t)t->config->run.seed, !pretrained, true));
-    if (!pretrained) return MR_OK;
-    mr_hf *weights;
-    MR_TRY(mr_hf_open(t->config->model.path, &weights));
-    mr_status status = mr_model_load(t->model, weights);
-    if (status == MR_OK) status = mr_hf_fingerprint(weights, t->weights_hash);
+    mr_hf *weights = NULL;
+    mr_status status = mr_model_draw(t->model, (uint64_t)t->config->run.seed, !pretrained, true);
+    if (status == MR_OK && pretrained) status = mr_hf_open(t->config->model.path, &weights);
+    status = mr_comm_agree(t->comm, status);
+    if (status == MR_OK && pretrained) status = read_weights(t, weights);
     mr_hf_close(&weights);
     return status;
 }
@@ -269,7 +283,7 @@ mr_status mr_trainer_allocate(mr_trainer *t)
     MR_AGREE(t->comm, allocate(t));
     MR_TRY(mr_state_create_writer(t));
     mr_plan_check(&t->plan);
-    MR_AGREE(t->comm, set_weights(t));
+    MR_TRY(set_weights(t));
     return mr_model_prepare_adapters(t->model);
 }
 

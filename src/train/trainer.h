@@ -50,8 +50,7 @@ typedef struct mr_trainer {
     mr_plan plan;
     size_t memory_limit;             /**< bytes a rank may take */
     char data_hash[MR_DATASET_HASH]; /**< set by mr_trainer_allocate */
-    char
-        weights_hash[MR_HASH_TEXT]; /**< of the weights that were read (mr_hf_fingerprint), or "" */
+    char weights_hash[MR_HF_HASH];   /**< of the weights that were read, or "" */
     int64_t seq_len;
     int64_t micro_batches; /**< of a step, over all ranks */
     int64_t total_steps;

@@ -230,8 +230,8 @@ static mr_status keep_weights(mr_golden_rig *rig)
     const mr_params *params = rig->model->params;
     size_t count = (size_t)params->param_count;
     rig->before = mr_alloc_array(MR_MEM_OTHER, count, sizeof *rig->before);
-    rig->negligible = mr_alloc_array(MR_MEM_OTHER, count, sizeof *rig->negligible);
-    if (!rig->before || !rig->negligible) return MR_ERR_MEMORY;
+    rig->grad_rms = mr_alloc_array(MR_MEM_OTHER, count, sizeof *rig->grad_rms);
+    if (!rig->before || !rig->grad_rms) return MR_ERR_MEMORY;
     for (int i = 0; i < params->param_count; i++) {
         if (!mr_params_trained(params, i)) continue;
         mr_own own = mr_params_own(params, i);
@@ -287,7 +287,7 @@ void mr_golden_rig_destroy(mr_golden_rig **rig)
     for (int i = 0; old->before && i < old->model->params->param_count; i++)
         mr_free(old->before[i]);
     mr_free(old->before);
-    mr_free(old->negligible);
+    mr_free(old->grad_rms);
     mr_optimizer_destroy(&old->optimizer);
     mr_model_destroy(&old->model);
     if (old->be) mr_backend_destroy(&old->be);

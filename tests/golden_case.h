@@ -40,7 +40,8 @@ typedef struct mr_golden_rig {
     int32_t *targets;          /**< [share * ranks, T], -1 where not scored */
     double *losses;            /**< [share * T], scratch */
     float **before;            /**< [parameters] own part of the trained ones at the start */
-    bool *negligible;          /**< [parameters] the reference has no gradient but rounding */
+    double *grad_rms;          /**< [parameters] root mean square of the reference's first gradient;
+                                    0 where that is none but rounding */
 } mr_golden_rig;
 
 /** Sets up what a reference file describes: base weights, adapter from <stem>_init, optimizer from

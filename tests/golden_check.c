@@ -7,7 +7,7 @@
 
 static const double allowed[MR_GOLDEN_BOUNDS] = {
     [MR_GOLDEN_LOGITS] = 1e-5, [MR_GOLDEN_LOSS] = 1e-5,  [MR_GOLDEN_GRADIENT] = 1e-4,
-    [MR_GOLDEN_LOSSES] = 1e-4, [MR_GOLDEN_AFTER] = 1e-3, [MR_GOLDEN_DENSE] = 1e-5,
+    [MR_GOLDEN_LOSSES] = 1e-4, [MR_GOLDEN_AFTER] = 1e-4, [MR_GOLDEN_DENSE] = 1e-5,
     [MR_GOLDEN_MERGED] = 1e-6,
 };
 
@@ -15,6 +15,14 @@ static const double allowed[MR_GOLDEN_BOUNDS] = {
  * relative error; ours must then be below the second. So it is with queries and keys where a
  * position sees itself alone. */
 static const double no_gradient = 1e-9, rounding = 1e-7;
+
+/* Where the weights after ten steps miss their bound, elements may be left out of the comparison
+ * whose reference gradient of the first step is not zero but at most this part of its root mean
+ * square over the tensor: 1e-8 beside 1e-2 was seen. Rounding moves such a gradient by a hundredth
+ * or turns its sign, and Adam lets it step as far as any other. At most one element of a tensor, or
+ * a hundredth of its elements where that is more; the rest is held to the same bound, and what is
+ * left out must be finite. Elements whose gradient is exactly zero are compared as all others. */
+static const double faint = 1e-5, most_left_out = 0.01;
 
 enum { LINES_MAX = 12 };
 
@@ -41,6 +49,7 @@ void mr_golden_begin(mr_golden_item *item)
     for (size_t i = 0; item->comm->size > 1 && i < sizeof crashes / sizeof *crashes; i++)
         signal(crashes[i], SIG_DFL);
     item->disagreements = 0;
+    item->left_out = 0;
     item->memory = mr_memory_live_total();
 }
 
@@ -51,8 +60,18 @@ void mr_golden_disagree(mr_golden_item *item, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(line, sizeof line, fmt, args);
     va_end(args);
-    if (item->disagreements++ < LINES_MAX && item->comm->rank == 0)
+    if (item->disagreements++ < LINES_MAX && item->comm->rank == 0 && !item->quiet)
         print_error("%s: %s: %s\n", item->folder->path, item->stem, line);
+}
+
+static double relative_error(mr_golden_squares sums)
+{
+    return sums.difference == 0 ? 0 : sqrt(sums.difference / sums.reference);
+}
+
+static bool is_within(mr_golden_squares sums, mr_golden_bound bound)
+{
+    return relative_error(sums) <= allowed[bound];
 }
 
 /* Written so that a NaN disagrees. */
@@ -66,8 +85,7 @@ static void expect_error(mr_golden_item *item, double error, mr_golden_bound bou
 void mr_golden_expect(mr_golden_item *item, mr_golden_squares sums, mr_golden_bound bound,
                       const char *what)
 {
-    double error = sums.difference == 0 ? 0 : sqrt(sums.difference / sums.reference);
-    expect_error(item, error, bound, what);
+    expect_error(item, relative_error(sums), bound, what);
 }
 
 void mr_golden_expect_number(mr_golden_item *item, double ours, double theirs,
@@ -79,6 +97,9 @@ void mr_golden_expect_number(mr_golden_item *item, double ours, double theirs,
 void mr_golden_conclude(mr_golden_item *item, mr_status status)
 {
     if (status != MR_OK) mr_golden_disagree(item, "%s", mr_message());
+    if (item->left_out > 0)
+        print_message("%s: %lld elements of faint gradient left out\n", item->name,
+                      (long long)item->left_out);
     int64_t left = (int64_t)mr_memory_live_total() - (int64_t)item->memory;
     mr_comm_max_i64(item->comm, &left, 1);
     if (left != 0) mr_golden_disagree(item, "%lld bytes were not freed", (long long)left);
@@ -117,67 +138,131 @@ mr_status mr_golden_compare_logits(mr_golden_item *item, mr_golden_rig *rig,
     return status;
 }
 
-/* Adds what this rank owns of one parameter to sums. */
-static mr_status add_param(const mr_golden_rig *rig, int id, const mr_safetensors_entry *entry,
-                           bool gradient, mr_golden_squares *sums)
+/* What a comparison of one parameter found; only doubles, to be summed over ranks. */
+typedef struct findings {
+    mr_golden_squares all, kept; /* of all elements, and without the faint ones */
+    double left_out;             /* faint elements */
+} findings;
+
+/* Adds the change of count elements that a first gradient led to. */
+static void add_change(findings *found, const float *ours, const float *theirs, const float *origin,
+                       const float *grad, double grad_rms, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const double size = fabs((double)grad[i]);
+        const bool leave_out = size != 0 && size <= faint * grad_rms && isfinite(ours[i]);
+        mr_golden_add(&found->all, &ours[i], &theirs[i], &origin[i], 1);
+        if (!leave_out) mr_golden_add(&found->kept, &ours[i], &theirs[i], &origin[i], 1);
+        found->left_out += leave_out;
+    }
+}
+
+/* Adds what this rank owns of one parameter: its gradient, or its change with the first gradient
+ * that led there. */
+static mr_status add_param(const mr_golden_rig *rig, int id, const mr_safetensors_entry *grad,
+                           const mr_safetensors_entry *after, findings *found)
 {
     mr_own own = mr_params_own(rig->model->params, id);
     if (own.count == 0) return MR_OK;
-    float *theirs = NULL;
+    float *their_grad = NULL, *theirs = NULL;
     float *ours = mr_alloc_array(MR_MEM_OTHER, (size_t)own.count, sizeof *ours);
     if (!ours) return MR_ERR_MEMORY;
-    mr_status status = mr_golden_read(rig->file, entry->name, entry->dims, entry->shape, own.first,
-                                      own.count, &theirs);
+    mr_status status = mr_golden_read(rig->file, grad->name, grad->dims, grad->shape, own.first,
+                                      own.count, &their_grad);
+    if (status == MR_OK && after)
+        status = mr_golden_read(rig->file, after->name, after->dims, after->shape, own.first,
+                                own.count, &theirs);
     if (status == MR_OK) {
-        rig->be->ops->download(rig->be, ours, gradient ? own.grad : own.weight);
-        mr_golden_add(sums, ours, theirs, gradient ? NULL : rig->before[id], own.count);
+        rig->be->ops->download(rig->be, ours, after ? own.weight : own.grad);
+        if (after)
+            add_change(found, ours, theirs, rig->before[id], their_grad, rig->grad_rms[id],
+                       own.count);
+        else
+            mr_golden_add(&found->all, ours, their_grad, NULL, own.count);
     }
     mr_free(ours);
+    mr_free(their_grad);
     mr_free(theirs);
     return status;
 }
 
-static void judge_param(mr_golden_item *item, mr_golden_rig *rig, int id, mr_golden_squares sums,
-                        double all, bool gradient)
+static double count_of(const mr_golden_rig *rig, int id)
 {
-    const char *name = rig->model->params->param[id].name;
+    const mr_param *param = &rig->model->params->param[id];
+    return (double)(param->rows * param->cols);
+}
+
+/* Judges a gradient; all is the square of the whole reference gradient. */
+static void judge_gradient(mr_golden_item *item, mr_golden_rig *rig, int id, mr_golden_squares sums,
+                           double all)
+{
     char what[256];
-    snprintf(what, sizeof what, "%s of %s", gradient ? "gradient" : "change", name);
-    if (gradient) rig->negligible[id] = sums.reference <= no_gradient * no_gradient * all;
-    if (!rig->negligible[id])
-        mr_golden_expect(item, sums, gradient ? MR_GOLDEN_GRADIENT : MR_GOLDEN_AFTER, what);
-    else if (gradient && !(sqrt(sums.difference / all) <= rounding))
+    snprintf(what, sizeof what, "gradient of %s", rig->model->params->param[id].name);
+    const bool negligible = sums.reference <= no_gradient * no_gradient * all;
+    rig->grad_rms[id] = negligible ? 0 : sqrt(sums.reference / count_of(rig, id));
+    if (!negligible)
+        mr_golden_expect(item, sums, MR_GOLDEN_GRADIENT, what);
+    else if (!(sqrt(sums.difference / all) <= rounding))
         mr_golden_disagree(item, "%s: %.3g of the whole gradient, expected none but rounding", what,
                            sqrt(sums.difference / all));
 }
 
-/* Compares gradients ("grad.") or the change of the weights ("after.") of every trained parameter
- * with the reference. Collective. */
-static mr_status compare_params(mr_golden_item *item, mr_golden_rig *rig, bool gradient)
+static void judge_change(mr_golden_item *item, const mr_golden_rig *rig, int id,
+                         const findings *found)
 {
-    int count = rig->model->params->param_count;
-    int64_t *entry_of = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *entry_of);
-    mr_golden_squares *sums = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *sums);
-    mr_status status = entry_of && sums ? MR_OK : MR_ERR_MEMORY;
-    if (status == MR_OK)
-        status = mr_golden_match(rig->model, rig->file, gradient ? "grad." : "after.", entry_of);
+    char what[256];
+    const char *name = rig->model->params->param[id].name;
+    const double count = count_of(rig, id), most = fmax(1, floor(most_left_out * count));
+    if (rig->grad_rms[id] == 0) return;
+    if (found->left_out == 0 || is_within(found->all, MR_GOLDEN_AFTER)) {
+        snprintf(what, sizeof what, "change of %s", name);
+        mr_golden_expect(item, found->all, MR_GOLDEN_AFTER, what);
+        return;
+    }
+    snprintf(what, sizeof what, "change of %s without %.0f of %.0f elements of faint gradient",
+             name, found->left_out, count);
+    item->left_out += (int64_t)found->left_out;
+    mr_golden_expect(item, found->kept, MR_GOLDEN_AFTER, what);
+    if (found->left_out > most)
+        mr_golden_disagree(item, "%s: more than the %.0f that may be left out", what, most);
+}
+
+/* Compares the gradients ("grad."), or the change of the weights ("after.") of every trained
+ * parameter with the reference. Collective. */
+static mr_status compare_params(mr_golden_item *item, mr_golden_rig *rig, bool change)
+{
+    const mr_params *params = rig->model->params;
+    int count = params->param_count;
+    int64_t *grad = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *grad);
+    int64_t *after = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *after);
+    findings *found = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *found);
+    mr_status status = grad && after && found ? MR_OK : MR_ERR_MEMORY;
+    if (status == MR_OK) status = mr_golden_match(rig->model, rig->file, "grad.", grad);
+    if (status == MR_OK) status = mr_golden_match(rig->model, rig->file, "after.", after);
     for (int i = 0; i < count && status == MR_OK; i++)
-        if (entry_of[i] >= 0 && mr_params_trained(rig->model->params, i))
-            status =
-                add_param(rig, i, mr_safetensors_at(rig->file, entry_of[i]), gradient, &sums[i]);
+        if (mr_params_trained(params, i))
+            status = add_param(rig, i, mr_safetensors_at(rig->file, grad[i]),
+                               change ? mr_safetensors_at(rig->file, after[i]) : NULL, &found[i]);
     status = mr_comm_agree(item->comm, status);
     if (status == MR_OK) {
-        MR_INVARIANT(entry_of && sums);
+        MR_INVARIANT(found);
+        const int doubles = (int)(sizeof *found / sizeof(double));
         double all = 0;
-        mr_golden_reduce(item->comm, sums, count);
+        MR_MPI(MPI_Allreduce(MPI_IN_PLACE, found, doubles * count, MPI_DOUBLE, MPI_SUM,
+                             item->comm->handle));
         for (int i = 0; i < count; i++)
-            all += sums[i].reference;
-        for (int i = 0; i < count; i++)
-            if (entry_of[i] >= 0 && mr_params_trained(rig->model->params, i))
-                judge_param(item, rig, i, sums[i], all, gradient);
+            all += found[i].all.reference;
+        for (int i = 0; i < count; i++) {
+            if (!mr_params_trained(params, i)) continue;
+            if (change)
+                judge_change(item, rig, i, &found[i]);
+            else
+                judge_gradient(item, rig, i, found[i].all, all);
+        }
     }
-    mr_free(entry_of);
-    mr_free(sums);
+    mr_free(grad);
+    mr_free(after);
+    mr_free(found);
     return status;
 }
 
@@ -200,11 +285,11 @@ mr_status mr_golden_compare_training(mr_golden_item *item, mr_golden_rig *rig)
         if (s == 0) {
             mr_golden_expect_number(item, loss, *first, MR_GOLDEN_LOSS, "loss");
             mr_golden_expect_number(item, grad_norm, *length, MR_GOLDEN_GRADIENT, "gradient norm");
-            status = compare_params(item, rig, true);
+            status = compare_params(item, rig, false);
         }
         mr_golden_update(rig, grad_norm);
     }
-    if (status == MR_OK) status = compare_params(item, rig, false);
+    if (status == MR_OK) status = compare_params(item, rig, true);
     mr_free(first);
     mr_free(length);
     mr_free(losses);

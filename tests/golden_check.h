@@ -19,8 +19,8 @@ typedef enum mr_golden_bound {
     MR_GOLDEN_GRADIENT, /**< twice the depth, and differences of nearly equal terms */
     MR_GOLDEN_LOSSES,   /**< ten updates, which Adam makes as large for small gradients as for
                              large */
-    MR_GOLDEN_AFTER,    /**< of the change: an element whose gradient is mere rounding may step the
-                             other way, and Adam lets it step as far as any other */
+    MR_GOLDEN_AFTER,    /**< of the change, but for elements whose gradient is mere rounding, which
+                             golden_check.c leaves out */
     MR_GOLDEN_DENSE,    /**< sums of two products */
     MR_GOLDEN_MERGED,   /**< one addition */
     MR_GOLDEN_BOUNDS
@@ -33,7 +33,9 @@ typedef struct mr_golden_item {
     const mr_golden_folder *folder;
     char stem[128];
     int disagreements;
-    size_t memory; /**< bytes held when the test began */
+    bool quiet;       /**< disagreements are counted, not printed */
+    int64_t left_out; /**< elements not compared */
+    size_t memory;    /**< bytes held when the test began */
 } mr_golden_item;
 
 /** Squares of a difference and of the reference, summed. */

@@ -31,6 +31,45 @@ static void training_matches_its_reference(void **state)
     mr_golden_conclude(item, status);
 }
 
+/* Trains with one constant of the optimizer a thousandth larger, or smaller where it is beta2,
+ * which would pass 1: the comparison must find it. Not so eps, 1e-8 beside gradients of 1e-3, and
+ * the norm to clip to, which AdamW's steps do not depend on. */
+static mr_status train_with_fault(mr_golden_item *item, int constant)
+{
+    mr_golden_item faulty = *item;
+    faulty.quiet = true;
+    mr_golden_rig *rig;
+    MR_TRY(mr_golden_rig_create(item->comm, item->folder->path, item->stem, whole, &rig));
+    mr_config *c = rig->config;
+    static const char *const names[] = {"lr", "beta1", "beta2", "weight_decay"};
+    double *const constants[] = {&c->train.lr, &c->train.beta1, &c->train.beta2,
+                                 &c->train.weight_decay};
+    const double before = *constants[constant];
+    mr_status status = MR_OK;
+    if (before != 0) {
+        *constants[constant] *= constant == 2 ? 1 - 1e-3 : 1 + 1e-3;
+        mr_optimizer_destroy(&rig->optimizer);
+        status = mr_comm_agree(
+            item->comm, mr_optimizer_create(rig->model->params, rig->config, &rig->optimizer));
+        if (status == MR_OK) status = mr_golden_compare_training(&faulty, rig);
+        if (status == MR_OK && faulty.disagreements == 0)
+            mr_golden_disagree(item, "%s: %.9g in place of %.9g is not found", names[constant],
+                               *constants[constant], before);
+    }
+    mr_golden_rig_destroy(&rig);
+    return status;
+}
+
+static void constants_off_by_a_thousandth_are_found(void **state)
+{
+    mr_golden_item *item = *state;
+    mr_status status = MR_OK;
+    mr_golden_begin(item);
+    for (int constant = 0; constant < 4 && status == MR_OK; constant++)
+        status = train_with_fault(item, constant);
+    mr_golden_conclude(item, status);
+}
+
 /** What a few steps led to. */
 typedef struct course {
     double loss[CUT_STEPS], grad_norm[CUT_STEPS];
@@ -524,6 +563,9 @@ static void plan_folder(golden_plan *plan, const mr_golden_folder *folder)
             bool fft = strcmp(kind.method, "fft") == 0, mora = kind.mora_type != 0;
             bool lora = strcmp(kind.method, "lora") == 0;
             add_test(plan, folder, stem, "", training_matches_its_reference);
+            if (fft)
+                add_test(plan, folder, stem, " with a fault",
+                         constants_off_by_a_thousandth_are_found);
             if (mora)
                 add_test(plan, folder, stem, " dense update",
                          dense_updates_and_their_singular_values_agree);

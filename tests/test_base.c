@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/random.h"
@@ -287,6 +288,17 @@ static void the_guard_ends(void **state)
 }
 
 /* Source: kat_vectors of Random123 1.14, philox4x32 10 rounds. */
+static void short_hashes_give_the_published_values(void **state)
+{
+    (void)state;
+    assert_true(mr_hash_fnv(MR_HASH_FNV, "", 0) == 0xcbf29ce484222325u);
+    assert_true(mr_hash_fnv(MR_HASH_FNV, "a", 1) == 0xaf63dc4c8601ec8cu);
+    assert_true(mr_hash_fnv(MR_HASH_FNV, "foobar", 6) == 0x85944171f73967e8u);
+    assert_true(mr_hash_fnv(mr_hash_fnv(MR_HASH_FNV, "foo", 3), "bar", 3) == 0x85944171f73967e8u);
+    assert_true(mr_hash_mix(0) == 0);
+    assert_true(mr_hash_mix(1) == 0xb456bcfc34c2cb2cu);
+}
+
 static void philox_gives_the_published_vectors(void **state)
 {
     (void)state;
@@ -687,6 +699,7 @@ int main(void)
         cmocka_unit_test(freeing_foreign_memory_aborts),
         cmocka_unit_test(the_guard_forbids_allocation_in_debug_builds),
         cmocka_unit_test(the_guard_ends),
+        cmocka_unit_test(short_hashes_give_the_published_values),
         cmocka_unit_test(philox_gives_the_published_vectors),
         cmocka_unit_test(words_of_a_stream_are_those_of_its_blocks),
         cmocka_unit_test(streams_of_other_seeds_uses_and_numbers_differ),

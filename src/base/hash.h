@@ -3,7 +3,8 @@
 
 /** @file
  * SHA-256 of streams and files: what names data and checkpoints for good, and what `sha256sum`
- * prints for the same bytes. */
+ * prints for the same bytes. And short hashes, which are no proof against intent: FNV-1a of bytes,
+ * and the mixing of one number. What is drawn and written depends on them, so they never change. */
 
 #include "base/memory.h"
 
@@ -34,6 +35,17 @@ void mr_hash_destroy(mr_hash **hash);
  * @param[out] bytes  its size; may be NULL
  * @return MR_OK, MR_ERR_IO (message names the path), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_hash_file(const char *path, char out[MR_HASH_TEXT], int64_t *bytes);
+
+#define MR_HASH_FNV UINT64_C(0xcbf29ce484222325) /**< FNV-1a of no bytes */
+
+/** Returns the 64-bit FNV-1a of some bytes behind those that gave hash. Local. */
+static inline uint64_t mr_hash_fnv(uint64_t hash, const void *data, size_t bytes)
+{
+    const unsigned char *byte = data;
+    for (size_t i = 0; i < bytes; i++)
+        hash = (hash ^ byte[i]) * 0x100000001b3u;
+    return hash;
+}
 
 /** Returns a 64-bit number in which every bit of x has a say, each x its own: the finaliser of
  * MurmurHash3. Local. */

@@ -1,5 +1,7 @@
 #include "config/matrix.h"
 
+#include "base/hash.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -190,15 +192,6 @@ static mr_status compare_with_file(mr_matrix *matrix)
     return MR_OK;
 }
 
-/* FNV-1a. */
-static uint64_t hash_of(const char *text)
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
-    return hash;
-}
-
 static int by_piece(const void *left, const void *right)
 {
     const value *a = *(value *const *)left, *b = *(value *const *)right;
@@ -226,8 +219,9 @@ static mr_status distinguish(mr_matrix *matrix)
             first = i;
         } else if (strcmp(other->text, plain->text) != 0) {
             mr_text piece = {0};
-            mr_text_add(&piece, "%s_%06x", other->piece,
-                        (unsigned)(hash_of(other->text) & 0xffffff));
+            mr_text_add(
+                &piece, "%s_%06x", other->piece,
+                (unsigned)(mr_hash_fnv(MR_HASH_FNV, other->text, strlen(other->text)) & 0xffffff));
             char *marked = mr_strdup(mr_text_get(&piece));
             if (piece.failed || !marked) status = MR_ERR_MEMORY;
             mr_text_free(&piece);
@@ -385,7 +379,7 @@ static mr_status refuse_equal_names(mr_matrix *matrix)
     mr_status status = names ? MR_OK : MR_ERR_MEMORY;
     for (int i = 0; i < count && status == MR_OK; i++) {
         status = mr_matrix_name(matrix, i, name);
-        names[i] = (named){hash_of(name), i};
+        names[i] = (named){mr_hash_fnv(MR_HASH_FNV, name, strlen(name)), i};
     }
     if (status == MR_OK) qsort(names, (size_t)count, sizeof *names, by_hash);
     for (int i = 1; i < count && status == MR_OK; i++) {

@@ -1,5 +1,6 @@
 #include "corpus/documents.h"
 
+#include "base/hash.h"
 #include "base/text.h"
 #include "base/utf8.h"
 #include "store/json.h"
@@ -153,17 +154,8 @@ mr_status mr_documents_next(mr_documents *d, mr_document *out)
     return MR_OK;
 }
 
-/* Eight bytes at a time, each mixed in by the multiplications of MurmurHash3's finaliser; what the
- * hash is belongs to the format of a prepared folder, as it decides what is held out. */
-static uint64_t mix(uint64_t hash)
-{
-    hash ^= hash >> 33;
-    hash *= 0xff51afd7ed558ccdu;
-    hash ^= hash >> 33;
-    hash *= 0xc4ceb9fe1a85ec53u;
-    return hash ^ hash >> 33;
-}
-
+/* Eight bytes at a time are mixed in; what the hash is belongs to the format of a prepared folder,
+ * as it decides what is held out. */
 bool mr_document_held_out(const char *text, size_t bytes, double fraction)
 {
     uint64_t hash = 0x9e3779b97f4a7c15u ^ bytes;
@@ -174,9 +166,9 @@ bool mr_document_held_out(const char *text, size_t bytes, double fraction)
         memcpy(word, text, part);
         for (int i = 0; i < 8; i++)
             value |= (uint64_t)word[i] << (8 * i);
-        hash = mix(hash ^ value) + 0x9e3779b97f4a7c15u;
+        hash = mr_hash_mix(hash ^ value) + 0x9e3779b97f4a7c15u;
         text += part;
         bytes -= part;
     }
-    return (double)(mix(hash) >> 11) * 0x1p-53 < fraction;
+    return (double)(mr_hash_mix(hash) >> 11) * 0x1p-53 < fraction;
 }

@@ -1,5 +1,7 @@
 #include "data/task.h"
 
+#include "base/hash.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -108,10 +110,11 @@ double mr_dataset_score(const mr_dataset *dataset, int64_t index, const char *te
     return dataset->task->score(dataset, index, text, bytes);
 }
 
-static uint64_t fnv_number(uint64_t hash, uint32_t number)
+/* The low byte first. */
+static uint64_t hash_number(uint64_t hash, uint32_t number)
 {
     for (int byte = 0; byte < 4; byte++)
-        hash = (hash ^ (number >> (8 * byte) & 0xff)) * 0x100000001b3u;
+        hash = mr_hash_fnv(hash, &(uint8_t){(uint8_t)(number >> 8 * byte)}, 1);
     return hash;
 }
 
@@ -127,16 +130,16 @@ mr_status mr_dataset_hash(const mr_dataset *dataset, char out[MR_DATASET_HASH])
     int32_t *tokens = mr_alloc_array(MR_MEM_DATA, (size_t)longest, 2 * sizeof *tokens);
     if (!tokens) return MR_ERR_MEMORY;
     int32_t *targets = tokens + longest;
-    uint64_t hash = 0xcbf29ce484222325u;
+    uint64_t hash = MR_HASH_FNV;
     mr_status status = MR_OK;
     for (int64_t i = 0; i < count && status == MR_OK; i++) {
         int64_t length = 0;
         status = mr_dataset_sample(dataset, i, tokens, targets, longest, &length);
         MR_INVARIANT(length <= longest);
-        hash = fnv_number(hash, (uint32_t)length);
+        hash = hash_number(hash, (uint32_t)length);
         for (int64_t t = 0; t < length; t++) {
-            hash = fnv_number(hash, (uint32_t)tokens[t]);
-            hash = fnv_number(hash, (uint32_t)targets[t]);
+            hash = hash_number(hash, (uint32_t)tokens[t]);
+            hash = hash_number(hash, (uint32_t)targets[t]);
         }
     }
     mr_free(tokens);

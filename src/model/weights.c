@@ -1,21 +1,21 @@
 /* Where weights come from and go to: random draws, files in, files out. */
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "linalg/orthonormal.h"
 #include "model/model.h"
 
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 /* FNV-1a of a name, and of a number where it is not 0. */
 static uint64_t name_hash(const char *name, int64_t number)
 {
-    uint64_t hash = 14695981039346656037u;
-    for (; *name; name++)
-        hash = (hash ^ (uint8_t)*name) * 1099511628211u;
+    uint64_t hash = mr_hash_fnv(MR_HASH_FNV, name, strlen(name));
     for (uint64_t rest = (uint64_t)number; rest > 0; rest >>= 8)
-        hash = (hash ^ (rest & 0xff)) * 1099511628211u;
+        hash = mr_hash_fnv(hash, &(uint8_t){(uint8_t)rest}, 1);
     return hash >> 8;
 }
 

@@ -15,6 +15,18 @@ function(mr_add_layer name)
   endif()
 endfunction()
 
+# mr_add_bytes(LAYER FILE HEADER): a header with the bytes of src/LAYER/FILE, for one of its sources
+# to include in an array: what the program needs travels in it.
+function(mr_add_bytes layer file header)
+  set(input ${PROJECT_SOURCE_DIR}/src/${layer}/${file})
+  set(output ${PROJECT_BINARY_DIR}/include/${header})
+  add_custom_command(OUTPUT ${output}
+    COMMAND ${CMAKE_COMMAND} -DINPUT=${input} -DOUTPUT=${output}
+      -P ${PROJECT_SOURCE_DIR}/cmake/bytes.cmake
+    DEPENDS ${input} ${PROJECT_SOURCE_DIR}/cmake/bytes.cmake)
+  target_sources(mr_${layer} PRIVATE ${output})
+endfunction()
+
 file(GLOB MR_APP_SOURCES CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/app/*.c)
 
 # What a result file says about the program that wrote it. The commit is read at every build.

@@ -1,64 +1,49 @@
 /* mora table: results of many runs beside the paper's numbers. */
 
-#include "report/table.h"
-
 #include "app/command.h"
-#include "report/results_read.h"
-#include "store/runlog_read.h"
+#include "report/render.h"
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-static mr_status print_table(const mr_paper_table *paper, const char *folder, bool json)
+static mr_status make_table(const mr_paper *paper, const char *name, const char *folder,
+                            const char *form, mr_text *out)
 {
+    const mr_paper_table *table;
     mr_results results = {0};
-    mr_text text = {0};
-    json_t *root = NULL;
-    mr_status status = mr_results_read(folder, &paper->measure, &results);
-    if (status != MR_OK) goto cleanup;
-    if (json) {
-        status = mr_table_json(paper, &results, &root);
-        if (status == MR_OK) status = mr_print_json(root);
-    } else {
-        status = mr_table_text(paper, &results, &text);
-        if (status == MR_OK) fputs(mr_text_get(&text), stdout);
-    }
-cleanup:
-    json_decref(root);
-    mr_text_free(&text);
+    mr_report report = {0};
+    mr_status status = mr_paper_choose(paper, name, folder, &table);
+    if (status == MR_ERR_USAGE) return mr_fail_in(status, "mora table: --paper");
+    if (status == MR_OK) status = mr_results_read(folder, &table->measure, &results);
+    if (status == MR_OK) status = mr_report_make(table, &results, &report);
+    if (status == MR_OK) status = mr_renderer_find(form)->render(&report, out);
+    mr_report_free(&report);
     mr_results_free(&results);
     return status;
 }
 
-/* The table that the first log of a folder belongs to, that whose task it is of; else the first. */
-static mr_status guess_table(const char *folder, const mr_paper_table **out)
+static mr_status print_table(const mr_paper *paper, const char *name, const char *folder,
+                             const char *form)
 {
-    mr_names paths = {0};
-    *out = NULL;
-    mr_status status = mr_results_find(folder, &paths);
-    for (int64_t i = 0; status == MR_OK && !*out && i < paths.count; i++) {
-        mr_runlog_reader *reader = NULL;
-        char *task = NULL;
-        mr_status read = mr_runlog_open(paths.item[i], &reader);
-        if (read == MR_OK) read = mr_runlog_get_text(reader, "task", &task);
-        if (read == MR_OK) *out = mr_paper_of_task(task);
-        mr_free(task);
-        mr_runlog_close_reader(&reader);
-    }
-    mr_names_free(&paths);
-    if (status == MR_OK && !*out) *out = mr_paper_find("table2");
+    mr_text text = {0};
+    mr_status status = make_table(paper, name, folder, form, &text);
+    if (status == MR_OK) fputs(mr_text_get(&text), stdout);
+    mr_text_free(&text);
     return status;
 }
 
-static mr_status run(const mr_comm *comm, int argc, char **argv)
+static mr_status run_with(const mr_comm *comm, const mr_paper *paper, int argc, char **argv)
 {
     const char *name = NULL, *folder[1];
+    char known[256];
     bool json = false, help;
     int operands;
+    mr_text names = {0};
+    mr_paper_names(paper, &names);
+    snprintf(known, sizeof known, "table of the paper: %s; without it, that of the runs' task",
+             mr_text_get(&names));
+    mr_text_free(&names);
     const mr_option options[] = {
-        {"paper", MR_OPTION_TEXT, &name, "TABLE",
-         "table of the paper: table2, table3; without it, that of the runs' task"},
+        {"paper", MR_OPTION_TEXT, &name, "TABLE", known},
         {"json", MR_OPTION_FLAG, &json, NULL, "print the table as JSON"},
     };
     MR_TRY(mr_options_parse(comm, &mr_command_table, options, sizeof options / sizeof options[0],
@@ -66,21 +51,18 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     if (help) return MR_OK;
     MR_CHECK(operands == 1, MR_ERR_USAGE, "mora table: expected a folder; usage: mora table %s",
              mr_command_table.usage);
-    const mr_paper_table *paper = NULL;
-    if (name)
-        paper = mr_paper_find(name);
-    else
-        MR_AGREE(comm, comm->rank == 0 ? guess_table(folder[0], &paper) : MR_OK);
-    if (name && !paper) {
-        mr_text known = {0};
-        mr_paper_names(&known);
-        mr_status status =
-            mr_fail(MR_ERR_USAGE, "mora table: --paper: unknown table \"%s\"; known are: %s", name,
-                    mr_text_get(&known));
-        mr_text_free(&known);
-        return status;
-    }
-    return comm->rank == 0 ? print_table(paper, folder[0], json) : MR_OK;
+    return mr_comm_agree_root(
+        comm,
+        comm->rank == 0 ? print_table(paper, name, folder[0], json ? "json" : "text") : MR_OK);
+}
+
+static mr_status run(const mr_comm *comm, int argc, char **argv)
+{
+    mr_paper paper = {0};
+    mr_status status = mr_paper_read(&paper);
+    if (status == MR_OK) status = run_with(comm, &paper, argc, argv);
+    mr_paper_free(&paper);
+    return status;
 }
 
 const mr_command mr_command_table = {

@@ -9,7 +9,7 @@
 void mr_grid_column(mr_grid *grid, const char *gap, const char *heading, bool right)
 {
     MR_INVARIANT(grid->columns < MR_LAYOUT_COLUMNS && grid->cells.count == 0);
-    grid->column[grid->columns++] = (mr_column){.gap = gap, .heading = heading, .right = right};
+    grid->column[grid->columns++] = (mr_grid_head){.gap = gap, .heading = heading, .right = right};
 }
 
 void mr_grid_cell(mr_grid *grid, const char *fmt, ...)
@@ -75,7 +75,7 @@ static void print_headings(const mr_grid *grid, const int *width, int indent, mr
 {
     mr_text_add(out, "%*s", indent, "");
     for (int c = 0; c < grid->columns;) {
-        const mr_column *column = &grid->column[c];
+        const mr_grid_head *column = &grid->column[c];
         int end = heading_end(grid, c), span = width[c];
         for (int k = c + 1; k < end; k++)
             span += mr_utf8_width(grid->column[k].gap, strlen(grid->column[k].gap)) + width[k];

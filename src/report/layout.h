@@ -18,16 +18,16 @@ enum {
 };
 
 /** A column of a table. */
-typedef struct mr_column {
+typedef struct mr_grid_head {
     const char *gap;     /**< what stands before it; borrowed */
     const char *heading; /**< above this and the following columns without one; NULL: none */
     bool right;          /**< aligned to the right */
-} mr_column;
+} mr_grid_head;
 
 /** A table under way: cells row by row. Start from {0}; free with mr_grid_free. Owns cells. */
 typedef struct mr_grid {
     int columns;
-    mr_column column[MR_LAYOUT_COLUMNS];
+    mr_grid_head column[MR_LAYOUT_COLUMNS];
     mr_names cells;
     bool failed; /**< an allocation failed; the table is incomplete */
 } mr_grid;

@@ -2,56 +2,78 @@
 #define MR_REPORT_PAPER_H
 
 /** @file
- * Published numbers as data, to stand beside ours.
- *
- * A further table is a further entry in paper.c; its rows are found by the names methods have in
- * run logs, and by r where the table has several.
- */
+ * Published numbers as data, to stand beside ours: paper.yaml, which says what its keys mean, is
+ * built into the program. Rows are found by the names that methods have in run logs, and by r where
+ * a table has several. */
 
+#include "config/yaml.h"
 #include "report/results.h"
 
-enum { MR_PAPER_COLUMNS = 8 }; /**< most columns of a table */
+/** A key of our configuration and its value as text. Borrows both. */
+typedef struct mr_paper_key {
+    const char *key, *value;
+} mr_paper_key;
 
-/** One method's results. */
+/** One method's results. Borrows its texts; owns its arrays. */
 typedef struct mr_paper_row {
-    const char *method; /**< its name in run logs */
-    int64_t r;          /**< 0: none, the base weights are trained */
-    double value[MR_PAPER_COLUMNS];
+    const char *method;
+    int64_t r; /**< 0: none, the base weights are trained */
+    int keys;
+    mr_paper_key *key; /**< [keys] that a run has to have beside method and r */
+    double *value;     /**< [columns]; NAN where the paper has none */
 } mr_paper_row;
 
-/** One table. All pointers are to constants of the program. */
+/** One table. Borrows its texts; owns its arrays. */
 typedef struct mr_paper_table {
-    const char *name;    /**< of --paper */
-    const char *source;  /**< where it was published */
-    const char *setting; /**< what was run, and what is not told about it */
-    const char *note;    /**< how far ours may be compared with it */
-    mr_measure measure;  /**< what of our logs is compared with it */
-    const char *caption; /**< what a number says, with its unit */
-    const char *sample;  /**< what a batch has a number of, in the plural */
-    double scale;        /**< a score of ours times this is in the table's unit */
-    double chance;       /**< what guessing scores, in the table's unit; NAN: not a constant */
-    int decimals;
-    bool by_step; /**< columns are evaluated steps; else ours have one, the last evaluation */
+    const char *name, *source, *setting, *note, *sample;
+    mr_measure measure; /**< what of our logs is compared; its scores are owned */
+    bool by_step;       /**< columns are evaluated steps; else ours is the last evaluation */
     int columns;
-    const char *column[MR_PAPER_COLUMNS];
+    const char **column; /**< [columns] headings */
     int rows;
-    const mr_paper_row *row;
+    mr_paper_row *row; /**< [rows] */
 } mr_paper_table;
 
-/** Returns the table of a name, or NULL. Local. */
-const mr_paper_table *mr_paper_find(const char *name);
+/** All tables. Start from {0}; free with mr_paper_free. Owns everything. */
+typedef struct mr_paper {
+    int tables;
+    mr_paper_table *table; /**< [tables] */
+    mr_yaml yaml;          /**< holds the texts */
+} mr_paper;
 
-/** Returns the first table whose measure is of a task, or NULL. Local. */
-const mr_paper_table *mr_paper_of_task(const char *task);
+/** Reads the program's own tables. Local. @return MR_OK, MR_ERR_CONFIG, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_paper_read(mr_paper *out);
+
+/** Reads tables from YAML. Local.
+ * @param name  stands before line and column in messages
+ * @param out   to be freed on failure, too
+ * @return MR_OK, MR_ERR_CONFIG, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_paper_parse(const char *name, const char *text, size_t bytes,
+                                      mr_paper *out);
+
+/** Frees everything and empties it. Local. */
+void mr_paper_free(mr_paper *paper);
+
+/** Appends the names of all tables, joined by commas. Local. */
+void mr_paper_names(const mr_paper *paper, mr_text *out);
+
+/** Finds the table of a name for the logs below a folder: of several, all of them where name is
+ * NULL, the first whose task the first log has that is of any of their tasks; else the first.
+ * Local.
+ * @param[out] out  borrowed from paper
+ * @return MR_OK, MR_ERR_USAGE (no such table; message lists them), MR_ERR_IO (the folder cannot be
+ *         read), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_paper_choose(const mr_paper *paper, const char *name, const char *folder,
+                                       const mr_paper_table **out);
 
 /** Returns the r of all rows that have one, 0 where there are several. Local. */
 int64_t mr_paper_only_r(const mr_paper_table *table);
 
-/** Returns the row of a method, or NULL. A table of one r is compared with ours at any: its row is
- * found by name alone. Local. */
-const mr_paper_row *mr_paper_row_of(const mr_paper_table *table, const char *method, int64_t r);
-
-/** Appends the names of all tables, joined by commas. Local. */
-void mr_paper_names(mr_text *out);
+/** Finds the first row that a run belongs to. A table of one r is compared with ours at any: its
+ * row is found by name and keys alone. Local.
+ * @param[out] out  borrowed from table; NULL: none
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_paper_row_of(const mr_paper_table *table, const mr_result *run,
+                                       const mr_paper_row **out);
 
 #endif

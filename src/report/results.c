@@ -46,32 +46,47 @@ static mr_status leave_out(mr_result *run, const char *reason, const char *other
     return run->left_out ? MR_OK : MR_ERR_MEMORY;
 }
 
-static bool same_steps(const mr_result *a, const mr_result *b)
+static bool same_steps(const mr_series *a, const mr_series *b)
 {
-    if (a->evaluations != b->evaluations) return false;
-    for (int64_t i = 0; i < a->evaluations; i++)
-        if (a->step[i] < b->step[i] || a->step[i] > b->step[i]) return false;
+    if (a->count != b->count) return false;
+    for (int64_t i = 0; i < a->count; i++)
+        if (compare_numbers(a->step[i], b->step[i]) != 0) return false;
     return true;
+}
+
+/* Leaves out a completed run that has no sound score at each step at which `model` has one. */
+static mr_status judge_scores(mr_result *run, const mr_result *model, int scores)
+{
+    for (int k = 0; k < scores; k++) {
+        const mr_series *series = &run->series[k];
+        if (series->count == 0) return leave_out(run, "completed, but never evaluated", "");
+        if (!isfinite(series->value[series->count - 1]))
+            return leave_out(run, "completed, but its last score is not finite", "");
+        if (model && !same_steps(series, &model->series[k]))
+            return leave_out(run, "evaluated at other steps than ", model->path);
+    }
+    return MR_OK;
+}
+
+static bool same_run(const mr_result *a, const mr_result *b)
+{
+    return compare_groups(a, b) == 0 &&
+           compare_numbers(a->config.train.lr, b->config.train.lr) == 0 &&
+           a->config.run.seed == b->config.run.seed;
 }
 
 /* Decides which runs of a setting count. A run may be there twice, in two folders or under two
  * names; as two seeds it would make the spread too small. */
-static mr_status choose_runs(mr_result **run, int64_t begin, int64_t end)
+static mr_status choose_runs(const mr_results *results, int64_t begin, int64_t end)
 {
     const mr_result *model = NULL, *last = NULL;
     for (int64_t i = begin; i < end; i++) {
-        mr_result *r = run[i];
+        mr_result *r = results->run[i];
         if (strcmp(r->stop_reason, MR_STOP_COMPLETED) != 0)
             MR_TRY(leave_out(r, r->stop_reason, ""));
-        else if (r->evaluations == 0)
-            MR_TRY(leave_out(r, "completed, but never evaluated", ""));
-        else if (!isfinite(r->score[r->evaluations - 1]))
-            MR_TRY(leave_out(r, "completed, but its last score is not finite", ""));
-        else if (model && !same_steps(r, model))
-            MR_TRY(leave_out(r, "evaluated at other steps than ", model->path));
-        else if (last && compare_groups(r, last) == 0 &&
-                 compare_numbers(r->config.train.lr, last->config.train.lr) == 0 &&
-                 r->config.run.seed == last->config.run.seed)
+        else
+            MR_TRY(judge_scores(r, model, results->measure.scores));
+        if (!r->left_out && last && same_run(r, last))
             MR_TRY(leave_out(r, "the same method, rate and seed as ", last->path));
         if (r->left_out) continue;
         if (!model) model = r;
@@ -80,29 +95,33 @@ static mr_status choose_runs(mr_result **run, int64_t begin, int64_t end)
     return MR_OK;
 }
 
-/* Mean and sample standard deviation over the seeds of a rate, in two passes. */
-static mr_status average(mr_rate *rate)
+/* Estimates one score at each evaluation; value has room for one number a seed. */
+static mr_status fill_course(const mr_rate *rate, int score, double *value, mr_course *course)
 {
-    int64_t evaluations = rate->run[0]->evaluations, n = rate->seeds;
-    rate->mean = mr_alloc_array(MR_MEM_OTHER, (size_t)evaluations, sizeof *rate->mean);
-    rate->spread = mr_alloc_array(MR_MEM_OTHER, (size_t)evaluations, sizeof *rate->spread);
-    if (!rate->mean || !rate->spread) return MR_ERR_MEMORY;
-    for (int64_t e = 0; e < evaluations; e++) {
-        double sum = 0, squares = 0;
-        for (int64_t i = 0; i < n; i++)
-            sum += rate->run[i]->score[e];
-        rate->mean[e] = sum / (double)n;
-        for (int64_t i = 0; i < n; i++) {
-            double off = rate->run[i]->score[e] - rate->mean[e];
-            squares += off * off;
-        }
-        rate->spread[e] = n > 1 ? sqrt(squares / (double)(n - 1)) : 0;
-        rate->average += rate->mean[e] / (double)evaluations;
+    course->count = rate->run[0]->series[score].count;
+    course->at = mr_alloc_array(MR_MEM_OTHER, (size_t)course->count, sizeof *course->at);
+    if (!course->at) return MR_ERR_MEMORY;
+    for (int64_t e = 0; e < course->count; e++) {
+        for (int64_t i = 0; i < rate->seeds; i++)
+            value[i] = rate->run[i]->series[score].value[e];
+        course->at[e] = mr_estimate_of(value, rate->seeds);
+        course->average += course->at[e].mean / (double)course->count;
     }
     return MR_OK;
 }
 
-static mr_status fill_rate(mr_result *const *run, int64_t count, mr_rate *rate)
+static mr_status fill_courses(mr_rate *rate, int scores)
+{
+    rate->course = mr_alloc_array(MR_MEM_OTHER, (size_t)scores, sizeof *rate->course);
+    double *value = mr_alloc_array(MR_MEM_OTHER, (size_t)rate->seeds, sizeof *value);
+    mr_status status = rate->course && value ? MR_OK : MR_ERR_MEMORY;
+    for (int k = 0; status == MR_OK && k < scores; k++)
+        status = fill_course(rate, k, value, &rate->course[k]);
+    mr_free(value);
+    return status;
+}
+
+static mr_status fill_rate(mr_result *const *run, int64_t count, int scores, mr_rate *rate)
 {
     rate->lr = run[0]->config.train.lr;
     rate->run = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof(mr_result *));
@@ -113,24 +132,17 @@ static mr_status fill_rate(mr_result *const *run, int64_t count, mr_rate *rate)
         else
             rate->run[rate->seeds++] = run[i];
     }
-    return rate->seeds > 0 ? average(rate) : MR_OK;
-}
-
-/* By how much a is ahead of b. Means that differ by rounding alone are a tie: sums over seeds in
- * another order would turn them around. */
-static double lead(const mr_measure *measure, double a, double b)
-{
-    const double rounding = 1e-12 * fmax(1, fmin(fabs(a), fabs(b)));
-    double ahead = measure->lower_is_better ? b - a : a - b;
-    return fabs(ahead) > rounding ? ahead : 0;
+    return rate->seeds > 0 ? fill_courses(rate, scores) : MR_OK;
 }
 
 /* Rates come ascending, so on a tie the lower one, seen first, stays. */
 static bool better(const mr_measure *measure, const mr_rate *a, const mr_rate *b)
 {
-    int64_t last = a->run[0]->evaluations - 1;
-    double ahead = lead(measure, a->mean[last], b->mean[last]);
-    return ahead > 0 || (ahead >= 0 && lead(measure, a->average, b->average) > 0);
+    const mr_course *of_a = &a->course[measure->choice], *of_b = &b->course[measure->choice];
+    bool lower = measure->score[measure->choice].lower_is_better;
+    int64_t last = of_a->count - 1;
+    double ahead = mr_statistics_lead(of_a->at[last].mean, of_b->at[last].mean, lower);
+    return ahead > 0 || (ahead >= 0 && mr_statistics_lead(of_a->average, of_b->average, lower) > 0);
 }
 
 static int64_t same_rate(mr_result *const *run, int64_t begin, int64_t end)
@@ -170,7 +182,7 @@ static mr_status fill_group(const mr_results *results, int64_t begin, int64_t en
     for (int64_t at = begin; at < end;) {
         int64_t next = same_rate(run, at, end);
         mr_rate *rate = &group->rate[group->rates++];
-        MR_TRY(fill_rate(run + at, next - at, rate));
+        MR_TRY(fill_rate(run + at, next - at, results->measure.scores, rate));
         at = next;
         if (rate->seeds == 0) continue;
         group->tried++;
@@ -185,7 +197,7 @@ static mr_status fill_setting(const mr_results *results, mr_setting *setting)
 {
     mr_result **run = results->run;
     int64_t groups = 0, begin = setting->begin, end = setting->end;
-    MR_TRY(choose_runs(run, begin, end));
+    MR_TRY(choose_runs(results, begin, end));
     setting->first = first_that_counts(run, begin, end);
     for (int64_t at = begin; at < end; at = same_group(run, at, end))
         groups++;
@@ -250,7 +262,7 @@ static mr_status take_file(const char *path, mr_results *results)
     results->logs++;
     if (!run) return MR_OK;
     status = add_run(results, run);
-    if (status != MR_OK) mr_result_free(&run);
+    if (status != MR_OK) mr_result_free(&run, results->measure.scores);
     return status;
 }
 
@@ -272,12 +284,14 @@ mr_status mr_results_read(const char *folder, const mr_measure *measure, mr_resu
     return status;
 }
 
-static void free_group(mr_group *group)
+static void free_group(mr_group *group, int scores)
 {
     for (int64_t i = 0; i < group->rates; i++) {
-        mr_free(group->rate[i].run);
-        mr_free(group->rate[i].mean);
-        mr_free(group->rate[i].spread);
+        mr_rate *rate = &group->rate[i];
+        for (int k = 0; rate->course && k < scores; k++)
+            mr_free(rate->course[k].at);
+        mr_free(rate->course);
+        mr_free(rate->run);
     }
     mr_free(group->rate);
 }
@@ -286,12 +300,12 @@ void mr_results_free(mr_results *results)
 {
     for (int64_t s = 0; results->setting && s < results->settings; s++) {
         for (int64_t g = 0; g < results->setting[s].groups; g++)
-            free_group(&results->setting[s].group[g]);
+            free_group(&results->setting[s].group[g], results->measure.scores);
         mr_free(results->setting[s].group);
     }
     mr_free(results->setting);
     for (int64_t i = 0; i < results->count; i++)
-        mr_result_free(&results->run[i]);
+        mr_result_free(&results->run[i], results->measure.scores);
     mr_free(results->run);
     mr_names_free(&results->unsound);
     *results = (mr_results){0};

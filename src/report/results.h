@@ -20,15 +20,36 @@
  */
 
 #include "config/config.h"
+#include "report/statistics.h"
 #include "store/names.h"
 
-/** What of a log is compared. Its texts are constants of the program. */
-typedef struct mr_measure {
-    const char *task;     /**< whose logs are read */
-    const char *score;    /**< dataset of /eval/<task> */
+/** One score of a log, and how people read it. Borrows its texts. */
+typedef struct mr_score {
+    const char *set;      /**< evaluation set: a group of /eval */
+    const char *name;     /**< dataset in it */
     const char *count;    /**< dataset beside it that counts what was scored; NULL: none */
-    bool lower_is_better; /**< of two scores */
+    const char *caption;  /**< what a number says, with its unit */
+    double scale;         /**< a number of the log times this is in the caption's unit */
+    double chance;        /**< what guessing scores, in the caption's unit; NAN: not a constant */
+    int decimals;         /**< that are worth telling */
+    bool lower_is_better; /**< of two */
+} mr_score;
+
+/** What of logs is compared. Borrows its texts and scores. */
+typedef struct mr_measure {
+    const char *task; /**< whose logs are read */
+    int scores;
+    mr_score *score; /**< [scores], at least one */
+    int choice;      /**< index of the score that chooses a method's rate */
 } mr_measure;
+
+/** One score of a run over its evaluations. Owns its arrays. */
+typedef struct mr_series {
+    int64_t count;  /**< evaluations; 0: the run ended before the first */
+    double *step;   /**< [count], ascending */
+    double *value;  /**< [count], as in the log */
+    int64_t scored; /**< the score's count at the last evaluation; 0: not recorded */
+} mr_series;
 
 /** A sound log of the task. Owns its pointers. */
 typedef struct mr_result {
@@ -42,13 +63,17 @@ typedef struct mr_result {
     int64_t base_parameters; /**< of the model without what an update adds */
     int64_t trainable;
     int64_t steps, seq_len;
-    int64_t merges; /**< of the update into the weights, until the run's end */
-    int64_t scored; /**< the measure's count at the last evaluation; 0: not recorded */
-    int64_t evaluations;
-    double *step;   /**< [evaluations], ascending */
-    double *score;  /**< [evaluations], as in the log */
-    char *left_out; /**< why it does not count; NULL: it does */
+    int64_t merges;    /**< of the update into the weights, until the run's end */
+    mr_series *series; /**< [scores of the measure] */
+    char *left_out;    /**< why it does not count; NULL: it does */
 } mr_result;
+
+/** One score of a rate over its evaluations. Owns at. */
+typedef struct mr_course {
+    int64_t count;   /**< evaluations */
+    mr_estimate *at; /**< [count] over seeds, as in the logs */
+    double average;  /**< of the means over all evaluations */
+} mr_course;
 
 /** The runs of one learning rate that count. Owns its pointers but run. */
 typedef struct mr_rate {
@@ -56,9 +81,7 @@ typedef struct mr_rate {
     int64_t seeds;
     int64_t left_out;      /**< runs at this rate that do not count */
     const mr_result **run; /**< [seeds] by seed; borrowed from mr_results */
-    double *mean;          /**< [evaluations] over seeds; NULL where seeds is 0 */
-    double *spread;        /**< [evaluations] sample standard deviation; 0 where seeds is 1 */
-    double average;        /**< of mean over all evaluations */
+    mr_course *course;     /**< [scores of the measure]; NULL where seeds is 0 */
 } mr_rate;
 
 /** One method at one r and one variant. Owns rate. */
@@ -66,8 +89,8 @@ typedef struct mr_group {
     const mr_result *first; /**< a run of it, borrowed; one that counts where there is one */
     int64_t rates, tried;   /**< all, and those with a run that counts */
     mr_rate *rate;          /**< [rates], ascending by lr */
-    /** The rate of the best mean at the last step; on ties the better average, then the lower rate;
-     * NULL: no run counts. */
+    /** The rate of the best mean at the last step, of the score that chooses; on ties the better
+     * average, then the lower rate; NULL: no run counts. */
     const mr_rate *best;
     bool edge; /**< best is the first or last of several rates */
 } mr_group;
@@ -82,7 +105,7 @@ typedef struct mr_setting {
 
 /** All of them. Start from {0}; free with mr_results_free. Owns everything. */
 typedef struct mr_results {
-    mr_measure measure;
+    mr_measure measure;  /**< borrows as that does */
     int64_t logs;        /**< sound ones, of any task */
     mr_names unsound;    /**< messages of files that are none */
     int64_t count, room; /**< of the task */

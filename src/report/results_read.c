@@ -136,16 +136,44 @@ static mr_status read_attributes(const mr_runlog_reader *reader, mr_result *resu
 }
 
 /* Reads a dataset of one row an evaluation. */
-static mr_status read_evaluations(const mr_runlog_reader *reader, const char *task,
-                                  const char *name, const mr_result *result, double **values)
+static mr_status read_evaluations(const mr_runlog_reader *reader, const char *path,
+                                  const mr_score *score, const char *name, int64_t expected,
+                                  double **values)
 {
     char dataset[256];
     int64_t count;
-    snprintf(dataset, sizeof dataset, "/eval/%s/%s", task, name);
+    snprintf(dataset, sizeof dataset, "/eval/%s/%s", score->set, name);
     MR_TRY(mr_runlog_series(reader, dataset, values, &count));
-    MR_CHECK(count == result->evaluations, MR_ERR_FORMAT,
-             "%s: %s: expected as many rows as steps, %lld, found %lld", result->path, dataset,
-             (long long)result->evaluations, (long long)count);
+    MR_CHECK(count == expected, MR_ERR_FORMAT,
+             "%s: %s: expected as many rows as steps, %lld, found %lld", path, dataset,
+             (long long)expected, (long long)count);
+    return MR_OK;
+}
+
+/* A run stopped before its first evaluation has none. */
+static mr_status read_series(const mr_runlog_reader *reader, const char *path,
+                             const mr_score *score, mr_series *series)
+{
+    char dataset[256];
+    double *counts = NULL;
+    snprintf(dataset, sizeof dataset, "/eval/%s/step", score->set);
+    if (!mr_runlog_has(reader, dataset)) return MR_OK;
+    MR_TRY(mr_runlog_series(reader, dataset, &series->step, &series->count));
+    MR_TRY(read_evaluations(reader, path, score, score->name, series->count, &series->value));
+    if (!score->count) return MR_OK;
+    mr_status status = read_evaluations(reader, path, score, score->count, series->count, &counts);
+    if (status == MR_OK && series->count > 0) series->scored = llround(counts[series->count - 1]);
+    mr_free(counts);
+    return status;
+}
+
+static mr_status read_scores(const mr_runlog_reader *reader, const mr_measure *measure,
+                             mr_result *result)
+{
+    result->series = mr_alloc_array(MR_MEM_OTHER, (size_t)measure->scores, sizeof *result->series);
+    if (!result->series) return MR_ERR_MEMORY;
+    for (int k = 0; k < measure->scores; k++)
+        MR_TRY(read_series(reader, result->path, &measure->score[k], &result->series[k]));
     return MR_OK;
 }
 
@@ -165,24 +193,6 @@ static mr_status read_merges(const mr_runlog_reader *reader, mr_result *result)
     }
     mr_names_free(&kinds);
     mr_free(step);
-    return status;
-}
-
-/* A run stopped before its first evaluation has none. */
-static mr_status read_scores(const mr_runlog_reader *reader, const mr_measure *measure,
-                             mr_result *result)
-{
-    char dataset[256];
-    double *counts = NULL;
-    snprintf(dataset, sizeof dataset, "/eval/%s/step", measure->task);
-    if (!mr_runlog_has(reader, dataset)) return MR_OK;
-    MR_TRY(mr_runlog_series(reader, dataset, &result->step, &result->evaluations));
-    MR_TRY(read_evaluations(reader, measure->task, measure->score, result, &result->score));
-    if (!measure->count) return MR_OK;
-    mr_status status = read_evaluations(reader, measure->task, measure->count, result, &counts);
-    if (status == MR_OK && result->evaluations > 0)
-        result->scored = llround(counts[result->evaluations - 1]);
-    mr_free(counts);
     return status;
 }
 
@@ -221,13 +231,13 @@ mr_status mr_result_read(const char *path, const mr_measure *measure, mr_result 
         result = NULL;
     }
 cleanup:
-    mr_result_free(&result);
+    mr_result_free(&result, measure->scores);
     mr_free(found);
     mr_runlog_close_reader(&reader);
     return status;
 }
 
-void mr_result_free(mr_result **result)
+void mr_result_free(mr_result **result, int scores)
 {
     if (!*result) return;
     char *const texts[] = {
@@ -236,8 +246,11 @@ void mr_result_free(mr_result **result)
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         mr_free(texts[i]);
-    mr_free((*result)->step);
-    mr_free((*result)->score);
+    for (int k = 0; (*result)->series && k < scores; k++) {
+        mr_free((*result)->series[k].step);
+        mr_free((*result)->series[k].value);
+    }
+    mr_free((*result)->series);
     mr_free(*result);
     *result = NULL;
 }

@@ -16,7 +16,7 @@ MR_NODISCARD mr_status mr_results_find(const char *folder, mr_names *paths);
  *         MR_ERR_CONFIG (its configuration is not one), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_result_read(const char *path, const mr_measure *measure, mr_result **out);
 
-/** Frees *result and sets it to NULL; NULL is allowed. Local. */
-void mr_result_free(mr_result **result);
+/** Frees *result, read with so many scores, and sets it to NULL; NULL is allowed. Local. */
+void mr_result_free(mr_result **result, int scores);
 
 #endif

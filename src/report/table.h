@@ -2,45 +2,89 @@
 #define MR_REPORT_TABLE_H
 
 /** @file
- * A published table and our results side by side, as text and as JSON. */
+ * A table as words and numbers, before anything is rounded, laid out or cut: what every renderer
+ * starts from. */
 
+#include "base/text.h"
 #include "report/paper.h"
-#include "report/results.h"
 
-#include <jansson.h>
+/** What the cells of a column hold. */
+typedef enum mr_column_kind {
+    MR_COLUMN_TEXT,
+    MR_COLUMN_INTEGER,  /**< a whole number that names something, as r does */
+    MR_COLUMN_COUNT,    /**< a whole number of things */
+    MR_COLUMN_NUMBER,   /**< a number of which no spread is told */
+    MR_COLUMN_ESTIMATE, /**< a mean over runs, and its spread */
+} mr_column_kind;
 
-/** One line: a method of the paper, of ours, or of both. Borrows both. */
-typedef struct mr_table_row {
+/** What a column is to a table that is wider than the page. */
+typedef enum mr_column_part {
+    MR_COLUMN_LABEL, /**< stands in every piece */
+    MR_COLUMN_OURS,  /**< pieces are cut between these */
+    MR_COLUMN_PAPER, /**< stands in the first piece */
+} mr_column_part;
+
+/** A column. Owns its texts. */
+typedef struct mr_column {
+    mr_column_kind kind;
+    mr_column_part part;
+    char *heading;
+    char *above;  /**< above this and the columns behind it that have none; NULL: none */
+    int decimals; /**< NUMBER and ESTIMATE */
+    int score;    /**< index in the measure of what the numbers are; -1: no score */
+    double step;  /**< of a score; NAN: of no single one */
+    bool right;   /**< aligned to the right */
+    bool once;    /**< the same in all rows of a group: enough in the first, where people read */
+    bool detail;  /**< one of many steps: for those who compute, not for a page */
+} mr_column;
+
+/** A cell. Owns text. */
+typedef struct mr_cell {
+    mr_estimate value; /**< in the unit of the caption; n is 0 where the cell is missing */
+    char *text;        /**< TEXT */
+    const char *marks; /**< of the notes it refers to; NULL: none; borrowed */
+} mr_cell;
+
+/** What a row tells of. Borrows all of it. */
+typedef struct mr_row {
     const mr_paper_row *paper; /**< NULL: the paper has none */
     const mr_group *group;     /**< NULL: we have none */
-} mr_table_row;
+    const mr_rate *rate;       /**< NULL: no run of the group counts */
+} mr_row;
 
-/** Lists the lines of a setting's table: ascending by r, in it the paper's before others; beside a
- * table of one r, methods that train the base weights first, then the paper's, then others. Local.
- * @param[out] rows  [*count], for mr_free
- * @return MR_OK, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_table_rows(const mr_paper_table *paper, const mr_setting *setting,
-                                     mr_table_row **rows, int64_t *count);
+/** A table, filled from the left and then from above. Start from {0}; free with mr_table_free. Owns
+ * everything. */
+typedef struct mr_table {
+    char *caption; /**< NULL: none */
+    int64_t columns, rows;
+    mr_column *column; /**< [columns] */
+    mr_row *row;       /**< [rows] */
+    mr_cell *cell;     /**< [rows, columns] */
+    int64_t columns_added, cells_added;
+    bool failed; /**< an allocation failed; the table is incomplete */
+} mr_table;
 
-/** Tells whether a key of the schema tells apart groups. Local.
- * @param alike  a group: only groups of its method and r are looked at; NULL: all
- * @return MR_OK, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_table_key_varies(const mr_setting *setting, const mr_group *alike,
-                                           const char *key, bool *varies);
+/** Makes a table of empty columns, rows and cells. Local. @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_table_create(int64_t columns, int64_t rows, mr_table *out);
 
-/** Appends the name of a setting: what stands before the first dot of its runs' names, each once.
+/** Sets kind and heading of the next column, which is a label. Local. @return it */
+mr_column *mr_table_column(mr_table *table, mr_column_kind kind, const char *heading);
+
+/** Returns a copy of a text for the table to own; NULL, and sets failed, where there is no memory.
  * Local. */
-void mr_table_name(const mr_results *results, const mr_setting *setting, mr_text *out);
+char *mr_table_keep(mr_table *table, const char *text);
 
-/** Appends all of it as text of at most MR_LAYOUT_WIDTH characters a line. Local.
- * @return MR_OK, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_table_text(const mr_paper_table *paper, const mr_results *results,
-                                     mr_text *out);
+/** Sets the next cell. Local. @{ */
+void mr_table_add_missing(mr_table *table);
+void mr_table_add_text(mr_table *table, const char *text, const char *marks);
+void mr_table_add_number(mr_table *table, double value);
+void mr_table_add_estimate(mr_table *table, mr_estimate value);
+/** @} */
 
-/** Makes all of it as JSON; scores in the unit of the paper's table. Local.
- * @param[out] out  a reference the caller gives back with json_decref; NULL on failure
- * @return MR_OK, MR_ERR_FORMAT (a name that is not UTF-8), MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_table_json(const mr_paper_table *paper, const mr_results *results,
-                                     json_t **out);
+/** Returns the cell of a row and column. Local. */
+const mr_cell *mr_table_cell(const mr_table *table, int64_t row, int64_t column);
+
+/** Frees everything and empties the table. Local. */
+void mr_table_free(mr_table *table);
 
 #endif

@@ -1,0 +1,208 @@
+/* A report for a terminal: lines of at most MR_LAYOUT_WIDTH characters. */
+
+#include "base/utf8.h"
+#include "report/layout.h"
+#include "report/render.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { INDENT = 7, MARK = 3 }; /* of paragraphs, of notes */
+
+/* Characters that the spread of a mean takes, which others in its column leave free. */
+static int spread_width(const mr_column *column)
+{
+    return column->decimals + 5;
+}
+
+/* In the decimals of the column; what is far from all a score has in three digits. */
+static const char *number_text(const mr_column *column, double value, char text[MR_LAYOUT_NUMBER])
+{
+    if (fabs(value) < 1e6)
+        snprintf(text, MR_LAYOUT_NUMBER, "%.*f", column->decimals, value);
+    else
+        snprintf(text, MR_LAYOUT_NUMBER, "%.3g", value);
+    return text;
+}
+
+static void add_estimate(const mr_column *column, const mr_estimate *value, mr_grid *grid)
+{
+    char mean[MR_LAYOUT_NUMBER], spread[MR_LAYOUT_NUMBER];
+    int width = spread_width(column), left = column->decimals + 4;
+    number_text(column, value->mean, mean);
+    if (value->n == 0)
+        mr_grid_cell(grid, "-%*s", width, "");
+    else if (value->n == 1)
+        mr_grid_cell(grid, "%*s%*s", left, mean, width, "");
+    else
+        mr_grid_cell(grid, "%*s ±%-*s", left, mean, width - 2,
+                     number_text(column, value->spread, spread));
+}
+
+static void add_cell(const mr_column *column, const mr_cell *cell, mr_grid *grid)
+{
+    char text[MR_LAYOUT_NUMBER];
+    if (column->kind == MR_COLUMN_ESTIMATE)
+        add_estimate(column, &cell->value, grid);
+    else if (cell->value.n == 0)
+        mr_grid_cell(grid, "-");
+    else if (column->kind == MR_COLUMN_TEXT)
+        mr_grid_cell(grid, "%s%s", cell->text, cell->marks ? cell->marks : "");
+    else if (column->kind == MR_COLUMN_INTEGER)
+        mr_grid_cell(grid, "%.0f", cell->value.mean);
+    else if (column->kind == MR_COLUMN_COUNT)
+        mr_grid_cell(grid, "%s", mr_layout_integer(llround(cell->value.mean), text));
+    else
+        mr_grid_cell(grid, "%s", number_text(column, cell->value.mean, text));
+}
+
+/* What stands above a column, "" where nothing does. */
+static const char *above(const mr_table *table, int64_t column)
+{
+    while (column > 0 && !table->column[column].above)
+        column--;
+    return table->column[column].above ? table->column[column].above : "";
+}
+
+/* A piece of a table: all labels, of ours those from `first` on up to `end`, and in the first piece
+ * the paper's. */
+typedef struct piece {
+    const mr_table *table;
+    int64_t first, end; /* columns */
+    bool with_paper;
+} piece;
+
+static bool is_in(const piece *p, int64_t c)
+{
+    const mr_column *column = &p->table->column[c];
+    if (column->detail) return false;
+    if (column->part == MR_COLUMN_PAPER) return p->with_paper;
+    return column->part == MR_COLUMN_LABEL || (c >= p->first && c < p->end);
+}
+
+static void add_columns(const piece *p, mr_grid *grid)
+{
+    const char *last = NULL;
+    for (int64_t c = 0; c < p->table->columns; c++) {
+        const mr_column *column = &p->table->column[c];
+        if (!is_in(p, c)) continue;
+        const char *here = above(p->table, c), *gap = last ? "  " : "";
+        bool heads = !last || strcmp(here, last) != 0;
+        if (heads && here[0])
+            gap = " | ";
+        else if (column->part == MR_COLUMN_PAPER)
+            gap = " ";
+        mr_grid_column(grid, gap, heads ? here : NULL, column->right);
+        last = here;
+    }
+    for (int64_t c = 0; c < p->table->columns; c++) {
+        const mr_column *column = &p->table->column[c];
+        if (!is_in(p, c)) continue;
+        if (column->kind == MR_COLUMN_ESTIMATE && column->heading[0])
+            mr_grid_cell(grid, "%s%*s", column->heading, spread_width(column), "");
+        else
+            mr_grid_cell(grid, "%s", column->heading);
+    }
+}
+
+static void make_piece(const piece *p, mr_grid *grid)
+{
+    const mr_table *table = p->table;
+    add_columns(p, grid);
+    for (int64_t i = 0; i < table->rows; i++) {
+        const mr_row *row = &table->row[i];
+        bool again = i > 0 && row->group && row->group == row[-1].group;
+        if (!row->group && !p->with_paper) continue;
+        for (int64_t c = 0; c < table->columns; c++) {
+            if (!is_in(p, c)) continue;
+            if (again && table->column[c].once)
+                mr_grid_cell(grid, "%s", "");
+            else
+                add_cell(&table->column[c], mr_table_cell(table, i, c), grid);
+        }
+    }
+}
+
+/* The column behind the next `count` ones of ours from `first` on. */
+static int64_t end_of(const mr_table *table, int64_t first, int64_t count)
+{
+    int64_t end = first;
+    for (; end < table->columns && count > 0; end++)
+        count -= table->column[end].part == MR_COLUMN_OURS && !table->column[end].detail;
+    return end;
+}
+
+static int64_t ours_from(const mr_table *table, int64_t first)
+{
+    int64_t count = 0;
+    for (int64_t c = first; c < table->columns; c++)
+        count += table->column[c].part == MR_COLUMN_OURS && !table->column[c].detail;
+    return count;
+}
+
+/* Breaks our columns into as many pieces as the width of a line asks for. */
+static void add_table(const mr_table *table, mr_text *out)
+{
+    enum { MOST = 32 }; /* more are wider than a line in any case */
+    piece p = {.table = table, .with_paper = true};
+    if (table->caption) mr_text_add(out, "%s\n", table->caption);
+    do {
+        mr_grid grid = {0};
+        int64_t left = ours_from(table, p.first), count = left < MOST ? left : MOST;
+        p.end = end_of(table, p.first, count);
+        make_piece(&p, &grid);
+        while (count > 1 && mr_grid_width(&grid) > MR_LAYOUT_WIDTH) {
+            mr_grid_free(&grid);
+            p.end = end_of(table, p.first, --count);
+            make_piece(&p, &grid);
+        }
+        mr_grid_print(&grid, 0, out);
+        mr_grid_free(&grid);
+        mr_text_add(out, "\n");
+        p.first = p.end;
+        p.with_paper = false;
+    } while (ours_from(table, p.first) > 0);
+}
+
+/* Appends `text` behind a label, and further lines as far in. */
+static void add_words(const char *label, const char *colon, int indent, const char *text,
+                      mr_text *out)
+{
+    char start[64];
+    int width = mr_utf8_width(label, strlen(label)) + (int)strlen(colon);
+    snprintf(start, sizeof start, "%s%s%*s", label, colon, indent - width, "");
+    mr_layout_wrap(start, indent, text, out);
+}
+
+static void add_section(const mr_section *section, mr_text *out)
+{
+    mr_layout_wrap("", INDENT, section->title, out);
+    mr_text_add(out, "\n");
+    for (int i = 0; i < section->paragraphs; i++)
+        add_words(section->paragraph[i].label, ":", INDENT, section->paragraph[i].text, out);
+    mr_text_add(out, "\n");
+    for (int t = 0; t < MR_SECTION_TABLES; t++)
+        add_table(&section->table[t], out);
+    for (int i = 0; i < section->notes; i++)
+        add_words(section->note[i].label, "", MARK, section->note[i].text, out);
+    if (section->left_out.count > 0) mr_text_add(out, "\nleft out:\n");
+    for (int64_t i = 0; i < section->left_out.count; i++)
+        mr_layout_wrap("   ", 6, section->left_out.item[i], out);
+}
+
+static mr_status render(const mr_report *report, mr_text *out)
+{
+    mr_text text = {0};
+    for (int64_t s = 0; s < report->sections; s++) {
+        if (s > 0) mr_text_add(&text, "\n\n");
+        add_section(&report->section[s], &text);
+    }
+    /* Names of files and runs may hold what a terminal would obey. */
+    mr_text_add_clean(out, mr_text_get(&text), text.length);
+    mr_status status = text.failed || out->failed ? MR_ERR_MEMORY : MR_OK;
+    mr_text_free(&text);
+    return status;
+}
+
+const mr_renderer mr_renderer_text = {.name = "text", .render = render};

@@ -1,11 +1,13 @@
 #include "data_files.h"
 
 #include "base/file.h"
+#include "corpus/compressed.h"
 
-#include <archive.h>
-#include <archive_entry.h>
+#include <lzma.h>
 #include <stdlib.h>
 #include <unistd.h>
+#include <zlib.h>
+#include <zstd.h>
 
 const char *data_ending(data_packing packing)
 {
@@ -31,46 +33,61 @@ void data_append(const char *path, const void *data, size_t bytes)
     write_with(path, "ab", data, bytes);
 }
 
+/* All of data compressed, for free. */
+static void *compress_all(const void *data, size_t size, data_packing packing, size_t *bytes)
+{
+    *bytes = size + size / 2 + 1024; /* more than any of them makes */
+    void *out = malloc(*bytes);
+    assert_non_null(out);
+    if (packing == DATA_GZ) {
+        enum { WINDOW = 15, GZIP = 16, MEMORY = 8 };
+        z_stream z = {.next_in = (Bytef *)(uintptr_t)data, .avail_in = (uInt)size};
+        z.next_out = out;
+        z.avail_out = (uInt)*bytes;
+        assert_int_equal(deflateInit2(&z, Z_DEFAULT_COMPRESSION, Z_DEFLATED, WINDOW + GZIP, MEMORY,
+                                      Z_DEFAULT_STRATEGY),
+                         Z_OK);
+        assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+        *bytes = z.total_out;
+        deflateEnd(&z);
+    } else if (packing == DATA_ZST) {
+        *bytes = ZSTD_compress(out, *bytes, data, size, ZSTD_CLEVEL_DEFAULT);
+        assert_false(ZSTD_isError(*bytes));
+    } else {
+        size_t at = 0;
+        assert_int_equal(lzma_easy_buffer_encode(LZMA_PRESET_DEFAULT, LZMA_CHECK_CRC64, NULL, data,
+                                                 size, out, &at, *bytes),
+                         LZMA_OK);
+        *bytes = at;
+    }
+    return out;
+}
+
 void data_pack(const char *from, const char *to, data_packing packing)
 {
-    static const int filters[] = {ARCHIVE_FILTER_GZIP, ARCHIVE_FILTER_ZSTD, ARCHIVE_FILTER_XZ};
     char *data;
-    size_t size;
+    size_t size, bytes;
     must(mr_file_read(from, MR_MEM_OTHER, &data, &size));
-    struct archive *archive = archive_write_new();
-    struct archive_entry *entry = archive_entry_new();
-    archive_entry_set_filetype(entry, AE_IFREG);
-    archive_entry_set_pathname(entry, "data");
-    bool written = archive_write_add_filter(archive, filters[packing]) == ARCHIVE_OK &&
-                   archive_write_set_format_raw(archive) == ARCHIVE_OK &&
-                   archive_write_open_filename(archive, to) == ARCHIVE_OK &&
-                   archive_write_header(archive, entry) == ARCHIVE_OK &&
-                   archive_write_data(archive, data, size) == (la_ssize_t)size &&
-                   archive_write_close(archive) == ARCHIVE_OK;
-    archive_entry_free(entry);
-    archive_write_free(archive);
+    void *packed = compress_all(data, size, packing, &bytes);
+    data_write(to, packed, bytes);
+    free(packed);
     mr_free(data);
-    if (!written) fail_msg("cannot compress %s to %s", from, to);
 }
 
 bool data_unpack(const char *from, const char *to)
 {
     enum { PIECE = 1 << 16 };
     static char piece[PIECE];
-    struct archive_entry *entry;
+    mr_compressed *file;
+    size_t got = 1;
     if (access(from, R_OK) != 0) return false;
-    struct archive *archive = archive_read_new();
-    archive_read_support_filter_all(archive);
-    archive_read_support_format_raw(archive);
-    if (archive_read_open_filename(archive, from, PIECE) != ARCHIVE_OK ||
-        archive_read_next_header(archive, &entry) != ARCHIVE_OK)
-        fail_msg("cannot unpack %s", from);
+    must(mr_compressed_open(from, true, &file));
     data_write(to, "", 0);
-    la_ssize_t got;
-    while ((got = archive_read_data(archive, piece, PIECE)) > 0)
-        data_append(to, piece, (size_t)got);
-    archive_read_free(archive);
-    if (got < 0) fail_msg("cannot unpack %s", from);
+    while (got > 0) {
+        must(mr_compressed_read(file, piece, PIECE, &got));
+        data_append(to, piece, got);
+    }
+    mr_compressed_close(&file);
     return true;
 }
 

@@ -1,275 +1,331 @@
 #include "corpus/compressed.h"
 
-#include <archive.h>
-#include <archive_entry.h>
+#include "corpus/format.h"
+
 #include <errno.h>
 #include <fcntl.h>
+#include <lzma.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include <zlib.h>
+#include <zstd.h>
+#include <zstd_errors.h>
 
 enum { PIECE = 64 << 10 }; /* bytes of a compressed file that are read at once */
 
-typedef enum format { PLAIN, GZIP, ZSTD, XZ, FORMATS } format;
-
-static const struct {
-    const char *name, *ending;
-    size_t bytes; /* of magic */
-    unsigned char magic[6];
-} formats[FORMATS] = {
-    [PLAIN] = {"plain text", "", 0, {0}},
-    [GZIP] = {"gzip", ".gz", 2, {0x1f, 0x8b}},
-    [ZSTD] = {"zstd", ".zst", 4, {0x28, 0xb5, 0x2f, 0xfd}},
-    [XZ] = {"xz", ".xz", 6, {0xfd, '7', 'z', 'X', 'Z', 0}},
-};
-
 struct mr_compressed {
     const char *path; /* borrowed */
-    format format;
-    int handle;              /* -1 where there is none */
-    struct archive *archive; /* of a zstd or xz file; reads from handle; owned */
-    bool empty;              /* archive has no text, nor an entry to read it from */
-    z_stream inflater;       /* of a gzip file, where inflating */
-    bool inflating;          /* inflater is set up */
-    bool in_member;          /* what follows belongs to a gzip member, its header included */
-    int64_t consumed;        /* bytes read from handle, but by archive */
+    mr_format format;
+    int handle; /* -1 where there is none */
+    bool ready; /* the decoder of format is set up */
+    union {
+        z_stream gzip;
+        ZSTD_DCtx *zstd;
+        lzma_stream xz;
+    } decoder;
+    bool inside;      /* what follows belongs to a part that has begun: a member, frame or stream */
+    int64_t consumed; /* bytes read from handle */
+    size_t at, end;   /* of piece, what is read and not decoded yet: at..end - 1 */
     unsigned char piece[PIECE];
 };
 
-static mr_status damaged(const mr_compressed *p, int64_t offset, const char *what)
+/* What a file of each format is made of. */
+static const char *const parts[] = {
+    [MR_FORMAT_GZIP] = "gzip member",
+    [MR_FORMAT_ZSTD] = "zstd frame",
+    [MR_FORMAT_XZ] = "stream of xz",
+};
+
+int64_t mr_compressed_consumed(const mr_compressed *f)
+{
+    return f->consumed - (int64_t)(f->end - f->at);
+}
+
+static mr_status damaged(const mr_compressed *f, const char *what)
 {
     return mr_fail(MR_ERR_FORMAT, "%s: cannot decompress, damaged or cut short at byte %lld: %s",
-                   p->path, (long long)offset, what ? what : "unknown error");
+                   f->path, (long long)mr_compressed_consumed(f), what ? what : "unknown error");
 }
 
-static format format_of(const char *bytes, size_t count)
+static mr_status damaged_part(const mr_compressed *f, const char *what)
 {
-    for (format f = PLAIN + 1; f < FORMATS; f++)
-        if (count >= formats[f].bytes && memcmp(bytes, formats[f].magic, formats[f].bytes) == 0)
-            return f;
-    return PLAIN;
+    char text[64];
+    snprintf(text, sizeof text, "%s %s", what, parts[f->format]);
+    return damaged(f, text);
 }
 
-static format format_by_name(const char *path)
+static mr_status no_memory(const mr_compressed *f)
 {
-    const size_t length = strlen(path);
-    for (format f = PLAIN + 1; f < FORMATS; f++) {
-        const size_t tail = strlen(formats[f].ending);
-        if (length > tail && strcmp(path + length - tail, formats[f].ending) == 0) return f;
-    }
-    return PLAIN;
+    return mr_fail(MR_ERR_MEMORY, "cannot allocate what reads '%s'", f->path);
 }
 
-static mr_status read_handle(mr_compressed *p, void *to, size_t room, size_t *got)
+static mr_status read_handle(mr_compressed *f, void *to, size_t room, size_t *got)
 {
     for (;;) {
-        const ssize_t bytes = read(p->handle, to, room);
+        const ssize_t bytes = read(f->handle, to, room);
         if (bytes < 0 && errno == EINTR) continue;
-        MR_CHECK(bytes >= 0, MR_ERR_IO, "cannot read '%s': %s", p->path, strerror(errno));
-        p->consumed += bytes;
+        MR_CHECK(bytes >= 0, MR_ERR_IO, "cannot read '%s': %s", f->path, strerror(errno));
+        f->consumed += bytes;
         *got = (size_t)bytes;
         return MR_OK;
     }
 }
 
-/* gzip by zlib's inflate, not its gzread nor libarchive: both take bytes that begin no member for
- * garbage to be left out, so that one flipped bit in the header of a second member loses all text
- * from there without a word. */
-
-static int64_t gzip_offset(const mr_compressed *p)
-{
-    return p->consumed - p->inflater.avail_in;
-}
-
 /* Makes sure that there is input, unless the file is at its end. */
-static mr_status fill(mr_compressed *p)
+static mr_status fill(mr_compressed *f)
 {
-    size_t got = 0;
-    if (p->inflater.avail_in > 0) return MR_OK;
-    MR_TRY(read_handle(p, p->piece, sizeof p->piece, &got));
-    p->inflater.next_in = p->piece;
-    p->inflater.avail_in = (uInt)got;
-    return MR_OK;
+    if (f->at < f->end) return MR_OK;
+    f->at = f->end = 0;
+    return read_handle(f, f->piece, sizeof f->piece, &f->end);
 }
 
-/* What may follow a member: the end of the file, zeros to it, or a member. */
-static mr_status between_members(mr_compressed *p, bool *ended)
-{
-    bool padded = false;
-    for (;;) {
-        MR_TRY(fill(p));
-        *ended = p->inflater.avail_in == 0;
-        if (*ended) return MR_OK;
-        if (*p->inflater.next_in != 0) break;
-        padded = true;
-        p->inflater.next_in++;
-        p->inflater.avail_in--;
-    }
-    if (padded) return damaged(p, gzip_offset(p), "expected zeros to the end of the file");
-    MR_INVARIANT(inflateReset(&p->inflater) == Z_OK);
-    p->in_member = true;
-    return MR_OK;
-}
+/* One function a format decodes what is in piece to `to`, sets *got, and tells by `inside` whether
+ * the part goes on. At the end of the file it is called once more and gives what it holds back. */
 
-static mr_status read_gzip(mr_compressed *p, char *to, size_t room, size_t *got)
+static mr_status decode_gzip(mr_compressed *f, char *to, size_t room, size_t *got)
 {
     enum { MOST = 1 << 30 };
     const uInt limit = (uInt)(room < MOST ? room : MOST);
-    z_stream *z = &p->inflater;
+    z_stream *z = &f->decoder.gzip;
+    z->next_in = f->piece + f->at;
+    z->avail_in = (uInt)(f->end - f->at);
     z->next_out = (Bytef *)to;
     z->avail_out = limit;
-    while (z->avail_out == limit) {
-        bool ended = false;
-        if (!p->in_member) MR_TRY(between_members(p, &ended));
-        if (ended) break;
-        MR_TRY(fill(p));
-        if (z->avail_in == 0) return damaged(p, p->consumed, "the file ends inside a gzip member");
-        const int code = inflate(z, Z_NO_FLUSH);
-        MR_CHECK(code != Z_MEM_ERROR, MR_ERR_MEMORY, "cannot allocate what reads '%s'", p->path);
-        if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR)
-            return damaged(p, gzip_offset(p), z->msg);
-        p->in_member = code != Z_STREAM_END;
-    }
+    const int code = inflate(z, Z_NO_FLUSH);
+    f->at = f->end - z->avail_in;
     *got = limit - z->avail_out;
+    if (code == Z_MEM_ERROR) return no_memory(f);
+    if (code != Z_OK && code != Z_STREAM_END && code != Z_BUF_ERROR) return damaged(f, z->msg);
+    f->inside = code != Z_STREAM_END;
     return MR_OK;
 }
 
-static mr_status archive_damaged(const mr_compressed *p)
+static mr_status decode_zstd(mr_compressed *f, char *to, size_t room, size_t *got)
 {
-    return damaged(p, archive_filter_bytes(p->archive, -1), archive_error_string(p->archive));
-}
-
-static mr_status open_archive(mr_compressed *p)
-{
-    struct archive_entry *entry;
-    p->archive = archive_read_new();
-    MR_CHECK(p->archive, MR_ERR_MEMORY, "cannot allocate what reads '%s'", p->path);
-    if (p->format == ZSTD)
-        archive_read_support_filter_zstd(p->archive);
-    else
-        archive_read_support_filter_xz(p->archive);
-    archive_read_support_format_raw(p->archive);
-    archive_read_support_format_empty(p->archive);
-    if (lseek(p->handle, 0, SEEK_SET) != 0 ||
-        archive_read_open_fd(p->archive, p->handle, PIECE) != ARCHIVE_OK)
-        return archive_damaged(p);
-    const int code = archive_read_next_header(p->archive, &entry);
-    if (code != ARCHIVE_OK && code != ARCHIVE_EOF) return archive_damaged(p);
-    p->empty = code == ARCHIVE_EOF;
+    ZSTD_inBuffer in = {.src = f->piece, .size = f->end, .pos = f->at};
+    ZSTD_outBuffer out = {.dst = to, .size = room};
+    const size_t code = ZSTD_decompressStream(f->decoder.zstd, &out, &in);
+    f->at = in.pos;
+    *got = out.pos;
+    if (ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation) return no_memory(f);
+    if (ZSTD_getErrorCode(code) == ZSTD_error_dictionary_wrong)
+        return damaged(f, "it needs the dictionary that it was compressed with");
+    if (ZSTD_isError(code)) return damaged(f, ZSTD_getErrorName(code));
+    f->inside = code != 0;
     return MR_OK;
 }
 
-static mr_status read_archive(mr_compressed *p, char *to, size_t room, size_t *got)
+static const char *xz_problem(lzma_ret code)
 {
-    if (p->empty) return MR_OK;
-    const la_ssize_t bytes = archive_read_data(p->archive, to, room);
-    if (bytes < 0) return archive_damaged(p);
-    *got = (size_t)bytes;
+    switch (code) {
+    case LZMA_FORMAT_ERROR:
+        return "expected an xz stream";
+    case LZMA_OPTIONS_ERROR:
+        return "a filter that liblzma does not know";
+    case LZMA_DATA_ERROR:
+        return "the data are not what was compressed";
+    default:
+        return NULL;
+    }
+}
+
+static mr_status decode_xz(mr_compressed *f, char *to, size_t room, size_t *got)
+{
+    lzma_stream *xz = &f->decoder.xz;
+    xz->next_in = f->piece + f->at;
+    xz->avail_in = f->end - f->at;
+    xz->next_out = (uint8_t *)to;
+    xz->avail_out = room;
+    const lzma_ret code = lzma_code(xz, LZMA_RUN);
+    f->at = f->end - xz->avail_in;
+    *got = room - xz->avail_out;
+    if (code == LZMA_MEM_ERROR) return no_memory(f);
+    if (code != LZMA_OK && code != LZMA_STREAM_END && code != LZMA_BUF_ERROR)
+        return damaged(f, xz_problem(code));
+    f->inside = code != LZMA_STREAM_END;
     return MR_OK;
 }
 
-mr_status mr_compressed_read(mr_compressed *p, char *to, size_t room, size_t *got)
+static mr_status decode(mr_compressed *f, char *to, size_t room, size_t *got)
+{
+    if (f->format == MR_FORMAT_GZIP) return decode_gzip(f, to, room, got);
+    if (f->format == MR_FORMAT_ZSTD) return decode_zstd(f, to, room, got);
+    return decode_xz(f, to, room, got);
+}
+
+/* Makes the decoder ready for the first part of the file, or the next. */
+static mr_status begin_part(mr_compressed *f)
+{
+    enum { GZIP_ONLY = 16, WINDOW = 15 };
+    bool begun;
+    if (f->format == MR_FORMAT_GZIP) {
+        z_stream *z = &f->decoder.gzip;
+        begun = (f->ready ? inflateReset(z) : inflateInit2(z, GZIP_ONLY + WINDOW)) == Z_OK;
+    } else if (f->format == MR_FORMAT_ZSTD) {
+        if (!f->ready) f->decoder.zstd = ZSTD_createDCtx();
+        /* Windows of any size: those past 128 MiB, of `zstd --long=31`, are asked for by hand
+         * elsewhere, but what large collections of text come in. */
+        const int most = ZSTD_dParam_getBounds(ZSTD_d_windowLogMax).upperBound;
+        begun = f->decoder.zstd &&
+                !ZSTD_isError(ZSTD_DCtx_setParameter(f->decoder.zstd, ZSTD_d_windowLogMax, most));
+    } else {
+        begun = lzma_stream_decoder(&f->decoder.xz, UINT64_MAX, 0) == LZMA_OK;
+    }
+    f->ready = f->ready || begun;
+    f->inside = begun;
+    return begun ? MR_OK : no_memory(f);
+}
+
+/* Whether a byte can be the first of a part. */
+static bool may_begin(mr_format format, unsigned char byte)
+{
+    if (format == MR_FORMAT_GZIP) return byte == 0x1f;
+    if (format == MR_FORMAT_XZ) return byte == 0xfd;
+    return byte == 0x28 || (byte & 0xf0) == 0x50; /* a frame, or a skippable one */
+}
+
+/* What may follow a part: the end of the file or another part; behind gzip members zeros to the
+ * end, behind xz streams zeros in fours. Not left to libraries: zlib's gzread and libarchive take
+ * bytes that begin no member for garbage to be left out, so that one flipped bit in the header of a
+ * second member loses all text from there without a word. */
+static mr_status between_parts(mr_compressed *f, bool *ended)
+{
+    enum { XZ_PADDING = 4 };
+    int64_t zeros = 0;
+    for (;;) {
+        MR_TRY(fill(f));
+        *ended = f->at == f->end;
+        if (*ended || f->format == MR_FORMAT_ZSTD || f->piece[f->at] != 0) break;
+        f->at++;
+        zeros++;
+    }
+    if (f->format == MR_FORMAT_XZ && zeros % XZ_PADDING != 0)
+        return damaged(f, "expected zeros in fours behind an xz stream");
+    if (*ended) return MR_OK;
+    if (f->format == MR_FORMAT_GZIP && zeros > 0)
+        return damaged(f, "expected zeros to the end of the file");
+    if (!may_begin(f->format, f->piece[f->at]))
+        return damaged_part(f, "expected the end of the file or another");
+    return begin_part(f);
+}
+
+mr_status mr_compressed_read(mr_compressed *f, char *to, size_t room, size_t *got)
 {
     *got = 0;
-    if (p->archive) return read_archive(p, to, room, got);
-    return p->inflating ? read_gzip(p, to, room, got) : read_handle(p, to, room, got);
-}
-
-mr_status mr_compressed_seek(mr_compressed *p, int64_t offset)
-{
-    MR_INVARIANT(p->format == PLAIN);
-    MR_CHECK(lseek(p->handle, (off_t)offset, SEEK_SET) >= 0, MR_ERR_IO, "cannot seek in '%s': %s",
-             p->path, strerror(errno));
+    if (f->format == MR_FORMAT_PLAIN) return read_handle(f, to, room, got);
+    while (*got == 0) {
+        bool ended = false;
+        if (!f->inside) MR_TRY(between_parts(f, &ended));
+        if (ended) return MR_OK;
+        MR_TRY(fill(f));
+        const bool at_end = f->at == f->end;
+        MR_TRY(decode(f, to, room, got));
+        if (at_end && *got == 0 && f->inside) return damaged_part(f, "the file ends inside a");
+    }
     return MR_OK;
 }
 
-int64_t mr_compressed_consumed(const mr_compressed *p)
+mr_status mr_compressed_seek(mr_compressed *f, int64_t offset)
 {
-    if (p->archive) return (int64_t)archive_filter_bytes(p->archive, -1);
-    return p->inflating ? gzip_offset(p) : p->consumed;
+    MR_INVARIANT(f->format == MR_FORMAT_PLAIN);
+    MR_CHECK(lseek(f->handle, (off_t)offset, SEEK_SET) >= 0, MR_ERR_IO, "cannot seek in '%s': %s",
+             f->path, strerror(errno));
+    return MR_OK;
 }
 
 /* Goes on as the format that the first bytes tell. */
-static mr_status start(mr_compressed *p)
+static mr_status start(mr_compressed *f)
 {
-    enum { GZIP_ONLY = 16, WINDOW = 15 };
-    size_t got = 0;
-    MR_TRY(read_handle(p, p->piece, sizeof p->piece, &got));
-    p->format = format_of((const char *)p->piece, got);
-    if (p->format == ZSTD || p->format == XZ) return open_archive(p);
-    MR_CHECK(p->format == GZIP, MR_ERR_IO, "'%s' changed while it was read: not compressed now",
-             p->path);
-    p->inflater = (z_stream){.next_in = p->piece, .avail_in = (uInt)got};
-    MR_CHECK(inflateInit2(&p->inflater, GZIP_ONLY + WINDOW) == Z_OK, MR_ERR_MEMORY,
-             "cannot allocate what reads '%s'", p->path);
-    p->inflating = p->in_member = true;
-    return MR_OK;
+    MR_TRY(fill(f));
+    f->format = mr_format_of(f->piece, f->end);
+    MR_CHECK(f->format != MR_FORMAT_PLAIN && f->format < MR_FORMAT_FOREIGN, MR_ERR_IO,
+             "'%s' changed while it was read: not compressed now", f->path);
+    return begin_part(f);
 }
 
 mr_status mr_compressed_open(const char *path, bool compressed, mr_compressed **out)
 {
     *out = NULL;
-    mr_compressed *p = mr_alloc(MR_MEM_DATA, sizeof *p);
-    if (!p) return MR_ERR_MEMORY;
-    p->path = path;
-    p->format = PLAIN;
-    p->handle = open(path, O_RDONLY | O_CLOEXEC);
+    mr_compressed *f = mr_alloc(MR_MEM_DATA, sizeof *f);
+    if (!f) return MR_ERR_MEMORY;
+    f->path = path;
+    f->handle = open(path, O_RDONLY | O_CLOEXEC);
     mr_status status = MR_OK;
-    if (p->handle < 0)
+    if (f->handle < 0)
         status = mr_fail(MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
     else if (compressed)
-        status = start(p);
+        status = start(f);
     if (status == MR_OK)
-        *out = p;
+        *out = f;
     else
-        mr_compressed_close(&p);
+        mr_compressed_close(&f);
     return status;
 }
 
 void mr_compressed_close(mr_compressed **file)
 {
-    mr_compressed *p = *file;
-    if (!p) return;
-    if (p->archive) archive_read_free(p->archive);
-    if (p->inflating) inflateEnd(&p->inflater);
-    if (p->handle >= 0) close(p->handle);
-    mr_free(p);
+    mr_compressed *f = *file;
+    if (!f) return;
+    if (f->format == MR_FORMAT_GZIP && f->ready) inflateEnd(&f->decoder.gzip);
+    if (f->format == MR_FORMAT_ZSTD) ZSTD_freeDCtx(f->decoder.zstd);
+    if (f->format == MR_FORMAT_XZ) lzma_end(&f->decoder.xz);
+    if (f->handle >= 0) close(f->handle);
+    mr_free(f);
     *file = NULL;
 }
 
-enum { BLOCK = 512 }; /* bytes of a block of a tar archive */
-
 /* Reads the first block of the text, less where the text is shorter. */
-static mr_status read_block(const char *path, bool compressed, char block[BLOCK], size_t *count)
+static mr_status read_block(const char *path, bool compressed, char block[MR_FORMAT_BLOCK],
+                            size_t *count)
 {
     mr_compressed *file = NULL;
     size_t got = 1;
     MR_TRY(mr_compressed_open(path, compressed, &file));
     mr_status status = MR_OK;
-    for (*count = 0; status == MR_OK && got > 0 && *count < BLOCK; *count += got)
-        status = mr_compressed_read(file, block + *count, BLOCK - *count, &got);
+    for (*count = 0; status == MR_OK && got > 0 && *count < MR_FORMAT_BLOCK; *count += got)
+        status = mr_compressed_read(file, block + *count, MR_FORMAT_BLOCK - *count, &got);
     mr_compressed_close(&file);
     return status;
 }
 
+/* What a file is, where its name does not say something else. */
+static mr_status find_format(const char *path, mr_format *found)
+{
+    char block[MR_FORMAT_BLOCK];
+    size_t count;
+    const mr_format named = mr_format_of_name(path, NULL);
+    MR_TRY(read_block(path, false, block, &count));
+    *found = mr_format_of(block, count);
+    if (*found == MR_FORMAT_PLAIN && named >= MR_FORMAT_FOREIGN) *found = named;
+    MR_CHECK(named == MR_FORMAT_PLAIN || named == *found, MR_ERR_FORMAT,
+             "%s: expected %s, as the name says, found %s", path, mr_format_name(named),
+             count == 0                  ? "an empty file"
+             : *found == MR_FORMAT_PLAIN ? "other bytes"
+                                         : mr_format_name(*found));
+    return MR_OK;
+}
+
 mr_status mr_compressed_probe(const char *path, bool *compressed)
 {
-    enum { TAR_MAGIC = 257 };
-    const format named = format_by_name(path);
-    char block[BLOCK];
+    char block[MR_FORMAT_BLOCK];
     size_t count;
-    MR_TRY(read_block(path, false, block, &count));
-    const format found = format_of(block, count);
-    MR_CHECK(named == PLAIN || named == found, MR_ERR_FORMAT,
-             "%s: expected %s, as the name says, found %s at byte 0", path, formats[named].name,
-             found != PLAIN ? formats[found].name
-             : count == 0   ? "an empty file"
-                            : "other bytes");
-    *compressed = found != PLAIN;
-    if (*compressed) MR_TRY(read_block(path, true, block, &count));
-    MR_CHECK(!*compressed || format_of(block, count) == PLAIN, MR_ERR_FORMAT,
-             "%s: compressed twice; unpack it once", path);
-    MR_CHECK(count < BLOCK || memcmp(block + TAR_MAGIC, "ustar", 5) != 0, MR_ERR_FORMAT,
-             "%s: expected text, found a tar archive; unpack it first", path);
+    mr_format found;
+    MR_TRY(find_format(path, &found));
+    *compressed = found != MR_FORMAT_PLAIN && found < MR_FORMAT_FOREIGN;
+    if (found < MR_FORMAT_FOREIGN) {
+        MR_TRY(read_block(path, *compressed, block, &count));
+        found = mr_format_of(block, count);
+        MR_CHECK(found == MR_FORMAT_PLAIN || found >= MR_FORMAT_FOREIGN, MR_ERR_FORMAT,
+                 "%s: compressed twice; unpack it once", path);
+    }
+    MR_CHECK(found == MR_FORMAT_PLAIN, MR_ERR_FORMAT,
+             "%s: expected text, plain or compressed as gzip, zstd or xz, found %s; unpack or "
+             "convert it first",
+             path, mr_format_name(found));
+    const char *encoding = mr_format_encoding(block, count);
+    MR_CHECK(!encoding, MR_ERR_FORMAT,
+             "%s: expected text in UTF-8, found %s; convert it, as by iconv -f %s -t UTF-8", path,
+             encoding, encoding);
     return MR_OK;
 }

@@ -6,7 +6,7 @@
  *
  * All of a compressed file is text of it or the reading fails: what follows a gzip member, zstd
  * frame or xz stream must be a whole further one, or zeros to the end of the file where the format
- * pads with them.
+ * pads with them. Any number of them may hold no text, and any zstd frame may be a skippable one.
  */
 
 #include "base/memory.h"
@@ -16,10 +16,12 @@
 /** A file being read. */
 typedef struct mr_compressed mr_compressed;
 
-/** Looks at the first bytes of a file and at its name: one that ends in .gz, .zst or .xz must hold
- * that format; another may. Local.
+/** Looks at the first bytes of a file and at its name: one that says what the file is (.gz, .zst,
+ * .xz and those of formats that are not read, in any spelling) must be right; what is compressed
+ * may have any other. Local.
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (the content is not what the name says; it is, or holds,
- * a tar archive; it is compressed twice), MR_ERR_MEMORY */
+ * something else than text; it is compressed twice; its text is not in UTF-8 by its first bytes),
+ * MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_compressed_probe(const char *path, bool *compressed);
 
 /** Opens a file. Local.
@@ -38,7 +40,8 @@ MR_NODISCARD mr_status mr_compressed_seek(mr_compressed *file, int64_t offset);
 /** Reads the next bytes of the text. Local.
  * @param[out] to   [room], room above 0
  * @param[out] got  0 at the end of the file only
- * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (damaged or cut short; message names file and offset) */
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (damaged or cut short; message names file and offset),
+ * MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_compressed_read(mr_compressed *file, char *to, size_t room, size_t *got);
 
 /** Returns how many bytes of the file itself have been gone through; where it is not compressed,

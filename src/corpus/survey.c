@@ -3,10 +3,12 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "corpus/compressed.h"
+#include "corpus/format.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -17,36 +19,26 @@ typedef struct facts {
     bool compressed;
 } facts;
 
-/* Tells whether a name is of JSON lines: .jsonl or .json, also before one ending of compression. */
+/* Tells whether a name is of JSON lines, also before an ending of compression. */
 static bool is_jsonl(const char *path)
 {
-    static const char *const endings[] = {".jsonl", ".json"};
-    static const char *const packed[] = {"", ".gz", ".zst", ".xz"};
-    const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
-    size_t length = strlen(name);
-    for (size_t p = 0; p < sizeof packed / sizeof packed[0]; p++)
-        for (size_t e = 0; e < sizeof endings / sizeof endings[0]; e++) {
-            size_t tail = strlen(packed[p]), middle = strlen(endings[e]);
-            if (length > tail + middle && strcmp(name + length - tail, packed[p]) == 0 &&
-                strncmp(name + length - tail - middle, endings[e], middle) == 0)
-                return true;
-        }
+    static const char *const endings[] = {".jsonl", ".json", ".ndjson", ".jsonlines", ".jl"};
+    size_t stem;
+    mr_format_of_name(path, &stem);
+    for (size_t e = 0; e < sizeof endings / sizeof endings[0]; e++) {
+        const size_t tail = strlen(endings[e]);
+        if (stem > tail && path[stem - tail - 1] != '/' &&
+            strncasecmp(path + stem - tail, endings[e], tail) == 0)
+            return true;
+    }
     return false;
 }
 
 static mr_status check_name(const char *path, const mr_recipe *recipe)
 {
-    /* With faulty documents left out, such a file would give a few lines of rubbish. */
-    static const char *const foreign[] = {".bz2", ".lz4", ".lzma", ".lz", ".Z", ".zip", ".7z"};
     size_t length = strlen(path);
     MR_CHECK(mr_utf8_valid(path, length) == length, MR_ERR_USAGE,
              "'%s': expected a path in UTF-8, which the manifest can hold", path);
-    for (size_t f = 0; f < sizeof foreign / sizeof foreign[0]; f++) {
-        const size_t tail = strlen(foreign[f]);
-        MR_CHECK(length <= tail || strcmp(path + length - tail, foreign[f]) != 0, MR_ERR_USAGE,
-                 "'%s': expected text, plain or as .gz, .zst or .xz; unpack it first", path);
-    }
     MR_CHECK(!is_jsonl(path) || recipe->documents == MR_DOCUMENTS_LINES, MR_ERR_USAGE,
              "'%s': each JSON line is a document; a whole file cannot be one", path);
     return MR_OK;

@@ -2,6 +2,8 @@
 #include "program.h"
 #include "store/runlog_read.h"
 
+#include <jansson.h>
+
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -253,17 +255,82 @@ static void the_runs_behind_a_diverged_one_are_still_run(void **state)
     program_free(&result);
 }
 
-static void the_runs_behind_a_failed_one_are_not_run(void **state)
+static void write_budgets(const char *output)
+{
+    program_write("budgets.yaml",
+                  "run: {output: %s}\nmodel: {config: tiny.json, init: random}\n"
+                  "task: {pairs: 8}\nmethod: {name: mora}\n"
+                  "parallel: {threads: 1}\n"
+                  "train: {steps: 1, global_batch: 8}\neval: {items: 1}\n"
+                  "matrix: {method.r: [60000, 8, 33, 4]}\n",
+                  output);
+}
+
+static void the_runs_behind_a_failed_one_are_still_run(void **state)
 {
     (void)state;
-    program_write("budgets.yaml", "run: {output: out}\nmodel: {config: tiny.json, init: random}\n"
-                                  "task: {pairs: 8}\nmethod: {name: mora}\n"
-                                  "parallel: {threads: 1}\n"
-                                  "train: {steps: 1, global_batch: 8}\neval: {items: 1}\n"
-                                  "matrix: {method.r: [99, 4]}\n");
+    write_budgets("sweep");
     program_result result = program_run((program_setting){.ranks = 4}, "run budgets.yaml");
-    assert_one_error(&result, 1, "argument: budgets.r99: method.r: expected at most 32");
-    assert_null(strstr(result.err, "budgets.r4"));
+    assert_one_error(&result, 1,
+                     "argument: 2 of 4 runs failed, named above; the same command does what is "
+                     "missing");
+    assert_contains(result.err, "mora: warning: budgets.r60000: argument: method.r: expected at "
+                                "most 32, the larger side of model.layers.0.self_attn.q_proj [32, "
+                                "32], found 60000; the other runs go on\n");
+    const char *end = strstr(result.err, "mora: failed: budgets.r60000: argument: method.r: ");
+    assert_non_null(end);
+    assert_contains(end, "\nmora: failed: budgets.r33: argument: method.r: ");
+    assert_int_equal(program_lines_with(result.out, "(failed)"), 2);
+    static const char *const logs[] = {"sweep/budgets.r8.h5", "sweep/budgets.r4.h5"};
+    for (int i = 0; i < 2; i++) {
+        mr_runlog_reader *log = open_log(logs[i], "completed");
+        mr_runlog_close_reader(&log);
+    }
+    program_free(&result);
+}
+
+static void a_sweep_again_does_only_what_is_missing(void **state)
+{
+    (void)state;
+    program_result again = program_run((program_setting){.ranks = 2}, "run budgets.yaml --json");
+    assert_one_error(&again, 1, "argument: 2 of 4 runs failed");
+    assert_int_equal(program_lines_with(again.err, "done already"), 2);
+    json_t *rows = json_loads(again.out, 0, NULL);
+    assert_int_equal(json_array_size(rows), 4);
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *row = json_array_get(rows, i), *error = json_object_get(row, "error");
+        if (i % 2 == 0)
+            assert_contains(json_string_value(error), "argument: method.r: expected at most 32");
+        else
+            assert_true(json_is_null(error) && json_is_true(json_object_get(row, "skipped")));
+    }
+    json_decref(rows);
+    program_free(&again);
+    program_result two = program_run((program_setting){0}, "run budgets.yaml --index 2");
+    assert_one_error(&two, 1, "argument: budgets.r33: method.r: expected at most 32");
+    assert_int_equal(program_lines_with(two.err, "mora: warning"), 0);
+    program_free(&two);
+}
+
+static void a_dry_run_goes_past_what_cannot_be_planned(void **state)
+{
+    (void)state;
+    program_result plans = program_run((program_setting){.ranks = 2}, "run budgets.yaml --dry-run");
+    assert_one_error(&plans, 1, "argument: 2 of 4 runs failed");
+    assert_contains(plans.err, "mora: failed: budgets.r33: argument: method.r: ");
+    assert_int_equal(program_lines_with(plans.out, "total"), 2);
+    program_free(&plans);
+}
+
+static void a_sweep_into_a_folder_that_cannot_be_made_ends_at_once(void **state)
+{
+    (void)state;
+    write_budgets("plain/out");
+    program_result result =
+        program_run((program_setting){.ranks = 2}, "run budgets.yaml --set method.name=fft");
+    assert_one_error(&result, 1, "i/o: budgets.r60000: cannot make folder 'plain/out'");
+    assert_contains(result.err, "mora: 3 more runs into 'plain/out' were not tried\n");
+    assert_int_equal(program_lines_with(result.err, "cannot make folder"), 1);
     program_free(&result);
 }
 
@@ -356,7 +423,10 @@ int main(void)
         cmocka_unit_test(a_failed_run_leaves_its_reason_in_the_log),
         cmocka_unit_test(a_diverged_run_is_recorded_and_fails),
         cmocka_unit_test(the_runs_behind_a_diverged_one_are_still_run),
-        cmocka_unit_test(the_runs_behind_a_failed_one_are_not_run),
+        cmocka_unit_test(the_runs_behind_a_failed_one_are_still_run),
+        cmocka_unit_test(a_sweep_again_does_only_what_is_missing),
+        cmocka_unit_test(a_dry_run_goes_past_what_cannot_be_planned),
+        cmocka_unit_test(a_sweep_into_a_folder_that_cannot_be_made_ends_at_once),
         cmocka_unit_test(a_truncated_log_is_named_and_its_run_done_again),
         cmocka_unit_test(a_log_that_is_none_is_named_and_its_run_done_again),
         cmocka_unit_test(one_failing_rank_of_four_is_named),

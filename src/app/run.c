@@ -3,6 +3,8 @@
 #include "train/run.h"
 
 #include "app/command.h"
+#include "base/file.h"
+#include "base/log.h"
 #include "config/load.h"
 #include "store/json.h"
 
@@ -11,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void print_header(void)
 {
@@ -18,7 +21,8 @@ static void print_header(void)
            "seconds", "log");
 }
 
-static void print_outcome(const mr_config *config, const mr_run_outcome *o)
+/* error: why the run failed, or "". */
+static void print_outcome(const mr_config *config, const mr_run_outcome *o, const char *error)
 {
     char score[32] = "-", loss[16] = "-";
     bool percent = strcmp(o->score.name, "accuracy") == 0;
@@ -27,18 +31,22 @@ static void print_outcome(const mr_config *config, const mr_run_outcome *o)
                  percent ? 100 * o->score.value : o->score.value);
     if (isfinite(o->loss)) snprintf(loss, sizeof loss, "%.4f", o->loss);
     printf("%-44s %6lld %9s %12s %10.0f %8.1f  %s%s\n", config->run.name, (long long)o->steps, loss,
-           score, o->tokens_per_second, o->seconds, o->log, o->skipped ? " (done before)" : "");
+           score, o->tokens_per_second, o->seconds, o->log,
+           error[0] ? " (failed)" : (o->skipped ? " (done before)" : ""));
     fflush(stdout);
 }
 
-static void add_outcome(json_t *rows, const mr_config *config, const mr_run_outcome *o)
+static void add_outcome(json_t *rows, const mr_config *config, const mr_run_outcome *o,
+                        const char *error)
 {
-    json_array_append_new(
-        rows, json_pack("{s:s, s:I, s:o, s:o, s:f, s:f, s:s, s:b}", "run", config->run.name,
-                        "steps", (json_int_t)o->steps, "loss", mr_json_number(o->loss),
-                        o->score.name[0] ? o->score.name : "score", mr_json_number(o->score.value),
-                        "tokens_per_second", o->tokens_per_second, "seconds", o->seconds, "log",
-                        o->log, "skipped", o->skipped));
+    const char *score = o->score.name[0] ? o->score.name : NULL;
+    json_array_append_new(rows,
+                          json_pack("{s:s, s:I, s:o, s:s?, s:o, s:f, s:f, s:s, s:b, s:s?}", "run",
+                                    config->run.name, "steps", (json_int_t)o->steps, "loss",
+                                    mr_json_number(o->loss), "score_name", score, "score",
+                                    mr_json_number(o->score.value), "tokens_per_second",
+                                    o->tokens_per_second, "seconds", o->seconds, "log", o->log,
+                                    "skipped", o->skipped, "error", error[0] ? error : NULL));
 }
 
 static void print_plan(const mr_config *config, const mr_run_plan *p)
@@ -76,29 +84,72 @@ static void add_plan(json_t *rows, const mr_config *config, const mr_run_plan *p
                         (json_int_t)p->plan.gathers, "fits", p->fits));
 }
 
-/* Plans runs first..last-1; one that does not fit is printed all the same, and is the verdict. */
+/* What failed of several runs, which go on past it, and what ended them all. Start from {0}. */
+typedef struct failures {
+    int count;                    /* runs that failed */
+    bool ended;                   /* something ended them all */
+    mr_status code;               /* of what ended them, else of the first */
+    char message[MR_MESSAGE_MAX]; /* likewise */
+    mr_text lines;                /* one a run that failed */
+} failures;
+
+/* Notes that a run failed, as the recorded message says. */
+static void note_failure(failures *all, const char *run, mr_status code)
+{
+    mr_text_add(&all->lines, "%s: %s: %s\n", run, mr_status_name(code), mr_message());
+    if (all->count++ > 0) return;
+    all->code = code;
+    snprintf(all->message, sizeof all->message, "%.200s: %.800s", run, mr_message());
+}
+
+/* Notes that no run follows, as the recorded message says. */
+static void note_end(failures *all, mr_status code)
+{
+    all->ended = true;
+    all->code = code;
+    snprintf(all->message, sizeof all->message, "%s", mr_message());
+}
+
+/* The verdict on so many runs. Names those that failed; frees all. */
+static mr_status verdict_on(failures *all, int runs)
+{
+    const char *line = mr_text_get(&all->lines);
+    for (; all->count + all->ended > 1 && *line; line += strcspn(line, "\n") + 1)
+        mr_log("failed: %.*s", (int)strcspn(line, "\n"), line);
+    mr_text_free(&all->lines);
+    if (all->count + all->ended == 0) return MR_OK;
+    if (all->ended || all->count == 1) return mr_fail(all->code, "%s", all->message);
+    return mr_fail(all->code,
+                   "%d of %d runs failed, named above; the same command does what is missing",
+                   all->count, runs);
+}
+
+/* Plans runs first..last-1; one that does not fit is printed all the same, and has failed. */
 static mr_status plan_runs(const mr_comm *comm, const mr_run_list *list, int first, int last,
                            int64_t ranks, bool json)
 {
+    bool speaks = comm->rank == 0;
     json_t *rows = json_array();
-    mr_run_plan plan;
-    mr_config config;
-    char verdict[MR_MESSAGE_MAX] = "";
-    mr_status status = MR_OK;
-    for (int i = first; i < last && status == MR_OK; i++) {
-        status = mr_run_list_get(list, i, &config);
-        if (status == MR_OK) status = mr_run_dry(comm, &config, ranks, &plan);
-        if (status != MR_OK) break;
-        if (!plan.fits && !verdict[0])
-            snprintf(verdict, sizeof verdict, "%.200s: %.800s", config.run.name, plan.verdict);
-        if (comm->rank == 0 && json) add_plan(rows, &config, &plan);
-        if (comm->rank == 0 && !json) print_plan(&config, &plan);
+    failures failed = {0};
+    for (int i = first; i < last && !failed.ended; i++) {
+        mr_config config;
+        mr_run_plan plan;
+        mr_status status = mr_run_list_get(list, i, &config);
+        if (status != MR_OK) {
+            note_end(&failed, status);
+            break;
+        }
+        status = mr_run_dry(comm, &config, ranks, &plan);
+        if (status == MR_OK && speaks && json) add_plan(rows, &config, &plan);
+        if (status == MR_OK && speaks && !json) print_plan(&config, &plan);
+        if (status == MR_OK && !plan.fits) status = mr_fail(MR_ERR_ARG, "%s", plan.verdict);
+        if (status != MR_OK) note_failure(&failed, config.run.name, status);
     }
-    if (comm->rank == 0 && json && status == MR_OK) status = mr_print_json(rows);
+    mr_status printed = speaks && json ? mr_print_json(rows) : MR_OK;
     json_decref(rows);
     fflush(stdout);
-    if (status == MR_OK && verdict[0]) status = mr_fail(MR_ERR_ARG, "%s", verdict);
-    return status;
+    mr_status verdict = verdict_on(&failed, last - first);
+    return verdict == MR_OK ? printed : verdict;
 }
 
 /* Rank 0 prints the numbers and names of runs first..last-1. */
@@ -119,33 +170,71 @@ static mr_status list_runs(const mr_run_list *list, int first, int last, bool js
     return status;
 }
 
-/* Trains runs first..last-1. A diverged run is a result: the others still run, the exit code tells.
- */
+/* Runs under way. */
+typedef struct sweep {
+    const mr_comm *comm;
+    json_t *rows; /* of --json; NULL: a table is printed */
+    failures failed;
+    char lost[MR_CONFIG_STRING]; /* output folder that cannot be written; "": none */
+    int untried;                 /* runs into it */
+} sweep;
+
+/* Whether the output folder of a run cannot be written: decided by rank 0, known to all. */
+static bool is_lost(const mr_comm *comm, const char *output)
+{
+    bool lost = false;
+    if (comm->rank == 0)
+        lost = mr_file_make_folders(output) != MR_OK || access(output, W_OK | X_OK) != 0;
+    mr_comm_broadcast(comm, &lost, sizeof lost, 0);
+    return lost;
+}
+
+/* Trains one run and reports it. What fails is its own affair, but for a request to stop, ranks
+ * that differ, and an output folder that others write to. */
+static void train_run(sweep *s, const mr_config *config, const char *resume, bool others)
+{
+    mr_run_outcome outcome;
+    char error[MR_MESSAGE_MAX + 16] = "";
+    mr_status status = mr_run(s->comm, config, resume, &outcome);
+    if (status != MR_OK)
+        snprintf(error, sizeof error, "%s: %s", mr_status_name(status), mr_message());
+    if (status == MR_STOPPED || status == MR_ERR_RANKS) {
+        note_end(&s->failed, mr_fail_in(status, "%s", config->run.name));
+    } else if (status != MR_OK) {
+        note_failure(&s->failed, config->run.name, status);
+        if (status == MR_ERR_IO && is_lost(s->comm, config->run.output))
+            memcpy(s->lost, config->run.output, sizeof s->lost);
+        else if (others)
+            mr_warn("%s: %s; the other runs go on", config->run.name, error);
+    }
+    if (s->comm->rank != 0 || status == MR_STOPPED) return;
+    if (s->rows)
+        add_outcome(s->rows, config, &outcome, error);
+    else
+        print_outcome(config, &outcome, error);
+}
+
+/* Trains runs first..last-1, past those that fail. */
 static mr_status train_runs(const mr_comm *comm, const mr_run_list *list, int first, int last,
                             const char *resume, bool json)
 {
-    mr_status verdict = MR_OK;
-    bool speaks = comm->rank == 0;
-    json_t *rows = json_array();
-    char message[MR_MESSAGE_MAX] = "";
-    if (speaks && !json) print_header();
-    for (int i = first; i < last; i++) {
-        mr_run_outcome outcome;
+    sweep s = {.comm = comm, .rows = json ? json_array() : NULL};
+    if (comm->rank == 0 && !json) print_header();
+    for (int i = first; i < last && !s.failed.ended; i++) {
         mr_config config;
-        MR_TRY(mr_run_list_get(list, i, &config));
-        mr_status status = mr_run(comm, &config, resume, &outcome);
-        if (status != MR_OK) {
-            status = mr_fail_in(status, "%s", config.run.name);
-            snprintf(message, sizeof message, "%s", mr_message());
-            verdict = status;
-        }
-        if (status != MR_OK && status != MR_ERR_NUMERIC) break;
-        if (speaks && json) add_outcome(rows, &config, &outcome);
-        if (speaks && !json) print_outcome(&config, &outcome);
+        mr_status status = mr_run_list_get(list, i, &config);
+        if (status != MR_OK)
+            note_end(&s.failed, status);
+        else if (s.lost[0] && strcmp(config.run.output, s.lost) == 0)
+            s.untried++;
+        else
+            train_run(&s, &config, resume, last - first > 1);
     }
-    mr_status printed = speaks && json ? mr_print_json(rows) : MR_OK;
-    json_decref(rows);
-    return verdict == MR_OK ? printed : mr_fail(verdict, "%s", message);
+    if (s.untried > 0) mr_log("%d more runs into '%s' were not tried", s.untried, s.lost);
+    mr_status printed = comm->rank == 0 && json ? mr_print_json(s.rows) : MR_OK;
+    json_decref(s.rows);
+    mr_status verdict = verdict_on(&s.failed, last - first);
+    return verdict == MR_OK ? printed : verdict;
 }
 
 static mr_status run(const mr_comm *comm, int argc, char **argv)

@@ -71,6 +71,46 @@ static void a_key_of_some_blocks_varies_if_it_differs_from_the_file(void **state
                  NULL, 0, "uuid.fft uuid.lora");
 }
 
+static void expect_folders(const char *text, const char *const *sets, int set_count,
+                           const char *folders)
+{
+    mr_run_list list;
+    mr_text found = {0};
+    must(config_load(text, sets, set_count, &list));
+    for (int i = 0; i < list.count; i++)
+        mr_text_add(&found, "%s%s", i > 0 ? " " : "", config_run(&list, i).run.save_model);
+    assert_string_equal(mr_text_get(&found), folders);
+    mr_text_free(&found);
+    mr_run_list_free(&list);
+}
+
+static void runs_save_their_models_apart(void **state)
+{
+    (void)state;
+    static const char *const set[] = {"run.save_model=m//"};
+    const char *const matrix = CONFIG_MODEL "matrix: {method.r: [4, 8]}\n";
+    expect_folders(matrix, set, 1, "m/uuid.r4 m/uuid.r8");
+    expect_folders(matrix, NULL, 0, " ");
+    expect_folders(CONFIG_MODEL, set, 1, "m//");
+    expect_folders(CONFIG_MODEL "matrix: [{method.r: 4, run.save_model: a}, {method.r: 8}]\n", NULL,
+                   0, "a ");
+    expect_folders(CONFIG_MODEL "matrix: {run.save_model: [a, b]}\n", set, 1,
+                   "m/uuid.save_modelm__");
+}
+
+static void runs_that_a_matrix_gives_one_folder_are_refused(void **state)
+{
+    (void)state;
+    config_assert_error(
+        CONFIG_MODEL "matrix: [{method.r: 4, run.save_model: a}, "
+                     "{method.r: 8, run.save_model: ./a/}]\n",
+        "uuid.yaml:3:9: run.save_model: runs 0 and 1 both save their model to 'a'; outside the "
+        "matrix, run.save_model gives each a folder below it");
+    config_assert_error(CONFIG_MODEL "matrix: {method.r: [4, 8, 16], run.save_model: /x/y}\n",
+                        "uuid.yaml:3:9: run.save_model: runs 0 and 1 both save their model to "
+                        "'/x/y'; outside the matrix, run.save_model gives each a folder below it");
+}
+
 static void an_empty_matrix_is_one_run(void **state)
 {
     (void)state;
@@ -246,6 +286,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(runs_of_a_matrix_have_its_values),
         cmocka_unit_test(a_matrix_of_blocks_is_one_after_another),
         cmocka_unit_test(a_key_of_some_blocks_varies_if_it_differs_from_the_file),
+        cmocka_unit_test(runs_save_their_models_apart),
+        cmocka_unit_test(runs_that_a_matrix_gives_one_folder_are_refused),
         cmocka_unit_test(an_empty_matrix_is_one_run),
         cmocka_unit_test(a_matrix_may_name_its_runs),
         cmocka_unit_test(lists_in_a_matrix_are_nested),

@@ -71,6 +71,11 @@ static bool is_run_name(int key)
     return strcmp(mr_schema_at(key)->key, "run.name") == 0;
 }
 
+static bool is_model_folder(int key)
+{
+    return strcmp(mr_schema_at(key)->key, "run.save_model") == 0;
+}
+
 /* Appends the value that config has of a key, as its texts. */
 static mr_status add_value(mr_matrix *matrix, int key, int node, const mr_config *config)
 {
@@ -292,16 +297,36 @@ mr_status mr_matrix_name(const mr_matrix *matrix, int run, char out[MR_CONFIG_ST
     return fail_at(matrix, matrix->node, "run.name", "the name of a run has over 511 bytes");
 }
 
+/* Runs of a matrix that are given one folder for their models save them below it, each under its
+ * name: in one place the last would be all that is left. */
+static mr_status part_models(const mr_matrix *matrix, mr_config *out)
+{
+    char *folder = out->run.save_model;
+    size_t length = strlen(folder);
+    if (length == 0) return MR_OK;
+    while (length > 1 && folder[length - 1] == '/')
+        length--;
+    memset(folder + length, 0, sizeof out->run.save_model - length);
+    append(folder, &length, folder[length - 1] == '/' ? "" : "/");
+    append(folder, &length, out->run.name);
+    if (length < sizeof out->run.save_model) return MR_OK;
+    return fail_at(matrix, matrix->node, "run.save_model",
+                   "the folder of a run has over 511 bytes");
+}
+
 static mr_status make_run(const mr_matrix *matrix, int run, mr_config *out)
 {
     combination one = combination_of(matrix, run);
+    bool own_folder = false;
     *out = matrix->source->config;
     for (int d = one.of->first; d < one.of->first + one.of->count; d++) {
         const value *given = value_in(matrix, one, d);
-        if (given->node >= 0)
-            MR_TRY(mr_source_set(matrix->source, matrix->yaml, given->node, given->key, out));
+        if (given->node < 0) continue;
+        MR_TRY(mr_source_set(matrix->source, matrix->yaml, given->node, given->key, out));
+        own_folder = own_folder || is_model_folder(given->key);
     }
-    return mr_matrix_name(matrix, run, out->run.name);
+    MR_TRY(mr_matrix_name(matrix, run, out->run.name));
+    return one.of->count > 0 && !own_folder ? part_models(matrix, out) : MR_OK;
 }
 
 mr_status mr_matrix_run(const mr_matrix *matrix, int run, mr_config *out)
@@ -394,6 +419,51 @@ static mr_status refuse_equal_names(mr_matrix *matrix)
     return status;
 }
 
+/* Writes a path without what says nothing: "./a//b/" is "a/b". */
+static void shorten(const char *path, char out[MR_CONFIG_STRING])
+{
+    size_t length = 0;
+    if (*path == '/') out[length++] = '/';
+    while (*path) {
+        size_t part = strcspn(path, "/");
+        bool counts = part > 0 && !(part == 1 && *path == '.');
+        if (counts && length > 0 && out[length - 1] != '/') out[length++] = '/';
+        if (counts) memcpy(out + length, path, part);
+        if (counts) length += part;
+        path += part + (path[part] == '/');
+    }
+    out[length] = '\0';
+}
+
+/* Only where the matrix itself names folders may two runs have one. */
+static mr_status refuse_equal_folders(mr_matrix *matrix)
+{
+    const int count = mr_matrix_count(matrix), key = mr_schema_find("run.save_model");
+    if (matrix->spreads[key].blocks == 0) return MR_OK;
+    char(*folders)[MR_CONFIG_STRING] = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *folders);
+    named *names = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *names);
+    mr_status status = folders && names ? MR_OK : MR_ERR_MEMORY;
+    for (int i = 0; i < count && status == MR_OK; i++) {
+        status = make_run(matrix, i, &matrix->scratch);
+        shorten(matrix->scratch.run.save_model, folders[i]);
+        names[i] = (named){mr_hash_fnv(MR_HASH_FNV, folders[i], strlen(folders[i])), i};
+    }
+    if (status == MR_OK) qsort(names, (size_t)count, sizeof *names, by_hash);
+    for (int i = 1; i < count && status == MR_OK; i++) {
+        const char *folder = folders[names[i].run];
+        if (folder[0] == '\0' || strcmp(folder, folders[names[i - 1].run]) != 0) continue;
+        char what[MR_CONFIG_STRING + 200];
+        snprintf(what, sizeof what,
+                 "runs %d and %d both save their model to '%s'; outside the matrix, "
+                 "run.save_model gives each a folder below it",
+                 names[i - 1].run, names[i].run, folder);
+        status = fail_at(matrix, matrix->node, "run.save_model", what);
+    }
+    mr_free(folders);
+    mr_free(names);
+    return status;
+}
+
 mr_status mr_matrix_create(const mr_source *source, const mr_yaml *yaml, int node, mr_matrix **out)
 {
     *out = NULL;
@@ -415,6 +485,7 @@ mr_status mr_matrix_create(const mr_source *source, const mr_yaml *yaml, int nod
     if (status == MR_OK) status = compare_with_file(matrix);
     if (status == MR_OK) status = distinguish(matrix);
     if (status == MR_OK) status = refuse_equal_names(matrix);
+    if (status == MR_OK) status = refuse_equal_folders(matrix);
     if (status != MR_OK) mr_matrix_destroy(&matrix);
     *out = matrix;
     return status;

@@ -52,7 +52,9 @@ static const mr_key table[] = {
     {FIELD(run.output), .type = MR_KEY_STRING, .fallback = "results",
      .help = "Folder of logs and checkpoints."},
     {FIELD(run.save_model), .type = MR_KEY_STRING, .fallback = "",
-     .help = "Folder the trained model is written to; empty: it is not saved."},
+     .help = "Folder the trained model is written to, its update merged into the weights, with "
+             "configuration and tokenizer; of a matrix, each run to a folder of its name below. "
+             "Empty: it is not saved."},
 
     {FIELD(model.path), .type = MR_KEY_STRING, .fallback = "",
      .help = "Folder of a model: config.json, model*.safetensors and its tokenizer."},

@@ -161,9 +161,3 @@ int circles_close(circles *c)
         inside += c->reaches[a][a];
     return inside;
 }
-
-bool circles_between(const circles *c, const char *a, const char *b)
-{
-    int from = find_part(c, a), to = find_part(c, b);
-    return from >= 0 && to >= 0 && c->reaches[from][to] && c->reaches[to][from];
-}

@@ -49,7 +49,4 @@ void circles_add_calls(circles *c, const char *file, const char *text);
 /** Finds out who reaches whom. Returns the number of parts that reach themselves. */
 int circles_close(circles *c);
 
-/** Tells whether two parts reach each other, after circles_close. */
-bool circles_between(const circles *c, const char *a, const char *b);
-
 #endif

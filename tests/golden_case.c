@@ -49,43 +49,47 @@ static int find_param(const mr_model *model, const char *name)
     if (length >= sizeof plain) return -1;
     memcpy(plain, name, length);
     plain[length] = '\0';
-    if (model->head == model->embed && strcmp(plain, "lm_head.weight") == 0) return model->embed;
-    return mr_params_find(model->params, plain);
+    bool tied = mr_model_arch(model)->tie_word_embeddings;
+    if (tied && strcmp(plain, "lm_head.weight") == 0)
+        snprintf(plain, sizeof plain, "model.embed_tokens.weight");
+    return mr_params_find(mr_model_params(model), plain);
 }
 
 mr_status mr_golden_match(const mr_model *model, const mr_safetensors *file, const char *prefix,
                           int64_t *entry_of)
 {
-    const mr_params *params = model->params;
+    const mr_params *params = mr_model_params(model);
     const char *path = mr_safetensors_path(file);
-    for (int i = 0; i < params->param_count; i++)
+    for (int i = 0; i < mr_params_length(params); i++)
         entry_of[i] = -1;
     for (int64_t e = 0; e < mr_safetensors_count(file); e++) {
         const mr_safetensors_entry *entry = mr_safetensors_at(file, e);
         if (strncmp(entry->name, prefix, strlen(prefix)) != 0) continue;
         int id = find_param(model, entry->name + strlen(prefix));
-        MR_CHECK(id >= 0 && (mr_params_trained(params, id) || params->param[id].adapter),
+        MR_CHECK(id >= 0 &&
+                     (mr_params_at(params, id)->trained || mr_params_at(params, id)->adapter),
                  MR_ERR_FORMAT, "%s: '%s' belongs to no trained parameter", path, entry->name);
-        const int64_t shape[2] = {params->param[id].rows, params->param[id].cols};
+        const int64_t shape[2] = {mr_params_at(params, id)->rows, mr_params_at(params, id)->cols};
         bool vector = entry->dims == 1 && shape[0] == 1;
         MR_TRY(mr_safetensors_expect(file, entry, vector ? 1 : 2, vector ? &shape[1] : shape));
         entry_of[id] = e;
     }
-    for (int i = 0; i < params->param_count; i++)
-        MR_CHECK(!mr_params_trained(params, i) || entry_of[i] >= 0, MR_ERR_FORMAT,
+    for (int i = 0; i < mr_params_length(params); i++)
+        MR_CHECK(!mr_params_at(params, i)->trained || entry_of[i] >= 0, MR_ERR_FORMAT,
                  "%s: there is no '%s' of the trained parameter '%s'", path, prefix,
-                 params->param[i].name);
+                 mr_params_at(params, i)->name);
     return MR_OK;
 }
 
 mr_status mr_golden_load_adapter(mr_golden_rig *rig, const mr_safetensors *file, const char *prefix)
 {
-    mr_params *params = rig->model->params;
-    int64_t *entry_of = mr_alloc_array(MR_MEM_OTHER, (size_t)params->param_count, sizeof *entry_of);
+    mr_params *params = mr_model_params(rig->model);
+    int64_t *entry_of =
+        mr_alloc_array(MR_MEM_OTHER, (size_t)mr_params_length(params), sizeof *entry_of);
     if (!entry_of) return MR_ERR_MEMORY;
     mr_status status = mr_golden_match(rig->model, file, prefix, entry_of);
-    for (int i = 0; i < params->param_count && status == MR_OK; i++)
-        if (entry_of[i] >= 0 && params->param[i].adapter)
+    for (int i = 0; i < mr_params_length(params) && status == MR_OK; i++)
+        if (entry_of[i] >= 0 && mr_params_at(params, i)->adapter)
             status = mr_model_load_param(rig->model, i, file, mr_safetensors_at(file, entry_of[i]));
     mr_free(entry_of);
     mr_params_invalidate(params);
@@ -227,13 +231,13 @@ static mr_status create_model(mr_golden_rig *rig, const char *folder, mr_golden_
 /* Remembers the trained weights this rank owns. */
 static mr_status keep_weights(mr_golden_rig *rig)
 {
-    const mr_params *params = rig->model->params;
-    size_t count = (size_t)params->param_count;
+    const mr_params *params = mr_model_params(rig->model);
+    size_t count = (size_t)mr_params_length(params);
     rig->before = mr_alloc_array(MR_MEM_OTHER, count, sizeof *rig->before);
     rig->grad_rms = mr_alloc_array(MR_MEM_OTHER, count, sizeof *rig->grad_rms);
     if (!rig->before || !rig->grad_rms) return MR_ERR_MEMORY;
-    for (int i = 0; i < params->param_count; i++) {
-        if (!mr_params_trained(params, i)) continue;
+    for (int i = 0; i < mr_params_length(params); i++) {
+        if (!mr_params_at(params, i)->trained) continue;
         mr_own own = mr_params_own(params, i);
         if (own.count == 0) continue;
         rig->before[i] = mr_alloc_array(MR_MEM_OTHER, (size_t)own.count, sizeof **rig->before);
@@ -251,7 +255,7 @@ static mr_status create(mr_golden_rig *rig, const char *folder, const char *stem
     MR_TRY(mr_hf_config_read(path, &rig->arch));
     MR_TRY(read_batch(rig, folder));
     MR_TRY(create_model(rig, folder, cut));
-    if (!rig->model->method->trains_base) {
+    if (!mr_model_method(rig->model)->trains_base) {
         mr_safetensors *init;
         MR_TRY(mr_golden_open(folder, stem, "_init", &init));
         mr_status status = mr_golden_load_adapter(rig, init, "init.");
@@ -259,7 +263,7 @@ static mr_status create(mr_golden_rig *rig, const char *folder, const char *stem
         MR_TRY(status);
     }
     MR_TRY(keep_weights(rig));
-    return mr_optimizer_create(rig->model->params, rig->config, &rig->optimizer);
+    return mr_optimizer_create(mr_model_params(rig->model), rig->config, &rig->optimizer);
 }
 
 mr_status mr_golden_rig_create(const mr_comm *comm, const char *folder, const char *stem,
@@ -284,7 +288,7 @@ void mr_golden_rig_destroy(mr_golden_rig **rig)
 {
     mr_golden_rig *old = *rig;
     if (!old) return;
-    for (int i = 0; old->before && i < old->model->params->param_count; i++)
+    for (int i = 0; old->before && i < mr_params_length(mr_model_params(old->model)); i++)
         mr_free(old->before[i]);
     mr_free(old->before);
     mr_free(old->grad_rms);
@@ -302,7 +306,7 @@ void mr_golden_rig_destroy(mr_golden_rig **rig)
 
 void mr_golden_evaluate(mr_golden_rig *rig, float *logits, double *losses)
 {
-    MR_INVARIANT(rig->model->geometry.batch == rig->share);
+    MR_INVARIANT(mr_model_geometry(rig->model)->batch == rig->share);
     int64_t at = rig->comm->rank * rig->share * rig->tokens;
     mr_model_set_batch(rig->model, 0, rig->ids + at, rig->targets + at);
     mr_model_evaluate(rig->model, logits);
@@ -311,7 +315,7 @@ void mr_golden_evaluate(mr_golden_rig *rig, float *logits, double *losses)
 
 void mr_golden_gradients(mr_golden_rig *rig, double *loss, double *grad_norm)
 {
-    const mr_geometry *g = &rig->model->geometry;
+    const mr_geometry *g = mr_model_geometry(rig->model);
     int64_t rows = g->batch * g->tokens;
     mr_exact sums[2] = {0};
     mr_memory_guard(true);
@@ -328,7 +332,7 @@ void mr_golden_gradients(mr_golden_rig *rig, double *loss, double *grad_norm)
                 mr_exact_add(&sums[0], rig->losses[i]);
         }
     }
-    mr_params_reduce_finish(rig->model->params);
+    mr_model_finish_gradients(rig->model);
     mr_optimizer_square_sum(&rig->optimizer, &sums[1]);
     mr_exact_reduce(rig->comm, sums, 2);
     mr_memory_guard(false);

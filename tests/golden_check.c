@@ -162,7 +162,7 @@ static void add_change(findings *found, const float *ours, const float *theirs, 
 static mr_status add_param(const mr_golden_rig *rig, int id, const mr_safetensors_entry *grad,
                            const mr_safetensors_entry *after, findings *found)
 {
-    mr_own own = mr_params_own(rig->model->params, id);
+    mr_own own = mr_params_own(mr_model_params(rig->model), id);
     if (own.count == 0) return MR_OK;
     float *their_grad = NULL, *theirs = NULL;
     float *ours = mr_alloc_array(MR_MEM_OTHER, (size_t)own.count, sizeof *ours);
@@ -188,7 +188,7 @@ static mr_status add_param(const mr_golden_rig *rig, int id, const mr_safetensor
 
 static double count_of(const mr_golden_rig *rig, int id)
 {
-    const mr_param *param = &rig->model->params->param[id];
+    const mr_param *param = mr_params_at(mr_model_params(rig->model), id);
     return (double)(param->rows * param->cols);
 }
 
@@ -197,7 +197,8 @@ static void judge_gradient(mr_golden_item *item, mr_golden_rig *rig, int id, mr_
                            double all)
 {
     char what[256];
-    snprintf(what, sizeof what, "gradient of %s", rig->model->params->param[id].name);
+    snprintf(what, sizeof what, "gradient of %s",
+             mr_params_at(mr_model_params(rig->model), id)->name);
     const bool negligible = sums.reference <= no_gradient * no_gradient * all;
     rig->grad_rms[id] = negligible ? 0 : sqrt(sums.reference / count_of(rig, id));
     if (!negligible)
@@ -211,7 +212,7 @@ static void judge_change(mr_golden_item *item, const mr_golden_rig *rig, int id,
                          const findings *found)
 {
     char what[256];
-    const char *name = rig->model->params->param[id].name;
+    const char *name = mr_params_at(mr_model_params(rig->model), id)->name;
     const double count = count_of(rig, id), most = fmax(1, floor(most_left_out * count));
     if (rig->grad_rms[id] == 0) return;
     if (found->left_out == 0 || is_within(found->all, MR_GOLDEN_AFTER)) {
@@ -231,8 +232,8 @@ static void judge_change(mr_golden_item *item, const mr_golden_rig *rig, int id,
  * parameter with the reference. Collective. */
 static mr_status compare_params(mr_golden_item *item, mr_golden_rig *rig, bool change)
 {
-    const mr_params *params = rig->model->params;
-    int count = params->param_count;
+    const mr_params *params = mr_model_params(rig->model);
+    int count = mr_params_length(params);
     int64_t *grad = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *grad);
     int64_t *after = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *after);
     findings *found = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *found);
@@ -240,7 +241,7 @@ static mr_status compare_params(mr_golden_item *item, mr_golden_rig *rig, bool c
     if (status == MR_OK) status = mr_golden_match(rig->model, rig->file, "grad.", grad);
     if (status == MR_OK) status = mr_golden_match(rig->model, rig->file, "after.", after);
     for (int i = 0; i < count && status == MR_OK; i++)
-        if (mr_params_trained(params, i))
+        if (mr_params_at(params, i)->trained)
             status = add_param(rig, i, mr_safetensors_at(rig->file, grad[i]),
                                change ? mr_safetensors_at(rig->file, after[i]) : NULL, &found[i]);
     status = mr_comm_agree(item->comm, status);
@@ -253,7 +254,7 @@ static mr_status compare_params(mr_golden_item *item, mr_golden_rig *rig, bool c
         for (int i = 0; i < count; i++)
             all += found[i].all.reference;
         for (int i = 0; i < count; i++) {
-            if (!mr_params_trained(params, i)) continue;
+            if (!mr_params_at(params, i)->trained) continue;
             if (change)
                 judge_change(item, rig, i, &found[i]);
             else

@@ -49,8 +49,8 @@ static mr_status train_with_fault(mr_golden_item *item, int constant)
     if (before != 0) {
         *constants[constant] *= constant == 2 ? 1 - 1e-3 : 1 + 1e-3;
         mr_optimizer_destroy(&rig->optimizer);
-        status = mr_comm_agree(
-            item->comm, mr_optimizer_create(rig->model->params, rig->config, &rig->optimizer));
+        status = mr_comm_agree(item->comm, mr_optimizer_create(mr_model_params(rig->model),
+                                                               rig->config, &rig->optimizer));
         if (status == MR_OK) status = mr_golden_compare_training(&faulty, rig);
         if (status == MR_OK && faulty.disagreements == 0)
             mr_golden_disagree(item, "%s: %.9g in place of %.9g is not found", names[constant],
@@ -80,15 +80,16 @@ typedef struct course {
 /* Copies all trained parameters of a model. Collective. */
 static mr_status read_weights(mr_golden_rig *rig, course *out)
 {
-    mr_params *params = rig->model->params;
+    mr_params *params = mr_model_params(rig->model);
     out->count = (size_t)mr_params_count(params, true);
     out->weights = mr_alloc_array(MR_MEM_OTHER, out->count, sizeof *out->weights);
     MR_AGREE(rig->comm, out->weights ? MR_OK : MR_ERR_MEMORY);
     float *at = out->weights;
-    for (int i = 0; i < params->param_count; i++) {
-        if (!mr_params_trained(params, i)) continue;
+    for (int i = 0; i < mr_params_length(params); i++) {
+        if (!mr_params_at(params, i)->trained) continue;
         mr_params_read(params, i, at);
-        at += params->param[i].rows * params->param[i].cols;
+        const mr_param *param = mr_params_at(params, i);
+        at += param->rows * param->cols;
     }
     return MR_OK;
 }
@@ -203,49 +204,60 @@ cleanup:
     return status;
 }
 
-/* Forms the dense update of one linear as what merging makes of zeros, and compares it. */
-static mr_status compare_update(mr_golden_item *item, mr_golden_rig *rig,
-                                const mr_safetensors *file, int index, int site, int linear)
+static mr_status give_zero(void *context, const mr_param *param, int64_t first, int64_t count,
+                           float *out)
 {
-    const mr_layer *layer = &rig->model->layer[index];
-    const mr_adapter *adapter = layer->adapter[site];
-    int64_t out = adapter->out[linear], in = adapter->in;
+    (void)context;
+    (void)param;
+    (void)first;
+    memset(out, 0, (size_t)count * sizeof *out);
+    return MR_OK;
+}
+
+/* The id of the weight that an adapter's tensor belongs to. */
+static int weight_of(const mr_params *params, const mr_param *adapter)
+{
+    char name[MR_PARAM_NAME + 8];
+    int length = (int)(strrchr(adapter->name, '.') - adapter->name);
+    snprintf(name, sizeof name, "%.*s.weight", length, adapter->name);
+    return mr_params_find(params, name);
+}
+
+/* Compares what merging made of zeros. Collective. */
+static mr_status compare_update(mr_golden_item *item, mr_golden_rig *rig,
+                                const mr_safetensors *file, int id)
+{
+    mr_params *params = mr_model_params(rig->model);
+    const mr_param *weight = mr_params_at(params, id);
     char name[MR_PARAM_NAME];
-    mr_tensor rows = {0}, work = {0};
-    mr_status status = MR_OK;
-    float *ours = mr_alloc_array(MR_MEM_OTHER, (size_t)(in * out), sizeof *ours);
-    if (!ours) status = MR_ERR_MEMORY;
-    if (status == MR_OK) status = mr_backend_tensor(rig->be, MR_MEM_OTHER, MR_F32, out, in, &rows);
-    if (status == MR_OK)
-        status = mr_backend_tensor(rig->be, MR_MEM_OTHER, MR_F32, out, adapter->work_cols, &work);
-    if (status == MR_OK) {
-        mr_adapter_call call = mr_layer_adapter_weights(rig->model, index, site);
-        call.work = work;
-        mr_adapter_merge_rows(adapter, &call, linear, 0, rows);
-        rig->be->ops->download(rig->be, ours, rows);
-        int id = layer->linear[layer->target[site][linear]];
-        snprintf(name, sizeof name, "%s", rig->model->params->param[id].name);
-        *strrchr(name, '.') = '\0'; /* ".weight" */
-        status = compare_dense(item, file, name, ours, out, in);
-    }
-    mr_backend_free(rig->be, &rows);
-    mr_backend_free(rig->be, &work);
+    float *ours = mr_alloc_array(MR_MEM_OTHER, (size_t)(weight->rows * weight->cols), sizeof *ours);
+    MR_AGREE(item->comm, ours ? MR_OK : MR_ERR_MEMORY);
+    mr_params_read(params, id, ours);
+    snprintf(name, sizeof name, "%s", weight->name);
+    *strrchr(name, '.') = '\0'; /* ".weight" */
+    mr_status status = compare_dense(item, file, name, ours, weight->rows, weight->cols);
     mr_free(ours);
-    return status;
+    return mr_comm_agree(item->comm, status);
 }
 
 /* Every adapted linear; collective, and the same on every rank. */
 static mr_status compare_updates(mr_golden_item *item, mr_golden_rig *rig,
                                  const mr_safetensors *file)
 {
-    mr_status status = MR_OK;
-    for (int l = 0; l < (int)rig->arch.num_hidden_layers; l++) {
-        mr_params_use(rig->model->params, mr_model_layer_unit(l), -1);
-        for (int s = 0; s < MR_SITES; s++)
-            for (int i = 0; i < rig->model->layer[l].adapted[s] && status == MR_OK; i++)
-                status = compare_update(item, rig, file, l, s, i);
+    mr_params *params = mr_model_params(rig->model);
+    int compared = 0;
+    for (mr_params_walk at = {0}; mr_params_next(params, &at);)
+        if (at.param->adapter)
+            MR_AGREE(item->comm,
+                     mr_params_fill(params, weight_of(params, at.param), give_zero, NULL));
+    mr_params_invalidate(params);
+    MR_TRY(mr_model_merge(rig->model));
+    for (mr_params_walk at = {0}; mr_params_next(params, &at);) {
+        if (!at.param->adapter) continue;
+        MR_TRY(compare_update(item, rig, file, weight_of(params, at.param)));
+        compared++;
     }
-    return mr_comm_agree(item->comm, status);
+    return compared > 0 ? MR_OK : mr_fail(MR_ERR_FORMAT, "nothing is adapted");
 }
 
 static void dense_updates_and_their_singular_values_agree(void **state)
@@ -278,7 +290,7 @@ static mr_status copy_range(void *context, const mr_param *param, int64_t first,
 static mr_status compare_weight(mr_golden_item *item, mr_golden_rig *rig, mr_golden_rig *bare,
                                 const mr_safetensors *file, int id)
 {
-    const mr_param *param = &rig->model->params->param[id];
+    const mr_param *param = mr_params_at(mr_model_params(rig->model), id);
     const int64_t shape[2] = {param->rows, param->cols};
     int64_t count = param->rows * param->cols;
     bool vector = param->rows == 1;
@@ -292,12 +304,12 @@ static mr_status compare_weight(mr_golden_item *item, mr_golden_rig *rig, mr_gol
     status = mr_comm_agree(item->comm, status);
     if (status == MR_OK) {
         MR_INVARIANT(merged && theirs);
-        mr_params_read(rig->model->params, id, merged);
+        mr_params_read(mr_model_params(rig->model), id, merged);
         mr_golden_add(&sums, merged, theirs, NULL, count);
         mr_golden_expect(item, sums, MR_GOLDEN_MERGED, param->name);
-        int twin = mr_params_find(bare->model->params, param->name);
+        int twin = mr_params_find(mr_model_params(bare->model), param->name);
         MR_INVARIANT(twin >= 0);
-        status = mr_params_fill(bare->model->params, twin, copy_range, merged);
+        status = mr_params_fill(mr_model_params(bare->model), twin, copy_range, merged);
     }
     mr_free(theirs);
     mr_free(merged);
@@ -311,9 +323,9 @@ static mr_status compare_merged(mr_golden_item *item, mr_golden_rig *rig, mr_gol
     MR_AGREE(item->comm, mr_golden_load_adapter(rig, rig->file, "after."));
     MR_TRY(mr_golden_compare_logits(item, rig, file, "merged_logits"));
     MR_TRY(mr_model_merge(rig->model));
-    for (int i = 0; i < rig->model->params->param_count; i++)
-        if (!rig->model->params->param[i].adapter) MR_TRY(compare_weight(item, rig, bare, file, i));
-    mr_params_invalidate(bare->model->params);
+    for (mr_params_walk at = {0}; mr_params_next(mr_model_params(rig->model), &at);)
+        if (!at.param->adapter) MR_TRY(compare_weight(item, rig, bare, file, at.id));
+    mr_params_invalidate(mr_model_params(bare->model));
     MR_TRY(mr_golden_compare_logits(item, bare, file, "merged_logits"));
     /* Begun anew the adapter changes nothing: the model is the bare one. */
     MR_TRY(mr_model_restart(rig->model, 1));

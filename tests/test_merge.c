@@ -101,7 +101,7 @@ static void a_merge_leaves_the_function_of_every_operator(void **state)
 static float *weights_after_merges(const tiny_options *options, int64_t *count)
 {
     tiny t = tiny_create(options);
-    const mr_params *params = t.model->params;
+    const mr_params *params = mr_model_params(t.model);
     for (int64_t k = 1; k <= 3; k++) {
         tiny_stir(&t, (uint64_t)k);
         must(mr_model_merge(t.model));
@@ -110,8 +110,8 @@ static float *weights_after_merges(const tiny_options *options, int64_t *count)
     *count = mr_params_count(params, false);
     float *all = mr_alloc_array(MR_MEM_OTHER, (size_t)*count, sizeof *all), *at = all;
     if (!all) mr_abort("%s", mr_message());
-    for (int i = 0; i < params->param_count; i++) {
-        mr_params_read(t.model->params, i, at);
+    for (int i = 0; i < mr_params_length(params); i++) {
+        mr_params_read(mr_model_params(t.model), i, at);
         at += tiny_count(&t, i);
     }
     tiny_destroy(&t);
@@ -158,8 +158,8 @@ static void a_merge_changes_the_targets_alone(void **state)
     int changed = 0;
     for (int pass = 0; pass < 2; pass++) {
         static float *before[64];
-        for (int i = 0; i < t.model->params->param_count; i++) {
-            const char *name = t.model->params->param[i].name;
+        for (int i = 0; i < mr_params_length(mr_model_params(t.model)); i++) {
+            const char *name = mr_params_at(mr_model_params(t.model), i)->name;
             bool target = strstr(name, "k_proj.weight") || strstr(name, "down_proj.weight");
             if (pass == 0) {
                 before[i] = tiny_weights(&t, i);
@@ -194,8 +194,8 @@ static void a_restart_draws_anew(void **state)
     (void)state;
     tiny_options options = tiny_defaults(&world, "relora");
     tiny t = tiny_create(&options);
-    int a = mr_params_find(t.model->params, "model.layers.1.self_attn.v_proj.lora_A");
-    int b = mr_params_find(t.model->params, "model.layers.1.self_attn.v_proj.lora_B");
+    int a = mr_params_find(mr_model_params(t.model), "model.layers.1.self_attn.v_proj.lora_A");
+    int b = mr_params_find(mr_model_params(t.model), "model.layers.1.self_attn.v_proj.lora_B");
     size_t bytes = (size_t)tiny_count(&t, a) * sizeof(float);
     float *drawn[4];
     bool zero = is_zero(&t, b);
@@ -228,7 +228,7 @@ static void restart_0_is_how_a_model_starts(void **state)
         must(mr_model_restart(second.model, 3));
         must(mr_model_restart(second.model, 0));
         bool same = true;
-        for (int i = 0; i < first.model->params->param_count; i++) {
+        for (int i = 0; i < mr_params_length(mr_model_params(first.model)); i++) {
             float *a = tiny_weights(&first, i), *b = tiny_weights(&second, i);
             same = same && memcmp(a, b, (size_t)tiny_count(&first, i) * sizeof *a) == 0;
             mr_free(a);
@@ -304,9 +304,9 @@ static void a_base_that_is_not_finite_is_refused_where_it_matters(void **state)
     (void)state;
     tiny_options options = tiny_defaults(&world, "dora");
     tiny t = tiny_create(&options);
-    int id = mr_params_find(t.model->params, "model.layers.1.self_attn.k_proj.weight");
-    must(mr_params_fill(t.model->params, id, give_nan, NULL));
-    mr_params_invalidate(t.model->params);
+    int id = mr_params_find(mr_model_params(t.model), "model.layers.1.self_attn.k_proj.weight");
+    must(mr_params_fill(mr_model_params(t.model), id, give_nan, NULL));
+    mr_params_invalidate(mr_model_params(t.model));
     mr_status status = mr_model_prepare_adapters(t.model);
     bool named = strstr(mr_message(), "model.layers.1: dora: row 2 of a weight [12, 36]") != NULL;
     tiny_destroy(&t);
@@ -325,8 +325,8 @@ static void a_frozen_tensor_is_drawn_orthonormal_and_not_trained(void **state)
             options.freeze_a = frozen;
             tiny t = tiny_create(&options);
             bool right = true;
-            for (int i = 0; i < t.model->params->param_count; i++) {
-                const mr_param *param = &t.model->params->param[i];
+            for (int i = 0; i < mr_params_length(mr_model_params(t.model)); i++) {
+                const mr_param *param = mr_params_at(mr_model_params(t.model), i);
                 if (!strstr(param->name, "lora_A")) continue;
                 float *rows = tiny_weights(&t, i);
                 for (int64_t a = 0; a < param->rows; a++)
@@ -338,10 +338,11 @@ static void a_frozen_tensor_is_drawn_orthonormal_and_not_trained(void **state)
                         right = right && fabs(dot - (a == b)) < 1e-6;
                     }
                 mr_free(rows);
-                right = right && param->adapter && mr_params_trained(t.model->params, i) != frozen;
+                right = right && param->adapter &&
+                        mr_params_at(mr_model_params(t.model), i)->trained != frozen;
             }
             tiny_train(&t);
-            int b = mr_params_find(t.model->params, "model.layers.0.mlp.down_proj.lora_B");
+            int b = mr_params_find(mr_model_params(t.model), "model.layers.0.mlp.down_proj.lora_B");
             float *gradient = tiny_gradient(&t, b);
             double sum = 0;
             for (int64_t i = 0; i < tiny_count(&t, b); i++)
@@ -357,14 +358,14 @@ static void a_frozen_tensor_is_drawn_orthonormal_and_not_trained(void **state)
 static float *gradients_of(const tiny_options *options, int64_t *count)
 {
     tiny t = tiny_create(options);
-    const mr_params *params = t.model->params;
+    const mr_params *params = mr_model_params(t.model);
     tiny_stir(&t, 3);
     tiny_train(&t);
     *count = mr_params_count(params, true);
     float *all = mr_alloc_array(MR_MEM_OTHER, (size_t)*count, sizeof *all), *at = all;
     if (!all) mr_abort("%s", mr_message());
-    for (int i = 0; i < params->param_count; i++) {
-        if (!mr_params_trained(params, i)) continue;
+    for (int i = 0; i < mr_params_length(params); i++) {
+        if (!mr_params_at(params, i)->trained) continue;
         float *one = tiny_gradient(&t, i);
         memcpy(at, one, (size_t)tiny_count(&t, i) * sizeof *at);
         at += tiny_count(&t, i);
@@ -405,13 +406,13 @@ static void factors_on_learning_rates_multiply(void **state)
     options.lr_ratio = 3;
     options.lr_scale = (mr_string_list){.count = 1, .item = {"v_proj=0.5"}};
     must(tiny_lay_out(&options, &t));
-    const mr_params *params = t.model->params;
+    const mr_params *params = mr_model_params(t.model);
     double found[4];
     static const char *const names[4] = {
         "model.layers.0.self_attn.v_proj.lora_A", "model.layers.0.self_attn.v_proj.lora_B",
         "model.layers.0.self_attn.q_proj.lora_A", "model.layers.0.self_attn.q_proj.lora_B"};
     for (int i = 0; i < 4; i++)
-        found[i] = params->param[mr_params_find(params, names[i])].lr_scale;
+        found[i] = mr_params_at(params, mr_params_find(params, names[i]))->lr_scale;
     tiny_destroy(&t);
     assert_on_all_ranks(found[0] == 0.5 && found[1] == 1.5 && found[2] == 1 && found[3] == 3);
 }

@@ -1,4 +1,6 @@
-#include "model/params.h"
+#include "model/params_impl.h"
+#include "model/reduce.h"
+#include "model/tree.h"
 #include "ranks.h"
 
 #include <stdlib.h>
@@ -127,13 +129,21 @@ static void the_order_of_addition_shows_in_the_leaves(void **state)
     assert_on_all_ranks(differ > 10);
 }
 
-static mr_params *lay_out(mr_shard shard, int64_t waves, int64_t in_wave, int long_unit)
+/* How a step is cut. One rank takes one micro-batch in a wave: it gathers nothing. */
+typedef struct step_cut {
+    int64_t waves, in_wave;
+    int long_unit;
+} step_cut;
+
+static step_cut cut_of(int64_t waves, int64_t in_wave, int long_unit)
+{
+    if (world.size == 1) return (step_cut){waves * in_wave, 1, long_unit};
+    return (step_cut){waves, in_wave, long_unit};
+}
+
+static mr_params *lay_out(mr_shard shard, int64_t waves)
 {
     mr_params *params;
-    if (world.size == 1) { /* where nothing is gathered, a wave is one micro-batch */
-        waves *= in_wave;
-        in_wave = 1;
-    }
     must(mr_params_create(&world, be, shard, UNITS, &params));
     for (int i = 0; i < PARAMS; i++) {
         char name[32];
@@ -143,8 +153,7 @@ static mr_params *lay_out(mr_shard shard, int64_t waves, int64_t in_wave, int lo
                            shapes[i].cols, MR_INIT_ZERO, 0, &id));
         if (id != i) mr_abort("parameter %d got number %d", i, id);
     }
-    params->long_unit = long_unit;
-    mr_params_layout(params, waves, in_wave);
+    mr_params_layout(params, waves);
     return params;
 }
 
@@ -193,18 +202,39 @@ static void fill(mr_params *params)
     mr_free(record.times);
 }
 
-static mr_params *make(mr_shard shard, int64_t waves, int64_t in_wave, int long_unit)
+static mr_params *make(mr_shard shard, int64_t waves)
 {
-    mr_params *params = lay_out(shard, waves, in_wave, long_unit);
+    mr_params *params = lay_out(shard, waves);
     must(mr_params_allocate(params));
     fill(params);
     return params;
 }
 
+/* Parameters and the reduction of their gradients. */
+typedef struct rig {
+    step_cut cut;
+    mr_params *params;
+    mr_reduce *reduce;
+} rig;
+
+static rig make_rig(mr_shard shard, step_cut cut)
+{
+    rig r = {.cut = cut, .params = make(shard, cut.waves)};
+    must(mr_reduce_create(r.params, cut.in_wave, cut.long_unit, &r.reduce));
+    must(mr_reduce_allocate(r.reduce));
+    return r;
+}
+
+static void destroy_rig(rig *r)
+{
+    mr_reduce_destroy(&r->reduce);
+    mr_params_destroy(&r->params);
+}
+
 static void parameters_are_found_by_name(void **state)
 {
     (void)state;
-    mr_params *params = lay_out(MR_SHARD_FULL, 1, 1, -1);
+    mr_params *params = lay_out(MR_SHARD_FULL, 1);
     int last = mr_params_find(params, "param9"), none = mr_params_find(params, "param10");
     mr_params_destroy(&params);
     assert_on_all_ranks(last == 9 && none == -1);
@@ -214,7 +244,7 @@ static void parameters_are_found_by_name(void **state)
 static void parameters_are_counted(void **state)
 {
     (void)state;
-    mr_params *params = lay_out(MR_SHARD_FULL, 1, 1, -1);
+    mr_params *params = lay_out(MR_SHARD_FULL, 1);
     int64_t all = mr_params_count(params, false), trained = mr_params_count(params, true);
     mr_params_destroy(&params);
     int64_t expected = 0, expected_trained = 0;
@@ -232,13 +262,13 @@ static void what_is_allocated_is_what_was_announced(void **state)
         for (int64_t in_wave = 1; in_wave <= 4; in_wave *= 2)
             for (int long_unit = -1; long_unit <= 0; long_unit++) {
                 size_t bytes[MR_MEM_PURPOSES] = {0};
-                mr_params *params = lay_out(shards[s], 3, in_wave, long_unit);
-                mr_params_bytes(params, bytes);
-                must(mr_params_allocate(params));
+                rig r = make_rig(shards[s], cut_of(3, in_wave, long_unit));
+                mr_params_bytes(r.params, bytes);
+                mr_reduce_bytes(r.reduce, bytes);
                 bool right = true;
                 for (int p = 0; p <= MR_MEM_EVAL; p++)
                     right = right && mr_memory_live((mr_purpose)p) == bytes[p];
-                mr_params_destroy(&params);
+                destroy_rig(&r);
                 for (int p = 0; p <= MR_MEM_EVAL; p++)
                     right = right && mr_memory_live((mr_purpose)p) == 0;
                 assert_on_all_ranks(right);
@@ -249,7 +279,7 @@ static void every_element_is_filled_where_it_is_kept(void **state)
 {
     (void)state;
     for (int s = 0; s < SHARDS; s++) {
-        mr_params *params = lay_out(shards[s], 1, 1, -1);
+        mr_params *params = lay_out(shards[s], 1);
         must(mr_params_allocate(params));
         asked record = {.times = new_counters()};
         bool right = true;
@@ -283,7 +313,7 @@ static void every_rank_reads_whole_parameters(void **state)
 {
     (void)state;
     for (int s = 0; s < SHARDS; s++) {
-        mr_params *params = make(shards[s], 1, 1, -1);
+        mr_params *params = make(shards[s], 1);
         bool right = reads(params, weight_of);
         mr_params_destroy(&params);
         assert_on_all_ranks(right);
@@ -312,7 +342,7 @@ static void units_are_gathered_ahead_as_a_pass_uses_them(void **state)
     static const int order[][2] = {{0, 1}, {1, 2}, {2, 3}, {3, 2}, {2, 1},  {1, 0}, {0, -1},
                                    {0, 3}, {1, 2}, {3, 3}, {2, 0}, {1, -1}, {0, 2}, {2, 2}};
     for (int s = 0; s < SHARDS; s++) {
-        mr_params *params = make(shards[s], 1, 1, -1);
+        mr_params *params = make(shards[s], 1);
         bool right = true;
         for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
             mr_params_use(params, order[i][0], order[i][1]);
@@ -327,11 +357,11 @@ static void trained_elements_have_one_owner(void **state)
 {
     (void)state;
     for (int s = 0; s < SHARDS; s++) {
-        mr_params *params = make(shards[s], 1, 1, -1);
+        mr_params *params = make(shards[s], 1);
         int64_t *owners = new_counters();
         bool right = true;
         for (int id = 0; id < PARAMS; id++) {
-            if (!mr_params_trained(params, id)) continue;
+            if (!mr_params_at(params, id)->trained) continue;
             mr_own own = mr_params_own(params, id);
             right = right && (own.count == 0 || own.first + own.count <= count_of(id));
             for (int64_t i = 0; i < own.count; i++)
@@ -355,11 +385,11 @@ static void updates_of_owners_reach_every_rank(void **state)
     float *values = mr_alloc_array(MR_MEM_OTHER, LARGEST, sizeof *values);
     if (!values) mr_abort("%s", mr_message());
     for (int s = 0; s < SHARDS; s++) {
-        mr_params *params = make(shards[s], 1, 1, -1);
+        mr_params *params = make(shards[s], 1);
         mr_params_use(params, 0, 1); /* a gathered copy from before the update */
         bool right = true;
         for (int id = 0; id < PARAMS; id++) {
-            if (!mr_params_trained(params, id)) continue;
+            if (!mr_params_at(params, id)->trained) continue;
             mr_own own = mr_params_own(params, id);
             if (own.count == 0) continue;
             be->ops->download(be, values, own.weight);
@@ -377,49 +407,38 @@ static void updates_of_owners_reach_every_rank(void **state)
     mr_free(values);
 }
 
-/* Adds to counters, for every parameter of a flat, the elements that lie in a slab; the slab's
- * weights must be the parameters' own. */
-static bool count_slab(const mr_params *params, int unit, int kind, mr_slab slab, mr_slab_kind what,
-                       int64_t *const *counters)
+/* Adds to counters the elements of a parameter that lie in a slab; the slab's weights must be the
+ * parameter's own. */
+static bool count_slab(int id, mr_slab slab, mr_slab_kind what, int64_t *counters)
 {
-    static float values[4 * LARGEST];
+    static float values[LARGEST];
     if (slab.count == 0) return !mr_tensor_exists(slab.values);
-    bool right = slab.values.rows == 1 && slab.values.cols == slab.count;
+    bool right = slab.values.rows == 1 && slab.values.cols == slab.count && slab.first >= 0 &&
+                 slab.first + slab.count <= count_of(id);
+    if (!right) return false;
     be->ops->download(be, values, slab.values);
-    for (int id = 0; id < PARAMS; id++) {
-        const mr_param *param = &params->param[id];
-        if (param->unit != unit || (int)param->kind != kind) continue;
-        for (int64_t i = 0; i < count_of(id); i++) {
-            int64_t at = param->offset + i - slab.first;
-            if (at < 0 || at >= slab.count) continue;
-            counters[id][i]++;
-            if (what == MR_SLAB_WEIGHTS) right = right && same_bits(values[at], weight_of(id, i));
-        }
+    for (int64_t i = 0; i < slab.count; i++) {
+        counters[slab.first + i]++;
+        if (what == MR_SLAB_WEIGHTS)
+            right = right && same_bits(values[i], weight_of(id, slab.first + i));
     }
-    return right && slab.first + slab.count <= params->unit[unit].flat[kind].used;
+    return right;
 }
 
-typedef mr_slab slab_function(const mr_params *params, int unit, mr_flat_kind kind,
-                              mr_slab_kind what);
+typedef mr_slab slab_function(const mr_params *params, int id, mr_slab_kind what);
 
 /* Whether the slabs of all ranks hold every element as often as expected. */
 static bool slabs_hold(slab_function *slab_of, mr_shard shard, mr_slab_kind what,
                        int64_t (*expected)(mr_shard shard, int id, mr_slab_kind what))
 {
-    mr_params *params = make(shard, 1, 1, -1);
-    int64_t *counters[PARAMS];
-    for (int id = 0; id < PARAMS; id++)
-        counters[id] = new_counters();
+    mr_params *params = make(shard, 1);
+    int64_t *counters = new_counters();
     bool right = true;
-    for (int unit = 0; unit < UNITS; unit++)
-        for (int kind = 0; kind < MR_FLATS; kind++)
-            right = count_slab(params, unit, kind, slab_of(params, unit, (mr_flat_kind)kind, what),
-                               what, counters) &&
-                    right;
     for (int id = 0; id < PARAMS; id++) {
-        right = all_counted(counters[id], id, expected(shard, id, what)) && right;
-        mr_free(counters[id]);
+        right = count_slab(id, slab_of(params, id, what), what, counters) && right;
+        right = all_counted(counters, id, expected(shard, id, what)) && right;
     }
+    mr_free(counters);
     mr_params_destroy(&params);
     return right;
 }
@@ -464,22 +483,20 @@ static void what_is_written_is_part_of_what_is_kept(void **state)
 {
     (void)state;
     for (int s = 0; s < SHARDS; s++) {
-        mr_params *params = make(shards[s], 1, 1, -1);
+        mr_params *params = make(shards[s], 1);
         bool right = true;
-        for (int unit = 0; unit < UNITS; unit++)
-            for (int kind = 0; kind < MR_FLATS; kind++)
-                for (int what = MR_SLAB_WEIGHTS; what <= MR_SLAB_V; what++) {
-                    mr_slab written =
-                        mr_params_shard(params, unit, (mr_flat_kind)kind, (mr_slab_kind)what);
-                    mr_slab kept =
-                        mr_params_kept(params, unit, (mr_flat_kind)kind, (mr_slab_kind)what);
-                    if (written.count == 0) continue;
-                    right =
-                        right && written.first >= kept.first &&
+        for (int id = 0; id < PARAMS; id++)
+            for (int what = MR_SLAB_WEIGHTS; what <= MR_SLAB_V; what++) {
+                mr_slab written = mr_params_shard(params, id, (mr_slab_kind)what);
+                mr_slab kept = mr_params_kept(params, id, (mr_slab_kind)what);
+                if (mr_params_replicated(params, id, (mr_slab_kind)what))
+                    right = right && kept.first == 0 && kept.count == count_of(id);
+                if (written.count == 0) continue;
+                right = right && written.first >= kept.first &&
                         written.first + written.count <= kept.first + kept.count &&
                         written.values.buffer == kept.values.buffer &&
                         written.values.offset - kept.values.offset == written.first - kept.first;
-                }
+            }
         mr_params_destroy(&params);
         assert_on_all_ranks(right);
     }
@@ -489,94 +506,94 @@ static void a_change_of_weights_raises_the_generation(void **state)
 {
     (void)state;
     for (int s = 0; s < SHARDS; s++) {
-        mr_params *params = make(shards[s], 1, 1, -1);
-        uint64_t first = params->generation;
+        mr_params *params = make(shards[s], 1);
+        uint64_t first = mr_params_generation(params);
         mr_params_use(params, 0, 1);
         mr_params_use(params, 1, -1);
-        uint64_t used = params->generation;
+        uint64_t used = mr_params_generation(params);
         mr_params_publish(params);
-        uint64_t updated = params->generation;
+        uint64_t updated = mr_params_generation(params);
         fill(params);
-        uint64_t filled = params->generation;
+        uint64_t filled = mr_params_generation(params);
         mr_params_destroy(&params);
         assert_on_all_ranks(first > 0 && used == first && updated > used && filled > updated);
     }
 }
 
-static void write_leaf(mr_params *params, int unit, int64_t micro)
+static void write_leaf(const rig *r, int unit, int64_t micro)
 {
     static float values[LARGEST];
     for (int id = 0; id < PARAMS; id++) {
         if (shapes[id].unit != unit || shapes[id].kind == MR_FLAT_FROZEN) continue;
         for (int64_t i = 0; i < count_of(id); i++)
             values[i] = leaf_of(id, i, micro);
-        be->ops->upload(be, mr_params_grad(params, id), values);
+        be->ops->upload(be, mr_reduce_grad(r->reduce, id), values);
     }
 }
 
 /* Writes the leaves of a step as a pass does: unit by unit from the last, the micro-batches of a
  * wave one after another; a long unit is open from the first to the last. Leaves are numbered from
  * `base`. */
-static void reduce_step(mr_params *params, int64_t base)
+static void reduce_step(const rig *r, int64_t base)
 {
-    for (int64_t wave = 0; wave < params->waves; wave++) {
-        int64_t first = base + (wave * world.size + world.rank) * params->in_wave;
-        if (params->long_unit >= 0) mr_params_leaf_begin(params, params->long_unit);
+    const step_cut *cut = &r->cut;
+    for (int64_t wave = 0; wave < cut->waves; wave++) {
+        int64_t first = base + (wave * world.size + world.rank) * cut->in_wave;
+        if (cut->long_unit >= 0) mr_reduce_leaf_begin(r->reduce, cut->long_unit);
         for (int unit = UNITS - 1; unit >= 0; unit--) {
-            if (unit == params->long_unit) continue;
-            for (int64_t w = 0; w < params->in_wave; w++) {
-                mr_params_leaf_begin(params, unit);
-                write_leaf(params, unit, first + w);
-                mr_params_leaf_end(params, unit);
+            if (unit == cut->long_unit) continue;
+            for (int64_t w = 0; w < cut->in_wave; w++) {
+                mr_reduce_leaf_begin(r->reduce, unit);
+                write_leaf(r, unit, first + w);
+                mr_reduce_leaf_end(r->reduce, unit);
             }
         }
-        if (params->long_unit < 0) continue;
-        write_leaf(params, params->long_unit, first);
-        mr_params_leaf_end(params, params->long_unit);
+        if (cut->long_unit < 0) continue;
+        write_leaf(r, cut->long_unit, first);
+        mr_reduce_leaf_end(r->reduce, cut->long_unit);
     }
-    mr_params_reduce_finish(params);
+    mr_reduce_finish(r->reduce);
 }
 
-static float gradient_of(const mr_params *params, int id, int64_t index, int64_t base)
+static float gradient_of(const step_cut *cut, int id, int64_t index, int64_t base)
 {
     float leaves[MOST_LEAVES] = {0};
-    int64_t count = params->waves * world.size * params->in_wave;
+    int64_t count = cut->waves * world.size * cut->in_wave;
     for (int64_t m = 0; m < count; m++)
         leaves[m] = leaf_of(id, index, base + m);
     return tree_sum(leaves, count);
 }
 
 /* Whether the gradients of what this rank owns are the trees over all ranks' leaves. */
-static bool own_gradients_are_right(const mr_params *params, int64_t base)
+static bool own_gradients_are_right(const rig *r, int64_t base)
 {
     static float values[LARGEST];
     bool right = true;
     for (int id = 0; id < PARAMS; id++) {
-        if (!mr_params_trained(params, id)) continue;
-        mr_own own = mr_params_own(params, id);
+        if (!mr_params_at(r->params, id)->trained) continue;
+        mr_own own = mr_params_own(r->params, id);
         if (own.count == 0) continue;
         be->ops->download(be, values, own.grad);
         /* Not every element: the reference is slow. Both ends, and a stride in between. */
         for (int64_t i = 0; i < own.count; i += i + 8 < own.count ? 7 : 1)
-            right = right && same_bits(values[i], gradient_of(params, id, own.first + i, base));
+            right = right && same_bits(values[i], gradient_of(&r->cut, id, own.first + i, base));
     }
     return right;
 }
 
-static const struct cut {
-    int64_t waves, in_wave;
-} cuts[] = {{1, 1}, {2, 1}, {3, 1}, {4, 1}, {6, 1}, {1, 2}, {2, 2}, {3, 2}, {1, 4}, {2, 4}, {3, 4}};
+static const int64_t cuts[][2] = {{1, 1}, {2, 1}, {3, 1}, {4, 1}, {6, 1}, {1, 2},
+                                  {2, 2}, {3, 2}, {1, 4}, {2, 4}, {3, 4}};
 
 static void gradients_are_trees_over_all_ranks_and_waves(void **state)
 {
     (void)state;
     for (int s = 0; s < SHARDS; s++)
         for (size_t c = 0; c < sizeof cuts / sizeof cuts[0]; c++) {
-            mr_params *params = make(shards[s], cuts[c].waves, cuts[c].in_wave, -1);
-            reduce_step(params, 0);
-            mr_params_share_gradients(params);
-            bool right = own_gradients_are_right(params, 0);
-            mr_params_destroy(&params);
+            rig r = make_rig(shards[s], cut_of(cuts[c][0], cuts[c][1], -1));
+            reduce_step(&r, 0);
+            mr_params_share_gradients(r.params);
+            bool right = own_gradients_are_right(&r, 0);
+            destroy_rig(&r);
             assert_on_all_ranks(right);
         }
 }
@@ -585,14 +602,14 @@ static void a_second_step_starts_anew(void **state)
 {
     (void)state;
     for (int s = 0; s < SHARDS; s++) {
-        mr_params *params = make(shards[s], 3, 2, -1);
+        rig r = make_rig(shards[s], cut_of(3, 2, -1));
         bool right = true;
         for (int64_t step = 0; step < 3; step++) {
-            reduce_step(params, 1000 * step);
-            mr_params_share_gradients(params);
-            right = own_gradients_are_right(params, 1000 * step) && right;
+            reduce_step(&r, 1000 * step);
+            mr_params_share_gradients(r.params);
+            right = own_gradients_are_right(&r, 1000 * step) && right;
         }
-        mr_params_destroy(&params);
+        destroy_rig(&r);
         assert_on_all_ranks(right);
     }
 }
@@ -602,50 +619,52 @@ static void a_unit_that_stays_open_is_reduced_too(void **state)
     (void)state;
     for (int s = 0; s < SHARDS; s++)
         for (int64_t waves = 1; waves <= 4; waves++) {
-            mr_params *params = make(shards[s], waves, 1, 0);
+            rig r = make_rig(shards[s], cut_of(waves, 1, 0));
             bool right = true;
             for (int64_t step = 0; step < 2; step++) {
-                reduce_step(params, 1000 * step);
-                mr_params_share_gradients(params);
-                right = own_gradients_are_right(params, 1000 * step) && right;
+                reduce_step(&r, 1000 * step);
+                mr_params_share_gradients(r.params);
+                right = own_gradients_are_right(&r, 1000 * step) && right;
             }
-            mr_params_destroy(&params);
+            destroy_rig(&r);
             assert_on_all_ranks(right);
         }
 }
 
-/* Shards of gradients are what norms are summed over: each element once over all ranks, and
- * nothing in the padding. Leaves of one count their elements. */
-static void shards_of_gradients_cover_each_element_once(void **state)
+/* What norms are summed from: each element once over all ranks, and nothing of the padding. Leaves
+ * of one count their elements. */
+static void squares_of_gradients_cover_each_element_once(void **state)
 {
     (void)state;
     static float values[LARGEST];
     for (int s = 0; s < SHARDS; s++) {
-        mr_params *params = make(shards[s], 2, 1, -1);
-        reduce_step(params, 0); /* leaves other numbers in the lanes */
+        rig r = make_rig(shards[s], cut_of(2, 1, -1));
+        reduce_step(&r, 0); /* leaves other numbers in the lanes */
         for (int64_t i = 0; i < LARGEST; i++)
             values[i] = 1;
         for (int64_t wave = 0; wave < 2; wave++)
             for (int unit = UNITS - 1; unit >= 0; unit--) {
-                mr_params_leaf_begin(params, unit);
+                mr_reduce_leaf_begin(r.reduce, unit);
                 for (int id = 0; id < PARAMS; id++)
                     if (shapes[id].unit == unit && shapes[id].kind != MR_FLAT_FROZEN)
-                        be->ops->upload(be, mr_params_grad(params, id), values);
-                mr_params_leaf_end(params, unit);
+                        be->ops->upload(be, mr_reduce_grad(r.reduce, id), values);
+                mr_reduce_leaf_end(r.reduce, unit);
             }
-        mr_params_reduce_finish(params);
-        int64_t sum = 0;
-        for (int unit = 0; unit < UNITS; unit++)
-            for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
-                if (params->unit[unit].flat[k].count == 0) continue;
-                mr_tensor shard = mr_params_grad_shard(params, unit, (mr_flat_kind)k);
-                be->ops->download(be, values, shard);
-                for (int64_t i = 0; i < shard.cols; i++)
-                    sum += (int64_t)values[i];
-            }
+        mr_reduce_finish(r.reduce);
+        mr_tensor sums;
+        int64_t count = mr_params_square_count(r.params), sum = 0, each = 2 * world.size;
+        double *found = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *found);
+        if (!found) mr_abort("%s", mr_message());
+        must(mr_backend_tensor(be, MR_MEM_OTHER, MR_F64, 1, count, &sums));
+        mr_params_square_sums(r.params, sums);
+        be->ops->download(be, found, sums);
+        for (int64_t i = 0; i < count; i++)
+            sum += (int64_t)found[i];
         mr_comm_sum_i64(&world, &sum, 1);
-        int64_t expected = 2 * world.size * mr_params_count(params, true);
-        mr_params_destroy(&params);
+        int64_t expected = each * each * mr_params_count(r.params, true);
+        mr_backend_free(be, &sums);
+        mr_free(found);
+        destroy_rig(&r);
         assert_on_all_ranks(sum == expected);
     }
 }
@@ -657,14 +676,18 @@ static void a_frozen_unit_has_no_leaf(void **state)
     int id;
     must(mr_params_create(&world, be, MR_SHARD_FULL, 1, &params));
     must(mr_params_add(params, 0, MR_FLAT_FROZEN, "frozen", 10, 10, MR_INIT_ONE, 0, &id));
-    mr_params_layout(params, 2, 1);
+    mr_reduce *reduce;
+    mr_params_layout(params, 2);
     must(mr_params_allocate(params));
-    mr_params_leaf_begin(params, 0);
-    mr_params_leaf_end(params, 0);
-    mr_params_reduce_finish(params);
+    must(mr_reduce_create(params, 1, -1, &reduce));
+    must(mr_reduce_allocate(reduce));
+    mr_reduce_leaf_begin(reduce, 0);
+    mr_reduce_leaf_end(reduce, 0);
+    mr_reduce_finish(reduce);
     mr_params_share_gradients(params);
     mr_params_publish(params);
     bool right = mr_memory_live(MR_MEM_GRADIENTS) == 0 && mr_memory_live(MR_MEM_OPTIMIZER) == 0;
+    mr_reduce_destroy(&reduce);
     mr_params_destroy(&params);
     assert_on_all_ranks(right);
 }
@@ -692,7 +715,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(gradients_are_trees_over_all_ranks_and_waves),
         cmocka_unit_test(a_second_step_starts_anew),
         cmocka_unit_test(a_unit_that_stays_open_is_reduced_too),
-        cmocka_unit_test(shards_of_gradients_cover_each_element_once),
+        cmocka_unit_test(squares_of_gradients_cover_each_element_once),
         cmocka_unit_test(a_frozen_unit_has_no_leaf),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

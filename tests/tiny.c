@@ -73,7 +73,7 @@ tiny tiny_create(const tiny_options *options)
     tiny t;
     must(tiny_lay_out(options, &t));
     must(mr_model_allocate(t.model));
-    must(mr_model_draw(t.model, t.model->seed, true, true));
+    must(mr_model_draw(t.model, (uint64_t)t.config->run.seed, true, true));
     must(mr_model_prepare_adapters(t.model));
     t.logit_count = (int64_t)TOKENS * VOCABULARY;
     t.logits = must_allocate((size_t)t.logit_count, sizeof *t.logits);
@@ -104,9 +104,9 @@ static mr_status stir(void *context, const mr_param *param, int64_t first, int64
 
 void tiny_stir(tiny *t, uint64_t stream)
 {
-    mr_params *params = t->model->params;
-    for (int i = 0; i < params->param_count; i++)
-        if (params->param[i].adapter && mr_params_trained(params, i))
+    mr_params *params = mr_model_params(t->model);
+    for (int i = 0; i < mr_params_length(params); i++)
+        if (mr_params_at(params, i)->adapter && mr_params_at(params, i)->trained)
             must(mr_params_fill(params, i, stir, &stream));
     mr_params_invalidate(params);
 }
@@ -133,20 +133,21 @@ void tiny_train(tiny *t)
     set_batch(t, t->comm->rank);
     mr_memory_guard(true);
     mr_model_train_wave(t->model, 0.125, 4, t->comm->rank);
-    mr_params_reduce_finish(t->model->params);
-    mr_params_share_gradients(t->model->params);
+    mr_model_finish_gradients(t->model);
+    mr_params_share_gradients(mr_model_params(t->model));
     mr_memory_guard(false);
 }
 
 int64_t tiny_count(const tiny *t, int id)
 {
-    return t->model->params->param[id].rows * t->model->params->param[id].cols;
+    const mr_param *param = mr_params_at(mr_model_params(t->model), id);
+    return param->rows * param->cols;
 }
 
 float *tiny_weights(tiny *t, int id)
 {
     float *values = must_allocate((size_t)tiny_count(t, id), sizeof *values);
-    mr_params_read(t->model->params, id, values);
+    mr_params_read(mr_model_params(t->model), id, values);
     return values;
 }
 
@@ -154,10 +155,10 @@ float *tiny_gradient(tiny *t, int id)
 {
     int64_t count = tiny_count(t, id);
     float *values = must_allocate((size_t)count, sizeof *values);
-    mr_own own = mr_params_own(t->model->params, id);
+    mr_own own = mr_params_own(mr_model_params(t->model), id);
     if (own.count > 0) t->be->ops->download(t->be, values + own.first, own.grad);
     /* Each element is one rank's and zero elsewhere; without shards every rank has all of them. */
-    if (t->model->params->shard != MR_SHARD_NONE)
+    if (t->config->parallel.shard != MR_SHARD_NONE)
         MR_MPI(
             MPI_Allreduce(MPI_IN_PLACE, values, (int)count, MPI_FLOAT, MPI_SUM, t->comm->handle));
     return values;

@@ -69,10 +69,10 @@ static mr_status gemm_rate(mr_backend *be, double *best)
 
 static void random_batch(mr_trainer *t)
 {
-    const mr_geometry *g = &t->model->geometry;
+    const mr_geometry *g = mr_model_geometry(t->model);
     int64_t count = g->batch * g->tokens * g->waves * g->in_wave;
     mr_random random = mr_random_stream(1, MR_RANDOM_DATA, (uint64_t)t->comm->rank);
-    uint64_t vocabulary = (uint64_t)t->model->arch.vocab_size;
+    uint64_t vocabulary = (uint64_t)mr_model_arch(t->model)->vocab_size;
     for (int64_t i = 0; i < count; i++) {
         t->tokens[i] = (int32_t)mr_random_below(&random, (uint64_t)(2 * i), vocabulary);
         t->targets[i] = (int32_t)mr_random_below(&random, (uint64_t)(2 * i + 1), vocabulary);
@@ -114,9 +114,9 @@ static mr_status bench_method(const mr_comm *comm, mr_backend *be, int64_t steps
     if (status == MR_OK) {
         random_batch(t);
         row->method = mr_adapter_find(config->method.name)->name;
-        row->flops = t->plan.flops;
-        row->parameters = mr_params_count(t->model->params, false);
-        row->trained = mr_params_count(t->model->params, true);
+        row->flops = t->plan.cost.flops;
+        row->parameters = mr_params_count(mr_model_params(t->model), false);
+        row->trained = mr_params_count(mr_model_params(t->model), true);
         status = measure_steps(t, steps, row);
     }
     mr_trainer_destroy(&t);

@@ -64,7 +64,7 @@ static void print_plan(const mr_config *config, const mr_run_plan *p)
            p->ranks, (long long)g->waves, (long long)g->in_wave, (long long)g->batch,
            (long long)g->tokens);
     printf("                 %.4g FLOP, %.2f MiB received a rank, %lld gathers of a unit\n",
-           p->plan.flops, p->plan.traffic / 0x1p20, (long long)p->plan.gathers);
+           p->plan.cost.flops, p->plan.cost.traffic / 0x1p20, (long long)p->plan.cost.gathers);
 }
 
 static void add_plan(json_t *rows, const mr_config *config, const mr_run_plan *p)
@@ -79,9 +79,9 @@ static void add_plan(json_t *rows, const mr_config *config, const mr_run_plan *p
                         (json_int_t)p->plan.total, "parameters", (json_int_t)p->parameters,
                         "trainable_parameters", (json_int_t)p->trained, "waves",
                         (json_int_t)p->geometry.waves, "micro_batches_in_wave",
-                        (json_int_t)p->geometry.in_wave, "flops_per_step", p->plan.flops,
-                        "bytes_received_per_step", p->plan.traffic, "gathers_per_step",
-                        (json_int_t)p->plan.gathers, "fits", p->fits));
+                        (json_int_t)p->geometry.in_wave, "flops_per_step", p->plan.cost.flops,
+                        "bytes_received_per_step", p->plan.cost.traffic, "gathers_per_step",
+                        (json_int_t)p->plan.cost.gathers, "fits", p->fits));
 }
 
 /* What failed of several runs, which go on past it, and what ended them all. Start from {0}. */

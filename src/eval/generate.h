@@ -2,23 +2,18 @@
 #define MR_EVAL_GENERATE_H
 
 /** @file
- * Batched greedy generation with a cache of keys and values. */
+ * Batched greedy generation. */
 
-#include "model/model.h"
+#include "model/session.h"
 
-/** Room for generating from B prompts at a time. Owns its memory; borrows the model. */
+/** Room for generating from B prompts at a time. Owns its session; borrows the model. */
 typedef struct mr_generator {
     mr_model *model;
     int64_t batch;    /**< B */
     int64_t prompt;   /**< longest prompt, tokens */
     int64_t capacity; /**< longest prompt and what is generated behind it, tokens */
-    mr_buffer *memory;
-    size_t bytes;
-    mr_layer_acts acts; /**< of [B * prompt] rows, shared by all layers */
-    mr_tensor branch, tokens, positions, last, stream, addend, normed, rstd, logits, ids, work;
-    mr_cache cache;
-    mr_rope rope;
-    int32_t *host; /**< [B * prompt + 1] scratch for indices */
+    mr_session *session;
+    int32_t *ids; /**< [B], scratch */
 } mr_generator;
 
 /** Lays out a generator without allocating its tensors: enough for plans. Local.

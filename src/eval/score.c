@@ -79,7 +79,7 @@ static mr_status score_batch(mr_generator *g, const mr_dataset *dataset, int64_t
 mr_status mr_score_generated(mr_generator *g, const mr_dataset *dataset, int64_t count,
                              float *items, double *mean)
 {
-    const mr_comm *comm = g->model->comm;
+    const mr_comm *comm = mr_model_comm(g->model);
     size_t batch = (size_t)g->batch;
     asking room = {.new_tokens = g->capacity - g->prompt};
     room.prompts = mr_alloc_array(MR_MEM_DATA, batch * (size_t)g->prompt, sizeof(int32_t));
@@ -122,7 +122,7 @@ static mr_status predict_batch(mr_model *model, const mr_dataset *dataset, int64
                                int64_t count, const reading *room, float *items, mr_exact *sum,
                                int64_t *tokens)
 {
-    const mr_geometry *g = &model->geometry;
+    const mr_geometry *g = mr_model_geometry(model);
     int64_t scored = 0;
     mr_status status = mr_batch_fill_heldout(dataset, count, first, g->batch, g->tokens,
                                              room->tokens, room->targets, &scored);
@@ -147,8 +147,8 @@ static mr_status predict_batch(mr_model *model, const mr_dataset *dataset, int64
 mr_status mr_score_predicted(mr_model *model, const mr_dataset *dataset, int64_t count,
                              float *items, mr_prediction *out)
 {
-    const mr_comm *comm = model->comm;
-    const mr_geometry *g = &model->geometry;
+    const mr_comm *comm = mr_model_comm(model);
+    const mr_geometry *g = mr_model_geometry(model);
     size_t rows = (size_t)(g->batch * g->tokens);
     reading room = {
         .tokens = mr_alloc_array(MR_MEM_DATA, rows, sizeof(int32_t)),

@@ -23,7 +23,7 @@ typedef struct mr_prediction {
     int64_t tokens;    /**< scored tokens */
 } mr_prediction;
 
-/** Predicts `count` held-out sequences of model->geometry.tokens tokens, spread evenly over all of
+/** Predicts `count` held-out sequences as long as the model's, spread evenly over all of
  * them: item i is sequence i * dataset->heldout / count. Which these are does not depend on the
  * number of ranks, and the sums are exact, so neither does the result. Allocates scratch.
  * Collective.

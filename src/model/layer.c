@@ -1,6 +1,13 @@
 /* One decoder layer, forward and backward: attention and gated MLP with pre-norms and residuals. */
 
-#include "model/model.h"
+#include "model/model_impl.h"
+
+const struct mr_site_table mr_sites[MR_SITES] = {
+    [MR_SITE_QKV] = {3, {MR_LINEAR_Q, MR_LINEAR_K, MR_LINEAR_V}},
+    [MR_SITE_O] = {1, {MR_LINEAR_O}},
+    [MR_SITE_GATE_UP] = {2, {MR_LINEAR_GATE, MR_LINEAR_UP}},
+    [MR_SITE_DOWN] = {1, {MR_LINEAR_DOWN}},
+};
 
 /* Columns the adapters of a site keep: those of one layer, or the most of all. */
 static int64_t saved_cols(const mr_model *model, const mr_layer *layer, int site)
@@ -112,7 +119,7 @@ static void site_backward(mr_model *model, int index, int site, const mr_pass *p
         call.d_x = d_x;
         for (int i = 0; i < layer->adapted[site]; i++)
             for (int p = 0; p < adapter->params; p++)
-                call.grad[i][p] = mr_params_grad(model->params, layer->adapter_param[site][i][p]);
+                call.grad[i][p] = mr_reduce_grad(model->reduce, layer->adapter_param[site][i][p]);
         mr_adapter_backward_output(adapter, &call);
         for (int i = 0; i < layer->adapted[site]; i++)
             given[place_in_site(layer, site, i)] = call.y[i];
@@ -123,8 +130,8 @@ static void site_backward(mr_model *model, int index, int site, const mr_pass *p
         if (mr_tensor_exists(d_x))
             mr_linear_backward_input(model->be, d_x, given[i], mr_params_weight(model->params, id),
                                      i == 0 ? 0.0f : 1.0f);
-        if (mr_params_trained(model->params, id))
-            mr_linear_backward_weight(model->be, mr_params_grad(model->params, id), given[i], x, 0);
+        if (mr_params_at(model->params, id)->trained)
+            mr_linear_backward_weight(model->be, mr_reduce_grad(model->reduce, id), given[i], x, 0);
     }
     mr_phase_end(model->be, MR_PHASE_LINEAR, began);
     if (adapter) mr_adapter_backward(adapter, &call);
@@ -195,7 +202,7 @@ void mr_layer_backward(mr_model *model, int index, const mr_pass *pass, mr_layer
     mr_swiglu_backward(be, acts->gate, acts->up, s->d_product, acts->gate, acts->up);
     site_backward(model, index, MR_SITE_GATE_UP, pass, acts->normed2,
                   (mr_tensor[]){acts->gate, acts->up}, acts->saved[MR_SITE_GATE_UP], s->d_normed);
-    mr_rmsnorm_backward(be, d_stream, mr_params_grad(model->params, layer->norm[1]), s->d_normed,
+    mr_rmsnorm_backward(be, d_stream, mr_reduce_grad(model->reduce, layer->norm[1]), s->d_normed,
                         acts->h, acts->rstd2, mr_params_weight(model->params, layer->norm[1]));
     site_backward(model, index, MR_SITE_O, pass, acts->attended, &d_stream, acts->saved[MR_SITE_O],
                   s->d_attended);
@@ -216,7 +223,7 @@ void mr_layer_backward(mr_model *model, int index, const mr_pass *pass, mr_layer
                   (mr_tensor[]){s->d_q, s->d_k, s->d_v}, acts->saved[MR_SITE_QKV],
                   wanted ? s->d_normed : (mr_tensor){0});
     if (wanted)
-        mr_rmsnorm_backward(be, d_stream, mr_params_grad(model->params, layer->norm[0]),
+        mr_rmsnorm_backward(be, d_stream, mr_reduce_grad(model->reduce, layer->norm[0]),
                             s->d_normed, acts->x, acts->rstd1,
                             mr_params_weight(model->params, layer->norm[0]));
 }

@@ -1,6 +1,6 @@
 /* Adapters and base weights: what starts from them, what is merged into them, and starting anew. */
 
-#include "model/model.h"
+#include "model/model_impl.h"
 
 /* Rows that are merged at once. Chunks start at multiples of it and are computed whole, whatever
  * part of them a rank keeps: how a product is cut shows in its bits. */
@@ -37,10 +37,10 @@ static void merge_linear(mr_model *model, const mr_adapter *adapter, const mr_ad
 {
     mr_backend *be = model->be;
     const mr_param *param = &model->params->param[id];
-    mr_slab kept = mr_params_kept(model->params, param->unit, param->kind, MR_SLAB_WEIGHTS);
+    mr_slab kept = mr_params_kept(model->params, id, MR_SLAB_WEIGHTS);
     for (int64_t first = 0; first < param->rows; first += CHUNK) {
         int64_t count = param->rows - first < CHUNK ? param->rows - first : CHUNK;
-        int64_t begin = param->offset + first * param->cols, end = begin + count * param->cols;
+        int64_t begin = first * param->cols, end = begin + count * param->cols;
         int64_t low = begin > kept.first ? begin : kept.first;
         int64_t high = end < kept.first + kept.count ? end : kept.first + kept.count;
         if (low >= high) continue;

@@ -1,6 +1,6 @@
 /* Layout and memory of a model; the contract stands in model/model.h. */
 
-#include "model/model.h"
+#include "model/model_impl.h"
 
 #include <regex.h>
 #include <stdio.h>
@@ -9,13 +9,6 @@
 
 /** Bytes that logits may take at once, whatever the vocabulary. */
 enum { LOGITS_BYTES = 64 << 20 };
-
-const struct mr_site_table mr_sites[MR_SITES] = {
-    [MR_SITE_QKV] = {3, {MR_LINEAR_Q, MR_LINEAR_K, MR_LINEAR_V}},
-    [MR_SITE_O] = {1, {MR_LINEAR_O}},
-    [MR_SITE_GATE_UP] = {2, {MR_LINEAR_GATE, MR_LINEAR_UP}},
-    [MR_SITE_DOWN] = {1, {MR_LINEAR_DOWN}},
-};
 
 static const char *const linear_names[MR_LINEARS] = {
     [MR_LINEAR_Q] = "self_attn.q_proj", [MR_LINEAR_K] = "self_attn.k_proj",
@@ -151,7 +144,7 @@ static mr_status add_adapters(mr_model *model, module_lists *lists, int index)
                      linear_names[linear]);
             MR_TRY(is_target(lists, names[count], &target));
             /* As in PEFT, a module that is trained itself gets no adapter. */
-            if (!target || mr_params_trained(model->params, layer->linear[linear])) continue;
+            if (!target || mr_params_at(model->params, layer->linear[linear])->trained) continue;
             name_of[count] = names[count];
             layer->target[s][count] = linear;
             linear_shape(&model->arch, (int)linear, &outs[count], &in);
@@ -211,7 +204,7 @@ static mr_status apply_lr_scale(mr_model *model, const mr_config *config)
         int matched = 0;
         for (int p = 0; p < model->params->param_count; p++) {
             mr_param *param = &model->params->param[p];
-            if (!mr_params_trained(model->params, p) || !strstr(param->name, part)) continue;
+            if (!param->trained || !strstr(param->name, part)) continue;
             param->lr_scale *= factor;
             matched++;
         }
@@ -229,7 +222,6 @@ static mr_status lay_out(mr_model *model, const mr_config *config)
     model->head_unit = tied ? 0 : layers + 1;
     MR_TRY(mr_params_create(model->comm, model->be, (mr_shard)config->parallel.shard,
                             layers + (tied ? 1 : 2), &model->params));
-    if (tied) model->params->long_unit = 0;
     module_lists lists = {.config = config};
     MR_TRY(add_base(model, &lists, 0, "model.embed_tokens", tied ? "lm_head" : NULL, a->vocab_size,
                     a->hidden_size, MR_INIT_NORMAL, &model->embed));
@@ -242,19 +234,11 @@ static mr_status lay_out(mr_model *model, const mr_config *config)
         MR_TRY(add_base(model, &lists, model->head_unit, "lm_head", NULL, a->vocab_size,
                         a->hidden_size, MR_INIT_NORMAL, &model->head));
     if (!model->method->trains_base) MR_TRY(check_used(&lists));
-    model->below = mr_params_trained(model->params, model->embed) ||
-                   mr_params_trained(model->params, model->layer[0].norm[0]);
+    model->below = mr_params_at(model->params, model->embed)->trained ||
+                   mr_params_at(model->params, model->layer[0].norm[0])->trained;
     MR_TRY(apply_lr_scale(model, config));
-    mr_params_layout(model->params, model->geometry.waves, model->geometry.in_wave);
-    return MR_OK;
-}
-
-mr_tensor mr_arena_take(mr_arena *arena, mr_dtype dtype, int64_t rows, int64_t cols)
-{
-    size_t size = mr_dtype_size(dtype);
-    size_t at = (arena->used + MR_MEM_ALIGNMENT - 1) / MR_MEM_ALIGNMENT * MR_MEM_ALIGNMENT;
-    arena->used = at + (size_t)(rows * cols) * size;
-    return mr_tensor_of(arena->buffer, dtype, (int64_t)(at / size), rows, cols);
+    mr_params_layout(model->params, model->geometry.waves);
+    return mr_reduce_create(model->params, model->geometry.in_wave, tied ? 0 : -1, &model->reduce);
 }
 
 int64_t mr_model_adapter_work(const mr_model *model)
@@ -362,6 +346,7 @@ mr_status mr_model_allocate(mr_model *model)
 {
     mr_backend *be = model->be;
     MR_TRY(mr_params_allocate(model->params));
+    MR_TRY(mr_reduce_allocate(model->reduce));
     MR_TRY(be->ops->buffer_create(be, MR_MEM_ACTIVATIONS, model->activation_bytes,
                                   &model->activations));
     mr_arena arena = {.buffer = model->activations};
@@ -378,10 +363,58 @@ mr_status mr_model_allocate(mr_model *model)
     return MR_OK;
 }
 
+const mr_comm *mr_model_comm(const mr_model *model)
+{
+    return model->comm;
+}
+
+const mr_hf_config *mr_model_arch(const mr_model *model)
+{
+    return &model->arch;
+}
+
+const mr_adapter_method *mr_model_method(const mr_model *model)
+{
+    return model->method;
+}
+
+const mr_geometry *mr_model_geometry(const mr_model *model)
+{
+    return &model->geometry;
+}
+
+mr_params *mr_model_params(const mr_model *model)
+{
+    return model->params;
+}
+
+bool mr_model_changes_frozen(const mr_model *model)
+{
+    return model->method->merges;
+}
+
 void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES])
 {
     mr_params_bytes(model->params, bytes);
+    mr_reduce_bytes(model->reduce, bytes);
     bytes[MR_MEM_ACTIVATIONS] += model->activation_bytes + rope_bytes(model);
+}
+
+bool mr_model_next_choice(const mr_model *model, mr_model_choice *choice)
+{
+    for (; choice->site < MR_SITES; choice->site++, choice->place = 0)
+        for (int64_t l = 0; l < model->arch.num_hidden_layers; l++) {
+            const mr_layer *layer = &model->layer[l];
+            const mr_adapter *adapter = layer->adapter[choice->site];
+            if (!adapter) continue;
+            if (choice->place == adapter->linears) break;
+            int place = choice->place++;
+            adapter->method->describe(adapter, place, choice->text, sizeof choice->text);
+            choice->weight =
+                model->params->param[layer->linear[layer->target[choice->site][place]]].name;
+            return true;
+        }
+    return false;
 }
 
 void mr_model_destroy(mr_model **out)
@@ -393,6 +426,7 @@ void mr_model_destroy(mr_model **out)
             mr_adapter_destroy(&model->layer[l].adapter[s]);
     for (int64_t w = 0; model->micro && w < model->geometry.in_wave; w++)
         mr_free(model->micro[w].layer);
+    mr_reduce_destroy(&model->reduce);
     mr_params_destroy(&model->params);
     mr_rope_destroy(model->be, &model->rope);
     model->be->ops->buffer_destroy(model->be, &model->activations);

@@ -1,4 +1,5 @@
-#include "model/params.h"
+#include "model/params_impl.h"
+#include "model/tree.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -18,14 +19,8 @@ mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard, 
     *out = NULL;
     mr_params *params = mr_alloc(MR_MEM_OTHER, sizeof *params);
     if (!params) return MR_ERR_MEMORY;
-    *params = (mr_params){.comm = comm,
-                          .be = be,
-                          .shard = shard,
-                          .unit_count = units,
-                          .waves = 1,
-                          .in_wave = 1,
-                          .long_unit = -1,
-                          .generation = 1};
+    *params = (mr_params){
+        .comm = comm, .be = be, .shard = shard, .unit_count = units, .waves = 1, .generation = 1};
     params->unit = mr_alloc_array(MR_MEM_OTHER, (size_t)units, sizeof *params->unit);
     if (!params->unit) {
         mr_params_destroy(&params);
@@ -42,15 +37,16 @@ mr_status mr_params_add(mr_params *params, int unit, mr_flat_kind kind, const ch
                    sizeof *params->param));
     mr_flat *flat = &params->unit[unit].flat[kind];
     mr_param *param = &params->param[params->param_count];
-    *param = (mr_param){.unit = unit,
-                        .kind = kind,
-                        .offset = flat->used,
-                        .rows = rows,
+    *param = (mr_param){.rows = rows,
                         .cols = cols,
+                        .trained = kind != MR_FLAT_FROZEN,
+                        .adapter = kind == MR_FLAT_ADAPTER,
                         .init = init,
                         .init_scale = init_scale,
                         .lr_scale = 1,
-                        .adapter = kind == MR_FLAT_ADAPTER};
+                        .unit = unit,
+                        .kind = kind,
+                        .offset = flat->used};
     int length = snprintf(param->name, sizeof param->name, "%s", name);
     MR_INVARIANT(length > 0 && (size_t)length < sizeof param->name);
     flat->used += rows * cols;
@@ -58,22 +54,18 @@ mr_status mr_params_add(mr_params *params, int unit, mr_flat_kind kind, const ch
     return MR_OK;
 }
 
-void mr_params_layout(mr_params *params, int64_t waves, int64_t in_wave)
+void mr_params_layout(mr_params *params, int64_t waves)
 {
-    /* One rank writes leaves straight into the slots of the tree over waves: there is no other. */
-    MR_INVARIANT(params->comm->size > 1 || in_wave == 1);
     int64_t unit = (int64_t)params->comm->size * MR_SHARD_BLOCK;
     for (int u = 0; u < params->unit_count; u++)
         for (int k = 0; k < MR_FLATS; k++) {
             mr_flat *flat = &params->unit[u].flat[k];
             flat->count = (flat->used + unit - 1) / unit * unit;
-            flat->tree = mr_tree_of(waves);
         }
     params->waves = waves;
-    params->in_wave = in_wave;
 }
 
-static int64_t shard_count(const mr_params *params, const mr_flat *flat)
+int64_t mr_flat_shard_count(const mr_params *params, const mr_flat *flat)
 {
     return flat->count / params->comm->size;
 }
@@ -92,7 +84,7 @@ typedef struct flat_size {
 static flat_size size_of_flat(const mr_params *params, int unit, int kind)
 {
     const mr_flat *flat = &params->unit[unit].flat[kind];
-    int64_t whole = flat->count, shard = shard_count(params, flat);
+    int64_t whole = flat->count, shard = mr_flat_shard_count(params, flat);
     flat_size size = {.weights = weights_sharded(params, kind) ? shard : whole};
     if (kind == MR_FLAT_FROZEN || whole == 0) return size;
     size.grad = size.moment = params->shard == MR_SHARD_NONE ? whole : shard;
@@ -125,7 +117,6 @@ void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
             bytes[MR_MEM_OPTIMIZER] += 8 * (size_t)size.moment;
         }
     bytes[MR_MEM_GATHER] += 4 * (size_t)(GATHER_LANES * gather_count(params));
-    bytes[MR_MEM_REDUCE] += mr_reduce_bytes(params);
 }
 
 static mr_status allocate_flat(mr_params *params, int unit, int kind)
@@ -159,7 +150,7 @@ mr_status mr_params_allocate(mr_params *params)
                                      &params->gather[i].memory));
         }
     }
-    return mr_reduce_create(params);
+    return MR_OK;
 }
 
 void mr_params_destroy(mr_params **out)
@@ -179,12 +170,40 @@ void mr_params_destroy(mr_params **out)
         }
     for (int i = 0; params->gather && i < GATHER_LANES; i++)
         mr_backend_free(be, &params->gather[i].memory);
-    mr_reduce_destroy(params);
     mr_free(params->gather);
     mr_free(params->unit);
     mr_free(params->param);
     mr_free(params);
     *out = NULL;
+}
+
+const mr_comm *mr_params_comm(const mr_params *params)
+{
+    return params->comm;
+}
+
+mr_backend *mr_params_backend(const mr_params *params)
+{
+    return params->be;
+}
+
+bool mr_params_next(const mr_params *params, mr_params_walk *walk)
+{
+    if (walk->next == params->param_count) return false;
+    walk->id = walk->next++;
+    walk->param = &params->param[walk->id];
+    return true;
+}
+
+int mr_params_length(const mr_params *params)
+{
+    return params->param_count;
+}
+
+const mr_param *mr_params_at(const mr_params *params, int id)
+{
+    MR_INVARIANT(id >= 0 && id < params->param_count);
+    return &params->param[id];
 }
 
 int mr_params_find(const mr_params *params, const char *name)
@@ -194,18 +213,18 @@ int mr_params_find(const mr_params *params, const char *name)
     return -1;
 }
 
-bool mr_params_trained(const mr_params *params, int id)
-{
-    return params->param[id].kind != MR_FLAT_FROZEN;
-}
-
 int64_t mr_params_count(const mr_params *params, bool trained_only)
 {
     int64_t count = 0;
     for (int i = 0; i < params->param_count; i++)
-        if (!trained_only || mr_params_trained(params, i))
+        if (!trained_only || params->param[i].trained)
             count += params->param[i].rows * params->param[i].cols;
     return count;
+}
+
+uint64_t mr_params_generation(const mr_params *params)
+{
+    return params->generation;
 }
 
 static void start_gather(mr_params *params, mr_gather_lane *lane, int unit)
@@ -218,7 +237,7 @@ static void start_gather(mr_params *params, mr_gather_lane *lane, int unit)
         mr_tensor place = mr_tensor_cols(lane->memory, at, flat->count);
         mr_comm_gather_start(params->comm, params->be->ops->address(params->be, flat->weights),
                              params->be->ops->address(params->be, place),
-                             shard_count(params, flat) / MR_SHARD_BLOCK, sizeof(float),
+                             mr_flat_shard_count(params, flat) / MR_SHARD_BLOCK, sizeof(float),
                              &lane->request[k]);
         at += flat->count;
     }
@@ -276,18 +295,36 @@ void mr_params_invalidate(mr_params *params)
     }
 }
 
-mr_tensor mr_flat_slot(const mr_params *params, mr_flat *flat, int slot)
+mr_tensor mr_flat_slot(const mr_params *params, const mr_flat *flat, int slot)
 {
-    int64_t shard = shard_count(params, flat);
+    int64_t shard = mr_flat_shard_count(params, flat);
     if (slot > 0) return mr_tensor_rows(flat->partial, slot - 1, 1);
-    /* Slot 0 is where the own gradient ends up: under none, its place in the whole gradient. */
+    /* Under none the own part of the gradient has its place in the whole. */
     bool whole = params->shard == MR_SHARD_NONE;
     return mr_tensor_cols(flat->grad, whole ? params->comm->rank * shard : 0, shard);
 }
 
-mr_tensor mr_params_grad_shard(const mr_params *params, int unit, mr_flat_kind kind)
+int64_t mr_params_square_count(const mr_params *params)
 {
-    return mr_flat_slot(params, &params->unit[unit].flat[kind], 0);
+    int64_t count = 0;
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++)
+            count += mr_flat_shard_count(params, &params->unit[u].flat[k]) / MR_SHARD_BLOCK;
+    return count;
+}
+
+void mr_params_square_sums(const mr_params *params, mr_tensor sums)
+{
+    int64_t at = 0;
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
+            const mr_flat *flat = &params->unit[u].flat[k];
+            int64_t blocks = mr_flat_shard_count(params, flat) / MR_SHARD_BLOCK;
+            if (blocks == 0) continue;
+            params->be->ops->square_sums(params->be, mr_tensor_cols(sums, at, blocks),
+                                         mr_flat_slot(params, flat, 0));
+            at += blocks;
+        }
 }
 
 void mr_params_share_gradients(mr_params *params)
@@ -300,7 +337,7 @@ void mr_params_share_gradients(mr_params *params)
             if (flat->count == 0) continue;
             mr_comm_gather_start(
                 params->comm, NULL, params->be->ops->address(params->be, flat->grad),
-                shard_count(params, flat) / MR_SHARD_BLOCK, sizeof(float), &flat->publish);
+                mr_flat_shard_count(params, flat) / MR_SHARD_BLOCK, sizeof(float), &flat->publish);
         }
     for (int u = 0; u < params->unit_count; u++)
         for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++)
@@ -319,7 +356,7 @@ void mr_params_publish(mr_params *params)
             if (flat->count == 0 || weights_sharded(params, k)) continue;
             mr_comm_gather_start(
                 params->comm, NULL, params->be->ops->address(params->be, flat->weights),
-                shard_count(params, flat) / MR_SHARD_BLOCK, sizeof(float), &flat->publish);
+                mr_flat_shard_count(params, flat) / MR_SHARD_BLOCK, sizeof(float), &flat->publish);
         }
     for (int u = 0; u < params->unit_count; u++)
         for (int k = 0; k < MR_FLATS; k++)
@@ -342,8 +379,9 @@ mr_own mr_params_own(const mr_params *params, int id)
     const mr_param *param = &params->param[id];
     const mr_flat *flat = &params->unit[param->unit].flat[param->kind];
     int64_t from = 0, extent = flat->count;
+    MR_INVARIANT(param->trained);
     if (params->shard != MR_SHARD_NONE) {
-        extent = shard_count(params, flat);
+        extent = mr_flat_shard_count(params, flat);
         from = params->comm->rank * extent;
     }
     mr_own own = {0};
@@ -383,30 +421,68 @@ static mr_tensor memory_of(const mr_flat *flat, mr_slab_kind what)
     }
 }
 
+/* Whether a rank keeps all of a flat. */
+static bool kept_whole(const mr_params *params, mr_flat_kind kind, mr_slab_kind what)
+{
+    return what == MR_SLAB_WEIGHTS ? !weights_sharded(params, (int)kind)
+                                   : params->shard == MR_SHARD_NONE;
+}
+
 /* Element of the flat that its kept memory starts with. */
 static int64_t kept_from(const mr_params *params, const mr_flat *flat, mr_flat_kind kind,
                          mr_slab_kind what)
 {
-    bool sharded = what == MR_SLAB_WEIGHTS ? weights_sharded(params, (int)kind)
-                                           : params->shard != MR_SHARD_NONE;
-    return sharded ? params->comm->rank * shard_count(params, flat) : 0;
+    return kept_whole(params, kind, what) ? 0
+                                          : params->comm->rank * mr_flat_shard_count(params, flat);
 }
 
-mr_slab mr_params_shard(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
+mr_slab mr_flat_shard(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
 {
     const mr_flat *flat = &params->unit[unit].flat[kind];
-    int64_t extent = shard_count(params, flat);
+    int64_t extent = mr_flat_shard_count(params, flat);
     if (kind == MR_FLAT_FROZEN && what != MR_SLAB_WEIGHTS) return (mr_slab){0};
     return slab_of(flat, memory_of(flat, what), kept_from(params, flat, kind, what),
                    params->comm->rank * extent, extent);
 }
 
-mr_slab mr_params_kept(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
+mr_slab mr_flat_kept(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
 {
     const mr_flat *flat = &params->unit[unit].flat[kind];
-    mr_tensor memory = memory_of(flat, what);
     int64_t from = kept_from(params, flat, kind, what);
-    return slab_of(flat, memory, from, from, memory.cols);
+    int64_t extent =
+        kept_whole(params, kind, what) ? flat->count : mr_flat_shard_count(params, flat);
+    if (kind == MR_FLAT_FROZEN && what != MR_SLAB_WEIGHTS) return (mr_slab){0};
+    return slab_of(flat, memory_of(flat, what), from, from, extent);
+}
+
+/* The part of a parameter that lies in a slab of its flat. */
+static mr_slab within(const mr_param *param, mr_slab flat)
+{
+    mr_slab slab = {0};
+    slab.count = overlap(param, flat.first, flat.count, &slab.first);
+    if (slab.count == 0) return (mr_slab){0};
+    if (mr_tensor_exists(flat.values))
+        slab.values =
+            mr_tensor_cols(flat.values, param->offset + slab.first - flat.first, slab.count);
+    return slab;
+}
+
+mr_slab mr_params_shard(const mr_params *params, int id, mr_slab_kind what)
+{
+    const mr_param *param = &params->param[id];
+    return within(param, mr_flat_shard(params, param->unit, param->kind, what));
+}
+
+mr_slab mr_params_kept(const mr_params *params, int id, mr_slab_kind what)
+{
+    const mr_param *param = &params->param[id];
+    return within(param, mr_flat_kept(params, param->unit, param->kind, what));
+}
+
+bool mr_params_replicated(const mr_params *params, int id, mr_slab_kind what)
+{
+    const mr_param *param = &params->param[id];
+    return kept_whole(params, param->kind, what) && (param->trained || what == MR_SLAB_WEIGHTS);
 }
 
 mr_status mr_params_fill(mr_params *params, int id, mr_params_source source, void *context)

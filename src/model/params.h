@@ -5,34 +5,29 @@
  * The named parameters of a model, cut into units, and what each rank keeps of them.
  *
  * A *unit* is what is gathered together: the embedding, one decoder layer, the head with the final
- * norm. Its parameters lie in up to three *flats*, dense buffers padded to whole blocks a rank:
- * frozen weights, trained weights, and adapter tensors. `parallel.shard` decides what a rank keeps:
+ * norm. `parallel.shard` decides what a rank keeps:
  *
  *               weights of the base   adapter weights   gradients   moments
  *     full      1/P                   all               1/P         1/P
  *     optimizer all                   all               1/P         1/P
  *     none      all                   all               all         all
  *
- * The part of a flat a rank is responsible for is its *own* part: under full and optimizer the
- * rank-th of P equal shards, under none everything.
- *
- * Gradients: each micro-batch writes a *leaf*, and leaves are summed by the tree of model/tree.h
- * over the index of the micro-batch in the global batch. A step is `waves` waves; in a wave every
- * rank takes `in_wave` neighbouring micro-batches. The local ones are summed here, the ranks'
- * sums by an exchange (each rank gets all pieces of its shard and adds them as a tree), the waves'
- * again here.
+ * A rank's part of a parameter is a run of its elements, row after row; where it begins and ends
+ * has nothing to do with rows. How parameters lie in memory is known to model/params_impl.h alone:
+ * others walk them by mr_params_next, or ask by id. Gradients are written and summed by
+ * model/reduce.h.
  */
 
 #include "adapter/adapter.h"
 #include "comm/comm.h"
-#include "model/tree.h"
 
 enum { MR_PARAM_NAME = 128 };
 
+/** Which parameters of a unit lie together. */
 typedef enum mr_flat_kind {
     MR_FLAT_FROZEN,
-    MR_FLAT_TRAINED,
-    MR_FLAT_ADAPTER,
+    MR_FLAT_TRAINED, /**< of the base */
+    MR_FLAT_ADAPTER, /**< trained tensors of adapters */
     MR_FLATS
 } mr_flat_kind;
 
@@ -40,51 +35,26 @@ typedef enum mr_flat_kind {
 typedef struct mr_param {
     char
         name[MR_PARAM_NAME]; /**< as in a Hugging Face LLaMA; adapters behind their linear's name */
-    int unit;
-    mr_flat_kind kind;
-    int64_t offset; /**< elements from the start of its flat */
     int64_t rows, cols;
+    bool trained;
+    bool adapter; /**< belongs to an adapter, trained or not */
     mr_init_kind init;
     double init_scale;
     double lr_scale; /**< factor on train.lr */
-    bool adapter;    /**< belongs to an adapter, in whatever flat it lies */
+    int unit;
+    mr_flat_kind kind;
+    int64_t offset; /**< elements from the start of its flat (model/params_impl.h) */
 } mr_param;
 
-/** One flat of a unit. count 0 means there is none. Tensors are owned. */
-typedef struct mr_flat {
-    int64_t used;      /**< elements of parameters */
-    int64_t count;     /**< with padding: a multiple of P * MR_SHARD_BLOCK */
-    mr_tensor weights; /**< [1, count] or [1, count / P] */
-    mr_tensor grad;    /**< [1, count] or [1, count / P]; absent where frozen */
-    mr_tensor partial; /**< [slots - 1, count / P], further slots of the tree over waves */
-    mr_tensor m, v;    /**< moments of the own part */
-    mr_tree tree;
-    mr_request publish; /**< gather of updated weights under way */
-} mr_flat;
+/** All parameters. */
+typedef struct mr_params mr_params;
 
-typedef struct mr_unit {
-    mr_flat flat[MR_FLATS];
-} mr_unit;
-
-typedef struct mr_gather_lane mr_gather_lane;
-typedef struct mr_reduce_lane mr_reduce_lane;
-
-/** All parameters. Owns its buffers; borrows comm and be. */
-typedef struct mr_params {
-    const mr_comm *comm;
-    mr_backend *be;
-    mr_shard shard;
-    int unit_count, param_count;
-    int64_t param_room;
-    mr_unit *unit;
-    mr_param *param;
-    int64_t waves, in_wave;
-    int long_unit; /**< unit whose leaf stays open while others come and go (tied head), or -1 */
-    mr_gather_lane *gather; /**< two lanes: the unit in use and the next; owned */
-    mr_reduce_lane *reduce; /**< two lanes, and one for long_unit; owned */
-    int lane_in_use, reduce_turn;
-    uint64_t generation; /**< raised whenever weights have changed; never 0 */
-} mr_params;
+/** A walk over all parameters: `for (mr_params_walk at = {0}; mr_params_next(params, &at);)`. */
+typedef struct mr_params_walk {
+    int id;
+    const mr_param *param;
+    int next; /**< id of the one that follows */
+} mr_params_walk;
 
 /** What a rank holds of one parameter and updates: dense vectors of the same `count` elements. */
 typedef struct mr_own {
@@ -96,27 +66,27 @@ typedef struct mr_own {
 /** What a slab is of. */
 typedef enum mr_slab_kind { MR_SLAB_WEIGHTS, MR_SLAB_M, MR_SLAB_V } mr_slab_kind;
 
-/** A run of elements of a flat, padding left out. */
+/** A run of a parameter's elements. */
 typedef struct mr_slab {
-    int64_t first;    /**< index of the first element within the flat */
+    int64_t first;    /**< index of the first element within the parameter */
     int64_t count;    /**< 0 where there is none */
-    mr_tensor values; /**< [1, count], absent where there is none; borrowed */
+    mr_tensor values; /**< [1, count], absent where there is none or before the allocation; borrowed
+                       */
 } mr_slab;
 
 /** Creates an empty list of `units` units. Local. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard,
                                         int units, mr_params **out);
 
-/** Appends a parameter to a flat of a unit; id gets its index. What lies in MR_FLAT_ADAPTER is
- * marked as an adapter's, and lr_scale is 1; both may be changed until mr_params_layout. Local.
+/** Appends a parameter to a unit; id gets its index. What is of kind MR_FLAT_ADAPTER is marked as
+ * an adapter's, and lr_scale is 1; both may be changed until mr_params_layout. Local.
  * @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_params_add(mr_params *params, int unit, mr_flat_kind kind,
                                      const char *name, int64_t rows, int64_t cols,
                                      mr_init_kind init, double init_scale, int *id);
 
-/** Fixes the layout once all parameters are in, and the micro-batches a step has on this rank;
- * in_wave is 1 on one rank. */
-void mr_params_layout(mr_params *params, int64_t waves, int64_t in_wave);
+/** Fixes the layout once all parameters are in, and the waves of a step (model/reduce.h). Local. */
+void mr_params_layout(mr_params *params, int64_t waves);
 
 /** Adds to bytes[purpose] what mr_params_allocate will take. Local. */
 void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES]);
@@ -127,35 +97,36 @@ MR_NODISCARD mr_status mr_params_allocate(mr_params *params);
 /** Frees everything and sets *out to NULL, after waiting for gathers under way. Local. */
 void mr_params_destroy(mr_params **out);
 
+/** Returns what parameters are spread over, and where they lie; borrowed. */
+const mr_comm *mr_params_comm(const mr_params *params);
+mr_backend *mr_params_backend(const mr_params *params);
+
+/** Goes to the next parameter in the order of ids; false behind the last one. Local. */
+bool mr_params_next(const mr_params *params, mr_params_walk *walk);
+
+/** Returns how many parameters there are: ids are 0..length-1. */
+int mr_params_length(const mr_params *params);
+
+/** Returns the parameter of an id; borrowed. */
+const mr_param *mr_params_at(const mr_params *params, int id);
+
 /** Returns the index of a name, -1 where there is none. */
 int mr_params_find(const mr_params *params, const char *name);
 
-/** Tells whether a parameter is trained. */
-bool mr_params_trained(const mr_params *params, int id);
-
 /** Returns the elements of all trained (or all) parameters. */
 int64_t mr_params_count(const mr_params *params, bool trained_only);
+
+/** Returns a number that is raised whenever weights have changed; never 0. */
+uint64_t mr_params_generation(const mr_params *params);
 
 /** Makes a unit's weights readable through mr_params_weight until the next call, and starts
  * gathering `next` (-1: none) for it. Collective where weights are sharded: every rank asks for the
  * same units in the same order. */
 void mr_params_use(mr_params *params, int unit, int next);
 
-/** Returns a parameter's weights [rows, cols]; its unit must be in use, adapters always are. */
+/** Returns a parameter's weights [rows, cols], to compute with; its unit must be in use, adapters
+ * always are. */
 mr_tensor mr_params_weight(const mr_params *params, int id);
-
-/** Opens the leaf of a unit for one micro-batch; may wait for the unit two before it. */
-void mr_params_leaf_begin(mr_params *params, int unit);
-
-/** Returns where the gradient of a parameter of an open leaf is to be written [rows, cols], absent
- * where the parameter is frozen; every trained parameter of the unit must be written. */
-mr_tensor mr_params_grad(const mr_params *params, int id);
-
-/** Closes the leaf; with the last leaf of a wave the unit's reduction starts. Collective. */
-void mr_params_leaf_end(mr_params *params, int unit);
-
-/** Waits for all reductions: own gradients are whole. Collective. */
-void mr_params_reduce_finish(mr_params *params);
 
 /** Makes gradients whole on every rank under shard none; nothing elsewhere. Collective. */
 void mr_params_share_gradients(mr_params *params);
@@ -167,17 +138,23 @@ void mr_params_publish(mr_params *params);
 /** Returns this rank's part of a trained parameter, for the optimizer. Local. */
 mr_own mr_params_own(const mr_params *params, int id);
 
-/** Returns the gradient elements this rank answers for in sums over all ranks (norms): the rank-th
- * shard in every mode, [1, count / P]. Local. */
-mr_tensor mr_params_grad_shard(const mr_params *params, int unit, mr_flat_kind kind);
+/** Returns how many sums mr_params_square_sums writes. Local. */
+int64_t mr_params_square_count(const mr_params *params);
 
-/** Returns what of a flat this rank writes in a checkpoint: the rank-th shard in every mode, so
- * that each element is one rank's. There are no moments of frozen weights. Local. */
-mr_slab mr_params_shard(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what);
+/** Writes to sums F64 [1, mr_params_square_count] the sums of squares of the gradient elements that
+ * this rank answers for: over all ranks each element is in one sum. Local. */
+void mr_params_square_sums(const mr_params *params, mr_tensor sums);
 
-/** Returns what of a flat this rank keeps, and so what it reads from a checkpoint: its shard or all
- * of it. After writing into it, call mr_params_invalidate. Local. */
-mr_slab mr_params_kept(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what);
+/** Returns what of a parameter this rank writes in a checkpoint: each element is one rank's, in
+ * every mode. There are no moments of frozen weights. Local. */
+mr_slab mr_params_shard(const mr_params *params, int id, mr_slab_kind what);
+
+/** Returns what of a parameter this rank keeps: its shard or all of it. After writing into it, call
+ * mr_params_invalidate. Local. */
+mr_slab mr_params_kept(const mr_params *params, int id, mr_slab_kind what);
+
+/** Tells whether every rank keeps all of it, so that there are copies to compare. Local. */
+bool mr_params_replicated(const mr_params *params, int id, mr_slab_kind what);
 
 /** Source of values for mr_params_fill: writes elements first..first+count-1 of a parameter. */
 typedef mr_status (*mr_params_source)(void *context, const mr_param *param, int64_t first,
@@ -193,13 +170,5 @@ void mr_params_read(mr_params *params, int id, float *out);
 
 /** Forgets gathered copies and raises the generation, after weights were written. Local. */
 void mr_params_invalidate(mr_params *params);
-
-/** Returns the slot of a tree over waves as [1, count / P]. For reduce.c. */
-mr_tensor mr_flat_slot(const mr_params *params, mr_flat *flat, int slot);
-
-/** Sizes, creation and destruction of the reduce lanes (reduce.c), for params.c. */
-size_t mr_reduce_bytes(const mr_params *params);
-MR_NODISCARD mr_status mr_reduce_create(mr_params *params);
-void mr_reduce_destroy(mr_params *params);
 
 #endif

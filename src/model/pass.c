@@ -1,7 +1,7 @@
 /* A wave through the whole model: layer by layer, every micro-batch of the wave through a layer
  * before the next, so that a gathered unit serves them all. */
 
-#include "model/model.h"
+#include "model/model_impl.h"
 
 static mr_pass training_pass(const mr_model *model, bool dropout, uint64_t step, int64_t micro)
 {
@@ -69,18 +69,18 @@ static void head(mr_model *model, mr_micro *micro, float scale)
                          .losses = micro->losses,
                          .logits = s->logits,
                          .d_x = s->d_normed,
-                         .d_w = mr_params_grad(model->params, model->head),
+                         .d_w = mr_reduce_grad(model->reduce, model->head),
                          .scale = scale,
                      });
     be->ops->fill(be, micro->branch, 0);
-    mr_rmsnorm_backward(be, micro->branch, mr_params_grad(model->params, model->final_norm),
+    mr_rmsnorm_backward(be, micro->branch, mr_reduce_grad(model->reduce, model->final_norm),
                         s->d_normed, s->final, s->rstd,
                         mr_params_weight(model->params, model->final_norm));
 }
 
 static void embedding_backward(mr_model *model, mr_micro *micro)
 {
-    mr_tensor grad = mr_params_grad(model->params, model->embed);
+    mr_tensor grad = mr_reduce_grad(model->reduce, model->embed);
     if (!mr_tensor_exists(grad)) return;
     /* Tied: the head has written its part of the same gradient already. */
     if (model->embed != model->head) model->be->ops->fill(model->be, grad, 0);
@@ -97,9 +97,9 @@ void mr_model_train_wave(mr_model *model, double scale, uint64_t step, int64_t f
 
     mr_params_use(params, model->head_unit, mr_model_layer_unit(layers - 1));
     for (int64_t w = 0; w < in_wave; w++) {
-        mr_params_leaf_begin(params, model->head_unit);
+        mr_reduce_leaf_begin(model->reduce, model->head_unit);
         head(model, &model->micro[w], (float)scale);
-        if (!tied) mr_params_leaf_end(params, model->head_unit);
+        if (!tied) mr_reduce_leaf_end(model->reduce, model->head_unit);
     }
     for (int l = layers - 1; l >= 0; l--) {
         int unit = mr_model_layer_unit(l);
@@ -113,16 +113,21 @@ void mr_model_train_wave(mr_model *model, double scale, uint64_t step, int64_t f
                 mr_layer_forward(model, l, &pass, &micro->layer[l], (mr_tensor){0},
                                  model->scratch.final);
             }
-            mr_params_leaf_begin(params, unit);
+            mr_reduce_leaf_begin(model->reduce, unit);
             mr_layer_backward(model, l, &pass, &micro->layer[l], micro->branch);
-            mr_params_leaf_end(params, unit);
+            mr_reduce_leaf_end(model->reduce, unit);
         }
     }
     for (int64_t w = 0; w < in_wave; w++) {
-        if (!tied) mr_params_leaf_begin(params, 0);
+        if (!tied) mr_reduce_leaf_begin(model->reduce, 0);
         embedding_backward(model, &model->micro[w]);
-        mr_params_leaf_end(params, 0);
+        mr_reduce_leaf_end(model->reduce, 0);
     }
+}
+
+void mr_model_finish_gradients(mr_model *model)
+{
+    mr_reduce_finish(model->reduce);
 }
 
 void mr_model_evaluate(mr_model *model, float *logits)

@@ -3,7 +3,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "linalg/orthonormal.h"
-#include "model/model.h"
+#include "model/model_impl.h"
 
 #include <limits.h>
 #include <stdio.h>

@@ -1,16 +1,5 @@
 #include "optim/optimizer.h"
 
-static int64_t most_blocks(const mr_params *params)
-{
-    int64_t most = 1;
-    for (int u = 0; u < params->unit_count; u++)
-        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
-            int64_t shard = params->unit[u].flat[k].count / params->comm->size;
-            if (shard / MR_SHARD_BLOCK > most) most = shard / MR_SHARD_BLOCK;
-        }
-    return most;
-}
-
 mr_status mr_optimizer_create(mr_params *params, const mr_config *config, mr_optimizer *out)
 {
     *out = (mr_optimizer){.params = params,
@@ -19,12 +8,13 @@ mr_status mr_optimizer_create(mr_params *params, const mr_config *config, mr_opt
                           .eps = config->train.eps,
                           .weight_decay = config->train.weight_decay,
                           .clip_norm = config->train.clip_norm};
-    int64_t blocks = most_blocks(params);
-    MR_TRY(mr_backend_tensor(params->be, MR_MEM_OTHER, MR_F64, 1, blocks, &out->sums));
-    out->host_sums = mr_alloc_array(MR_MEM_OTHER, (size_t)blocks, sizeof *out->host_sums);
+    int64_t sums = mr_params_square_count(params);
+    MR_TRY(mr_backend_tensor(mr_params_backend(params), MR_MEM_OTHER, MR_F64, 1, sums, &out->sums));
+    out->host_sums = mr_alloc_array(MR_MEM_OTHER, (size_t)sums, sizeof *out->host_sums);
     out->param_steps =
-        mr_alloc_array(MR_MEM_OTHER, (size_t)params->param_count, sizeof *out->param_steps);
-    out->updates = mr_alloc_array(MR_MEM_OTHER, (size_t)params->param_count, sizeof *out->updates);
+        mr_alloc_array(MR_MEM_OTHER, (size_t)mr_params_length(params), sizeof *out->param_steps);
+    out->updates =
+        mr_alloc_array(MR_MEM_OTHER, (size_t)mr_params_length(params), sizeof *out->updates);
     if (out->host_sums && out->param_steps && out->updates) return MR_OK;
     mr_optimizer_destroy(out);
     return MR_ERR_MEMORY;
@@ -33,7 +23,7 @@ mr_status mr_optimizer_create(mr_params *params, const mr_config *config, mr_opt
 void mr_optimizer_destroy(mr_optimizer *optimizer)
 {
     if (!optimizer->params) return;
-    mr_backend_free(optimizer->params->be, &optimizer->sums);
+    mr_backend_free(mr_params_backend(optimizer->params), &optimizer->sums);
     mr_free(optimizer->host_sums);
     mr_free(optimizer->param_steps);
     mr_free(optimizer->updates);
@@ -42,25 +32,19 @@ void mr_optimizer_destroy(mr_optimizer *optimizer)
 
 void mr_optimizer_square_sum(mr_optimizer *optimizer, mr_exact *sum)
 {
-    mr_params *params = optimizer->params;
-    mr_backend *be = params->be;
+    mr_backend *be = mr_params_backend(optimizer->params);
     double began = mr_phase_begin();
-    for (int u = 0; u < params->unit_count; u++)
-        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
-            if (params->unit[u].flat[k].count == 0) continue;
-            mr_tensor shard = mr_params_grad_shard(params, u, (mr_flat_kind)k);
-            mr_tensor sums = mr_tensor_cols(optimizer->sums, 0, shard.cols / MR_SHARD_BLOCK);
-            be->ops->square_sums(be, sums, shard);
-            be->ops->download(be, optimizer->host_sums, sums);
-            for (int64_t i = 0; i < sums.cols; i++)
-                mr_exact_add(sum, optimizer->host_sums[i]);
-        }
+    mr_params_square_sums(optimizer->params, optimizer->sums);
+    be->ops->download(be, optimizer->host_sums, optimizer->sums);
+    for (int64_t i = 0; i < optimizer->sums.cols; i++)
+        mr_exact_add(sum, optimizer->host_sums[i]);
     mr_phase_end(be, MR_PHASE_OPTIMIZER, began);
 }
 
 void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
 {
     mr_params *params = optimizer->params;
+    mr_backend *be = mr_params_backend(params);
     double scale = 1;
     if (optimizer->clip_norm > 0) {
         scale = optimizer->clip_norm / (grad_norm + 1e-6);
@@ -70,25 +54,25 @@ void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
     mr_params_share_gradients(params);
     double began = mr_phase_begin();
     int64_t count = 0;
-    for (int i = 0; i < params->param_count; i++) {
-        if (!mr_params_trained(params, i)) continue;
-        optimizer->param_steps[i]++;
-        mr_own own = mr_params_own(params, i);
+    for (mr_params_walk at = {0}; mr_params_next(params, &at);) {
+        if (!at.param->trained) continue;
+        optimizer->param_steps[at.id]++;
+        mr_own own = mr_params_own(params, at.id);
         if (own.count == 0) continue;
         optimizer->updates[count++] = (mr_adamw_args){.weight = own.weight,
                                                       .grad = own.grad,
                                                       .m = own.m,
                                                       .v = own.v,
                                                       .grad_scale = scale,
-                                                      .lr = lr * params->param[i].lr_scale,
+                                                      .lr = lr * at.param->lr_scale,
                                                       .beta1 = optimizer->beta1,
                                                       .beta2 = optimizer->beta2,
                                                       .eps = optimizer->eps,
                                                       .weight_decay = optimizer->weight_decay,
-                                                      .step = optimizer->param_steps[i]};
+                                                      .step = optimizer->param_steps[at.id]};
     }
-    params->be->ops->adamw(params->be, optimizer->updates, count);
-    mr_phase_end(params->be, MR_PHASE_OPTIMIZER, began);
+    be->ops->adamw(be, optimizer->updates, count);
+    mr_phase_end(be, MR_PHASE_OPTIMIZER, began);
     mr_params_publish(params);
 }
 
@@ -110,22 +94,24 @@ mr_status mr_optimizer_reset_adapters(mr_optimizer *optimizer, mr_optimizer_rese
 {
     enum { ROOM = 1 << 16 };
     mr_params *params = optimizer->params;
+    const mr_comm *comm = mr_params_comm(params);
     float *piece = mr_alloc_array(MR_MEM_OTHER, ROOM, sizeof *piece);
-    MR_AGREE(params->comm, piece ? MR_OK : MR_ERR_MEMORY);
+    MR_AGREE(comm, piece ? MR_OK : MR_ERR_MEMORY);
     int64_t counts[2] = {0, 0};
-    for (int i = 0; i < params->param_count; i++) {
-        if (params->param[i].kind != MR_FLAT_ADAPTER) continue;
-        optimizer->param_steps[i] = 0;
-        mr_own own = mr_params_own(params, i);
+    for (mr_params_walk at = {0}; mr_params_next(params, &at);) {
+        if (!at.param->adapter || !at.param->trained) continue;
+        optimizer->param_steps[at.id] = 0;
+        mr_own own = mr_params_own(params, at.id);
         if (own.count == 0) continue;
+        int64_t cleared = clear(mr_params_backend(params), own.m, piece, ROOM) +
+                          clear(mr_params_backend(params), own.v, piece, ROOM);
+        /* What every rank has, one speaks for. */
+        if (comm->rank > 0 && mr_params_replicated(params, at.id, MR_SLAB_M)) continue;
         counts[0] += 2 * own.count;
-        counts[1] += clear(params->be, own.m, piece, ROOM);
-        counts[1] += clear(params->be, own.v, piece, ROOM);
+        counts[1] += cleared;
     }
     mr_free(piece);
-    /* Without shards every rank has all of them: one speaks for all. */
-    if (params->shard == MR_SHARD_NONE && params->comm->rank > 0) counts[0] = counts[1] = 0;
-    mr_comm_sum_i64(params->comm, counts, 2);
+    mr_comm_sum_i64(comm, counts, 2);
     *out = (mr_optimizer_reset_count){.entries = counts[0], .cleared = counts[1]};
     return MR_OK;
 }

@@ -18,8 +18,8 @@ typedef struct mr_optimizer {
     double clip_norm;       /**< 0: no clipping */
     int64_t *param_steps;   /**< [parameters] updates since the start or the last reset; owned */
     mr_adamw_args *updates; /**< [parameters], room for the list of one step; owned */
-    mr_tensor sums;         /**< F64 [1, most blocks of a flat's shard] */
-    double *host_sums;
+    mr_tensor sums;         /**< F64 [1, mr_params_square_count] */
+    double *host_sums;      /**< the same on the host; owned */
 } mr_optimizer;
 
 /** Creates the optimizer of allocated parameters. Local. @return MR_OK, MR_ERR_MEMORY */

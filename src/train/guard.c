@@ -53,18 +53,14 @@ static void add_tensor(mr_backend *be, mr_hash *hash, mr_tensor t, float *piece,
 static void add_common(const mr_optimizer *optimizer, mr_hash *hash, float *piece, int64_t room)
 {
     const mr_params *params = optimizer->params;
-    for (int u = 0; u < params->unit_count; u++)
-        for (int k = 0; k < MR_FLATS; k++) {
-            const mr_flat *flat = &params->unit[u].flat[k];
-            if (flat->count == 0) continue;
-            if (params->shard != MR_SHARD_FULL || k == MR_FLAT_ADAPTER)
-                add_tensor(params->be, hash, flat->weights, piece, room);
-            if (params->shard != MR_SHARD_NONE || k == MR_FLAT_FROZEN) continue;
-            add_tensor(params->be, hash, flat->m, piece, room);
-            add_tensor(params->be, hash, flat->v, piece, room);
-        }
+    mr_backend *be = mr_params_backend(params);
+    for (mr_params_walk at = {0}; mr_params_next(params, &at);)
+        for (int what = MR_SLAB_WEIGHTS; what <= MR_SLAB_V; what++)
+            if (mr_params_replicated(params, at.id, (mr_slab_kind)what))
+                add_tensor(be, hash, mr_params_kept(params, at.id, (mr_slab_kind)what).values,
+                           piece, room);
     mr_hash_add(hash, optimizer->param_steps,
-                (size_t)params->param_count * sizeof *optimizer->param_steps);
+                (size_t)mr_params_length(params) * sizeof *optimizer->param_steps);
 }
 
 /* The digest that most ranks have; the first of equals. */
@@ -111,7 +107,7 @@ static mr_status compare(const int64_t *digest, int ranks)
 mr_status mr_guard_check_ranks(const mr_optimizer *optimizer)
 {
     enum { ROOM = 1 << 16 };
-    const mr_comm *comm = optimizer->params->comm;
+    const mr_comm *comm = mr_params_comm(optimizer->params);
     mr_hash *hash = NULL;
     float *piece = mr_alloc_array(MR_MEM_OTHER, ROOM, sizeof *piece);
     int64_t *digest = mr_alloc_array(MR_MEM_OTHER, (size_t)comm->size, sizeof *digest);

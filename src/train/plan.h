@@ -12,10 +12,7 @@ enum { MR_PLANNED = MR_MEM_CHECKPOINT + 1 }; /**< purposes that are planned, the
 typedef struct mr_plan {
     size_t bytes[MR_MEM_PURPOSES]; /**< exact for the purposes that are planned */
     size_t total;                  /**< their sum */
-    double flops;    /**< of a step over all ranks: 2 a multiply-add, causal attention as half a
-                          square, nothing that is computed twice */
-    double traffic;  /**< bytes this rank receives in a step */
-    int64_t gathers; /**< gathers of a unit in a step */
+    mr_model_cost cost;            /**< of a step */
 } mr_plan;
 
 /** Plans a laid-out model and generator (NULL: none). Local; ranks differ in nothing. */

@@ -15,8 +15,8 @@
 static int64_t base_parameters(const mr_params *params)
 {
     int64_t count = 0;
-    for (int i = 0; i < params->param_count; i++)
-        if (!params->param[i].adapter) count += params->param[i].rows * params->param[i].cols;
+    for (mr_params_walk at = {0}; mr_params_next(params, &at);)
+        if (!at.param->adapter) count += at.param->rows * at.param->cols;
     return count;
 }
 
@@ -25,6 +25,7 @@ static mr_status describe(mr_record *record)
 {
     const mr_config *c = record->config;
     const mr_trainer *t = record->trainer;
+    const mr_params *params = mr_model_params(t->model);
     mr_runlog *log = record->log;
     mr_text text = {0};
     mr_status status = mr_config_resolved(c, &text);
@@ -54,10 +55,10 @@ static mr_status describe(mr_record *record)
         {"seed", c->run.seed},
         {"ranks", t->comm->size},
         {"threads", t->be->threads},
-        {"r", t->model->method->trains_base ? 0 : c->method.r},
-        {"parameters", mr_params_count(t->model->params, false)},
-        {"base_parameters", base_parameters(t->model->params)},
-        {"trainable_parameters", mr_params_count(t->model->params, true)},
+        {"r", mr_model_method(t->model)->trains_base ? 0 : c->method.r},
+        {"parameters", mr_params_count(params, false)},
+        {"base_parameters", base_parameters(params)},
+        {"trainable_parameters", mr_params_count(params, true)},
         {"planned_bytes", (int64_t)t->plan.total},
         {"seq_len", t->seq_len},
         {"micro_batches", t->micro_batches},
@@ -67,37 +68,29 @@ static mr_status describe(mr_record *record)
         status = mr_runlog_set_text(log, texts[i].name, texts[i].value);
     for (size_t i = 0; status == MR_OK && i < sizeof ints / sizeof ints[0]; i++)
         status = mr_runlog_set_int(log, ints[i].name, ints[i].value);
-    if (status == MR_OK) status = mr_runlog_set_double(log, "flops_per_step", t->plan.flops);
+    if (status == MR_OK) status = mr_runlog_set_double(log, "flops_per_step", t->plan.cost.flops);
     mr_text_free(&text);
     return status;
 }
 
-/* What each site's adapter became (the operator of `auto`, r_hat), by the first layer that has one:
- * layers of a shape choose alike. */
-static mr_status record_site(mr_record *record, int site, bool *said)
+/* What adapters became: the operator of `auto`, r_hat. */
+static mr_status record_choices(mr_record *record)
 {
     const mr_model *model = record->trainer->model;
-    for (int64_t l = 0; l < model->arch.num_hidden_layers; l++) {
-        const mr_layer *layer = &model->layer[l];
-        const mr_adapter *adapter = layer->adapter[site];
-        if (!adapter) continue;
-        for (int i = 0; i < adapter->linears; i++) {
-            char what[64], line[2 * MR_PARAM_NAME];
-            adapter->method->describe(adapter, i, what, sizeof what);
-            snprintf(line, sizeof line, "%.*s: %s", MR_PARAM_NAME - 1,
-                     model->params->param[layer->linear[layer->target[site][i]]].name, what);
-            MR_TRY(mr_runlog_event(record->log, 0, "adapter", line));
-            if (!*said) mr_log("%s: %s, %s", record->config->run.name, model->method->name, what);
-            *said = true;
-        }
-        return MR_OK;
+    bool said = false;
+    for (mr_model_choice at = {0}; mr_model_next_choice(model, &at);) {
+        char line[2 * MR_PARAM_NAME];
+        snprintf(line, sizeof line, "%.*s: %s", MR_PARAM_NAME - 1, at.weight, at.text);
+        MR_TRY(mr_runlog_event(record->log, 0, "adapter", line));
+        if (!said)
+            mr_log("%s: %s, %s", record->config->run.name, mr_model_method(model)->name, at.text);
+        said = true;
     }
     return MR_OK;
 }
 
 static mr_status start(mr_record *record)
 {
-    bool said = false;
     char started[32];
     time_t now = time(NULL);
     struct tm utc;
@@ -106,9 +99,7 @@ static mr_status start(mr_record *record)
     MR_TRY(mr_runlog_create(record->path, &record->log));
     MR_TRY(mr_runlog_set_text(record->log, "started", started));
     MR_TRY(describe(record));
-    for (int site = 0; site < MR_SITES; site++)
-        MR_TRY(record_site(record, site, &said));
-    return MR_OK;
+    return record_choices(record);
 }
 
 static void warn_of_late_evaluations(const mr_record *record)

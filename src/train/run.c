@@ -523,10 +523,10 @@ mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks
     if (status == MR_OK) {
         *out = (mr_run_plan){
             .plan = trainer->plan,
-            .geometry = trainer->model->geometry,
+            .geometry = *mr_model_geometry(trainer->model),
             .ranks = planned.size,
-            .parameters = mr_params_count(trainer->model->params, false),
-            .trained = mr_params_count(trainer->model->params, true),
+            .parameters = mr_params_count(mr_model_params(trainer->model), false),
+            .trained = mr_params_count(mr_model_params(trainer->model), true),
             .fits = mr_trainer_check_memory(trainer) == MR_OK,
         };
         snprintf(out->verdict, sizeof out->verdict, "%s", out->fits ? "" : mr_message());

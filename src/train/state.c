@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "config/schema.h"
+#include "model/params_impl.h"
 #include "store/json.h"
 
 #include <stdio.h>
@@ -39,7 +40,7 @@ static void name_array(const mr_model *model, const array_of *of, char *name, si
     static const char *const flats[] = {"frozen", "trained", "adapter"};
     static const char *const kinds[] = {"weights", "m", "v"};
     char unit[32] = "embedding";
-    if (of->unit == model->head_unit && of->unit > 0)
+    if (of->unit > mr_model_arch(model)->num_hidden_layers)
         snprintf(unit, sizeof unit, "head");
     else if (of->unit > 0)
         snprintf(unit, sizeof unit, "layers.%d", of->unit - 1);
@@ -58,7 +59,7 @@ static void free_arrays(struct mr_state_arrays **arrays)
 
 static mr_status list_arrays(const mr_model *model, struct mr_state_arrays **out)
 {
-    const mr_params *params = model->params;
+    const mr_params *params = mr_model_params(model);
     size_t most = (size_t)params->unit_count * MR_FLATS * 3;
     struct mr_state_arrays *arrays = mr_alloc(MR_MEM_OTHER, sizeof *arrays);
     *out = arrays;
@@ -78,7 +79,7 @@ static mr_status list_arrays(const mr_model *model, struct mr_state_arrays **out
                 int i = arrays->count++;
                 arrays->of[i] = (array_of){u, (mr_flat_kind)k, (mr_slab_kind)w};
                 name_array(model, &arrays->of[i], arrays->name[i], sizeof arrays->name[i]);
-                mr_slab own = mr_params_shard(params, u, (mr_flat_kind)k, (mr_slab_kind)w);
+                mr_slab own = mr_flat_shard(params, u, (mr_flat_kind)k, (mr_slab_kind)w);
                 arrays->slab[i] = (mr_checkpoint_slab){.name = arrays->name[i],
                                                        .extent = flat->used,
                                                        .first = own.first,
@@ -89,7 +90,7 @@ static mr_status list_arrays(const mr_model *model, struct mr_state_arrays **out
 
 size_t mr_state_staging_bytes(const mr_model *model)
 {
-    const mr_params *params = model->params;
+    const mr_params *params = mr_model_params(model);
     int64_t elements = 0;
     for (int u = 0; u < params->unit_count; u++)
         for (int k = 0; k < MR_FLATS; k++)
@@ -126,7 +127,7 @@ static void copy_out(void *context, int index, int64_t first, int64_t count, flo
 {
     const copier *from = context;
     const array_of *of = &from->arrays->of[index];
-    mr_slab own = mr_params_shard(from->params, of->unit, of->flat, of->what);
+    mr_slab own = mr_flat_shard(from->params, of->unit, of->flat, of->what);
     MR_INVARIANT(first >= own.first && first + count <= own.first + own.count);
     from->params->be->ops->download(from->params->be, out,
                                     mr_tensor_cols(own.values, first - own.first, count));
@@ -150,7 +151,7 @@ static mr_status hash_layout(const mr_params *params, char out[MR_HASH_TEXT])
 /* What a model computes besides its tensors' shapes, and from what, as text. */
 static mr_status describe_source(const mr_trainer *t, mr_text *out)
 {
-    const mr_hf_config *a = &t->model->arch;
+    const mr_hf_config *a = mr_model_arch(t->model);
     mr_text_add(out,
                 "data %s, weights %s, heads %lld of %lld, rms_norm_eps %.17g, rope_theta %.17g",
                 t->data_hash, t->weights_hash[0] ? t->weights_hash : "drawn",
@@ -168,9 +169,9 @@ static mr_status pack_scalars(const mr_trainer *t, json_t *run, json_t **out)
     json_t *steps = json_array();
     *out = NULL;
     mr_status status = mr_config_resolved(t->config, &config);
-    if (status == MR_OK) status = hash_layout(t->model->params, layout);
+    if (status == MR_OK) status = hash_layout(mr_model_params(t->model), layout);
     if (status == MR_OK) status = describe_source(t, &source);
-    for (int i = 0; i < t->model->params->param_count; i++)
+    for (int i = 0; i < mr_model_params(t->model)->param_count; i++)
         mr_json_append(&steps, json_integer((json_int_t)t->optimizer.param_steps[i]));
     if (status == MR_OK) {
         *out = json_pack(
@@ -191,7 +192,7 @@ static mr_status pack_scalars(const mr_trainer *t, json_t *run, json_t **out)
 mr_status mr_state_save(mr_trainer *t, json_t *run)
 {
     json_t *state = NULL;
-    copier from = {.params = t->model->params};
+    copier from = {.params = mr_model_params(t->model)};
     struct mr_state_arrays *arrays = NULL;
     mr_status status = list_arrays(t->model, &arrays);
     if (status == MR_OK && t->comm->rank == 0) status = pack_scalars(t, run, &state);
@@ -206,7 +207,7 @@ mr_status mr_state_save(mr_trainer *t, json_t *run)
 
 static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
 {
-    const mr_params *params = t->model->params;
+    const mr_params *params = mr_model_params(t->model);
     const char *path = mr_checkpoint_path(checkpoint), *layout, *source, *problem = NULL;
     json_int_t step, seen, nonfinite, spikes, skipped;
     json_t *steps, *run;
@@ -258,7 +259,7 @@ static mr_status restore_array(mr_params *params, mr_checkpoint *checkpoint,
                                const mr_checkpoint_slab *slab, const array_of *of, float *piece,
                                int64_t room)
 {
-    mr_slab kept = mr_params_kept(params, of->unit, of->flat, of->what);
+    mr_slab kept = mr_flat_kept(params, of->unit, of->flat, of->what);
     for (int64_t done = 0; done < kept.count; done += room) {
         int64_t part = kept.count - done < room ? kept.count - done : room;
         MR_TRY(mr_checkpoint_read_slab(checkpoint, slab->name, slab->extent, kept.first + done,
@@ -271,7 +272,7 @@ static mr_status restore_array(mr_params *params, mr_checkpoint *checkpoint,
 mr_status mr_state_restore(mr_trainer *t, mr_checkpoint *checkpoint)
 {
     enum { ROOM = 1 << 20 };
-    mr_params *params = t->model->params;
+    mr_params *params = mr_model_params(t->model);
     struct mr_state_arrays *arrays = NULL;
     float *piece = mr_alloc_array(MR_MEM_OTHER, ROOM, sizeof *piece);
     mr_status status = piece ? list_arrays(t->model, &arrays) : MR_ERR_MEMORY;
@@ -283,7 +284,7 @@ mr_status mr_state_restore(mr_trainer *t, mr_checkpoint *checkpoint)
     mr_free(piece);
     free_arrays(&arrays);
     MR_AGREE(t->comm, status);
-    if (t->model->method->merges)
+    if (mr_model_method(t->model)->merges)
         mr_model_set_restart(t->model, t->step / t->config->method.merge_every);
     return MR_OK;
 }

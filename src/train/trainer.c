@@ -170,7 +170,7 @@ static mr_status create(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
     mr_geometry geometry;
     MR_TRY(cut_batch(t, &geometry));
     MR_TRY(lay_out(t, arch, geometry));
-    if (t->model->method->merges && t->config->method.merge_every > t->total_steps)
+    if (mr_model_method(t->model)->merges && t->config->method.merge_every > t->total_steps)
         mr_warn("method.merge_every: %lld, so that a run of %lld steps never merges",
                 (long long)t->config->method.merge_every, (long long)t->total_steps);
     /* A gathered unit may serve several micro-batches at once, at the price of their activations:
@@ -235,7 +235,7 @@ mr_status mr_trainer_plan(const mr_comm *comm, const mr_config *config, mr_backe
 static mr_status read_weights(mr_trainer *t, const mr_hf *weights)
 {
     char config[PATH_MAX];
-    const mr_hf_config *arch = &t->model->arch;
+    const mr_hf_config *arch = mr_model_arch(t->model);
     MR_AGREE(t->comm, config_path(t->config, config));
     MR_TRY(mr_hf_check(t->comm, weights, arch, config));
     MR_AGREE(t->comm, mr_model_load(t->model, weights));
@@ -256,11 +256,11 @@ static mr_status set_weights(mr_trainer *t)
 
 static mr_status allocate(mr_trainer *t)
 {
-    const mr_geometry *g = &t->model->geometry;
+    const mr_geometry *g = mr_model_geometry(t->model);
     size_t rows = (size_t)(g->batch * g->tokens), here = (size_t)(g->waves * g->in_wave);
     MR_TRY(mr_model_allocate(t->model));
     if (t->generator) MR_TRY(mr_generator_allocate(t->generator));
-    MR_TRY(mr_optimizer_create(t->model->params, t->config, &t->optimizer));
+    MR_TRY(mr_optimizer_create(mr_model_params(t->model), t->config, &t->optimizer));
     t->tokens = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->tokens);
     t->targets = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->targets);
     t->losses = mr_alloc_array(MR_MEM_DATA, rows, sizeof *t->losses);
@@ -307,14 +307,14 @@ void mr_trainer_destroy(mr_trainer **out)
 /* Index in the global batch of this rank's first micro-batch of a wave. */
 static int64_t first_micro(const mr_trainer *t, int64_t wave)
 {
-    const mr_geometry *g = &t->model->geometry;
+    const mr_geometry *g = mr_model_geometry(t->model);
     return (wave * t->comm->size + t->comm->rank) * g->in_wave;
 }
 
 /* Fills this rank's micro-batches of a step; scored gets their scored targets. */
 static mr_status fill_step(mr_trainer *t, int64_t step, int64_t *scored)
 {
-    const mr_geometry *g = &t->model->geometry;
+    const mr_geometry *g = mr_model_geometry(t->model);
     int64_t rows = g->batch * g->tokens;
     *scored = 0;
     for (int64_t wave = 0; wave < g->waves; wave++)
@@ -332,7 +332,7 @@ static mr_status fill_step(mr_trainer *t, int64_t step, int64_t *scored)
 static void run_waves(mr_trainer *t, int64_t step, double scale, mr_exact *sum)
 {
     mr_model *model = t->model;
-    const mr_geometry *g = &model->geometry;
+    const mr_geometry *g = mr_model_geometry(model);
     int64_t rows = g->batch * g->tokens;
     for (int64_t wave = 0; wave < g->waves; wave++) {
         for (int64_t w = 0; w < g->in_wave; w++) {
@@ -346,7 +346,7 @@ static void run_waves(mr_trainer *t, int64_t step, double scale, mr_exact *sum)
                 mr_exact_add(sum, t->losses[i]);
         }
     }
-    mr_params_reduce_finish(model->params);
+    mr_model_finish_gradients(model);
 }
 
 mr_status mr_trainer_step(mr_trainer *t, mr_step_result *result)
@@ -388,7 +388,7 @@ static mr_status refuse(const mr_trainer *t, const mr_step_result *result)
 /* Whether a merge follows the step with a number. */
 static bool merges_after(const mr_trainer *t, int64_t step)
 {
-    return t->model->method->merges && step % t->config->method.merge_every == 0;
+    return mr_model_method(t->model)->merges && step % t->config->method.merge_every == 0;
 }
 
 /* Merges the adapters into the weights and starts them anew where their time has come. */

@@ -1,0 +1,160 @@
+#ifndef MR_MODEL_MODEL_IMPL_H
+#define MR_MODEL_MODEL_IMPL_H
+
+/** @file
+ * What a model is made of: for the files of this folder. What others may rely on stands in
+ * model/model.h and model/session.h.
+ *
+ * Letters: N rows of a pass, B sequences of T tokens in a micro-batch, C hidden_size, V vocab_size,
+ * L layers. The residual stream is kept before each norm; a layer's output is left as two addends
+ * (the stream and the last branch), and the next norm adds them in its own pass over memory.
+ */
+
+#include "model/arena.h"
+#include "model/model.h"
+#include "model/params_impl.h"
+#include "model/reduce.h"
+#include "nn/nn.h"
+
+/** Linears of a decoder layer, in the order their parameters are laid out. */
+typedef enum mr_linear_id {
+    MR_LINEAR_Q,
+    MR_LINEAR_K,
+    MR_LINEAR_V,
+    MR_LINEAR_O,
+    MR_LINEAR_GATE,
+    MR_LINEAR_UP,
+    MR_LINEAR_DOWN,
+    MR_LINEARS
+} mr_linear_id;
+
+/** Sites: linears that share an input (adapter/adapter.h). */
+typedef enum mr_site_id {
+    MR_SITE_QKV,
+    MR_SITE_O,
+    MR_SITE_GATE_UP,
+    MR_SITE_DOWN,
+    MR_SITES
+} mr_site_id;
+
+/** Linears of a site. */
+extern const struct mr_site_table {
+    int count;
+    mr_linear_id linear[MR_SITE_LINEARS];
+} mr_sites[MR_SITES];
+
+/** Parameters and adapters of one decoder layer. */
+typedef struct mr_layer {
+    int norm[2]; /**< before attention, before the MLP */
+    int linear[MR_LINEARS];
+    mr_adapter *adapter[MR_SITES]; /**< NULL where no linear of the site is adapted; owned */
+    int adapted[MR_SITES]; /**< linears of the site that are; their own weights are frozen */
+    mr_linear_id target[MR_SITES][MR_SITE_LINEARS];
+    int adapter_param[MR_SITES][MR_SITE_LINEARS][MR_ADAPTER_PARAMS];
+} mr_layer;
+
+/** What the forward pass of one layer leaves for the backward pass; rows are tokens. */
+typedef struct mr_layer_acts {
+    mr_tensor x; /**< [N, C], the stream before the first norm */
+    mr_tensor normed1, rstd1;
+    mr_tensor q, k, v; /**< rotated q and k */
+    mr_tensor lse, attended;
+    mr_tensor h; /**< [N, C], the stream before the second norm */
+    mr_tensor normed2, rstd2;
+    mr_tensor gate, up, product;
+    mr_tensor saved[MR_SITES];
+} mr_layer_acts;
+
+/** One micro-batch on its way. */
+typedef struct mr_micro {
+    mr_layer_acts *layer;      /**< [L]; with recomputation all but x is shared. Owned */
+    mr_tensor branch;          /**< [N, C], last branch forward; gradient of the stream backward */
+    mr_tensor tokens, targets; /**< I32 [1, N] */
+    mr_tensor losses;          /**< F64 [1, N] */
+} mr_micro;
+
+/** Scratch of a pass, shared by all micro-batches and layers. */
+typedef struct mr_scratch {
+    mr_tensor final, normed, rstd; /**< the stream at the end, normed */
+    mr_tensor logits;              /**< [chunk, V] */
+    mr_tensor d_normed, d_attended, d_q, d_k, d_v, d_product;
+    mr_tensor adapter; /**< [N, most work_cols] */
+} mr_scratch;
+
+/** Keys and values of a session. */
+typedef struct mr_cache {
+    int64_t capacity;  /**< tokens a sequence may reach */
+    mr_tensor *k, *v;  /**< [L] of [B * capacity, NKV*HS]; owned */
+    mr_tensor rows;    /**< I32 [1, rows]: where each row of this pass is stored */
+    mr_tensor offsets; /**< I32 [1, B + 1]: first new row of each sequence, and their number */
+    mr_tensor lengths; /**< I32 [1, B]: positions that count, this pass included */
+} mr_cache;
+
+/** Where a pass stands, for what depends on more than the layer. */
+typedef struct mr_pass {
+    int64_t rows;
+    mr_attention_shape shape;
+    mr_tensor positions; /**< I32 [1, rows] */
+    const mr_rope *rope;
+    bool replay; /**< recomputation: the layer's last output is not needed again */
+    bool dropout;
+    uint64_t step;     /**< optimizer step, for dropout */
+    int64_t first_row; /**< index of row 0 among the tokens of the global batch, for dropout */
+    mr_tensor adapter_work;
+    const mr_cache *cache; /**< sessions: keys and values are kept here; else NULL */
+    bool decode;           /**< new tokens, against the cache */
+} mr_pass;
+
+/** Owns all but comm and be. */
+struct mr_model {
+    const mr_comm *comm;
+    mr_backend *be;
+    mr_hf_config arch;
+    const mr_adapter_method *method;
+    bool recompute;
+    uint64_t seed;
+    int64_t restart; /**< merges into the base so far, where the method does that */
+    mr_geometry geometry;
+    mr_params *params;
+    mr_reduce *reduce;
+    int embed, final_norm, head; /**< parameters; head is embed where tied */
+    int head_unit;               /**< unit of final_norm and head; 0 where tied */
+    mr_layer *layer;             /**< [L] */
+    mr_rope rope;
+    mr_tensor positions;    /**< I32 [1, N], 0..T-1 over and over */
+    mr_buffer *activations; /**< one arena for micro, scratch and positions */
+    size_t activation_bytes;
+    mr_micro *micro; /**< [in_wave] */
+    mr_scratch scratch;
+    bool below; /**< something under the first layer is trained: its gradient goes down */
+};
+
+/** Returns the unit of a layer. */
+static inline int mr_model_layer_unit(int index)
+{
+    return 1 + index;
+}
+
+/** Returns the most work columns an adapter of the model asks for. */
+int64_t mr_model_adapter_work(const mr_model *model);
+
+/** Places the activations of one layer, or (layer NULL) a set that serves any layer, for so many
+ * rows of B sequences; x is left to the caller. */
+void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *arena, int64_t rows,
+                    int64_t batch, int64_t tokens, mr_layer_acts *acts);
+
+/** One decoder layer forward. Stream in: acts->x where stream is absent (first layer), else
+ * stream + branch, written to acts->x. Stream out: acts->h + branch. */
+void mr_layer_forward(mr_model *model, int index, const mr_pass *pass, mr_layer_acts *acts,
+                      mr_tensor stream, mr_tensor branch);
+
+/** One decoder layer backward: d_stream [N, C] is the gradient after the layer, becomes that before
+ * it. Gradients of trained parameters go to the unit's open leaf. */
+void mr_layer_backward(mr_model *model, int index, const mr_pass *pass, mr_layer_acts *acts,
+                       mr_tensor d_stream);
+
+/** Returns a call of a site's adapter that has the weights, of the base and its own, and nothing
+ * else. The layer's unit must be in use. Local. */
+mr_adapter_call mr_layer_adapter_weights(const mr_model *model, int index, int site);
+
+#endif

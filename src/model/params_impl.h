@@ -1,0 +1,59 @@
+#ifndef MR_MODEL_PARAMS_IMPL_H
+#define MR_MODEL_PARAMS_IMPL_H
+
+/** @file
+ * How parameters lie in memory: for the files of this folder. What others may rely on stands in
+ * model/params.h.
+ *
+ * A unit's parameters lie in up to three *flats*, dense buffers padded to whole blocks a rank:
+ * frozen weights, trained weights, and adapter tensors. The part of a flat a rank is responsible
+ * for is its *own* part: under full and optimizer the rank-th of P equal shards, under none
+ * everything.
+ */
+
+#include "model/params.h"
+
+/** One flat of a unit. count 0 means there is none. Tensors are owned. */
+typedef struct mr_flat {
+    int64_t used;       /**< elements of parameters */
+    int64_t count;      /**< with padding: a multiple of P * MR_SHARD_BLOCK */
+    mr_tensor weights;  /**< [1, count] or [1, count / P] */
+    mr_tensor grad;     /**< [1, count] or [1, count / P]; absent where frozen */
+    mr_tensor partial;  /**< [slots - 1, count / P], further slots of the tree over waves */
+    mr_tensor m, v;     /**< moments of the own part */
+    mr_request publish; /**< gather of updated weights under way */
+} mr_flat;
+
+typedef struct mr_unit {
+    mr_flat flat[MR_FLATS];
+} mr_unit;
+
+typedef struct mr_gather_lane mr_gather_lane;
+
+/** Owns its buffers; borrows comm and be. */
+struct mr_params {
+    const mr_comm *comm;
+    mr_backend *be;
+    mr_shard shard;
+    int unit_count, param_count;
+    int64_t param_room;
+    mr_unit *unit;
+    mr_param *param;
+    int64_t waves;
+    mr_gather_lane *gather; /**< two lanes: the unit in use and the next; owned */
+    int lane_in_use;
+    uint64_t generation;
+};
+
+/** Returns the elements of a flat that one rank is responsible for: count / P. */
+int64_t mr_flat_shard_count(const mr_params *params, const mr_flat *flat);
+
+/** Returns a slot of the tree over waves as [1, count / P]. Slot 0 is where the own gradient ends
+ * up. */
+mr_tensor mr_flat_slot(const mr_params *params, const mr_flat *flat, int slot);
+
+/** As mr_params_shard and mr_params_kept, of a whole flat; first counts its elements. */
+mr_slab mr_flat_shard(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what);
+mr_slab mr_flat_kept(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what);
+
+#endif

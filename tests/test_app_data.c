@@ -287,6 +287,18 @@ static void prepared_tokens_are_those_of_spm_encode_with_a_model_made_here(void 
     fails(1, "'spm' was prepared with tokenizer own.model (", "data inspect spm --tokenizer bytes");
 }
 
+static void a_character_cut_in_two_is_shown_in_json(void **state)
+{
+    (void)state;
+    data_write("cut.txt", "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\n", 9);
+    program_result result = program_succeed(alone, "data prepare cut.txt --heldout 0 --to cut");
+    program_free(&result);
+    result = program_succeed(alone, "data inspect cut --seq-len 3 --items 2 --json");
+    assert_contains(result.out, "\"text\": \"\xc3\xa9\\\\xc3\"");
+    assert_contains(result.out, "\"text\": \"\\\\xa9\xc3\xa9\"");
+    program_free(&result);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -296,6 +308,7 @@ int main(void)
         cmocka_unit_test(progress_is_shown_from_the_first_look_on),
         cmocka_unit_test(what_is_prepared_already_is_verified),
         cmocka_unit_test(json_tells_the_same),
+        cmocka_unit_test(a_character_cut_in_two_is_shown_in_json),
         cmocka_unit_test(documents_left_out_are_told_once_and_counted),
         cmocka_unit_test(a_fault_ends_all_ranks_with_one_message),
         cmocka_unit_test(inspect_shows_decoded_samples),

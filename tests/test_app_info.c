@@ -192,6 +192,19 @@ static void a_run_log_reads_as_json(void **state)
     program_free(&result);
 }
 
+static void a_file_whose_name_is_no_text_reads_as_json(void **state)
+{
+    (void)state;
+    size_t size;
+    char *log = program_read("log", &size);
+    must(mr_file_write("a\xff\"\\b", log, size));
+    mr_free(log);
+    program_result result = info("a\xff\"\\b --json");
+    assert_contains(result.out, "\"file\": \"a\\\\xff\\\"\\\\b\"");
+    program_free(&result);
+    assert_prints("a\xff\"\\b", "file                  a\\xff\"\\b");
+}
+
 static void a_cut_run_log_is_not_sound(void **state)
 {
     (void)state;
@@ -623,6 +636,7 @@ int main(void)
         cmocka_unit_test(a_run_log_hides_its_configuration),
         cmocka_unit_test(config_shows_the_configuration_of_a_run_log),
         cmocka_unit_test(a_run_log_reads_as_json),
+        cmocka_unit_test(a_file_whose_name_is_no_text_reads_as_json),
         cmocka_unit_test(a_cut_run_log_is_not_sound),
         cmocka_unit_test(safetensors_show_every_tensor),
         cmocka_unit_test(safetensors_show_their_metadata),

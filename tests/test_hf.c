@@ -1,6 +1,7 @@
 #include "base/file.h"
 #include "folder.h"
 #include "store/hf.h"
+#include "store/json.h"
 #include "test.h"
 
 #include <fcntl.h>
@@ -275,9 +276,10 @@ static void a_written_config_has_short_numbers_and_both_places_of_theta(void **s
     must(mr_hf_config_write(config_path, &config));
     char *text;
     must(mr_file_read(config_path, MR_MEM_OTHER, &text, NULL));
-    bool as_expected = strstr(text, "\"rms_norm_eps\": 1e-05,") &&
-                       strstr(text, "{\"rope_theta\": 10000.0, \"rope_type\": \"default\"}") &&
-                       strstr(text, "  \"rope_theta\": 10000.0,\n") &&
+    bool as_expected = strstr(text, "\"rms_norm_eps\": 1e-5,") &&
+                       strstr(text, "\"rope_parameters\": {\n  \"rope_theta\": 10000.0,\n"
+                                    "  \"rope_type\": \"default\"\n },\n"
+                                    " \"rope_theta\": 10000.0,\n") &&
                        strstr(text, "\"eos_token_id\": 2,");
     mr_free(text);
     assert_true(as_expected);
@@ -286,6 +288,32 @@ static void a_written_config_has_short_numbers_and_both_places_of_theta(void **s
 static mr_status open_folder(mr_hf **weights)
 {
     return mr_hf_open(folder, weights);
+}
+
+static void json_holds_bytes_that_are_no_text(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *bytes, *written;
+    } cases[] = {
+        {"", "\"\""},
+        {"plain", "\"plain\""},
+        {"quote\" back\\ tab\t bell\a", "\"quote\\\" back\\\\ tab\\t bell\\u0007\""},
+        {"caf\xc3\xa9 \xf0\x9f\x98\x80", "\"caf\xc3\xa9 \xf0\x9f\x98\x80\""},
+        {"a\xff"
+         "b",
+         "\"a\\\\xffb\""},
+        {"cut \xc3", "\"cut \\\\xc3\""},
+        {"\xed\xa0\x80", "\"\\\\xed\\\\xa0\\\\x80\""},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        json_t *text = mr_json_text(cases[i].bytes);
+        char *written = json_dumps(text, JSON_ENCODE_ANY);
+        assert_non_null(written);
+        assert_string_equal(written, cases[i].written);
+        free(written);
+        json_decref(text);
+    }
 }
 
 static void a_missing_folder_is_named(void **state)
@@ -625,6 +653,7 @@ int main(void)
         TEST(a_written_config_reads_back_to_the_same_values),
         TEST(a_written_config_has_short_numbers_and_both_places_of_theta),
         TEST(a_missing_folder_is_named),
+        TEST(json_holds_bytes_that_are_no_text),
         TEST(a_file_is_not_a_model_folder),
         TEST(a_folder_without_config_is_refused),
         TEST(a_folder_without_weights_is_refused),

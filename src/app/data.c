@@ -5,6 +5,7 @@
 #include "corpus/prepare.h"
 #include "data/order.h"
 #include "data/token_shards.h"
+#include "store/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,7 +90,7 @@ static mr_status print_prepared(const char *folder, const mr_prepare_outcome *o,
     const mr_token_totals *held = &m->split[MR_SPLIT_HELDOUT];
     if (json) {
         json_t *root = manifest_json(m);
-        json_object_set_new(root, "folder", json_string(folder));
+        json_object_set_new(root, "folder", mr_json_text(folder));
         json_object_set_new(root, "already", json_boolean(o->already));
         json_object_set_new(root, "ranks", json_integer(ranks));
         json_object_set_new(root, "seconds", json_real(o->seconds));
@@ -205,10 +206,10 @@ static mr_status show_samples(mr_token_shards *shards, const mr_tokenizer *token
             status = mr_token_shards_read(shards, split, index, 0, seq_len, ids);
             if (status == MR_OK) status = sample_text(tokenizer, ids, seq_len, &text);
             if (status == MR_OK && list)
-                json_array_append_new(list,
-                                      json_pack("{s:s, s:I, s:s}", "split", mr_split_name(split),
-                                                "sequence", (json_int_t)index,
-                                                tokenizer ? "text" : "ids", mr_text_get(&text)));
+                json_array_append_new(list, json_pack("{s:s, s:I, s:o}", "split",
+                                                      mr_split_name(split), "sequence",
+                                                      (json_int_t)index, tokenizer ? "text" : "ids",
+                                                      mr_json_text(mr_text_get(&text))));
             else if (status == MR_OK)
                 printf("\n%s, sequence %lld of %lld:\n%s\n", mr_split_name(split), (long long)index,
                        (long long)sequences, mr_text_get(&text));

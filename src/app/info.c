@@ -4,6 +4,7 @@
 
 #include "app/command.h"
 #include "config/load.h"
+#include "store/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@ static mr_status describe_runs(const mr_comm *comm, const char *path, json_t **o
         json_array_append_new(names, json_string(name));
     }
     mr_info_put(description, "kind", json_string("run configuration"));
-    mr_info_put(description, "file", json_string(path));
+    mr_info_put(description, "file", mr_json_text(path));
     mr_info_put(description, "runs", json_integer(list.count));
     mr_info_put(description, "names", names);
     mr_run_list_free(&list);

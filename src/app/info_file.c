@@ -319,7 +319,7 @@ mr_status mr_info_describe(const char *path, mr_info_kind kind, bool config, jso
     if (kind == MR_INFO_SHARDS) return mr_info_shards(path, out);
     json_t *object = json_object();
     mr_info_put(object, "kind", json_string(names[kind]));
-    mr_info_put(object, "file", json_string(path));
+    mr_info_put(object, "file", mr_json_text(path));
     mr_status status = MR_OK;
     if (kind != MR_INFO_FOLDER) status = describe_bytes(path, object);
     if (status == MR_OK && kind == MR_INFO_SAFETENSORS) status = describe_safetensors(path, object);

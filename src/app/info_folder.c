@@ -50,7 +50,7 @@ mr_status mr_info_recognise_folder(const char *path, mr_info_kind *kind, bool *k
 static void put_kind(json_t *object, const char *kind, const char *path)
 {
     mr_info_put(object, "kind", json_string(kind));
-    mr_info_put(object, "file", json_string(path));
+    mr_info_put(object, "file", mr_json_text(path));
 }
 
 /* Hands a description over, or frees it after a failure. */
@@ -164,7 +164,8 @@ static mr_status test_step(const mr_comm *comm, const char *path, int64_t step, 
         mr_info_put(row, "ranks", json_integer(mr_checkpoint_ranks(checkpoint)));
         mr_info_put(row, "bytes", json_integer(mr_checkpoint_bytes(checkpoint)));
     }
-    mr_info_put(row, "condition", json_string(*sound ? "sound" : without_path(mr_message(), path)));
+    mr_info_put(row, "condition",
+                mr_json_text(*sound ? "sound" : without_path(mr_message(), path)));
     mr_checkpoint_close(&checkpoint);
     /* What is short of memory says nothing about the checkpoint. */
     return status == MR_ERR_MEMORY ? status : MR_OK;

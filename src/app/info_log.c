@@ -47,7 +47,7 @@ static mr_status add_text(const mr_runlog_reader *reader, const char *name, json
 {
     char *text = NULL;
     MR_TRY(mr_runlog_get_text(reader, name, &text));
-    mr_info_put(object, name, json_string(text));
+    mr_info_put(object, name, mr_json_text(text));
     mr_free(text);
     return MR_OK;
 }
@@ -89,7 +89,8 @@ static mr_status add_series(const mr_runlog_reader *reader, json_t *object)
         snprintf(dataset, sizeof dataset, "/train/%s", names.item[i]);
         status = mr_runlog_series(reader, dataset, &value, &count);
         if (status != MR_OK) break;
-        json_t *row = json_pack("{s:s, s:I}", "series", names.item[i], "rows", (json_int_t)count);
+        json_t *row = json_pack("{s:o, s:I}", "series", mr_json_text(names.item[i]), "rows",
+                                (json_int_t)count);
         double least = count > 0 ? value[0] : 0, most = least;
         for (int64_t k = 0; k < count; k++) {
             if (value[k] < least) least = value[k];
@@ -176,8 +177,9 @@ static mr_status add_events(const mr_runlog_reader *reader, json_t *object)
     if (texts.count < count) count = texts.count;
     int64_t first = count > EVENTS_SHOWN ? count - EVENTS_SHOWN : 0;
     for (int64_t i = first; status == MR_OK && i < count; i++)
-        json_array_append_new(rows, json_pack("{s:o, s:s, s:s}", "step", whole_number(step[i]),
-                                              "kind", kinds.item[i], "text", texts.item[i]));
+        json_array_append_new(rows, json_pack("{s:o, s:o, s:o}", "step", whole_number(step[i]),
+                                              "kind", mr_json_text(kinds.item[i]), "text",
+                                              mr_json_text(texts.item[i])));
     mr_info_put(object, "events", json_integer(count));
     mr_info_put(object, "last_events", rows);
     mr_free(step);
@@ -193,7 +195,7 @@ mr_status mr_info_run_log(const char *path, bool config, json_t **out)
     MR_TRY(mr_runlog_open(path, &reader));
     json_t *object = json_object();
     mr_info_put(object, "kind", json_string("run log"));
-    mr_info_put(object, "file", json_string(path));
+    mr_info_put(object, "file", mr_json_text(path));
     mr_status status = add_attributes(reader, object);
     if (status == MR_OK) status = add_series(reader, object);
     if (status == MR_OK) status = add_evaluations(reader, object);

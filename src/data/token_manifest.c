@@ -5,7 +5,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char file_name[] = "manifest.json";
@@ -123,11 +122,8 @@ mr_status mr_token_manifest_write(const mr_token_manifest *m, const char *folder
                              "tokenizer", tokenizer, "dtype", dtype_names[m->token_bytes],
                              "settings", settings, "splits", totals_json(m), "errors",
                              errors_json(m), "inputs", inputs_json(m), "shards", shards_json(m));
-    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
+    mr_status status = mr_json_write(path, root);
     json_decref(root);
-    MR_CHECK(text, MR_ERR_MEMORY, "cannot allocate the text of '%s'", path);
-    mr_status status = mr_file_write(path, text, strlen(text));
-    free(text);
     return status;
 }
 

@@ -1,13 +1,8 @@
-#include "base/file.h"
 #include "base/log.h"
-#include "base/text.h"
 #include "store/hf.h"
 #include "store/json.h"
 
 #include <inttypes.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Bounds that keep every product of two sizes far from overflow. */
@@ -235,70 +230,41 @@ mr_status mr_hf_config_read(const char *path, mr_hf_config *config)
     return status;
 }
 
-/* Adds the shortest decimal that reads back to the same double, always with a point or exponent. */
-static void add_double(mr_text *text, double value)
+static json_t *id_or_null(int64_t id)
 {
-    char digits[64];
-    if (fabs(value) < 1e15 && value == floor(value)) {
-        mr_text_add(text, "%.1f", value);
-        return;
-    }
-    for (int precision = 1; precision <= 17; precision++) {
-        snprintf(digits, sizeof digits, "%.*g", precision, value);
-        if (strtod(digits, NULL) == value) break;
-    }
-    mr_text_add(text, "%s%s", digits, strpbrk(digits, ".e") ? "" : ".0");
+    return id < 0 ? json_null() : json_integer(id);
 }
 
-static void add_tokens(mr_text *text, const mr_hf_config *config)
+/* One id stands alone, several in a list. */
+static json_t *eos_json(const mr_hf_config *config)
 {
-    if (config->bos_token_id < 0)
-        mr_text_add(text, "  \"bos_token_id\": null,\n");
-    else
-        mr_text_add(text, "  \"bos_token_id\": %" PRId64 ",\n", config->bos_token_id);
-    mr_text_add(text, "  \"eos_token_id\": ");
-    if (config->eos_count == 0) {
-        mr_text_add(text, "null,\n");
-    } else if (config->eos_count == 1) {
-        mr_text_add(text, "%" PRId64 ",\n", config->eos_token_id[0]);
-    } else {
-        for (int32_t i = 0; i < config->eos_count; i++)
-            mr_text_add(text, "%s%" PRId64, i == 0 ? "[" : ", ", config->eos_token_id[i]);
-        mr_text_add(text, "],\n");
-    }
+    if (config->eos_count <= 1)
+        return id_or_null(config->eos_count == 0 ? -1 : config->eos_token_id[0]);
+    json_t *list = json_array();
+    for (int32_t i = 0; i < config->eos_count; i++)
+        mr_json_append(&list, json_integer(config->eos_token_id[i]));
+    return list;
 }
 
 mr_status mr_hf_config_write(const char *path, const mr_hf_config *config)
 {
-    mr_text text = {0};
-    mr_text_add(&text, "{\n  \"architectures\": [\"LlamaForCausalLM\"],\n"
-                       "  \"attention_bias\": false,\n");
-    add_tokens(&text, config);
-    mr_text_add(&text, "  \"head_dim\": %" PRId64 ",\n", config->head_dim);
-    mr_text_add(&text, "  \"hidden_act\": \"silu\",\n");
-    mr_text_add(&text, "  \"hidden_size\": %" PRId64 ",\n", config->hidden_size);
-    mr_text_add(&text, "  \"initializer_range\": ");
-    add_double(&text, config->initializer_range);
-    mr_text_add(&text, ",\n  \"intermediate_size\": %" PRId64 ",\n", config->intermediate_size);
-    mr_text_add(&text, "  \"max_position_embeddings\": %" PRId64 ",\n",
-                config->max_position_embeddings);
-    mr_text_add(&text, "  \"mlp_bias\": false,\n  \"model_type\": \"llama\",\n");
-    mr_text_add(&text, "  \"num_attention_heads\": %" PRId64 ",\n", config->num_attention_heads);
-    mr_text_add(&text, "  \"num_hidden_layers\": %" PRId64 ",\n", config->num_hidden_layers);
-    mr_text_add(&text, "  \"num_key_value_heads\": %" PRId64 ",\n", config->num_key_value_heads);
-    mr_text_add(&text, "  \"rms_norm_eps\": ");
-    add_double(&text, config->rms_norm_eps);
     /* Transformers 5 looks in rope_parameters, every version before it at the top level. */
-    mr_text_add(&text, ",\n  \"rope_parameters\": {\"rope_theta\": ");
-    add_double(&text, config->rope_theta);
-    mr_text_add(&text, ", \"rope_type\": \"default\"},\n  \"rope_theta\": ");
-    add_double(&text, config->rope_theta);
-    mr_text_add(&text, ",\n  \"tie_word_embeddings\": %s,\n",
-                config->tie_word_embeddings ? "true" : "false");
-    mr_text_add(&text, "  \"torch_dtype\": \"float32\",\n  \"vocab_size\": %" PRId64 "\n}\n",
-                config->vocab_size);
-    mr_status status =
-        text.failed ? MR_ERR_MEMORY : mr_file_write(path, mr_text_get(&text), text.length);
-    mr_text_free(&text);
+    json_t *root = json_pack(
+        "{s:[s], s:b, s:o, s:o, s:I, s:s, s:I, s:f, s:I, s:I, s:b, s:s, s:I, s:I, s:I, s:f,"
+        " s:{s:f, s:s}, s:f, s:b, s:s, s:I}",
+        "architectures", "LlamaForCausalLM", "attention_bias", 0, "bos_token_id",
+        id_or_null(config->bos_token_id), "eos_token_id", eos_json(config), "head_dim",
+        (json_int_t)config->head_dim, "hidden_act", "silu", "hidden_size",
+        (json_int_t)config->hidden_size, "initializer_range", config->initializer_range,
+        "intermediate_size", (json_int_t)config->intermediate_size, "max_position_embeddings",
+        (json_int_t)config->max_position_embeddings, "mlp_bias", 0, "model_type", "llama",
+        "num_attention_heads", (json_int_t)config->num_attention_heads, "num_hidden_layers",
+        (json_int_t)config->num_hidden_layers, "num_key_value_heads",
+        (json_int_t)config->num_key_value_heads, "rms_norm_eps", config->rms_norm_eps,
+        "rope_parameters", "rope_theta", config->rope_theta, "rope_type", "default", "rope_theta",
+        config->rope_theta, "tie_word_embeddings", (int)config->tie_word_embeddings, "torch_dtype",
+        "float32", "vocab_size", (json_int_t)config->vocab_size);
+    mr_status status = mr_json_write(path, root);
+    json_decref(root);
     return status;
 }

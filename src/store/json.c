@@ -1,9 +1,12 @@
 #include "store/json.h"
 
 #include "base/file.h"
+#include "base/text.h"
+#include "base/utf8.h"
 
 #include <math.h>
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* JSON is UTF-8. Some programs put a mark before it that is no part of the text: mark gets its
@@ -42,6 +45,48 @@ mr_status mr_json_read(const char *path, json_t **out)
     }
     *out = root;
     return MR_OK;
+}
+
+/* Text of a value in the fewest digits, for free(); NULL where memory is short. */
+static char *shortest_text(const json_t *value)
+{
+    for (size_t digits = 15;; digits++) {
+        char *text = json_dumps(value, JSON_INDENT(1) | JSON_REAL_PRECISION(digits));
+        if (!text || digits == 17) return text; /* 17 bring every double back */
+        json_t *again = json_loads(text, JSON_DECODE_ANY, NULL);
+        const bool same = json_equal(value, again);
+        json_decref(again);
+        if (same) return text;
+        free(text);
+    }
+}
+
+mr_status mr_json_write(const char *path, const json_t *value)
+{
+    char *text = value ? shortest_text(value) : NULL;
+    MR_CHECK(text, MR_ERR_MEMORY, "cannot allocate the text of '%s'", path);
+    mr_status status = mr_file_write(path, text, strlen(text));
+    free(text);
+    return status;
+}
+
+json_t *mr_json_text(const char *text)
+{
+    mr_text out = {0};
+    for (size_t left = strlen(text); left > 0;) {
+        uint32_t point;
+        const int length = mr_utf8_decode(text, left, &point);
+        const int taken = length > 0 ? length : 1;
+        if (length > 0)
+            mr_text_add(&out, "%.*s", taken, text);
+        else
+            mr_text_add(&out, "\\x%02x", (unsigned char)*text);
+        text += taken;
+        left -= (size_t)taken;
+    }
+    json_t *string = out.failed ? NULL : json_string(mr_text_get(&out));
+    mr_text_free(&out);
+    return string;
 }
 
 json_t *mr_json_number(double value)

@@ -231,6 +231,49 @@ static void safetensors_show_their_metadata(void **state)
     assert_prints("tensors", "metadata:\n  format  pt\n  note:\n    two\n    lines\n");
 }
 
+/* U+009B starts a command to a terminal as ESC [ does. */
+static const char hostile[] = "{\"__metadata__\":{\"no\xc2\x9b\":\"\\u001b[2J\xc2\x9b"
+                              "2J\"},\"w\xc2\x9b\":{\"dtype\":\"F32\",\"shape\":[1],"
+                              "\"data_offsets\":[0,4]}}  ";
+
+static void names_and_texts_of_others_do_not_steer_a_terminal(void **state)
+{
+    (void)state;
+    char bytes[256] = {(char)(sizeof hostile - 1)};
+    memcpy(bytes + 8, hostile, sizeof hostile - 1);
+    must(mr_file_write("hostile", bytes, 8 + sizeof hostile - 1 + 4));
+    assert_prints("hostile", "  no\\xc2\\x9b  \\x1b[2J\\xc2\\x9b2J\n");
+    assert_prints("hostile", "\n  w\\xc2\\x9b  F32");
+    assert_prints("hostile --json", "\"no\\u009B\": \"\\u001B[2J\\u009B2J\"");
+    program_result text = info("hostile"), json = info("hostile --json");
+    assert_null(strstr(text.out, "\xc2\x9b"));
+    assert_null(strstr(json.out, "\xc2\x9b"));
+    program_free(&text);
+    program_free(&json);
+    must(mr_file_write("hostile", bytes, 8 + sizeof hostile - 1));
+    assert_error("hostile", 1, "w\\xc2\\x9b");
+}
+
+/* More scores than a table has columns for. */
+static void an_evaluation_of_many_scores_is_cut(void **state)
+{
+    (void)state;
+    enum { SCORES = 100 };
+    mr_runlog *log;
+    char text[SCORES][8];
+    const char *names[SCORES];
+    double scores[SCORES] = {0};
+    for (int i = 0; i < SCORES; i++) {
+        snprintf(text[i], sizeof text[i], "s%03d", i);
+        names[i] = text[i];
+    }
+    must(mr_runlog_create("many", &log));
+    must(mr_runlog_eval(log, "wide", 1, names, scores, SCORES, NULL, 0));
+    must(mr_runlog_close(&log));
+    assert_prints("many", "and 21 more columns\n");
+    assert_prints("many --json", "\"s099\": 0");
+}
+
 static void cut_safetensors_name_the_tensor(void **state)
 {
     (void)state;
@@ -640,6 +683,8 @@ int main(void)
         cmocka_unit_test(a_cut_run_log_is_not_sound),
         cmocka_unit_test(safetensors_show_every_tensor),
         cmocka_unit_test(safetensors_show_their_metadata),
+        cmocka_unit_test(names_and_texts_of_others_do_not_steer_a_terminal),
+        cmocka_unit_test(an_evaluation_of_many_scores_is_cut),
         cmocka_unit_test(cut_safetensors_name_the_tensor),
         cmocka_unit_test(a_model_folder_shows_configuration_and_totals),
         cmocka_unit_test(a_model_folder_without_weights_has_no_tensors),

@@ -540,6 +540,24 @@ static void progress_is_plain_lines_where_there_is_no_terminal(void **state)
     assert_string_equal(said, "mora: step 1\nmora: warning: odd\nmora: run 5/10 loss 1\n");
 }
 
+static void quote(void)
+{
+    mr_log("a\x1b[2J\xc2\x9b\nb\tc");
+    mr_warn("\xff%s", "d\x7f");
+    mr_fail(MR_ERR_FORMAT, "e\rf \xe6\x97\xa5");
+    mr_log_error(MR_ERR_FORMAT);
+}
+
+static void lines_keep_what_they_quote_from_the_terminal(void **state)
+{
+    (void)state;
+    char said[4096];
+    assert_int_equal(status_of_child(quote, said, sizeof said), 0);
+    assert_string_equal(said, "mora: a\\x1b[2J\\xc2\\x9b\\x0ab\\x09c\n"
+                              "mora: warning: \\xffd\\x7f\n"
+                              "mora: error: format: e\\x0df \xe6\x97\xa5\n");
+}
+
 static void a_quiet_process_says_nothing(void **state)
 {
     (void)state;
@@ -715,6 +733,7 @@ int main(void)
         cmocka_unit_test(edit_distances_are_those_of_levenshtein),
         cmocka_unit_test(words_too_long_are_far_from_all),
         cmocka_unit_test(progress_is_plain_lines_where_there_is_no_terminal),
+        cmocka_unit_test(lines_keep_what_they_quote_from_the_terminal),
         cmocka_unit_test(a_quiet_process_says_nothing),
         cmocka_unit_test(a_file_is_read_as_it_was_written),
         cmocka_unit_test(an_empty_file_is_read_as_an_empty_string),

@@ -455,6 +455,9 @@ static void the_name_of_a_run_names_files(void **state)
     config_assert_error(CONFIG_MODEL "run.name: a/b\n",
                         "uuid.yaml:3:11: run.name: the name must not hold '/' "
                         "or control characters; it names files");
+    config_assert_error(CONFIG_MODEL "run.name: \"a\\u009bb\"\n",
+                        "uuid.yaml:3:11: run.name: the name must not hold '/' "
+                        "or control characters; it names files");
     config_assert_error(CONFIG_MODEL "run.name: .a\n",
                         "uuid.yaml:3:11: run.name: \".a\" starts with a dot; it names files");
     char text[512], wanted[256];

@@ -390,7 +390,21 @@ static void a_matrix_of_four_makes_four_logs(void **state)
     }
     assert_int_equal(program_lines_with(all.out, "\"log\": \"four/four."), 4);
     assert_int_equal(program_lines_with(all.out, "\"skipped\": true"), 1);
+    assert_int_equal(program_lines_with(all.out, "\"score_name\": \"accuracy\","), 4);
+    assert_int_equal(program_lines_with(all.out, "\"score\": 0"), 4);
     program_free(&all);
+}
+
+/* The keys are the same with a score and without. */
+static void json_of_a_run_without_an_evaluation_has_no_score(void **state)
+{
+    (void)state;
+    program_result result =
+        program_succeed((program_setting){0}, "run base.yaml --json --set run.name=unscored "
+                                              "--set train.stop_after=1");
+    assert_contains(result.out, "\"score_name\": null,");
+    assert_contains(result.out, "\"score\": null,");
+    program_free(&result);
 }
 
 static void a_run_stopped_early_keeps_the_schedule_of_its_whole_length(void **state)
@@ -586,6 +600,7 @@ int main(void)
         cmocka_unit_test(a_completed_run_of_another_configuration_is_run_again),
         cmocka_unit_test(an_index_runs_that_run_alone),
         cmocka_unit_test(a_matrix_of_four_makes_four_logs),
+        cmocka_unit_test(json_of_a_run_without_an_evaluation_has_no_score),
         cmocka_unit_test(a_run_stopped_early_keeps_the_schedule_of_its_whole_length),
         cmocka_unit_test(a_task_is_scored_at_the_listed_steps),
         cmocka_unit_test(a_task_is_scored_every_so_many_steps),

@@ -54,6 +54,13 @@ MR_NODISCARD mr_status mr_options_parse(const mr_comm *comm, const mr_command *c
                                         char **argv, const char **operands, int limit,
                                         int *operand_count, const char *more, bool *help);
 
+/** Prints text on stdout; what it quotes of others does not steer a terminal. Local.
+ * @return MR_OK, MR_ERR_MEMORY (also where an allocation for the text failed) */
+MR_NODISCARD mr_status mr_print_text(const mr_text *text);
+
+/** As mr_print_text, for text that is JSON. Local. */
+void mr_print_json_text(const char *text);
+
 /** Prints a value as JSON on stdout. Local. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_print_json(const json_t *value);
 

@@ -2,6 +2,7 @@
  * its options and its --help. */
 
 #include "app/command.h"
+#include "base/log.h"
 #include "corpus/prepare.h"
 #include "data/order.h"
 #include "data/token_shards.h"
@@ -224,8 +225,11 @@ static void print_manifest(const char *folder, const mr_token_manifest *m, bool 
 {
     printf("%s: %lld shards of %d-byte tokens from %d files%s\n", folder, (long long)m->shards,
            m->token_bytes, m->inputs, verified ? ", every SHA-256 as stated" : "");
-    printf("tokenizer %s, %d ids, EOS %d%s%s\n", m->tokenizer, m->vocabulary, m->eos,
-           m->tokenizer_hash[0] ? ", SHA-256 " : "", m->tokenizer_hash);
+    mr_text line = {0};
+    mr_text_add(&line, "tokenizer %s, %d ids, EOS %d%s%s\n", m->tokenizer, m->vocabulary, m->eos,
+                m->tokenizer_hash[0] ? ", SHA-256 " : "", m->tokenizer_hash);
+    if (mr_print_text(&line) != MR_OK) mr_warn("%s", mr_message());
+    mr_text_free(&line);
     printf("held out %g of documents; left out", m->recipe.heldout);
     for (int f = 0; f < MR_FAULTS; f++)
         printf(" %s %lld", mr_fault_name((mr_fault)f), (long long)m->errors[f]);

@@ -53,8 +53,7 @@ static mr_status print_description(const json_t *description, bool json)
     if (json) return mr_print_json(description);
     mr_text text = {0};
     mr_info_text(description, &text);
-    mr_status status = text.failed ? MR_ERR_MEMORY : MR_OK;
-    if (status == MR_OK) fputs(mr_text_get(&text), stdout);
+    mr_status status = mr_print_text(&text);
     mr_text_free(&text);
     return status;
 }

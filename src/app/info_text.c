@@ -6,19 +6,12 @@
 
 enum { STEP_IN = 2, KEY_WIDTH = 40 };
 
-/* Bytes that are no text (a terminal would obey them) become '?'. */
-static void add_string(const char *string, mr_text *out)
-{
-    for (; *string; string++)
-        mr_text_add(out, "%c", (unsigned char)*string < ' ' || *string == 127 ? '?' : *string);
-}
-
 static void add_value(const json_t *value, mr_text *out)
 {
     char number[MR_LAYOUT_NUMBER];
     switch (json_typeof(value)) {
     case JSON_STRING:
-        add_string(json_string_value(value), out);
+        mr_text_add_line(out, json_string_value(value), json_string_length(value));
         break;
     case JSON_INTEGER:
         mr_text_add(out, "%s", mr_layout_integer(json_integer_value(value), number));
@@ -59,19 +52,28 @@ static bool is_column_of_numbers(const json_t *rows, const char *key)
     return any;
 }
 
-/* A list of objects with the same keys. */
+/* A list of objects with the same keys; what a table has no columns for is only counted. */
 static void add_table(const json_t *rows, int indent, mr_text *out)
 {
     mr_grid grid = {0};
+    const char *keys[MR_LAYOUT_COLUMNS], *key;
     json_t *first = json_array_get(rows, 0), *value;
-    const char *key;
+    size_t left_out = 0;
     json_object_foreach(first, key, value)
-        mr_grid_column(&grid, grid.columns > 0 ? "  " : "", NULL, is_column_of_numbers(rows, key));
-    json_object_foreach(first, key, value) mr_grid_cell(&grid, "%s", key);
+    {
+        if (grid.columns < MR_LAYOUT_COLUMNS) {
+            keys[grid.columns] = key;
+            mr_grid_column(&grid, grid.columns > 0 ? "  " : "", NULL,
+                           is_column_of_numbers(rows, key));
+        } else {
+            left_out++;
+        }
+    }
+    for (int c = 0; c < grid.columns; c++)
+        mr_grid_cell(&grid, "%s", keys[c]);
     for (size_t i = 0; i < json_array_size(rows); i++) {
-        json_object_foreach(first, key, value)
-        {
-            const json_t *cell = json_object_get(json_array_get(rows, i), key);
+        for (int c = 0; c < grid.columns; c++) {
+            const json_t *cell = json_object_get(json_array_get(rows, i), keys[c]);
             mr_text text = {0};
             if (cell) add_value(cell, &text);
             mr_grid_cell(&grid, "%s", mr_text_get(&text));
@@ -81,6 +83,7 @@ static void add_table(const json_t *rows, int indent, mr_text *out)
     }
     mr_grid_print(&grid, indent, out);
     mr_grid_free(&grid);
+    if (left_out > 0) mr_text_add(out, "%*sand %zu more columns\n", indent, "", left_out);
 }
 
 static void add_lines(const char *text, int indent, mr_text *out)

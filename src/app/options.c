@@ -1,6 +1,7 @@
 #include "adapter/adapter.h"
 #include "app/command.h"
 #include "backend/backend.h"
+#include "base/utf8.h"
 #include "data/task.h"
 
 #include <errno.h>
@@ -18,11 +19,38 @@ const mr_config_choices *mr_choices(int *count)
     return choices;
 }
 
+mr_status mr_print_text(const mr_text *text)
+{
+    mr_text clean = {0};
+    mr_text_add_clean(&clean, mr_text_get(text), text->length);
+    mr_status status = text->failed || clean.failed ? MR_ERR_MEMORY : MR_OK;
+    if (status == MR_OK) fputs(mr_text_get(&clean), stdout);
+    mr_text_free(&clean);
+    return status;
+}
+
+void mr_print_json_text(const char *text)
+{
+    /* JSON lets DEL and C1 controls, which a terminal may obey, stand in strings as they are. */
+    for (size_t left = strlen(text); left > 0;) {
+        uint32_t point = 0;
+        int length = mr_utf8_decode(text, left, &point);
+        if (length == 0) length = 1;
+        if (point >= 0x7f && point < 0xa0)
+            printf("\\u%04X", (unsigned)point);
+        else
+            fwrite(text, 1, (size_t)length, stdout);
+        text += length;
+        left -= (size_t)length;
+    }
+}
+
 mr_status mr_print_json(const json_t *value)
 {
     char *text = json_dumps(value, JSON_INDENT(1));
     MR_CHECK(text, MR_ERR_MEMORY, "cannot allocate the JSON text");
-    puts(text);
+    mr_print_json_text(text);
+    putchar('\n');
     free(text);
     return MR_OK;
 }

@@ -24,15 +24,18 @@ static void print_header(void)
 /* error: why the run failed, or "". */
 static void print_outcome(const mr_config *config, const mr_run_outcome *o, const char *error)
 {
+    mr_text line = {0};
     char score[32] = "-", loss[16] = "-";
     bool percent = strcmp(o->score.name, "accuracy") == 0;
     if (isfinite(o->score.value))
         snprintf(score, sizeof score, percent ? "%.2f %%" : "%.3f ppl",
                  percent ? 100 * o->score.value : o->score.value);
     if (isfinite(o->loss)) snprintf(loss, sizeof loss, "%.4f", o->loss);
-    printf("%-44s %6lld %9s %12s %10.0f %8.1f  %s%s\n", config->run.name, (long long)o->steps, loss,
-           score, o->tokens_per_second, o->seconds, o->log,
-           error[0] ? " (failed)" : (o->skipped ? " (done before)" : ""));
+    mr_text_add(&line, "%-44s %6lld %9s %12s %10.0f %8.1f  %s%s\n", config->run.name,
+                (long long)o->steps, loss, score, o->tokens_per_second, o->seconds, o->log,
+                error[0] ? " (failed)" : (o->skipped ? " (done before)" : ""));
+    if (mr_print_text(&line) != MR_OK) mr_warn("%s", mr_message());
+    mr_text_free(&line);
     fflush(stdout);
 }
 

@@ -21,12 +21,14 @@ static mr_status make_table(const mr_paper *paper, const char *name, const char 
     return status;
 }
 
-static mr_status print_table(const mr_paper *paper, const char *name, const char *folder,
-                             const char *form)
+static mr_status print_table(const mr_paper *paper, const char *name, const char *folder, bool json)
 {
     mr_text text = {0};
-    mr_status status = make_table(paper, name, folder, form, &text);
-    if (status == MR_OK) fputs(mr_text_get(&text), stdout);
+    mr_status status = make_table(paper, name, folder, json ? "json" : "text", &text);
+    if (status == MR_OK && json)
+        mr_print_json_text(mr_text_get(&text));
+    else if (status == MR_OK)
+        status = mr_print_text(&text);
     mr_text_free(&text);
     return status;
 }
@@ -51,9 +53,8 @@ static mr_status run_with(const mr_comm *comm, const mr_paper *paper, int argc, 
     if (help) return MR_OK;
     MR_CHECK(operands == 1, MR_ERR_USAGE, "mora table: expected a folder; usage: mora table %s",
              mr_command_table.usage);
-    return mr_comm_agree_root(
-        comm,
-        comm->rank == 0 ? print_table(paper, name, folder[0], json ? "json" : "text") : MR_OK);
+    return mr_comm_agree_root(comm,
+                              comm->rank == 0 ? print_table(paper, name, folder[0], json) : MR_OK);
 }
 
 static mr_status run(const mr_comm *comm, int argc, char **argv)

@@ -1,11 +1,14 @@
 #include "base/log.h"
 
 #include "base/clock.h"
+#include "base/text.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+enum { LINE = 4096 };
 
 static bool quiet_process;
 static bool bar_stands;
@@ -25,30 +28,51 @@ static void wipe_bar(void)
     bar_stands = false;
 }
 
+/* Prints one line. What it quotes may be of others, a name in a file or a text in a configuration,
+ * and must not steer the terminal. Memory may be what is short. */
+static void print_line(const char *prefix, const char *text)
+{
+    char line[LINE];
+    size_t length = 0, left = strlen(text);
+    line[0] = '\0';
+    while (left > 0 && length + MR_TEXT_CLEAN <= sizeof line) {
+        int taken = mr_text_clean(text, left, false, line + length);
+        length += strlen(line + length);
+        text += taken;
+        left -= (size_t)taken;
+    }
+    wipe_bar();
+    fprintf(stderr, "%s%s\n", prefix, line);
+}
+
 void mr_log(const char *fmt, ...)
 {
+    char text[LINE];
     va_list args;
-    if (quiet_process) return;
-    wipe_bar();
-    fputs("mora: ", stderr);
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
-    fputc('\n', stderr);
+    if (!quiet_process) print_line("mora: ", text);
 }
 
 void mr_warn(const char *fmt, ...)
 {
-    static char last[MR_MESSAGE_MAX];
-    char text[MR_MESSAGE_MAX];
+    static char last[LINE];
+    char text[LINE];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     if (quiet_process || strcmp(text, last) == 0) return;
     memcpy(last, text, sizeof last);
-    wipe_bar();
-    fprintf(stderr, "mora: warning: %s\n", text);
+    print_line("mora: warning: ", text);
+}
+
+void mr_log_error(mr_status status)
+{
+    char prefix[64];
+    snprintf(prefix, sizeof prefix, "mora: error: %s: ", mr_status_name(status));
+    if (!quiet_process) print_line(prefix, mr_message());
 }
 
 static int terminal_columns(void)

@@ -24,19 +24,42 @@ void mr_text_add(mr_text *text, const char *fmt, ...)
     va_end(again);
 }
 
-void mr_text_add_clean(mr_text *text, const char *bytes, size_t count)
+int mr_text_clean(const char *bytes, size_t count, bool lines, char out[MR_TEXT_CLEAN])
+{
+    uint32_t point = 0;
+    const int length = mr_utf8_decode(bytes, count, &point);
+    const int taken = length > 0 ? length : 1;
+    const bool kept = lines && (point == '\n' || point == '\t');
+    const bool control = (point < 0x20 && !kept) || (point >= 0x7f && point < 0xa0);
+    if (length > 0 && !control) {
+        memcpy(out, bytes, (size_t)taken);
+        out[taken] = '\0';
+        return taken;
+    }
+    for (int i = 0; i < taken; i++)
+        snprintf(out + (size_t)4 * (size_t)i, 5, "\\x%02x", (unsigned char)bytes[i]);
+    return taken;
+}
+
+static void add_clean(mr_text *text, const char *bytes, size_t count, bool lines)
 {
     while (count > 0) {
-        uint32_t point = 0;
-        const int length = mr_utf8_decode(bytes, count, &point);
-        const bool control =
-            (point < 0x20 && point != '\n' && point != '\t') || (point >= 0x7f && point < 0xa0);
-        const int taken = length > 0 ? length : 1;
-        for (int i = 0; i < taken; i++)
-            mr_text_add(text, length == 0 || control ? "\\x%02x" : "%c", (unsigned char)bytes[i]);
+        char clean[MR_TEXT_CLEAN];
+        const int taken = mr_text_clean(bytes, count, lines, clean);
+        mr_text_add(text, "%s", clean);
         bytes += taken;
         count -= (size_t)taken;
     }
+}
+
+void mr_text_add_clean(mr_text *text, const char *bytes, size_t count)
+{
+    add_clean(text, bytes, count, true);
+}
+
+void mr_text_add_line(mr_text *text, const char *bytes, size_t count)
+{
+    add_clean(text, bytes, count, false);
 }
 
 const char *mr_text_get(const mr_text *text)

@@ -19,9 +19,20 @@ typedef struct mr_text {
 /** Appends formatted text; on a failed allocation sets failed and keeps what is there. Local. */
 void mr_text_add(mr_text *text, const char *fmt, ...) MR_PRINTF(2, 3);
 
-/** Appends text of others for a terminal: every byte of a control character but newline and tab, C1
- * ones among them, and of what is not UTF-8 stands as \xNN. Local. */
+enum { MR_TEXT_CLEAN = 17 }; /**< bytes that a cleaned character takes at most, with its zero */
+
+/** Writes the first character of text of others as it may go to a terminal: every byte of a control
+ * character, C1 ones among them, and of what is not UTF-8 stands as \xNN. Local.
+ * @param count  bytes of the text, at least 1
+ * @param lines  newline and tab stay as they are
+ * @return bytes of the character */
+int mr_text_clean(const char *bytes, size_t count, bool lines, char out[MR_TEXT_CLEAN]);
+
+/** Appends text of others for a terminal, newlines and tabs as they are. Local. */
 void mr_text_add_clean(mr_text *text, const char *bytes, size_t count);
+
+/** Appends text of others that must stay on one line. Local. */
+void mr_text_add_line(mr_text *text, const char *bytes, size_t count);
 
 /** Returns the string, "" while empty. Borrowed until the next add or free. */
 const char *mr_text_get(const mr_text *text);

@@ -1,3 +1,4 @@
+#include "base/text.h"
 #include "config/config.h"
 
 #include <stdio.h>
@@ -29,10 +30,13 @@ static mr_status check_name(const mr_config *config, const char **key)
                         strlen(name), (int)LONGEST);
     if (name[0] == '.')
         return fail_key(key, "run.name", "\"%s\" starts with a dot; it names files", name);
-    for (const char *at = name; *at; at++)
-        if (*at == '/' || (unsigned char)*at < 0x20 || *at == 0x7f)
-            return fail_key(key, "run.name",
-                            "the name must not hold '/' or control characters; it names files");
+    mr_text clean = {0};
+    mr_text_add_line(&clean, name, strlen(name));
+    bool same = strcmp(mr_text_get(&clean), name) == 0;
+    mr_text_free(&clean);
+    if (!same || strchr(name, '/'))
+        return fail_key(key, "run.name",
+                        "the name must not hold '/' or control characters; it names files");
     return MR_OK;
 }
 

@@ -3,7 +3,6 @@
 #include "base/text.h"
 #include "base/utf8.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <math.h>
@@ -69,7 +68,7 @@ void mr_value_expected(const mr_key *key, mr_text *out)
     }
 }
 
-/* Writes a value as a message shows it: cut, and without control characters. */
+/* Writes a value as a message shows it: cut. */
 static void describe(const mr_yaml_node *node, char out[128])
 {
     if (node->kind != MR_YAML_SCALAR) {
@@ -82,10 +81,7 @@ static void describe(const mr_yaml_node *node, char out[128])
     }
     enum { SHOWN = 60 };
     size_t cut = mr_utf8_cut(node->text, SHOWN);
-    int written =
-        snprintf(out, 128, "\"%.*s%s\"", (int)cut, node->text, node->text[cut] ? "..." : "");
-    for (int i = 0; i < written; i++)
-        if (iscntrl((unsigned char)out[i])) out[i] = '?';
+    snprintf(out, 128, "\"%.*s%s\"", (int)cut, node->text, node->text[cut] ? "..." : "");
 }
 
 static mr_status fail_found(const mr_key *key, const char *expected, const mr_yaml_node *node,

@@ -6,10 +6,13 @@
 #include "base/signals.h"
 #include "mr_build_info.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const mr_command *const commands[] = {
     &mr_command_run, &mr_command_data, &mr_command_table, &mr_command_info, &mr_command_bench,
@@ -47,8 +50,52 @@ static mr_status dispatch(const mr_comm *comm, int argc, char **argv)
     return mr_fail(MR_ERR_USAGE, "unknown command \"%s\"; `mora --help` lists them", argv[1]);
 }
 
+/* A descriptor that is closed would go to the next file or socket opened, and results into that.
+ * Standard output becomes one that cannot be written, so that who prints is told. */
+static void open_closed_streams(void)
+{
+    static const int mode[] = {
+        [STDIN_FILENO] = O_RDONLY, [STDOUT_FILENO] = O_RDONLY, [STDERR_FILENO] = O_WRONLY};
+    for (int i = STDIN_FILENO; i <= STDERR_FILENO; i++)
+        if (fcntl(i, F_GETFD) < 0 && errno == EBADF && open("/dev/null", mode[i]) != i)
+            _exit(EXIT_FAILURE);
+}
+
+/* Closes standard output: the results of a command that cannot be written are its failure. A run
+ * that is to be gone on with stays one. */
+static mr_status close_output(mr_status status)
+{
+    bool failed = ferror(stdout) != 0;
+    /* stdio forgets why an earlier write failed, but one more byte fails alike. */
+    int reason = failed && write(STDOUT_FILENO, "\n", 1) < 0 ? errno : 0;
+    if (fclose(stdout) != 0) {
+        failed = true;
+        reason = errno;
+    }
+    if (!failed) return status;
+    const char *why = reason != 0 ? strerror(reason) : "an earlier write failed";
+    if (status == MR_OK)
+        return mr_fail(MR_ERR_IO, "cannot write the results to standard output: %s", why);
+    mr_warn("cannot write the results to standard output: %s", why);
+    return status;
+}
+
+static mr_status run(const mr_comm *comm, int provided, int argc, char **argv)
+{
+    mr_log_set_quiet(comm->rank != 0);
+    MR_CHECK(provided >= MPI_THREAD_FUNNELED, MR_ERR_ARG,
+             "this MPI allows no threads beside its own: expected a thread level of %d "
+             "(MPI_THREAD_FUNNELED) or more, found %d",
+             MPI_THREAD_FUNNELED, provided);
+    /* What ranks do together is agreed already; the rest is rank 0's, and said as by one alone. */
+    mr_status status = mr_comm_agree_first(comm, dispatch(comm, argc, argv), 0);
+    return mr_comm_agree_root(comm, comm->rank == 0 ? close_output(status) : status);
+}
+
 int main(int argc, char **argv)
 {
+    open_closed_streams();
+    mr_signals_ignore_failed_writes();
     mr_backend_prepare(argv);
     /* A request to stop that comes before the configuration is read is not lost, nor fatal,
      * whichever signal that will name. */
@@ -56,18 +103,17 @@ int main(int argc, char **argv)
         mr_signals_catch(SIGUSR1);
         mr_signals_catch(SIGUSR2);
     }
-    int provided;
+    int provided = MPI_THREAD_SINGLE;
     MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided);
     mr_comm comm;
     mr_status status = mr_comm_create(MPI_COMM_WORLD, &comm);
     if (status == MR_OK) {
-        mr_log_set_quiet(comm.rank != 0);
-        status = mr_comm_agree(&comm, dispatch(&comm, argc, argv));
+        status = run(&comm, provided, argc, argv);
         mr_log_progress_end();
         if (status == MR_STOPPED)
             mr_log("%s", mr_message());
-        else if (status != MR_OK && comm.rank == 0)
-            fprintf(stderr, "mora: error: %s: %s\n", mr_status_name(status), mr_message());
+        else if (status != MR_OK)
+            mr_log_error(status);
 #ifdef MR_DEBUG
         if (mr_memory_live_total() > 0)
             mr_abort("%zu bytes are still held at exit", mr_memory_live_total());

@@ -332,7 +332,8 @@ mr_status mr_prepare(const mr_comm *comm, const mr_prepare_options *options,
     mr_staging staging;
     *out = (mr_prepare_outcome){.already = false};
     MR_AGREE(comm, mr_staging_name(options->folder, &staging));
-    MR_AGREE(comm, comm->rank == 0 ? check_folder(staging.folder, &there) : MR_OK);
+    MR_TRY(mr_comm_agree_root(
+        comm, comm->rank == 0 ? check_folder(staging.folder, &there) : MR_OK));
     mr_status status = mr_comm_agree(comm, mr_tokenizer_create(options->tokenizer, &tokenizer));
     if (status != MR_OK) goto cleanup;
     status = mr_comm_agree(comm, check_options(options, tokenizer));

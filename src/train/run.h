@@ -35,7 +35,8 @@ typedef struct mr_run_outcome {
  * under MR_RESUME_AUTO.
  *
  * Collective; rank 0 writes the log `<run.output>/<run.name>.h5` and speaks. Checkpoints stand in
- * `<run.output>/<run.name>.checkpoints`. SIGTERM and checkpoint.signal are caught from now on.
+ * `<run.output>/<run.name>.checkpoints`. checkpoint.signal and what base/signals.h
+ * lists are caught from now on.
  * @param resume  MR_RESUME_AUTO, MR_RESUME_NEVER, or the path of a checkpoint or of a folder of
  * them
  * @return MR_OK; MR_ERR_NUMERIC where the run diverged (recorded as stop_reason); MR_STOPPED where

@@ -88,10 +88,10 @@ mr_status mr_adapter_start(const mr_adapter *a, const mr_adapter_call *call)
 void mr_adapter_refresh(mr_adapter *a, const mr_adapter_call *call, uint64_t generation)
 {
     if (!a->method->refresh || a->refreshed == generation) return;
-    double began = mr_phase_begin();
+    mr_phase_begin(call->be, MR_PHASE_ADAPTER);
     a->method->refresh(a, call);
     a->refreshed = generation;
-    mr_phase_end(call->be, MR_PHASE_ADAPTER, began);
+    mr_phase_end(call->be, MR_PHASE_ADAPTER);
 }
 
 /* The call as the method sees it: its own part of the scratch, and dropout only where there is a
@@ -118,28 +118,28 @@ static void mask_input(const mr_adapter *a, const mr_adapter_call *call, mr_adap
 
 void mr_adapter_forward(const mr_adapter *a, const mr_adapter_call *call)
 {
-    double began = mr_phase_begin();
+    mr_phase_begin(call->be, MR_PHASE_ADAPTER);
     mr_adapter_call own = own_call(a, call);
     if (own.dropout) mask_input(a, call, &own);
     a->method->forward(a, &own);
-    mr_phase_end(call->be, MR_PHASE_ADAPTER, began);
+    mr_phase_end(call->be, MR_PHASE_ADAPTER);
 }
 
 void mr_adapter_backward_output(const mr_adapter *a, mr_adapter_call *call)
 {
     if (!a->method->backward_output) return;
-    double began = mr_phase_begin();
+    mr_phase_begin(call->be, MR_PHASE_ADAPTER);
     mr_adapter_call own = own_call(a, call);
     own.x = own.d_x = (mr_tensor){0};
     a->method->backward_output(a, &own);
     memcpy(call->y, own.y, sizeof call->y);
-    mr_phase_end(call->be, MR_PHASE_ADAPTER, began);
+    mr_phase_end(call->be, MR_PHASE_ADAPTER);
 }
 
 void mr_adapter_backward(const mr_adapter *a, const mr_adapter_call *call)
 {
     mr_backend *be = call->be;
-    double began = mr_phase_begin();
+    mr_phase_begin(be, MR_PHASE_ADAPTER);
     mr_adapter_call own = own_call(a, call);
     bool masked = own.dropout && mr_tensor_exists(call->d_x);
     if (own.dropout) mask_input(a, call, &own);
@@ -147,7 +147,7 @@ void mr_adapter_backward(const mr_adapter *a, const mr_adapter_call *call)
     a->method->backward(a, &own);
     if (masked)
         be->ops->dropout(be, call->d_x, own.d_x, 1, a->lora_dropout, call->stream, call->first_row);
-    mr_phase_end(be, MR_PHASE_ADAPTER, began);
+    mr_phase_end(be, MR_PHASE_ADAPTER);
 }
 
 void mr_adapter_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int linear,

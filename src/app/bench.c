@@ -87,7 +87,7 @@ static mr_status measure_steps(mr_trainer *t, int64_t steps, bench_row *row)
     mr_status status = MR_OK;
     for (int64_t i = -1; i < steps && status == MR_OK; i++) { /* the first warms up */
         mr_step_result result;
-        if (i == 0) memset(t->be->phase_seconds, 0, sizeof t->be->phase_seconds);
+        if (i == 0) t->be->ops->phase_seconds(t->be, row->phase); /* what the first one took */
         mr_comm_barrier(t->comm);
         double began = mr_clock();
         status = mr_trainer_compute(t, tokens, &result);
@@ -98,8 +98,9 @@ static mr_status measure_steps(mr_trainer *t, int64_t steps, bench_row *row)
         qsort(times, (size_t)steps, sizeof *times, by_value);
         row->seconds = times[steps / 2];
         row->tokens_s = (double)tokens / row->seconds;
+        t->be->ops->phase_seconds(t->be, row->phase);
         for (int p = 0; p < MR_PHASES; p++)
-            row->phase[p] = t->be->phase_seconds[p] / (double)steps;
+            row->phase[p] /= (double)steps;
     }
     mr_free(times);
     return status;
@@ -261,8 +262,8 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     mr_backend *be = NULL;
     json_t *rows = json_array();
     int threads = mr_node_threads(comm, config.parallel.threads);
-    mr_status status =
-        mr_comm_agree(comm, mr_backend_create(config.parallel.backend, threads, &be));
+    mr_status status = mr_comm_agree(
+        comm, mr_backend_create(config.parallel.backend, mr_node_rank(comm), threads, &be));
     if (status == MR_OK) status = bench_methods(comm, be, &o, &arch, &config, rows);
     mr_backend_destroy(&be);
     if (status == MR_OK && o.json && comm->rank == 0) status = mr_print_json(rows);

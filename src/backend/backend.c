@@ -1,7 +1,6 @@
 #include "backend/backend.h"
 
 #include "backend/cpu/cpu.h"
-#include "base/clock.h"
 #include "base/text.h"
 
 #include <string.h>
@@ -9,7 +8,7 @@
 /* One row a backend of this build. */
 static const struct {
     const char *name;
-    mr_status (*init)(mr_backend *be);
+    mr_status (*init)(mr_backend *be, int node_rank);
 } backends[] = {
     {"cpu", mr_cpu_init},
 };
@@ -29,7 +28,7 @@ void mr_backend_prepare(char **argv)
     mr_cpu_choose_kernels(argv);
 }
 
-mr_status mr_backend_create(const char *name, int threads, mr_backend **out)
+mr_status mr_backend_create(const char *name, int node_rank, int threads, mr_backend **out)
 {
     *out = NULL;
     for (int i = 0; i < BACKENDS; i++) {
@@ -37,7 +36,7 @@ mr_status mr_backend_create(const char *name, int threads, mr_backend **out)
         mr_backend *be = mr_alloc(MR_MEM_OTHER, sizeof *be);
         if (!be) return MR_ERR_MEMORY;
         be->threads = threads;
-        mr_status status = backends[i].init(be);
+        mr_status status = backends[i].init(be, node_rank);
         if (status != MR_OK) {
             mr_free(be);
             return status;
@@ -88,14 +87,4 @@ const char *mr_phase_name(mr_phase phase)
         [MR_PHASE_COMM] = "communication",
     };
     return names[phase];
-}
-
-double mr_phase_begin(void)
-{
-    return mr_clock();
-}
-
-void mr_phase_end(mr_backend *be, mr_phase phase, double began)
-{
-    be->phase_seconds[phase] += mr_clock() - began;
 }

@@ -6,14 +6,22 @@
  * backend fills the same table and nothing above this layer changes.
  *
  * Operations are queued: they return nothing, and what they computed may be read only after
- * `download` or `synchronize`, where their errors surface. Callers check shapes; backends assume
- * valid input. No operation allocates. Letters: N rows (tokens), C columns, V vocabulary, B
- * sequences, T tokens of each, NH query and NKV key/value heads of HS. All tensors are F32 unless
- * said otherwise; inputs and outputs do not overlap unless said otherwise.
+ * `download` or `synchronize`, where their errors surface. A training step reads twice at most, so
+ * that a device never waits for the host: one vector, and the errors. No address of a backend's
+ * memory leaves it; what travels between ranks does so through it. Callers check shapes; backends
+ * assume valid input. No operation allocates.
+ *
+ * Letters: N rows (tokens), C columns, V vocabulary, B sequences, T tokens of each, NH query and
+ * NKV key/value heads of HS. Types: what is said to be of another type is that; x, y, w, q, k, v,
+ * o, logits and their gradients are of the type that the model computes in, F32 or what else the
+ * backend offers (mr_backend_computes), one for all of a call; everything else, among it the
+ * gradients of parameters, statistics of rows and what the optimizer works on, is F32. Inputs and
+ * outputs do not overlap unless said otherwise.
  */
 
 #include "base/memory.h"
 #include "base/random.h"
+#include "comm/comm.h"
 #include "tensor/tensor.h"
 
 typedef struct mr_backend mr_backend;
@@ -29,6 +37,12 @@ typedef enum mr_phase {
     MR_PHASE_COMM,
     MR_PHASES
 } mr_phase;
+
+/** A transfer between ranks under way. A zeroed one is idle. */
+typedef struct mr_transfer {
+    mr_request request; /**< of MPI, where the backend goes through the host */
+    void *state;        /**< the backend's own */
+} mr_transfer;
 
 /** Shape of a causal attention: rows of q are tokens (sequence-major), columns heads of HS. */
 typedef struct mr_attention_shape {
@@ -99,16 +113,32 @@ typedef struct mr_backend_ops {
     mr_status (*buffer_create)(mr_backend *be, mr_purpose purpose, size_t bytes, mr_buffer **out);
     /** Frees *buffer and sets it to NULL; NULL is allowed. */
     void (*buffer_destroy)(mr_backend *be, mr_buffer **buffer);
-    /** Returns the address of a tensor's first element for calls of comm, never to follow. What was
-     * queued before has been done. */
-    void *(*address)(mr_backend *be, mr_tensor t);
     /** Copies rows * cols elements of the tensor's dtype from or to dense host memory. */
     void (*upload)(mr_backend *be, mr_tensor dst, const void *src);
     void (*download)(mr_backend *be, void *dst, mr_tensor src);
     /** Waits for all that is queued. @return MR_OK, or the first error of what was queued */
     mr_status (*synchronize)(mr_backend *be);
+    /** Opens and closes a stretch of queued work that is booked on a phase; stretches of one phase
+     * do not nest. */
+    void (*phase_begin)(mr_backend *be, mr_phase phase);
+    void (*phase_end)(mr_backend *be, mr_phase phase);
+    /** Copies what was booked on each phase since the last call, in seconds, and starts anew. Waits
+     * for all that is queued. */
+    void (*phase_seconds)(mr_backend *be, double seconds[MR_PHASES]);
 
-    /** t = value; any shape, F32. */
+    /** Starts gathering equal shards [1, n] of all ranks into whole [1, P * n], ordered by rank; n
+     * is a multiple of MR_SHARD_BLOCK. shard is absent where this rank's stands in its place in
+     * whole already. Any dtype. Neither is touched until `wait`. Collective. */
+    void (*gather_start)(mr_backend *be, const mr_comm *comm, mr_tensor whole, mr_tensor shard,
+                         mr_transfer *transfer);
+    /** Starts sending piece p of whole [1, P * n] to rank p; pieces [1, P * n] will hold what each
+     * rank sent here, in their order. As gather_start otherwise. Collective. */
+    void (*exchange_start)(mr_backend *be, const mr_comm *comm, mr_tensor pieces, mr_tensor whole,
+                           mr_transfer *transfer);
+    /** What is queued from here on sees what a transfer brought; an idle one is that at once. */
+    void (*wait)(mr_backend *be, mr_transfer *transfer);
+
+    /** t = value; any shape. */
     void (*fill)(mr_backend *be, mr_tensor t, float value);
     /** dst = src, of one shape; any strides and any dtype alike. */
     void (*copy)(mr_backend *be, mr_tensor dst, mr_tensor src);
@@ -217,8 +247,7 @@ typedef struct mr_backend_ops {
 struct mr_backend {
     const mr_backend_ops *ops;
     int threads;
-    double phase_seconds[MR_PHASES]; /**< booked by mr_phase_end since the last reset */
-    void *state;                     /**< the backend's own, owned */
+    void *state; /**< the backend's own, owned */
 };
 
 /** Lets libraries be chosen that must be chosen before the program starts: OpenBLAS picks its
@@ -227,9 +256,11 @@ struct mr_backend {
  * (OPENBLAS_CORETYPE, left alone where it is set). To be called first in main. Local. */
 void mr_backend_prepare(char **argv);
 
-/** Creates the backend of a name ("cpu") computing on `threads` threads. Local.
+/** Creates the backend of a name ("cpu") for the node_rank-th process of this node, computing on
+ * `threads` threads of the host. Local.
  * @return MR_OK, MR_ERR_ARG (unknown name, lists the known ones), MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_backend_create(const char *name, int threads, mr_backend **out);
+MR_NODISCARD mr_status mr_backend_create(const char *name, int node_rank, int threads,
+                                         mr_backend **out);
 
 /** Frees *be and sets it to NULL; its buffers must be gone. */
 void mr_backend_destroy(mr_backend **be);
@@ -247,9 +278,15 @@ void mr_backend_free(mr_backend *be, mr_tensor *t);
 /** Returns the name of a phase ("attention", ...). */
 const char *mr_phase_name(mr_phase phase);
 
-/** Books the time between begin and end on a phase: `double at = mr_phase_begin(); ...
- * mr_phase_end(be, MR_PHASE_LOSS, at);` */
-double mr_phase_begin(void);
-void mr_phase_end(mr_backend *be, mr_phase phase, double began);
+/** As the entries of the table. */
+static inline void mr_phase_begin(mr_backend *be, mr_phase phase)
+{
+    be->ops->phase_begin(be, phase);
+}
+
+static inline void mr_phase_end(mr_backend *be, mr_phase phase)
+{
+    be->ops->phase_end(be, phase);
+}
 
 #endif

@@ -21,6 +21,15 @@ int mr_node_ranks(const mr_comm *comm)
     return size;
 }
 
+int mr_node_rank(const mr_comm *comm)
+{
+    MPI_Comm node = node_of(comm);
+    int rank;
+    MR_MPI(MPI_Comm_rank(node, &rank));
+    MR_MPI(MPI_Comm_free(&node));
+    return rank;
+}
+
 /* Room for 16,384 processors; the plain cpu_set_t ends at 1,024. */
 typedef struct processors {
     cpu_set_t part[16];

@@ -9,6 +9,9 @@
 /** Returns the number of ranks on this rank's node. Collective. */
 int mr_node_ranks(const mr_comm *comm);
 
+/** Returns this rank's number among those of its node, from 0. Collective. */
+int mr_node_rank(const mr_comm *comm);
+
 /** Returns the threads a rank should compute on: `wanted`, or with 0 the processors this process
  * may use shared among the ranks of its node. Collective. */
 int mr_node_threads(const mr_comm *comm, int64_t wanted);

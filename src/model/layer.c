@@ -92,12 +92,12 @@ static void site_forward(mr_model *model, int index, int site, const mr_pass *pa
                          const mr_tensor *y, mr_tensor saved)
 {
     const mr_layer *layer = &model->layer[index];
-    double began = mr_phase_begin();
+    mr_phase_begin(model->be, MR_PHASE_LINEAR);
     for (int i = 0; i < mr_sites[site].count; i++)
         mr_linear_forward(model->be, y[i], x,
                           mr_params_weight(model->params, layer->linear[mr_sites[site].linear[i]]),
                           0);
-    mr_phase_end(model->be, MR_PHASE_LINEAR, began);
+    mr_phase_end(model->be, MR_PHASE_LINEAR);
     if (!layer->adapter[site]) return;
     mr_adapter_call call = adapter_call(model, index, site, pass, x, y, saved);
     mr_adapter_refresh(layer->adapter[site], &call, model->params->generation);
@@ -124,7 +124,7 @@ static void site_backward(mr_model *model, int index, int site, const mr_pass *p
         for (int i = 0; i < layer->adapted[site]; i++)
             given[place_in_site(layer, site, i)] = call.y[i];
     }
-    double began = mr_phase_begin();
+    mr_phase_begin(model->be, MR_PHASE_LINEAR);
     for (int i = 0; i < mr_sites[site].count; i++) {
         int id = layer->linear[mr_sites[site].linear[i]];
         if (mr_tensor_exists(d_x))
@@ -133,7 +133,7 @@ static void site_backward(mr_model *model, int index, int site, const mr_pass *p
         if (mr_params_at(model->params, id)->trained)
             mr_linear_backward_weight(model->be, mr_reduce_grad(model->reduce, id), given[i], x, 0);
     }
-    mr_phase_end(model->be, MR_PHASE_LINEAR, began);
+    mr_phase_end(model->be, MR_PHASE_LINEAR);
     if (adapter) mr_adapter_backward(adapter, &call);
 }
 

@@ -8,7 +8,7 @@
 struct mr_gather_lane {
     mr_tensor memory; /* [1, largest unit], owned */
     int unit;         /* whose weights stand here or are on their way, -1 for none */
-    mr_request request[MR_FLATS];
+    mr_transfer transfer[MR_FLATS];
 };
 
 enum { GATHER_LANES = 2 };
@@ -235,40 +235,51 @@ static void start_gather(mr_params *params, mr_gather_lane *lane, int unit)
         mr_flat *flat = &params->unit[unit].flat[k];
         if (flat->count == 0 || !weights_sharded(params, k)) continue;
         mr_tensor place = mr_tensor_cols(lane->memory, at, flat->count);
-        mr_comm_gather_start(params->comm, params->be->ops->address(params->be, flat->weights),
-                             params->be->ops->address(params->be, place),
-                             mr_flat_shard_count(params, flat) / MR_SHARD_BLOCK, sizeof(float),
-                             &lane->request[k]);
+        params->be->ops->gather_start(params->be, params->comm, place, flat->weights,
+                                      &lane->transfer[k]);
         at += flat->count;
     }
 }
 
-static void finish_gather(mr_gather_lane *lane)
+static void finish_gather(const mr_params *params, mr_gather_lane *lane)
 {
     for (int k = 0; k < MR_FLATS; k++)
-        mr_comm_wait(&lane->request[k]);
+        params->be->ops->wait(params->be, &lane->transfer[k]);
+}
+
+/* Starts putting together a flat of which this rank has its own part in place. */
+static void start_sharing(const mr_params *params, mr_flat *flat, mr_tensor whole)
+{
+    params->be->ops->gather_start(params->be, params->comm, whole, (mr_tensor){0}, &flat->publish);
+}
+
+static void finish_sharing(mr_params *params)
+{
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = 0; k < MR_FLATS; k++)
+            params->be->ops->wait(params->be, &params->unit[u].flat[k].publish);
 }
 
 void mr_params_use(mr_params *params, int unit, int next)
 {
     if (!params->gather) return;
-    double began = mr_phase_begin();
+    mr_phase_begin(params->be, MR_PHASE_COMM);
     int lane = params->lane_in_use;
     if (params->gather[lane].unit != unit) {
         lane = 1 - lane;
         if (params->gather[lane].unit != unit) {
-            finish_gather(&params->gather[lane]);
+            finish_gather(params, &params->gather[lane]);
             start_gather(params, &params->gather[lane], unit);
         }
         params->lane_in_use = lane;
     }
-    finish_gather(&params->gather[lane]);
+    finish_gather(params, &params->gather[lane]);
     mr_gather_lane *other = &params->gather[1 - lane];
     if (next >= 0 && next != unit && other->unit != next) {
-        finish_gather(other);
+        finish_gather(params, other);
         start_gather(params, other, next);
     }
-    mr_phase_end(params->be, MR_PHASE_COMM, began);
+    mr_phase_end(params->be, MR_PHASE_COMM);
 }
 
 mr_tensor mr_params_weight(const mr_params *params, int id)
@@ -290,7 +301,7 @@ void mr_params_invalidate(mr_params *params)
 {
     params->generation++;
     for (int i = 0; params->gather && i < GATHER_LANES; i++) {
-        finish_gather(&params->gather[i]);
+        finish_gather(params, &params->gather[i]);
         params->gather[i].unit = -1;
     }
 }
@@ -330,38 +341,30 @@ void mr_params_square_sums(const mr_params *params, mr_tensor sums)
 void mr_params_share_gradients(mr_params *params)
 {
     if (params->shard != MR_SHARD_NONE || params->comm->size == 1) return;
-    double began = mr_phase_begin();
+    mr_phase_begin(params->be, MR_PHASE_COMM);
     for (int u = 0; u < params->unit_count; u++)
         for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
             mr_flat *flat = &params->unit[u].flat[k];
             if (flat->count == 0) continue;
-            mr_comm_gather_start(
-                params->comm, NULL, params->be->ops->address(params->be, flat->grad),
-                mr_flat_shard_count(params, flat) / MR_SHARD_BLOCK, sizeof(float), &flat->publish);
+            start_sharing(params, flat, flat->grad);
         }
-    for (int u = 0; u < params->unit_count; u++)
-        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++)
-            mr_comm_wait(&params->unit[u].flat[k].publish);
-    mr_phase_end(params->be, MR_PHASE_COMM, began);
+    finish_sharing(params);
+    mr_phase_end(params->be, MR_PHASE_COMM);
 }
 
 void mr_params_publish(mr_params *params)
 {
-    double began = mr_phase_begin();
+    mr_phase_begin(params->be, MR_PHASE_COMM);
     mr_params_invalidate(params);
     bool shared = params->shard != MR_SHARD_NONE && params->comm->size > 1;
     for (int u = 0; shared && u < params->unit_count; u++)
         for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
             mr_flat *flat = &params->unit[u].flat[k];
             if (flat->count == 0 || weights_sharded(params, k)) continue;
-            mr_comm_gather_start(
-                params->comm, NULL, params->be->ops->address(params->be, flat->weights),
-                mr_flat_shard_count(params, flat) / MR_SHARD_BLOCK, sizeof(float), &flat->publish);
+            start_sharing(params, flat, flat->weights);
         }
-    for (int u = 0; u < params->unit_count; u++)
-        for (int k = 0; k < MR_FLATS; k++)
-            mr_comm_wait(&params->unit[u].flat[k].publish);
-    mr_phase_end(params->be, MR_PHASE_COMM, began);
+    finish_sharing(params);
+    mr_phase_end(params->be, MR_PHASE_COMM);
 }
 
 /* The part [first, first + count) of a parameter that lies in [from, from + extent) of its flat. */

@@ -21,7 +21,7 @@ typedef struct mr_flat {
     mr_tensor grad;     /**< [1, count] or [1, count / P]; absent where frozen */
     mr_tensor partial;  /**< [slots - 1, count / P], further slots of the tree over waves */
     mr_tensor m, v;     /**< moments of the own part */
-    mr_request publish; /**< gather of updated weights under way */
+    mr_transfer publish; /**< gather of updated weights under way */
 } mr_flat;
 
 typedef struct mr_unit {

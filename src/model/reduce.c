@@ -14,7 +14,7 @@ typedef struct reduce_lane {
     int unit;         /* whose leaf this is, -1 for none */
     bool open, travelling;
     mr_tree tree;
-    mr_request request[MR_FLATS];
+    mr_transfer transfer[MR_FLATS];
 } reduce_lane;
 
 struct mr_reduce {
@@ -117,7 +117,7 @@ static void push_wave(const mr_reduce *r, int unit, int kind)
 static void finish(const mr_reduce *r, reduce_lane *lane)
 {
     if (!lane->travelling) return;
-    double began = mr_phase_begin();
+    mr_phase_begin(r->params->be, MR_PHASE_COMM);
     const mr_params *params = r->params;
     const mr_unit *unit = &params->unit[lane->unit];
     int ranks = params->comm->size;
@@ -125,7 +125,7 @@ static void finish(const mr_reduce *r, reduce_lane *lane)
     for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
         const mr_flat *flat = &unit->flat[k];
         if (flat->count == 0) continue;
-        mr_comm_wait(&lane->request[k]);
+        params->be->ops->wait(params->be, &lane->transfer[k]);
         mr_tensor pieces = mr_tensor_reshape(mr_tensor_cols(lane->pieces, at, flat->count), ranks,
                                              flat->count / ranks);
         params->be->ops->sum_pieces(
@@ -135,7 +135,7 @@ static void finish(const mr_reduce *r, reduce_lane *lane)
     }
     lane->travelling = false;
     lane->unit = -1;
-    mr_phase_end(params->be, MR_PHASE_COMM, began);
+    mr_phase_end(params->be, MR_PHASE_COMM);
 }
 
 static int lane_of(const mr_reduce *r, int unit)
@@ -224,10 +224,8 @@ static void start_exchange(mr_reduce *r, reduce_lane *lane)
     for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
         const mr_flat *flat = &unit->flat[k];
         if (flat->count == 0) continue;
-        mr_comm_exchange_start(
-            params->comm, be->ops->address(be, mr_tensor_cols(sum, at, flat->count)),
-            be->ops->address(be, mr_tensor_cols(lane->pieces, at, flat->count)),
-            mr_flat_shard_count(params, flat) / MR_SHARD_BLOCK, sizeof(float), &lane->request[k]);
+        be->ops->exchange_start(be, params->comm, mr_tensor_cols(lane->pieces, at, flat->count),
+                                mr_tensor_cols(sum, at, flat->count), &lane->transfer[k]);
         at += flat->count;
     }
     lane->travelling = true;
@@ -237,7 +235,7 @@ void mr_reduce_leaf_end(mr_reduce *r, int unit)
 {
     const mr_params *params = r->params;
     if (leaf_count(&params->unit[unit]) == 0) return;
-    double began = mr_phase_begin();
+    mr_phase_begin(params->be, MR_PHASE_COMM);
     int found = lane_of(r, unit);
     MR_INVARIANT(found >= 0 && r->lane[found].open);
     reduce_lane *lane = &r->lane[found];
@@ -256,7 +254,7 @@ void mr_reduce_leaf_end(mr_reduce *r, int unit)
         }
         if (mr_tree_complete(&lane->tree)) start_exchange(r, lane);
     }
-    mr_phase_end(params->be, MR_PHASE_COMM, began);
+    mr_phase_end(params->be, MR_PHASE_COMM);
 }
 
 void mr_reduce_finish(mr_reduce *r)

@@ -21,9 +21,9 @@ static void check_args(const mr_attention_args *args)
 void mr_attention_forward(mr_backend *be, const mr_attention_args *args)
 {
     check_args(args);
-    double began = mr_phase_begin();
+    mr_phase_begin(be, MR_PHASE_ATTENTION);
     be->ops->attention_forward(be, args);
-    mr_phase_end(be, MR_PHASE_ATTENTION, began);
+    mr_phase_end(be, MR_PHASE_ATTENTION);
 }
 
 void mr_attention_backward(mr_backend *be, const mr_attention_args *args)
@@ -31,9 +31,9 @@ void mr_attention_backward(mr_backend *be, const mr_attention_args *args)
     check_args(args);
     MR_INVARIANT(mr_tensor_alike(args->d_q, args->q) && mr_tensor_alike(args->d_k, args->k));
     MR_INVARIANT(mr_tensor_alike(args->d_v, args->k) && mr_tensor_alike(args->d_o, args->q));
-    double began = mr_phase_begin();
+    mr_phase_begin(be, MR_PHASE_ATTENTION);
     be->ops->attention_backward(be, args);
-    mr_phase_end(be, MR_PHASE_ATTENTION, began);
+    mr_phase_end(be, MR_PHASE_ATTENTION);
 }
 
 void mr_attention_cached(mr_backend *be, const mr_cached_attention_args *args)
@@ -45,7 +45,7 @@ void mr_attention_cached(mr_backend *be, const mr_cached_attention_args *args)
                  args->k.cols == s->kv_heads * s->head_size && mr_tensor_alike(args->v, args->k));
     MR_INVARIANT(args->offsets.cols == s->batch + 1 && args->lengths.cols == s->batch);
     MR_INVARIANT(mr_tensor_exists(args->prefix) == mr_tensor_exists(args->prefix_lengths));
-    double began = mr_phase_begin();
+    mr_phase_begin(be, MR_PHASE_ATTENTION);
     be->ops->attention_cached(be, args);
-    mr_phase_end(be, MR_PHASE_ATTENTION, began);
+    mr_phase_end(be, MR_PHASE_ATTENTION);
 }

@@ -7,7 +7,7 @@ void mr_head_loss(mr_backend *be, const mr_head_args *args)
     MR_INVARIANT(args->targets.cols == x.rows && args->targets.dtype == MR_I32);
     MR_INVARIANT(args->losses.cols == x.rows && args->losses.dtype == MR_F64);
     bool training = mr_tensor_exists(args->d_x);
-    double began = mr_phase_begin();
+    mr_phase_begin(be, MR_PHASE_LOSS);
     for (int64_t first = 0; first < x.rows; first += args->logits.rows) {
         int64_t rows = x.rows - first < args->logits.rows ? x.rows - first : args->logits.rows;
         mr_tensor logits = mr_tensor_rows(args->logits, 0, rows);
@@ -20,5 +20,5 @@ void mr_head_loss(mr_backend *be, const mr_head_args *args)
         if (mr_tensor_exists(args->d_w))
             mr_linear_backward_weight(be, args->d_w, logits, part, first == 0 ? 0.0f : 1.0f);
     }
-    mr_phase_end(be, MR_PHASE_LOSS, began);
+    mr_phase_end(be, MR_PHASE_LOSS);
 }

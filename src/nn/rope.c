@@ -44,8 +44,8 @@ void mr_rope_apply(mr_backend *be, const mr_rope *rope, mr_tensor q, mr_tensor k
 {
     MR_INVARIANT(q.rows == k.rows && positions.cols == q.rows && positions.dtype == MR_I32);
     MR_INVARIANT(q.cols % head_size == 0 && k.cols % head_size == 0);
-    double began = mr_phase_begin();
+    mr_phase_begin(be, MR_PHASE_ELEMENTWISE);
     be->ops->rope(be, q, rope->cosine, rope->sine, positions, head_size, inverse);
     be->ops->rope(be, k, rope->cosine, rope->sine, positions, head_size, inverse);
-    mr_phase_end(be, MR_PHASE_ELEMENTWISE, began);
+    mr_phase_end(be, MR_PHASE_ELEMENTWISE);
 }

@@ -33,12 +33,12 @@ void mr_optimizer_destroy(mr_optimizer *optimizer)
 void mr_optimizer_square_sum(mr_optimizer *optimizer, mr_exact *sum)
 {
     mr_backend *be = mr_params_backend(optimizer->params);
-    double began = mr_phase_begin();
+    mr_phase_begin(be, MR_PHASE_OPTIMIZER);
     mr_params_square_sums(optimizer->params, optimizer->sums);
     be->ops->download(be, optimizer->host_sums, optimizer->sums);
     for (int64_t i = 0; i < optimizer->sums.cols; i++)
         mr_exact_add(sum, optimizer->host_sums[i]);
-    mr_phase_end(be, MR_PHASE_OPTIMIZER, began);
+    mr_phase_end(be, MR_PHASE_OPTIMIZER);
 }
 
 void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
@@ -52,7 +52,7 @@ void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
     }
     mr_params_invalidate(params); /* nothing may still read the weights that change now */
     mr_params_share_gradients(params);
-    double began = mr_phase_begin();
+    mr_phase_begin(be, MR_PHASE_OPTIMIZER);
     int64_t count = 0;
     for (mr_params_walk at = {0}; mr_params_next(params, &at);) {
         if (!at.param->trained) continue;
@@ -72,7 +72,7 @@ void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
                                                       .step = optimizer->param_steps[at.id]};
     }
     be->ops->adamw(be, optimizer->updates, count);
-    mr_phase_end(be, MR_PHASE_OPTIMIZER, began);
+    mr_phase_end(be, MR_PHASE_OPTIMIZER);
     mr_params_publish(params);
 }
 

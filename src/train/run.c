@@ -491,8 +491,8 @@ mr_status mr_run(const mr_comm *comm, const mr_config *config, const char *resum
     mr_backend *be = NULL;
     mr_hf_config arch;
     int threads = mr_node_threads(comm, config->parallel.threads);
-    mr_status status =
-        mr_comm_agree(comm, mr_backend_create(config->parallel.backend, threads, &be));
+    mr_status status = mr_comm_agree(
+        comm, mr_backend_create(config->parallel.backend, mr_node_rank(comm), threads, &be));
     if (status == MR_OK) status = mr_trainer_arch(comm, config, &arch);
     if (status == MR_OK) status = mr_trainer_create(comm, config, be, &arch, &run.trainer);
     if (status == MR_OK) status = run_trainer(&run, resume);
@@ -516,8 +516,8 @@ mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks
         planned.rank = 0;
     }
     int threads = mr_node_threads(comm, config->parallel.threads);
-    mr_status status =
-        mr_comm_agree(comm, mr_backend_create(config->parallel.backend, threads, &be));
+    mr_status status = mr_comm_agree(
+        comm, mr_backend_create(config->parallel.backend, mr_node_rank(comm), threads, &be));
     if (status == MR_OK) status = mr_trainer_arch(comm, config, &arch);
     if (status == MR_OK) status = mr_trainer_plan(&planned, config, be, &arch, &trainer);
     if (status == MR_OK) {

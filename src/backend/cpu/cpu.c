@@ -1,11 +1,14 @@
 #include "backend/cpu/cpu.h"
 
+#include "base/clock.h"
+
 #include <omp.h>
 
 #include <string.h>
 
 typedef struct cpu_state {
     float *scratch; /**< [threads, MR_CPU_SCRATCH], owned */
+    double began[MR_PHASES], seconds[MR_PHASES];
 } cpu_state;
 
 static void destroy(mr_backend *be)
@@ -44,12 +47,6 @@ static char *place(mr_tensor t)
     return (char *)t.buffer->data + (size_t)t.offset * mr_dtype_size(t.dtype);
 }
 
-static void *address(mr_backend *be, mr_tensor t)
-{
-    (void)be;
-    return place(t);
-}
-
 static void upload(mr_backend *be, mr_tensor dst, const void *src)
 {
     (void)be;
@@ -73,6 +70,52 @@ static mr_status synchronize(mr_backend *be)
     return MR_OK;
 }
 
+static void phase_begin(mr_backend *be, mr_phase phase)
+{
+    cpu_state *state = be->state;
+    state->began[phase] = mr_clock();
+}
+
+static void phase_end(mr_backend *be, mr_phase phase)
+{
+    cpu_state *state = be->state;
+    state->seconds[phase] += mr_clock() - state->began[phase];
+}
+
+static void phase_seconds(mr_backend *be, double seconds[MR_PHASES])
+{
+    cpu_state *state = be->state;
+    memcpy(seconds, state->seconds, sizeof state->seconds);
+    memset(state->seconds, 0, sizeof state->seconds);
+}
+
+static int64_t blocks_of(const mr_comm *comm, mr_tensor whole)
+{
+    return whole.cols / comm->size / MR_SHARD_BLOCK;
+}
+
+static void gather_start(mr_backend *be, const mr_comm *comm, mr_tensor whole, mr_tensor shard,
+                         mr_transfer *transfer)
+{
+    (void)be;
+    mr_comm_gather_start(comm, mr_tensor_exists(shard) ? place(shard) : NULL, place(whole),
+                         blocks_of(comm, whole), mr_dtype_size(whole.dtype), &transfer->request);
+}
+
+static void exchange_start(mr_backend *be, const mr_comm *comm, mr_tensor pieces, mr_tensor whole,
+                           mr_transfer *transfer)
+{
+    (void)be;
+    mr_comm_exchange_start(comm, place(whole), place(pieces), blocks_of(comm, whole),
+                           mr_dtype_size(whole.dtype), &transfer->request);
+}
+
+static void wait_for(mr_backend *be, mr_transfer *transfer)
+{
+    (void)be;
+    mr_comm_wait(&transfer->request);
+}
+
 float *mr_cpu_scratch(const mr_backend *be)
 {
     const cpu_state *state = be->state;
@@ -84,10 +127,15 @@ static const mr_backend_ops cpu_ops = {
     .destroy = destroy,
     .buffer_create = buffer_create,
     .buffer_destroy = buffer_destroy,
-    .address = address,
     .upload = upload,
     .download = download,
     .synchronize = synchronize,
+    .phase_begin = phase_begin,
+    .phase_end = phase_end,
+    .phase_seconds = phase_seconds,
+    .gather_start = gather_start,
+    .exchange_start = exchange_start,
+    .wait = wait_for,
     .fill = mr_cpu_fill,
     .copy = mr_cpu_copy,
     .add = mr_cpu_add,
@@ -123,8 +171,9 @@ static const mr_backend_ops cpu_ops = {
     .adamw = mr_cpu_adamw,
 };
 
-mr_status mr_cpu_init(mr_backend *be)
+mr_status mr_cpu_init(mr_backend *be, int node_rank)
 {
+    (void)node_rank; /* the host is every rank's */
     if (be->threads < 1) be->threads = 1;
     cpu_state *state = mr_alloc(MR_MEM_OTHER, sizeof *state);
     if (!state) return MR_ERR_MEMORY;

@@ -24,7 +24,7 @@ enum {
 };
 
 /** Fills be->ops and be->state. @return MR_OK, MR_ERR_MEMORY */
-mr_status mr_cpu_init(mr_backend *be);
+mr_status mr_cpu_init(mr_backend *be, int node_rank);
 
 /** Returns the first element of a tensor. */
 static inline float *mr_cpu_f32(mr_tensor t)

@@ -91,28 +91,29 @@ bool data_unpack(const char *from, const char *to)
     return true;
 }
 
-const char *data_shared(const char *name, char out[DATA_PATH])
+void data_unpack_shared(const char *name, const char *to)
 {
-    const char *source = getenv("MR_SOURCE_DIR");
-    snprintf(out, DATA_PATH, "%s/../shared/%s", source ? source : ".", name);
-    return out;
-}
-
-bool data_unpack_shared(const char *name, const char *to)
-{
-    char path[DATA_PATH];
-    if (access(to, R_OK) == 0 || data_unpack(data_shared(name, path), to)) return true;
-    print_message("skipped: %s is not there\n", path);
-    return false;
+    char path[TEST_PATH];
+    if (access(to, R_OK) != 0 && !data_unpack(test_shared(name, path), to))
+        fail_msg("cannot unpack %s", path);
 }
 
 bool data_has_program(const char *name)
 {
     char command[256];
     snprintf(command, sizeof command, "command -v %s > /dev/null 2>&1", name);
-    if (system(command) == 0) return true;
-    print_message("skipped: %s is not installed\n", name);
-    return false;
+    return system(command) == 0;
+}
+
+void data_need_program(const char *name)
+{
+    if (!data_has_program(name)) skip_because("%s is not installed", name);
+}
+
+void data_need_encoder(bool shared)
+{
+    if (!data_has_program("spm_encode"))
+        skip_because("spm_encode is not installed%s", shared ? ", and needs ../shared" : "");
 }
 
 void data_shell(const char *fmt, ...)

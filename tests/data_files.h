@@ -30,15 +30,18 @@ void data_pack(const char *from, const char *to, data_packing packing);
 /** Unpacks a compressed file; false where it is not there. */
 bool data_unpack(const char *from, const char *to);
 
-/** Unpacks a file of what stands beside the sources, whose name ends on .xz, to a file here;
- * prints what is missing and returns false where it is not there. */
-bool data_unpack_shared(const char *name, const char *to);
+/** Unpacks a file below ../shared, whose name ends on .xz, to a file here unless that is there;
+ * skips the test where there is no ../shared. */
+void data_unpack_shared(const char *name, const char *to);
 
-/** Returns the path of a file of what stands beside the sources. */
-const char *data_shared(const char *name, char out[DATA_PATH]);
-
-/** Tells whether a program can be started; prints what is missing where not. */
+/** Tells whether a program can be started. */
 bool data_has_program(const char *name);
+
+/** Skips the test where a program cannot be started. */
+void data_need_program(const char *name);
+
+/** Skips the test where spm_encode cannot be started, telling whether ../shared was for nothing. */
+void data_need_encoder(bool shared);
 
 /** Runs a shell command; fails the test unless it exits with 0. */
 void data_shell(const char *fmt, ...) MR_PRINTF(1, 2);

@@ -1,5 +1,8 @@
 #include "test.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
 static bool peers_wait;
 
 void test_set_peers(bool peers)
@@ -13,4 +16,25 @@ void test_must(mr_status status, const char *file, int line)
     if (peers_wait) mr_abort("%s:%d: %s", file, line, mr_message());
     print_error("%s:%d: %s\n", file, line, mr_message());
     _fail(file, line);
+}
+
+static void form_shared(const char *name, char out[TEST_PATH])
+{
+    const char *source = getenv("MR_SOURCE_DIR");
+    snprintf(out, TEST_PATH, "%s/../shared/%s", source ? source : ".", name);
+}
+
+bool test_has_shared(void)
+{
+    char path[TEST_PATH];
+    form_shared("", path);
+    return access(path, R_OK) == 0;
+}
+
+const char *test_shared(const char *name, char out[TEST_PATH])
+{
+    form_shared(name, out);
+    if (!test_has_shared()) skip_because("needs ../shared/%s", name);
+    if (access(out, R_OK) != 0) fail_msg("../shared is there, but %s is not", out);
+    return out;
 }

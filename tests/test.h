@@ -30,6 +30,22 @@ void test_must(mr_status status, const char *file, int line);
 /** Tells that a failure ends all ranks: those of a program of several. */
 void test_set_peers(bool peers);
 
-enum { MR_TEST_SKIP = 77 }; /**< exit code ctest takes for "skipped" */
+/** Skips the test for a reason, by which .ci/run lists it. */
+#define skip_because(...)                                                                          \
+    do {                                                                                           \
+        print_message("skipped: ");                                                                \
+        print_message(__VA_ARGS__);                                                                \
+        print_message("\n");                                                                       \
+        skip();                                                                                    \
+    } while (0)
+
+enum { TEST_PATH = 4096 };
+
+/** Tells whether there is a folder shared beside the sources' own. */
+bool test_has_shared(void);
+
+/** Returns the path of a file below ../shared. Without that folder the test is skipped; with it,
+ * but not the file, it fails. */
+const char *test_shared(const char *name, char out[TEST_PATH]);
 
 #endif

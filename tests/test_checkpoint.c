@@ -254,7 +254,7 @@ static void signal_while_writing(void)
 static void signals_are_left_to_the_thread_of_the_steps(void **unused)
 {
     (void)unused;
-    if (world.size > 1) skip();
+    if (world.size > 1) skip_because("for one rank");
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) signal_while_writing();
@@ -289,7 +289,7 @@ static void parts_that_overlap_are_refused(void **unused)
 {
     (void)unused;
     const mr_checkpoint_slab slab = {"a", world.size, 0, 1};
-    if (world.size == 1) skip();
+    if (world.size == 1) skip_because("for several ranks");
     assert_on_all_ranks(refuses(&slab, 1, 1, "checkpoint array 'a': the parts of the ranks, "));
 }
 
@@ -318,7 +318,7 @@ static void a_name_that_is_none_is_refused(void **unused)
 static void arrays_that_differ_between_ranks_are_refused(void **unused)
 {
     (void)unused;
-    if (world.size == 1) skip();
+    if (world.size == 1) skip_because("for several ranks");
     const mr_checkpoint_slab slab = {world.rank == 1 ? "b" : "a", 0, 0, 0};
     assert_on_all_ranks(
         refuses(&slab, 1, 1, "checkpoint arrays: names or extents differ from rank 0"));
@@ -329,10 +329,7 @@ static void h5dump_reads_a_shard(void **unused)
     (void)unused;
     int installed = world.rank > 0 || system("h5dump --version > /dev/null 2>&1") == 0;
     MPI_Bcast(&installed, 1, MPI_INT, 0, world.handle);
-    if (!installed) {
-        print_message("skipped: h5dump is not installed\n");
-        skip();
-    }
+    if (!installed) skip_because("h5dump is not installed");
     CASE_SAVE(2);
     char text[4 * CASE_PATH], output[16384] = "";
     snprintf(text, sizeof text, "h5dump -a /ranks -a /moments/first/extent -d /moments/first %s",

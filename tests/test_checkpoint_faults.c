@@ -354,10 +354,7 @@ static void a_full_disk_leaves_the_checkpoint_before(void **unused)
     int mounted = 0;
     if (world.rank == 0) mounted = mount("none", disk, "tmpfs", 0, "size=1m") == 0;
     MPI_Bcast(&mounted, 1, MPI_INT, 0, world.handle);
-    if (!mounted) {
-        print_message("skipped: a file system cannot be mounted\n");
-        skip();
-    }
+    if (!mounted) skip_because("a file system cannot be mounted");
     CASE_SAVE(10);
     mr_checkpointer *cp = case_writer(&world, 2, true);
     int failed = 0, other_message = 0, damaged = 0;
@@ -417,7 +414,7 @@ static void a_killed_writer_always_leaves_a_sound_checkpoint(void **unused)
 {
     (void)unused;
     enum { KILLS = 50, MOST_WAITS = 60000 };
-    if (world.size > 1) skip();
+    if (world.size > 1) skip_because("for one rank");
     mr_random random = mr_random_stream(5, MR_RANDOM_DATA, 0);
     int64_t last = -1;
     for (uint64_t i = 0; i < KILLS; i++) {

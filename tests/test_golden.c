@@ -509,6 +509,13 @@ static void a_folder_of_references_can_be_read(void **state)
              item->folder->problem ? item->folder->problem : "holds no reference");
 }
 
+static void references_stand_beside_the_sources(void **state)
+{
+    (void)state;
+    char path[TEST_PATH];
+    test_shared("golden", path);
+}
+
 /** The tests to run, in the order of folders and files. Owns its arrays. */
 typedef struct golden_plan {
     const mr_comm *comm;
@@ -600,8 +607,10 @@ static void plan_folder(golden_plan *plan, const mr_golden_folder *folder)
 }
 
 /* Finds the folders below all roots; relative ones stand beside the sources. */
-static void find_folders(mr_golden_set *set)
+static void find_folders(golden_plan *plan, mr_golden_set *set)
 {
+    static char label[] = "../shared/golden";
+    static const mr_golden_folder beside = {.label = label};
     const char *source = getenv("MR_SOURCE_DIR"), *roots = getenv("MORA_GOLDEN");
     char root[PATH_MAX];
     if (!source) mr_abort("MR_SOURCE_DIR is not set: run this test through ctest");
@@ -609,7 +618,8 @@ static void find_folders(mr_golden_set *set)
     mr_status status = mr_golden_find(root, set);
     if (!roots || !*roots) {
         snprintf(root, sizeof root, "%s/../shared/golden", source);
-        if (access(root, F_OK) == 0 && status == MR_OK) status = mr_golden_find(root, set);
+        add_test(plan, &beside, "", "is there", references_stand_beside_the_sources);
+        if (test_has_shared() && status == MR_OK) status = mr_golden_find(root, set);
         roots = "";
     }
     while (*roots && status == MR_OK) {
@@ -628,7 +638,7 @@ int main(int argc, char **argv)
     ranks_begin(&argc, &argv);
     mr_golden_set set = {0};
     golden_plan plan = {.comm = &world};
-    find_folders(&set);
+    find_folders(&plan, &set);
     for (int i = 0; i < set.count; i++) {
         if (set.folder[i].problem)
             add_test(&plan, &set.folder[i], "", "can be read", a_folder_of_references_can_be_read);

@@ -512,20 +512,11 @@ static void a_damaged_shard_is_named(void **state)
     assert_contains(mr_message(), "model-00001-of-00002.safetensors: 5 bytes are too few");
 }
 
-static bool find_sample(const char *name, char out[PATH_MAX])
-{
-    const char *source = getenv("MR_SOURCE_DIR");
-    snprintf(out, PATH_MAX, "%s/../shared/%s", source ? source : ".", name);
-    if (access(out, R_OK) == 0) return true;
-    print_message("skipped: no sample file %s\n", name);
-    return false;
-}
-
 static void reads_a_model_of_the_older_config(void **state)
 {
     (void)state;
-    char sample[PATH_MAX], path[PATH_MAX + 16];
-    if (!find_sample("data/weights/stories260K-hf", sample)) skip();
+    char sample[TEST_PATH], path[TEST_PATH + 16];
+    test_shared("data/weights/stories260K-hf", sample);
     snprintf(path, sizeof path, "%s/config.json", sample);
     mr_hf_config config;
     must(mr_hf_config_read(path, &config));
@@ -544,8 +535,8 @@ static void reads_a_model_of_the_older_config(void **state)
 static void reads_a_model_of_the_newer_config(void **state)
 {
     (void)state;
-    char sample[PATH_MAX], path[PATH_MAX + 16];
-    if (!find_sample("golden/gqa/model", sample)) skip();
+    char sample[TEST_PATH], path[TEST_PATH + 16];
+    test_shared("golden/gqa/model", sample);
     snprintf(path, sizeof path, "%s/config.json", sample);
     mr_hf_config config;
     must(mr_hf_config_read(path, &config));

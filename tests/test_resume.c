@@ -437,9 +437,8 @@ static void a_full_disk_costs_a_checkpoint_and_nothing_else(void **state)
     (void)state;
     assert_int_equal(mkdir("out/small.checkpoints", 0777), 0);
     if (mount("none", "out/small.checkpoints", "tmpfs", 0, "size=500k") != 0) {
-        print_message("skipped: a small file system cannot be mounted here\n");
         rmdir("out/small.checkpoints");
-        skip();
+        skip_because("a small file system cannot be mounted here");
     }
     program_result result = program_succeed(
         alone, "run base.yaml --set run.name=small --set run.save_model=small.model --set "
@@ -482,8 +481,7 @@ static void a_checkpoint_that_fills_the_disk_leaves_room_for_the_log(void **stat
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         if (i == 0) program_make_folder("disk");
         if (mount("none", "disk", "tmpfs", 0, sizes[i]) != 0) {
-            print_message("skipped: a small file system cannot be mounted here\n");
-            skip();
+            skip_because("a small file system cannot be mounted here");
         }
         program_result result =
             program_run(alone, "run base.yaml --set run.name=tight --set run.output=disk --set "

@@ -693,21 +693,11 @@ static void a_full_disk_leaves_what_stood_there(void **state)
     assert_true(same);
 }
 
-/* Forms the path of a sample file beside the source tree; false with a printed reason if absent. */
-static bool find_sample(const char *name, char out[PATH_MAX])
-{
-    const char *source = getenv("MR_SOURCE_DIR");
-    snprintf(out, PATH_MAX, "%s/../shared/%s", source ? source : ".", name);
-    if (access(out, R_OK) == 0) return true;
-    print_message("skipped: no sample file %s\n", name);
-    return false;
-}
-
 static void reads_the_files_of_the_format_s_own_writer(void **state)
 {
     (void)state;
-    char sample[PATH_MAX];
-    if (!find_sample("golden/a/lora_init.safetensors", sample)) skip();
+    char sample[TEST_PATH];
+    test_shared("golden/a/lora_init.safetensors", sample);
     mr_safetensors *file;
     must(mr_safetensors_open(sample, &file));
     const mr_safetensors_entry *entry = mr_safetensors_find(
@@ -725,8 +715,8 @@ static void reads_the_files_of_the_format_s_own_writer(void **state)
 static void reads_the_note_of_a_sample(void **state)
 {
     (void)state;
-    char sample[PATH_MAX];
-    if (!find_sample("golden/a/fft_adamw.safetensors", sample)) skip();
+    char sample[TEST_PATH];
+    test_shared("golden/a/fft_adamw.safetensors", sample);
     mr_safetensors *file;
     must(mr_safetensors_open(sample, &file));
     const char *note = mr_safetensors_metadata(file, "note");
@@ -738,8 +728,8 @@ static void reads_the_note_of_a_sample(void **state)
 static void reads_every_sample(void **state)
 {
     (void)state;
-    char list[PATH_MAX], sample[2 * PATH_MAX];
-    if (!find_sample("golden/a", list)) skip();
+    char list[TEST_PATH], sample[2 * TEST_PATH];
+    test_shared("golden/a", list);
     DIR *entries = opendir(list);
     assert_non_null(entries);
     int opened = 0;

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { ROOM = 1 << 16 };
 
@@ -45,35 +46,39 @@ static void write_training_text(const char *path)
     }
 }
 
-static bool train(const char *name, const char *settings)
+/* Skips the test where the library's tools are not there. */
+static void train(const char *name, const char *settings)
 {
-    if (!data_has_program("spm_train")) return false;
+    data_need_program("spm_train");
     write_training_text("training.txt");
     data_shell("spm_train --input=training.txt --model_prefix=%s %s > %s.log 2>&1", name, settings,
                name);
-    return true;
 }
 
-/* Makes the file of a model; false, with a printed reason, where it cannot be had. */
+/* Tells whether a model can be had. */
 static bool have(int model)
 {
-    size_t size;
-    char *file;
-    if (mr_file_read(models[model], MR_MEM_OTHER, &file, &size) == MR_OK) {
-        mr_free(file);
-        return true;
-    }
-    if (model == BPE) return train("bpe", "--model_type=bpe --byte_fallback=true --vocab_size=320");
-    if (model == CUTTABLE)
-        return train("words", "--model_type=bpe --byte_fallback=true --vocab_size=320 " KEEPS_TEXT);
-    if (model == UNIGRAM) return train("unigram", "--vocab_size=60 --hard_vocab_limit=false");
-    return data_unpack_shared(packed(model), models[model]);
+    return model == LLAMA || model == T5 ? test_has_shared() : data_has_program("spm_train");
+}
+
+/* Makes the file of a model, or skips the test. */
+static void need(int model)
+{
+    if (access(models[model], R_OK) == 0) return;
+    if (model == BPE)
+        train("bpe", "--model_type=bpe --byte_fallback=true --vocab_size=320");
+    else if (model == CUTTABLE)
+        train("words", "--model_type=bpe --byte_fallback=true --vocab_size=320 " KEEPS_TEXT);
+    else if (model == UNIGRAM)
+        train("unigram", "--vocab_size=60 --hard_vocab_limit=false");
+    else
+        data_unpack_shared(packed(model), models[model]);
 }
 
 static mr_tokenizer *open_model(int model)
 {
     mr_tokenizer *tokenizer = NULL;
-    if (!have(model)) skip();
+    need(model);
     must(mr_tokenizer_create(models[model], &tokenizer));
     return tokenizer;
 }
@@ -89,16 +94,12 @@ static mr_tokenizer *open_any(void)
 /* Compares with lines of the golden file, of one tokenizer. */
 static void check_vectors(int model, const char *name)
 {
-    char path[DATA_PATH];
+    char path[TEST_PATH];
     size_t size;
     char *file;
+    test_shared("golden/tokens.jsonl", path);
     mr_tokenizer *tokenizer = open_model(model);
-    if (mr_file_read(data_shared("golden/tokens.jsonl", path), MR_MEM_OTHER, &file, &size) !=
-        MR_OK) {
-        mr_tokenizer_destroy(&tokenizer);
-        print_message("skipped: %s is not there\n", path);
-        skip();
-    }
+    must(mr_file_read(path, MR_MEM_OTHER, &file, &size));
     static int32_t ids[ROOM];
     int checked = 0, number = 0;
     for (char *line = strtok(file, "\n"); line; line = strtok(NULL, "\n")) {
@@ -151,7 +152,8 @@ static void check_spm_encode(int model)
     size_t bytes, size;
     const char *text = data_hard_text(&bytes), *end = text + bytes;
     char *printed;
-    if (!data_has_program("spm_encode")) skip();
+    need(model);
+    data_need_encoder(model == LLAMA || model == T5);
     mr_tokenizer *tokenizer = open_model(model);
     data_write("hard.txt", text, bytes);
     data_shell("spm_encode --model=%s --output_format=id < hard.txt > hard.ids 2> /dev/null",
@@ -311,7 +313,7 @@ static void check_words(int model)
     enum { TEXTS = 4000 };
     static int32_t whole_ids[ROOM], word_ids[ROOM];
     static char text[60 * 100];
-    if (!have(model)) skip();
+    need(model);
     assert_true(facts_of(models[model]).words);
     mr_sentencepiece *whole = load(models[model]), *words = load(models[model]);
     mr_sentencepiece_set_words(words, 1);
@@ -343,7 +345,7 @@ static void blanks_alone_have_the_ids_of_whole_texts(void **state)
     (void)state;
     static int32_t whole_ids[ROOM], word_ids[ROOM];
     char text[300];
-    if (!have(CUTTABLE)) skip();
+    need(CUTTABLE);
     mr_sentencepiece *whole = load(models[CUTTABLE]), *words = load(models[CUTTABLE]);
     mr_sentencepiece_set_words(words, 1);
     memset(text, ' ', sizeof text);
@@ -365,7 +367,7 @@ static void more_words_than_are_remembered_keep_their_ids(void **state)
     (void)state;
     int32_t first[64], again[64];
     char text[64];
-    if (!have(CUTTABLE)) skip();
+    need(CUTTABLE);
     mr_sentencepiece *words = load(models[CUTTABLE]);
     mr_sentencepiece_set_words(words, 1);
     const int64_t count = encode(words, "walking under 1984", 18, first);
@@ -392,13 +394,14 @@ static void models_that_need_whole_texts_are_told(void **state)
         "--model_type=bpe --vocab_size=60 --treat_whitespace_as_suffix=true " KEEPS_TEXT,
     };
     for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
-        if (!train("whole", settings[i])) skip();
+        train("whole", settings[i]);
         if (facts_of("whole.model").words) fail_msg("words with %s", settings[i]);
     }
-    assert_true(train("whole", "--model_type=bpe --vocab_size=60 " KEEPS_TEXT));
+    train("whole", "--model_type=bpe --vocab_size=60 " KEEPS_TEXT);
     assert_true(facts_of("whole.model").words);
     assert_false(facts_of("whole.model").maps);
-    assert_true(have(UNIGRAM) && facts_of(models[UNIGRAM]).maps);
+    need(UNIGRAM);
+    assert_true(facts_of(models[UNIGRAM]).maps);
 }
 
 static void a_model_names_its_special_ids(void **state)

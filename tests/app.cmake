@@ -1,5 +1,5 @@
 # Tests of `mora table` and `mora info`, which they start, and of the figure.
-foreach(name app_table app_info)
+foreach(name report app_info)
   mr_add_test(${name} LINK mr_store TIMEOUT 300)
   target_sources(test_${name} PRIVATE program.c)
   target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")

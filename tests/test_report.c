@@ -822,5 +822,5 @@ int main(void)
         cmocka_unit_test(json_tells_the_keys_in_which_methods_differ),
         cmocka_unit_test(two_ranks_print_one_table),
     };
-    return cmocka_run_group_tests_name("app_table", tests, program_enter_folder, folder_leave);
+    return cmocka_run_group_tests_name("report", tests, program_enter_folder, folder_leave);
 }

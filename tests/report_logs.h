@@ -1,0 +1,33 @@
+#ifndef MR_TESTS_REPORT_LOGS_H
+#define MR_TESTS_REPORT_LOGS_H
+
+/** @file
+ * Run logs as training writes them, with scores made up: what tests of tables start from. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { REPORT_EVALUATIONS = 12 };
+
+/** A log. What is 0 has the meaning given. */
+typedef struct report_log {
+    const char *lr;
+    double score[REPORT_EVALUATIONS]; /**< accuracy; for the task pretrain perplexity */
+    int64_t seed;                     /**< 0: 1 */
+    const char *method;               /**< NULL: mora */
+    int64_t r;                        /**< 0: 8, but fft has none */
+    int evaluations;                  /**< at 100, 200, ...; 0: two, -1: none */
+    int64_t apart;                    /**< steps between evaluations; 0: 100 */
+    const char *folder;               /**< below the study's; NULL: itself */
+    const char *set;                  /**< one more key of the configuration; NULL: none */
+    const char *stop_reason;          /**< NULL: completed */
+    double exact;                     /**< a second score of the task uuid, at every evaluation */
+} report_log;
+
+/** Writes the log of a run of the study in a folder, of the task pretrain or else uuid. */
+void report_make_log(const char *folder, bool pretrain, report_log log);
+
+/** Writes a list of logs that ends with one without a rate. */
+void report_make_logs(const char *folder, bool pretrain, const report_log *log);
+
+#endif

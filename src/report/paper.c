@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,11 +104,23 @@ static mr_status fail_at(const reader *r, int at, const char *fmt, const char *w
                       r->yaml->nodes[at].column);
 }
 
+static mr_status fail_kind(const reader *r, int at, kind expected)
+{
+    const mr_yaml_node *node = &r->yaml->nodes[at];
+    const char *found = node->kind == MR_YAML_MAPPING ? "a mapping"
+                        : node->end > at + 1          ? "a list"
+                                                      : "an empty list";
+    char text[64];
+    snprintf(text, sizeof text, "\"%.48s\"", node->text);
+    return mr_fail(MR_ERR_CONFIG, "%s:%d:%d: expected %s, found %s", r->name, node->line,
+                   node->column, kind_names[expected], node->kind == MR_YAML_SCALAR ? text : found);
+}
+
 static mr_status take_number(const reader *r, int at, double *out)
 {
     const mr_yaml_node *node = &r->yaml->nodes[at];
     if (node->kind != MR_YAML_SCALAR || node->quoted || !mr_text_is_number(node->text))
-        return fail_at(r, at, "expected %s", kind_names[NUMBER]);
+        return fail_kind(r, at, NUMBER);
     *out = strtod(node->text, NULL);
     return MR_OK;
 }
@@ -147,15 +160,14 @@ static mr_status take_field(const reader *r, const field *f, int at, void *base)
         *(int *)to = at;
         break;
     }
-    return good ? MR_OK : fail_at(r, at, "expected %s", kind_names[f->kind]);
+    return good ? MR_OK : fail_kind(r, at, f->kind);
 }
 
 /* Takes the keys of a mapping, each into its field. */
 static mr_status take_fields(const reader *r, int mapping, const field *fields, void *base)
 {
     const mr_yaml_node *nodes = r->yaml->nodes;
-    if (nodes[mapping].kind != MR_YAML_MAPPING)
-        return fail_at(r, mapping, "expected %s", kind_names[KEYS]);
+    if (nodes[mapping].kind != MR_YAML_MAPPING) return fail_kind(r, mapping, KEYS);
     for (int at = mapping + 1; at < nodes[mapping].end; at = nodes[at].end) {
         const field *f = fields;
         while (f->key && strcmp(f->key, nodes[at].path) != 0)
@@ -225,8 +237,7 @@ static mr_status take_keys(const reader *r, int mapping, mr_paper_row *row)
     for (int at = mapping + 1; at < nodes[mapping].end; at++) {
         if (nodes[at].kind == MR_YAML_MAPPING) continue;
         const char *key = nodes[at].path + prefix;
-        if (nodes[at].kind != MR_YAML_SCALAR)
-            return fail_at(r, at, "expected %s", kind_names[TEXT]);
+        if (nodes[at].kind != MR_YAML_SCALAR) return fail_kind(r, at, TEXT);
         if (mr_schema_find(key) < 0) return fail_at(r, at, "unknown key \"%s\"", key);
         row->key[row->keys++] = (mr_paper_key){key, nodes[at].text};
     }

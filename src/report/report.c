@@ -52,24 +52,32 @@ static mr_status list_rows(const maker *m, mr_row *rows, int64_t *count)
     return status;
 }
 
-/* The method's name, behind it the keys in which its groups of one r differ. */
+/* The value of a key that tells the paper's row from others; NULL: it does not. */
+static const char *value_in_paper(const mr_row *row, const char *key)
+{
+    for (int k = 0; row->paper && k < row->paper->keys; k++)
+        if (strcmp(row->paper->key[k].key, key) == 0) return row->paper->key[k].value;
+    return NULL;
+}
+
+/* The method's name, behind it the keys in which the paper's rows or our groups of one r differ. */
 static mr_status add_label(const maker *m, const mr_row *row, mr_table *table)
 {
     mr_text text = {0};
     mr_status status = MR_OK;
     mr_text_add(&text, "%s", row->group ? row->group->first->method : row->paper->method);
-    for (int i = 0; status == MR_OK && row->group && i < mr_schema_count(); i++) {
+    for (int i = 0; status == MR_OK && i < mr_schema_count(); i++) {
         const mr_key *key = mr_schema_at(i);
-        bool varies = false;
-        if (!mr_results_in_variant(key->key)) continue;
-        status = mr_setting_key_varies(m->setting, row->group, key->key, &varies);
-        if (!varies) continue;
-        mr_text_add(&text, " %s=", strchr(key->key, '.') + 1);
-        mr_value_text(key, &row->group->first->config, MR_VALUE_PLAIN, &text);
+        const char *in_paper = value_in_paper(row, key->key);
+        bool told = in_paper != NULL;
+        if (!told && row->group && mr_results_in_variant(key->key))
+            status = mr_setting_key_varies(m->setting, row->group, key->key, &told);
+        if (told) mr_text_add(&text, " %s=", strchr(key->key, '.') + 1);
+        if (in_paper)
+            mr_text_add(&text, "%s", in_paper);
+        else if (told)
+            mr_value_text(key, &row->group->first->config, MR_VALUE_PLAIN, &text);
     }
-    for (int k = 0; !row->group && k < row->paper->keys; k++)
-        mr_text_add(&text, " %s=%s", strchr(row->paper->key[k].key, '.') + 1,
-                    row->paper->key[k].value);
     mr_table_add_text(table, mr_text_get(&text), NULL);
     if (text.failed) status = MR_ERR_MEMORY;
     mr_text_free(&text);

@@ -1,0 +1,267 @@
+/* Published tables as data, several scores, and the neutral table that forms are rendered from. */
+
+#include "folder.h"
+#include "report/render.h"
+#include "report_logs.h"
+#include "test.h"
+
+#include <math.h>
+
+#define HEAD                                                                                       \
+    "tables:\n"                                                                                    \
+    "- {name: t, task: uuid, source: S, setting: s, note: n, sample: pairs, columns: [a, b],\n"    \
+    "   scores: [{set: uuid, name: accuracy, caption: acc, scale: 100, decimals: 1, better: "
+
+/* cmocka's assertion is of single precision. */
+static void assert_near(double value, double expected)
+{
+    if (!(fabs(value - expected) <= 1e-12))
+        fail_msg("expected %.17g, found %.17g", expected, value);
+}
+
+static void parse(const char *text, mr_paper *out)
+{
+    must(mr_paper_parse("p.yaml", text, strlen(text), out));
+}
+
+static void the_programs_own_tables_are_sound(void **state)
+{
+    (void)state;
+    mr_paper paper = {0};
+    mr_text names = {0};
+    must(mr_paper_read(&paper));
+    mr_paper_names(&paper, &names);
+    assert_string_equal(mr_text_get(&names), "table2, table3");
+    assert_int_equal(paper.table[0].rows, 5);
+    assert_near(paper.table[0].row[4].value[0], 41.6);
+    assert_int_equal(mr_paper_only_r(&paper.table[1]), 128);
+    mr_text_free(&names);
+    mr_paper_free(&paper);
+}
+
+/* What is wrong in a file of tables, and the message. */
+static const struct {
+    const char *text, *message;
+} faults[] = {
+    {"tables: 7\n", "p.yaml:1:9: expected a list, found \"7\""},
+    {"tables: []\n", "p.yaml:1:9: expected a list, found an empty list"},
+    {"table: [a]\n", "p.yaml:1:8: unknown key \"table\""},
+    {"tables: [{name: a}]\n", "p.yaml:1:10: the key \"task\" is missing"},
+    {"tables: [a]\n", "p.yaml:1:10: expected a mapping, found \"a\""},
+    {HEAD "higher}],\n  rows: [{method: m, values: [1]}]}\n",
+     "p.yaml:4:30: expected as many values as the table has columns"},
+    {HEAD "higher}],\n  rows: [{method: m, values: [1, x]}]}\n",
+     "p.yaml:4:34: expected a number, found \"x\""},
+    {HEAD "higher}],\n  rows: [{method: m, r: -8, values: [1, 2]}]}\n",
+     "p.yaml:4:25: expected a whole number, found \"-8\""},
+    {HEAD "higher}],\n  rows: [{method: [m], values: [1, 2]}]}\n",
+     "p.yaml:4:19: expected a text, found a list"},
+    {HEAD "higher}],\n  rows: [{method: m, with: {method.no: 1}, values: [1, 2]}]}\n",
+     "p.yaml:4:40: unknown key \"method.no\""},
+    {HEAD "best}],\n  rows: [{method: m, values: [1, 2]}]}\n",
+     "p.yaml:3:88: expected higher or lower, found \"best\""},
+    {HEAD "higher}], choice: loss,\n  rows: [{method: m, values: [1, 2]}]}\n",
+     "p.yaml:3:12: choice: no score has the name \"loss\""},
+    {HEAD "higher}], by_step: maybe,\n  rows: [{method: m, values: [1, 2]}]}\n",
+     "p.yaml:3:107: expected true or false, found \"maybe\""},
+};
+
+static void a_fault_in_the_tables_is_named_with_its_place(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
+        mr_paper paper = {0};
+        mr_status status = mr_paper_parse("p.yaml", faults[i].text, strlen(faults[i].text), &paper);
+        assert_string_equal(mr_message(), faults[i].message);
+        assert_int_equal(status, MR_ERR_CONFIG);
+        mr_paper_free(&paper);
+    }
+}
+
+/* The report of the logs below a folder beside the table of a name. */
+typedef struct reported {
+    mr_paper paper;
+    mr_results results;
+    mr_report report;
+} reported;
+
+static void make_report(const char *yaml, const char *name, const char *folder, reported *r)
+{
+    const mr_paper_table *table;
+    *r = (reported){0};
+    parse(yaml, &r->paper);
+    must(mr_paper_choose(&r->paper, name, folder, &table));
+    must(mr_results_read(folder, &table->measure, &r->results));
+    must(mr_report_make(table, &r->results, &r->report));
+}
+
+static void free_report(reported *r)
+{
+    mr_report_free(&r->report);
+    mr_results_free(&r->results);
+    mr_paper_free(&r->paper);
+}
+
+static void assert_renders(const reported *r, const char *form, const char *part)
+{
+    mr_text text = {0};
+    must(mr_renderer_find(form)->render(&r->report, &text));
+    assert_contains(mr_text_get(&text), part);
+    mr_text_free(&text);
+}
+
+static const char two_scores[] =
+    "tables:\n"
+    "- {name: two, task: uuid, source: S, setting: s, note: n, sample: pairs, columns: [a],\n"
+    "   scores: [{set: uuid, name: accuracy, caption: accuracy (%), scale: 100, decimals: 1,\n"
+    "             better: higher},\n"
+    "            {set: uuid, name: exact, caption: values missed, scale: 10, decimals: 2,\n"
+    "             better: lower, chance: 10}],\n"
+    "   choice: exact, rows: [{method: mora, r: 8, values: [~]}]}\n";
+
+static const report_log two_rates[] = {
+    {.lr = "0.001", {0.4, 0.9}, .exact = 0.5},
+    {.lr = "0.003", {0.2, 0.3}, .exact = 0.25},
+    {0},
+};
+
+static void one_of_several_scores_chooses_the_rate(void **state)
+{
+    (void)state;
+    reported r;
+    report_make_logs("two", false, two_rates);
+    make_report(two_scores, NULL, "two", &r);
+    assert_near(r.results.setting[0].group[0].best->lr, 0.003);
+    assert_renders(
+        &r, "text",
+        "                         | ours: accuracy (%) | values missed   | paper: r 8\n"
+        "method  r  lr      seeds |     step 200       | step 200        |          a\n"
+        "mora    8  0.003*  1     |         30.0       |     2.50        |          -\n");
+    assert_renders(&r, "text",
+                   "ours: rates tried, accuracy (%), values missed at the last step and averaged "
+                   "over all evaluations\n");
+    assert_renders(&r, "text", "lr: the rate with the best mean of values missed at our last step");
+    assert_renders(&r, "text", "; on ties the lower mean");
+    assert_renders(&r, "json", "\"score\": \"values missed\",\n \"better\": \"lower\"");
+    assert_renders(
+        &r, "json",
+        "\"set\": \"uuid\",\n   \"score\": \"accuracy\",\n   \"caption\": \"accuracy (%)\"");
+    free_report(&r);
+}
+
+/* The cell of our row and the column of a score and step. */
+static const mr_cell *cell_of(const mr_table *table, const char *lr, int score, double step)
+{
+    for (int64_t i = 0; i < table->rows; i++)
+        for (int64_t c = 0; c < table->columns; c++)
+            if (strcmp(table->cell[i * table->columns + 4].text, lr) == 0 &&
+                table->column[c].score == score && fabs(table->column[c].step - step) < 0.5)
+                return mr_table_cell(table, i, c);
+    fail_msg("no cell %s %d %g", lr, score, step);
+    return NULL;
+}
+
+static void the_table_holds_mean_spread_and_n_in_the_captions_unit(void **state)
+{
+    (void)state;
+    static const report_log logs[] = {
+        {.lr = "0.001", {0.4, 0.9}, 1},
+        {.lr = "0.001", {0.2, 0.7}, 2},
+        {.lr = "0.003", {0.5, 0.5}, 1},
+        {.lr = "0.01", .evaluations = -1},
+        {0},
+    };
+    reported r;
+    report_make_logs("cells", false, logs);
+    make_report(two_scores, NULL, "cells", &r);
+    const mr_table *rates = &r.report.section[0].table[MR_TABLE_RATES];
+    const mr_estimate both = cell_of(rates, "0.001", 0, 100)->value;
+    assert_int_equal(both.n, 2);
+    assert_near(both.mean, 30);
+    assert_near(both.spread, 100 * sqrt(0.02));
+    assert_int_equal(cell_of(rates, "0.003", 0, 200)->value.n, 1);
+    assert_near(cell_of(rates, "0.003", 0, 200)->value.mean, 50);
+    assert_int_equal(cell_of(rates, "0.01", 0, 200)->value.n, 0);
+    const mr_table *scores = &r.report.section[0].table[MR_TABLE_SCORES];
+    assert_int_equal(scores->column[scores->columns - 1].part, MR_COLUMN_PAPER);
+    assert_int_equal(mr_table_cell(scores, 0, scores->columns - 1)->value.n, 0);
+    free_report(&r);
+}
+
+static void rows_of_the_paper_are_found_by_keys(void **state)
+{
+    (void)state;
+    static const char operators[] =
+        "tables:\n"
+        "- {name: four, task: uuid, source: S, setting: s, note: n, sample: pairs, columns: [a],\n"
+        "   scores: [{set: uuid, name: accuracy, caption: acc, scale: 100, decimals: 1,\n"
+        "             better: higher}],\n"
+        "   rows: [{method: mora, r: 8, with: {method.operator: sharing}, values: [62.5]},\n"
+        "          {method: mora, r: 8, with: {method: {operator: rotation}}, values: [64.2]}]}\n";
+    static const report_log log = {.lr = "0.001", {0.1, 0.5}, .set = "method.operator=rotation"};
+    reported r;
+    report_make_log("keys", false, log);
+    make_report(operators, "four", "keys", &r);
+    assert_renders(&r, "text",
+                   "method                  r  lr     seeds | step 200       |          a\n"
+                   "mora operator=sharing   -  -      -     |        -       |       62.5\n"
+                   "mora operator=rotation  8  0.001  1     |     50.0       |       64.2\n");
+    free_report(&r);
+}
+
+static void of_tables_of_one_name_the_task_of_the_logs_decides(void **state)
+{
+    (void)state;
+    static const char shared[] =
+        "tables:\n"
+        "- {name: one, task: pretrain, source: S, setting: s, note: n, sample: x, columns: [a],\n"
+        "   scores: [{set: pretrain, name: perplexity, caption: ppl, scale: 1, decimals: 1,\n"
+        "             better: lower}], rows: [{method: mora, r: 8, values: [1]}]}\n"
+        "- {name: one, task: uuid, source: S, setting: s, note: n, sample: x, columns: [a],\n"
+        "   scores: [{set: uuid, name: accuracy, caption: acc, scale: 1, decimals: 1,\n"
+        "             better: higher}], rows: [{method: mora, r: 8, values: [2]}]}\n";
+    mr_paper paper = {0};
+    mr_text names = {0};
+    const mr_paper_table *table;
+    parse(shared, &paper);
+    mr_paper_names(&paper, &names);
+    assert_string_equal(mr_text_get(&names), "one");
+    report_make_logs("shared_uuid", false, two_rates);
+    must(mr_paper_choose(&paper, "one", "shared_uuid", &table));
+    assert_string_equal(table->measure.task, "uuid");
+    assert_int_equal(mr_paper_choose(&paper, "two", "shared_uuid", &table), MR_ERR_USAGE);
+    assert_string_equal(mr_message(), "unknown table \"two\"; known are: one");
+    mr_text_free(&names);
+    mr_paper_free(&paper);
+}
+
+static void what_differs_by_rounding_is_a_tie(void **state)
+{
+    (void)state;
+    const double value[] = {0.1, 0.2, 0.3};
+    mr_estimate three = mr_estimate_of(value, 3), one = mr_estimate_of(value, 1);
+    assert_int_equal(three.n, 3);
+    assert_near(three.mean, 0.2);
+    assert_near(three.spread, 0.1);
+    assert_int_equal(one.n, 1);
+    assert_near(one.spread, 0);
+    assert_int_equal(mr_estimate_of(NULL, 0).n, 0);
+    assert_true(mr_statistics_lead(0.1 + 0.2, 0.3, false) >= 0);
+    assert_near(mr_statistics_lead(0.1 + 0.2, 0.3, false), 0);
+    assert_near(mr_statistics_lead(1e20 * (1 + 1e-14), 1e20, false), 0);
+    assert_true(mr_statistics_lead(2, 1, false) > 0 && mr_statistics_lead(2, 1, true) < 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_programs_own_tables_are_sound),
+        cmocka_unit_test(a_fault_in_the_tables_is_named_with_its_place),
+        cmocka_unit_test(one_of_several_scores_chooses_the_rate),
+        cmocka_unit_test(the_table_holds_mean_spread_and_n_in_the_captions_unit),
+        cmocka_unit_test(rows_of_the_paper_are_found_by_keys),
+        cmocka_unit_test(of_tables_of_one_name_the_task_of_the_logs_decides),
+        cmocka_unit_test(what_differs_by_rounding_is_a_tie),
+    };
+    return cmocka_run_group_tests_name("report_paper", tests, folder_enter, folder_leave);
+}

@@ -10,7 +10,7 @@
 typedef struct mr_renderer {
     const char *name;
     /** Appends all of a report. Local.
-     * @return MR_OK, MR_ERR_FORMAT (a name that cannot be written so), MR_ERR_MEMORY */
+     * @return MR_OK, MR_ERR_MEMORY */
     mr_status (*render)(const mr_report *report, mr_text *out);
 } mr_renderer;
 

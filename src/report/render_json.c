@@ -1,4 +1,6 @@
-/* A report for machines: the tables, and what of the results stands behind each row. */
+/* A report for machines: the tables, and what of the results stands behind each row.
+ *
+ * What cannot be made is NULL, and so is what it is packed into: memory alone can be short. */
 
 #include "config/value.h"
 #include "report/render.h"
@@ -8,22 +10,12 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* What is being written. jansson refuses text that is not UTF-8, as names of files may be. */
-typedef struct writer {
-    const mr_report *report;
-    const mr_measure *measure;
-    bool failed;
-} writer;
-
-static json_t *keep(writer *w, json_t *value)
+/* Puts a value into *object and takes it over, as mr_json_append does. */
+static void put(json_t **object, const char *key, json_t *value)
 {
-    if (!value) w->failed = true;
-    return value;
-}
-
-static void append(writer *w, json_t *list, json_t *item)
-{
-    if (json_array_append_new(list, item) != 0) w->failed = true;
+    if (json_object_set_new(*object, key, value) == 0) return;
+    json_decref(*object);
+    *object = NULL;
 }
 
 static json_t *r_json(int64_t r)
@@ -31,12 +23,11 @@ static json_t *r_json(int64_t r)
     return r == 0 ? json_null() : json_integer(r);
 }
 
-static void add_key(writer *w, const mr_key *key, const mr_config *config, json_t *object)
+static void put_key(json_t **object, const mr_key *key, const mr_config *config)
 {
     mr_text text = {0};
     mr_value_text(key, config, MR_VALUE_PLAIN, &text);
-    if (text.failed || json_object_set_new(object, key->key, json_string(mr_text_get(&text))) != 0)
-        w->failed = true;
+    put(object, key->key, text.failed ? NULL : mr_json_text(mr_text_get(&text)));
     mr_text_free(&text);
 }
 
@@ -44,19 +35,17 @@ static void add_key(writer *w, const mr_key *key, const mr_config *config, json_
 typedef enum part { STEP, MEAN, SPREAD } part;
 
 /* One score of a row of the rates at each step; the spread of a single seed is unknown, not 0. */
-static json_t *numbers(writer *w, const mr_table *table, int64_t row, int score, part which)
+static json_t *numbers(const mr_table *table, int64_t row, int score, part which)
 {
-    const mr_rate *rate = table->row[row].rate;
-    if (rate->seeds < (int64_t)which) return json_null();
+    if (table->row[row].rate->seeds < (int64_t)which) return json_null();
     json_t *list = json_array();
     for (int64_t c = 0; c < table->columns; c++) {
         const mr_column *column = &table->column[c];
         const mr_estimate *value = &mr_table_cell(table, row, c)->value;
         if (column->score != score || isnan(column->step)) continue;
-        append(w, list,
-               mr_json_number(which == STEP   ? column->step
-                              : which == MEAN ? value->mean
-                                              : value->spread));
+        mr_json_append(&list, mr_json_number(which == STEP   ? column->step
+                                             : which == MEAN ? value->mean
+                                                             : value->spread));
     }
     return list;
 }
@@ -72,156 +61,149 @@ static json_t *mean_of_steps(const mr_table *table, int64_t row, int score)
 }
 
 /* All scores of a row, where there are several. */
-static json_t *scores_json(writer *w, const mr_table *table, int64_t row)
+static json_t *scores_json(const mr_measure *measure, const mr_table *table, int64_t row)
 {
     json_t *list = json_array();
-    for (int k = 0; k < w->measure->scores; k++)
-        append(w, list,
-               json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "set", w->measure->score[k].set, "score",
-                         w->measure->score[k].name, "steps", numbers(w, table, row, k, STEP),
-                         "mean", numbers(w, table, row, k, MEAN), "spread",
-                         numbers(w, table, row, k, SPREAD), "mean_of_steps",
-                         mean_of_steps(table, row, k)));
+    for (int k = 0; k < measure->scores; k++)
+        mr_json_append(&list,
+                       json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "set", measure->score[k].set,
+                                 "score", measure->score[k].name, "steps",
+                                 numbers(table, row, k, STEP), "mean", numbers(table, row, k, MEAN),
+                                 "spread", numbers(table, row, k, SPREAD), "mean_of_steps",
+                                 mean_of_steps(table, row, k)));
     return list;
 }
 
-static void put(writer *w, json_t *object, const char *key, json_t *value)
-{
-    if (json_object_set_new(object, key, value) != 0) w->failed = true;
-}
-
-static json_t *rate_json(writer *w, const mr_table *table, int64_t row)
+static json_t *rate_json(const mr_measure *measure, const mr_table *table, int64_t row)
 {
     const mr_rate *rate = table->row[row].rate;
-    const int choice = w->measure->choice;
+    const int choice = measure->choice;
     json_t *seeds = json_array(), *logs = json_array();
     for (int64_t i = 0; i < rate->seeds; i++) {
-        append(w, seeds, json_integer(rate->run[i]->config.run.seed));
-        append(w, logs, json_string(rate->run[i]->path));
+        mr_json_append(&seeds, json_integer(rate->run[i]->config.run.seed));
+        mr_json_append(&logs, mr_json_text(rate->run[i]->path));
     }
-    json_t *object = keep(w, json_pack("{s:f, s:o, s:I, s:o, s:o, s:o, s:o}", "lr", rate->lr,
-                                       "seeds", seeds, "left_out", (json_int_t)rate->left_out,
-                                       "mean", numbers(w, table, row, choice, MEAN), "spread",
-                                       numbers(w, table, row, choice, SPREAD), "mean_of_steps",
-                                       mean_of_steps(table, row, choice), "logs", logs));
-    if (w->measure->scores > 1) put(w, object, "scores", scores_json(w, table, row));
+    json_t *object =
+        json_pack("{s:f, s:o, s:I, s:o, s:o, s:o, s:o}", "lr", rate->lr, "seeds", seeds, "left_out",
+                  (json_int_t)rate->left_out, "mean", numbers(table, row, choice, MEAN), "spread",
+                  numbers(table, row, choice, SPREAD), "mean_of_steps",
+                  mean_of_steps(table, row, choice), "logs", logs);
+    if (measure->scores > 1) put(&object, "scores", scores_json(measure, table, row));
     return object;
 }
 
-static json_t *group_json(writer *w, const mr_section *section, const mr_group *group,
+static json_t *group_json(const mr_measure *measure, const mr_table *table, const mr_group *group,
                           json_t *config)
 {
-    const mr_table *table = &section->table[MR_TABLE_RATES];
-    json_t *rates = json_array(), *best = NULL;
+    json_t *rates = json_array(), *best = group->best ? NULL : json_null();
     for (int64_t i = 0; i < table->rows; i++) {
         if (table->row[i].group != group) continue;
-        append(w, rates, rate_json(w, table, i));
-        if (table->row[i].rate == group->best) best = rate_json(w, table, i);
+        mr_json_append(&rates, rate_json(measure, table, i));
+        if (table->row[i].rate == group->best) best = rate_json(measure, table, i);
     }
-    return keep(w, json_pack("{s:o, s:I, s:I, s:o, s:b, s:I, s:o}", "config", config,
-                             "trainable_parameters", (json_int_t)group->first->trainable, "merges",
-                             (json_int_t)group->first->merges, "best", best ? best : json_null(),
-                             "best_at_edge", group->edge, "rates_tried", (json_int_t)group->tried,
-                             "rates", rates));
+    return json_pack("{s:o, s:I, s:I, s:o, s:b, s:I, s:o}", "config", config,
+                     "trainable_parameters", (json_int_t)group->first->trainable, "merges",
+                     (json_int_t)group->first->merges, "best", best, "best_at_edge", group->edge,
+                     "rates_tried", (json_int_t)group->tried, "rates", rates);
 }
 
-/* The keys of a method in which the groups that are alike (NULL: all) differ, as `group` has them.
- */
-static mr_status add_varying(writer *w, const mr_setting *setting, const mr_group *alike,
-                             const mr_group *group, json_t *object)
+/* The keys of a method in which the groups that are alike (NULL: all) differ, as `group` has them;
+ * none where that is NULL. */
+static json_t *varying_json(const mr_setting *setting, const mr_group *alike, const mr_group *group)
 {
-    for (int i = 0; i < mr_schema_count(); i++) {
+    json_t *object = json_object();
+    for (int i = 0; group && i < mr_schema_count(); i++) {
         const mr_key *key = mr_schema_at(i);
         bool varies;
         if (!mr_results_in_variant(key->key)) continue;
-        MR_TRY(mr_setting_key_varies(setting, alike, key->key, &varies));
-        if (varies) add_key(w, key, &group->first->config, object);
+        if (mr_setting_key_varies(setting, alike, key->key, &varies) != MR_OK)
+            put(&object, key->key, NULL);
+        else if (varies)
+            put_key(&object, key, &group->first->config);
     }
-    return MR_OK;
+    return object;
 }
 
-static json_t *paper_json(writer *w, const mr_table *table, int64_t row)
+/* What all runs of a setting share. */
+static json_t *shared_json(const mr_setting *setting)
+{
+    json_t *object = json_object();
+    for (int i = 0; i < mr_schema_count(); i++) {
+        const mr_key *key = mr_schema_at(i);
+        bool apart = !mr_results_in_setting(key->key);
+        if (mr_results_in_variant(key->key) &&
+            mr_setting_key_varies(setting, NULL, key->key, &apart) != MR_OK)
+            put(&object, key->key, NULL);
+        else if (!apart)
+            put_key(&object, key, &setting->first->config);
+    }
+    return object;
+}
+
+static json_t *paper_json(const mr_table *table, int64_t row)
 {
     if (!table->row[row].paper) return json_null();
     json_t *list = json_array();
     for (int64_t c = 0; c < table->columns; c++) {
         const mr_estimate *value = &mr_table_cell(table, row, c)->value;
         if (table->column[c].part == MR_COLUMN_PAPER)
-            append(w, list, value->n > 0 ? mr_json_number(value->mean) : json_null());
+            mr_json_append(&list, value->n > 0 ? mr_json_number(value->mean) : json_null());
     }
     return list;
 }
 
-static mr_status add_row(writer *w, const mr_section *section, int64_t i, json_t *rows)
+static json_t *row_json(const mr_measure *measure, const mr_section *section, int64_t i)
 {
-    const mr_table *table = &section->table[MR_TABLE_SCORES];
-    const mr_row *row = &table->row[i];
+    const mr_table *scores = &section->table[MR_TABLE_SCORES];
+    const mr_row *row = &scores->row[i];
     const mr_group *group = row->group;
-    json_t *variant = json_object(), *config = json_object();
-    mr_status status = MR_OK;
-    if (group) status = add_varying(w, section->setting, group, group, variant);
-    if (group && status == MR_OK) status = add_varying(w, section->setting, NULL, group, config);
-    append(w, rows,
-           json_pack("{s:s, s:o, s:o, s:o, s:o}", "method",
-                     group ? group->first->method : row->paper->method, "r",
-                     r_json(group ? group->first->r : row->paper->r), "variant", variant, "ours",
-                     group ? group_json(w, section, group, json_incref(config)) : json_null(),
-                     "paper", paper_json(w, table, i)));
-    json_decref(config);
-    return status;
+    json_t *ours = group ? group_json(measure, &section->table[MR_TABLE_RATES], group,
+                                      varying_json(section->setting, NULL, group))
+                         : json_null();
+    return json_pack(
+        "{s:s, s:o, s:o, s:o, s:o}", "method", group ? group->first->method : row->paper->method,
+        "r", r_json(group ? group->first->r : row->paper->r), "variant",
+        varying_json(section->setting, group, group), "ours", ours, "paper", paper_json(scores, i));
 }
 
-/* What all runs of a setting share. */
-static mr_status add_shared(writer *w, const mr_setting *setting, json_t *config)
-{
-    for (int i = 0; i < mr_schema_count(); i++) {
-        const mr_key *key = mr_schema_at(i);
-        bool apart = !mr_results_in_setting(key->key);
-        if (mr_results_in_variant(key->key))
-            MR_TRY(mr_setting_key_varies(setting, NULL, key->key, &apart));
-        if (!apart) add_key(w, key, &setting->first->config, config);
-    }
-    return MR_OK;
-}
-
-static json_t *left_out_json(writer *w, const mr_setting *setting)
+static json_t *left_out_json(const mr_results *results, const mr_setting *setting)
 {
     json_t *list = json_array();
     for (int64_t i = setting->begin; i < setting->end; i++) {
-        const mr_result *run = w->report->results->run[i];
+        const mr_result *run = results->run[i];
         if (!run->left_out) continue;
-        append(w, list,
-               json_pack("{s:s, s:s, s:o, s:f, s:I, s:s, s:s}", "run", run->config.run.name,
-                         "method", run->method, "r", r_json(run->r), "lr", run->config.train.lr,
-                         "seed", (json_int_t)run->config.run.seed, "reason", run->left_out, "log",
-                         run->path));
+        mr_json_append(&list,
+                       json_pack("{s:o, s:o, s:o, s:f, s:I, s:o, s:o}", "run",
+                                 mr_json_text(run->config.run.name), "method",
+                                 mr_json_text(run->method), "r", r_json(run->r), "lr",
+                                 run->config.train.lr, "seed", (json_int_t)run->config.run.seed,
+                                 "reason", mr_json_text(run->left_out), "log",
+                                 mr_json_text(run->path)));
     }
     return list;
 }
 
-static mr_status add_setting(writer *w, const mr_section *section, json_t *settings)
+static json_t *section_json(const mr_report *report, const mr_section *section)
 {
     const mr_setting *setting = section->setting;
     const mr_result *first = setting->first;
-    const mr_series *series = &first->series[w->measure->choice];
+    const mr_measure *measure = &report->paper->measure;
+    int64_t scored = first->series[measure->choice].scored;
     mr_text name = {0};
-    json_t *config = json_object(), *rows = json_array(), *steps = json_array();
-    mr_status status = add_shared(w, setting, config);
-    for (int64_t i = 0; status == MR_OK && i < section->table[MR_TABLE_SCORES].rows; i++)
-        status = add_row(w, section, i, rows);
-    for (int64_t e = 0; !first->left_out && e < series->count; e++)
-        append(w, steps, mr_json_number(series->step[e]));
-    mr_setting_name(w->report->results, setting, &name);
-    if (name.failed) w->failed = true;
-    append(w, settings,
-           json_pack("{s:s, s:o, s:s, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "name",
-                     mr_text_get(&name), "config", config, "data_hash", first->data_hash,
-                     "base_parameters", (json_int_t)first->base_parameters, "train_steps",
-                     (json_int_t)first->steps, "seq_len", (json_int_t)first->seq_len, "scored",
-                     series->scored > 0 ? json_integer(series->scored) : json_null(), "steps",
-                     steps, "rows", rows, "left_out", left_out_json(w, setting)));
+    json_t *rows = json_array();
+    for (int64_t i = 0; i < section->table[MR_TABLE_SCORES].rows; i++)
+        mr_json_append(&rows, row_json(measure, section, i));
+    mr_setting_name(report->results, setting, &name);
+    json_t *object = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "name",
+                               name.failed ? NULL : mr_json_text(mr_text_get(&name)), "config",
+                               shared_json(setting), "data_hash", mr_json_text(first->data_hash),
+                               "base_parameters", (json_int_t)first->base_parameters, "train_steps",
+                               (json_int_t)first->steps, "seq_len", (json_int_t)first->seq_len,
+                               "scored", scored > 0 ? json_integer(scored) : json_null(), "steps",
+                               numbers(&section->table[MR_TABLE_RATES], 0, measure->choice, STEP),
+                               "rows", rows, "left_out", left_out_json(report->results, setting));
     mr_text_free(&name);
-    return status;
+    return object;
 }
 
 static const char *better(const mr_score *score)
@@ -230,63 +212,54 @@ static const char *better(const mr_score *score)
 }
 
 /* The scores of the measure, where there are several. */
-static json_t *measure_json(writer *w)
+static json_t *measure_json(const mr_measure *measure)
 {
     json_t *list = json_array();
-    for (int k = 0; k < w->measure->scores; k++) {
-        const mr_score *score = &w->measure->score[k];
-        append(w, list,
-               json_pack("{s:s, s:s, s:s, s:s, s:o}", "set", score->set, "score", score->name,
-                         "caption", score->caption, "better", better(score), "chance",
-                         mr_json_number(score->chance)));
+    for (int k = 0; k < measure->scores; k++) {
+        const mr_score *score = &measure->score[k];
+        mr_json_append(&list, json_pack("{s:s, s:s, s:s, s:s, s:o}", "set", score->set, "score",
+                                        score->name, "caption", score->caption, "better",
+                                        better(score), "chance", mr_json_number(score->chance)));
     }
     return list;
 }
 
-static json_t *paper_head(writer *w, const mr_paper_table *paper)
+static json_t *table_json(const mr_paper_table *paper)
 {
     json_t *columns = json_array();
     for (int c = 0; c < paper->columns; c++)
-        append(w, columns, json_string(paper->column[c]));
-    return keep(w, json_pack("{s:s, s:s, s:s, s:o, s:o}", "table", paper->name, "source",
-                             paper->source, "setting", paper->setting, "r",
-                             r_json(mr_paper_only_r(paper)), "columns", columns));
+        mr_json_append(&columns, json_string(paper->column[c]));
+    return json_pack("{s:s, s:s, s:s, s:o, s:o}", "table", paper->name, "source", paper->source,
+                     "setting", paper->setting, "r", r_json(mr_paper_only_r(paper)), "columns",
+                     columns);
 }
 
-static mr_status make(writer *w, json_t **out)
+static json_t *report_json(const mr_report *report)
 {
-    const mr_results *results = w->report->results;
-    const mr_score *score = &w->measure->score[w->measure->choice];
+    const mr_measure *measure = &report->paper->measure;
+    const mr_score *score = &measure->score[measure->choice];
     json_t *settings = json_array(), *unsound = json_array();
-    mr_status status = MR_OK;
-    for (int64_t s = 0; status == MR_OK && s < w->report->sections; s++)
-        status = add_setting(w, &w->report->section[s], settings);
-    for (int64_t i = 0; i < results->unsound.count; i++)
-        append(w, unsound, json_string(results->unsound.item[i]));
-    *out =
-        keep(w, json_pack("{s:o, s:s, s:s, s:s, s:o, s:o, s:o}", "paper",
-                          paper_head(w, w->report->paper), "task", w->measure->task, "score",
-                          score->caption, "better", better(score), "chance",
-                          mr_json_number(score->chance), "settings", settings, "unsound", unsound));
-    if (*out && w->measure->scores > 1) put(w, *out, "scores", measure_json(w));
-    return status;
+    for (int64_t s = 0; s < report->sections; s++)
+        mr_json_append(&settings, section_json(report, &report->section[s]));
+    for (int64_t i = 0; i < report->results->unsound.count; i++)
+        mr_json_append(&unsound, mr_json_text(report->results->unsound.item[i]));
+    json_t *root =
+        json_pack("{s:o, s:s, s:s, s:s, s:o, s:o, s:o}", "paper", table_json(report->paper), "task",
+                  measure->task, "score", score->caption, "better", better(score), "chance",
+                  mr_json_number(score->chance), "settings", settings, "unsound", unsound);
+    if (measure->scores > 1) put(&root, "scores", measure_json(measure));
+    return root;
 }
 
 static mr_status render(const mr_report *report, mr_text *out)
 {
-    writer w = {.report = report, .measure = &report->paper->measure};
-    json_t *root = NULL;
-    mr_status status = make(&w, &root);
-    char *text = status == MR_OK && !w.failed ? json_dumps(root, JSON_INDENT(1)) : NULL;
-    if (text) mr_text_add(out, "%s\n", text);
-    if (status == MR_OK && !text)
-        status =
-            mr_fail(MR_ERR_FORMAT, "cannot write JSON: the name of a file or run is not UTF-8, "
-                                   "or memory is short");
-    if (status == MR_OK && out->failed) status = MR_ERR_MEMORY;
-    free(text);
+    json_t *root = report_json(report);
+    char *text = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
     json_decref(root);
-    return status;
+    MR_CHECK(text, MR_ERR_MEMORY, "cannot allocate the JSON of the table");
+    mr_text_add(out, "%s\n", text);
+    free(text);
+    return out->failed ? MR_ERR_MEMORY : MR_OK;
 }
 
 const mr_renderer mr_renderer_json = {.name = "json", .render = render};

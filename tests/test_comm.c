@@ -103,6 +103,30 @@ static void a_broadcast_brings_the_bytes_of_its_root(void **state)
         }
 }
 
+static void what_all_have_is_gathered_at_rank_0_in_their_order(void **state)
+{
+    (void)state;
+    int32_t own[64] = {0}, wanted[64 * 64];
+    const size_t here = world.rank == 1 ? 0 : 3 * (size_t)world.rank + 2;
+    size_t bytes, count = 0;
+    void *all;
+    for (size_t i = 0; i < here; i++)
+        own[i] = (int32_t)(100 * world.rank) + (int32_t)i;
+    mr_status status =
+        mr_comm_gather_to_root(&world, MR_MEM_OTHER, own, here * sizeof *own, &all, &bytes);
+    assert_on_all_ranks(status == MR_OK);
+    for (int rank = 0; rank < world.size && world.rank == 0; rank++)
+        for (int i = 0; i < (rank == 1 ? 0 : 3 * rank + 2); i++)
+            wanted[count++] = 100 * rank + i;
+    assert_on_all_ranks(bytes == count * sizeof *wanted);
+    assert_on_all_ranks((all != NULL) == (world.rank == 0));
+    assert_on_all_ranks(count == 0 || memcmp(all, wanted, bytes) == 0);
+    mr_free(all);
+    status = mr_comm_gather_to_root(&world, MR_MEM_OTHER, NULL, 0, &all, &bytes);
+    mr_free(all);
+    assert_on_all_ranks(status == MR_OK && bytes == 0);
+}
+
 static void integers_are_summed(void **state)
 {
     (void)state;
@@ -437,6 +461,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_failure_agreed_on_twice_keeps_its_message),
         cmocka_unit_test(a_function_that_agrees_returns_on_every_rank),
         cmocka_unit_test(a_broadcast_brings_the_bytes_of_its_root),
+        cmocka_unit_test(what_all_have_is_gathered_at_rank_0_in_their_order),
         cmocka_unit_test(integers_are_summed),
         cmocka_unit_test(the_largest_integers_are_found),
         cmocka_unit_test(shards_are_gathered_in_the_order_of_ranks),

@@ -15,35 +15,58 @@
 static const mr_command prepare_command, inspect_command;
 
 static const char prepare_more[] =
-    "Text: each line is a document, an empty one too, or with --documents file each file. Names\n"
-    "that end in .jsonl or .json (also before .gz, .zst or .xz) hold a JSON object a line. Files\n"
-    "are read through gzip, zstd or xz where their content says so; a name that says so must be\n"
-    "right. JSON is read as Unicode text and numbers of double precision: a line with 1e999, half\n"
-    "a surrogate pair or \\u0000 in the name of a field is told as faulty. A document, or a JSON\n"
-    "line, has at most 1 GiB, or 64 MiB with a SentencePiece model.\n\n"
+    "Text: each line is a document, an empty one too, or with --documents file each file. Lines\n"
+    "end as on any system (LF, CR LF, CR); a byte-order mark at the start is no text; UTF-16 and\n"
+    "UTF-32 are refused. Names in .jsonl, .ndjson or .json (also before .gz, .zst or .xz) hold a\n"
+    "JSON object a line, as do others whose first line is one; --format says it of all files.\n"
+    "Files are read through gzip, zstd or xz where their content says so; a name that says so\n"
+    "must be right. JSON is read as Unicode text and numbers of double precision: a line with\n"
+    "1e999, half a surrogate pair or \\u0000 in the name of a field is told as faulty.\n"
+    "A document, or a JSON line, has at most 1 GiB, or 64 MiB with a SentencePiece model.\n\n"
     "The tokens of each document and one EOS are joined into shards, one for 16 MiB of text or\n"
-    "less; sequences of train.seq_len are cut from the whole of a split when a run reads them; "
-    "what\n"
-    "is left over at its end is dropped. What is held out is decided by a hash of the document, "
-    "so\n"
-    "that equal documents are never on both sides. The folder is the same on any number of ranks.\n"
-    "It appears when all is done; one that is there already is left as it is.\n";
+    "less; sequences of train.seq_len are cut from the whole of a split when a run reads them;\n"
+    "what is left over at its end is dropped. What is held out is decided by a hash of the\n"
+    "document, so that equal documents are never on both sides. The folder is the same on any\n"
+    "number of ranks. It appears when all is done; one that is there already is left as it is.\n";
+
+/* The place of what was chosen among the names of what may be, NULL at the end. */
+static mr_status read_choice(const char *option, const char *const *names, const char *chosen,
+                             int *out)
+{
+    mr_text known = {0};
+    for (int i = 0; names[i]; i++) {
+        if (strcmp(names[i], chosen) == 0) {
+            mr_text_free(&known);
+            *out = i;
+            return MR_OK;
+        }
+        mr_text_add(&known, "%s%s", i == 0 ? "" : names[i + 1] ? ", " : " or ", names[i]);
+    }
+    mr_status status = mr_fail(MR_ERR_USAGE, "mora data prepare: --%s: expected %s, found \"%s\"",
+                               option, mr_text_get(&known), chosen);
+    mr_text_free(&known);
+    return status;
+}
 
 /* --heldout and the choices, which the table of options takes as text. */
 static mr_status read_settings(const char *heldout, const char *documents, const char *on_error,
-                               mr_recipe *out)
+                               const char *format, mr_prepare_options *options)
 {
+    static const char *const documents_names[] = {"lines", "file", NULL};
+    static const char *const policy_names[] = {"error", "skip", NULL};
+    static const char *const format_names[] = {"auto", "text", "jsonl", NULL};
+    mr_recipe *out = &options->recipe;
+    int choice;
     out->heldout = strtod(heldout, NULL);
     MR_CHECK(mr_text_is_number(heldout) && out->heldout >= 0 && out->heldout < 1, MR_ERR_USAGE,
              "mora data prepare: --heldout: expected a share of 0 to below 1, found \"%s\"",
              heldout);
-    const bool whole = strcmp(documents, "file") == 0, skip = strcmp(on_error, "skip") == 0;
-    MR_CHECK(whole || strcmp(documents, "lines") == 0, MR_ERR_USAGE,
-             "mora data prepare: --documents: expected lines or file, found \"%s\"", documents);
-    MR_CHECK(skip || strcmp(on_error, "error") == 0, MR_ERR_USAGE,
-             "mora data prepare: --on-error: expected error or skip, found \"%s\"", on_error);
-    out->documents = whole ? MR_DOCUMENTS_FILES : MR_DOCUMENTS_LINES;
-    out->on_error = skip ? MR_FAULT_SKIP : MR_FAULT_STOP;
+    MR_TRY(read_choice("documents", documents_names, documents, &choice));
+    out->documents = (mr_documents_are)choice;
+    MR_TRY(read_choice("on-error", policy_names, on_error, &choice));
+    out->on_error = (mr_fault_policy)choice;
+    MR_TRY(read_choice("format", format_names, format, &choice));
+    options->format = (mr_input_format)choice;
     return MR_OK;
 }
 
@@ -115,8 +138,8 @@ static mr_status print_prepared(const char *folder, const mr_prepare_outcome *o,
 
 static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const char **inputs)
 {
-    const char *to = NULL, *tokenizer = "bytes", *field = "text", *heldout = "0.01";
-    const char *documents = "lines", *on_error = "error";
+    const char *to = NULL, *tokenizer = "bytes", *field = NULL, *heldout = "0.01";
+    const char *documents = "lines", *on_error = "error", *format = "auto";
     bool json = false, help;
     int count;
     const mr_option options[] = {
@@ -126,6 +149,8 @@ static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const 
         {"heldout", MR_OPTION_TEXT, &heldout, "FRACTION",
          "of documents kept from training (0.01); 0: none"},
         {"documents", MR_OPTION_TEXT, &documents, "WHAT", "of plain text: lines or file (lines)"},
+        {"format", MR_OPTION_TEXT, &format, "FORMAT",
+         "of the files: text, jsonl, or as each of them shows (auto)"},
         {"on-error", MR_OPTION_TEXT, &on_error, "POLICY",
          "on bad UTF-8 or JSON or a long document: error, or skip it (error)"},
         {"json", MR_OPTION_FLAG, &json, NULL, "print the result as JSON"},
@@ -142,10 +167,12 @@ static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const 
                                .tokenizer = tokenizer,
                                .longest = MR_PREPARE_LONGEST,
                                .recipe = mr_prepare_defaults()};
-    MR_TRY(read_settings(heldout, documents, on_error, &what.recipe));
+    MR_TRY(read_settings(heldout, documents, on_error, format, &what));
+    what.field_asked = field != NULL;
+    if (!field) field = what.recipe.field;
     MR_CHECK(strlen(field) < sizeof what.recipe.field, MR_ERR_USAGE,
              "mora data prepare: --field: more than %zu bytes", sizeof what.recipe.field - 1);
-    memcpy(what.recipe.field, field, strlen(field) + 1);
+    memmove(what.recipe.field, field, strlen(field) + 1);
     mr_prepare_outcome outcome;
     mr_status status = mr_prepare(comm, &what, &outcome);
     if (status == MR_OK && comm->rank == 0) status = print_prepared(to, &outcome, comm->size, json);
@@ -309,7 +336,7 @@ static mr_status run_inspect(const mr_comm *comm, int argc, char **argv)
 static const mr_command prepare_command = {
     .name = "data prepare",
     .usage = "FILE... --to DIR [--tokenizer bytes|FILE.model] [--field NAME] [--heldout FRACTION] "
-             "[--documents lines|file] [--on-error error|skip] [--json]",
+             "[--documents lines|file] [--format auto|text|jsonl] [--on-error error|skip] [--json]",
     .summary = "turn text and JSON lines into token shards, streaming, over the ranks",
     .run = run_prepare,
 };

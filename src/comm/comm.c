@@ -2,6 +2,7 @@
 
 #include <limits.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static MPI_Comm abort_comm = MPI_COMM_NULL;
@@ -111,6 +112,65 @@ void mr_comm_broadcast(const mr_comm *comm, void *data, size_t bytes, int root)
         size_t part = bytes - at < largest ? bytes - at : largest;
         MR_MPI(MPI_Bcast((char *)data + at, (int)part, MPI_BYTE, root, comm->handle));
     }
+}
+
+/* Sends bytes to rank 0, or takes them there from a rank, in parts that a count of MPI can tell. */
+static void pass_to_root(const mr_comm *comm, void *data, int64_t bytes, int from)
+{
+    const int64_t largest = (int64_t)1 << 30;
+    for (int64_t at = 0; at < bytes; at += largest) {
+        char *part = (char *)data + at;
+        const int count = (int)(bytes - at < largest ? bytes - at : largest);
+        if (comm->rank == 0)
+            MR_MPI(MPI_Recv(part, count, MPI_BYTE, from, 0, comm->handle, MPI_STATUS_IGNORE));
+        else
+            MR_MPI(MPI_Send(part, count, MPI_BYTE, 0, 0, comm->handle));
+    }
+}
+
+/* On rank 0: makes room for what all ranks have, and puts its own first. */
+static mr_status begin_gather(const mr_comm *comm, mr_purpose purpose, const void *own,
+                              int64_t *counts, void **all, size_t *bytes)
+{
+    if (!counts) return MR_ERR_MEMORY;
+    size_t total = 0;
+    for (int rank = 0; rank < comm->size; rank++)
+        total += (size_t)counts[rank];
+    *all = mr_alloc(purpose, total);
+    if (!*all) return MR_ERR_MEMORY;
+    if (counts[0] > 0) memcpy(*all, own, (size_t)counts[0]);
+    *bytes = total;
+    return MR_OK;
+}
+
+mr_status mr_comm_gather_to_root(const mr_comm *comm, mr_purpose purpose, const void *own,
+                                 size_t own_bytes, void **all, size_t *bytes)
+{
+    int64_t here = (int64_t)own_bytes;
+    int64_t *counts = NULL;
+    mr_status status = MR_OK;
+    *all = NULL;
+    *bytes = 0;
+    if (comm->rank == 0) {
+        counts = mr_alloc_array(purpose, (size_t)comm->size, sizeof *counts);
+        if (!counts) status = MR_ERR_MEMORY;
+    }
+    status = mr_comm_agree_root(comm, status);
+    if (status != MR_OK) goto cleanup;
+    if (comm->size > 1)
+        MR_MPI(MPI_Gather(&here, 1, MPI_INT64_T, counts, 1, MPI_INT64_T, 0, comm->handle));
+    else if (counts)
+        counts[0] = here;
+    if (comm->rank == 0) status = begin_gather(comm, purpose, own, counts, all, bytes);
+    status = mr_comm_agree_root(comm, status);
+    if (status != MR_OK) goto cleanup;
+    if (comm->rank > 0) pass_to_root(comm, (void *)(uintptr_t)own, here, 0);
+    char *to = *all;
+    for (int rank = 0; counts && rank < comm->size; to += counts[rank++])
+        if (rank > 0) pass_to_root(comm, to, counts[rank], rank);
+cleanup:
+    mr_free(counts);
+    return status;
 }
 
 static void reduce_i64(const mr_comm *comm, int64_t *values, int64_t count, MPI_Op op)

@@ -60,6 +60,14 @@ MR_NODISCARD mr_status mr_comm_agree_root(const mr_comm *comm, mr_status status)
 /** Broadcasts bytes from root; any size. Collective. */
 void mr_comm_broadcast(const mr_comm *comm, void *data, size_t bytes, int root);
 
+/** Gathers what each rank has, of any size, at rank 0, in the order of the ranks. Collective.
+ * @param[out] all    on rank 0 what all have, for mr_free, zeroed where it is nothing; else NULL
+ * @param[out] bytes  of all, on rank 0; else 0
+ * @return MR_OK, MR_ERR_MEMORY (rank 0's, on every rank) */
+MR_NODISCARD mr_status mr_comm_gather_to_root(const mr_comm *comm, mr_purpose purpose,
+                                              const void *own, size_t own_bytes, void **all,
+                                              size_t *bytes);
+
 /** Sums int64 arrays in place over all ranks; exact; any count. Collective. */
 void mr_comm_sum_i64(const mr_comm *comm, int64_t *values, int64_t count);
 

@@ -83,22 +83,22 @@ static void set_json_fault(mr_document *out, const json_error_t *error)
     mr_text_free(&clean);
 }
 
-static const char byte_order_mark[] = "\xef\xbb\xbf";
-
+/* One at the start of a file is gone already; here it comes of files that were joined. */
 static bool has_mark(const mr_document *document)
 {
-    const size_t bytes = sizeof byte_order_mark - 1;
-    return document->bytes >= bytes && memcmp(document->text, byte_order_mark, bytes) == 0;
+    static const char mark[] = {'\xef', '\xbb', '\xbf'};
+    return document->bytes >= sizeof mark && memcmp(document->text, mark, sizeof mark) == 0;
 }
+
+/* Other fields may hold integers past 64 bits and zeros in text. What is past a double, half a
+ * surrogate pair and a zero in a name the library refuses, though the grammar has them. */
+static const size_t json_flags = JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL;
 
 /* Takes the text out of the JSON object that the line holds. */
 static void take_field(mr_documents *d, mr_document *out)
 {
     json_error_t error;
-    /* Other fields may hold integers past 64 bits and zeros in text. What is past a double, half a
-     * surrogate pair and a zero in a name the library refuses, though the grammar has them. */
-    const size_t flags = JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL;
-    d->object = json_loadb(out->text, out->bytes, flags, &error);
+    d->object = json_loadb(out->text, out->bytes, json_flags, &error);
     if (!d->object) {
         if (has_mark(out))
             set_fault(out, MR_FAULT_JSON, "not JSON: a byte-order mark stands before it");
@@ -134,10 +134,6 @@ mr_status mr_documents_next(mr_documents *d, mr_document *out)
     MR_TRY(mr_lines_next(d->lines, &out->text, &out->bytes));
     out->line = mr_lines_number(d->lines);
     out->faulty = false;
-    if (out->text && d->field && out->line == 1 && has_mark(out)) {
-        out->text += sizeof byte_order_mark - 1;
-        out->bytes -= sizeof byte_order_mark - 1;
-    }
     if (mr_lines_too_long(d->lines)) {
         out->blank = false;
         set_fault(out, MR_FAULT_LONG, "a %s of more than %zu bytes, the most there may be",
@@ -152,6 +148,28 @@ mr_status mr_documents_next(mr_documents *d, mr_document *out)
     else if (d->field)
         take_field(d, out);
     return MR_OK;
+}
+
+mr_status mr_documents_are_json(const char *path, bool compressed, bool *json)
+{
+    enum { LONGEST = 64 << 20 };
+    const mr_lines_place place = {.path = path, .compressed = compressed, .longest = LONGEST};
+    mr_lines *lines = NULL;
+    const char *text = NULL;
+    size_t bytes = 0;
+    *json = false;
+    MR_TRY(mr_lines_open(&place, &lines));
+    mr_status status = MR_OK;
+    do
+        status = mr_lines_next(lines, &text, &bytes);
+    while (status == MR_OK && text && is_blank(text, bytes));
+    if (status == MR_OK && text) {
+        json_t *value = json_loadb(text, bytes, json_flags, NULL);
+        *json = json_is_object(value);
+        json_decref(value);
+    }
+    mr_lines_close(&lines);
+    return status;
 }
 
 /* Eight bytes at a time are mixed in; what the hash is belongs to the format of a prepared folder,

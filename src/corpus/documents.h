@@ -3,7 +3,7 @@
 
 /** @file
  * Documents of an input: lines of plain text (an empty one too), all of a file, or a field of each
- * JSON line (blank lines between them are none, nor is a byte-order mark before the first). */
+ * JSON line (blank lines between them are none). */
 
 #include "corpus/lines.h"
 #include "data/recipe.h"
@@ -37,6 +37,10 @@ void mr_documents_close(mr_documents **documents);
 
 /** Gives the next document, faulty or not. Local. @return as mr_lines_next */
 MR_NODISCARD mr_status mr_documents_next(mr_documents *documents, mr_document *out);
+
+/** Tells whether a text of plain name holds JSON lines: whether its first line that is not blank is
+ * a whole JSON object, of 64 MiB or less. Local. @return as mr_lines_open and mr_lines_next */
+MR_NODISCARD mr_status mr_documents_are_json(const char *path, bool compressed, bool *json);
 
 /** Returns the lines that are read; borrowed. Local. */
 const mr_lines *mr_documents_lines(const mr_documents *documents);

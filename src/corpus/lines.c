@@ -11,11 +11,13 @@ struct mr_lines {
     mr_compressed *file; /* owned */
     char *data;          /* [room], owned */
     int64_t room;
-    size_t start, end; /* what is read and not given yet: start..end - 1 */
-    bool finished;     /* nothing more to read */
-    int64_t offset;    /* of start, in the text */
-    int64_t number;    /* of the line last given */
-    bool too_long;     /* it was */
+    size_t start, end;     /* what is read and not given yet: start..end - 1 */
+    size_t feed, searched; /* the first newline at or behind start, where below searched; else
+                              there is none before that */
+    bool finished;         /* nothing more to read */
+    int64_t offset;        /* of start, in the text */
+    int64_t number;        /* of the line last given */
+    bool too_long;         /* it was */
 };
 
 /* Reads more behind end. */
@@ -28,88 +30,141 @@ static mr_status read_more(mr_lines *l)
     return MR_OK;
 }
 
+/* Lets go of what was given. */
+static void drop_given(mr_lines *l)
+{
+    memmove(l->data, l->data + l->start, l->end - l->start);
+    l->end -= l->start;
+    l->start = l->feed = l->searched = 0;
+}
+
 /* Makes room behind end: what was given goes first, then the buffer grows. */
 static mr_status make_room(mr_lines *l)
 {
-    if (l->start > 0) {
-        memmove(l->data, l->data + l->start, l->end - l->start);
-        l->end -= l->start;
-        l->start = 0;
-    }
+    if (l->start > 0) drop_given(l);
     return mr_grow(MR_MEM_DATA, &l->data, &l->room, (int64_t)l->end + (l->room + 1) / 2, 1);
 }
 
-/* Finds the end of the line at start, reading as far as it takes, but no further than longest;
- * *newline tells how it ends. */
-static mr_status find_end(mr_lines *l, size_t *bytes, bool *newline)
+/* The first newline at or behind `from` of what is read, or end. A text of lone carriage returns is
+ * not searched for newlines again at each of its lines. */
+static size_t find_newline(mr_lines *l, size_t from)
+{
+    const bool known = l->feed >= from && l->feed < l->searched;
+    if (known || l->searched >= l->end) return known ? l->feed : l->end;
+    if (from < l->searched) from = l->searched;
+    const char *mark = memchr(l->data + from, '\n', l->end - from);
+    l->searched = l->end;
+    l->feed = mark ? (size_t)(mark - l->data) : l->end;
+    if (mark) l->searched = l->feed + 1;
+    return l->feed;
+}
+
+/* The first end of a line at or behind `from` of what is read, or end. */
+static size_t find_mark(mr_lines *l, size_t from)
+{
+    if (l->place.whole) return l->end;
+    const size_t newline = find_newline(l, from);
+    const char *mark = memchr(l->data + from, '\r', newline - from);
+    return mark ? (size_t)(mark - l->data) : newline;
+}
+
+/* Bytes of the end of a line at `mark`: 2 for a carriage return with its newline, 0 where what is
+ * read does not tell yet. */
+static size_t ending_bytes(const mr_lines *l, size_t mark)
+{
+    if (mark == l->end) return 0;
+    if (l->data[mark] == '\n') return 1;
+    if (mark + 1 == l->end) return l->finished ? 1 : 0;
+    return l->data[mark + 1] == '\n' ? 2 : 1;
+}
+
+/* Finds the end of the line at start, reading as far as it takes, but no further than longest.
+ * @param[out] ending  bytes of what ends it; 0 at the end of the file, or where it is too long */
+static mr_status find_end(mr_lines *l, size_t *bytes, size_t *ending)
 {
     size_t looked = 0;
     for (;;) {
-        const char *from = l->data + l->start + looked;
-        const size_t left = l->end - l->start - looked;
-        const char *mark = l->place.whole || left == 0 ? NULL : memchr(from, '\n', left);
-        looked += mark ? (size_t)(mark - from) : left;
-        *bytes = looked;
-        *newline = mark != NULL;
-        if (mark || l->finished || looked > l->place.longest) return MR_OK;
+        const size_t mark = find_mark(l, l->start + looked);
+        *bytes = looked = mark - l->start;
+        *ending = ending_bytes(l, mark);
+        if (*ending > 0 || l->finished || looked > l->place.longest) return MR_OK;
         MR_TRY(make_room(l));
         MR_TRY(read_more(l));
     }
 }
 
-/* Goes behind the line at start piece by piece, keeping nothing of it. */
-static mr_status pass_over(mr_lines *l)
+/* Goes behind the next end of a line piece by piece, keeping nothing before it, unless the piece
+ * starts at `until` of the text or behind it. */
+static mr_status pass_over(mr_lines *l, int64_t until)
 {
-    for (;;) {
-        const char *from = l->data + l->start;
-        const size_t left = l->end - l->start;
-        const char *mark = l->place.whole || left == 0 ? NULL : memchr(from, '\n', left);
-        l->offset += mark ? mark - from + 1 : (int64_t)left;
-        l->start = mark ? l->start + (size_t)(mark - from) + 1 : l->end;
-        if (mark || l->finished) return MR_OK;
-        l->start = l->end = 0;
+    while (l->offset < until) {
+        const size_t mark = find_mark(l, l->start), ending = ending_bytes(l, mark);
+        const size_t passed = mark + ending;
+        l->offset += (int64_t)(passed - l->start);
+        l->start = passed;
+        if (ending > 0 || l->finished) return MR_OK;
+        /* A carriage return at the end of what is read stays. */
+        drop_given(l);
         MR_TRY(read_more(l));
     }
+    return MR_OK;
+}
+
+/* Makes all ends of lines newlines; returns the bytes that are left. */
+static size_t join_lines(char *text, size_t bytes)
+{
+    if (!memchr(text, '\r', bytes)) return bytes;
+    size_t to = 0;
+    for (size_t i = 0; i < bytes; i++) {
+        const bool first_of_two = text[i] == '\r' && i + 1 < bytes && text[i + 1] == '\n';
+        if (!first_of_two) text[to++] = text[i] == '\r' ? '\n' : text[i];
+    }
+    return to;
 }
 
 mr_status mr_lines_next(mr_lines *l, const char **text, size_t *bytes)
 {
-    bool newline;
+    size_t ending;
     *text = NULL;
-    MR_TRY(find_end(l, bytes, &newline));
-    if (*bytes == 0 && !newline) return MR_OK;
+    MR_TRY(find_end(l, bytes, &ending));
+    if (*bytes == 0 && ending == 0) return MR_OK;
     l->number++;
     l->too_long = *bytes > l->place.longest;
     if (l->too_long) {
         *text = "";
         *bytes = 0;
-        return pass_over(l);
+        return pass_over(l, INT64_MAX);
     }
-    *text = l->data + l->start;
-    const size_t taken = *bytes + newline;
-    l->start += taken;
-    l->offset += (int64_t)taken;
+    char *line = l->data + l->start;
+    l->offset += (int64_t)(*bytes + ending);
+    l->start += *bytes + ending;
+    if (l->place.whole) *bytes = join_lines(line, *bytes);
+    *text = line;
     return MR_OK;
 }
 
-/* Goes to the first line that starts at place.offset or later: behind the newline before it. What
- * stands before is let go of piece by piece, and no further than place.end: a line longer than many
- * units must not be gone through whole for each of them. */
+/* Goes to the first line that starts at place.offset or later: behind the end of the one before it.
+ * What stands before is let go of piece by piece, and no further than place.end: a line longer than
+ * many units must not be gone through whole for each of them. */
 static mr_status seek_line(mr_lines *l)
 {
-    const int64_t from = l->place.offset - 1;
-    MR_TRY(mr_compressed_seek(l->file, from));
-    l->offset = from;
-    for (const char *mark = NULL; !mark && !l->finished && l->offset < l->place.end;) {
-        l->start = l->end = 0;
+    l->offset = l->place.offset - 1;
+    MR_TRY(mr_compressed_seek(l->file, l->offset));
+    MR_TRY(read_more(l));
+    /* The byte before offset ends the line with number lines_before, or is of the one after it. */
+    const bool ends = l->end > 0 && (l->data[0] == '\n' || l->data[0] == '\r');
+    l->number = l->place.lines_before + !ends;
+    return pass_over(l, l->place.end);
+}
+
+/* Goes behind a byte-order mark. */
+static mr_status pass_mark(mr_lines *l)
+{
+    static const char mark[] = {'\xef', '\xbb', '\xbf'};
+    while (l->end < sizeof mark && !l->finished)
         MR_TRY(read_more(l));
-        mark = memchr(l->data, '\n', l->end);
-        l->start = mark ? (size_t)(mark - l->data) + 1 : l->end;
-        l->offset += (int64_t)l->start;
-    }
-    /* The byte before offset is the end of the line with number lines_before, or in the middle of
-     * the line after that one. */
-    l->number = l->place.lines_before + (l->offset > l->place.offset);
+    if (l->end >= sizeof mark && memcmp(l->data, mark, sizeof mark) == 0)
+        l->start = (size_t)(l->offset = sizeof mark);
     return MR_OK;
 }
 
@@ -120,7 +175,7 @@ static mr_status start(mr_lines *l)
     if (!l->data) return MR_ERR_MEMORY;
     l->room = ROOM;
     MR_TRY(mr_compressed_open(l->place.path, l->place.compressed, &l->file));
-    return l->place.offset > 0 ? seek_line(l) : MR_OK;
+    return l->place.offset > 0 ? seek_line(l) : pass_mark(l);
 }
 
 mr_status mr_lines_open(const mr_lines_place *place, mr_lines **out)
@@ -160,6 +215,14 @@ int64_t mr_lines_number(const mr_lines *l)
 bool mr_lines_too_long(const mr_lines *l)
 {
     return l->too_long;
+}
+
+int64_t mr_lines_count(const char *text, size_t bytes, char before)
+{
+    int64_t count = bytes > 0 && (text[0] == '\r' || (text[0] == '\n' && before != '\r'));
+    for (size_t i = 1; i < bytes; i++)
+        count += text[i] == '\r' || (text[i] == '\n' && text[i - 1] != '\r');
+    return count;
 }
 
 int64_t mr_lines_consumed(const mr_lines *l)

@@ -46,6 +46,20 @@ static mr_status check_options(const mr_prepare_options *options, const mr_token
     return MR_OK;
 }
 
+/* Whether what was asked for applies to what the inputs turned out to be. */
+static mr_status check_inputs(const mr_prepare_options *options, const mr_survey *survey)
+{
+    bool jsonl = false;
+    for (int i = 0; i < survey->inputs; i++)
+        jsonl = jsonl || survey->input[i].jsonl;
+    MR_CHECK(jsonl || !options->field_asked, MR_ERR_USAGE,
+             "field: \"%s\" is one of JSON lines, but '%s'%s plain text; JSON lines are known by "
+             "their name (.jsonl, .ndjson, .json), their first line, or --format jsonl",
+             options->recipe.field, survey->input[0].path,
+             survey->inputs > 1 ? " and all others are" : " is");
+    return MR_OK;
+}
+
 /* What the manifest will say before a document is read. */
 static mr_status begin_manifest(const mr_prepare_options *options, const mr_survey *survey,
                                 const mr_tokenizer *tokenizer, mr_token_manifest *out)
@@ -173,33 +187,6 @@ static mr_status work_in_rounds(const mr_comm *comm, mr_worker *work, display *d
     return MR_OK;
 }
 
-/* Gives every rank the items of all, by rank. Collective. @param size  bytes of an item */
-static mr_status share(const mr_comm *comm, const void *own, int64_t own_count, size_t size,
-                       void **all, int64_t *count)
-{
-    int64_t *counts = mr_alloc_array(MR_MEM_DATA, (size_t)comm->size, sizeof *counts);
-    mr_status status = mr_comm_agree(comm, counts ? MR_OK : MR_ERR_MEMORY);
-    if (status != MR_OK || !counts) goto cleanup;
-    counts[comm->rank] = own_count;
-    mr_comm_sum_i64(comm, counts, comm->size);
-    *count = 0;
-    for (int rank = 0; rank < comm->size; rank++)
-        *count += counts[rank];
-    *all = mr_alloc_array(MR_MEM_DATA, (size_t)*count, size);
-    char *to = *all;
-    status = mr_comm_agree(comm, to ? MR_OK : MR_ERR_MEMORY);
-    if (status != MR_OK || !to) goto cleanup;
-    for (int rank = 0; rank < comm->size; rank++) {
-        const size_t bytes = (size_t)counts[rank] * size;
-        if (rank == comm->rank && bytes > 0) memcpy(to, own, bytes);
-        mr_comm_broadcast(comm, to, bytes, rank);
-        to += bytes;
-    }
-cleanup:
-    mr_free(counts);
-    return status;
-}
-
 static int by_unit(const void *a, const void *b)
 {
     const mr_unit_record *x = a, *y = b;
@@ -297,7 +284,8 @@ static mr_status process(const mr_comm *comm, const mr_prepare_options *options,
 {
     mr_worker *work = NULL;
     void *records = NULL, *reports = NULL;
-    int64_t record_count = 0, report_count = 0, own = 0;
+    size_t record_bytes = 0, report_bytes = 0;
+    int64_t own = 0;
     display d = {.began = mr_clock()};
     for (int i = 0; i < survey->inputs; i++)
         d.total += survey->input[i].bytes;
@@ -306,14 +294,17 @@ static mr_status process(const mr_comm *comm, const mr_prepare_options *options,
     if (status == MR_OK) status = work_in_rounds(comm, work, &d);
     if (status == MR_OK) status = mr_survey_check(comm, survey);
     if (status != MR_OK) goto cleanup;
-    const void *mine = mr_worker_records(work, &own);
-    status = share(comm, mine, own, sizeof(mr_unit_record), &records, &record_count);
+    const mr_unit_record *record = mr_worker_records(work, &own);
+    status = mr_comm_gather_to_root(comm, MR_MEM_DATA, record, (size_t)own * sizeof *record,
+                                    &records, &record_bytes);
     if (status != MR_OK) goto cleanup;
-    mine = mr_worker_reports(work, &own);
-    status = share(comm, mine, own, sizeof(mr_fault_report), &reports, &report_count);
+    const mr_fault_report *report = mr_worker_reports(work, &own);
+    status = mr_comm_gather_to_root(comm, MR_MEM_DATA, report, (size_t)own * sizeof *report,
+                                    &reports, &report_bytes);
     if (status != MR_OK) goto cleanup;
     if (comm->rank == 0)
-        status = finish_folder(records, record_count, reports, report_count, staging, manifest);
+        status = finish_folder(records, (int64_t)(record_bytes / sizeof *record), reports,
+                               (int64_t)(report_bytes / sizeof *report), staging, manifest);
     status = mr_comm_agree_root(comm, status);
 cleanup:
     mr_free(reports);
@@ -332,13 +323,15 @@ mr_status mr_prepare(const mr_comm *comm, const mr_prepare_options *options,
     mr_staging staging;
     *out = (mr_prepare_outcome){.already = false};
     MR_AGREE(comm, mr_staging_name(options->folder, &staging));
-    MR_TRY(mr_comm_agree_root(
-        comm, comm->rank == 0 ? check_folder(staging.folder, &there) : MR_OK));
+    MR_TRY(
+        mr_comm_agree_root(comm, comm->rank == 0 ? check_folder(staging.folder, &there) : MR_OK));
     mr_status status = mr_comm_agree(comm, mr_tokenizer_create(options->tokenizer, &tokenizer));
     if (status != MR_OK) goto cleanup;
     status = mr_comm_agree(comm, check_options(options, tokenizer));
     if (status != MR_OK) goto cleanup;
-    status = mr_survey_create(comm, options->inputs, options->count, &options->recipe, &survey);
+    status = mr_survey_create(comm, options->inputs, options->count, &options->recipe,
+                              options->format, &survey);
+    if (status == MR_OK) status = check_inputs(options, &survey);
     if (status != MR_OK) goto cleanup;
     if (comm->rank == 0) status = begin_folder(options, &survey, tokenizer, &staging, out);
     status = mr_comm_agree_root(comm, status);

@@ -15,7 +15,7 @@
  * SentencePiece library takes up to a hundred times (MR_TOKENIZER_MOST_PIECES).
  */
 
-#include "comm/comm.h"
+#include "corpus/survey.h"
 #include "data/token_manifest.h"
 
 enum {
@@ -31,6 +31,8 @@ typedef struct mr_prepare_options {
     const char *folder;    /**< to be made */
     const char *tokenizer; /**< as mr_tokenizer_create */
     size_t longest;        /**< bytes that a document may have, unless the tokenizer takes fewer */
+    mr_input_format format;
+    bool field_asked; /**< recipe.field was asked for, which makes no sense without JSON lines */
     mr_recipe recipe;
 } mr_prepare_options;
 

@@ -82,18 +82,26 @@ mr_status mr_staging_begin(mr_staging *staging)
     return status;
 }
 
+/* Syncs the folder that path stands in. */
+static mr_status sync_folder(const char *path)
+{
+    const int failure = mr_file_sync_folder(path);
+    MR_CHECK(failure == 0, MR_ERR_IO, "cannot sync the folder of '%s': %s", path,
+             strerror(failure));
+    return MR_OK;
+}
+
 mr_status mr_staging_commit(mr_staging *staging)
 {
     char inside[PATH_MAX];
     MR_TRY(mr_file_path(inside, "%s/%s", staging->beside, lock_name));
-    mr_file_sync_folder(inside);
+    MR_TRY(sync_folder(inside));
     /* Under the lock, which goes along: let go of before, another run would take the folder beside
      * for one that was left, and clear it. */
     MR_CHECK(rename(staging->beside, staging->folder) == 0, MR_ERR_IO,
              "cannot rename '%s' to '%s': %s", staging->beside, staging->folder, strerror(errno));
     drop_lock(staging, staging->folder);
-    mr_file_sync_folder(staging->folder);
-    return MR_OK;
+    return sync_folder(staging->folder);
 }
 
 void mr_staging_abandon(mr_staging *staging)

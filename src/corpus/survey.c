@@ -3,10 +3,12 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "corpus/compressed.h"
+#include "corpus/documents.h"
 #include "corpus/format.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
@@ -15,8 +17,9 @@
 /* What travels of an input; the path is known to all. */
 typedef struct facts {
     int64_t bytes, units;
+    struct timespec modified;
     char sha256[MR_HASH_TEXT];
-    bool compressed;
+    bool jsonl, by_content, compressed;
 } facts;
 
 /* Tells whether a name is of JSON lines, also before an ending of compression. */
@@ -34,36 +37,29 @@ static bool is_jsonl(const char *path)
     return false;
 }
 
-static mr_status check_name(const char *path, const mr_recipe *recipe)
+/* What an input is, as far as it can be told without looking into it. */
+static mr_status take_name(mr_survey_input *in, const mr_recipe *recipe, mr_input_format format)
 {
-    size_t length = strlen(path);
-    MR_CHECK(mr_utf8_valid(path, length) == length, MR_ERR_USAGE,
-             "'%s': expected a path in UTF-8, which the manifest can hold", path);
-    MR_CHECK(!is_jsonl(path) || recipe->documents == MR_DOCUMENTS_LINES, MR_ERR_USAGE,
-             "'%s': each JSON line is a document; a whole file cannot be one", path);
+    const size_t length = strlen(in->path);
+    MR_CHECK(mr_utf8_valid(in->path, length) == length, MR_ERR_USAGE,
+             "'%s': expected a path in UTF-8, which the manifest can hold", in->path);
+    in->jsonl = format == MR_INPUT_JSONL || (format == MR_INPUT_AUTO && is_jsonl(in->path));
+    MR_CHECK(!in->jsonl || recipe->documents == MR_DOCUMENTS_LINES, MR_ERR_USAGE,
+             "'%s': each JSON line is a document; a whole file cannot be one", in->path);
     return MR_OK;
 }
 
 static mr_status create_list(const char *const *paths, int count, const mr_recipe *recipe,
-                             mr_survey *out)
+                             mr_input_format format, mr_survey *out)
 {
     out->input = mr_alloc_array(MR_MEM_DATA, (size_t)count, sizeof *out->input);
     if (!out->input) return MR_ERR_MEMORY;
     out->inputs = count;
     for (int i = 0; i < count; i++) {
-        MR_TRY(check_name(paths[i], recipe));
         out->input[i].path = paths[i];
-        out->input[i].jsonl = is_jsonl(paths[i]);
+        MR_TRY(take_name(&out->input[i], recipe, format));
     }
     return MR_OK;
-}
-
-static int64_t count_newlines(const char *text, int64_t bytes)
-{
-    int64_t count = 0;
-    for (int64_t i = 0; i < bytes; i++)
-        count += text[i] == '\n';
-    return count;
 }
 
 /* Bytes of this rank's inputs read, of all of them. */
@@ -71,12 +67,19 @@ typedef struct progress {
     int64_t done, total;
 } progress;
 
-/* Hashes a file, and counts the newlines of each unit behind lines_before[unit] where that is
+static mr_status changed(const mr_survey_input *in, int64_t bytes)
+{
+    return mr_fail(MR_ERR_IO, "'%s' changed while it was read: %lld bytes, then %lld%s", in->path,
+                   (long long)in->bytes, (long long)bytes, bytes > in->bytes ? " or more" : "");
+}
+
+/* Hashes a file, and counts the ends of lines in each unit behind lines_before[unit] where that is
  * wanted. */
 static mr_status read_through(mr_survey_input *in, int handle, mr_hash *hash, char *piece,
                               int64_t piece_bytes, int64_t unit_bytes, progress *so_far)
 {
     int64_t at = 0;
+    char before = 0;
     for (;;) {
         /* No piece goes over the border of a unit. */
         int64_t want = piece_bytes, left = unit_bytes - at % unit_bytes;
@@ -86,13 +89,16 @@ static mr_status read_through(mr_survey_input *in, int handle, mr_hash *hash, ch
         if (got == 0) break;
         mr_hash_add(hash, piece, (size_t)got);
         int64_t unit = at / unit_bytes;
-        if (unit + 1 < in->units) in->lines_before[unit + 1] += count_newlines(piece, got);
+        if (unit + 1 < in->units)
+            in->lines_before[unit + 1] += mr_lines_count(piece, (size_t)got, before);
+        before = piece[got - 1];
         at += got;
+        /* What grows as fast as it is read would be read for ever. */
+        if (at > in->bytes) break;
         so_far->done += got;
         mr_log_progress("looking at inputs", so_far->done / 1000000, so_far->total / 1000000, "MB");
     }
-    MR_CHECK(at == in->bytes, MR_ERR_IO, "'%s' changed while it was read: %lld bytes, then %lld",
-             in->path, (long long)in->bytes, (long long)at);
+    if (at != in->bytes) return changed(in, at);
     for (int64_t unit = 1; unit < in->units; unit++)
         in->lines_before[unit] += in->lines_before[unit - 1];
     return MR_OK;
@@ -120,7 +126,7 @@ cleanup:
     return status;
 }
 
-static mr_status look_at(mr_survey_input *in, const mr_recipe *recipe)
+static mr_status look_at(mr_survey_input *in, const mr_recipe *recipe, mr_input_format format)
 {
     struct stat about;
     MR_CHECK(stat(in->path, &about) == 0, MR_ERR_IO, "cannot open '%s': %s", in->path,
@@ -129,18 +135,23 @@ static mr_status look_at(mr_survey_input *in, const mr_recipe *recipe)
     in->bytes = (int64_t)about.st_size;
     in->modified = about.st_mtim;
     MR_TRY(mr_compressed_probe(in->path, &in->compressed));
+    if (!in->jsonl && format == MR_INPUT_AUTO && recipe->documents == MR_DOCUMENTS_LINES) {
+        MR_TRY(mr_documents_are_json(in->path, in->compressed, &in->jsonl));
+        in->by_content = in->jsonl;
+    }
     const bool in_one_go = in->compressed || recipe->documents == MR_DOCUMENTS_FILES;
     in->units = in_one_go ? 1 : (in->bytes + recipe->unit_bytes - 1) / recipe->unit_bytes;
     in->lines_before = mr_alloc_array(MR_MEM_DATA, (size_t)in->units, sizeof *in->lines_before);
     return in->lines_before ? MR_OK : MR_ERR_MEMORY;
 }
 
-static mr_status look_at_own(const mr_comm *comm, const mr_recipe *recipe, mr_survey *survey)
+static mr_status look_at_own(const mr_comm *comm, const mr_recipe *recipe, mr_input_format format,
+                             mr_survey *survey)
 {
     progress so_far = {.done = 0};
     mr_status status = MR_OK;
     for (int i = comm->rank; i < survey->inputs; i += comm->size) {
-        MR_TRY(look_at(&survey->input[i], recipe));
+        MR_TRY(look_at(&survey->input[i], recipe, format));
         so_far.total += survey->input[i].bytes;
     }
     for (int i = comm->rank; i < survey->inputs && status == MR_OK; i += comm->size)
@@ -153,23 +164,48 @@ static mr_status take_facts(mr_survey_input *in, const facts *from)
 {
     in->bytes = from->bytes;
     in->units = from->units;
+    in->modified = from->modified;
+    in->jsonl = from->jsonl;
+    in->by_content = from->by_content;
     in->compressed = from->compressed;
     memcpy(in->sha256, from->sha256, sizeof in->sha256);
     in->lines_before = mr_alloc_array(MR_MEM_DATA, (size_t)in->units, sizeof *in->lines_before);
     return in->lines_before ? MR_OK : MR_ERR_MEMORY;
 }
 
+/* What is read in a way that its name does not say is not to be guessed at. */
+static void tell_of_json(const mr_survey *survey)
+{
+    int count = 0, first = 0;
+    for (int i = survey->inputs - 1; i >= 0; i--) {
+        if (!survey->input[i].by_content) continue;
+        count++;
+        first = i;
+    }
+    if (count == 0) return;
+    char others[32] = "";
+    if (count > 1)
+        snprintf(others, sizeof others, " and %d other%s", count - 1, count > 2 ? "s" : "");
+    mr_log("'%s'%s: JSON lines, by the first of them; --format text reads plain text",
+           survey->input[first].path, others);
+}
+
 mr_status mr_survey_create(const mr_comm *comm, const char *const *paths, int count,
-                           const mr_recipe *recipe, mr_survey *out)
+                           const mr_recipe *recipe, mr_input_format format, mr_survey *out)
 {
     *out = (mr_survey){.inputs = 0};
-    MR_AGREE(comm, create_list(paths, count, recipe, out));
-    MR_AGREE(comm, look_at_own(comm, recipe, out));
+    MR_AGREE(comm, create_list(paths, count, recipe, format, out));
+    MR_AGREE(comm, look_at_own(comm, recipe, format, out));
     mr_status status = MR_OK;
     for (int i = 0; i < count; i++) {
         mr_survey_input *in = &out->input[i];
         const int owner = i % comm->size;
-        facts shared = {.bytes = in->bytes, .units = in->units, .compressed = in->compressed};
+        facts shared = {.bytes = in->bytes,
+                        .units = in->units,
+                        .modified = in->modified,
+                        .jsonl = in->jsonl,
+                        .by_content = in->by_content,
+                        .compressed = in->compressed};
         memcpy(shared.sha256, in->sha256, sizeof shared.sha256);
         mr_comm_broadcast(comm, &shared, sizeof shared, owner);
         if (comm->rank != owner && status == MR_OK) status = take_facts(in, &shared);
@@ -179,18 +215,17 @@ mr_status mr_survey_create(const mr_comm *comm, const char *const *paths, int co
         mr_comm_broadcast(comm, out->input[i].lines_before,
                           (size_t)out->input[i].units * sizeof *out->input[i].lines_before,
                           i % comm->size);
+    tell_of_json(out);
     return MR_OK;
 }
 
-static mr_status check_input(const mr_survey_input *in)
+mr_status mr_survey_check_input(const mr_survey_input *in)
 {
     struct stat about;
     char sha256[MR_HASH_TEXT];
     MR_CHECK(stat(in->path, &about) == 0, MR_ERR_IO, "'%s' changed while it was read: %s", in->path,
              strerror(errno));
-    MR_CHECK((int64_t)about.st_size == in->bytes, MR_ERR_IO,
-             "'%s' changed while it was read: %lld bytes, then %lld", in->path,
-             (long long)in->bytes, (long long)about.st_size);
+    if ((int64_t)about.st_size != in->bytes) return changed(in, (int64_t)about.st_size);
     if (about.st_mtim.tv_sec == in->modified.tv_sec &&
         about.st_mtim.tv_nsec == in->modified.tv_nsec)
         return MR_OK;
@@ -204,7 +239,7 @@ static mr_status check_input(const mr_survey_input *in)
 static mr_status check_own(const mr_comm *comm, const mr_survey *survey)
 {
     for (int i = comm->rank; i < survey->inputs; i += comm->size)
-        MR_TRY(check_input(&survey->input[i]));
+        MR_TRY(mr_survey_check_input(&survey->input[i]));
     return MR_OK;
 }
 

@@ -11,16 +11,21 @@
 
 #include <time.h>
 
+/** How inputs are read. AUTO: as JSON lines where the name says so, or where it says nothing and
+ * the content does; whole files that are a document each, by their names alone. */
+typedef enum mr_input_format { MR_INPUT_AUTO, MR_INPUT_TEXT, MR_INPUT_JSONL } mr_input_format;
+
 /** One input. */
 typedef struct mr_survey_input {
     const char *path; /**< borrowed */
-    bool jsonl;       /**< by its name */
+    bool jsonl;       /**< it is JSON lines */
+    bool by_content;  /**< which its name does not say */
     bool compressed;  /**< by its content */
     int64_t bytes;    /**< of the file */
     char sha256[MR_HASH_TEXT];
-    struct timespec modified; /**< known to the rank that looked at it only */
-    int64_t units;            /**< byte ranges of a plain file; 1 for what is read in one go */
-    int64_t *lines_before;    /**< [units] newlines before each; owned */
+    struct timespec modified;
+    int64_t units;         /**< byte ranges of a plain file; 1 for what is read in one go */
+    int64_t *lines_before; /**< [units] ends of lines before each; owned */
 } mr_survey_input;
 
 /** All inputs. Start from {0}; free with mr_survey_free. */
@@ -29,16 +34,22 @@ typedef struct mr_survey {
     int inputs;
 } mr_survey;
 
-/** Looks at every input, each read once by one rank, and shows how far rank 0 is with its own.
- * Collective; the same result on all ranks.
+/** Looks at every input, each read once by one rank, shows how far rank 0 is with its own, and
+ * tells which are taken for JSON lines though their names do not say so. Collective; the same
+ * result on all ranks.
  * @param[in]  paths  [count], borrowed while the survey is used
  * @param[out] out    freed by the caller, also on failure
- * @return MR_OK, MR_ERR_USAGE (names that do not go with the settings), MR_ERR_IO, MR_ERR_FORMAT,
- * MR_ERR_MEMORY */
+ * @return MR_OK, MR_ERR_USAGE (an input that does not go with the recipe), MR_ERR_IO (also: one
+ * that changes meanwhile), MR_ERR_FORMAT, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_survey_create(const mr_comm *comm, const char *const *paths, int count,
-                                        const mr_recipe *recipe, mr_survey *out);
+                                        const mr_recipe *recipe, mr_input_format format,
+                                        mr_survey *out);
 
-/** Checks that the inputs still are what was looked at. Collective.
+/** Checks that an input still is what was looked at. Local.
+ * @return MR_OK, MR_ERR_IO (it has changed since, or is gone; message names it) */
+MR_NODISCARD mr_status mr_survey_check_input(const mr_survey_input *input);
+
+/** As mr_survey_check_input, of all inputs, each by one rank. Collective.
  * @return MR_OK, MR_ERR_IO (one has changed since, or is gone; message names it) */
 MR_NODISCARD mr_status mr_survey_check(const mr_comm *comm, const mr_survey *survey);
 

@@ -271,11 +271,8 @@ static mr_status take_documents(mr_worker *w, int64_t end, mr_unit_record *recor
     return MR_OK;
 }
 
-mr_status mr_worker_step(mr_worker *w, void (*show)(void *context, int64_t done), void *context,
-                         bool *more)
+static mr_status do_unit(mr_worker *w, void (*show)(void *context, int64_t done), void *context)
 {
-    *more = w->next < w->count;
-    if (!*more) return MR_OK;
     const stretch *s = &w->stretches[w->next];
     const int64_t unit_bytes = w->options->recipe.unit_bytes;
     if (!w->reader) MR_TRY(open_stretch(w));
@@ -291,8 +288,20 @@ mr_status mr_worker_step(mr_worker *w, void (*show)(void *context, int64_t done)
         w->done += stretch_bytes(w, s);
         w->next++;
     }
-    *more = w->next < w->count;
     return MR_OK;
+}
+
+mr_status mr_worker_step(mr_worker *w, void (*show)(void *context, int64_t done), void *context,
+                         bool *more)
+{
+    *more = w->next < w->count;
+    if (!*more) return MR_OK;
+    const mr_survey_input *in = &w->survey->input[w->stretches[w->next].input];
+    const mr_status status = do_unit(w, show, context);
+    /* A line that is half written, or cut off, is not what is wrong with a file that changes. */
+    if (status == MR_ERR_FORMAT || status == MR_ERR_IO) MR_TRY(mr_survey_check_input(in));
+    *more = w->next < w->count;
+    return status;
 }
 
 int64_t mr_worker_done(const mr_worker *w)

@@ -308,9 +308,9 @@ void mr_golden_evaluate(mr_golden_rig *rig, float *logits, double *losses)
 {
     MR_INVARIANT(mr_model_geometry(rig->model)->batch == rig->share);
     int64_t at = rig->comm->rank * rig->share * rig->tokens;
-    mr_model_set_batch(rig->model, 0, rig->ids + at, rig->targets + at);
-    mr_model_evaluate(rig->model, logits);
-    if (losses) mr_model_losses(rig->model, 0, losses);
+    mr_model_set_batches(rig->model, 0, 1,
+                         &(mr_model_batch){.tokens = rig->ids + at, .targets = rig->targets + at});
+    mr_model_evaluate(rig->model, losses ? losses : rig->losses, logits);
 }
 
 void mr_golden_gradients(mr_golden_rig *rig, double *loss, double *grad_norm)
@@ -320,20 +320,14 @@ void mr_golden_gradients(mr_golden_rig *rig, double *loss, double *grad_norm)
     mr_exact sums[2] = {0};
     mr_memory_guard(true);
     for (int64_t wave = 0; wave < g->waves; wave++) {
-        int64_t first = (wave * rig->comm->size + rig->comm->rank) * g->in_wave;
-        for (int64_t w = 0; w < g->in_wave; w++)
-            mr_model_set_batch(rig->model, w, rig->ids + (first + w) * rows,
-                               rig->targets + (first + w) * rows);
+        int64_t at = mr_model_first_micro(rig->model, wave) * rows;
+        mr_model_set_batches(
+            rig->model, wave * g->in_wave, g->in_wave,
+            &(mr_model_batch){.tokens = rig->ids + at, .targets = rig->targets + at});
         /* The step tells dropout's streams apart, and there is no dropout here. */
-        mr_model_train_wave(rig->model, 1.0 / (double)rig->scored, 0, first);
-        for (int64_t w = 0; w < g->in_wave; w++) {
-            mr_model_losses(rig->model, w, rig->losses);
-            for (int64_t i = 0; i < rows; i++)
-                mr_exact_add(&sums[0], rig->losses[i]);
-        }
+        mr_model_train_wave(rig->model, wave, 1.0 / (double)rig->scored, 0);
     }
-    mr_model_finish_gradients(rig->model);
-    mr_optimizer_square_sum(&rig->optimizer, &sums[1]);
+    if (mr_model_finish_step(rig->model, &sums[0], &sums[1]) != MR_OK) mr_abort("%s", mr_message());
     mr_exact_reduce(rig->comm, sums, 2);
     mr_memory_guard(false);
     *loss = mr_exact_value(&sums[0]) / (double)rig->scored;

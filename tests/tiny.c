@@ -119,21 +119,23 @@ static void set_batch(tiny *t, int which)
         tokens[i] = (7 * i + 5 * which + 3) % VOCABULARY;
         targets[i] = i % 4 == 3 ? -1 : (11 * i + which) % VOCABULARY;
     }
-    mr_model_set_batch(t->model, 0, tokens, targets);
+    mr_model_set_batches(t->model, 0, 1, &(mr_model_batch){.tokens = tokens, .targets = targets});
 }
 
 void tiny_evaluate(tiny *t)
 {
     set_batch(t, 0);
-    mr_model_evaluate(t->model, t->logits);
+    double losses[TOKENS];
+    mr_model_evaluate(t->model, losses, t->logits);
 }
 
 void tiny_train(tiny *t)
 {
     set_batch(t, t->comm->rank);
     mr_memory_guard(true);
-    mr_model_train_wave(t->model, 0.125, 4, t->comm->rank);
-    mr_model_finish_gradients(t->model);
+    mr_exact loss = {0}, squares = {0};
+    mr_model_train_wave(t->model, 0, 0.125, 4);
+    must(mr_model_finish_step(t->model, &loss, &squares));
     mr_params_share_gradients(mr_model_params(t->model));
     mr_memory_guard(false);
 }

@@ -126,9 +126,9 @@ static mr_status predict_batch(mr_model *model, const mr_dataset *dataset, int64
     int64_t scored = 0;
     mr_status status = mr_batch_fill_heldout(dataset, count, first, g->batch, g->tokens,
                                              room->tokens, room->targets, &scored);
-    mr_model_set_batch(model, 0, room->tokens, room->targets);
-    mr_model_evaluate(model, NULL);
-    mr_model_losses(model, 0, room->losses);
+    mr_model_set_batches(model, 0, 1,
+                         &(mr_model_batch){.tokens = room->tokens, .targets = room->targets});
+    mr_model_evaluate(model, room->losses, NULL);
     for (int64_t b = 0; b < g->batch && first + b < count && status == MR_OK; b++) {
         double own = 0;
         int64_t own_tokens = 0;

@@ -164,6 +164,7 @@ static void attend(mr_model *model, int index, const mr_pass *pass, mr_layer_act
                                                   .k = acts->k,
                                                   .v = acts->v,
                                                   .o = acts->attended,
+                                                  .starts = pass->starts,
                                                   .lse = acts->lse});
 }
 
@@ -211,6 +212,7 @@ void mr_layer_backward(mr_model *model, int index, const mr_pass *pass, mr_layer
                                                    .k = acts->k,
                                                    .v = acts->v,
                                                    .o = acts->attended,
+                                                   .starts = pass->starts,
                                                    .lse = acts->lse,
                                                    .d_o = s->d_attended,
                                                    .d_q = s->d_q,

@@ -279,9 +279,6 @@ static void place_activations(mr_model *model, mr_arena *arena)
         for (int64_t l = 0; l < layers; l++)
             micro->layer[l].x = mr_arena_take(arena, MR_F32, n, a->hidden_size);
         micro->branch = mr_arena_take(arena, MR_F32, n, a->hidden_size);
-        micro->tokens = mr_arena_take(arena, MR_I32, 1, n);
-        micro->targets = mr_arena_take(arena, MR_I32, 1, n);
-        micro->losses = mr_arena_take(arena, MR_F64, 1, n);
     }
     mr_scratch *s = &model->scratch;
     int64_t chunk = mr_model_logits_rows(a);
@@ -296,7 +293,16 @@ static void place_activations(mr_model *model, mr_arena *arena)
     s->d_v = mr_arena_take(arena, MR_F32, n, kv_cols);
     s->d_product = mr_arena_take(arena, MR_F32, n, a->intermediate_size);
     s->adapter = mr_arena_take(arena, MR_F32, n, mr_model_adapter_work(model));
-    model->positions = mr_arena_take(arena, MR_I32, 1, n);
+    int64_t here = g->waves * g->in_wave;
+    model->tokens = mr_arena_take(arena, MR_I32, here, n);
+    model->targets = mr_arena_take(arena, MR_I32, here, n);
+    if (g->packed) {
+        model->positions = mr_arena_take(arena, MR_I32, here, n);
+        model->starts = mr_arena_take(arena, MR_I32, here, n);
+    }
+    model->in_order = mr_arena_take(arena, MR_I32, 1, n);
+    model->readings =
+        mr_arena_take(arena, MR_F64, 1, here * n + mr_params_square_count(model->params));
 }
 
 /* Bytes of the rotary tables, which stand beside the arena. */
@@ -353,12 +359,15 @@ mr_status mr_model_allocate(mr_model *model)
     place_activations(model, &arena);
     MR_TRY(mr_rope_create(be, model->geometry.tokens, model->arch.head_dim, model->arch.rope_theta,
                           MR_MEM_ACTIVATIONS, &model->rope));
-    int64_t n = model->positions.cols;
+    model->host_readings = mr_alloc_array(MR_MEM_ACTIVATIONS, (size_t)model->readings.cols,
+                                          sizeof *model->host_readings);
+    if (!model->host_readings) return MR_ERR_MEMORY;
+    int64_t n = model->in_order.cols;
     int32_t *positions = mr_alloc_array(MR_MEM_OTHER, (size_t)n, sizeof *positions);
     if (!positions) return MR_ERR_MEMORY;
     for (int64_t i = 0; i < n; i++)
         positions[i] = (int32_t)(i % model->geometry.tokens);
-    be->ops->upload(be, model->positions, positions);
+    be->ops->upload(be, model->in_order, positions);
     mr_free(positions);
     return MR_OK;
 }
@@ -397,7 +406,8 @@ void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES])
 {
     mr_params_bytes(model->params, bytes);
     mr_reduce_bytes(model->reduce, bytes);
-    bytes[MR_MEM_ACTIVATIONS] += model->activation_bytes + rope_bytes(model);
+    bytes[MR_MEM_ACTIVATIONS] += model->activation_bytes + rope_bytes(model) +
+                                 (size_t)model->readings.cols * sizeof *model->host_readings;
 }
 
 bool mr_model_next_choice(const mr_model *model, mr_model_choice *choice)
@@ -430,6 +440,7 @@ void mr_model_destroy(mr_model **out)
     mr_params_destroy(&model->params);
     mr_rope_destroy(model->be, &model->rope);
     model->be->ops->buffer_destroy(model->be, &model->activations);
+    mr_free(model->host_readings);
     mr_free(model->layer);
     mr_free(model->micro);
     mr_free(model);

@@ -9,6 +9,7 @@
  * Shapes: a micro-batch is B sequences of T tokens, N = B*T rows; V vocab_size.
  */
 
+#include "comm/exact.h"
 #include "model/params.h"
 #include "store/hf.h"
 
@@ -21,7 +22,16 @@ typedef struct mr_geometry {
     int64_t tokens;  /**< T, tokens of a sequence */
     int64_t waves;   /**< waves of a step */
     int64_t in_wave; /**< micro-batches this rank takes in a wave; 1 where the head is tied */
+    bool packed; /**< a sequence may hold several segments: mr_model_batch.starts may be given */
 } mr_geometry;
+
+/** Micro-batches of this rank, one after another, [count, N] each; borrowed for the call. */
+typedef struct mr_model_batch {
+    const int32_t *tokens;
+    const int32_t *targets;   /**< negative where not scored */
+    const int32_t *positions; /**< of each token in its text, 0..T-1; NULL: 0, 1, ... in a row */
+    const int32_t *starts;    /**< as mr_attention_args.starts; NULL: a sequence is one segment */
+} mr_model_batch;
 
 /** A run's demands on a model. Pointers are borrowed for the call, comm and be until destroy. */
 typedef struct mr_model_options {
@@ -115,25 +125,32 @@ MR_NODISCARD mr_status mr_model_load_param(mr_model *model, int id, const mr_saf
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY; the same on every rank */
 MR_NODISCARD mr_status mr_model_save(mr_model *model, const char *folder);
 
-/** Uploads micro-batch w of the wave: tokens and targets [N], targets negative where not scored. */
-void mr_model_set_batch(mr_model *model, int64_t w, const int32_t *tokens, const int32_t *targets);
+/** Uploads micro-batches first..first+count-1 of the waves * in_wave of this rank's step, in one
+ * go. positions and starts are both given or both NULL, and NULL where geometry.packed is not set.
+ * Local; no allocation. */
+void mr_model_set_batches(mr_model *model, int64_t first, int64_t count,
+                          const mr_model_batch *batch);
 
-/** Runs the wave's micro-batches forward and backward: losses of each, gradients into the leaves.
- * @param[in] scale       1 / scored targets of the global batch
- * @param[in] step        optimizer steps taken, for dropout
- * @param[in] first_micro index in the global batch of this rank's first micro-batch of the wave
+/** Returns the index in the global batch of this rank's first micro-batch of a wave. Local. */
+int64_t mr_model_first_micro(const mr_model *model, int64_t wave);
+
+/** Runs a wave's micro-batches forward and backward: gradients into the leaves.
+ * @param[in] wave  0..waves-1, in their order
+ * @param[in] scale 1 / scored targets of the global batch
+ * @param[in] step  optimizer steps taken, for dropout
  * Collective; no allocation. */
-void mr_model_train_wave(mr_model *model, double scale, uint64_t step, int64_t first_micro);
+void mr_model_train_wave(mr_model *model, int64_t wave, double scale, uint64_t step);
 
-/** Waits until the gradients of all waves of a step are whole. Collective. */
-void mr_model_finish_gradients(mr_model *model);
+/** Waits until the gradients of all waves of a step are whole, and reads what the host needs of
+ * it, once: adds this rank's token losses, in nats, to loss, and the squares of the gradient
+ * elements it answers for to squares: over all ranks each element is in one sum. Collective; no
+ * allocation.
+ * @return MR_OK, or the first error of what the backend did in the step: this rank's alone */
+MR_NODISCARD mr_status mr_model_finish_step(mr_model *model, mr_exact *loss, mr_exact *squares);
 
-/** Runs micro-batch 0 forward without gradients: losses, and where logits is not NULL all logits
- * [N, V] into it (host). Collective; no allocation. */
-void mr_model_evaluate(mr_model *model, float *logits);
-
-/** Copies the losses of micro-batch w to host memory [N]. Local. */
-void mr_model_losses(mr_model *model, int64_t w, double *losses);
+/** Runs micro-batch 0 forward without gradients: losses [N] (host) in nats, 0 where not scored, and
+ * where logits is not NULL all logits [N, V] into it (host). Collective; no allocation. */
+void mr_model_evaluate(mr_model *model, double *losses, float *logits);
 
 /** Returns how many rows of logits are kept at once, whatever the vocabulary. */
 int64_t mr_model_logits_rows(const mr_hf_config *arch);

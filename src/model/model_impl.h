@@ -67,10 +67,11 @@ typedef struct mr_layer_acts {
 
 /** One micro-batch on its way. */
 typedef struct mr_micro {
-    mr_layer_acts *layer;      /**< [L]; with recomputation all but x is shared. Owned */
-    mr_tensor branch;          /**< [N, C], last branch forward; gradient of the stream backward */
-    mr_tensor tokens, targets; /**< I32 [1, N] */
-    mr_tensor losses;          /**< F64 [1, N] */
+    mr_layer_acts *layer; /**< [L]; with recomputation all but x is shared. Owned */
+    mr_tensor branch;     /**< [N, C], last branch forward; gradient of the stream backward */
+    mr_tensor tokens, targets, positions; /**< I32 [1, N], of the step's */
+    mr_tensor starts;                     /**< I32 [1, N], absent where segments are sequences */
+    mr_tensor losses;                     /**< F64 [1, N], of the readings */
 } mr_micro;
 
 /** Scratch of a pass, shared by all micro-batches and layers. */
@@ -95,6 +96,7 @@ typedef struct mr_pass {
     int64_t rows;
     mr_attention_shape shape;
     mr_tensor positions; /**< I32 [1, rows] */
+    mr_tensor starts;    /**< I32 [1, rows] of the attention, or absent */
     const mr_rope *rope;
     bool replay; /**< recomputation: the layer's last output is not needed again */
     bool dropout;
@@ -121,8 +123,14 @@ struct mr_model {
     int head_unit;               /**< unit of final_norm and head; 0 where tied */
     mr_layer *layer;             /**< [L] */
     mr_rope rope;
-    mr_tensor positions;    /**< I32 [1, N], 0..T-1 over and over */
-    mr_buffer *activations; /**< one arena for micro, scratch and positions */
+    /** The step's micro-batches, [waves * in_wave, N] each; positions and starts are absent where
+     * the geometry is not packed. */
+    mr_tensor tokens, targets, positions, starts;
+    bool segments;          /**< the step came with positions and starts */
+    mr_tensor in_order;     /**< I32 [1, N], positions 0..T-1 over and over */
+    mr_tensor readings;     /**< F64: losses of all micro-batches, then square sums */
+    double *host_readings;  /**< the same; owned */
+    mr_buffer *activations; /**< one arena for micro, scratch and what a step is told and tells */
     size_t activation_bytes;
     mr_micro *micro; /**< [in_wave] */
     mr_scratch scratch;

@@ -15,12 +15,12 @@
 
 /** One flat of a unit. count 0 means there is none. Tensors are owned. */
 typedef struct mr_flat {
-    int64_t used;       /**< elements of parameters */
-    int64_t count;      /**< with padding: a multiple of P * MR_SHARD_BLOCK */
-    mr_tensor weights;  /**< [1, count] or [1, count / P] */
-    mr_tensor grad;     /**< [1, count] or [1, count / P]; absent where frozen */
-    mr_tensor partial;  /**< [slots - 1, count / P], further slots of the tree over waves */
-    mr_tensor m, v;     /**< moments of the own part */
+    int64_t used;        /**< elements of parameters */
+    int64_t count;       /**< with padding: a multiple of P * MR_SHARD_BLOCK */
+    mr_tensor weights;   /**< [1, count] or [1, count / P] */
+    mr_tensor grad;      /**< [1, count] or [1, count / P]; absent where frozen */
+    mr_tensor partial;   /**< [slots - 1, count / P], further slots of the tree over waves */
+    mr_tensor m, v;      /**< moments of the own part */
     mr_transfer publish; /**< gather of updated weights under way */
 } mr_flat;
 

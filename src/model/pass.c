@@ -3,7 +3,26 @@
 
 #include "model/model_impl.h"
 
-static mr_pass training_pass(const mr_model *model, bool dropout, uint64_t step, int64_t micro)
+/* Points the micro-batches on their way at a wave's part of the step. */
+static void take_wave(mr_model *model, int64_t wave)
+{
+    for (int64_t w = 0; w < model->geometry.in_wave; w++) {
+        mr_micro *micro = &model->micro[w];
+        int64_t at = wave * model->geometry.in_wave + w, rows = model->in_order.cols;
+        micro->tokens = mr_tensor_rows(model->tokens, at, 1);
+        micro->targets = mr_tensor_rows(model->targets, at, 1);
+        micro->losses = mr_tensor_cols(model->readings, at * rows, rows);
+        micro->positions = model->in_order;
+        micro->starts = (mr_tensor){0};
+        if (!model->segments) continue;
+        micro->positions = mr_tensor_rows(model->positions, at, 1);
+        micro->starts = mr_tensor_rows(model->starts, at, 1);
+    }
+}
+
+/* first_micro is the index in the global batch of micro-batch 0 of those on their way. */
+static mr_pass pass_of(const mr_model *model, bool dropout, uint64_t step, int64_t first_micro,
+                       int64_t w)
 {
     const mr_geometry *g = &model->geometry;
     return (mr_pass){.rows = g->batch * g->tokens,
@@ -12,11 +31,12 @@ static mr_pass training_pass(const mr_model *model, bool dropout, uint64_t step,
                                .heads = model->arch.num_attention_heads,
                                .kv_heads = model->arch.num_key_value_heads,
                                .head_size = model->arch.head_dim},
-                     .positions = model->positions,
+                     .positions = model->micro[w].positions,
+                     .starts = model->micro[w].starts,
                      .rope = &model->rope,
                      .dropout = dropout,
                      .step = step,
-                     .first_row = micro * g->batch * g->tokens,
+                     .first_row = (first_micro + w) * g->batch * g->tokens,
                      .adapter_work = model->scratch.adapter};
 }
 
@@ -39,7 +59,7 @@ static void forward(mr_model *model, int64_t in_wave, bool dropout, uint64_t ste
                       l + 1 < layers ? mr_model_layer_unit(l + 1) : model->head_unit);
         for (int64_t w = 0; w < in_wave; w++) {
             mr_micro *micro = &model->micro[w];
-            mr_pass pass = training_pass(model, dropout, step, first_micro + w);
+            mr_pass pass = pass_of(model, dropout, step, first_micro, w);
             mr_layer_forward(model, l, &pass, &micro->layer[l], stream_before(micro, l),
                              micro->branch);
         }
@@ -87,12 +107,19 @@ static void embedding_backward(mr_model *model, mr_micro *micro)
     mr_embedding_backward(model->be, grad, micro->branch, micro->tokens);
 }
 
-void mr_model_train_wave(mr_model *model, double scale, uint64_t step, int64_t first_micro)
+int64_t mr_model_first_micro(const mr_model *model, int64_t wave)
+{
+    return (wave * model->comm->size + model->comm->rank) * model->geometry.in_wave;
+}
+
+void mr_model_train_wave(mr_model *model, int64_t wave, double scale, uint64_t step)
 {
     mr_params *params = model->params;
     int64_t in_wave = model->geometry.in_wave;
+    int64_t first_micro = mr_model_first_micro(model, wave);
     int layers = (int)model->arch.num_hidden_layers;
     bool tied = model->head_unit == 0;
+    take_wave(model, wave);
     forward(model, in_wave, true, step, first_micro);
 
     mr_params_use(params, model->head_unit, mr_model_layer_unit(layers - 1));
@@ -106,7 +133,7 @@ void mr_model_train_wave(mr_model *model, double scale, uint64_t step, int64_t f
         mr_params_use(params, unit, l > 0 ? mr_model_layer_unit(l - 1) : -1);
         for (int64_t w = 0; w < in_wave; w++) {
             mr_micro *micro = &model->micro[w];
-            mr_pass pass = training_pass(model, true, step, first_micro + w);
+            mr_pass pass = pass_of(model, true, step, first_micro, w);
             if (model->recompute && l < layers - 1) { /* the last one's still stand */
                 /* acts->x holds the sum already: the layer starts from it as the first one does. */
                 pass.replay = true;
@@ -125,15 +152,27 @@ void mr_model_train_wave(mr_model *model, double scale, uint64_t step, int64_t f
     }
 }
 
-void mr_model_finish_gradients(mr_model *model)
+mr_status mr_model_finish_step(mr_model *model, mr_exact *loss, mr_exact *squares)
 {
+    mr_backend *be = model->be;
+    const mr_geometry *g = &model->geometry;
+    int64_t losses = g->waves * g->in_wave * g->batch * g->tokens, all = model->readings.cols;
     mr_reduce_finish(model->reduce);
+    mr_phase_begin(be, MR_PHASE_OPTIMIZER);
+    mr_params_square_sums(model->params, mr_tensor_cols(model->readings, losses, all - losses));
+    be->ops->download(be, model->host_readings, model->readings);
+    mr_status status = be->ops->synchronize(be);
+    for (int64_t i = 0; i < all; i++)
+        mr_exact_add(i < losses ? loss : squares, model->host_readings[i]);
+    mr_phase_end(be, MR_PHASE_OPTIMIZER);
+    return status;
 }
 
-void mr_model_evaluate(mr_model *model, float *logits)
+void mr_model_evaluate(mr_model *model, double *losses, float *logits)
 {
     mr_backend *be = model->be;
     mr_scratch *s = &model->scratch;
+    take_wave(model, 0);
     forward(model, 1, false, 0, 0);
     mr_params_use(model->params, model->head_unit, -1);
     final_norm(model, &model->micro[0]);
@@ -143,6 +182,7 @@ void mr_model_evaluate(mr_model *model, float *logits)
                                      .targets = model->micro[0].targets,
                                      .losses = model->micro[0].losses,
                                      .logits = s->logits});
+    be->ops->download(be, losses, model->micro[0].losses);
     if (!logits) return;
     for (int64_t first = 0; first < s->normed.rows; first += s->logits.rows) {
         int64_t rows = s->normed.rows - first;
@@ -153,13 +193,15 @@ void mr_model_evaluate(mr_model *model, float *logits)
     }
 }
 
-void mr_model_set_batch(mr_model *model, int64_t w, const int32_t *tokens, const int32_t *targets)
+void mr_model_set_batches(mr_model *model, int64_t first, int64_t count,
+                          const mr_model_batch *batch)
 {
-    model->be->ops->upload(model->be, model->micro[w].tokens, tokens);
-    model->be->ops->upload(model->be, model->micro[w].targets, targets);
-}
-
-void mr_model_losses(mr_model *model, int64_t w, double *losses)
-{
-    model->be->ops->download(model->be, losses, model->micro[w].losses);
+    mr_backend *be = model->be;
+    MR_INVARIANT(!batch->positions == !batch->starts && (!batch->starts || model->geometry.packed));
+    be->ops->upload(be, mr_tensor_rows(model->tokens, first, count), batch->tokens);
+    be->ops->upload(be, mr_tensor_rows(model->targets, first, count), batch->targets);
+    model->segments = batch->starts;
+    if (!model->segments) return;
+    be->ops->upload(be, mr_tensor_rows(model->positions, first, count), batch->positions);
+    be->ops->upload(be, mr_tensor_rows(model->starts, first, count), batch->starts);
 }

@@ -8,18 +8,15 @@
  * every rank and every number of ranks clips by the same bits.
  */
 
-#include "comm/exact.h"
 #include "model/params.h"
 
-/** AdamW's constants and state that is not per element. Borrows params; owns sums. */
+/** AdamW's constants and state that is not per element. Borrows params. */
 typedef struct mr_optimizer {
     mr_params *params;
     double beta1, beta2, eps, weight_decay;
     double clip_norm;       /**< 0: no clipping */
     int64_t *param_steps;   /**< [parameters] updates since the start or the last reset; owned */
     mr_adamw_args *updates; /**< [parameters], room for the list of one step; owned */
-    mr_tensor sums;         /**< F64 [1, mr_params_square_count] */
-    double *host_sums;      /**< the same on the host; owned */
 } mr_optimizer;
 
 /** Creates the optimizer of allocated parameters. Local. @return MR_OK, MR_ERR_MEMORY */
@@ -28,9 +25,6 @@ MR_NODISCARD mr_status mr_optimizer_create(mr_params *params, const mr_config *c
 
 /** Frees what the optimizer owns. */
 void mr_optimizer_destroy(mr_optimizer *optimizer);
-
-/** Adds this rank's share of the squared gradient elements to sum. Local. */
-void mr_optimizer_square_sum(mr_optimizer *optimizer, mr_exact *sum);
 
 /** Updates all trained parameters, each by its own step count, at learning rate lr (times each
  * one's lr_scale), gradients times min(1, clip_norm / (grad_norm + 1e-6)) as

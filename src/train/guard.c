@@ -40,27 +40,32 @@ mr_verdict mr_guard_judge(mr_guard_state *state, const mr_config *config, double
     return verdict;
 }
 
-static void add_tensor(mr_backend *be, mr_hash *hash, mr_tensor t, float *piece, int64_t room)
+/* Digests of what this rank holds in common with the others, I32 [.., 2]; returns how many. */
+static int64_t digest_common(const mr_params *params, mr_tensor digests)
 {
-    for (int64_t first = 0; first < t.cols; first += room) {
-        int64_t part = t.cols - first < room ? t.cols - first : room;
-        be->ops->download(be, piece, mr_tensor_cols(t, first, part));
-        mr_hash_add(hash, piece, (size_t)part * sizeof *piece);
-    }
-}
-
-/* Hashes what this rank holds in common with the others. */
-static void add_common(const mr_optimizer *optimizer, mr_hash *hash, float *piece, int64_t room)
-{
-    const mr_params *params = optimizer->params;
     mr_backend *be = mr_params_backend(params);
+    int64_t used = 0;
     for (mr_params_walk at = {0}; mr_params_next(params, &at);)
         for (int what = MR_SLAB_WEIGHTS; what <= MR_SLAB_V; what++)
             if (mr_params_replicated(params, at.id, (mr_slab_kind)what))
-                add_tensor(be, hash, mr_params_kept(params, at.id, (mr_slab_kind)what).values,
-                           piece, room);
-    mr_hash_add(hash, optimizer->param_steps,
-                (size_t)mr_params_length(params) * sizeof *optimizer->param_steps);
+                be->ops->digest(be, mr_tensor_rows(digests, used++, 1),
+                                mr_params_kept(params, at.id, (mr_slab_kind)what).values);
+    return used;
+}
+
+/* One number for all that this rank holds in common with the others: as many bits as a positive
+ * number has. */
+static int64_t number_of(const mr_optimizer *optimizer, mr_tensor digests, int32_t *host)
+{
+    mr_backend *be = mr_params_backend(optimizer->params);
+    int64_t used = 2 * digest_common(optimizer->params, digests);
+    uint64_t number = 0;
+    be->ops->download(be, host, digests);
+    for (int64_t i = 0; i < used; i++)
+        number = mr_hash_mix(number + (uint32_t)host[i]);
+    for (int i = 0; i < mr_params_length(optimizer->params); i++)
+        number = mr_hash_mix(number + (uint64_t)optimizer->param_steps[i]);
+    return (int64_t)(number >> 1);
 }
 
 /* The digest that most ranks have; the first of equals. */
@@ -106,24 +111,24 @@ static mr_status compare(const int64_t *digest, int ranks)
 
 mr_status mr_guard_check_ranks(const mr_optimizer *optimizer)
 {
-    enum { ROOM = 1 << 16 };
-    const mr_comm *comm = mr_params_comm(optimizer->params);
-    mr_hash *hash = NULL;
-    float *piece = mr_alloc_array(MR_MEM_OTHER, ROOM, sizeof *piece);
-    int64_t *digest = mr_alloc_array(MR_MEM_OTHER, (size_t)comm->size, sizeof *digest);
-    mr_status status = piece && digest ? mr_hash_create(&hash) : MR_ERR_MEMORY;
+    const mr_params *params = optimizer->params;
+    const mr_comm *comm = mr_params_comm(params);
+    mr_backend *be = mr_params_backend(params);
+    int64_t room = 3 * (int64_t)mr_params_length(params);
+    mr_tensor digests = {0};
+    int32_t *host = mr_alloc_array(MR_MEM_OTHER, 2 * (size_t)room, sizeof *host);
+    int64_t *number = mr_alloc_array(MR_MEM_OTHER, (size_t)comm->size, sizeof *number);
+    mr_status status = host && number
+                           ? mr_backend_tensor(be, MR_MEM_OTHER, MR_I32, room, 2, &digests)
+                           : MR_ERR_MEMORY;
     status = mr_comm_agree(comm, status);
     if (status == MR_OK) {
-        char text[MR_HASH_TEXT];
-        add_common(optimizer, hash, piece, ROOM);
-        mr_hash_finish(&hash, text);
-        text[15] = '\0'; /* as many digits as fit a positive number */
-        digest[comm->rank] = (int64_t)strtoll(text, NULL, 16);
-        mr_comm_sum_i64(comm, digest, comm->size);
-        status = compare(digest, comm->size);
+        number[comm->rank] = number_of(optimizer, digests, host);
+        mr_comm_sum_i64(comm, number, comm->size);
+        status = compare(number, comm->size);
     }
-    mr_hash_destroy(&hash);
-    mr_free(piece);
-    mr_free(digest);
+    mr_backend_free(be, &digests);
+    mr_free(host);
+    mr_free(number);
     return status;
 }

@@ -263,8 +263,7 @@ static mr_status allocate(mr_trainer *t)
     MR_TRY(mr_optimizer_create(mr_model_params(t->model), t->config, &t->optimizer));
     t->tokens = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->tokens);
     t->targets = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->targets);
-    t->losses = mr_alloc_array(MR_MEM_DATA, rows, sizeof *t->losses);
-    if (!t->tokens || !t->targets || !t->losses) return MR_ERR_MEMORY;
+    if (!t->tokens || !t->targets) return MR_ERR_MEMORY;
     return mr_dataset_hash(t->dataset, t->data_hash);
 }
 
@@ -299,16 +298,8 @@ void mr_trainer_destroy(mr_trainer **out)
     mr_tokenizer_destroy(&t->tokenizer);
     mr_free(t->tokens);
     mr_free(t->targets);
-    mr_free(t->losses);
     mr_free(t);
     *out = NULL;
-}
-
-/* Index in the global batch of this rank's first micro-batch of a wave. */
-static int64_t first_micro(const mr_trainer *t, int64_t wave)
-{
-    const mr_geometry *g = mr_model_geometry(t->model);
-    return (wave * t->comm->size + t->comm->rank) * g->in_wave;
 }
 
 /* Fills this rank's micro-batches of a step; scored gets their scored targets. */
@@ -319,7 +310,8 @@ static mr_status fill_step(mr_trainer *t, int64_t step, int64_t *scored)
     *scored = 0;
     for (int64_t wave = 0; wave < g->waves; wave++)
         for (int64_t w = 0; w < g->in_wave; w++) {
-            int64_t micro = first_micro(t, wave) + w, here = wave * g->in_wave + w, part;
+            int64_t micro = mr_model_first_micro(t->model, wave) + w, here = wave * g->in_wave + w,
+                    part;
             int64_t position = step * t->config->train.global_batch + micro * g->batch;
             MR_TRY(mr_batch_fill(t->dataset, &t->order, position, g->batch, g->tokens,
                                  t->tokens + here * rows, t->targets + here * rows, &part));
@@ -328,25 +320,15 @@ static mr_status fill_step(mr_trainer *t, int64_t step, int64_t *scored)
     return MR_OK;
 }
 
-/* Forward and backward of the whole step; adds token losses to sum. */
-static void run_waves(mr_trainer *t, int64_t step, double scale, mr_exact *sum)
+/* Forward and backward of the whole step; adds up token losses and squared gradient elements. */
+static mr_status run_waves(mr_trainer *t, double scale, mr_exact *loss, mr_exact *squares)
 {
-    mr_model *model = t->model;
-    const mr_geometry *g = mr_model_geometry(model);
-    int64_t rows = g->batch * g->tokens;
-    for (int64_t wave = 0; wave < g->waves; wave++) {
-        for (int64_t w = 0; w < g->in_wave; w++) {
-            int64_t at = (wave * g->in_wave + w) * rows;
-            mr_model_set_batch(model, w, t->tokens + at, t->targets + at);
-        }
-        mr_model_train_wave(model, scale, (uint64_t)step, first_micro(t, wave));
-        for (int64_t w = 0; w < g->in_wave; w++) {
-            mr_model_losses(model, w, t->losses);
-            for (int64_t i = 0; i < rows; i++)
-                mr_exact_add(sum, t->losses[i]);
-        }
-    }
-    mr_model_finish_gradients(model);
+    const mr_geometry *g = mr_model_geometry(t->model);
+    const mr_model_batch batch = {.tokens = t->tokens, .targets = t->targets};
+    mr_model_set_batches(t->model, 0, g->waves * g->in_wave, &batch);
+    for (int64_t wave = 0; wave < g->waves; wave++)
+        mr_model_train_wave(t->model, wave, scale, (uint64_t)t->step);
+    return mr_model_finish_step(t->model, loss, squares);
 }
 
 mr_status mr_trainer_step(mr_trainer *t, mr_step_result *result)
@@ -403,12 +385,16 @@ static mr_status merge_if_due(mr_trainer *t, mr_step_result *result)
 
 mr_status mr_trainer_compute(mr_trainer *t, int64_t all_scored, mr_step_result *result)
 {
-    mr_exact sums[2] = {0}; /* loss, squared gradient */
+    mr_exact sums[3] = {0}; /* loss, squared gradient, ranks whose backend failed */
     double scored = all_scored > 0 ? (double)all_scored : 1;
     mr_memory_guard(true);
-    run_waves(t, t->step, 1 / scored, &sums[0]);
-    mr_optimizer_square_sum(&t->optimizer, &sums[1]);
-    mr_exact_reduce(t->comm, sums, 2);
+    mr_status status = run_waves(t, 1 / scored, &sums[0], &sums[1]);
+    if (status != MR_OK) mr_exact_add(&sums[2], 1);
+    mr_exact_reduce(t->comm, sums, 3);
+    if (mr_exact_value(&sums[2]) > 0) {
+        mr_memory_guard(false);
+        return mr_comm_agree(t->comm, status);
+    }
 
     *result = (mr_step_result){
         .step = t->step + 1,

@@ -61,7 +61,6 @@ typedef struct mr_trainer {
     bool rank_free;                /**< the bits of a run do not depend on the number of ranks */
     int32_t *tokens;               /**< [micro-batches here, N] of the step */
     int32_t *targets;
-    double *losses; /**< [N] */
 } mr_trainer;
 
 /** Reads the architecture a configuration names (model.path or model.config). Collective.

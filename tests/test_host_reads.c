@@ -1,0 +1,111 @@
+/* How often a training step makes the backend wait for the host: one vector and its errors. */
+#include "ranks.h"
+#include "test.h"
+#include "train/trainer.h"
+
+#include <stdio.h>
+
+enum { STEPS = 6, MERGE_EVERY = 3 };
+
+/* The cpu's table with its waits counted. */
+static const mr_backend_ops *cpu;
+static int reads, uploads;
+
+static void counted_download(mr_backend *be, void *dst, mr_tensor src)
+{
+    reads++;
+    cpu->download(be, dst, src);
+}
+
+static mr_status counted_synchronize(mr_backend *be)
+{
+    reads++;
+    return cpu->synchronize(be);
+}
+
+static void counted_phase_seconds(mr_backend *be, double seconds[MR_PHASES])
+{
+    reads++;
+    cpu->phase_seconds(be, seconds);
+}
+
+static void counted_upload(mr_backend *be, mr_tensor dst, const void *src)
+{
+    uploads++;
+    cpu->upload(be, dst, src);
+}
+
+static const mr_hf_config arch = {.hidden_size = 32,
+                                  .intermediate_size = 48,
+                                  .num_hidden_layers = 3,
+                                  .num_attention_heads = 4,
+                                  .num_key_value_heads = 2,
+                                  .head_dim = 8,
+                                  .vocab_size = 260,
+                                  .max_position_embeddings = 128,
+                                  .rms_norm_eps = 1e-6,
+                                  .rope_theta = 10000,
+                                  .initializer_range = 0.1};
+
+/* Trains a few steps of several waves, and looks at each one's reads. */
+static void steps_of(const char *method, mr_shard shard)
+{
+    mr_config config;
+    mr_config_defaults(&config);
+    snprintf(config.method.name, sizeof config.method.name, "%s", method);
+    config.model.init = MR_INIT_RANDOM;
+    config.task.pairs = 16;
+    config.train.steps = STEPS;
+    config.train.global_batch = 8;
+    config.train.micro_batch = 1;
+    config.method.merge_every = MERGE_EVERY;
+    config.parallel.shard = (int32_t)shard;
+    mr_backend *be = NULL;
+    mr_trainer *trainer = NULL;
+    must(mr_backend_create("cpu", 0, 1, &be));
+    cpu = be->ops;
+    mr_backend_ops counting = *cpu;
+    counting.download = counted_download;
+    counting.synchronize = counted_synchronize;
+    counting.phase_seconds = counted_phase_seconds;
+    counting.upload = counted_upload;
+    must(mr_trainer_create(&world, &config, be, &arch, &trainer));
+    must(mr_trainer_allocate(trainer));
+    be->ops = &counting;
+    for (int step = 1; step <= STEPS; step++) {
+        mr_step_result result = {0};
+        reads = uploads = 0;
+        must(mr_trainer_step(trainer, &result));
+        assert_true(result.updated);
+        /* A merge starts adapters anew: what is drawn for them is sent, what was cleared is read.
+         */
+        bool merged = result.restart > 0;
+        if (reads > 2 + merged)
+            fail_msg("%s, step %d: %d reads of the host, at most %d are allowed", method, step,
+                     reads, 2 + merged);
+        if (!merged && uploads > 2)
+            fail_msg("%s, step %d: %d uploads, tokens and targets are 2", method, step, uploads);
+    }
+    be->ops = cpu;
+    mr_trainer_destroy(&trainer);
+    mr_backend_destroy(&be);
+}
+
+static void a_step_reads_the_host_twice_at_most(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"fft",  "lora", "lora_plus", "asylora",
+                                          "dora", "mora", "relora",    "remora"};
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
+        for (int shard = MR_SHARD_FULL; shard <= MR_SHARD_NONE; shard++)
+            steps_of(methods[i], (mr_shard)shard);
+}
+
+int main(int argc, char **argv)
+{
+    ranks_begin(&argc, &argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_step_reads_the_host_twice_at_most),
+    };
+    return ranks_end(cmocka_run_group_tests_name("host reads", tests, NULL, NULL));
+}

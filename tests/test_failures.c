@@ -92,6 +92,8 @@ static const failure failures[] = {
     /* Resources. */
     {"a plan beyond the memory is refused", 1, 4, "run base.yaml --set parallel.memory_gib=0.0001",
      "are allowed (parallel.memory_gib)"},
+    {"ranks of a node are those of a plan", 2, 1, "run base.yaml --ranks-per-node 4",
+     "mora run: --ranks-per-node goes with --ranks"},
     {"a dry run beyond the memory fails too", 1, 4,
      "run base.yaml --dry-run --set parallel.memory_gib=0.0001",
      "are allowed (parallel.memory_gib)"},

@@ -68,6 +68,8 @@ static void print_plan(const mr_config *config, const mr_run_plan *p)
            (long long)g->tokens);
     printf("                 %.4g FLOP, %.2f MiB received a rank, %lld gathers of a unit\n",
            p->plan.cost.flops, p->plan.cost.traffic / 0x1p20, (long long)p->plan.cost.gathers);
+    printf("  memory         %.2f MiB a rank allowed: %s\n", (double)p->limit.bytes / 0x1p20,
+           p->limit.why);
 }
 
 static void add_plan(json_t *rows, const mr_config *config, const mr_run_plan *p)
@@ -77,14 +79,15 @@ static void add_plan(json_t *rows, const mr_config *config, const mr_run_plan *p
         json_object_set_new(bytes, mr_purpose_name((mr_purpose)i),
                             json_integer((json_int_t)p->plan.bytes[i]));
     json_array_append_new(
-        rows, json_pack("{s:s, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:b}", "run",
-                        config->run.name, "ranks", p->ranks, "bytes", bytes, "total_bytes",
+        rows, json_pack("{s:s, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:b, s:I, s:s}",
+                        "run", config->run.name, "ranks", p->ranks, "bytes", bytes, "total_bytes",
                         (json_int_t)p->plan.total, "parameters", (json_int_t)p->parameters,
                         "trainable_parameters", (json_int_t)p->trained, "waves",
                         (json_int_t)p->geometry.waves, "micro_batches_in_wave",
                         (json_int_t)p->geometry.in_wave, "flops_per_step", p->plan.cost.flops,
                         "bytes_received_per_step", p->plan.cost.traffic, "gathers_per_step",
-                        (json_int_t)p->plan.cost.gathers, "fits", p->fits));
+                        (json_int_t)p->plan.cost.gathers, "fits", p->fits, "memory_limit_bytes",
+                        (json_int_t)p->limit.bytes, "memory_limit", p->limit.why));
 }
 
 /* What failed of several runs, which go on past it, and what ended them all. Start from {0}. */
@@ -129,7 +132,7 @@ static mr_status verdict_on(failures *all, int runs)
 
 /* Plans runs first..last-1; one that does not fit is printed all the same, and has failed. */
 static mr_status plan_runs(const mr_comm *comm, const mr_run_list *list, int first, int last,
-                           int64_t ranks, bool json)
+                           int64_t ranks, int64_t node_ranks, bool json)
 {
     bool speaks = comm->rank == 0;
     json_t *rows = json_array();
@@ -142,7 +145,7 @@ static mr_status plan_runs(const mr_comm *comm, const mr_run_list *list, int fir
             note_end(&failed, status);
             break;
         }
-        status = mr_run_dry(comm, &config, ranks, &plan);
+        status = mr_run_dry(comm, &config, ranks, node_ranks, &plan);
         if (status == MR_OK && speaks && json) add_plan(rows, &config, &plan);
         if (status == MR_OK && speaks && !json) print_plan(&config, &plan);
         if (status == MR_OK && !plan.fits) status = mr_fail(MR_ERR_ARG, "%s", plan.verdict);
@@ -245,7 +248,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     mr_option_list sets = {0};
     bool list_only = false, dry = false, json = false, help;
     const char *index_text = NULL, *resume = MR_RESUME_AUTO, *operand[1];
-    int64_t ranks = 0;
+    int64_t ranks = 0, node_ranks = 0;
     int operands, choice_count;
     const mr_config_choices *choices = mr_choices(&choice_count);
     const mr_option options[] = {
@@ -255,6 +258,8 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
         {"dry-run", MR_OPTION_FLAG, &dry, NULL,
          "print bytes a rank, FLOP and traffic of a step, and stop"},
         {"ranks", MR_OPTION_INT, &ranks, "N", "with --dry-run: plan for N ranks"},
+        {"ranks-per-node", MR_OPTION_INT, &node_ranks, "N",
+         "with --ranks: how many of them share the memory of a node like this one"},
         {"resume", MR_OPTION_TEXT, &resume, "auto|never|DIR",
          "go on from the run's newest sound checkpoint (auto), from none, or from DIR"},
         {"json", MR_OPTION_FLAG, &json, NULL, "print results as JSON"},
@@ -270,6 +275,8 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     if (help) return MR_OK;
     MR_CHECK(ranks == 0 || dry, MR_ERR_USAGE, "mora run: --ranks goes with --dry-run");
     MR_CHECK(ranks <= INT_MAX, MR_ERR_USAGE, "mora run: --ranks: expected at most %d", INT_MAX);
+    MR_CHECK(node_ranks == 0 || ranks > 0, MR_ERR_USAGE,
+             "mora run: --ranks-per-node goes with --ranks");
     MR_CHECK(operands == 1, MR_ERR_USAGE, "mora run: expected a YAML file; usage: mora run %s",
              mr_command_run.usage);
 
@@ -301,7 +308,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     if (list_only) {
         if (comm->rank == 0) status = list_runs(&list, first, last, json);
     } else if (dry) {
-        status = plan_runs(comm, &list, first, last, ranks, json);
+        status = plan_runs(comm, &list, first, last, ranks, node_ranks, json);
     } else {
         status = train_runs(comm, &list, first, last, resume, json);
     }
@@ -312,8 +319,8 @@ cleanup:
 
 const mr_command mr_command_run = {
     .name = "run",
-    .usage = "FILE.yaml [--set KEY=VALUE]... [--list] [--index N] [--dry-run [--ranks N]]\n"
-             "                    [--resume auto|never|DIR] [--json]",
+    .usage = "FILE.yaml [--set KEY=VALUE]... [--list] [--index N] [--resume auto|never|DIR]\n"
+             "                    [--dry-run [--ranks N [--ranks-per-node M]]] [--json]",
     .summary = "train, evaluate and record the runs a YAML file describes",
     .run = run,
 };

@@ -1,5 +1,48 @@
 #include "train/plan.h"
 
+#include "base/node_memory.h"
+#include "comm/node.h"
+
+#include <stdio.h>
+
+static const double SHARE = 0.8; /* of a node's memory that plans may fill */
+
+static size_t whole_bytes(double bytes)
+{
+    return bytes < 0x1p62 ? (size_t)bytes : (size_t)1 << 62;
+}
+
+/* Of the node with the least for a rank. */
+static void take_smallest(const mr_comm *comm, mr_memory_limit *limit)
+{
+    int64_t found[2] = {-(int64_t)limit->bytes, 0};
+    mr_comm_max_i64(comm, found, 1);
+    found[1] = -(int64_t)limit->bytes == found[0] ? -comm->rank : -comm->size;
+    mr_comm_max_i64(comm, &found[1], 1);
+    mr_comm_broadcast(comm, limit, sizeof *limit, (int)-found[1]);
+}
+
+mr_memory_limit mr_memory_limit_of(const mr_comm *comm, const mr_config *config, int64_t node_ranks,
+                                   const char *assumed)
+{
+    mr_memory_limit limit = {.node_ranks = node_ranks};
+    if (config->parallel.memory_gib > 0) {
+        limit.bytes = whole_bytes(config->parallel.memory_gib * 0x1p30);
+        snprintf(limit.why, sizeof limit.why, "parallel.memory_gib");
+        return limit;
+    }
+    mr_node_memory node = mr_node_memory_find("");
+    if (node_ranks == 0) limit.node_ranks = mr_node_ranks(comm);
+    limit.bytes = whole_bytes(SHARE * (double)node.bytes / (double)limit.node_ranks);
+    int length = snprintf(limit.why, sizeof limit.why, "%g of %.3g GiB, %s", SHARE,
+                          (double)node.bytes / 0x1p30, node.what);
+    if (limit.node_ranks > 1)
+        snprintf(limit.why + length, sizeof limit.why - (size_t)length, ", for %lld ranks a node%s",
+                 (long long)limit.node_ranks, assumed ? assumed : "");
+    take_smallest(comm, &limit);
+    return limit;
+}
+
 mr_plan mr_plan_of(const mr_model *model, const mr_generator *generator)
 {
     mr_plan plan = {.cost = mr_model_step_cost(model)};

@@ -504,7 +504,24 @@ mr_status mr_run(const mr_comm *comm, const mr_config *config, const char *resum
     return status;
 }
 
-mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks, mr_run_plan *out)
+/* The limit for a plan of other ranks than those that are here. Without a word on how many share a
+ * node it is as many as this node has cores for. Collective. */
+static mr_memory_limit limit_for(const mr_comm *comm, const mr_config *config, int64_t ranks,
+                                 int64_t node_ranks)
+{
+    const char *assumed = NULL;
+    if (ranks > 0 && node_ranks == 0) {
+        int64_t threads = config->parallel.threads > 0 ? config->parallel.threads : 1;
+        node_ranks = mr_node_threads(comm, 0) * mr_node_ranks(comm) / threads;
+        if (node_ranks < 1) node_ranks = 1;
+        assumed = ", assumed by the cores of this one (--ranks-per-node)";
+    }
+    if (ranks > 0 && node_ranks > ranks) node_ranks = ranks;
+    return mr_memory_limit_of(comm, config, node_ranks, assumed);
+}
+
+mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks,
+                     int64_t node_ranks, mr_run_plan *out)
 {
     mr_backend *be = NULL;
     mr_trainer *trainer = NULL;
@@ -519,12 +536,14 @@ mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks
     mr_status status = mr_comm_agree(
         comm, mr_backend_create(config->parallel.backend, mr_node_rank(comm), threads, &be));
     if (status == MR_OK) status = mr_trainer_arch(comm, config, &arch);
-    if (status == MR_OK) status = mr_trainer_plan(&planned, config, be, &arch, &trainer);
+    mr_memory_limit limit = limit_for(comm, config, ranks, node_ranks);
+    if (status == MR_OK) status = mr_trainer_plan(&planned, config, be, &arch, limit, &trainer);
     if (status == MR_OK) {
         *out = (mr_run_plan){
             .plan = trainer->plan,
             .geometry = *mr_model_geometry(trainer->model),
             .ranks = planned.size,
+            .limit = limit,
             .parameters = mr_params_count(mr_model_params(trainer->model), false),
             .trained = mr_params_count(mr_model_params(trainer->model), true),
             .fits = mr_trainer_check_memory(trainer) == MR_OK,

@@ -50,16 +50,19 @@ typedef struct mr_run_plan {
     mr_plan plan;
     mr_geometry geometry;
     int ranks;
+    mr_memory_limit limit;
     int64_t parameters, trained;
-    bool fits;                    /**< within parallel.memory_gib */
+    bool fits;                    /**< within the limit */
     char verdict[MR_MESSAGE_MAX]; /**< why it does not */
 } mr_run_plan;
 
-/** Plans a run on a number of ranks (0: those of comm). Allocates no tensors. Collective.
+/** Plans a run on a number of ranks (0: those of comm), of which so many share a node like this one
+ * (0: as many as it has cores for). What is planned is what that run would plan, to the byte.
+ * Allocates no tensors. Collective.
  * @return MR_OK, also where the plan does not fit; errors of the configuration; the same on every
  *         rank */
 MR_NODISCARD mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks,
-                                  mr_run_plan *out);
+                                  int64_t node_ranks, mr_run_plan *out);
 
 /** Writes the path of a configuration's log into path. Local. */
 void mr_run_log_path(const mr_config *config, char *path, size_t room);

@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "comm/node.h"
 #include "train/state.h"
 
 #include <limits.h>
@@ -123,7 +122,7 @@ static void plan_staging(mr_trainer *t)
 {
     if (t->config->checkpoint.every_steps == 0 && t->config->checkpoint.every_minutes <= 0) return;
     size_t bytes = mr_state_staging_bytes(t->model);
-    if (t->plan.total + bytes > t->memory_limit) return;
+    if (t->plan.total + bytes > t->limit.bytes) return;
     t->plan.bytes[MR_MEM_CHECKPOINT] = bytes;
     t->plan.total += bytes;
 }
@@ -155,15 +154,6 @@ static mr_status lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry ge
     return MR_OK;
 }
 
-/* The same on every rank, that of the smallest node: it decides how ranks cut their work. */
-static size_t memory_limit(const mr_comm *comm, const mr_config *config)
-{
-    if (config->parallel.memory_gib > 0) return (size_t)(config->parallel.memory_gib * 0x1p30);
-    int64_t negated = -sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGE_SIZE) / mr_node_ranks(comm);
-    mr_comm_max_i64(comm, &negated, 1);
-    return (size_t)-negated;
-}
-
 static mr_status create(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
 {
     MR_TRY(create_data(t, arch, plan_only));
@@ -182,7 +172,7 @@ static mr_status create(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
         wider.waves /= 2;
         wider.in_wave *= 2;
         MR_TRY(lay_out(t, arch, wider));
-        if (t->plan.total > t->memory_limit) {
+        if (t->plan.total > t->limit.bytes) {
             MR_TRY(lay_out(t, arch, geometry));
             break;
         }
@@ -193,23 +183,23 @@ static mr_status create(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
 
 mr_status mr_trainer_check_memory(const mr_trainer *t)
 {
-    MR_CHECK(t->plan.total <= t->memory_limit, MR_ERR_ARG,
-             "the plan takes %.3g GiB a rank and %.3g GiB are allowed (parallel.memory_gib); "
+    MR_CHECK(t->plan.total <= t->limit.bytes, MR_ERR_ARG,
+             "the plan takes %.3g GiB a rank and %.3g GiB are allowed (%s); "
              "smaller train.micro_batch, train.recompute: layer, parallel.shard: full or more "
              "ranks take less",
-             (double)t->plan.total / 0x1p30, (double)t->memory_limit / 0x1p30);
+             (double)t->plan.total / 0x1p30, (double)t->limit.bytes / 0x1p30, t->limit.why);
     return MR_OK;
 }
 
 static mr_status create_agreed(const mr_comm *comm, const mr_config *config, mr_backend *be,
-                               const mr_hf_config *arch, bool plan_only, mr_trainer **out)
+                               const mr_hf_config *arch, mr_memory_limit limit, bool plan_only,
+                               mr_trainer **out)
 {
     *out = NULL;
-    size_t limit = memory_limit(comm, config);
     mr_trainer *t = mr_alloc(MR_MEM_OTHER, sizeof *t);
     mr_status status = t ? MR_OK : MR_ERR_MEMORY;
     if (t) {
-        *t = (mr_trainer){.comm = comm, .config = config, .be = be, .memory_limit = limit};
+        *t = (mr_trainer){.comm = comm, .config = config, .be = be, .limit = limit};
         status = create(t, arch, plan_only);
     }
     status = mr_comm_agree(comm, status);
@@ -223,13 +213,14 @@ static mr_status create_agreed(const mr_comm *comm, const mr_config *config, mr_
 mr_status mr_trainer_create(const mr_comm *comm, const mr_config *config, mr_backend *be,
                             const mr_hf_config *arch, mr_trainer **out)
 {
-    return create_agreed(comm, config, be, arch, false, out);
+    mr_memory_limit limit = mr_memory_limit_of(comm, config, 0, NULL);
+    return create_agreed(comm, config, be, arch, limit, false, out);
 }
 
 mr_status mr_trainer_plan(const mr_comm *comm, const mr_config *config, mr_backend *be,
-                          const mr_hf_config *arch, mr_trainer **out)
+                          const mr_hf_config *arch, mr_memory_limit limit, mr_trainer **out)
 {
-    return create_agreed(comm, config, be, arch, true, out);
+    return create_agreed(comm, config, be, arch, limit, true, out);
 }
 
 static mr_status read_weights(mr_trainer *t, const mr_hf *weights)

@@ -48,7 +48,7 @@ typedef struct mr_trainer {
     mr_optimizer optimizer;
     mr_order order;
     mr_plan plan;
-    size_t memory_limit;             /**< bytes a rank may take */
+    mr_memory_limit limit;
     char data_hash[MR_DATASET_HASH]; /**< set by mr_trainer_allocate */
     char weights_hash[MR_HF_HASH];   /**< of the weights that were read, or "" */
     int64_t seq_len;
@@ -75,10 +75,11 @@ MR_NODISCARD mr_status mr_trainer_create(const mr_comm *comm, const mr_config *c
                                          mr_backend *be, const mr_hf_config *arch,
                                          mr_trainer **out);
 
-/** As mr_trainer_create, for plans only: data that are not there are done without where the
- * configuration gives train.steps and train.seq_len. Collective. */
+/** As mr_trainer_create, for plans only: within a given limit, and data that are not there are done
+ * without where the configuration gives train.steps and train.seq_len. Collective. */
 MR_NODISCARD mr_status mr_trainer_plan(const mr_comm *comm, const mr_config *config, mr_backend *be,
-                                       const mr_hf_config *arch, mr_trainer **out);
+                                       const mr_hf_config *arch, mr_memory_limit limit,
+                                       mr_trainer **out);
 
 /** Tells whether the plan fits the memory a rank may take. Local.
  * @return MR_OK, MR_ERR_ARG (with both sizes, and what would take less) */

@@ -406,10 +406,10 @@ static void what_a_terminal_would_obey_is_made_visible(void **state)
 {
     (void)state;
     static const report_log log = {
-        .lr = "0.001", .evaluations = -1, .stop_reason = "\x1b[31m\xc2\x9b"};
+        .lr = "0.001", .evaluations = -1, .stop_reason = "\x1b[31m\xc2\x9b\n"};
     report_make_log("obey", false, log);
     program_result result = table("obey");
-    assert_contains(result.out, "seed 1): \\x1b[31m\\xc2\\x9b; ");
+    assert_contains(result.out, "seed 1): \\x1b[31m\\xc2\\x9b\\x0a; ");
     program_free(&result);
 }
 

@@ -160,10 +160,11 @@ static json_t *row_json(const mr_measure *measure, const mr_section *section, in
     json_t *ours = group ? group_json(measure, &section->table[MR_TABLE_RATES], group,
                                       varying_json(section->setting, NULL, group))
                          : json_null();
-    return json_pack(
-        "{s:s, s:o, s:o, s:o, s:o}", "method", group ? group->first->method : row->paper->method,
-        "r", r_json(group ? group->first->r : row->paper->r), "variant",
-        varying_json(section->setting, group, group), "ours", ours, "paper", paper_json(scores, i));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "method",
+                     mr_json_text(group ? group->first->method : row->paper->method), "r",
+                     r_json(group ? group->first->r : row->paper->r), "variant",
+                     varying_json(section->setting, group, group), "ours", ours, "paper",
+                     paper_json(scores, i));
 }
 
 static json_t *left_out_json(const mr_results *results, const mr_setting *setting)

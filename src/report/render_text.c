@@ -40,6 +40,16 @@ static void add_estimate(const mr_column *column, const mr_estimate *value, mr_g
                      number_text(column, value->spread, spread));
 }
 
+/* Names of files and runs may hold what a terminal would obey. */
+static void add_text(const mr_cell *cell, mr_grid *grid)
+{
+    mr_text clean = {0};
+    mr_text_add_line(&clean, cell->text, strlen(cell->text));
+    mr_grid_cell(grid, "%s%s", mr_text_get(&clean), cell->marks ? cell->marks : "");
+    if (clean.failed) grid->failed = true;
+    mr_text_free(&clean);
+}
+
 static void add_cell(const mr_column *column, const mr_cell *cell, mr_grid *grid)
 {
     char text[MR_LAYOUT_NUMBER];
@@ -48,7 +58,7 @@ static void add_cell(const mr_column *column, const mr_cell *cell, mr_grid *grid
     else if (cell->value.n == 0)
         mr_grid_cell(grid, "-");
     else if (column->kind == MR_COLUMN_TEXT)
-        mr_grid_cell(grid, "%s%s", cell->text, cell->marks ? cell->marks : "");
+        add_text(cell, grid);
     else if (column->kind == MR_COLUMN_INTEGER)
         mr_grid_cell(grid, "%.0f", cell->value.mean);
     else if (column->kind == MR_COLUMN_COUNT)
@@ -165,44 +175,49 @@ static void add_table(const mr_table *table, mr_text *out)
     } while (ours_from(table, p.first) > 0);
 }
 
-/* Appends `text` behind a label, and further lines as far in. */
-static void add_words(const char *label, const char *colon, int indent, const char *text,
-                      mr_text *out)
+/* Wraps a text behind a start of its line. */
+static void wrap(const char *start, int indent, const char *text, mr_text *out)
+{
+    mr_text clean = {0};
+    mr_text_add_line(&clean, text, strlen(text));
+    mr_layout_wrap(start, indent, mr_text_get(&clean), out);
+    if (clean.failed) out->failed = true;
+    mr_text_free(&clean);
+}
+
+/* Wraps a paragraph behind its label, and further lines as far in. */
+static void wrap_paragraph(const mr_paragraph *paragraph, const char *colon, int indent,
+                           mr_text *out)
 {
     char start[64];
-    int width = mr_utf8_width(label, strlen(label)) + (int)strlen(colon);
-    snprintf(start, sizeof start, "%s%s%*s", label, colon, indent - width, "");
-    mr_layout_wrap(start, indent, text, out);
+    int width = mr_utf8_width(paragraph->label, strlen(paragraph->label)) + (int)strlen(colon);
+    snprintf(start, sizeof start, "%s%s%*s", paragraph->label, colon, indent - width, "");
+    wrap(start, indent, paragraph->text, out);
 }
 
 static void add_section(const mr_section *section, mr_text *out)
 {
-    mr_layout_wrap("", INDENT, section->title, out);
+    wrap("", INDENT, section->title, out);
     mr_text_add(out, "\n");
     for (int i = 0; i < section->paragraphs; i++)
-        add_words(section->paragraph[i].label, ":", INDENT, section->paragraph[i].text, out);
+        wrap_paragraph(&section->paragraph[i], ":", INDENT, out);
     mr_text_add(out, "\n");
     for (int t = 0; t < MR_SECTION_TABLES; t++)
         add_table(&section->table[t], out);
     for (int i = 0; i < section->notes; i++)
-        add_words(section->note[i].label, "", MARK, section->note[i].text, out);
+        wrap_paragraph(&section->note[i], "", MARK, out);
     if (section->left_out.count > 0) mr_text_add(out, "\nleft out:\n");
     for (int64_t i = 0; i < section->left_out.count; i++)
-        mr_layout_wrap("   ", 6, section->left_out.item[i], out);
+        wrap("   ", 6, section->left_out.item[i], out);
 }
 
 static mr_status render(const mr_report *report, mr_text *out)
 {
-    mr_text text = {0};
     for (int64_t s = 0; s < report->sections; s++) {
-        if (s > 0) mr_text_add(&text, "\n\n");
-        add_section(&report->section[s], &text);
+        if (s > 0) mr_text_add(out, "\n\n");
+        add_section(&report->section[s], out);
     }
-    /* Names of files and runs may hold what a terminal would obey. */
-    mr_text_add_clean(out, mr_text_get(&text), text.length);
-    mr_status status = text.failed || out->failed ? MR_ERR_MEMORY : MR_OK;
-    mr_text_free(&text);
-    return status;
+    return out->failed ? MR_ERR_MEMORY : MR_OK;
 }
 
 const mr_renderer mr_renderer_text = {.name = "text", .render = render};

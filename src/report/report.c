@@ -1,7 +1,6 @@
 #include "report/report.h"
 
 #include "config/value.h"
-#include "report/layout.h"
 #include "report/setting.h"
 
 #include <math.h>

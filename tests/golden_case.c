@@ -1,5 +1,6 @@
 #include "golden_case.h"
 
+#include "find_param.h"
 #include "store/json.h"
 
 #include <limits.h>
@@ -34,8 +35,16 @@ mr_status mr_golden_read(const mr_safetensors *file, const char *name, int dims,
     return status;
 }
 
+mr_status mr_golden_read_ids(const mr_safetensors *file, const mr_safetensors_entry *entry,
+                             int32_t *out)
+{
+    MR_CHECK(entry->dtype == MR_SAFETENSORS_I32, MR_ERR_FORMAT, "%s: '%s': expected I32, found %s",
+             mr_safetensors_path(file), entry->name, mr_safetensors_dtype_name(entry->dtype));
+    return mr_safetensors_read_raw(file, entry, 0, mr_safetensors_bytes(entry), out);
+}
+
 /* The parameter that a name of a reference file means, -1 for none. */
-static int find_param(const mr_model *model, const char *name)
+static int named_param(const mr_model *model, const char *name)
 {
     static const char head[] = "base_model.model.", tail[] = ".default.weight";
     char plain[MR_PARAM_NAME];
@@ -52,7 +61,7 @@ static int find_param(const mr_model *model, const char *name)
     bool tied = mr_model_arch(model)->tie_word_embeddings;
     if (tied && strcmp(plain, "lm_head.weight") == 0)
         snprintf(plain, sizeof plain, "model.embed_tokens.weight");
-    return mr_params_find(mr_model_params(model), plain);
+    return find_param(mr_model_params(model), plain);
 }
 
 mr_status mr_golden_match(const mr_model *model, const mr_safetensors *file, const char *prefix,
@@ -65,7 +74,7 @@ mr_status mr_golden_match(const mr_model *model, const mr_safetensors *file, con
     for (int64_t e = 0; e < mr_safetensors_count(file); e++) {
         const mr_safetensors_entry *entry = mr_safetensors_at(file, e);
         if (strncmp(entry->name, prefix, strlen(prefix)) != 0) continue;
-        int id = find_param(model, entry->name + strlen(prefix));
+        int id = named_param(model, entry->name + strlen(prefix));
         MR_CHECK(id >= 0 &&
                      (mr_params_at(params, id)->trained || mr_params_at(params, id)->adapter),
                  MR_ERR_FORMAT, "%s: '%s' belongs to no trained parameter", path, entry->name);
@@ -81,6 +90,20 @@ mr_status mr_golden_match(const mr_model *model, const mr_safetensors *file, con
     return MR_OK;
 }
 
+/* A tensor of a file as a source of values. */
+typedef struct tensor {
+    const mr_safetensors *file;
+    const mr_safetensors_entry *entry;
+} tensor;
+
+static mr_status read_tensor(void *context, const mr_param *param, int64_t first, int64_t count,
+                             float *out)
+{
+    (void)param;
+    const tensor *from = context;
+    return mr_safetensors_read_f32(from->file, from->entry, first, count, out);
+}
+
 mr_status mr_golden_load_adapter(mr_golden_rig *rig, const mr_safetensors *file, const char *prefix)
 {
     mr_params *params = mr_model_params(rig->model);
@@ -90,7 +113,8 @@ mr_status mr_golden_load_adapter(mr_golden_rig *rig, const mr_safetensors *file,
     mr_status status = mr_golden_match(rig->model, file, prefix, entry_of);
     for (int i = 0; i < mr_params_length(params) && status == MR_OK; i++)
         if (entry_of[i] >= 0 && mr_params_at(params, i)->adapter)
-            status = mr_model_load_param(rig->model, i, file, mr_safetensors_at(file, entry_of[i]));
+            status = mr_params_fill(params, i, read_tensor,
+                                    &(tensor){file, mr_safetensors_at(file, entry_of[i])});
     mr_free(entry_of);
     mr_params_invalidate(params);
     return status;
@@ -99,7 +123,11 @@ mr_status mr_golden_load_adapter(mr_golden_rig *rig, const mr_safetensors *file,
 /* The note of a reference file, as far as it is about training. */
 static mr_status read_note(const mr_safetensors *file, const mr_golden_kind *kind, mr_config *c)
 {
-    const char *path = mr_safetensors_path(file), *text = mr_safetensors_metadata(file, "note");
+    int64_t pairs;
+    const mr_safetensors_pair *pair = mr_safetensors_pairs(file, &pairs);
+    const char *path = mr_safetensors_path(file), *text = NULL;
+    for (int64_t i = 0; i < pairs; i++)
+        if (strcmp(pair[i].key, "note") == 0) text = pair[i].value;
     MR_CHECK(text, MR_ERR_FORMAT, "%s: there is no 'note' in its metadata", path);
     json_error_t error;
     json_t *note = json_loads(text, JSON_REJECT_DUPLICATES, &error);
@@ -181,8 +209,8 @@ static mr_status read_batch(mr_golden_rig *rig, const char *folder)
     rig->losses = mr_alloc_array(MR_MEM_DATA, (size_t)(rig->share * rig->tokens), sizeof(double));
     labels = mr_alloc_array(MR_MEM_DATA, padded, sizeof *labels);
     status = rig->ids && rig->targets && rig->losses && labels ? MR_OK : MR_ERR_MEMORY;
-    if (status == MR_OK) status = mr_safetensors_read_i32(file, ids, 0, ids->count, rig->ids);
-    if (status == MR_OK) status = mr_safetensors_read_i32(file, scores, 0, ids->count, labels);
+    if (status == MR_OK) status = mr_golden_read_ids(file, ids, rig->ids);
+    if (status == MR_OK) status = mr_golden_read_ids(file, scores, labels);
     for (int64_t i = 0; i < (int64_t)padded && status == MR_OK; i++) {
         bool last = i % rig->tokens == rig->tokens - 1;
         rig->targets[i] = i >= ids->count || last || labels[i + 1] < 0 ? -1 : labels[i + 1];

@@ -78,6 +78,10 @@ MR_NODISCARD mr_status mr_golden_read(const mr_safetensors *file, const char *na
                                       const int64_t *shape, int64_t first, int64_t count,
                                       float **out);
 
+/** Reads a whole tensor of token ids. Local. @return MR_OK; MR_ERR_FORMAT (not I32), MR_ERR_IO */
+MR_NODISCARD mr_status mr_golden_read_ids(const mr_safetensors *file,
+                                          const mr_safetensors_entry *entry, int32_t *out);
+
 /** Runs the whole batch forward: logits [share * T, V] and losses [share * T] of this rank's
  * sequences; either may be NULL. Not for a single cut. Collective. */
 void mr_golden_evaluate(mr_golden_rig *rig, float *logits, double *losses);

@@ -363,7 +363,7 @@ int32_t *mr_lab_distinct(mr_lab *lab, int64_t count, int64_t bound)
     int64_t *order = keep(lab, bound, sizeof *order);
     int32_t *ids = keep(lab, count, sizeof *ids);
     mr_random stream = mr_random_stream((uint64_t)bound, MR_RANDOM_ORDER, lab->drawn++);
-    mr_random_permutation(&stream, order, bound);
+    test_permutation(&stream, order, bound);
     for (int64_t i = 0; i < count; i++)
         ids[i] = (int32_t)order[i];
     return ids;

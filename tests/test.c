@@ -38,3 +38,16 @@ const char *test_shared(const char *name, char out[TEST_PATH])
     if (access(out, R_OK) != 0) fail_msg("../shared is there, but %s is not", out);
     return out;
 }
+
+/* Fisher-Yates. */
+void test_permutation(const mr_random *random, int64_t *order, int64_t count)
+{
+    for (int64_t i = 0; i < count; i++)
+        order[i] = i;
+    for (int64_t i = count - 1; i > 0; i--) {
+        int64_t j = (int64_t)mr_random_below(random, (uint64_t)i, (uint64_t)i + 1);
+        int64_t swap = order[i];
+        order[i] = order[j];
+        order[j] = swap;
+    }
+}

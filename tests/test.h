@@ -4,6 +4,7 @@
 /** @file
  * What every test file includes: cmocka in the order it needs, and a few assertions of ours. */
 
+#include "base/random.h"
 #include "base/status.h"
 
 #include <setjmp.h>
@@ -38,6 +39,9 @@ void test_set_peers(bool peers);
         print_message("\n");                                                                       \
         skip();                                                                                    \
     } while (0)
+
+/** Fills order[count] with a permutation of 0..count-1 drawn from a stream. */
+void test_permutation(const mr_random *random, int64_t *order, int64_t count);
 
 enum { TEST_PATH = 4096 };
 

@@ -425,36 +425,6 @@ static void a_bound_of_one_gives_zero(void **state)
         assert_int_equal(mr_random_below(&random, i, 1), 0);
 }
 
-static void a_permutation_has_every_number_once(void **state)
-{
-    (void)state;
-    enum { MOST = 300 };
-    mr_random random = mr_random_stream(9, MR_RANDOM_ORDER, 0);
-    for (int64_t count = 0; count <= MOST; count += 37) {
-        int64_t order[MOST];
-        bool seen[MOST] = {false};
-        mr_random_permutation(&random, order, count);
-        for (int64_t i = 0; i < count; i++) {
-            assert_true(order[i] >= 0 && order[i] < count && !seen[order[i]]);
-            seen[order[i]] = true;
-        }
-    }
-}
-
-static void permutations_are_all_alike_probable(void **state)
-{
-    (void)state;
-    int count[6] = {0};
-    for (uint64_t i = 0; i < DRAWS; i++) {
-        mr_random random = mr_random_stream(9, MR_RANDOM_ORDER, i);
-        int64_t order[3];
-        mr_random_permutation(&random, order, 3);
-        count[2 * order[0] + (order[1] > order[2])]++;
-    }
-    for (int i = 0; i < 6; i++)
-        assert_near((double)count[i] / DRAWS, 1.0 / 6, sqrt(5.0 / 36));
-}
-
 static void a_text_grows(void **state)
 {
     (void)state;
@@ -725,8 +695,6 @@ int main(void)
         cmocka_unit_test(normal_numbers_have_their_moments),
         cmocka_unit_test(bounded_numbers_fill_their_range_evenly),
         cmocka_unit_test(a_bound_of_one_gives_zero),
-        cmocka_unit_test(a_permutation_has_every_number_once),
-        cmocka_unit_test(permutations_are_all_alike_probable),
         cmocka_unit_test(a_text_grows),
         cmocka_unit_test(numbers_are_plain_decimal_ones),
         cmocka_unit_test(text_of_others_comes_clean),

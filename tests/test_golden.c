@@ -4,6 +4,7 @@
  * small set in tests/golden. One test a folder and file. */
 
 #include "eval/generate.h"
+#include "find_param.h"
 #include "golden_check.h"
 #include "linalg/svd.h"
 #include "optim/schedule.h"
@@ -220,7 +221,7 @@ static int weight_of(const mr_params *params, const mr_param *adapter)
     char name[MR_PARAM_NAME + 8];
     int length = (int)(strrchr(adapter->name, '.') - adapter->name);
     snprintf(name, sizeof name, "%.*s.weight", length, adapter->name);
-    return mr_params_find(params, name);
+    return find_param(params, name);
 }
 
 /* Compares what merging made of zeros. Collective. */
@@ -307,7 +308,7 @@ static mr_status compare_weight(mr_golden_item *item, mr_golden_rig *rig, mr_gol
         mr_params_read(mr_model_params(rig->model), id, merged);
         mr_golden_add(&sums, merged, theirs, NULL, count);
         mr_golden_expect(item, sums, MR_GOLDEN_MERGED, param->name);
-        int twin = mr_params_find(mr_model_params(bare->model), param->name);
+        int twin = find_param(mr_model_params(bare->model), param->name);
         MR_INVARIANT(twin >= 0);
         status = mr_params_fill(mr_model_params(bare->model), twin, copy_range, merged);
     }
@@ -396,8 +397,8 @@ static mr_status read_continuation(const mr_safetensors *file, int64_t vocab, co
     c->found = mr_alloc_array(MR_MEM_DATA, (size_t)greedy->count, sizeof *c->found);
     c->lengths = mr_alloc_array(MR_MEM_DATA, (size_t)c->batch, sizeof *c->lengths);
     if (!c->prompts || !c->expected || !c->found || !c->lengths) return MR_ERR_MEMORY;
-    MR_TRY(mr_safetensors_read_i32(file, prompt, 0, prompt->count, c->prompts));
-    MR_TRY(mr_safetensors_read_i32(file, greedy, 0, greedy->count, c->expected));
+    MR_TRY(mr_golden_read_ids(file, prompt, c->prompts));
+    MR_TRY(mr_golden_read_ids(file, greedy, c->expected));
     for (int64_t i = 0; i < prompt->count; i++) {
         int64_t row = i / c->prompt, t = i % c->prompt;
         MR_CHECK(c->prompts[i] >= 0 && c->prompts[i] < vocab, MR_ERR_FORMAT,

@@ -2,6 +2,7 @@
  * Merging adapters into a model's weights and beginning them anew, on any number of ranks and under
  * every way of sharding. */
 
+#include "find_param.h"
 #include "ranks.h"
 #include "tiny.h"
 
@@ -194,8 +195,8 @@ static void a_restart_draws_anew(void **state)
     (void)state;
     tiny_options options = tiny_defaults(&world, "relora");
     tiny t = tiny_create(&options);
-    int a = mr_params_find(mr_model_params(t.model), "model.layers.1.self_attn.v_proj.lora_A");
-    int b = mr_params_find(mr_model_params(t.model), "model.layers.1.self_attn.v_proj.lora_B");
+    int a = find_param(mr_model_params(t.model), "model.layers.1.self_attn.v_proj.lora_A");
+    int b = find_param(mr_model_params(t.model), "model.layers.1.self_attn.v_proj.lora_B");
     size_t bytes = (size_t)tiny_count(&t, a) * sizeof(float);
     float *drawn[4];
     bool zero = is_zero(&t, b);
@@ -304,7 +305,7 @@ static void a_base_that_is_not_finite_is_refused_where_it_matters(void **state)
     (void)state;
     tiny_options options = tiny_defaults(&world, "dora");
     tiny t = tiny_create(&options);
-    int id = mr_params_find(mr_model_params(t.model), "model.layers.1.self_attn.k_proj.weight");
+    int id = find_param(mr_model_params(t.model), "model.layers.1.self_attn.k_proj.weight");
     must(mr_params_fill(mr_model_params(t.model), id, give_nan, NULL));
     mr_params_invalidate(mr_model_params(t.model));
     mr_status status = mr_model_prepare_adapters(t.model);
@@ -342,7 +343,7 @@ static void a_frozen_tensor_is_drawn_orthonormal_and_not_trained(void **state)
                         mr_params_at(mr_model_params(t.model), i)->trained != frozen;
             }
             tiny_train(&t);
-            int b = mr_params_find(mr_model_params(t.model), "model.layers.0.mlp.down_proj.lora_B");
+            int b = find_param(mr_model_params(t.model), "model.layers.0.mlp.down_proj.lora_B");
             float *gradient = tiny_gradient(&t, b);
             double sum = 0;
             for (int64_t i = 0; i < tiny_count(&t, b); i++)
@@ -412,7 +413,7 @@ static void factors_on_learning_rates_multiply(void **state)
         "model.layers.0.self_attn.v_proj.lora_A", "model.layers.0.self_attn.v_proj.lora_B",
         "model.layers.0.self_attn.q_proj.lora_A", "model.layers.0.self_attn.q_proj.lora_B"};
     for (int i = 0; i < 4; i++)
-        found[i] = mr_params_at(params, mr_params_find(params, names[i]))->lr_scale;
+        found[i] = mr_params_at(params, find_param(params, names[i]))->lr_scale;
     tiny_destroy(&t);
     assert_on_all_ranks(found[0] == 0.5 && found[1] == 1.5 && found[2] == 1 && found[3] == 3);
 }

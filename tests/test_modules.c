@@ -1,6 +1,7 @@
 /** @file
  * Modules whose own weights are trained beside adapters (method.modules_to_save). */
 
+#include "find_param.h"
 #include "ranks.h"
 #include "tiny.h"
 
@@ -92,10 +93,10 @@ static void a_trained_linear_gets_no_adapter(void **state)
     options.saved = list_of("v_proj", "layers.1.mlp.down_proj", NULL);
     must(tiny_lay_out(&options, &t));
     const mr_params *params = mr_model_params(t.model);
-    bool v = mr_params_find(params, "model.layers.0.self_attn.v_proj.lora_A") >= 0;
-    bool q = mr_params_find(params, "model.layers.0.self_attn.q_proj.lora_A") >= 0;
-    bool first = mr_params_find(params, "model.layers.0.mlp.down_proj.lora_A") >= 0;
-    bool second = mr_params_find(params, "model.layers.1.mlp.down_proj.lora_A") >= 0;
+    bool v = find_param(params, "model.layers.0.self_attn.v_proj.lora_A") >= 0;
+    bool q = find_param(params, "model.layers.0.self_attn.q_proj.lora_A") >= 0;
+    bool first = find_param(params, "model.layers.0.mlp.down_proj.lora_A") >= 0;
+    bool second = find_param(params, "model.layers.1.mlp.down_proj.lora_A") >= 0;
     tiny_destroy(&t);
     assert_on_all_ranks(!v && q && first && !second);
 }
@@ -141,7 +142,7 @@ static bool gradients_are_those_of_full(tiny *t, tiny *full)
     int compared = 0;
     for (int i = 0; i < mr_params_length(params); i++) {
         if (mr_params_at(params, i)->adapter || !mr_params_at(params, i)->trained) continue;
-        int twin = mr_params_find(mr_model_params(full->model), mr_params_at(params, i)->name);
+        int twin = find_param(mr_model_params(full->model), mr_params_at(params, i)->name);
         float *ours = tiny_gradient(t, i), *theirs = tiny_gradient(full, twin);
         double difference = 0, size = 0;
         for (int64_t e = 0; e < tiny_count(t, i); e++) {

@@ -231,16 +231,6 @@ static void destroy_rig(rig *r)
     mr_params_destroy(&r->params);
 }
 
-static void parameters_are_found_by_name(void **state)
-{
-    (void)state;
-    mr_params *params = lay_out(MR_SHARD_FULL, 1);
-    int last = mr_params_find(params, "param9"), none = mr_params_find(params, "param10");
-    mr_params_destroy(&params);
-    assert_on_all_ranks(last == 9 && none == -1);
-    assert_on_all_ranks(params == NULL);
-}
-
 static void parameters_are_counted(void **state)
 {
     (void)state;
@@ -700,7 +690,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_tree_adds_as_its_definition_says),
         cmocka_unit_test(a_tree_takes_the_slots_it_announces),
         cmocka_unit_test(the_order_of_addition_shows_in_the_leaves),
-        cmocka_unit_test(parameters_are_found_by_name),
         cmocka_unit_test(parameters_are_counted),
         cmocka_unit_test(what_is_allocated_is_what_was_announced),
         cmocka_unit_test(every_element_is_filled_where_it_is_kept),

@@ -52,15 +52,3 @@ double mr_random_normal(const mr_random *random, uint64_t index)
     double angle = 6.283185307179586476925 * mr_random_uniform(random, pair + 1);
     return radius * (index & 1 ? sin(angle) : cos(angle));
 }
-
-void mr_random_permutation(const mr_random *random, int64_t *order, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++)
-        order[i] = i;
-    for (int64_t i = count - 1; i > 0; i--) {
-        int64_t j = (int64_t)mr_random_below(random, (uint64_t)i, (uint64_t)i + 1);
-        int64_t swap = order[i];
-        order[i] = order[j];
-        order[j] = swap;
-    }
-}

@@ -62,7 +62,4 @@ double mr_random_uniform(const mr_random *random, uint64_t index);
 /** Returns a standard normal double at an index (Box-Muller). Local. */
 double mr_random_normal(const mr_random *random, uint64_t index);
 
-/** Fills order[count] with a permutation of 0..count-1 (Fisher-Yates on the stream). Local. */
-void mr_random_permutation(const mr_random *random, int64_t *order, int64_t count);
-
 #endif

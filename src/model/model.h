@@ -116,10 +116,6 @@ void mr_model_set_restart(mr_model *model, int64_t restart);
 /** Tells whether training changes frozen weights too, so that a checkpoint must hold them. */
 bool mr_model_changes_frozen(const mr_model *model);
 
-/** Reads one parameter from a safetensors entry. Local. @return as mr_model_load */
-MR_NODISCARD mr_status mr_model_load_param(mr_model *model, int id, const mr_safetensors *file,
-                                           const mr_safetensors_entry *entry);
-
 /** Writes base weights (config.json, model.safetensors) and, with adapters, adapter.safetensors
  * into a folder, made where it is missing. Collective; rank 0 writes.
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY; the same on every rank */

@@ -206,13 +206,6 @@ const mr_param *mr_params_at(const mr_params *params, int id)
     return &params->param[id];
 }
 
-int mr_params_find(const mr_params *params, const char *name)
-{
-    for (int i = 0; i < params->param_count; i++)
-        if (strcmp(params->param[i].name, name) == 0) return i;
-    return -1;
-}
-
 int64_t mr_params_count(const mr_params *params, bool trained_only)
 {
     int64_t count = 0;

@@ -110,9 +110,6 @@ int mr_params_length(const mr_params *params);
 /** Returns the parameter of an id; borrowed. */
 const mr_param *mr_params_at(const mr_params *params, int id);
 
-/** Returns the index of a name, -1 where there is none. */
-int mr_params_find(const mr_params *params, const char *name);
-
 /** Returns the elements of all trained (or all) parameters. */
 int64_t mr_params_count(const mr_params *params, bool trained_only);
 

@@ -110,8 +110,8 @@ static mr_status read_entry(void *context, const mr_param *param, int64_t first,
     return mr_safetensors_read_f32(source->file, source->entry, first, count, out);
 }
 
-mr_status mr_model_load_param(mr_model *model, int id, const mr_safetensors *file,
-                              const mr_safetensors_entry *entry)
+static mr_status load_param(mr_model *model, int id, const mr_safetensors *file,
+                            const mr_safetensors_entry *entry)
 {
     const mr_param *param = &model->params->param[id];
     /* Norm weights are vectors in the public format, one row here. */
@@ -130,7 +130,7 @@ mr_status mr_model_load(mr_model *model, const mr_hf *weights)
         const mr_safetensors *file;
         const mr_safetensors_entry *entry;
         MR_TRY(mr_hf_find(weights, param->name, &file, &entry));
-        MR_TRY(mr_model_load_param(model, i, file, entry));
+        MR_TRY(load_param(model, i, file, entry));
     }
     mr_params_invalidate(model->params);
     return MR_OK;

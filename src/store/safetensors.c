@@ -404,13 +404,6 @@ const mr_safetensors_pair *mr_safetensors_pairs(const mr_safetensors *file, int6
     return file->pairs;
 }
 
-const char *mr_safetensors_metadata(const mr_safetensors *file, const char *key)
-{
-    for (int64_t i = 0; i < file->n_pairs; i++)
-        if (strcmp(file->pairs[i].key, key) == 0) return file->pairs[i].value;
-    return NULL;
-}
-
 mr_status mr_safetensors_expect(const mr_safetensors *file, const mr_safetensors_entry *entry,
                                 int dims, const int64_t *shape)
 {
@@ -468,7 +461,6 @@ static float half_to_float(uint16_t half)
 typedef union stage {
     uint16_t u16[STAGE];
     double f64[STAGE];
-    int64_t i64[STAGE];
 } stage;
 
 mr_status mr_safetensors_read_f32(const mr_safetensors *file, const mr_safetensors_entry *entry,
@@ -504,36 +496,6 @@ mr_status mr_safetensors_read_f32(const mr_safetensors *file, const mr_safetenso
                          file->path, entry->name, first + done + i, raw.f64[i]);
                 out[done + i] = (float)raw.f64[i];
             }
-        }
-    }
-    return MR_OK;
-}
-
-mr_status mr_safetensors_read_i32(const mr_safetensors *file, const mr_safetensors_entry *entry,
-                                  int64_t first, int64_t count, int32_t *out)
-{
-    MR_TRY(check_range(file, entry, first, count));
-    MR_CHECK(entry->dtype == MR_SAFETENSORS_I32 || entry->dtype == MR_SAFETENSORS_I64,
-             MR_ERR_FORMAT, "%s: tensor '%s': dtype %s, expected I32 or I64", file->path,
-             entry->name, dtypes[entry->dtype].name);
-    int64_t bytes = dtypes[entry->dtype].bytes;
-    int64_t at = file->data_start + entry->begin + first * bytes;
-    if (entry->dtype == MR_SAFETENSORS_I32) {
-        if (!read_exactly(file->handle, out, (size_t)(count * bytes), at))
-            return read_failure(file->path);
-        return MR_OK;
-    }
-    stage raw = {.i64 = {0}};
-    for (int64_t done = 0; done < count; done += STAGE) {
-        int64_t part = count - done < STAGE ? count - done : STAGE;
-        if (!read_exactly(file->handle, &raw, (size_t)(part * bytes), at + done * bytes))
-            return read_failure(file->path);
-        for (int64_t i = 0; i < part; i++) {
-            MR_CHECK(raw.i64[i] >= INT32_MIN && raw.i64[i] <= INT32_MAX, MR_ERR_FORMAT,
-                     "%s: tensor '%s': element %" PRId64 " is %" PRId64
-                     ", beyond the range of int32",
-                     file->path, entry->name, first + done + i, raw.i64[i]);
-            out[done + i] = (int32_t)raw.i64[i];
         }
     }
     return MR_OK;

@@ -94,9 +94,6 @@ const mr_safetensors_entry *mr_safetensors_find(const mr_safetensors *file, cons
 /** Returns the metadata [*count] in the order of the file. Borrowed until close. */
 const mr_safetensors_pair *mr_safetensors_pairs(const mr_safetensors *file, int64_t *count);
 
-/** Returns a value of the metadata, or NULL. Borrowed until close. */
-const char *mr_safetensors_metadata(const mr_safetensors *file, const char *key);
-
 /** Returns "F32", "BF16" ... Local. */
 const char *mr_safetensors_dtype_name(mr_safetensors_dtype dtype);
 
@@ -123,12 +120,6 @@ int64_t mr_safetensors_bytes(const mr_safetensors_entry *entry);
 MR_NODISCARD mr_status mr_safetensors_read_raw(const mr_safetensors *file,
                                                const mr_safetensors_entry *entry, int64_t first,
                                                int64_t bytes, void *out);
-
-/** Reads elements first..first+count-1 of an I32 or I64 tensor into out [count]. Local.
- * @return as mr_safetensors_read_f32; a value outside int32 is MR_ERR_FORMAT */
-MR_NODISCARD mr_status mr_safetensors_read_i32(const mr_safetensors *file,
-                                               const mr_safetensors_entry *entry, int64_t first,
-                                               int64_t count, int32_t *out);
 
 /** Starts a file of F32 tensors laid out in the order given, under a temporary name beside path,
  * and reserves its whole size on the disk. Local, one process.

@@ -15,21 +15,6 @@ size_t mr_dtype_size(mr_dtype dtype)
     mr_abort("unknown dtype %d", (int)dtype);
 }
 
-const char *mr_dtype_name(mr_dtype dtype)
-{
-    switch (dtype) {
-    case MR_F32:
-        return "f32";
-    case MR_BF16:
-        return "bf16";
-    case MR_F64:
-        return "f64";
-    case MR_I32:
-        return "i32";
-    }
-    return "unknown";
-}
-
 mr_tensor mr_tensor_of(mr_buffer *buffer, mr_dtype dtype, int64_t offset, int64_t rows,
                        int64_t cols)
 {

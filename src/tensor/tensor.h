@@ -35,9 +35,6 @@ typedef struct mr_tensor {
 /** Returns bytes of one element. Local. */
 size_t mr_dtype_size(mr_dtype dtype);
 
-/** Returns "f32", "bf16", "f64" or "i32". Local. */
-const char *mr_dtype_name(mr_dtype dtype);
-
 /** Returns a dense matrix at an element offset of a buffer. Local. */
 mr_tensor mr_tensor_of(mr_buffer *buffer, mr_dtype dtype, int64_t offset, int64_t rows,
                        int64_t cols);

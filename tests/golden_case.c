@@ -137,7 +137,7 @@ static mr_status read_note(const mr_safetensors *file, const mr_golden_kind *kin
     json_int_t r = 1, type = kind->mora_type;
     const char *decayed = "all parameters";
     int failed = json_unpack_ex(
-        note, &error, 0, "{s:F, s?F, s?F, s?F, s?F, s?F, s?I, s?I, s?[FF], s?s}", "lr", &lr, "wd",
+        note, &error, 0, "{s?F, s?F, s?F, s?F, s?F, s?F, s?I, s?I, s?[FF], s?s}", "lr", &lr, "wd",
         &wd, "clip", &clip, "eps", &eps, "lora_alpha", &alpha, "ratio", &ratio, "r", &r,
         "mora_type", &type, "betas", &beta1, &beta2, "wd_on", &decayed);
     bool all = failed || strcmp(decayed, "all parameters") == 0;
@@ -163,17 +163,34 @@ static mr_status read_note(const mr_safetensors *file, const mr_golden_kind *kin
     return MR_OK;
 }
 
+void mr_golden_packing(const char *folder, char *out, size_t room)
+{
+    const char *slash = strrchr(folder, '/');
+    MR_INVARIANT(slash);
+    snprintf(out, room, "%.*s/packing%s", (int)(slash - folder), folder, slash);
+}
+
+/* The method's part of a stem: all of "lora", the end of "p0_lora". */
+static const char *method_of(const char *stem, mr_golden_cut cut)
+{
+    const char *line = strchr(stem, '_');
+    return cut.packed && line ? line + 1 : stem;
+}
+
 static mr_status configure(mr_golden_rig *rig, const char *folder, const char *stem,
                            mr_golden_cut cut)
 {
     mr_golden_kind kind = {.method = "fft"};
+    char packing[PATH_MAX];
+    mr_golden_packing(folder, packing, sizeof packing);
     rig->config = mr_alloc(MR_MEM_OTHER, sizeof *rig->config);
     if (!rig->config) return MR_ERR_MEMORY;
     mr_config *c = rig->config;
     mr_config_defaults(c);
     if (stem) {
-        MR_CHECK(mr_golden_kind_of(stem, &kind), MR_ERR_ARG, "'%s' names no method", stem);
-        MR_TRY(mr_golden_open(folder, stem, "", &rig->file));
+        MR_CHECK(mr_golden_kind_of(method_of(stem, cut), &kind), MR_ERR_ARG, "'%s' names no method",
+                 stem);
+        MR_TRY(mr_golden_open(cut.packed ? packing : folder, stem, "", &rig->file));
         MR_TRY(read_note(rig->file, &kind, c));
     }
     snprintf(c->method.name, sizeof c->method.name, "%s", kind.method);
@@ -185,12 +202,52 @@ static mr_status configure(mr_golden_rig *rig, const char *folder, const char *s
     return MR_OK;
 }
 
+/* Reads an I32 tensor of the batch's shape into memory for all ranks. */
+static mr_status read_ids(const mr_safetensors *file, const char *name, const int64_t *shape,
+                          size_t padded, int32_t **out)
+{
+    const mr_safetensors_entry *entry = mr_safetensors_find(file, name);
+    MR_CHECK(entry, MR_ERR_FORMAT, "%s: there is no '%s'", mr_safetensors_path(file), name);
+    MR_TRY(mr_safetensors_expect(file, entry, 2, shape));
+    *out = mr_alloc_array(MR_MEM_DATA, padded, sizeof **out);
+    if (!*out) return MR_ERR_MEMORY;
+    return mr_golden_read_ids(file, entry, *out);
+}
+
+/* Reads positions, and turns segments into the places where they start. */
+static mr_status read_borders(mr_golden_rig *rig, const mr_safetensors *file, size_t padded)
+{
+    const int64_t shape[2] = {rig->sequences, rig->tokens};
+    MR_TRY(read_ids(file, "positions", shape, padded, &rig->positions));
+    MR_TRY(read_ids(file, "segments", shape, padded, &rig->starts));
+    for (int64_t b = 0; b < rig->share * rig->comm->size; b++) {
+        int32_t *row = rig->starts + b * rig->tokens, segment = row[0], start = 0;
+        for (int64_t t = 0; t < rig->tokens; t++) {
+            if (row[t] != segment) start = (int32_t)t;
+            segment = row[t];
+            row[t] = start;
+        }
+    }
+    return MR_OK;
+}
+
+static mr_status open_batch(const char *folder, const char *stem, mr_golden_cut cut,
+                            mr_safetensors **out)
+{
+    char packing[PATH_MAX], name[64];
+    if (!cut.packed) return mr_golden_open(folder, "batch", "", out);
+    mr_golden_packing(folder, packing, sizeof packing);
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(stem, "_"), stem);
+    return mr_golden_open(packing, name, "", out);
+}
+
 /* Reads ids and labels; a label belongs to the position before it. */
-static mr_status read_batch(mr_golden_rig *rig, const char *folder)
+static mr_status read_batch(mr_golden_rig *rig, const char *folder, const char *stem,
+                            mr_golden_cut cut)
 {
     mr_safetensors *file = NULL;
     int32_t *labels = NULL;
-    MR_TRY(mr_golden_open(folder, "batch", "", &file));
+    MR_TRY(open_batch(folder, stem, cut, &file));
     const mr_safetensors_entry *ids = mr_safetensors_find(file, "input_ids");
     const mr_safetensors_entry *scores = mr_safetensors_find(file, "labels");
     mr_status status = MR_ERR_FORMAT;
@@ -211,6 +268,7 @@ static mr_status read_batch(mr_golden_rig *rig, const char *folder)
     status = rig->ids && rig->targets && rig->losses && labels ? MR_OK : MR_ERR_MEMORY;
     if (status == MR_OK) status = mr_golden_read_ids(file, ids, rig->ids);
     if (status == MR_OK) status = mr_golden_read_ids(file, scores, labels);
+    if (status == MR_OK && cut.packed) status = read_borders(rig, file, padded);
     for (int64_t i = 0; i < (int64_t)padded && status == MR_OK; i++) {
         bool last = i % rig->tokens == rig->tokens - 1;
         rig->targets[i] = i >= ids->count || last || labels[i + 1] < 0 ? -1 : labels[i + 1];
@@ -234,7 +292,8 @@ cleanup:
 static mr_status create_model(mr_golden_rig *rig, const char *folder, mr_golden_cut cut)
 {
     char path[PATH_MAX];
-    mr_geometry geometry = {.batch = rig->share, .tokens = rig->tokens, .waves = 1, .in_wave = 1};
+    mr_geometry geometry = {
+        .batch = rig->share, .tokens = rig->tokens, .waves = 1, .in_wave = 1, .packed = cut.packed};
     if (cut.single) {
         geometry.batch = 1;
         geometry.waves = cut.wide ? 1 : rig->share;
@@ -281,11 +340,11 @@ static mr_status create(mr_golden_rig *rig, const char *folder, const char *stem
     MR_TRY(configure(rig, folder, stem, cut));
     snprintf(path, sizeof path, "%s/model/config.json", folder);
     MR_TRY(mr_hf_config_read(path, &rig->arch));
-    MR_TRY(read_batch(rig, folder));
+    MR_TRY(read_batch(rig, folder, stem, cut));
     MR_TRY(create_model(rig, folder, cut));
     if (!mr_model_method(rig->model)->trains_base) {
         mr_safetensors *init;
-        MR_TRY(mr_golden_open(folder, stem, "_init", &init));
+        MR_TRY(mr_golden_open(folder, method_of(stem, cut), "_init", &init));
         mr_status status = mr_golden_load_adapter(rig, init, "init.");
         mr_safetensors_close(&init);
         MR_TRY(status);
@@ -326,18 +385,29 @@ void mr_golden_rig_destroy(mr_golden_rig **rig)
     mr_safetensors_close(&old->file);
     mr_free(old->ids);
     mr_free(old->targets);
+    mr_free(old->positions);
+    mr_free(old->starts);
     mr_free(old->losses);
     mr_free(old->config);
     mr_free(old);
     *rig = NULL;
 }
 
+/* Uploads micro-batches of the rank's, from element `at` of the batch on. */
+static void set_batches(mr_golden_rig *rig, int64_t first, int64_t count, int64_t at)
+{
+    const mr_model_batch batch = {.tokens = rig->ids + at,
+                                  .targets = rig->targets + at,
+                                  .positions = rig->positions ? rig->positions + at : NULL,
+                                  .starts = rig->starts ? rig->starts + at : NULL};
+    mr_model_set_batches(rig->model, first, count, &batch);
+}
+
 void mr_golden_evaluate(mr_golden_rig *rig, float *logits, double *losses)
 {
     MR_INVARIANT(mr_model_geometry(rig->model)->batch == rig->share);
     int64_t at = rig->comm->rank * rig->share * rig->tokens;
-    mr_model_set_batches(rig->model, 0, 1,
-                         &(mr_model_batch){.tokens = rig->ids + at, .targets = rig->targets + at});
+    set_batches(rig, 0, 1, at);
     mr_model_evaluate(rig->model, losses ? losses : rig->losses, logits);
 }
 
@@ -349,9 +419,7 @@ void mr_golden_gradients(mr_golden_rig *rig, double *loss, double *grad_norm)
     mr_memory_guard(true);
     for (int64_t wave = 0; wave < g->waves; wave++) {
         int64_t at = mr_model_first_micro(rig->model, wave) * rows;
-        mr_model_set_batches(
-            rig->model, wave * g->in_wave, g->in_wave,
-            &(mr_model_batch){.tokens = rig->ids + at, .targets = rig->targets + at});
+        set_batches(rig, wave * g->in_wave, g->in_wave, at);
         /* The step tells dropout's streams apart, and there is no dropout here. */
         mr_model_train_wave(rig->model, wave, 1.0 / (double)rig->scored, 0);
     }

@@ -20,6 +20,8 @@ typedef struct mr_golden_cut {
     mr_recompute recompute;
     bool single; /**< micro-batches of one sequence, one a wave; else all of a rank's at once */
     bool wide;   /**< with single: all micro-batches of a rank in one wave */
+    bool packed; /**< the reference is <folder>/../packing/<model>/<stem>: rows of several
+                    documents, the batch in the file named as the stem is before its first '_' */
 } mr_golden_cut;
 
 /** A model with its batch and optimizer, as a reference file says. Owns all but comm.
@@ -38,6 +40,8 @@ typedef struct mr_golden_rig {
     int64_t scored;            /**< targets of the batch */
     int32_t *ids;              /**< [share * ranks, T] */
     int32_t *targets;          /**< [share * ranks, T], -1 where not scored */
+    int32_t *positions;        /**< packed: [share * ranks, T]; else NULL */
+    int32_t *starts;           /**< packed: [share * ranks, T] of the attention; else NULL */
     double *losses;            /**< [share * T], scratch */
     float **before;            /**< [parameters] own part of the trained ones at the start */
     double *grad_rms;          /**< [parameters] root mean square of the reference's first gradient;
@@ -57,6 +61,9 @@ void mr_golden_rig_destroy(mr_golden_rig **rig);
 /** Opens <folder>/<stem><ending>.safetensors. Local. @return as mr_safetensors_open */
 MR_NODISCARD mr_status mr_golden_open(const char *folder, const char *stem, const char *ending,
                                       mr_safetensors **out);
+
+/** Writes the folder of packed references of a model's folder. Local. */
+void mr_golden_packing(const char *folder, char *out, size_t room);
 
 /** Finds for every parameter of an adapter or trained the entry named prefix + name, in its shape:
  * names as the program has them, or as PEFT writes them. entry_of [parameters] gets the entries'

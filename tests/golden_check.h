@@ -77,6 +77,15 @@ int64_t mr_golden_own_rows(const mr_golden_rig *rig, int64_t *first);
 MR_NODISCARD mr_status mr_golden_compare_logits(mr_golden_item *item, mr_golden_rig *rig,
                                                 const mr_safetensors *file, const char *name);
 
+/** Compares the losses of single tokens with the tensor token_loss [B, T]. Not for a single cut.
+ * Collective. @return the same on every rank, as mr_golden_read */
+MR_NODISCARD mr_status mr_golden_compare_token_losses(mr_golden_item *item, mr_golden_rig *rig);
+
+/** Runs the batch forward and backward, and compares loss, gradients and their norm. Collective.
+ * @return the same on every rank, as mr_golden_read */
+MR_NODISCARD mr_status mr_golden_compare_gradients(mr_golden_item *item, mr_golden_rig *rig,
+                                                   double *loss, double *grad_norm);
+
 /** Trains as the reference did, and compares the first loss and gradients, the losses of ten steps
  * and the weights after them. Collective. @return the same on every rank, as mr_golden_read */
 MR_NODISCARD mr_status mr_golden_compare_training(mr_golden_item *item, mr_golden_rig *rig);

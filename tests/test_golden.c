@@ -32,6 +32,25 @@ static void training_matches_its_reference(void **state)
     mr_golden_conclude(item, status);
 }
 
+/* Several documents in a row: as if each stood alone, in whatever micro-batches. */
+static void packed_documents_do_not_see_each_other(void **state)
+{
+    mr_golden_item *item = *state;
+    mr_golden_cut cut = {.packed = true};
+    mr_golden_begin(item);
+    mr_status status = MR_OK;
+    for (int single = 0; single < 2 && status == MR_OK; single++) {
+        mr_golden_rig *rig = NULL;
+        double loss, grad_norm;
+        cut.single = single;
+        status = mr_golden_rig_create(item->comm, item->folder->path, item->stem, cut, &rig);
+        if (status == MR_OK && !single) status = mr_golden_compare_token_losses(item, rig);
+        if (status == MR_OK) status = mr_golden_compare_gradients(item, rig, &loss, &grad_norm);
+        mr_golden_rig_destroy(&rig);
+    }
+    mr_golden_conclude(item, status);
+}
+
 /* Trains with one constant of the optimizer a thousandth larger, or smaller where it is beta2,
  * which would pass 1: the comparison must find it. Not so eps, 1e-8 beside gradients of 1e-3, and
  * the norm to clip to, which AdamW's steps do not depend on. */
@@ -562,6 +581,21 @@ static bool is_companion(const mr_names *names, const char *stem)
     return is_listed(names, owner, "");
 }
 
+/* Adds those of a folder's packed batches, where there are any. */
+static void plan_packing(golden_plan *plan, const mr_golden_folder *folder)
+{
+    char path[PATH_MAX];
+    mr_names stems = {0};
+    mr_golden_packing(folder->path, path, sizeof path);
+    if (access(path, F_OK) != 0) return;
+    must(mr_golden_stems(path, &stems));
+    for (int64_t i = 0; i < stems.count; i++)
+        if (strchr(stems.item[i], '_'))
+            add_test(plan, folder, stems.item[i], " packed",
+                     packed_documents_do_not_see_each_other);
+    mr_names_free(&stems);
+}
+
 /* Adds the tests of one folder. */
 static void plan_folder(golden_plan *plan, const mr_golden_folder *folder)
 {
@@ -602,6 +636,7 @@ static void plan_folder(golden_plan *plan, const mr_golden_folder *folder)
             mora_cut = mora_cut || mora;
         }
     }
+    plan_packing(plan, folder);
     if (plan->count == before)
         add_test(plan, folder, "", "can be read", a_folder_of_references_can_be_read);
     mr_names_free(&stems);

@@ -72,10 +72,17 @@ main_job() {
   local mora=build/release/mora ranks=2
   [ "$(nproc)" -lt 4 ] || ranks=4
   local launch=(mpirun -q -np "$ranks" --bind-to none --oversubscribe)
+  # Behind mpirun stderr is a pipe: whether a terminal follows it, and how wide, is known here.
+  local progress=lines
+  if [ -t 2 ]; then
+    progress=bar
+    COLUMNS=$(stty size <&2 2>/dev/null | cut -d ' ' -f 2) || COLUMNS=80
+    export COLUMNS
+  fi
   say "a base model that can copy digits ($ranks ranks)"
-  "${launch[@]}" "$mora" run experiments/uuid/base.yaml
+  "${launch[@]}" "$mora" run experiments/uuid/base.yaml --progress "$progress"
   say "UUID memorisation: full fine-tuning, LoRA, MoRA"
-  "${launch[@]}" "$mora" run experiments/uuid/laptop.yaml
+  "${launch[@]}" "$mora" run experiments/uuid/laptop.yaml --progress "$progress"
   say "ours beside the paper's Table 2"
   "$mora" table results/uuid/laptop --paper table2
   local python

@@ -1,3 +1,6 @@
+/* posix_openpt and its kin */
+#define _XOPEN_SOURCE 700
+
 #include "program.h"
 
 #include "base/clock.h"
@@ -10,6 +13,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -52,20 +56,26 @@ static void build(command *line, program_setting setting, const char *arguments,
         add_word(line, word);
 }
 
+/* Opens a terminal of so many columns: its two ends, as those of a pipe. */
+static void open_terminal(int columns, int ends[2])
+{
+    const struct winsize size = {.ws_row = 24, .ws_col = (unsigned short)columns};
+    ends[0] = posix_openpt(O_RDWR | O_NOCTTY);
+    assert_true(ends[0] >= 0 && grantpt(ends[0]) == 0 && unlockpt(ends[0]) == 0);
+    ends[1] = open(ptsname(ends[0]), O_RDWR | O_NOCTTY);
+    assert_true(ends[1] >= 0 && ioctl(ends[1], TIOCSWINSZ, &size) == 0);
+}
+
 /* Starts the command in a process group of its own, so that all of it can be ended at once. */
-static pid_t start(const command *line, const char *where, const int out[2], const int err[2])
+static pid_t start(const command *line, const char *where, int out, int err)
 {
     pid_t child = fork();
     if (child != 0) return child;
     setpgid(0, 0);
     int nothing = open("/dev/null", O_RDONLY);
-    if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0 || dup2(out[1], STDOUT_FILENO) < 0 ||
-        dup2(err[1], STDERR_FILENO) < 0 || (where && chdir(where) != 0))
+    if (nothing < 0 || dup2(nothing, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 ||
+        dup2(err, STDERR_FILENO) < 0 || (where && chdir(where) != 0))
         _exit(127);
-    close(out[0]);
-    close(out[1]);
-    close(err[0]);
-    close(err[1]);
     execvp(line->word[0], (char *const *)(uintptr_t)line->word);
     _exit(127);
 }
@@ -136,8 +146,14 @@ static program_child begin(program_setting setting, const char *arguments, va_li
     program_child child = {.began = mr_clock(), .ranks = setting.ranks};
     child.deadline = child.began + (setting.seconds > 0 ? setting.seconds : SECONDS);
     assert_int_equal(pipe(out), 0);
-    assert_int_equal(pipe(err), 0);
-    child.pid = start(&line, setting.folder, out, err);
+    if (setting.columns > 0)
+        open_terminal(setting.columns, err);
+    else
+        assert_int_equal(pipe(err), 0);
+    for (int i = 0; i < 2; i++)
+        assert_true(fcntl(out[i], F_SETFD, FD_CLOEXEC) == 0 &&
+                    fcntl(err[i], F_SETFD, FD_CLOEXEC) == 0);
+    child.pid = start(&line, setting.folder, setting.columns > 0 ? err[1] : out[1], err[1]);
     close(out[1]);
     close(err[1]);
     assert_true(child.pid > 0);

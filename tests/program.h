@@ -16,7 +16,8 @@ typedef struct program_setting {
     int ranks;           /**< under mpirun; 0: the program alone */
     const char *folder;  /**< it is started in; NULL: the present one */
     const char *wrapper; /**< script that gets the program and its arguments as its own; or NULL */
-    int seconds;         /**< after which it is ended and the test fails; 0: 180 */
+    int columns; /**< of a terminal that stdout and stderr are both, read as err; 0: pipes */
+    int seconds; /**< after which it is ended and the test fails; 0: 180 */
 } program_setting;
 
 /** What a command line came to. */

@@ -528,6 +528,99 @@ static void lines_keep_what_they_quote_from_the_terminal(void **state)
                               "mora: error: format: e\\x0df \xe6\x97\xa5\n");
 }
 
+static void show_bars(void)
+{
+    mr_log_set_progress(MR_PROGRESS_BAR);
+    mr_log_progress("uuid", 5, 10, "loss 1");
+    mr_log_progress("uuid", 6, 10, "too soon to be drawn");
+    mr_log("seen");
+    mr_log_progress("uuid", 10, 10, "loss 0.5");
+    mr_log("and after");
+    mr_log_progress_end();
+    mr_log_progress_end();
+}
+
+static void a_bar_is_one_line_that_is_redrawn_and_stays_at_its_end(void **state)
+{
+    (void)state;
+    char said[4096];
+    setenv("COLUMNS", "60", 1);
+    assert_int_equal(status_of_child(show_bars, said, sizeof said), 0);
+    unsetenv("COLUMNS");
+    assert_string_equal(said, "\ruuid [==========..........] 5/10 loss 1\033[K\r"
+                              "\r\033[Kmora: seen\n"
+                              "\ruuid [====================] 10/10 loss 0.5\033[K\r"
+                              "\r\033[Kmora: and after\n"
+                              "\ruuid [====================] 10/10 loss 0.5\033[K\r\n");
+}
+
+static const char *bar_name;
+
+static void show_named_bar(void)
+{
+    mr_log_set_progress(MR_PROGRESS_BAR);
+    mr_log_set_part("run 2 of 9");
+    mr_log_progress(bar_name, 5, 10, "loss 1.2345");
+}
+
+static void assert_bar(const char *columns, const char *name, const char *drawn)
+{
+    char said[4096], whole[4096];
+    bar_name = name;
+    setenv("COLUMNS", columns, 1);
+    assert_int_equal(status_of_child(show_named_bar, said, sizeof said), 0);
+    unsetenv("COLUMNS");
+    snprintf(whole, sizeof whole, "\r%s\033[K\r", drawn);
+    assert_string_equal(said, whole);
+}
+
+static void a_bar_gives_up_cells_and_then_the_beginning_of_a_name(void **state)
+{
+    (void)state;
+    assert_bar("61", "uuid.mora-r8",
+               "run 2 of 9 uuid.mora-r8 [========.........] 5/10 loss 1.2345");
+    assert_bar("49", "uuid.mora-r8", "run 2 of 9 uuid.mora-r8 [==...] 5/10 loss 1.2345");
+    assert_bar("47", "uuid.mora-r8", "run 2 of 9 ...mora-r8 [==...] 5/10 loss 1.2345");
+    assert_bar("40", "uuid.mora-r8", "run 2 of 9 ..d.mora-r8 5/10 loss 1.2345");
+    assert_bar("20", "uuid.mora-r8", "run 2 of 9  5/10 lo");
+    assert_bar("nonsense", "u\x1b\xff",
+               "run 2 of 9 u\\x1b\\xff [==========..........] 5/10 loss 1.2345");
+    assert_bar("50", "\u0430\u0431\u0432\u0433.\u6f22\u5b57-abc",
+               "run 2 of 9 \u0430\u0431\u0432\u0433.\u6f22\u5b57-abc [==...] 5/10 loss 1.2345");
+}
+
+static void show_nothing(void)
+{
+    mr_log_set_progress(MR_PROGRESS_NONE);
+    speak();
+}
+
+static void progress_may_be_left_out(void **state)
+{
+    (void)state;
+    char said[4096];
+    assert_int_equal(status_of_child(show_nothing, said, sizeof said), 0);
+    assert_string_equal(said, "mora: step 1\nmora: warning: odd\n");
+}
+
+static void grow(void)
+{
+    for (int bars = 0; bars < 2; bars++) {
+        mr_log_set_progress(bars ? MR_PROGRESS_BAR : MR_PROGRESS_LINES);
+        mr_log_progress("input", 25, 10, "MB");
+        mr_log_progress_end();
+    }
+}
+
+static void more_than_all_is_all(void **state)
+{
+    (void)state;
+    char said[4096];
+    assert_int_equal(status_of_child(grow, said, sizeof said), 0);
+    assert_string_equal(said, "mora: input 10/10 MB\n"
+                              "\rinput [====================] 10/10 MB\033[K\r\n");
+}
+
 static void a_quiet_process_says_nothing(void **state)
 {
     (void)state;
@@ -702,6 +795,10 @@ int main(void)
         cmocka_unit_test(words_too_long_are_far_from_all),
         cmocka_unit_test(progress_is_plain_lines_where_there_is_no_terminal),
         cmocka_unit_test(lines_keep_what_they_quote_from_the_terminal),
+        cmocka_unit_test(a_bar_is_one_line_that_is_redrawn_and_stays_at_its_end),
+        cmocka_unit_test(a_bar_gives_up_cells_and_then_the_beginning_of_a_name),
+        cmocka_unit_test(progress_may_be_left_out),
+        cmocka_unit_test(more_than_all_is_all),
         cmocka_unit_test(a_quiet_process_says_nothing),
         cmocka_unit_test(a_file_is_read_as_it_was_written),
         cmocka_unit_test(an_empty_file_is_read_as_an_empty_string),

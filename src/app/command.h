@@ -13,10 +13,11 @@
 enum { MR_OPTION_SETS = 64 }; /**< most repetitions of one option */
 
 typedef enum mr_option_kind {
-    MR_OPTION_FLAG, /**< bool */
-    MR_OPTION_TEXT, /**< const char * */
-    MR_OPTION_INT,  /**< int64_t, not negative */
-    MR_OPTION_LIST, /**< mr_option_list, may be repeated */
+    MR_OPTION_FLAG,   /**< bool */
+    MR_OPTION_TEXT,   /**< const char * */
+    MR_OPTION_INT,    /**< int64_t, not negative */
+    MR_OPTION_CHOICE, /**< int, the number of the word in argument, "auto|never" */
+    MR_OPTION_LIST,   /**< mr_option_list, may be repeated */
 } mr_option_kind;
 
 typedef struct mr_option_list {

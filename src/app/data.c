@@ -29,44 +29,12 @@ static const char prepare_more[] =
     "document, so that equal documents are never on both sides. The folder is the same on any\n"
     "number of ranks. It appears when all is done; one that is there already is left as it is.\n";
 
-/* The place of what was chosen among the names of what may be, NULL at the end. */
-static mr_status read_choice(const char *option, const char *const *names, const char *chosen,
-                             int *out)
+/* Reads --heldout, which the table of options takes as text. */
+static mr_status read_heldout(const char *text, double *out)
 {
-    mr_text known = {0};
-    for (int i = 0; names[i]; i++) {
-        if (strcmp(names[i], chosen) == 0) {
-            mr_text_free(&known);
-            *out = i;
-            return MR_OK;
-        }
-        mr_text_add(&known, "%s%s", i == 0 ? "" : names[i + 1] ? ", " : " or ", names[i]);
-    }
-    mr_status status = mr_fail(MR_ERR_USAGE, "mora data prepare: --%s: expected %s, found \"%s\"",
-                               option, mr_text_get(&known), chosen);
-    mr_text_free(&known);
-    return status;
-}
-
-/* --heldout and the choices, which the table of options takes as text. */
-static mr_status read_settings(const char *heldout, const char *documents, const char *on_error,
-                               const char *format, mr_prepare_options *options)
-{
-    static const char *const documents_names[] = {"lines", "file", NULL};
-    static const char *const policy_names[] = {"error", "skip", NULL};
-    static const char *const format_names[] = {"auto", "text", "jsonl", NULL};
-    mr_recipe *out = &options->recipe;
-    int choice;
-    out->heldout = strtod(heldout, NULL);
-    MR_CHECK(mr_text_is_number(heldout) && out->heldout >= 0 && out->heldout < 1, MR_ERR_USAGE,
-             "mora data prepare: --heldout: expected a share of 0 to below 1, found \"%s\"",
-             heldout);
-    MR_TRY(read_choice("documents", documents_names, documents, &choice));
-    out->documents = (mr_documents_are)choice;
-    MR_TRY(read_choice("on-error", policy_names, on_error, &choice));
-    out->on_error = (mr_fault_policy)choice;
-    MR_TRY(read_choice("format", format_names, format, &choice));
-    options->format = (mr_input_format)choice;
+    *out = strtod(text, NULL);
+    MR_CHECK(mr_text_is_number(text) && *out >= 0 && *out < 1, MR_ERR_USAGE,
+             "mora data prepare: --heldout: expected a share of 0 to below 1, found \"%s\"", text);
     return MR_OK;
 }
 
@@ -139,7 +107,8 @@ static mr_status print_prepared(const char *folder, const mr_prepare_outcome *o,
 static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const char **inputs)
 {
     const char *to = NULL, *tokenizer = "bytes", *field = NULL, *heldout = "0.01";
-    const char *documents = "lines", *on_error = "error", *format = "auto";
+    int documents = MR_DOCUMENTS_LINES, on_error = MR_FAULT_STOP, format = MR_INPUT_AUTO;
+    int progress = MR_PROGRESS_AUTO;
     bool json = false, help;
     int count;
     const mr_option options[] = {
@@ -148,16 +117,19 @@ static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const 
         {"field", MR_OPTION_TEXT, &field, "NAME", "of JSON lines that holds the text (text)"},
         {"heldout", MR_OPTION_TEXT, &heldout, "FRACTION",
          "of documents kept from training (0.01); 0: none"},
-        {"documents", MR_OPTION_TEXT, &documents, "WHAT", "of plain text: lines or file (lines)"},
-        {"format", MR_OPTION_TEXT, &format, "FORMAT",
-         "of the files: text, jsonl, or as each of them shows (auto)"},
-        {"on-error", MR_OPTION_TEXT, &on_error, "POLICY",
-         "on bad UTF-8 or JSON or a long document: error, or skip it (error)"},
+        {"documents", MR_OPTION_CHOICE, &documents, "lines|file", "of plain text (lines)"},
+        {"format", MR_OPTION_CHOICE, &format, "auto|text|jsonl",
+         "of the files; auto: as each of them shows (auto)"},
+        {"on-error", MR_OPTION_CHOICE, &on_error, "error|skip",
+         "on bad UTF-8 or JSON or a long document: end, or skip it (error)"},
+        {"progress", MR_OPTION_CHOICE, &progress, "auto|bar|lines|none",
+         "how progress is shown; auto: a bar on a terminal, else lines"},
         {"json", MR_OPTION_FLAG, &json, NULL, "print the result as JSON"},
     };
     MR_TRY(mr_options_parse(comm, &prepare_command, options, sizeof options / sizeof options[0],
                             argc, argv, inputs, argc, &count, prepare_more, &help));
     if (help) return MR_OK;
+    mr_log_set_progress((mr_progress)progress);
     MR_CHECK(count > 0 && to && to[0] != '\0', MR_ERR_USAGE,
              "mora data prepare: expected files and --to DIR; usage: mora %s %s",
              prepare_command.name, prepare_command.usage);
@@ -167,9 +139,12 @@ static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const 
                                .tokenizer = tokenizer,
                                .longest = MR_PREPARE_LONGEST,
                                .recipe = mr_prepare_defaults()};
-    MR_TRY(read_settings(heldout, documents, on_error, format, &what));
+    what.format = (mr_input_format)format;
     what.field_asked = field != NULL;
     if (!field) field = what.recipe.field;
+    MR_TRY(read_heldout(heldout, &what.recipe.heldout));
+    what.recipe.documents = (mr_documents_are)documents;
+    what.recipe.on_error = (mr_fault_policy)on_error;
     MR_CHECK(strlen(field) < sizeof what.recipe.field, MR_ERR_USAGE,
              "mora data prepare: --field: more than %zu bytes", sizeof what.recipe.field - 1);
     memmove(what.recipe.field, field, strlen(field) + 1);
@@ -336,7 +311,8 @@ static mr_status run_inspect(const mr_comm *comm, int argc, char **argv)
 static const mr_command prepare_command = {
     .name = "data prepare",
     .usage = "FILE... --to DIR [--tokenizer bytes|FILE.model] [--field NAME] [--heldout FRACTION] "
-             "[--documents lines|file] [--format auto|text|jsonl] [--on-error error|skip] [--json]",
+             "[--documents lines|file] [--format auto|text|jsonl] [--on-error error|skip] "
+             "[--progress auto|bar|lines|none] [--json]",
     .summary = "turn text and JSON lines into token shards, streaming, over the ranks",
     .run = run_prepare,
 };

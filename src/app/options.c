@@ -55,18 +55,49 @@ mr_status mr_print_json(const json_t *value)
     return MR_OK;
 }
 
+/* "name ARGUMENT" of an option. */
+static const char *left_of(const mr_option *option, char left[64])
+{
+    snprintf(left, 64, "%s%s%s", option->name, option->argument ? " " : "",
+             option->argument ? option->argument : "");
+    return left;
+}
+
 static void print_help(const mr_command *command, const mr_option *options, int count,
                        const char *more)
 {
+    char left[64];
+    int width = 0;
+    for (int i = 0; i < count; i++)
+        if ((int)strlen(left_of(&options[i], left)) > width) width = (int)strlen(left);
     printf("usage: mora %s %s\n%s\n\noptions:\n", command->name, command->usage, command->summary);
-    for (int i = 0; i < count; i++) {
-        char left[64];
-        snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].argument ? " " : "",
-                 options[i].argument ? options[i].argument : "");
-        printf("  %-24s %s\n", left, options[i].help);
-    }
-    printf("  %-24s %s\n", "--help", "print this and stop");
+    for (int i = 0; i < count; i++)
+        printf("  --%-*s  %s\n", width, left_of(&options[i], left), options[i].help);
+    printf("  --%-*s  %s\n", width, "help", "print this and stop");
     if (more) printf("\n%s", more);
+}
+
+/* Takes one of the words of "auto|bar|lines|none". */
+static mr_status set_choice(const mr_command *command, const mr_option *option, const char *value)
+{
+    mr_text words = {0};
+    const char *word = option->argument;
+    for (int i = 0;; i++) {
+        size_t length = strcspn(word, "|");
+        bool last = word[length] == '\0';
+        if (strlen(value) == length && strncmp(value, word, length) == 0) {
+            *(int *)option->target = i;
+            mr_text_free(&words);
+            return MR_OK;
+        }
+        mr_text_add(&words, "%s%.*s", i == 0 ? "" : (last ? " or " : ", "), (int)length, word);
+        if (last) break;
+        word += length + 1;
+    }
+    mr_status status = mr_fail(MR_ERR_USAGE, "mora %s: --%s: expected %s, found \"%s\"",
+                               command->name, option->name, mr_text_get(&words), value);
+    mr_text_free(&words);
+    return status;
 }
 
 static mr_status set_option(const mr_command *command, const mr_option *option, const char *value)
@@ -88,6 +119,8 @@ static mr_status set_option(const mr_command *command, const mr_option *option, 
         *(int64_t *)option->target = number;
         return MR_OK;
     }
+    case MR_OPTION_CHOICE:
+        return set_choice(command, option, value);
     case MR_OPTION_LIST: {
         mr_option_list *list = option->target;
         MR_CHECK(list->count < MR_OPTION_SETS, MR_ERR_USAGE, "mora %s: more than %d times --%s",

@@ -228,6 +228,10 @@ static mr_status train_runs(const mr_comm *comm, const mr_run_list *list, int fi
     if (comm->rank == 0 && !json) print_header();
     for (int i = first; i < last && !s.failed.ended; i++) {
         mr_config config;
+        char part[48] = "";
+        if (last - first > 1)
+            snprintf(part, sizeof part, "run %d of %d", i - first + 1, last - first);
+        mr_log_set_part(part);
         mr_status status = mr_run_list_get(list, i, &config);
         if (status != MR_OK)
             note_end(&s.failed, status);
@@ -236,6 +240,7 @@ static mr_status train_runs(const mr_comm *comm, const mr_run_list *list, int fi
         else
             train_run(&s, &config, resume, last - first > 1);
     }
+    mr_log_set_part("");
     if (s.untried > 0) mr_log("%d more runs into '%s' were not tried", s.untried, s.lost);
     mr_status printed = comm->rank == 0 && json ? mr_print_json(s.rows) : MR_OK;
     json_decref(s.rows);
@@ -249,6 +254,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     bool list_only = false, dry = false, json = false, help;
     const char *index_text = NULL, *resume = MR_RESUME_AUTO, *operand[1];
     int64_t ranks = 0, node_ranks = 0;
+    int progress = MR_PROGRESS_AUTO;
     int operands, choice_count;
     const mr_config_choices *choices = mr_choices(&choice_count);
     const mr_option options[] = {
@@ -262,6 +268,8 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
          "with --ranks: how many of them share the memory of a node like this one"},
         {"resume", MR_OPTION_TEXT, &resume, "auto|never|DIR",
          "go on from the run's newest sound checkpoint (auto), from none, or from DIR"},
+        {"progress", MR_OPTION_CHOICE, &progress, "auto|bar|lines|none",
+         "how progress is shown; auto: a bar on a terminal, else lines"},
         {"json", MR_OPTION_FLAG, &json, NULL, "print results as JSON"},
     };
     mr_text keys = {0};
@@ -273,6 +281,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     mr_text_free(&keys);
     MR_TRY(status);
     if (help) return MR_OK;
+    mr_log_set_progress((mr_progress)progress);
     MR_CHECK(ranks == 0 || dry, MR_ERR_USAGE, "mora run: --ranks goes with --dry-run");
     MR_CHECK(ranks <= INT_MAX, MR_ERR_USAGE, "mora run: --ranks: expected at most %d", INT_MAX);
     MR_CHECK(node_ranks == 0 || ranks > 0, MR_ERR_USAGE,
@@ -320,7 +329,8 @@ cleanup:
 const mr_command mr_command_run = {
     .name = "run",
     .usage = "FILE.yaml [--set KEY=VALUE]... [--list] [--index N] [--resume auto|never|DIR]\n"
-             "                    [--dry-run [--ranks N [--ranks-per-node M]]] [--json]",
+             "                    [--dry-run [--ranks N [--ranks-per-node M]]]\n"
+             "                    [--progress auto|bar|lines|none] [--json]",
     .summary = "train, evaluate and record the runs a YAML file describes",
     .run = run,
 };

@@ -24,12 +24,27 @@ void mr_warn(const char *fmt, ...) MR_PRINTF(1, 2);
 /** Prints one line "mora: error: <name of status>: <recorded message>" on stderr. */
 void mr_log_error(mr_status status);
 
-/** Shows progress: a bar redrawn in place on a terminal (at most ten times a second), elsewhere a
- * plain line at every tenth of the way and every minute. text holds what the caller wants to be
- * seen (loss, lr). Local. */
+/** How progress is shown. */
+typedef enum mr_progress {
+    MR_PROGRESS_AUTO,  /**< a bar where stderr is a terminal, else lines */
+    MR_PROGRESS_BAR,   /**< one line, redrawn in place at most ten times a second */
+    MR_PROGRESS_LINES, /**< a line at every tenth of the way, and every minute */
+    MR_PROGRESS_NONE,
+} mr_progress;
+
+/** Sets how progress is shown. A bar is as wide as the terminal; where stderr is none, as behind a
+ * launcher that passes it on, as the environment's COLUMNS says, else 80 columns. Local. */
+void mr_log_set_progress(mr_progress how);
+
+/** Sets what stands before the names of what goes on ("run 2 of 9"); "": nothing. Local. */
+void mr_log_set_part(const char *part);
+
+/** Shows that done of total of something named is done. text holds what the caller wants to be seen
+ * (loss, lr). Where a bar has no room for all, its cells and the beginning of the name go first.
+ * Local. */
 void mr_log_progress(const char *what, int64_t done, int64_t total, const char *text);
 
-/** Ends a progress display, leaving its last state. */
+/** Ends a progress display, leaving its last state. Local. */
 void mr_log_progress_end(void);
 
 #endif

@@ -130,10 +130,11 @@ static void show_progress(run_state *run, const mr_step_result *result)
 {
     int64_t total = run->trainer->total_steps, step = run->trainer->step;
     double left = run->training_seconds / (double)step * (double)(total - step);
+    double shown = step < total ? left : run->training_seconds;
     char text[160];
-    snprintf(text, sizeof text, "loss %.4f lr %.3g %.0f tok/s ETA %.0f:%02.0f", result->loss,
-             result->lr, (double)run->tokens / run->training_seconds, floor(left / 60),
-             floor(fmod(left, 60)));
+    snprintf(text, sizeof text, "loss %.4f lr %.3g %.0f tok/s %s %.0f:%02.0f", result->loss,
+             result->lr, (double)run->tokens / run->training_seconds, step < total ? "ETA" : "in",
+             floor(shown / 60), floor(fmod(shown, 60)));
     mr_log_progress(run->config->run.name, step, total, text);
 }
 

@@ -497,14 +497,14 @@ static void a_change_of_weights_raises_the_generation(void **state)
     (void)state;
     for (int s = 0; s < SHARDS; s++) {
         mr_params *params = make(shards[s], 1);
-        uint64_t first = mr_params_generation(params);
+        uint64_t first = params->generation;
         mr_params_use(params, 0, 1);
         mr_params_use(params, 1, -1);
-        uint64_t used = mr_params_generation(params);
+        uint64_t used = params->generation;
         mr_params_publish(params);
-        uint64_t updated = mr_params_generation(params);
+        uint64_t updated = params->generation;
         fill(params);
-        uint64_t filled = mr_params_generation(params);
+        uint64_t filled = params->generation;
         mr_params_destroy(&params);
         assert_on_all_ranks(first > 0 && used == first && updated > used && filled > updated);
     }

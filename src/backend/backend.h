@@ -26,6 +26,8 @@
 
 typedef struct mr_backend mr_backend;
 
+enum { MR_SQUARE_RUN = 1024 }; /**< elements of one sum of squares */
+
 /** What time is booked on, for `mora bench`. */
 typedef enum mr_phase {
     MR_PHASE_LINEAR,
@@ -151,7 +153,8 @@ typedef struct mr_backend_ops {
     /** y [1, n] = sum of the rows of pieces [P, n] by a fixed binary tree; pieces are overwritten.
      * Neighbours are added first, so P = 4 gives (0 + 1) + (2 + 3). */
     void (*sum_pieces)(mr_backend *be, mr_tensor y, mr_tensor pieces);
-    /** out F64 [1, ceil(n / 1024)] = sums of squares of runs of 1024 elements of x, dense. */
+    /** out F64 [1, ceil(n / MR_SQUARE_RUN)] = sums of squares of runs of MR_SQUARE_RUN elements of
+     * x, dense. */
     void (*square_sums)(mr_backend *be, mr_tensor out, mr_tensor x);
     /** out F64 [1, 1] = how many elements of x, dense, are neither 0 nor NaN. */
     void (*count_nonzero)(mr_backend *be, mr_tensor out, mr_tensor x);

@@ -18,7 +18,7 @@ const char *const *mr_task_names(void)
     return names;
 }
 
-const mr_task *mr_task_find(const char *name)
+static const mr_task *find(const char *name)
 {
     for (int i = 0; i < TASKS; i++)
         if (strcmp(table[i]->name, name) == 0) return table[i];
@@ -40,7 +40,7 @@ mr_status mr_dataset_create(const mr_config *config, const mr_tokenizer *tokeniz
                             mr_dataset **out)
 {
     *out = NULL;
-    const mr_task *task = mr_task_find(config->task.name);
+    const mr_task *task = find(config->task.name);
     if (!task) return unknown_task(config->task.name);
     mr_dataset *dataset = mr_alloc(MR_MEM_DATA, sizeof *dataset);
     if (!dataset) return MR_ERR_MEMORY;

@@ -63,9 +63,6 @@ extern const mr_task mr_task_pretrain;
 /** Returns the names of all tasks, NULL at the end: the choices of task.name. Local. */
 const char *const *mr_task_names(void);
 
-/** Returns the task of a name, or NULL. Local. */
-const mr_task *mr_task_find(const char *name);
-
 /** Makes the data of config.task. Local; the same on every rank.
  * @param[in]  tokenizer  borrowed until destroy
  * @param[out] out        set on MR_OK, else NULL

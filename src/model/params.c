@@ -65,7 +65,8 @@ void mr_params_layout(mr_params *params, int64_t waves)
     params->waves = waves;
 }
 
-int64_t mr_flat_shard_count(const mr_params *params, const mr_flat *flat)
+/* The elements of a flat that one rank is responsible for. */
+static int64_t shard_count(const mr_params *params, const mr_flat *flat)
 {
     return flat->count / params->comm->size;
 }
@@ -84,7 +85,7 @@ typedef struct flat_size {
 static flat_size size_of_flat(const mr_params *params, int unit, int kind)
 {
     const mr_flat *flat = &params->unit[unit].flat[kind];
-    int64_t whole = flat->count, shard = mr_flat_shard_count(params, flat);
+    int64_t whole = flat->count, shard = shard_count(params, flat);
     flat_size size = {.weights = weights_sharded(params, kind) ? shard : whole};
     if (kind == MR_FLAT_FROZEN || whole == 0) return size;
     size.grad = size.moment = params->shard == MR_SHARD_NONE ? whole : shard;
@@ -215,11 +216,6 @@ int64_t mr_params_count(const mr_params *params, bool trained_only)
     return count;
 }
 
-uint64_t mr_params_generation(const mr_params *params)
-{
-    return params->generation;
-}
-
 static void start_gather(mr_params *params, mr_gather_lane *lane, int unit)
 {
     lane->unit = unit;
@@ -301,19 +297,23 @@ void mr_params_invalidate(mr_params *params)
 
 mr_tensor mr_flat_slot(const mr_params *params, const mr_flat *flat, int slot)
 {
-    int64_t shard = mr_flat_shard_count(params, flat);
+    int64_t shard = shard_count(params, flat);
     if (slot > 0) return mr_tensor_rows(flat->partial, slot - 1, 1);
     /* Under none the own part of the gradient has its place in the whole. */
     bool whole = params->shard == MR_SHARD_NONE;
     return mr_tensor_cols(flat->grad, whole ? params->comm->rank * shard : 0, shard);
 }
 
+/* Sums of squares are of whole blocks, so that they are the same ones however a flat is dealt out.
+ */
+_Static_assert(MR_SHARD_BLOCK % MR_SQUARE_RUN == 0, "a shard must be whole runs of squares");
+
 int64_t mr_params_square_count(const mr_params *params)
 {
     int64_t count = 0;
     for (int u = 0; u < params->unit_count; u++)
         for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++)
-            count += mr_flat_shard_count(params, &params->unit[u].flat[k]) / MR_SHARD_BLOCK;
+            count += shard_count(params, &params->unit[u].flat[k]) / MR_SQUARE_RUN;
     return count;
 }
 
@@ -323,11 +323,11 @@ void mr_params_square_sums(const mr_params *params, mr_tensor sums)
     for (int u = 0; u < params->unit_count; u++)
         for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
             const mr_flat *flat = &params->unit[u].flat[k];
-            int64_t blocks = mr_flat_shard_count(params, flat) / MR_SHARD_BLOCK;
-            if (blocks == 0) continue;
-            params->be->ops->square_sums(params->be, mr_tensor_cols(sums, at, blocks),
+            int64_t runs = shard_count(params, flat) / MR_SQUARE_RUN;
+            if (runs == 0) continue;
+            params->be->ops->square_sums(params->be, mr_tensor_cols(sums, at, runs),
                                          mr_flat_slot(params, flat, 0));
-            at += blocks;
+            at += runs;
         }
 }
 
@@ -377,7 +377,7 @@ mr_own mr_params_own(const mr_params *params, int id)
     int64_t from = 0, extent = flat->count;
     MR_INVARIANT(param->trained);
     if (params->shard != MR_SHARD_NONE) {
-        extent = mr_flat_shard_count(params, flat);
+        extent = shard_count(params, flat);
         from = params->comm->rank * extent;
     }
     mr_own own = {0};
@@ -428,14 +428,13 @@ static bool kept_whole(const mr_params *params, mr_flat_kind kind, mr_slab_kind 
 static int64_t kept_from(const mr_params *params, const mr_flat *flat, mr_flat_kind kind,
                          mr_slab_kind what)
 {
-    return kept_whole(params, kind, what) ? 0
-                                          : params->comm->rank * mr_flat_shard_count(params, flat);
+    return kept_whole(params, kind, what) ? 0 : params->comm->rank * shard_count(params, flat);
 }
 
 mr_slab mr_flat_shard(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
 {
     const mr_flat *flat = &params->unit[unit].flat[kind];
-    int64_t extent = mr_flat_shard_count(params, flat);
+    int64_t extent = shard_count(params, flat);
     if (kind == MR_FLAT_FROZEN && what != MR_SLAB_WEIGHTS) return (mr_slab){0};
     return slab_of(flat, memory_of(flat, what), kept_from(params, flat, kind, what),
                    params->comm->rank * extent, extent);
@@ -445,8 +444,7 @@ mr_slab mr_flat_kept(const mr_params *params, int unit, mr_flat_kind kind, mr_sl
 {
     const mr_flat *flat = &params->unit[unit].flat[kind];
     int64_t from = kept_from(params, flat, kind, what);
-    int64_t extent =
-        kept_whole(params, kind, what) ? flat->count : mr_flat_shard_count(params, flat);
+    int64_t extent = kept_whole(params, kind, what) ? flat->count : shard_count(params, flat);
     if (kind == MR_FLAT_FROZEN && what != MR_SLAB_WEIGHTS) return (mr_slab){0};
     return slab_of(flat, memory_of(flat, what), from, from, extent);
 }

@@ -113,9 +113,6 @@ const mr_param *mr_params_at(const mr_params *params, int id);
 /** Returns the elements of all trained (or all) parameters. */
 int64_t mr_params_count(const mr_params *params, bool trained_only);
 
-/** Returns a number that is raised whenever weights have changed; never 0. */
-uint64_t mr_params_generation(const mr_params *params);
-
 /** Makes a unit's weights readable through mr_params_weight until the next call, and starts
  * gathering `next` (-1: none) for it. Collective where weights are sharded: every rank asks for the
  * same units in the same order. */

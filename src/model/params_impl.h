@@ -42,11 +42,8 @@ struct mr_params {
     int64_t waves;
     mr_gather_lane *gather; /**< two lanes: the unit in use and the next; owned */
     int lane_in_use;
-    uint64_t generation;
+    uint64_t generation; /**< raised whenever weights have changed; never 0 */
 };
-
-/** Returns the elements of a flat that one rank is responsible for: count / P. */
-int64_t mr_flat_shard_count(const mr_params *params, const mr_flat *flat);
 
 /** Returns a slot of the tree over waves as [1, count / P]. Slot 0 is where the own gradient ends
  * up. */

@@ -24,11 +24,6 @@ static const char *const STOP_VERDICT[] = {
 };
 static const char STOP_RANKS[] = "the ranks' copies of one state differ";
 
-void mr_run_log_path(const mr_config *config, char *path, size_t room)
-{
-    snprintf(path, room, "%s/%s.h5", config->run.output, config->run.name);
-}
-
 /* Whether this very run has been run to its end, model included. */
 static mr_status completed_before(const mr_config *config, const char *path, bool *done)
 {
@@ -445,7 +440,7 @@ static mr_status run_trainer(run_state *run, const char *resume)
 static void reset_outcome(const mr_config *config, mr_run_outcome *outcome)
 {
     *outcome = (mr_run_outcome){.loss = NAN, .score = {.value = NAN}};
-    mr_run_log_path(config, outcome->log, sizeof outcome->log);
+    snprintf(outcome->log, sizeof outcome->log, "%s/%s.h5", config->run.output, config->run.name);
 }
 
 /* Whether the run has been done already: decided by rank 0, known to all. */

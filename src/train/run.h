@@ -64,7 +64,4 @@ typedef struct mr_run_plan {
 MR_NODISCARD mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks,
                                   int64_t node_ranks, mr_run_plan *out);
 
-/** Writes the path of a configuration's log into path. Local. */
-void mr_run_log_path(const mr_config *config, char *path, size_t room);
-
 #endif

@@ -87,7 +87,7 @@ void mr_cpu_sum_pieces(mr_backend *be, mr_tensor y, mr_tensor pieces)
 
 void mr_cpu_square_sums(mr_backend *be, mr_tensor out, mr_tensor x)
 {
-    enum { RUN = 1024 };
+    enum { RUN = MR_SQUARE_RUN };
     int64_t n = mr_tensor_count(x);
     const float *px = mr_cpu_f32(x);
     double *sums = mr_cpu_f64(out);

@@ -1,0 +1,43 @@
+#!/bin/sh
+# Every symbol that a source file exports is used by another one, or stands below with its reason.
+# Needs MR_OBJECTS, the folder of the object files, and MR_SOURCE_DIR.
+set -eu
+
+allowed="
+main                    where the program starts
+mr_memory_live_total    tests ask what is still held
+mr_checkpoint_is        how a checkpoint is told from other folders
+mr_paper_parse          tests read tables of their own
+mr_params_shard         a checkpoint by parameters
+mr_runlog_append_row    tests of logs
+mr_runlog_matrix        tests of logs
+mr_safetensors_header   checkpoints as safetensors
+mr_safetensors_put      checkpoints as safetensors
+mr_safetensors_sync     checkpoints as safetensors
+mr_schedule_factor      compared with traces of another library
+mr_svd_values           the reference for spectra
+mr_uuid_set_add         tests fill a set that collides
+"
+
+if ! command -v nm >/dev/null; then
+    echo "skipped: no nm (Debian: binutils)"
+    exit 77
+fi
+objects=$(cd "$MR_SOURCE_DIR" && find src -name '*.c' | sed "s|.*|$MR_OBJECTS/*.dir/&.o|")
+# shellcheck disable=SC2086 # patterns, to be expanded
+nm -g -P -A $objects | awk -v allowed="$allowed" '
+    BEGIN {
+        count = split(allowed, line, "\n")
+        for (i = 1; i <= count; i++)
+            if (split(line[i], word, " ") > 0) reason[word[1]] = 1
+    }
+    $3 ~ /^[TDBRC]$/ { from[$2] = $1 }
+    $3 == "U" { used[$2] = 1 }
+    END {
+        for (name in from)
+            if (!(name in used) && !(name in reason)) {
+                print name " is used by no other source file: make it static (" from[name] ")"
+                bad++
+            }
+        exit bad > 0
+    }'

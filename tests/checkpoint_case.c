@@ -5,8 +5,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-const char *const case_names[CASE_ARRAYS] = {"weights", "moments/first", "moments/none", "tail"};
-const int64_t case_extents[CASE_ARRAYS] = {CASE_LARGEST, 3, 0, 37};
+const char *const case_names[CASE_TENSORS] = {"weights", "moments/first", "moments/none", "tail"};
+const int64_t case_extents[CASE_TENSORS] = {CASE_LARGEST, 3, 0, 37};
+
+enum { CASE_ROWS = 200 }; /* of tensor 0 */
 
 char case_scratch[64];
 char case_folder[CASE_PATH];
@@ -14,21 +16,34 @@ mr_comm case_groups[4 + 1];
 mr_status case_status;
 const mr_comm case_alone = {.handle = MPI_COMM_NULL, .rank = 0, .size = 1};
 
-static float case_value(int array, int64_t step, int64_t i)
+static float case_value(int tensor, int64_t step, int64_t i)
 {
-    return (float)(i * 7 + array) + (float)step / 1024.0f;
+    return (float)(i * 7 + tensor) + (float)step / 1024.0f;
 }
 
-void case_cut(const mr_comm *comm, mr_checkpoint_slab slabs[CASE_ARRAYS])
+mr_checkpoint_slab case_slab(int tensor, int64_t first, int64_t count)
 {
-    for (int i = 0; i < CASE_ARRAYS; i++) {
+    mr_checkpoint_slab slab = {
+        .name = case_names[tensor], .dims = 1, .first = first, .count = count};
+    slab.shape[0] = case_extents[tensor];
+    if (tensor == 0) {
+        slab.dims = 2;
+        slab.shape[0] = CASE_ROWS;
+        slab.shape[1] = case_extents[tensor] / CASE_ROWS;
+    }
+    return slab;
+}
+
+void case_cut(const mr_comm *comm, mr_checkpoint_slab slabs[CASE_TENSORS])
+{
+    for (int i = 0; i < CASE_TENSORS; i++) {
         int64_t first = case_extents[i] * comm->rank / comm->size;
         int64_t end = case_extents[i] * (comm->rank + 1) / comm->size;
         if (i == 1) {
             first = 0;
             end = comm->rank == comm->size - 1 ? case_extents[i] : 0;
         }
-        slabs[i] = (mr_checkpoint_slab){case_names[i], case_extents[i], first, end - first};
+        slabs[i] = case_slab(i, first, end - first);
     }
 }
 
@@ -41,11 +56,11 @@ void case_read(void *context, int slab, int64_t first, int64_t count, float *out
 
 mr_checkpointer *case_writer(const mr_comm *comm, int64_t keep, bool staged)
 {
-    mr_checkpoint_slab slabs[CASE_ARRAYS];
+    mr_checkpoint_slab slabs[CASE_TENSORS];
     mr_checkpointer *cp;
     case_cut(comm, slabs);
-    size_t staging = staged ? CASE_ARRAYS * CASE_LARGEST * sizeof(float) : 0;
-    must(mr_checkpointer_create(comm, case_folder, keep, slabs, CASE_ARRAYS, staging, &cp));
+    size_t staging = staged ? CASE_TENSORS * CASE_LARGEST * sizeof(float) : 0;
+    must(mr_checkpointer_create(comm, case_folder, keep, slabs, CASE_TENSORS, staging, &cp));
     return cp;
 }
 
@@ -65,22 +80,37 @@ void case_save_steps(const mr_comm *comm, int count, const int64_t *steps)
     mr_checkpointer_destroy(&cp);
 }
 
-bool case_reads_range(mr_checkpoint *checkpoint, int array, int64_t first, int64_t count)
+/* What a sink has been given. */
+typedef struct taken {
+    int64_t next;
+    float values[CASE_LARGEST];
+} taken;
+
+static void take(void *context, int slab, int64_t first, int64_t count, const float *values)
 {
-    static float values[CASE_LARGEST];
-    memset(values, 0xff, sizeof values);
-    if (mr_checkpoint_read_slab(checkpoint, case_names[array], case_extents[array], first, count,
-                                values) != MR_OK)
-        return false;
-    for (int64_t i = 0; i < count; i++)
-        if (values[i] != case_value(array, mr_checkpoint_step(checkpoint), first + i)) return false;
+    taken *out = context;
+    if (slab != 0 || first != out->next) mr_abort("piece of slab %d out of order", slab);
+    memcpy(&out->values[first], values, (size_t)count * sizeof *values);
+    out->next += count;
+}
+
+bool case_reads_range(mr_checkpoint *checkpoint, int tensor, int64_t first, int64_t count)
+{
+    static taken out;
+    const mr_checkpoint_slab slab = case_slab(tensor, first, count);
+    memset(&out, 0xff, sizeof out);
+    out.next = first;
+    if (mr_checkpoint_read(checkpoint, &slab, 1, take, &out) != MR_OK) return false;
+    if (out.next != first + count) return false;
+    for (int64_t i = first; i < first + count; i++)
+        if (out.values[i] != case_value(tensor, mr_checkpoint_step(checkpoint), i)) return false;
     return true;
 }
 
 /* Tells whether all of a checkpoint is as it was saved. */
 static bool is_intact(mr_checkpoint *checkpoint)
 {
-    for (int i = 0; i < CASE_ARRAYS; i++)
+    for (int i = 0; i < CASE_TENSORS; i++)
         if (!case_reads_range(checkpoint, i, 0, case_extents[i])) return false;
     return json_integer_value(json_object_get(mr_checkpoint_state(checkpoint), "data_position")) ==
            3 * mr_checkpoint_step(checkpoint);
@@ -125,7 +155,8 @@ bool case_there(const char *name)
 const char *case_last_shard(const char *step)
 {
     static char name[CASE_PATH];
-    snprintf(name, sizeof name, "%s/shard-%05d-of-%05d.h5", step, world.size - 1, world.size);
+    snprintf(name, sizeof name, "%s/shard-%05d-of-%05d.safetensors", step, world.size - 1,
+             world.size);
     return name;
 }
 

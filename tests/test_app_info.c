@@ -373,14 +373,14 @@ static void a_checkpoint_shows_its_run(void **state)
     program_free(&result);
 }
 
-static void a_checkpoint_shows_its_arrays(void **state)
+static void a_checkpoint_shows_its_tensors(void **state)
 {
     (void)state;
     program_result result = info(WHOLE "/step-00000004");
-    assert_contains(result.out, "arrays     6\narray:\n"
-                                "  name                      extent\n"
-                                "  layers.0/adapter/weights   1,672\n"
-                                "  layers.0/adapter/m         1,672\n");
+    assert_contains(result.out, "tensors    42\ntensor:\n"
+                                "  name                                               shape\n"
+                                "  model.layers.0.self_attn.q_proj.mora_M             [16, 16]\n"
+                                "  model.layers.0.self_attn.q_proj.mora_M.exp_avg     [16, 16]\n");
     program_free(&result);
 }
 
@@ -413,9 +413,9 @@ static void a_checkpoint_reads_as_json(void **state)
     json_t *root = json_loads(result.out, JSON_REJECT_DUPLICATES, NULL);
     struct stat shard;
     assert_non_null(root);
-    assert_int_equal(stat(WHOLE "/step-00000005/shard-00000-of-00001.h5", &shard), 0);
+    assert_int_equal(stat(WHOLE "/step-00000005/shard-00000-of-00001.safetensors", &shard), 0);
     assert_int_equal(json_integer_value(json_object_get(root, "bytes")), shard.st_size);
-    assert_int_equal(json_array_size(json_object_get(root, "array")), 6);
+    assert_int_equal(json_array_size(json_object_get(root, "tensor")), 42);
     json_decref(root);
     program_free(&result);
 }
@@ -443,9 +443,9 @@ static void a_damaged_checkpoint_names_the_file(void **state)
 {
     (void)state;
     save_at("damaged", 5);
-    damage("out/damaged.checkpoints/step-00000005/shard-00000-of-00001.h5", 5000);
+    damage("out/damaged.checkpoints/step-00000005/shard-00000-of-00001.safetensors", 5000);
     assert_error("out/damaged.checkpoints/step-00000005", 1,
-                 "format: out/damaged.checkpoints/step-00000005: shard-00000-of-00001.h5: "
+                 "format: out/damaged.checkpoints/step-00000005: shard-00000-of-00001.safetensors: "
                  "checksum differs");
 }
 
@@ -477,7 +477,7 @@ static void damaged_checkpoints_are_listed_with_what_is_wrong(void **state)
 {
     (void)state;
     save_three("list");
-    damage("out/list.checkpoints/step-00000005/shard-00000-of-00001.h5", 5000);
+    damage("out/list.checkpoints/step-00000005/shard-00000-of-00001.safetensors", 5000);
     assert_int_equal(unlink("out/list.checkpoints/step-00000004/manifest.json"), 0);
     assert_int_equal(
         rename("out/list.checkpoints/step-00000002", "out/list.checkpoints/step-00000003"), 0);
@@ -486,7 +486,7 @@ static void damaged_checkpoints_are_listed_with_what_is_wrong(void **state)
     assert_contains(alone.out, "checkpoints        4\nsound              0\n"
                                "newest_sound_step  -\n");
     assert_contains(alone.out, "  not whole: being written, or left by a kill\n");
-    assert_contains(alone.out, "  shard-00000-of-00001.h5: checksum differs\n");
+    assert_contains(alone.out, "  shard-00000-of-00001.safetensors: checksum differs\n");
     assert_contains(alone.out, "  manifest.json: No such file or directory\n");
     assert_contains(alone.out, "  manifest.json: step: expected 3, found 2\n");
     program_result two =
@@ -695,7 +695,7 @@ int main(void)
         cmocka_unit_test(errors_of_a_yaml_have_their_place),
         cmocka_unit_test(two_ranks_read_the_runs_once),
         cmocka_unit_test(a_checkpoint_shows_its_run),
-        cmocka_unit_test(a_checkpoint_shows_its_arrays),
+        cmocka_unit_test(a_checkpoint_shows_its_tensors),
         cmocka_unit_test(a_checkpoint_is_known_under_any_name),
         cmocka_unit_test(config_shows_the_configuration_of_a_checkpoint),
         cmocka_unit_test(a_checkpoint_hides_its_configuration),

@@ -7,6 +7,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+static mr_checkpoint_slab slab_of(const char *name, int64_t extent, int64_t first, int64_t count)
+{
+    return (mr_checkpoint_slab){
+        .name = name, .dims = 1, .shape = {extent}, .first = first, .count = count};
+}
+
 static void what_was_saved_is_read_on_any_number_of_ranks(void **unused)
 {
     (void)unused;
@@ -41,39 +47,57 @@ static void any_range_is_read(void **unused)
     mr_random random = mr_random_stream(11, MR_RANDOM_DATA, (uint64_t)world.rank);
     bool same = true;
     for (uint64_t i = 0; i < 300; i++) {
-        int array = (int)mr_random_below(&random, 3 * i, CASE_ARRAYS);
-        int64_t extent = case_extents[array];
+        int tensor = (int)mr_random_below(&random, 3 * i, CASE_TENSORS);
+        int64_t extent = case_extents[tensor];
         int64_t first = (int64_t)mr_random_below(&random, 3 * i + 1, (uint64_t)extent + 1);
         int64_t count =
             (int64_t)mr_random_below(&random, 3 * i + 2, (uint64_t)(extent - first) + 1);
-        same = same && case_reads_range(checkpoint, array, first, count);
+        same = same && case_reads_range(checkpoint, tensor, first, count);
     }
     mr_checkpoint_close(&checkpoint);
     assert_on_all_ranks(same);
 }
 
-/* Tells whether reading the first element of an array is refused with this message. */
-static bool refuses_to_read(const char *name, int64_t extent, const char *message)
+static void take_none(void *context, int slab, int64_t first, int64_t count, const float *values)
 {
-    float value;
+    (void)slab;
+    (void)first;
+    (void)count;
+    (void)values;
+    *(bool *)context = true;
+}
+
+/* Tells whether reading the first element of a tensor is refused with this message. */
+static bool refuses_to_read(mr_checkpoint_slab slab, const char *message)
+{
+    bool taken = false;
     CASE_SAVE(3);
     mr_checkpoint *checkpoint = case_open_newest();
-    case_status = mr_checkpoint_read_slab(checkpoint, name, extent, 0, 1, &value);
+    case_status = mr_checkpoint_read(checkpoint, &slab, 1, take_none, &taken);
     mr_checkpoint_close(&checkpoint);
-    return case_status == MR_ERR_FORMAT && strstr(mr_message(), message) != NULL;
+    return case_status == MR_ERR_FORMAT && !taken && strstr(mr_message(), message) != NULL;
 }
 
-static void an_unknown_array_is_named(void **unused)
+static void an_unknown_tensor_is_named(void **unused)
 {
     (void)unused;
-    assert_on_all_ranks(refuses_to_read("absent", 1, "step-00000003: no array 'absent'"));
+    mr_checkpoint_slab slab = case_slab(3, 0, 1);
+    slab.name = "absent";
+    assert_on_all_ranks(refuses_to_read(slab, "step-00000003: no tensor 'absent'"));
 }
 
-static void another_extent_is_refused(void **unused)
+static void another_shape_is_refused(void **unused)
 {
     (void)unused;
+    mr_checkpoint_slab slab = case_slab(3, 0, 1);
+    slab.shape[0] = 38;
     assert_on_all_ranks(
-        refuses_to_read("tail", 38, "step-00000003: array 'tail' has 37 elements, expected 38"));
+        refuses_to_read(slab, "step-00000003: tensor 'tail' has shape [37], expected [38]"));
+    slab = case_slab(0, 0, 1);
+    slab.shape[0] = 100;
+    slab.shape[1] = 200;
+    assert_on_all_ranks(refuses_to_read(
+        slab, "step-00000003: tensor 'weights' has shape [200, 100], expected [100, 200]"));
 }
 
 static void a_checkpoint_describes_itself(void **unused)
@@ -85,14 +109,16 @@ static void a_checkpoint_describes_itself(void **unused)
     mr_checkpoint *checkpoint;
     case_status = mr_checkpoint_open(&world, path, &checkpoint);
     assert_on_all_ranks(case_status == MR_OK);
-    int64_t extent = 0;
-    bool same =
-        mr_checkpoint_is(path) && !mr_checkpoint_is(case_folder) &&
-        strcmp(mr_checkpoint_path(checkpoint), path) == 0 && mr_checkpoint_step(checkpoint) == 3 &&
-        mr_checkpoint_ranks(checkpoint) == world.size &&
-        mr_checkpoint_bytes(checkpoint) > 4 * (int64_t)CASE_LARGEST &&
-        mr_checkpoint_arrays(checkpoint) == CASE_ARRAYS &&
-        strcmp(mr_checkpoint_array(checkpoint, 1, &extent), case_names[1]) == 0 && extent == 3;
+    int dims = 0;
+    const int64_t *shape = NULL;
+    bool same = mr_checkpoint_is(path) && !mr_checkpoint_is(case_folder) &&
+                strcmp(mr_checkpoint_path(checkpoint), path) == 0 &&
+                mr_checkpoint_step(checkpoint) == 3 &&
+                mr_checkpoint_ranks(checkpoint) == world.size &&
+                mr_checkpoint_bytes(checkpoint) > 4 * (int64_t)CASE_LARGEST &&
+                mr_checkpoint_tensors(checkpoint) == CASE_TENSORS &&
+                strcmp(mr_checkpoint_tensor(checkpoint, 0, &dims, &shape), case_names[0]) == 0 &&
+                dims == 2 && shape[0] == 200 && shape[1] == 100;
     mr_checkpoint_close(&checkpoint);
     assert_on_all_ranks(same);
 }
@@ -176,12 +202,19 @@ static void a_path_can_be_one_checkpoint(void **unused)
     assert_on_all_ranks(step == 10);
 }
 
-/* The caller's array, which changes while it is being written. */
-static void read_array(void *context, int slab, int64_t first, int64_t count, float *out)
+/* The caller's tensor, which changes while it is being written. */
+static void read_whole(void *context, int slab, int64_t first, int64_t count, float *out)
 {
     (void)slab;
     (void)first;
     memcpy(out, context, (size_t)count * sizeof *out);
+}
+
+static void put_back(void *context, int slab, int64_t first, int64_t count, const float *values)
+{
+    const mr_checkpoint_slab *asked = *(void **)context;
+    float *out = ((void **)context)[1];
+    memcpy(out + (first - asked[slab].first), values, (size_t)count * sizeof *values);
 }
 
 static void what_is_saved_may_change_after_the_start(void **unused)
@@ -191,13 +224,14 @@ static void what_is_saved_may_change_after_the_start(void **unused)
     float *values = malloc(N * sizeof *values);
     for (int i = 0; i < N; i++)
         values[i] = (float)i;
-    const mr_checkpoint_slab slab = {"large", (int64_t)N * world.size, (int64_t)N * world.rank, N};
+    const mr_checkpoint_slab slab =
+        slab_of("large", (int64_t)N * world.size, (int64_t)N * world.rank, N);
     mr_checkpointer *cp;
     case_status = mr_checkpointer_create(&world, case_folder, 1, &slab, 1, N * sizeof(float), &cp);
     assert_on_all_ranks(case_status == MR_OK);
     size_t staging = mr_memory_live(MR_MEM_CHECKPOINT);
     json_t *state = json_object();
-    case_status = mr_checkpointer_start(cp, 1, state, read_array, values);
+    case_status = mr_checkpointer_start(cp, 1, state, read_whole, values);
     bool under_way = mr_checkpointer_under_way(cp);
     for (int i = 0; i < N; i++)
         values[i] = -1.0f;
@@ -208,9 +242,9 @@ static void what_is_saved_may_change_after_the_start(void **unused)
     assert_on_all_ranks(case_status == MR_OK);
     mr_checkpoint *checkpoint;
     case_status = mr_checkpoint_find(&world, case_folder, &checkpoint, NULL);
-    bool same =
-        case_status == MR_OK && checkpoint &&
-        mr_checkpoint_read_slab(checkpoint, "large", slab.extent, slab.first, N, values) == MR_OK;
+    const void *const into[] = {&slab, values};
+    bool same = case_status == MR_OK && checkpoint &&
+                mr_checkpoint_read(checkpoint, &slab, 1, put_back, (void *)into) == MR_OK;
     for (int i = 0; i < N && same; i++)
         same = values[i] == (float)i;
     mr_checkpoint_close(&checkpoint);
@@ -233,7 +267,7 @@ static void signal_while_writing(void)
 {
     enum { N = 1 << 22 };
     float *values = calloc(N, sizeof *values);
-    const mr_checkpoint_slab slab = {"large", N, 0, N};
+    const mr_checkpoint_slab slab = slab_of("large", N, 0, N);
     mr_checkpointer *cp;
     if (mr_checkpointer_create(&case_alone, case_folder, 1, &slab, 1, N * sizeof(float), &cp) !=
         MR_OK)
@@ -242,7 +276,7 @@ static void signal_while_writing(void)
     sigemptyset(&set);
     sigaddset(&set, SIGUSR1);
     signal(SIGUSR1, count_signal);
-    if (mr_checkpointer_start(cp, 1, json_object(), read_array, values) != MR_OK) _exit(1);
+    if (mr_checkpointer_start(cp, 1, json_object(), read_whole, values) != MR_OK) _exit(1);
     sigprocmask(SIG_BLOCK, &set, &old);
     kill(getpid(), SIGUSR1);
     if (mr_checkpointer_finish(cp) != MR_OK) _exit(1);
@@ -272,68 +306,80 @@ static bool refuses(const mr_checkpoint_slab *slabs, int count, int64_t keep, co
 static void nothing_can_be_kept_but_one_checkpoint_at_least(void **unused)
 {
     (void)unused;
-    mr_checkpoint_slab slabs[CASE_ARRAYS];
+    mr_checkpoint_slab slabs[CASE_TENSORS];
     case_cut(&world, slabs);
     assert_on_all_ranks(
-        refuses(slabs, CASE_ARRAYS, 0, "run.checkpoints: cannot keep 0 checkpoints"));
+        refuses(slabs, CASE_TENSORS, 0, "run.checkpoints: cannot keep 0 checkpoints"));
 }
 
 static void parts_that_leave_a_gap_are_refused(void **unused)
 {
     (void)unused;
-    const mr_checkpoint_slab slab = {"a", world.size + 1, world.rank, 1};
-    assert_on_all_ranks(refuses(&slab, 1, 1, "checkpoint array 'a': the parts of the ranks, "));
+    const mr_checkpoint_slab slab = slab_of("a", world.size + 1, world.rank, 1);
+    assert_on_all_ranks(refuses(&slab, 1, 1, "checkpoint tensor 'a': the parts of the ranks, "));
 }
 
 static void parts_that_overlap_are_refused(void **unused)
 {
     (void)unused;
-    const mr_checkpoint_slab slab = {"a", world.size, 0, 1};
+    const mr_checkpoint_slab slab = slab_of("a", world.size, 0, 1);
     if (world.size == 1) skip_because("for several ranks");
-    assert_on_all_ranks(refuses(&slab, 1, 1, "checkpoint array 'a': the parts of the ranks, "));
+    assert_on_all_ranks(refuses(&slab, 1, 1, "checkpoint tensor 'a': the parts of the ranks, "));
 }
 
-static void a_part_outside_of_its_array_is_refused(void **unused)
+static void a_part_outside_of_its_tensor_is_refused(void **unused)
 {
     (void)unused;
-    const mr_checkpoint_slab slab = {"a", 10, 5, 6};
+    const mr_checkpoint_slab slab = slab_of("a", 10, 5, 6);
     assert_on_all_ranks(
-        refuses(&slab, 1, 1, "checkpoint array 'a': 6 elements from 5 are not within 10"));
+        refuses(&slab, 1, 1, "checkpoint tensor 'a': 6 elements from 5 are not within 10"));
 }
 
 static void a_name_that_stands_twice_is_refused(void **unused)
 {
     (void)unused;
-    const mr_checkpoint_slab slabs[] = {{"a", 0, 0, 0}, {"a", 0, 0, 0}};
-    assert_on_all_ranks(refuses(slabs, 2, 1, "checkpoint array 'a' stands twice"));
+    const mr_checkpoint_slab slabs[] = {slab_of("a", 0, 0, 0), slab_of("b", 0, 0, 0),
+                                        slab_of("a", 0, 0, 0)};
+    assert_on_all_ranks(refuses(slabs, 3, 1, "checkpoint tensor 'a' stands twice"));
 }
 
 static void a_name_that_is_none_is_refused(void **unused)
 {
     (void)unused;
-    const mr_checkpoint_slab slab = {"/a", 0, 0, 0};
-    assert_on_all_ranks(refuses(&slab, 1, 1, "checkpoint array '/a': not a name"));
+    const mr_checkpoint_slab slab = slab_of("a[0:1]", 0, 0, 0);
+    assert_on_all_ranks(refuses(&slab, 1, 1, "checkpoint tensor 'a[0:1]': not a name"));
 }
 
-static void arrays_that_differ_between_ranks_are_refused(void **unused)
+static void tensors_that_differ_between_ranks_are_refused(void **unused)
 {
     (void)unused;
     if (world.size == 1) skip_because("for several ranks");
-    const mr_checkpoint_slab slab = {world.rank == 1 ? "b" : "a", 0, 0, 0};
+    const mr_checkpoint_slab slab = slab_of(world.rank == 1 ? "b" : "a", 0, 0, 0);
     assert_on_all_ranks(
-        refuses(&slab, 1, 1, "checkpoint arrays: names or extents differ from rank 0"));
+        refuses(&slab, 1, 1, "checkpoint tensors: names or shapes differ from rank 0"));
 }
 
-static void h5dump_reads_a_shard(void **unused)
+/* Prints what the last rank's shard holds, by the format's own package. */
+static const char python[] =
+    "import sys\n"
+    "from safetensors import safe_open\n"
+    "with safe_open(sys.argv[1], framework='numpy') as file:\n"
+    "    print({k: v for k, v in sorted(file.metadata().items())})\n"
+    "    for name in file.keys():\n"
+    "        t = file.get_tensor(name)\n"
+    "        print(name, t.dtype, list(t.shape), t.ravel()[:3].tolist())\n";
+
+static void the_format_s_own_package_reads_a_shard(void **unused)
 {
     (void)unused;
-    int installed = world.rank > 0 || system("h5dump --version > /dev/null 2>&1") == 0;
+    int installed =
+        world.rank > 0 || system("python3 -c 'import safetensors, numpy' 2> /dev/null") == 0;
     MPI_Bcast(&installed, 1, MPI_INT, 0, world.handle);
-    if (!installed) skip_because("h5dump is not installed");
+    if (!installed) skip_because("the Python packages safetensors and numpy are not installed");
     CASE_SAVE(2);
     char text[4 * CASE_PATH], output[16384] = "";
-    snprintf(text, sizeof text, "h5dump -a /ranks -a /moments/first/extent -d /moments/first %s",
-             case_below(case_last_shard("step-00000002")));
+    snprintf(text, sizeof text, "python3 - %s <<'END'\n%sEND\n",
+             case_below(case_last_shard("step-00000002")), python);
     if (world.rank == 0) {
         FILE *pipe = popen(text, "r");
         size_t got = pipe ? fread(output, 1, sizeof output - 1, pipe) : 0;
@@ -342,8 +388,21 @@ static void h5dump_reads_a_shard(void **unused)
     }
     mr_comm_broadcast(&world, output, sizeof output, 0);
     mr_comm_barrier(&world);
-    assert_on_all_ranks(strstr(output, "H5T_IEEE_F32LE"));
-    assert_on_all_ranks(strstr(output, "(0): 1.00195, 8.00195, 15.002"));
+    /* All of a small tensor is the last rank's; of a large one, a part behind those before it. */
+    assert_on_all_ranks(strstr(output, "moments/first float32 [3] [1.001953125, 8.001953125, "));
+    char expected[256];
+    const int64_t begin = (int64_t)CASE_LARGEST * (world.size - 1) / world.size;
+    if (world.size == 1)
+        snprintf(expected, sizeof expected, "weights float32 [200, 100] [");
+    else
+        snprintf(expected, sizeof expected, "weights[%lld:%d] float32 [%lld] [%lld.001953125, ",
+                 (long long)begin, CASE_LARGEST, (long long)(CASE_LARGEST - begin),
+                 (long long)(7 * begin));
+    assert_on_all_ranks(strstr(output, expected));
+    snprintf(expected, sizeof expected, "'rank': '%d', 'ranks': '%d', %s'step': '2'",
+             world.size - 1, world.size,
+             world.size == 1 ? "" : "'shape of tail': '[37]', 'shape of weights': '[200, 100]', ");
+    assert_on_all_ranks(strstr(output, expected));
 }
 
 #define TEST(function) cmocka_unit_test_teardown(function, case_clear)
@@ -356,8 +415,8 @@ int main(int argc, char **argv)
         TEST(what_was_saved_is_read_on_any_number_of_ranks),
         TEST(what_was_saved_without_staging_is_read_back),
         TEST(any_range_is_read),
-        TEST(an_unknown_array_is_named),
-        TEST(another_extent_is_refused),
+        TEST(an_unknown_tensor_is_named),
+        TEST(another_shape_is_refused),
         TEST(a_checkpoint_describes_itself),
         TEST(the_state_comes_back_bit_for_bit),
         TEST(an_absent_folder_has_no_checkpoint),
@@ -370,11 +429,11 @@ int main(int argc, char **argv)
         TEST(nothing_can_be_kept_but_one_checkpoint_at_least),
         TEST(parts_that_leave_a_gap_are_refused),
         TEST(parts_that_overlap_are_refused),
-        TEST(a_part_outside_of_its_array_is_refused),
+        TEST(a_part_outside_of_its_tensor_is_refused),
         TEST(a_name_that_stands_twice_is_refused),
         TEST(a_name_that_is_none_is_refused),
-        TEST(arrays_that_differ_between_ranks_are_refused),
-        TEST(h5dump_reads_a_shard),
+        TEST(tensors_that_differ_between_ranks_are_refused),
+        TEST(the_format_s_own_package_reads_a_shard),
     };
     return ranks_end(cmocka_run_group_tests(tests, case_make, case_remove));
 }

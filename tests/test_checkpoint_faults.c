@@ -1,8 +1,10 @@
 #include "base/log.h"
 #include "base/random.h"
+#include "calls.h"
 #include "checkpoint_case.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
@@ -35,7 +37,7 @@ static void damage_of_the_one_checkpoint_asked_for_is_an_error(void **unused)
     mr_checkpoint *checkpoint;
     case_status = mr_checkpoint_find(&world, case_below("step-00000020"), &checkpoint, NULL);
     assert_on_all_ranks(case_status == MR_ERR_FORMAT && !checkpoint);
-    assert_on_all_ranks(strstr(mr_message(), ".h5: checksum differs"));
+    assert_on_all_ranks(strstr(mr_message(), ".safetensors: checksum differs"));
 }
 
 static void the_one_checkpoint_asked_for_must_have_a_manifest(void **unused)
@@ -45,7 +47,7 @@ static void the_one_checkpoint_asked_for_must_have_a_manifest(void **unused)
     case_command("rm %s", case_below("step-00000020/manifest.json"));
     mr_checkpoint *checkpoint;
     case_status = mr_checkpoint_find(&world, case_below("step-00000020"), &checkpoint, NULL);
-    assert_on_all_ranks(case_status == MR_ERR_IO && !checkpoint);
+    assert_on_all_ranks(case_status == MR_ERR_FORMAT && !checkpoint);
     assert_on_all_ranks(
         strstr(mr_message(), "step-00000020: manifest.json: No such file or directory"));
 }
@@ -67,7 +69,8 @@ static void the_first_damaged_shard_is_the_one_named(void **unused)
     CASE_SAVE(10, 20);
     for (int rank = 0; rank < world.size; rank++) {
         char name[CASE_PATH];
-        snprintf(name, sizeof name, "step-00000020/shard-%05d-of-%05d.h5", rank, world.size);
+        snprintf(name, sizeof name, "step-00000020/shard-%05d-of-%05d.safetensors", rank,
+                 world.size);
         case_flip(name, 100);
     }
     check_passed_over("shard-00000-of-");
@@ -140,11 +143,133 @@ static void a_changed_value_in_the_manifest_is_passed_over(void **unused)
                  "manifest.json: checksum differs");
 }
 
-static void a_manifest_of_another_version_is_passed_over(void **unused)
+static void a_damaged_version_of_a_manifest_is_passed_over(void **unused)
 {
     (void)unused;
-    check_edited("\"version\": 1", "\"version\": 2",
-                 "manifest.json: version: expected 1, found 2: written by another version of mora");
+    check_edited("\"version\": 2", "\"version\": 3", "manifest.json: checksum differs");
+}
+
+/* What an earlier version wrote: whole, and not to be read. */
+static const char version_1[] =
+    "{\"format\":\"mora-checkpoint\",\"version\":1,\"step\":20,\"ranks\":1,\"state\":{\"step\":20},"
+    "\"arrays\":[{\"name\":\"head/trained/m\",\"extent\":3}],\"files\":[{\"name\":"
+    "\"shard-00000-of-00001.h5\",\"bytes\":8,\"sha256\":"
+    "\"0000000000000000000000000000000000000000000000000000000000000000\"}],\"sha256\":"
+    "\"47727616c31881ec9e5bd22e104cab8b5e03f9bb54b785ecbf82a7c5720f458c\"}";
+
+static void a_checkpoint_of_another_version_ends_the_search(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 20);
+    case_command("rm %s/step-00000020/*", case_folder);
+    case_command("printf '%%s' '%s' > %s", version_1, case_below("step-00000020/manifest.json"));
+    mr_text text = {0};
+    assert_on_all_ranks(case_find(&world, &text) == -2);
+    assert_on_all_ranks(case_status == MR_ERR_ARG && text.length == 0);
+    assert_on_all_ranks(
+        strstr(mr_message(),
+               "step-00000020: manifest.json: version: expected 2, found 1 (shards in HDF5): "
+               "the version of mora that wrote it can go on from it"));
+    mr_text_free(&text);
+}
+
+/* Checks that step 20, in which paths that contain part cannot be read, ends the search with this
+ * reason, and is found once they can be. */
+static void check_unreadable(const char *part, int open_error, int read_error, const char *reason)
+{
+    CASE_SAVE(10, 20);
+    mr_text text = {0};
+    calls_watch(part);
+    calls_fail_to_open(open_error);
+    calls_fail_to_read(read_error);
+    int64_t step = case_find(&world, &text);
+    calls_fail_to_open(0);
+    calls_fail_to_read(0);
+    bool named = strstr(mr_message(), "step-00000020") && strstr(mr_message(), reason);
+    bool silent = text.length == 0;
+    if (!named) print_error("%s\n", mr_message());
+    mr_text_free(&text);
+    assert_on_all_ranks(step == -2 && case_status == MR_ERR_IO);
+    assert_on_all_ranks(named && silent);
+    assert_on_all_ranks(case_found() == 20);
+}
+
+static void a_shard_that_cannot_be_opened_now_is_not_damaged(void **unused)
+{
+    (void)unused;
+    check_unreadable("step-00000020/shard-", EACCES, 0, ".safetensors: Permission denied");
+    check_unreadable("step-00000020/shard-", EIO, 0, ".safetensors: Input/output error");
+    check_unreadable("step-00000020/shard-", EMFILE, 0, ".safetensors: Too many open files");
+}
+
+static void a_shard_that_cannot_be_read_now_is_not_damaged(void **unused)
+{
+    (void)unused;
+    check_unreadable("step-00000020/shard-", 0, EIO, ".safetensors': Input/output error");
+}
+
+static void a_manifest_that_cannot_be_read_now_is_not_damaged(void **unused)
+{
+    (void)unused;
+    check_unreadable("step-00000020/manifest", EACCES, 0, "manifest.json': Permission denied");
+    check_unreadable("step-00000020/manifest", 0, EIO, "manifest.json': Input/output error");
+}
+
+static void a_shard_of_another_step_is_passed_over(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 20);
+    char from[CASE_PATH];
+    snprintf(from, sizeof from, "%s", case_last_shard("step-00000010"));
+    const char *shard = case_last_shard("step-00000020");
+    case_command("cp %s/%s %s/%s", case_folder, from, case_folder, shard);
+    char reason[CASE_PATH];
+    snprintf(reason, sizeof reason, "%s: checksum differs", strchr(shard, '/') + 1);
+    check_passed_over(reason);
+}
+
+static void shards_that_changed_places_are_passed_over(void **unused)
+{
+    (void)unused;
+    if (world.size == 1) skip_because("for several ranks");
+    CASE_SAVE(10, 20);
+    case_command("cd %s/step-00000020 && mv shard-00000-* x && mv shard-00001-of-%05d.safetensors "
+                 "shard-00000-of-%05d.safetensors && mv x shard-00001-of-%05d.safetensors",
+                 case_folder, world.size, world.size, world.size);
+    check_passed_over("shard-00000-of-");
+}
+
+static void a_folder_in_place_of_a_shard_is_passed_over(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(10, 20);
+    const char *shard = case_last_shard("step-00000020");
+    case_command("rm %s && mkdir %s", case_below(shard), case_below(shard));
+    char reason[CASE_PATH];
+    snprintf(reason, sizeof reason, "%s: not a regular file", strchr(shard, '/') + 1);
+    check_passed_over(reason);
+}
+
+static void a_shard_that_changes_while_it_is_read_is_told(void **unused)
+{
+    (void)unused;
+    CASE_SAVE(20);
+    mr_checkpoint *checkpoint = case_open_newest();
+    case_command("sleep 0.05"); /* the clock of file systems is a coarse one */
+    case_flip(case_last_shard("step-00000020"), -1);
+    bool read = case_reads_range(checkpoint, 3, 0, case_extents[3]);
+    mr_checkpoint_close(&checkpoint);
+    assert_on_all_ranks(!read);
+    assert_on_all_ranks(
+        strstr(mr_message(), ".safetensors: it has been changed since its checksum was tested"));
+}
+
+static void a_link_that_leads_nowhere_is_no_empty_folder(void **unused)
+{
+    (void)unused;
+    case_command("mkdir %s/sub && ln -s nowhere %s", case_scratch, case_folder);
+    assert_on_all_ranks(case_found() == -2 && case_status == MR_ERR_IO);
+    assert_on_all_ranks(strstr(mr_message(), "run.checkpoints' is a link that leads nowhere"));
 }
 
 static void a_manifest_of_another_format_is_passed_over(void **unused)
@@ -311,7 +436,7 @@ static void a_shard_that_cannot_be_created_on_one_rank_is_reported_on_all(void *
     if (world.rank == world.size - 1) limit_files(4096);
     mr_status result = case_save(cp, 20);
     if (world.rank == world.size - 1) lift_limit();
-    check_failed(&cp, result, ".h5': File too large");
+    check_failed(&cp, result, ".safetensors': File too large");
 }
 
 static void a_folder_that_cannot_be_made_is_reported(void **unused)
@@ -455,7 +580,16 @@ int main(int argc, char **argv)
         TEST(a_garbled_manifest_is_passed_over),
         TEST(an_empty_manifest_is_passed_over),
         TEST(a_changed_value_in_the_manifest_is_passed_over),
-        TEST(a_manifest_of_another_version_is_passed_over),
+        TEST(a_damaged_version_of_a_manifest_is_passed_over),
+        TEST(a_checkpoint_of_another_version_ends_the_search),
+        TEST(a_shard_that_cannot_be_opened_now_is_not_damaged),
+        TEST(a_shard_that_cannot_be_read_now_is_not_damaged),
+        TEST(a_manifest_that_cannot_be_read_now_is_not_damaged),
+        TEST(a_shard_of_another_step_is_passed_over),
+        TEST(shards_that_changed_places_are_passed_over),
+        TEST(a_folder_in_place_of_a_shard_is_passed_over),
+        TEST(a_shard_that_changes_while_it_is_read_is_told),
+        TEST(a_link_that_leads_nowhere_is_no_empty_folder),
         TEST(a_manifest_of_another_format_is_passed_over),
         TEST(a_manifest_without_its_checksum_is_passed_over),
         TEST(a_folder_of_another_step_is_passed_over),

@@ -387,7 +387,7 @@ static void a_damaged_checkpoint_is_named_and_the_one_before_it_used(void **stat
     size_t size;
     run_whole("flipped", "--set checkpoint.every_steps=5 --set train.stop_after=13");
     newest_checkpoint("flipped", folder, sizeof folder);
-    snprintf(path, sizeof path, "%s/shard-00000-of-00001.h5", folder);
+    snprintf(path, sizeof path, "%s/shard-00000-of-00001.safetensors", folder);
     char *data = program_read(path, &size);
     data[size / 2] ^= 1;
     assert_int_equal(mr_file_write(path, data, size), MR_OK);
@@ -395,7 +395,7 @@ static void a_damaged_checkpoint_is_named_and_the_one_before_it_used(void **stat
     program_result result = program_succeed(
         alone, "run base.yaml --set run.name=flipped --set run.save_model=flipped.model");
     assert_contains(result.err, "out/flipped.checkpoints/step-00000013: "
-                                "shard-00000-of-00001.h5: checksum differs; passed over");
+                                "shard-00000-of-00001.safetensors: checksum differs; passed over");
     assert_contains(result.err, "goes on at step 10");
     program_free(&result);
     assert_same_run("flipped", "whole");
@@ -415,6 +415,42 @@ static void without_a_sound_checkpoint_a_run_does_not_start_over(void **state)
     program_free(&result);
     run_whole("lost", "--resume never");
     assert_same_run("lost", "whole");
+}
+
+/* What the version before left of a run after its second step. */
+static const char version_1[] =
+    "{\"format\":\"mora-checkpoint\",\"version\":1,\"step\":2,\"ranks\":1,\"state\":{},"
+    "\"arrays\":[],\"files\":[{\"name\":\"shard-00000-of-00001.h5\",\"bytes\":6,\"sha256\":"
+    "\"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\"}],\"sha256\":"
+    "\"35d416be23f3ed460214ea34fdd2f3db6b3c8b019d4b4a1cd44920b6e91e5243\"}";
+
+static void checkpoints_of_an_earlier_version_are_kept(void **state)
+{
+    (void)state;
+    static const char folder[] = "out/old.checkpoints/step-00000002";
+    run_whole("old", "--set train.stop_after=2");
+    assert_int_equal(unlink("out/old.checkpoints/step-00000002/shard-00000-of-00001.safetensors"),
+                     0);
+    program_write("out/old.checkpoints/step-00000002/shard-00000-of-00001.h5", "shard\n");
+    program_write("out/old.checkpoints/step-00000002/manifest.json", "%s", version_1);
+    program_result result =
+        program_run((program_setting){.ranks = 2}, "run base.yaml --set run.name=old");
+    assert_int_equal(result.exit_code, 1);
+    assert_contains(result.err, folder);
+    assert_contains(
+        result.err,
+        ": manifest.json: version: expected 2, found 1 (shards in HDF5): the version of "
+        "mora that wrote it can go on from it; nothing is changed; --resume never "
+        "starts over and keeps it");
+    assert_int_equal(program_lines_with(result.err, "error"), 1);
+    program_free(&result);
+    assert_int_equal(access(folder, F_OK), 0);
+    log_assert_text("out/old.h5", "stop_reason", "stopped by train.stop_after");
+    run_whole("old", "--resume never");
+    assert_same_run("old", "whole");
+    assert_true(file_exists("out/old.checkpoints.previous.1/step-00000002/manifest.json"));
+    assert_true(
+        file_exists("out/old.checkpoints.previous.1/step-00000002/shard-00000-of-00001.h5"));
 }
 
 static void only_the_newest_checkpoints_stay(void **state)
@@ -477,10 +513,13 @@ static void a_full_disk_costs_a_checkpoint_and_nothing_else(void **state)
 static void a_checkpoint_that_fills_the_disk_leaves_room_for_the_log(void **state)
 {
     (void)state;
-    static const char *const sizes[] = {"size=700k", "size=850k"};
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    static const struct {
+        const char *size, *message;
+    } disks[] = {{"size=700k", " bytes for 'disk/tight.checkpoints/"},
+                 {"size=850k", "no checkpoint: cannot write 'disk/tight.h5'"}};
+    for (size_t i = 0; i < sizeof disks / sizeof *disks; i++) {
         if (i == 0) program_make_folder("disk");
-        if (mount("none", "disk", "tmpfs", 0, sizes[i]) != 0) {
+        if (mount("none", "disk", "tmpfs", 0, disks[i].size) != 0) {
             skip_because("a small file system cannot be mounted here");
         }
         program_result result =
@@ -493,8 +532,8 @@ static void a_checkpoint_that_fills_the_disk_leaves_room_for_the_log(void **stat
             log_assert_same_bits("disk/tight.h5", "out/whole.h5", "/train/loss", 0);
         }
         assert_int_equal(umount("disk"), 0);
-        if (result.exit_code != 0) fail_msg("%s: %s", sizes[i], result.err);
-        assert_contains(result.err, "no checkpoint: cannot write 'disk/tight");
+        if (result.exit_code != 0) fail_msg("%s: %s", disks[i].size, result.err);
+        assert_contains(result.err, disks[i].message);
         assert_contains(result.err, "No space left on device; the run goes on");
         program_free(&result);
         assert_true(first && readable);
@@ -754,6 +793,7 @@ int main(void)
         cmocka_unit_test(signals_stop_a_run_at_a_checkpoint_with_code_75),
         cmocka_unit_test(the_stop_signal_can_be_chosen),
         cmocka_unit_test(a_damaged_checkpoint_is_named_and_the_one_before_it_used),
+        cmocka_unit_test(checkpoints_of_an_earlier_version_are_kept),
         cmocka_unit_test(only_the_newest_checkpoints_stay),
         cmocka_unit_test(a_full_disk_costs_a_checkpoint_and_nothing_else),
         cmocka_unit_test(a_checkpoint_that_fills_the_disk_leaves_room_for_the_log),

@@ -89,18 +89,21 @@ static mr_status add_state(const mr_checkpoint *checkpoint, bool config, json_t 
     return MR_OK;
 }
 
-static void add_arrays(const mr_checkpoint *checkpoint, json_t *object)
+static void add_tensors(const mr_checkpoint *checkpoint, json_t *object)
 {
     json_t *rows = json_array();
-    const int64_t count = mr_checkpoint_arrays(checkpoint);
+    const int64_t count = mr_checkpoint_tensors(checkpoint);
     for (int64_t i = 0; i < count; i++) {
-        int64_t extent;
-        const char *name = mr_checkpoint_array(checkpoint, i, &extent);
-        json_array_append_new(rows,
-                              json_pack("{s:s, s:I}", "name", name, "extent", (json_int_t)extent));
+        int dims;
+        const int64_t *extent;
+        const char *name = mr_checkpoint_tensor(checkpoint, i, &dims, &extent);
+        json_t *shape = json_array();
+        for (int d = 0; d < dims; d++)
+            json_array_append_new(shape, json_integer((json_int_t)extent[d]));
+        json_array_append_new(rows, json_pack("{s:s, s:o}", "name", name, "shape", shape));
     }
-    mr_info_put(object, "arrays", json_integer(count));
-    mr_info_put(object, "array", rows);
+    mr_info_put(object, "tensors", json_integer(count));
+    mr_info_put(object, "tensor", rows);
 }
 
 mr_status mr_info_checkpoint(const mr_comm *comm, const char *path, bool config, json_t **out)
@@ -115,7 +118,7 @@ mr_status mr_info_checkpoint(const mr_comm *comm, const char *path, bool config,
     mr_info_put(object, "ranks", json_integer(mr_checkpoint_ranks(checkpoint)));
     mr_info_put(object, "bytes", json_integer(mr_checkpoint_bytes(checkpoint)));
     mr_status status = add_state(checkpoint, config, object);
-    add_arrays(checkpoint, object);
+    add_tensors(checkpoint, object);
     mr_checkpoint_close(&checkpoint);
     return finish(status, object, out);
 }

@@ -53,13 +53,11 @@ void mr_hash_destroy(mr_hash **hash)
     *hash = NULL;
 }
 
-mr_status mr_hash_file(const char *path, char out[MR_HASH_TEXT], int64_t *bytes)
+mr_status mr_hash_handle(int handle, const char *path, char out[MR_HASH_TEXT], int64_t *bytes)
 {
     enum { PIECE = 1 << 18 };
     mr_hash *hash = NULL;
     int64_t size = 0;
-    int handle = open(path, O_RDONLY | O_CLOEXEC);
-    MR_CHECK(handle >= 0, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
     char *piece = mr_alloc(MR_MEM_OTHER, PIECE);
     mr_status status = piece ? mr_hash_create(&hash) : MR_ERR_MEMORY;
     while (status == MR_OK) {
@@ -75,6 +73,14 @@ mr_status mr_hash_file(const char *path, char out[MR_HASH_TEXT], int64_t *bytes)
     if (status == MR_OK && bytes) *bytes = size;
     mr_hash_destroy(&hash);
     mr_free(piece);
+    return status;
+}
+
+mr_status mr_hash_file(const char *path, char out[MR_HASH_TEXT], int64_t *bytes)
+{
+    int handle = open(path, O_RDONLY | O_CLOEXEC);
+    MR_CHECK(handle >= 0, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
+    mr_status status = mr_hash_handle(handle, path, out, bytes);
     close(handle);
     return status;
 }

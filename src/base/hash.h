@@ -31,6 +31,13 @@ void mr_hash_finish(mr_hash **hash, char out[MR_HASH_TEXT]);
 /** Frees *hash unfinished and sets it to NULL; NULL is allowed. Local. */
 void mr_hash_destroy(mr_hash **hash);
 
+/** Hashes an open file in pieces, from where it stands to its end. Local.
+ * @param path   for messages
+ * @param bytes  gets how many there were; may be NULL
+ * @return MR_OK, MR_ERR_IO (message names the path), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_hash_handle(int handle, const char *path, char out[MR_HASH_TEXT],
+                                      int64_t *bytes);
+
 /** Hashes a whole file in pieces. Local.
  * @param[out] bytes  its size; may be NULL
  * @return MR_OK, MR_ERR_IO (message names the path), MR_ERR_MEMORY */

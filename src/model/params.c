@@ -479,6 +479,36 @@ bool mr_params_replicated(const mr_params *params, int id, mr_slab_kind what)
     return kept_whole(params, param->kind, what) && (param->trained || what == MR_SLAB_WEIGHTS);
 }
 
+void mr_params_share(mr_params *params, bool frozen)
+{
+    mr_params_invalidate(params);
+    for (int u = 0; params->comm->size > 1 && u < params->unit_count; u++)
+        for (int k = frozen ? MR_FLAT_FROZEN : MR_FLAT_TRAINED; k < MR_FLATS; k++)
+            for (int what = MR_SLAB_WEIGHTS; what <= MR_SLAB_V; what++) {
+                mr_flat *flat = &params->unit[u].flat[k];
+                mr_tensor memory = memory_of(flat, (mr_slab_kind)what);
+                if (!mr_tensor_exists(memory) ||
+                    !kept_whole(params, (mr_flat_kind)k, (mr_slab_kind)what))
+                    continue;
+                start_sharing(params, flat, memory);
+                params->be->ops->wait(params->be, &flat->publish);
+            }
+}
+
+int64_t mr_params_shard_most(const mr_params *params, bool frozen)
+{
+    int64_t count = 0;
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = 0; k < MR_FLATS; k++) {
+            const mr_flat *flat = &params->unit[u].flat[k];
+            int64_t shard = shard_count(params, flat);
+            int64_t most = shard < flat->used ? shard : flat->used;
+            if (k != MR_FLAT_FROZEN) count += 3 * most;
+            if (k == MR_FLAT_FROZEN && frozen) count += most;
+        }
+    return count;
+}
+
 mr_status mr_params_fill(mr_params *params, int id, mr_params_source source, void *context)
 {
     enum { CHUNK = 1 << 20 };

@@ -139,9 +139,18 @@ int64_t mr_params_square_count(const mr_params *params);
  * this rank answers for: over all ranks each element is in one sum. Local. */
 void mr_params_square_sums(const mr_params *params, mr_tensor sums);
 
-/** Returns what of a parameter this rank writes in a checkpoint: each element is one rank's, in
- * every mode. There are no moments of frozen weights. Local. */
+/** Returns what of a parameter this rank writes in a checkpoint and reads from one: each element is
+ * one rank's, in every mode. There are no moments of frozen weights. After writing into it, call
+ * mr_params_share. Local. */
 mr_slab mr_params_shard(const mr_params *params, int id, mr_slab_kind what);
+
+/** Returns the elements that are so of the rank that has most, weights and moments together, those
+ * of frozen parameters too or not. Local. */
+int64_t mr_params_shard_most(const mr_params *params, bool frozen);
+
+/** Hands every rank's shards of weights and moments, those of frozen parameters too or not, to the
+ * ranks that keep all of them, and forgets what was gathered before. Collective. */
+void mr_params_share(mr_params *params, bool frozen);
 
 /** Returns what of a parameter this rank keeps: its shard or all of it. After writing into it, call
  * mr_params_invalidate. Local. */

@@ -2,21 +2,24 @@
 #define MR_STORE_CHECKPOINT_H
 
 /** @file
- * Checkpoints: named one-dimensional F32 arrays cut over the ranks, and one JSON object of scalars.
+ * Checkpoints: named F32 tensors cut over the ranks, and one JSON object of scalars.
  *
- *     <folder>/step-00000020/shard-00000-of-00002.h5    what rank 0 of 2 held
- *                            shard-00001-of-00002.h5
- *                            manifest.json              state, sizes, SHA-256 of every shard
+ *     <folder>/step-00000020/shard-00000-of-00002.safetensors   what rank 0 of 2 held
+ *                            shard-00001-of-00002.safetensors
+ *                            manifest.json   state, tensors and their parts, SHA-256 of every shard
  *
- * A shard is an HDF5 file: one dataset [count] for each array this rank has a part of, with the
- * attributes `first` and `extent`, and the file attributes `rank`, `ranks` and `step`. The manifest
- * carries the SHA-256 of itself. All is written in `.step-00000020.partial` beside, synced, the
- * manifest last, and renamed; so whatever stands under the final name is whole at any time, also
- * after a kill -9. It is read back on any number of ranks.
+ * Any tool for safetensors opens a shard. A tensor of which a rank has all stands there by its name
+ * and shape; of another the rank's part stands as `name[begin:end]`, one-dimensional: elements
+ * begin..end-1 of the whole one, row after row. The manifest lists name, dtype and whole shape of
+ * every tensor with its parts, and carries the SHA-256 of itself. All is written in
+ * `.step-00000020.partial` beside, synced, the manifest last, and renamed; so whatever stands under
+ * the final name is whole at any time, also after a kill -9. It is read back on any number of
+ * ranks.
  */
 
 #include "base/text.h"
 #include "comm/comm.h"
+#include "store/safetensors.h"
 
 #include <jansson.h>
 
@@ -24,21 +27,28 @@
 #include <stdint.h>
 
 #define MR_CHECKPOINT_FORMAT "mora-checkpoint" /**< the field `format` of every manifest */
-enum { MR_CHECKPOINT_VERSION = 1 };            /**< the field `version` */
+enum { MR_CHECKPOINT_VERSION = 2 };            /**< the field `version`; 1 had shards of HDF5 */
 
-/** One array as a rank sees it. Over the ranks, in their order, the parts cover [0, extent). */
+/** One tensor as a rank sees it. Over the ranks, in their order, the parts cover its elements, row
+ * after row. */
 typedef struct mr_checkpoint_slab {
-    const char *name; /**< as a path in HDF5 without the first slash, for example "m/layers.0" */
-    int64_t extent;   /**< elements of the whole array; the same on every rank */
-    int64_t first;    /**< where this rank's part starts */
-    int64_t count;    /**< elements of this rank's part; may be 0 */
+    const char *name; /**< without square brackets, which name parts */
+    int dims;
+    int64_t shape[MR_SAFETENSORS_DIMS]; /**< [dims] of the whole tensor; the same on every rank */
+    int64_t first;                      /**< element of the whole that this rank's part starts at */
+    int64_t count;                      /**< elements of this rank's part; may be 0 */
 } mr_checkpoint_slab;
 
-/** Copies elements first..first+count-1 of an array, within this rank's part, to out [count].
+/** Copies elements first..first+count-1 of a tensor, within this rank's part, to out [count].
  * Called for a whole part at once by staged writers, for pieces of it in order by others.
- * @param slab  index of the array in what was given at the create */
-typedef void (*mr_checkpoint_read)(void *context, int slab, int64_t first, int64_t count,
-                                   float *out);
+ * @param slab  index of the tensor in what was given at the create */
+typedef void (*mr_checkpoint_source)(void *context, int slab, int64_t first, int64_t count,
+                                     float *out);
+
+/** Takes elements first..first+count-1 of a tensor, within what was asked for, from values [count].
+ * @param slab  index of the tensor in what was asked for */
+typedef void (*mr_checkpoint_sink)(void *context, int slab, int64_t first, int64_t count,
+                                   const float *values);
 
 /** What writes checkpoints of one run. Owns its copy of the slabs; borrows comm. */
 typedef struct mr_checkpointer mr_checkpointer;
@@ -51,12 +61,12 @@ typedef struct mr_checkpoint mr_checkpoint;
  * @param[in] comm    borrowed until destroy
  * @param[in] folder  that of the run's checkpoints; made with its parents at the first start
  * @param[in] keep    checkpoints that stay, at least 1
- * @param[in] slabs   [count], copied; the same names and extents in the same order on every rank
+ * @param[in] slabs   [count], copied; the same names and shapes in the same order on every rank
  * @param[in] staging bytes (MR_MEM_CHECKPOINT) of a copy of what is saved, at least those of this
  *                    rank's parts: the writer works in the background. 0: none, and
  *                    mr_checkpointer_start writes before it returns
  * @param[out] out    set on MR_OK, else NULL
- * @return MR_OK, MR_ERR_ARG (slabs that do not cover their arrays), MR_ERR_MEMORY; the same on
+ * @return MR_OK, MR_ERR_ARG (slabs that do not cover their tensors), MR_ERR_MEMORY; the same on
  *         every rank */
 MR_NODISCARD mr_status mr_checkpointer_create(const mr_comm *comm, const char *folder, int64_t keep,
                                               const mr_checkpoint_slab *slabs, int count,
@@ -69,7 +79,7 @@ MR_NODISCARD mr_status mr_checkpointer_create(const mr_comm *comm, const char *f
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY, the same on every rank; nothing is under way after a
  *         failure. A failure to write the data itself is reported by mr_checkpointer_finish. */
 MR_NODISCARD mr_status mr_checkpointer_start(mr_checkpointer *cp, int64_t step, const json_t *state,
-                                             mr_checkpoint_read read, void *context);
+                                             mr_checkpoint_source source, void *context);
 
 /** Tells whether this rank's background writer still works; once false it stays so until the next
  * start. Local. */
@@ -107,17 +117,19 @@ void mr_checkpointer_destroy(mr_checkpointer **cp);
 /** Tells whether a path is a checkpoint (a folder with a manifest). Local. */
 bool mr_checkpoint_is(const char *path);
 
-/** Opens one checkpoint and tests all of it: sizes, checksums, cover of the arrays. The files are
- * dealt over the ranks. Collective.
+/** Opens one checkpoint and tests all of it: sizes, checksums, headers. The files are dealt over
+ * the ranks and opened once each. Collective.
  * @param[out] out  set on MR_OK, else NULL
- * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message "path: file: what"), MR_ERR_MEMORY; the same on
- *         every rank */
+ * @return MR_OK, MR_ERR_FORMAT (damaged, a missing file included: message "path: file: what"),
+ *         MR_ERR_IO (a file is there and cannot be read now), MR_ERR_ARG (written by another
+ * version of this program), MR_ERR_MEMORY; the same on every rank */
 MR_NODISCARD mr_status mr_checkpoint_open(const mr_comm *comm, const char *path,
                                           mr_checkpoint **out);
 
 /** Opens the newest sound checkpoint of a folder, or the one checkpoint that path is itself.
- * Damaged ones of a folder are passed over: rank 0 warns by name and reason. Changes nothing on the
- * disk. Collective.
+ * Damaged ones of a folder are passed over: rank 0 warns by name and reason. One that cannot be
+ * read now or is of another version is not: what it holds may be read later, or by another program.
+ * Changes nothing on the disk. Collective.
  * @param[out] out          NULL with MR_OK where there is none, also where the path is absent
  * @param[out] passed_over  gets a line "path: file: what; passed over" for each damaged one, the
  *                          same on every rank; start from {0}; may be NULL
@@ -140,19 +152,21 @@ int64_t mr_checkpoint_bytes(const mr_checkpoint *checkpoint);
 /** Returns the scalars, the same on every rank. Borrowed until close. Local. */
 const json_t *mr_checkpoint_state(const mr_checkpoint *checkpoint);
 
-/** Returns the number of arrays. Local. */
-int64_t mr_checkpoint_arrays(const mr_checkpoint *checkpoint);
+/** Returns the number of tensors. Local. */
+int64_t mr_checkpoint_tensors(const mr_checkpoint *checkpoint);
 
-/** Returns the name of array 0 <= i < mr_checkpoint_arrays, and its extent. Local. */
-const char *mr_checkpoint_array(const mr_checkpoint *checkpoint, int64_t i, int64_t *extent);
+/** Returns the name of tensor 0 <= i < mr_checkpoint_tensors, and its shape [*dims]. Borrowed until
+ * close. Local. */
+const char *mr_checkpoint_tensor(const mr_checkpoint *checkpoint, int64_t i, int *dims,
+                                 const int64_t **shape);
 
-/** Reads elements first..first+count-1 of an array from whichever shards hold them. Local.
- * @param[in]  extent  of the whole array, as the caller needs it
- * @param[out] out     [count]
- * @return MR_OK, MR_ERR_FORMAT (no such array, or another extent), MR_ERR_IO */
-MR_NODISCARD mr_status mr_checkpoint_read_slab(mr_checkpoint *checkpoint, const char *name,
-                                               int64_t extent, int64_t first, int64_t count,
-                                               float *out);
+/** Reads what slabs [count] ask for, in pieces, from whichever shards hold it: these one after
+ * another, each opened once at most, and no others. Local.
+ * @return MR_OK, MR_ERR_FORMAT (no such tensor, or another shape), MR_ERR_IO (also where a shard
+ * has changed since it was tested), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_checkpoint_read(mr_checkpoint *checkpoint,
+                                          const mr_checkpoint_slab *slabs, int count,
+                                          mr_checkpoint_sink sink, void *context);
 
 /** Frees *checkpoint and sets it to NULL; NULL is allowed. Local. */
 void mr_checkpoint_close(mr_checkpoint **checkpoint);

@@ -27,7 +27,8 @@ static void folder_name(int64_t step, mr_checkpoint_kind kind, char out[MR_CHECK
 
 void mr_checkpoint_shard_name(int64_t rank, int64_t ranks, char out[MR_CHECKPOINT_NAME])
 {
-    snprintf(out, MR_CHECKPOINT_NAME, "shard-%05" PRId64 "-of-%05" PRId64 ".h5", rank, ranks);
+    snprintf(out, MR_CHECKPOINT_NAME, "shard-%05" PRId64 "-of-%05" PRId64 ".safetensors", rank,
+             ranks);
 }
 
 mr_status mr_checkpoint_folder_path(const char *folder, int64_t step, mr_checkpoint_kind kind,
@@ -67,15 +68,17 @@ static bool is_folder_name(const char *name, mr_checkpoint_entry *entry)
 
 static bool is_file_name(const char *name)
 {
+    static const char beside[] = ".tmp";
+    char made[MR_CHECKPOINT_NAME + sizeof beside];
     if (strcmp(name, MR_CHECKPOINT_MANIFEST) == 0) return true;
     if (strcmp(name, MR_CHECKPOINT_MANIFEST ".tmp") == 0) return true;
     if (strncmp(name, "shard-", 6) != 0) return false;
     const char *at = name;
-    char made[MR_CHECKPOINT_NAME];
     int64_t rank = number_at(name + 6, &at);
     if (rank < 0 || strncmp(at, "-of-", 4) != 0) return false;
     mr_checkpoint_shard_name(rank, number_at(at + 4, &at), made);
-    return strcmp(made, name) == 0;
+    if (strcmp(made, name) == 0) return true;
+    return strcmp(strcat(made, beside), name) == 0;
 }
 
 bool mr_checkpoint_folder_named(const char *path)
@@ -98,8 +101,11 @@ mr_status mr_checkpoint_folder_list(const char *folder, mr_checkpoint_entry **en
     *entries = NULL;
     *count = 0;
     DIR *handle = opendir(folder);
-    if (!handle && errno == ENOENT) return MR_OK;
-    MR_CHECK(handle, MR_ERR_IO, "cannot open '%s': %s", folder, strerror(errno));
+    int failure = errno;
+    struct stat about;
+    if (!handle && failure == ENOENT && lstat(folder, &about) != 0) return MR_OK;
+    MR_CHECK(handle || failure != ENOENT, MR_ERR_IO, "'%s' is a link that leads nowhere", folder);
+    MR_CHECK(handle, MR_ERR_IO, "cannot open '%s': %s", folder, strerror(failure));
     mr_status status = MR_OK;
     mr_checkpoint_entry *list = NULL;
     int64_t n = 0, room = 0;

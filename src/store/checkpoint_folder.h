@@ -33,13 +33,14 @@ typedef struct mr_checkpoint_entry {
 MR_NODISCARD mr_status mr_checkpoint_folder_path(const char *folder, int64_t step,
                                                  mr_checkpoint_kind kind, char out[PATH_MAX]);
 
-/** Makes the name of a rank's shard, "shard-00000-of-00002.h5". Local. */
+/** Makes the name of a rank's shard, "shard-00000-of-00002.safetensors". Local. */
 void mr_checkpoint_shard_name(int64_t rank, int64_t ranks, char out[MR_CHECKPOINT_NAME]);
 
 /** Tells whether the last step of a path is the name of a whole checkpoint. Local. */
 bool mr_checkpoint_folder_named(const char *path);
 
-/** Lists the folders of steps, the latest first; an absent folder has none. Local.
+/** Lists the folders of steps, the latest first; an absent folder has none, but a link that leads
+ * nowhere is no absent folder. Local.
  * @param[out] entries  [*count], freed by the caller with mr_free; NULL on failure
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_checkpoint_folder_list(const char *folder, mr_checkpoint_entry **entries,

@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "store/checkpoint_folder.h"
+#include "store/checkpoint_shard.h"
 #include "store/json.h"
 
 #include <inttypes.h>
@@ -32,12 +33,30 @@ static mr_status hash_fields(const char *path, const json_t *root, char out[MR_H
     return status;
 }
 
-static json_t *make_arrays(const mr_checkpoint_slab *slabs, int count)
+/* Shards hold nothing but F32 so far. */
+static json_t *make_tensor(const mr_checkpoint_slab *slab, const int64_t *counts, int64_t ranks)
+{
+    json_t *shape = json_array(), *parts = json_array();
+    for (int d = 0; d < slab->dims; d++)
+        mr_json_append(&shape, json_integer((json_int_t)slab->shape[d]));
+    int64_t begin = 0;
+    for (int64_t rank = 0; rank < ranks; rank++) {
+        if (counts[rank] == 0) continue;
+        mr_json_append(&parts,
+                       json_pack("{s:I, s:I, s:I}", "file", (json_int_t)rank, "begin",
+                                 (json_int_t)begin, "end", (json_int_t)(begin + counts[rank])));
+        begin += counts[rank];
+    }
+    return json_pack("{s:s, s:s, s:o, s:o}", "name", slab->name, "dtype",
+                     mr_safetensors_dtype_name(MR_SAFETENSORS_F32), "shape", shape, "parts", parts);
+}
+
+static json_t *make_tensors(const mr_checkpoint_slab *slabs, int count, const int64_t *counts,
+                            int64_t ranks)
 {
     json_t *list = json_array();
     for (int i = 0; i < count; i++)
-        mr_json_append(&list, json_pack("{s:s, s:I}", "name", slabs[i].name, "extent",
-                                        (json_int_t)slabs[i].extent));
+        mr_json_append(&list, make_tensor(&slabs[i], &counts[i * ranks], ranks));
     return list;
 }
 
@@ -54,15 +73,15 @@ static json_t *make_files(const mr_manifest_file *files, int64_t ranks)
 }
 
 mr_status mr_manifest_write(const char *path, int64_t step, json_t *state,
-                            const mr_checkpoint_slab *slabs, int count,
+                            const mr_checkpoint_slab *slabs, int count, const int64_t *counts,
                             const mr_manifest_file *files, int64_t ranks)
 {
     char *text = NULL, sha256[MR_HASH_TEXT];
     mr_status status = MR_OK;
-    json_t *root = json_pack("{s:s, s:i, s:I, s:I, s:O, s:o, s:o}", "format", MR_CHECKPOINT_FORMAT,
-                             "version", MR_CHECKPOINT_VERSION, "step", (json_int_t)step, "ranks",
-                             (json_int_t)ranks, "state", state, "arrays", make_arrays(slabs, count),
-                             "files", make_files(files, ranks));
+    json_t *root = json_pack(
+        "{s:s, s:i, s:I, s:I, s:O, s:o, s:o}", "format", MR_CHECKPOINT_FORMAT, "version",
+        MR_CHECKPOINT_VERSION, "step", (json_int_t)step, "ranks", (json_int_t)ranks, "state", state,
+        "tensors", make_tensors(slabs, count, counts, ranks), "files", make_files(files, ranks));
     if (!root) return no_memory(path);
     status = hash_fields(path, root, sha256);
     if (status == MR_OK && json_object_set_new(root, "sha256", json_string(sha256)) != 0)
@@ -103,20 +122,6 @@ static mr_status get_list(const char *path, const json_t *object, const char *ke
     return MR_OK;
 }
 
-static mr_status check_format(const char *path, const json_t *root)
-{
-    const char *format = "";
-    int64_t version = 0;
-    MR_TRY(get_text(path, root, "format", &format));
-    MR_CHECK(strcmp(format, MR_CHECKPOINT_FORMAT) == 0, MR_ERR_FORMAT,
-             "%s: format: expected '%s', found '%.64s'", path, MR_CHECKPOINT_FORMAT, format);
-    MR_TRY(get_count(path, root, "version", 0, &version));
-    MR_CHECK(version == MR_CHECKPOINT_VERSION, MR_ERR_FORMAT,
-             "%s: version: expected %d, found %" PRId64 ": written by another version of mora",
-             path, MR_CHECKPOINT_VERSION, version);
-    return MR_OK;
-}
-
 static mr_status check_hash(const char *path, json_t *root)
 {
     const char *text = "";
@@ -131,22 +136,119 @@ static mr_status check_hash(const char *path, json_t *root)
     return MR_OK;
 }
 
-static mr_status read_arrays(const char *path, mr_manifest *manifest)
+/* A manifest of another version is another program's only where it is whole. */
+static mr_status check_format(const char *path, json_t *root)
 {
-    json_t *list;
-    MR_TRY(get_list(path, manifest->root, "arrays", &list));
-    manifest->array = mr_alloc_array(MR_MEM_OTHER, json_array_size(list), sizeof *manifest->array);
-    if (!manifest->array) return MR_ERR_MEMORY;
-    manifest->arrays = (int64_t)json_array_size(list);
-    for (int64_t i = 0; i < manifest->arrays; i++) {
-        const json_t *item = json_array_get(list, (size_t)i);
-        mr_manifest_array *array = &manifest->array[i];
-        MR_TRY(get_text(path, item, "name", &array->name));
-        MR_TRY(get_count(path, item, "extent", 0, &array->extent));
-        MR_CHECK(array->extent <= INT64_MAX / (int64_t)sizeof(float), MR_ERR_FORMAT,
-                 "%s: extent: %" PRId64 " is too large", path, array->extent);
-    }
+    const char *format = "";
+    int64_t version = 0;
+    MR_TRY(get_text(path, root, "format", &format));
+    MR_CHECK(strcmp(format, MR_CHECKPOINT_FORMAT) == 0, MR_ERR_FORMAT,
+             "%s: format: expected '%s', found '%.64s'", path, MR_CHECKPOINT_FORMAT, format);
+    MR_TRY(get_count(path, root, "version", 0, &version));
+    MR_TRY(check_hash(path, root));
+    MR_CHECK(version == MR_CHECKPOINT_VERSION, MR_ERR_ARG,
+             "%s: version: expected %d, found %" PRId64 "%s: the version of mora that wrote it can "
+             "go on from it",
+             path, MR_CHECKPOINT_VERSION, version, version == 1 ? " (shards in HDF5)" : "");
     return MR_OK;
+}
+
+static mr_status read_shape(const char *path, const json_t *item, mr_manifest_tensor *tensor)
+{
+    json_t *shape;
+    MR_TRY(get_list(path, item, "shape", &shape));
+    tensor->dims = (int)json_array_size(shape);
+    bool sound = json_array_size(shape) <= MR_SAFETENSORS_DIMS;
+    for (int d = 0; d < tensor->dims && sound; d++) {
+        const json_t *extent = json_array_get(shape, (size_t)d);
+        sound = json_is_integer(extent);
+        tensor->shape[d] = json_integer_value(extent);
+    }
+    MR_CHECK(sound && mr_checkpoint_extent(tensor->dims, tensor->shape, &tensor->extent),
+             MR_ERR_FORMAT, "%s: tensor %.64s: its shape is none", path, tensor->name);
+    return MR_OK;
+}
+
+/* Reads the parts of a tensor behind those read before, and checks that they cover it. */
+static mr_status read_parts(const char *path, const mr_manifest *manifest, json_t *list,
+                            mr_manifest_tensor *tensor, mr_manifest_part *parts)
+{
+    int64_t at = 0, file = -1;
+    bool sound = true;
+    tensor->parts = (int64_t)json_array_size(list);
+    tensor->part = parts;
+    for (int64_t i = 0; i < tensor->parts && sound; i++) {
+        json_int_t in = -1, begin = -1, end = -1;
+        sound = json_unpack(json_array_get(list, (size_t)i), "{s:I, s:I, s:I}", "file", &in,
+                            "begin", &begin, "end", &end) == 0 &&
+                in > file && in < manifest->ranks && begin == at && end > at;
+        parts[i] = (mr_manifest_part){in, begin, end};
+        file = in;
+        at = end;
+    }
+    MR_CHECK(sound && at == tensor->extent, MR_ERR_FORMAT,
+             "%s: tensor %.64s: its parts do not cover its %" PRId64 " elements in order", path,
+             tensor->name, tensor->extent);
+    return MR_OK;
+}
+
+static int compare_names(const void *a, const void *b)
+{
+    const mr_manifest_tensor *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static mr_status sort_by_name(const char *path, mr_manifest *manifest)
+{
+    size_t count = (size_t)manifest->tensors;
+    for (size_t i = 0; i < count; i++)
+        manifest->by_name[i] = &manifest->tensor[i];
+    qsort(manifest->by_name, count, sizeof(mr_manifest_tensor *), compare_names);
+    for (size_t i = 1; i < count; i++)
+        MR_CHECK(compare_names(&manifest->by_name[i - 1], &manifest->by_name[i]) != 0,
+                 MR_ERR_FORMAT, "%s: tensor %.64s stands twice", path, manifest->by_name[i]->name);
+    return MR_OK;
+}
+
+static mr_status read_tensors(const char *path, mr_manifest *manifest)
+{
+    json_t *list, *parts, *item;
+    size_t i, all = 0;
+    MR_TRY(get_list(path, manifest->root, "tensors", &list));
+    size_t count = json_array_size(list);
+    json_array_foreach(list, i, item)
+    {
+        MR_TRY(get_list(path, item, "parts", &parts));
+        all += json_array_size(parts);
+    }
+    manifest->tensor = mr_alloc_array(MR_MEM_OTHER, count, sizeof *manifest->tensor);
+    manifest->by_name = mr_alloc_array(MR_MEM_OTHER, count, sizeof(mr_manifest_tensor *));
+    manifest->part = mr_alloc_array(MR_MEM_OTHER, all, sizeof *manifest->part);
+    if (!manifest->tensor || !manifest->by_name || !manifest->part) return MR_ERR_MEMORY;
+    manifest->tensors = (int64_t)count;
+    all = 0;
+    json_array_foreach(list, i, item)
+    {
+        mr_manifest_tensor *tensor = &manifest->tensor[i];
+        MR_TRY(get_text(path, item, "name", &tensor->name));
+        MR_CHECK(strlen(tensor->name) < MR_CHECKPOINT_TENSOR, MR_ERR_FORMAT,
+                 "%s: tensor %.64s...: its name is too long", path, tensor->name);
+        MR_TRY(get_text(path, item, "dtype", &tensor->dtype));
+        MR_TRY(read_shape(path, item, tensor));
+        MR_TRY(get_list(path, item, "parts", &parts));
+        MR_TRY(read_parts(path, manifest, parts, tensor, manifest->part + all));
+        all += json_array_size(parts);
+    }
+    return sort_by_name(path, manifest);
+}
+
+const mr_manifest_tensor *mr_manifest_find(const mr_manifest *manifest, const char *name)
+{
+    const mr_manifest_tensor key = {.name = name}, *wanted = &key;
+    const mr_manifest_tensor **found =
+        bsearch(&wanted, manifest->by_name, (size_t)manifest->tensors, sizeof(mr_manifest_tensor *),
+                compare_names);
+    return found ? *found : NULL;
 }
 
 static mr_status read_files(const char *path, mr_manifest *manifest)
@@ -178,14 +280,13 @@ static mr_status read_files(const char *path, mr_manifest *manifest)
 static mr_status read_fields(const char *path, mr_manifest *manifest)
 {
     MR_TRY(check_format(path, manifest->root));
-    MR_TRY(check_hash(path, manifest->root));
     MR_TRY(get_count(path, manifest->root, "step", 0, &manifest->step));
     MR_TRY(get_count(path, manifest->root, "ranks", 1, &manifest->ranks));
     manifest->state = json_object_get(manifest->root, "state");
     MR_CHECK(json_is_object(manifest->state), MR_ERR_FORMAT,
              "%s: state: expected an object, found %s", path, mr_json_kind(manifest->state));
-    MR_TRY(read_arrays(path, manifest));
-    return read_files(path, manifest);
+    MR_TRY(read_files(path, manifest));
+    return read_tensors(path, manifest);
 }
 
 mr_status mr_manifest_parse(const char *path, const char *text, size_t bytes, mr_manifest *manifest)
@@ -203,7 +304,9 @@ mr_status mr_manifest_parse(const char *path, const char *text, size_t bytes, mr
 void mr_manifest_free(mr_manifest *manifest)
 {
     if (manifest->root) json_decref(manifest->root);
-    mr_free(manifest->array);
+    mr_free(manifest->tensor);
+    mr_free(manifest->by_name);
+    mr_free(manifest->part);
     mr_free(manifest->file);
     *manifest = (mr_manifest){0};
 }

@@ -15,38 +15,56 @@ typedef struct mr_manifest_file {
     char sha256[MR_HASH_TEXT];
 } mr_manifest_file;
 
-/** A whole array. */
-typedef struct mr_manifest_array {
-    const char *name; /**< borrowed */
-    int64_t extent;
-} mr_manifest_array;
+/** The part of a tensor that a shard holds: elements begin..end-1 of the whole. */
+typedef struct mr_manifest_part {
+    int64_t file, begin, end;
+} mr_manifest_part;
 
-/** What a manifest says. Start from {0}; free with mr_manifest_free. Owns all but the names. */
+/** A whole tensor. */
+typedef struct mr_manifest_tensor {
+    const char *name;  /**< borrowed */
+    const char *dtype; /**< as safetensors has it; borrowed */
+    int dims;
+    int64_t shape[MR_SAFETENSORS_DIMS];
+    int64_t extent;               /**< elements */
+    int64_t parts;                /**< 0 where there are no elements */
+    const mr_manifest_part *part; /**< [parts], which cover it in order; borrowed */
+} mr_manifest_tensor;
+
+/** What a manifest says. Start from {0}; free with mr_manifest_free. Owns all but texts. */
 typedef struct mr_manifest {
     json_t *root;
     const json_t *state; /**< borrowed from root */
     int64_t step;
     int64_t ranks;
-    int64_t arrays;
-    mr_manifest_array *array; /**< [arrays] */
-    mr_manifest_file *file;   /**< [ranks] */
+    int64_t tensors;
+    mr_manifest_tensor *tensor;         /**< [tensors] */
+    const mr_manifest_tensor **by_name; /**< [tensors] */
+    mr_manifest_part *part;             /**< those of all tensors */
+    mr_manifest_file *file;             /**< [ranks] */
 } mr_manifest;
 
 /** Writes a manifest so that it is whole or absent.
- * @param[in] state  an object; its count of references is the same afterwards
- * @param[in] slabs  [count], for their names and extents
- * @param[in] files  [ranks]
+ * @param[in] state   an object; its count of references is the same afterwards
+ * @param[in] slabs   [count], for their names and shapes
+ * @param[in] counts  [count, ranks] elements of every rank's part
+ * @param[in] files   [ranks]
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_manifest_write(const char *path, int64_t step, json_t *state,
                                          const mr_checkpoint_slab *slabs, int count,
-                                         const mr_manifest_file *files, int64_t ranks);
+                                         const int64_t *counts, const mr_manifest_file *files,
+                                         int64_t ranks);
 
 /** Reads the text of a manifest and checks every field.
  * @param[in] path       for messages
  * @param[out] manifest  {0} on failure
- * @return MR_OK, MR_ERR_FORMAT (message names path and field), MR_ERR_MEMORY */
+ * @return MR_OK, MR_ERR_FORMAT (message names path and field), MR_ERR_ARG (whole, and written by
+ *         another version of this program), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_manifest_parse(const char *path, const char *text, size_t bytes,
                                          mr_manifest *manifest);
+
+/** Returns the tensor of a name, or NULL. */
+const mr_manifest_tensor *mr_manifest_find(const mr_manifest *manifest, const char *name);
 
 /** Frees a manifest and empties it. */
 void mr_manifest_free(mr_manifest *manifest);

@@ -6,23 +6,51 @@
 #include "store/checkpoint_shard.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum {
     ANY_STEP = -1,
-    MANIFEST_MOST = 1 << 28, /* bytes; a line of 120 for each of two million files and arrays */
+    MANIFEST_MOST = 1 << 28, /* bytes; a line of 120 for each of two million files and parts */
+    PIECE = 1 << 18,         /* elements read at once */
 };
 
 struct mr_checkpoint {
     char *path; /* owned */
     mr_manifest manifest;
-    mr_checkpoint_part *parts; /* [ranks, arrays]; owned */
-    hid_t file;                /* the shard read last; owned; invalid while none is open */
-    int64_t file_rank;         /* its rank */
+    int64_t *changed;     /* [ranks] when each shard was last written to, in nanoseconds; owned */
+    mr_safetensors *file; /* the shard read last; owned; NULL while none is open */
+    int64_t file_rank;    /* its rank */
 };
+
+/* What is not there is damage; what the system does not let us read now may be sound. */
+static mr_status status_of(int failure)
+{
+    bool absent = failure == ENOENT || failure == ENOTDIR || failure == ELOOP;
+    return absent ? MR_ERR_FORMAT : MR_ERR_IO;
+}
+
+static int64_t written_at(const struct stat *about)
+{
+    return (int64_t)about->st_mtim.tv_sec * 1000000000 + about->st_mtim.tv_nsec;
+}
+
+static mr_status look_at_manifest(const char *path, const char *file)
+{
+    struct stat about;
+    MR_CHECK(stat(file, &about) == 0, status_of(errno), "%s: %s: %s", path, MR_CHECKPOINT_MANIFEST,
+             strerror(errno));
+    MR_CHECK(S_ISREG(about.st_mode), MR_ERR_FORMAT, "%s: %s: not a regular file", path,
+             MR_CHECKPOINT_MANIFEST);
+    MR_CHECK(about.st_size <= MANIFEST_MOST, MR_ERR_FORMAT,
+             "%s: %s: %" PRId64 " bytes, at most %d are read", path, MR_CHECKPOINT_MANIFEST,
+             (int64_t)about.st_size, MANIFEST_MOST);
+    return MR_OK;
+}
 
 /* Gives every rank the text of the manifest. Collective. */
 static mr_status read_manifest_text(const mr_comm *comm, const char *path, char **text,
@@ -34,16 +62,8 @@ static mr_status read_manifest_text(const mr_comm *comm, const char *path, char 
     mr_status status = MR_OK;
     if (comm->rank == 0) {
         status = mr_file_path(file, "%s/%s", path, MR_CHECKPOINT_MANIFEST);
-        struct stat size;
-        if (status == MR_OK && stat(file, &size) == 0 && size.st_size > MANIFEST_MOST)
-            status = mr_fail(MR_ERR_FORMAT, "%s: %s: %" PRId64 " bytes, at most %d are read", path,
-                             MR_CHECKPOINT_MANIFEST, (int64_t)size.st_size, MANIFEST_MOST);
+        if (status == MR_OK) status = look_at_manifest(path, file);
         if (status == MR_OK) status = mr_file_read(file, MR_MEM_OTHER, text, bytes);
-        if (status == MR_ERR_IO) {
-            struct stat about;
-            if (stat(file, &about) != 0)
-                mr_fail(status, "%s: %s: %s", path, MR_CHECKPOINT_MANIFEST, strerror(errno));
-        }
     }
     MR_TRY(mr_comm_agree_root(comm, status));
     mr_comm_broadcast(comm, bytes, sizeof *bytes, 0);
@@ -58,74 +78,123 @@ static mr_status read_manifest_text(const mr_comm *comm, const char *path, char 
     return status;
 }
 
-/* Checks size, hash and contents of a shard; parts [arrays] gets what it holds. Local. */
-static mr_status check_shard(const mr_checkpoint *checkpoint, int64_t rank,
-                             mr_checkpoint_part *parts)
+static mr_status shard_path(const mr_checkpoint *checkpoint, int64_t rank, char path[PATH_MAX],
+                            char label[PATH_MAX])
 {
-    const mr_manifest *manifest = &checkpoint->manifest;
-    const mr_manifest_file *expected = &manifest->file[rank];
-    char name[MR_CHECKPOINT_NAME], path[PATH_MAX], label[PATH_MAX], found[MR_HASH_TEXT];
-    mr_checkpoint_shard_name(rank, manifest->ranks, name);
+    char name[MR_CHECKPOINT_NAME];
+    mr_checkpoint_shard_name(rank, checkpoint->manifest.ranks, name);
     MR_TRY(mr_file_path(path, "%s/%s", checkpoint->path, name));
-    MR_TRY(mr_file_path(label, "%s: %s", checkpoint->path, name));
-    struct stat about;
-    MR_CHECK(stat(path, &about) == 0, MR_ERR_IO, "%s: %s", label, strerror(errno));
-    MR_CHECK(S_ISREG(about.st_mode), MR_ERR_FORMAT, "%s: not a regular file", label);
-    MR_CHECK(about.st_size == expected->bytes, MR_ERR_FORMAT,
-             "%s: %" PRId64 " bytes, expected %" PRId64, label, (int64_t)about.st_size,
-             expected->bytes);
-    MR_TRY(mr_hash_file(path, found, NULL));
-    MR_CHECK(strcmp(found, expected->sha256) == 0, MR_ERR_FORMAT, "%s: checksum differs", label);
+    return mr_file_path(label, "%s: %s", checkpoint->path, name);
+}
 
-    const mr_checkpoint_shard said = {rank, manifest->ranks, manifest->step};
-    hid_t file;
-    mr_status status = mr_checkpoint_shard_open(path, &said, &file);
-    for (int64_t i = 0; i < manifest->arrays && status == MR_OK; i++)
-        status = mr_checkpoint_shard_part(file, path, manifest->array[i].name,
-                                          manifest->array[i].extent, &parts[i]);
-    if (file >= 0) H5Fclose(file);
+/* Opens a shard and tells when it was last written to. */
+static mr_status open_shard(const mr_checkpoint *checkpoint, int64_t rank, const char *path,
+                            const char *label, int *handle, int64_t *changed)
+{
+    const int64_t expected = checkpoint->manifest.file[rank].bytes;
+    struct stat about;
+    /* What is no file, as a pipe without a writer, must not be waited for. */
+    *handle = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    MR_CHECK(*handle >= 0, status_of(errno), "%s: %s", label, strerror(errno));
+    mr_status status = MR_OK;
+    if (fstat(*handle, &about) != 0)
+        status = mr_fail(MR_ERR_IO, "%s: %s", label, strerror(errno));
+    else if (!S_ISREG(about.st_mode))
+        status = mr_fail(MR_ERR_FORMAT, "%s: not a regular file", label);
+    else if (about.st_size != expected)
+        status = mr_fail(MR_ERR_FORMAT, "%s: %" PRId64 " bytes, expected %" PRId64, label,
+                         (int64_t)about.st_size, expected);
+    if (status == MR_OK) *changed = written_at(&about);
+    if (status != MR_OK) close(*handle);
     return status;
 }
 
-/* Checks that the parts of all shards cover every array in order. Local, alike on every rank. */
-static mr_status check_cover(const mr_checkpoint *checkpoint)
+/* Finds what a shard holds of a tensor: NULL where it holds none. */
+static const mr_manifest_part *part_in(const mr_manifest_tensor *tensor, int64_t rank)
 {
-    const mr_manifest *manifest = &checkpoint->manifest;
-    for (int64_t i = 0; i < manifest->arrays; i++) {
-        int64_t at = 0;
-        bool fits = true;
-        for (int64_t rank = 0; rank < manifest->ranks && fits; rank++) {
-            const mr_checkpoint_part *part = &checkpoint->parts[rank * manifest->arrays + i];
-            fits = part->count == 0 ||
-                   (part->first == at && part->count <= manifest->array[i].extent - at);
-            at += part->count;
-        }
-        MR_CHECK(fits && at == manifest->array[i].extent, MR_ERR_FORMAT,
-                 "%s: array %s: its shards do not cover its %" PRId64 " elements in order",
-                 checkpoint->path, manifest->array[i].name, manifest->array[i].extent);
+    int64_t low = 0, high = tensor->parts;
+    while (low < high) {
+        int64_t middle = (low + high) / 2;
+        if (tensor->part[middle].file < rank)
+            low = middle + 1;
+        else
+            high = middle;
     }
+    return low < tensor->parts && tensor->part[low].file == rank ? &tensor->part[low] : NULL;
+}
+
+/* Finds a part in its shard. */
+static mr_status find_entry(const mr_safetensors *file, const mr_manifest_tensor *tensor,
+                            const mr_manifest_part *part, const mr_safetensors_entry **entry)
+{
+    char name[MR_CHECKPOINT_ENTRY];
+    const int64_t count = part->end - part->begin;
+    mr_checkpoint_entry_name(tensor->name, part->begin, part->end, tensor->extent, name);
+    *entry = mr_safetensors_find(file, name);
+    const char *label = mr_safetensors_path(file);
+    MR_CHECK(*entry, MR_ERR_FORMAT, "%s: no tensor '%s'", label, name);
+    const char *dtype = mr_safetensors_dtype_name((*entry)->dtype);
+    MR_CHECK(strcmp(dtype, tensor->dtype) == 0, MR_ERR_FORMAT,
+             "%s: tensor '%s': dtype: expected %.16s, found %s", label, name, tensor->dtype, dtype);
+    if (count == tensor->extent)
+        return mr_safetensors_expect(file, *entry, tensor->dims, tensor->shape);
+    return mr_safetensors_expect(file, *entry, 1, &count);
+}
+
+/* Compares the header of a shard with the manifest. */
+static mr_status check_entries(const mr_manifest *manifest, int64_t rank,
+                               const mr_safetensors *file)
+{
+    const mr_safetensors_entry *entry;
+    int64_t parts = 0;
+    for (int64_t i = 0; i < manifest->tensors; i++) {
+        const mr_manifest_part *part = part_in(&manifest->tensor[i], rank);
+        if (!part) continue;
+        MR_TRY(find_entry(file, &manifest->tensor[i], part, &entry));
+        parts++;
+    }
+    MR_CHECK(mr_safetensors_count(file) == parts, MR_ERR_FORMAT,
+             "%s: %" PRId64 " tensors, the manifest has %" PRId64, mr_safetensors_path(file),
+             mr_safetensors_count(file), parts);
     return MR_OK;
 }
 
-/* Checks all shards and finds where everything is. Collective. */
+/* Checks size, hash and header of a shard, which stays open. Local. */
+static mr_status check_shard(mr_checkpoint *checkpoint, int64_t rank)
+{
+    char path[PATH_MAX], label[PATH_MAX], found[MR_HASH_TEXT];
+    int handle;
+    mr_safetensors_close(&checkpoint->file);
+    MR_TRY(shard_path(checkpoint, rank, path, label));
+    MR_TRY(open_shard(checkpoint, rank, path, label, &handle, &checkpoint->changed[rank]));
+    mr_status status = mr_hash_handle(handle, path, found, NULL);
+    if (status == MR_OK && strcmp(found, checkpoint->manifest.file[rank].sha256) != 0)
+        status = mr_fail(MR_ERR_FORMAT, "%s: checksum differs", label);
+    if (status != MR_OK) {
+        close(handle);
+        return status;
+    }
+    MR_TRY(mr_safetensors_take(handle, label, &checkpoint->file));
+    checkpoint->file_rank = rank;
+    return check_entries(&checkpoint->manifest, rank, checkpoint->file);
+}
+
+/* Checks all shards. Collective. */
 static mr_status check_shards(const mr_comm *comm, mr_checkpoint *checkpoint)
 {
-    const int64_t arrays = checkpoint->manifest.arrays, ranks = checkpoint->manifest.ranks;
-    if (arrays == 0 || ranks <= INT64_MAX / arrays)
-        checkpoint->parts =
-            mr_alloc_array(MR_MEM_OTHER, (size_t)(arrays * ranks), sizeof *checkpoint->parts);
-    MR_AGREE(comm, checkpoint->parts ? MR_OK : MR_ERR_MEMORY);
+    const int64_t ranks = checkpoint->manifest.ranks;
+    checkpoint->changed = mr_alloc_array(MR_MEM_OTHER, (size_t)ranks, sizeof *checkpoint->changed);
+    MR_AGREE(comm, checkpoint->changed ? MR_OK : MR_ERR_MEMORY);
     mr_status status = MR_OK;
     int64_t rank = comm->rank;
     for (; rank < ranks; rank += comm->size) {
-        status = check_shard(checkpoint, rank, &checkpoint->parts[rank * arrays]);
+        status = check_shard(checkpoint, rank);
         if (status != MR_OK) break;
     }
     MR_TRY(mr_comm_agree_first(comm, status, rank));
-    /* Every rank knows the parts of the shards it has checked and holds zeros for the others. */
-    mr_comm_sum_i64(comm, &checkpoint->parts->first,
-                    arrays * ranks * (int64_t)(sizeof *checkpoint->parts / sizeof(int64_t)));
-    return check_cover(checkpoint);
+    /* Every rank knows of the shards it has checked and holds zeros for the others. */
+    mr_comm_sum_i64(comm, checkpoint->changed, ranks);
+    return MR_OK;
 }
 
 /* Reads and checks all of a checkpoint. Collective. */
@@ -152,7 +221,6 @@ static mr_status open_one(const mr_comm *comm, const char *path, int64_t step, m
 {
     *out = NULL;
     mr_checkpoint *checkpoint = mr_alloc(MR_MEM_OTHER, sizeof *checkpoint);
-    if (checkpoint) checkpoint->file = H5I_INVALID_HID;
     mr_status status = mr_comm_agree(comm, checkpoint ? MR_OK : MR_ERR_MEMORY);
     if (status == MR_OK && checkpoint) status = load(comm, checkpoint, path, step);
     if (status != MR_OK)
@@ -187,8 +255,8 @@ static mr_status find_in(const mr_comm *comm, const char *folder,
         mr_status status =
             mr_checkpoint_folder_path(folder, entries[i].step, entries[i].kind, path);
         if (status == MR_OK) status = open_one(comm, path, entries[i].step, out);
-        /* What is short of memory says nothing about the checkpoint. */
-        if (status == MR_OK || status == MR_ERR_MEMORY) return status;
+        /* What is short of memory, cannot be read now or is another program's is no damage. */
+        if (status != MR_ERR_FORMAT) return status;
         if (comm->rank == 0) mr_warn("%s; passed over", mr_message());
         if (passed_over) mr_text_add(passed_over, "%s; passed over\n", mr_message());
     }
@@ -254,71 +322,126 @@ const json_t *mr_checkpoint_state(const mr_checkpoint *checkpoint)
     return checkpoint->manifest.state;
 }
 
-int64_t mr_checkpoint_arrays(const mr_checkpoint *checkpoint)
+int64_t mr_checkpoint_tensors(const mr_checkpoint *checkpoint)
 {
-    return checkpoint->manifest.arrays;
+    return checkpoint->manifest.tensors;
 }
 
-const char *mr_checkpoint_array(const mr_checkpoint *checkpoint, int64_t i, int64_t *extent)
+const char *mr_checkpoint_tensor(const mr_checkpoint *checkpoint, int64_t i, int *dims,
+                                 const int64_t **shape)
 {
-    MR_INVARIANT(i >= 0 && i < checkpoint->manifest.arrays);
-    *extent = checkpoint->manifest.array[i].extent;
-    return checkpoint->manifest.array[i].name;
+    MR_INVARIANT(i >= 0 && i < checkpoint->manifest.tensors);
+    const mr_manifest_tensor *tensor = &checkpoint->manifest.tensor[i];
+    *dims = tensor->dims;
+    *shape = tensor->shape;
+    return tensor->name;
 }
 
-static int64_t find_array(const mr_checkpoint *checkpoint, const char *name)
+/* Looks a slab's tensor up and compares the shapes. */
+static mr_status find_tensor(const mr_checkpoint *checkpoint, const mr_checkpoint_slab *slab,
+                             const mr_manifest_tensor **tensor)
 {
-    for (int64_t i = 0; i < checkpoint->manifest.arrays; i++)
-        if (strcmp(checkpoint->manifest.array[i].name, name) == 0) return i;
-    return -1;
+    int64_t extent;
+    MR_INVARIANT(mr_checkpoint_extent(slab->dims, slab->shape, &extent));
+    MR_INVARIANT(slab->first >= 0 && slab->count >= 0 && slab->first <= extent &&
+                 slab->count <= extent - slab->first);
+    const mr_manifest_tensor *found = mr_manifest_find(&checkpoint->manifest, slab->name);
+    MR_CHECK(found, MR_ERR_FORMAT, "%s: no tensor '%s'", checkpoint->path, slab->name);
+    *tensor = found;
+    if (found->dims == slab->dims &&
+        memcmp(found->shape, slab->shape, (size_t)slab->dims * sizeof *slab->shape) == 0)
+        return MR_OK;
+    char stated[MR_SAFETENSORS_SHAPE], expected[MR_SAFETENSORS_SHAPE];
+    return mr_fail(MR_ERR_FORMAT, "%s: tensor '%s' has shape %s, expected %s", checkpoint->path,
+                   slab->name, mr_safetensors_shape(stated, found->dims, found->shape),
+                   mr_safetensors_shape(expected, slab->dims, slab->shape));
 }
 
-/* Reads elements of one shard; it stays open for what is read next. */
-static mr_status read_part(mr_checkpoint *checkpoint, int64_t rank, const char *name, int64_t at,
-                           int64_t count, float *out)
+/* Fails unless the open shard is as it was when it was checked. */
+static mr_status check_unchanged(const mr_checkpoint *checkpoint)
 {
-    char path[PATH_MAX], shard[MR_CHECKPOINT_NAME];
-    const mr_checkpoint_shard said = {rank, checkpoint->manifest.ranks, checkpoint->manifest.step};
-    mr_checkpoint_shard_name(rank, said.ranks, shard);
-    MR_TRY(mr_file_path(path, "%s/%s", checkpoint->path, shard));
-    if (checkpoint->file >= 0 && checkpoint->file_rank != rank) {
-        H5Fclose(checkpoint->file);
-        checkpoint->file = H5I_INVALID_HID;
-    }
-    if (checkpoint->file < 0) MR_TRY(mr_checkpoint_shard_open(path, &said, &checkpoint->file));
+    struct stat about;
+    const int64_t rank = checkpoint->file_rank;
+    const char *label = mr_safetensors_path(checkpoint->file);
+    MR_CHECK(fstat(mr_safetensors_handle(checkpoint->file), &about) == 0, MR_ERR_IO, "%s: %s",
+             label, strerror(errno));
+    MR_CHECK(about.st_size == checkpoint->manifest.file[rank].bytes &&
+                 written_at(&about) == checkpoint->changed[rank],
+             MR_ERR_IO, "%s: it has been changed since its checksum was tested", label);
+    return MR_OK;
+}
+
+/* Opens a shard unless it is open; it stays so for what is read next. */
+static mr_status use_shard(mr_checkpoint *checkpoint, int64_t rank)
+{
+    char path[PATH_MAX], label[PATH_MAX];
+    if (checkpoint->file && checkpoint->file_rank == rank) return MR_OK;
+    mr_safetensors_close(&checkpoint->file);
+    MR_TRY(shard_path(checkpoint, rank, path, label));
+    int handle = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    MR_CHECK(handle >= 0, MR_ERR_IO, "%s: %s", label, strerror(errno));
+    MR_TRY(mr_safetensors_take(handle, label, &checkpoint->file));
     checkpoint->file_rank = rank;
-    return mr_checkpoint_shard_read(checkpoint->file, path, name, at, count, out);
+    return check_unchanged(checkpoint);
 }
 
-mr_status mr_checkpoint_read_slab(mr_checkpoint *checkpoint, const char *name, int64_t extent,
-                                  int64_t first, int64_t count, float *out)
+/* Hands on what one shard holds of one slab. */
+static mr_status read_part(mr_checkpoint *checkpoint, const mr_manifest_tensor *tensor,
+                           const mr_manifest_part *part, int index, const mr_checkpoint_slab *slab,
+                           float *piece, mr_checkpoint_sink sink, void *context)
 {
-    const mr_manifest *manifest = &checkpoint->manifest;
-    int64_t array = find_array(checkpoint, name);
-    MR_CHECK(array >= 0, MR_ERR_FORMAT, "%s: no array '%s'", checkpoint->path, name);
-    MR_CHECK(manifest->array[array].extent == extent, MR_ERR_FORMAT,
-             "%s: array '%s' has %" PRId64 " elements, expected %" PRId64, checkpoint->path, name,
-             manifest->array[array].extent, extent);
-    MR_INVARIANT(first >= 0 && count >= 0 && first <= extent && count <= extent - first);
-    for (int64_t rank = 0; rank < manifest->ranks; rank++) {
-        const mr_checkpoint_part *part = &checkpoint->parts[rank * manifest->arrays + array];
-        int64_t from = first > part->first ? first : part->first;
-        int64_t end =
-            first + count < part->first + part->count ? first + count : part->first + part->count;
-        if (from < end)
-            MR_TRY(read_part(checkpoint, rank, name, from - part->first, end - from,
-                             out + (from - first)));
+    const mr_safetensors_entry *entry;
+    int64_t end = slab->first + slab->count < part->end ? slab->first + slab->count : part->end;
+    int64_t at = slab->first > part->begin ? slab->first : part->begin;
+    if (at >= end) return MR_OK;
+    MR_TRY(use_shard(checkpoint, part->file));
+    MR_TRY(find_entry(checkpoint->file, tensor, part, &entry));
+    for (; at < end; at += PIECE) {
+        int64_t count = end - at < PIECE ? end - at : PIECE;
+        MR_TRY(mr_safetensors_read_f32(checkpoint->file, entry, at - part->begin, count, piece));
+        sink(context, index, at, count, piece);
     }
     return MR_OK;
+}
+
+/* Reads all that is wanted of one shard. */
+static mr_status read_shard(mr_checkpoint *checkpoint, int64_t rank,
+                            const mr_checkpoint_slab *slabs, int count,
+                            const mr_manifest_tensor *const *tensors, float *piece,
+                            mr_checkpoint_sink sink, void *context)
+{
+    for (int i = 0; i < count; i++) {
+        const mr_manifest_part *part = part_in(tensors[i], rank);
+        if (part)
+            MR_TRY(read_part(checkpoint, tensors[i], part, i, &slabs[i], piece, sink, context));
+    }
+    bool used = checkpoint->file && checkpoint->file_rank == rank;
+    return used ? check_unchanged(checkpoint) : MR_OK;
+}
+
+mr_status mr_checkpoint_read(mr_checkpoint *checkpoint, const mr_checkpoint_slab *slabs, int count,
+                             mr_checkpoint_sink sink, void *context)
+{
+    const mr_manifest_tensor **tensors =
+        mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof(mr_manifest_tensor *));
+    float *piece = mr_alloc_array(MR_MEM_OTHER, PIECE, sizeof *piece);
+    mr_status status = tensors && piece ? MR_OK : MR_ERR_MEMORY;
+    for (int i = 0; i < count && status == MR_OK; i++)
+        status = find_tensor(checkpoint, &slabs[i], &tensors[i]);
+    for (int64_t rank = 0; rank < checkpoint->manifest.ranks && status == MR_OK; rank++)
+        status = read_shard(checkpoint, rank, slabs, count, tensors, piece, sink, context);
+    mr_free(tensors);
+    mr_free(piece);
+    return status;
 }
 
 void mr_checkpoint_close(mr_checkpoint **checkpoint)
 {
     mr_checkpoint *old = *checkpoint;
     if (!old) return;
-    if (old->file >= 0) H5Fclose(old->file);
+    mr_safetensors_close(&old->file);
     mr_manifest_free(&old->manifest);
-    mr_free(old->parts);
+    mr_free(old->changed);
     mr_free(old->path);
     mr_free(old);
     *checkpoint = NULL;

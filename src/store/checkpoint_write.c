@@ -9,13 +9,12 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
-    PIECE = 1 << 18, /* elements read, written or hashed at once */
-    ARRAY_NAME = 256,
+    PIECE = 1 << 18, /* elements read and written at once */
     FILE_WORDS = 1 + (MR_HASH_TEXT - 1) / (int)sizeof(int64_t), /* a file's size and digest */
 };
 
@@ -25,7 +24,7 @@ struct mr_checkpointer {
     int64_t keep;
     int count;
     mr_checkpoint_slab *slabs; /* [count], owned with their names */
-    int64_t *offsets;          /* [count] of the data in the shard being written; owned */
+    int64_t *counts;           /* [count, ranks] elements of every rank's part; owned */
     float *staging;            /* all parts of this rank one after another; NULL: not staged */
     float *piece;              /* [PIECE]; owned */
 
@@ -35,39 +34,56 @@ struct mr_checkpointer {
 
     /* The write of this rank's shard. While the thread runs, all of it is the thread's. */
     char path[PATH_MAX];
-    int handle;              /* of the shard; -1 while closed */
-    mr_hash *hash;           /* owned */
-    mr_checkpoint_read read; /* not staged */
-    void *context;           /* not staged */
-    int64_t bytes;           /* of the whole file */
-    int failure;             /* error number; 0: none */
-    const char *failed_to;   /* do what */
-    pthread_t thread;        /* valid while joinable */
+    mr_safetensors_writer *writer; /* owned; NULL once finished */
+    mr_hash *hash;                 /* of what is written, from the first byte on; owned */
+    mr_checkpoint_source source;   /* not staged */
+    void *context;                 /* not staged */
+    int64_t bytes;                 /* written and hashed */
+    int failure;                   /* error number; 0: none */
+    pthread_t thread;              /* valid while joinable */
     bool joinable;
     atomic_bool done;
     atomic_bool given_up; /* the thread should end soon */
 };
 
-static mr_status check_slab(const mr_checkpoint_slab *slabs, int i)
+static mr_status check_slab(const mr_checkpoint_slab *slab)
 {
-    const mr_checkpoint_slab *slab = &slabs[i];
+    int64_t extent;
     size_t length = strlen(slab->name);
-    MR_CHECK(length > 0 && length < ARRAY_NAME && slab->name[0] != '/' &&
-                 slab->name[length - 1] != '/' && !strstr(slab->name, "//"),
-             MR_ERR_ARG, "checkpoint array '%.64s': not a name", slab->name);
-    MR_CHECK(slab->extent >= 0 && slab->extent <= INT64_MAX / (int64_t)sizeof(float) &&
-                 slab->count >= 0 && slab->first >= 0 && slab->count <= slab->extent &&
-                 slab->first <= slab->extent - slab->count,
+    MR_CHECK(length > 0 && length < MR_CHECKPOINT_TENSOR && !strpbrk(slab->name, "[]"), MR_ERR_ARG,
+             "checkpoint tensor '%.64s': not a name", slab->name);
+    MR_CHECK(mr_checkpoint_extent(slab->dims, slab->shape, &extent), MR_ERR_ARG,
+             "checkpoint tensor '%s': its shape is none", slab->name);
+    MR_CHECK(slab->count >= 0 && slab->first >= 0 && slab->count <= extent &&
+                 slab->first <= extent - slab->count,
              MR_ERR_ARG,
-             "checkpoint array '%s': %" PRId64 " elements from %" PRId64 " are not within %" PRId64,
-             slab->name, slab->count, slab->first, slab->extent);
-    for (int j = 0; j < i; j++)
-        MR_CHECK(strcmp(slabs[j].name, slab->name) != 0, MR_ERR_ARG,
-                 "checkpoint array '%s' stands twice", slab->name);
+             "checkpoint tensor '%s': %" PRId64 " elements from %" PRId64
+             " are not within %" PRId64,
+             slab->name, slab->count, slab->first, extent);
     return MR_OK;
 }
 
-/* Compares names and extents with those of rank 0, by their hash. Collective. */
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static mr_status check_names(const mr_checkpoint_slab *slabs, int count)
+{
+    mr_status status = MR_OK;
+    const char **names = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof(char *));
+    if (!names) return MR_ERR_MEMORY;
+    for (int i = 0; i < count; i++)
+        names[i] = slabs[i].name;
+    qsort(names, (size_t)count, sizeof(char *), compare_names);
+    for (int i = 1; i < count && status == MR_OK; i++)
+        if (strcmp(names[i - 1], names[i]) == 0)
+            status = mr_fail(MR_ERR_ARG, "checkpoint tensor '%s' stands twice", names[i]);
+    mr_free(names);
+    return status;
+}
+
+/* Compares names and shapes with those of rank 0, by their hash. Collective. */
 static mr_status check_same(const mr_comm *comm, const mr_checkpoint_slab *slabs, int count)
 {
     mr_hash *hash = NULL;
@@ -75,57 +91,56 @@ static mr_status check_same(const mr_comm *comm, const mr_checkpoint_slab *slabs
     MR_AGREE(comm, status);
     for (int i = 0; i < count; i++) {
         mr_hash_add(hash, slabs[i].name, strlen(slabs[i].name) + 1);
-        mr_hash_add(hash, &slabs[i].extent, sizeof slabs[i].extent);
+        mr_hash_add(hash, slabs[i].shape, (size_t)slabs[i].dims * sizeof *slabs[i].shape);
     }
     char mine[MR_HASH_TEXT], first[MR_HASH_TEXT];
     mr_hash_finish(&hash, mine);
     memcpy(first, mine, sizeof first);
     mr_comm_broadcast(comm, first, sizeof first, 0);
     if (strcmp(mine, first) != 0)
-        status = mr_fail(MR_ERR_ARG, "checkpoint arrays: names or extents differ from rank 0");
+        status = mr_fail(MR_ERR_ARG, "checkpoint tensors: names or shapes differ from rank 0");
     return mr_comm_agree(comm, status);
 }
 
-/* Checks that the parts of all ranks cover an array in order, and that this rank's stands in its
+/* Checks that the parts of all ranks cover a tensor in order, and that this rank's stands in its
  * place among their counts. Local. */
 static mr_status check_cover(const mr_comm *comm, const mr_checkpoint_slab *slab,
                              const int64_t *counts)
 {
-    int64_t before = 0, all = 0;
+    int64_t before = 0, all = 0, extent;
     for (int rank = 0; rank < comm->size; rank++) {
         if (rank == comm->rank) before = all;
         all += counts[rank];
     }
-    MR_CHECK(all == slab->extent && (slab->count == 0 || slab->first == before), MR_ERR_ARG,
-             "checkpoint array '%s': the parts of the ranks, %" PRId64
+    MR_INVARIANT(mr_checkpoint_extent(slab->dims, slab->shape, &extent));
+    MR_CHECK(all == extent && (slab->count == 0 || slab->first == before), MR_ERR_ARG,
+             "checkpoint tensor '%s': the parts of the ranks, %" PRId64
              " elements in all, do not cover its %" PRId64 " in order",
-             slab->name, all, slab->extent);
+             slab->name, all, extent);
     return MR_OK;
 }
 
-/* Checks that the parts of all ranks cover every array in order. Collective. */
-static mr_status check_covers(const mr_comm *comm, const mr_checkpoint_slab *slabs, int count)
+/* Checks that the parts of all ranks cover every tensor in order. Collective. */
+static mr_status check_covers(mr_checkpointer *cp)
 {
-    int64_t size = comm->size;
-    int64_t *counts = mr_alloc_array(MR_MEM_OTHER, (size_t)(count * size), sizeof *counts);
-    mr_status status = mr_comm_agree(comm, counts ? MR_OK : MR_ERR_MEMORY);
-    if (status != MR_OK || !counts) return status;
-    for (int i = 0; i < count; i++)
-        counts[i * size + comm->rank] = slabs[i].count;
-    mr_comm_sum_i64(comm, counts, count * size);
-    for (int i = 0; i < count && status == MR_OK; i++)
-        status = check_cover(comm, &slabs[i], &counts[i * size]);
-    mr_free(counts);
-    return mr_comm_agree(comm, status);
+    const int64_t size = cp->comm->size;
+    for (int i = 0; i < cp->count; i++)
+        cp->counts[i * size + cp->comm->rank] = cp->slabs[i].count;
+    mr_comm_sum_i64(cp->comm, cp->counts, cp->count * size);
+    mr_status status = MR_OK;
+    for (int i = 0; i < cp->count && status == MR_OK; i++)
+        status = check_cover(cp->comm, &cp->slabs[i], &cp->counts[i * size]);
+    return mr_comm_agree(cp->comm, status);
 }
 
 /* Copies what the caller gave and allocates all a checkpoint needs. Local. */
 static mr_status fill(mr_checkpointer *cp, const char *folder, const mr_checkpoint_slab *slabs,
                       int count, size_t staging)
 {
-    size_t n = (size_t)count;
+    size_t n = (size_t)count, ranks = (size_t)cp->comm->size;
     if (!(cp->folder = mr_strdup(folder))) return MR_ERR_MEMORY;
-    if (!(cp->offsets = mr_alloc_array(MR_MEM_OTHER, n, sizeof *cp->offsets))) return MR_ERR_MEMORY;
+    cp->counts = mr_alloc_array(MR_MEM_OTHER, n * ranks, sizeof *cp->counts);
+    if (!cp->counts) return MR_ERR_MEMORY;
     if (!(cp->slabs = mr_alloc_array(MR_MEM_OTHER, n, sizeof *cp->slabs))) return MR_ERR_MEMORY;
     for (cp->count = 0; cp->count < count; cp->count++) {
         cp->slabs[cp->count] = slabs[cp->count];
@@ -149,25 +164,25 @@ mr_status mr_checkpointer_create(const mr_comm *comm, const char *folder, int64_
     if (keep < 1)
         status = mr_fail(MR_ERR_ARG, "%s: cannot keep %" PRId64 " checkpoints", folder, keep);
     for (int i = 0; i < count && status == MR_OK; i++) {
-        status = check_slab(slabs, i);
+        status = check_slab(&slabs[i]);
         bytes += (size_t)slabs[i].count * sizeof(float);
     }
+    if (status == MR_OK) status = check_names(slabs, count);
     MR_AGREE(comm, status);
     MR_INVARIANT(staging == 0 || bytes <= staging);
     MR_TRY(check_same(comm, slabs, count));
-    MR_TRY(check_covers(comm, slabs, count));
 
     mr_checkpointer *cp = mr_alloc(MR_MEM_OTHER, sizeof *cp);
     status = cp ? MR_OK : MR_ERR_MEMORY;
     if (cp) {
         cp->comm = comm;
         cp->keep = keep;
-        cp->handle = -1;
         atomic_init(&cp->done, true);
         atomic_init(&cp->given_up, false);
         status = fill(cp, folder, slabs, count, staging);
     }
     status = mr_comm_agree(comm, status);
+    if (status == MR_OK) status = check_covers(cp);
     if (status != MR_OK)
         mr_checkpointer_destroy(&cp);
     else
@@ -176,17 +191,18 @@ mr_status mr_checkpointer_create(const mr_comm *comm, const char *folder, int64_
 }
 
 /* Writes one part in pieces, so that giving up is noticed soon. Returns 0 or an error number. */
-static int write_part(mr_checkpointer *cp, int slab, const float *staged)
+static int write_part(mr_checkpointer *cp, int64_t entry, int slab, const float *staged)
 {
     int64_t all = cp->slabs[slab].count;
     for (int64_t at = 0; at < all; at += PIECE) {
         if (atomic_load(&cp->given_up)) return ECANCELED;
         int64_t count = all - at < PIECE ? all - at : PIECE;
-        if (!staged) cp->read(cp->context, slab, cp->slabs[slab].first + at, count, cp->piece);
-        int failure = mr_file_write_at(cp->handle, staged ? staged + at : cp->piece,
-                                       (size_t)count * sizeof(float),
-                                       cp->offsets[slab] + at * (int64_t)sizeof(float));
+        const float *values = staged ? staged + at : cp->piece;
+        if (!staged) cp->source(cp->context, slab, cp->slabs[slab].first + at, count, cp->piece);
+        int failure = mr_safetensors_put(cp->writer, entry, at, values, count);
         if (failure != 0) return failure;
+        mr_hash_add(cp->hash, values, (size_t)count * sizeof *values);
+        cp->bytes += count * (int64_t)sizeof *values;
     }
     return 0;
 }
@@ -194,45 +210,21 @@ static int write_part(mr_checkpointer *cp, int slab, const float *staged)
 static int write_parts(mr_checkpointer *cp)
 {
     const float *staged = cp->staging;
+    int64_t entry = 0;
     for (int i = 0; i < cp->count; i++) {
-        int failure = write_part(cp, i, staged);
+        if (cp->slabs[i].count == 0) continue;
+        int failure = write_part(cp, entry++, i, staged);
         if (failure != 0) return failure;
         if (staged) staged += cp->slabs[i].count;
     }
-    return fsync(cp->handle) == 0 ? 0 : errno;
-}
-
-/* Hashes the whole file, which it reads again: what others wrote into it is hashed too. */
-static int hash_file(mr_checkpointer *cp)
-{
-    struct stat about;
-    if (fstat(cp->handle, &about) != 0) return errno;
-    for (cp->bytes = 0; cp->bytes < about.st_size;) {
-        if (atomic_load(&cp->given_up)) return ECANCELED;
-        ssize_t count = pread(cp->handle, cp->piece, PIECE * sizeof *cp->piece, (off_t)cp->bytes);
-        if (count < 0 && errno == EINTR) continue;
-        if (count <= 0) return count < 0 ? errno : EIO;
-        mr_hash_add(cp->hash, cp->piece, (size_t)count);
-        cp->bytes += count;
-    }
-    return 0;
+    return mr_safetensors_sync(cp->writer);
 }
 
 /* Writes the data of this rank's shard. Runs in a thread of its own where staged: nothing in it may
- * allocate, record a message or call HDF5 or MPI. */
+ * allocate, record a message or call MPI. */
 static void write_shard(mr_checkpointer *cp)
 {
-    cp->failed_to = "write";
     cp->failure = write_parts(cp);
-    if (cp->failure == 0) {
-        cp->failed_to = "read back";
-        cp->failure = hash_file(cp);
-    }
-    if (close(cp->handle) != 0 && cp->failure == 0) {
-        cp->failed_to = "write";
-        cp->failure = errno;
-    }
-    cp->handle = -1;
     atomic_store(&cp->done, true);
 }
 
@@ -264,8 +256,7 @@ static void join(mr_checkpointer *cp)
 static void end_write(mr_checkpointer *cp)
 {
     join(cp);
-    if (cp->handle >= 0) close(cp->handle);
-    cp->handle = -1;
+    mr_safetensors_abandon(&cp->writer);
     mr_hash_destroy(&cp->hash);
     if (cp->state) json_decref(cp->state);
     cp->state = NULL;
@@ -300,16 +291,20 @@ static mr_status make_shard(mr_checkpointer *cp)
     MR_TRY(mr_checkpoint_folder_path(cp->folder, cp->step, MR_CHECKPOINT_PARTIAL, partial));
     MR_TRY(mr_file_path(cp->path, "%s/%s", partial, name));
     MR_TRY(mr_hash_create(&cp->hash));
-    return mr_checkpoint_shard_make(cp->path, &about, cp->slabs, cp->count, cp->offsets,
-                                    &cp->handle);
+    MR_TRY(mr_checkpoint_shard_create(cp->path, &about, cp->slabs, cp->count, &cp->writer));
+    size_t bytes;
+    const char *header = mr_safetensors_header(cp->writer, &bytes);
+    mr_hash_add(cp->hash, header, bytes);
+    cp->bytes = (int64_t)bytes;
+    return MR_OK;
 }
 
 mr_status mr_checkpointer_start(mr_checkpointer *cp, int64_t step, const json_t *state,
-                                mr_checkpoint_read read, void *context)
+                                mr_checkpoint_source source, void *context)
 {
     MR_INVARIANT(!cp->under_way && step >= 0);
     cp->step = step;
-    cp->read = read;
+    cp->source = source;
     cp->context = context;
     cp->failure = 0;
     atomic_store(&cp->given_up, false);
@@ -329,7 +324,7 @@ mr_status mr_checkpointer_start(mr_checkpointer *cp, int64_t step, const json_t 
     float *to = cp->staging;
     for (int i = 0; i < cp->count; i++) {
         const mr_checkpoint_slab *slab = &cp->slabs[i];
-        if (slab->count > 0) read(context, i, slab->first, slab->count, to);
+        if (slab->count > 0) source(context, i, slab->first, slab->count, to);
         to += slab->count;
     }
     launch(cp);
@@ -368,7 +363,7 @@ static mr_status complete(mr_checkpointer *cp, const mr_manifest_file *files)
     char partial[PATH_MAX], manifest[PATH_MAX];
     MR_TRY(mr_checkpoint_folder_path(cp->folder, cp->step, MR_CHECKPOINT_PARTIAL, partial));
     MR_TRY(mr_file_path(manifest, "%s/%s", partial, MR_CHECKPOINT_MANIFEST));
-    MR_TRY(mr_manifest_write(manifest, cp->step, cp->state, cp->slabs, cp->count, files,
+    MR_TRY(mr_manifest_write(manifest, cp->step, cp->state, cp->slabs, cp->count, cp->counts, files,
                              cp->comm->size));
     MR_TRY(mr_checkpoint_folder_publish(cp->folder, cp->step));
     mr_checkpoint_folder_prune(cp->folder, cp->step, cp->keep);
@@ -381,8 +376,9 @@ mr_status mr_checkpointer_wait(mr_checkpointer *cp)
     join(cp);
     mr_status status = MR_OK;
     if (cp->failure != 0)
-        status = mr_fail(MR_ERR_IO, "cannot %s '%s': %s", cp->failed_to, cp->path,
-                         strerror(cp->failure));
+        status = mr_fail(MR_ERR_IO, "cannot write '%s': %s", cp->path, strerror(cp->failure));
+    else if (cp->writer)
+        status = mr_safetensors_finish(&cp->writer);
     status = mr_comm_agree(cp->comm, status);
     if (status != MR_OK) give_up(cp);
     return status;
@@ -433,7 +429,7 @@ void mr_checkpointer_destroy(mr_checkpointer **cp)
     for (int i = 0; i < old->count; i++)
         mr_free((char *)old->slabs[i].name);
     mr_free(old->slabs);
-    mr_free(old->offsets);
+    mr_free(old->counts);
     mr_free(old->staging);
     mr_free(old->piece);
     mr_free(old->folder);

@@ -21,7 +21,6 @@ enum {
     HEADER_MAX = 100 * 1000 * 1000, /* bytes, the format's own limit */
     NAME_MAX_BYTES = 512,
     STAGE = 4096, /* elements converted at a time */
-    SHAPE_TEXT = 256,
 };
 
 struct mr_safetensors {
@@ -57,15 +56,14 @@ const char *mr_safetensors_dtype_name(mr_safetensors_dtype dtype)
     return dtypes[dtype].name;
 }
 
-/* Writes "[4, 176]" into text [SHAPE_TEXT]. */
-static const char *shape_text(char *text, int dims, const int64_t *shape)
+const char *mr_safetensors_shape(char out[MR_SAFETENSORS_SHAPE], int dims, const int64_t *shape)
 {
-    size_t used = (size_t)snprintf(text, SHAPE_TEXT, "[");
+    size_t used = (size_t)snprintf(out, MR_SAFETENSORS_SHAPE, "[");
     for (int i = 0; i < dims; i++)
-        used += (size_t)snprintf(text + used, SHAPE_TEXT - used, "%s%" PRId64, i > 0 ? ", " : "",
-                                 shape[i]);
-    snprintf(text + used, SHAPE_TEXT - used, "]");
-    return text;
+        used += (size_t)snprintf(out + used, MR_SAFETENSORS_SHAPE - used, "%s%" PRId64,
+                                 i > 0 ? ", " : "", shape[i]);
+    snprintf(out + used, MR_SAFETENSORS_SHAPE - used, "]");
+    return out;
 }
 
 static bool read_exactly(int handle, void *out, size_t bytes, int64_t at)
@@ -155,13 +153,14 @@ static mr_status parse_offsets(const char *path, const json_t *offsets, int64_t 
              "%s: tensor '%s': offsets %" PRId64 "..%" PRId64 " reach beyond the %" PRId64
              " bytes of data in the file",
              path, name, entry->begin, entry->end, data_bytes);
-    char text[SHAPE_TEXT];
+    char text[MR_SAFETENSORS_SHAPE];
     int64_t expected = entry->count * dtypes[entry->dtype].bytes;
     MR_CHECK(entry->end - entry->begin == expected, MR_ERR_FORMAT,
              "%s: tensor '%s': offsets %" PRId64 "..%" PRId64 " do not hold %s of %s (%" PRId64
              " bytes)",
-             path, name, entry->begin, entry->end, shape_text(text, entry->dims, entry->shape),
-             dtypes[entry->dtype].name, expected);
+             path, name, entry->begin, entry->end,
+             mr_safetensors_shape(text, entry->dims, entry->shape), dtypes[entry->dtype].name,
+             expected);
     return MR_OK;
 }
 
@@ -333,31 +332,31 @@ cleanup:
     return status;
 }
 
-mr_status mr_safetensors_open(const char *path, mr_safetensors **out)
+mr_status mr_safetensors_take(int handle, const char *path, mr_safetensors **out)
 {
     *out = NULL;
     mr_safetensors *file = mr_alloc(MR_MEM_OTHER, sizeof *file);
-    if (!file) return MR_ERR_MEMORY;
-    mr_status status = MR_OK;
-    file->handle = -1;
+    if (!file) {
+        close(handle);
+        return MR_ERR_MEMORY;
+    }
+    file->handle = handle;
     file->path = mr_strdup(path);
-    if (!file->path) {
-        status = MR_ERR_MEMORY;
-        goto cleanup;
-    }
-    /* What is no file, as a pipe without a writer, must not be waited for. */
-    file->handle = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
-    if (file->handle < 0) {
-        status = mr_fail(MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
-        goto cleanup;
-    }
-    status = load_header(file);
-    if (status != MR_OK) goto cleanup;
-    *out = file;
-    file = NULL;
-cleanup:
-    mr_safetensors_close(&file);
+    mr_status status = file->path ? load_header(file) : MR_ERR_MEMORY;
+    if (status == MR_OK)
+        *out = file;
+    else
+        mr_safetensors_close(&file);
     return status;
+}
+
+mr_status mr_safetensors_open(const char *path, mr_safetensors **out)
+{
+    *out = NULL;
+    /* What is no file, as a pipe without a writer, must not be waited for. */
+    int handle = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    MR_CHECK(handle >= 0, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
+    return mr_safetensors_take(handle, path, out);
 }
 
 void mr_safetensors_close(mr_safetensors **file)
@@ -377,6 +376,11 @@ void mr_safetensors_close(mr_safetensors **file)
 const char *mr_safetensors_path(const mr_safetensors *file)
 {
     return file->path;
+}
+
+int mr_safetensors_handle(const mr_safetensors *file)
+{
+    return file->handle;
 }
 
 int64_t mr_safetensors_count(const mr_safetensors *file)
@@ -411,9 +415,10 @@ mr_status mr_safetensors_expect(const mr_safetensors *file, const mr_safetensors
     for (int i = 0; same && i < dims; i++)
         same = entry->shape[i] == shape[i];
     if (same) return MR_OK;
-    char found[SHAPE_TEXT], expected[SHAPE_TEXT];
+    char found[MR_SAFETENSORS_SHAPE], expected[MR_SAFETENSORS_SHAPE];
     return mr_fail(MR_ERR_FORMAT, "%s: tensor '%s': shape %s, expected %s", file->path, entry->name,
-                   shape_text(found, entry->dims, entry->shape), shape_text(expected, dims, shape));
+                   mr_safetensors_shape(found, entry->dims, entry->shape),
+                   mr_safetensors_shape(expected, dims, shape));
 }
 
 static mr_status check_range(const mr_safetensors *file, const mr_safetensors_entry *entry,

@@ -17,7 +17,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { MR_SAFETENSORS_DIMS = 8 }; /**< most dimensions of a tensor */
+enum {
+    MR_SAFETENSORS_DIMS = 8,    /**< most dimensions of a tensor */
+    MR_SAFETENSORS_SHAPE = 256, /**< bytes of any shape as text with its terminating zero */
+};
 
 /** Element types a file may hold; the read functions say which of them they convert. */
 typedef enum mr_safetensors_dtype {
@@ -76,11 +79,20 @@ bool mr_safetensors_is(const char *head, size_t bytes);
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message names path and tensor), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_safetensors_open(const char *path, mr_safetensors **out);
 
+/** Takes over a file that is open for reading, and checks as mr_safetensors_open does; a failure
+ * closes it. Local.
+ * @param path  for messages
+ * @return as mr_safetensors_open */
+MR_NODISCARD mr_status mr_safetensors_take(int handle, const char *path, mr_safetensors **out);
+
 /** Closes *file, frees it and sets it to NULL; NULL is allowed. Local. */
 void mr_safetensors_close(mr_safetensors **file);
 
 /** Returns the path the file was opened by. Borrowed until close. */
 const char *mr_safetensors_path(const mr_safetensors *file);
+
+/** Returns the descriptor that the file is read by, for fstat. Borrowed until close. */
+int mr_safetensors_handle(const mr_safetensors *file);
 
 /** Returns the number of tensors. Local. */
 int64_t mr_safetensors_count(const mr_safetensors *file);
@@ -96,6 +108,9 @@ const mr_safetensors_pair *mr_safetensors_pairs(const mr_safetensors *file, int6
 
 /** Returns "F32", "BF16" ... Local. */
 const char *mr_safetensors_dtype_name(mr_safetensors_dtype dtype);
+
+/** Writes a shape as "[4, 176]" and returns out. Local. */
+const char *mr_safetensors_shape(char out[MR_SAFETENSORS_SHAPE], int dims, const int64_t *shape);
 
 /** Checks that a tensor has a shape. Local.
  * @return MR_OK, MR_ERR_FORMAT (message names path, tensor and both shapes) */

@@ -340,7 +340,13 @@ static mr_status find(run_state *run, const char *resume, const char *folder,
     mr_config theirs;
     *checkpoint = NULL;
     if (strcmp(resume, MR_RESUME_NEVER) == 0) return MR_OK;
-    MR_TRY(mr_checkpoint_find(run->comm, own ? folder : resume, checkpoint, passed_over));
+    mr_status status =
+        mr_checkpoint_find(run->comm, own ? folder : resume, checkpoint, passed_over);
+    /* What cannot be read now, or is another program's, is not to be thrown away. */
+    if (own && (status == MR_ERR_IO || status == MR_ERR_ARG))
+        return mr_fail(status, "%s; nothing is changed%s; --resume never starts over and keeps it",
+                       mr_message(), status == MR_ERR_IO ? ": run again when it can be read" : "");
+    MR_TRY(status);
     if (!*checkpoint) {
         MR_CHECK(own, MR_ERR_IO, "--resume: %s: there is no sound checkpoint", resume);
         /* To start over without a word would throw away what a repair may bring back. */
@@ -348,7 +354,7 @@ static mr_status find(run_state *run, const char *resume, const char *folder,
                  "%s: no checkpoint is sound; --resume never starts over and keeps them", folder);
         return MR_OK;
     }
-    MR_TRY(mr_state_config(*checkpoint, &theirs));
+    MR_AGREE(run->comm, mr_state_config(*checkpoint, &theirs));
     const char *key = mr_state_differing_key(run->config, &theirs);
     if (!key) return MR_OK;
     MR_CHECK(own, MR_ERR_CONFIG, "--resume: %s is of another configuration: %s differs",

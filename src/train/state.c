@@ -2,25 +2,27 @@
 
 #include "base/hash.h"
 #include "config/schema.h"
-#include "model/params_impl.h"
 #include "store/json.h"
 
 #include <stdio.h>
 #include <string.h>
 
-/** Which part of the parameters an array of a checkpoint is. */
-typedef struct array_of {
-    int unit;
-    mr_flat_kind flat;
-    mr_slab_kind what;
-} array_of;
+enum { NAME = MR_PARAM_NAME + 16 };
 
-struct mr_state_arrays {
+/** What of a parameter a tensor of a checkpoint is. */
+typedef struct tensor_of {
+    int param;
+    mr_slab_kind what;
+} tensor_of;
+
+/** The tensors of a checkpoint: weights by the names that parameters have in the public format, and
+ * moments behind them, as PyTorch calls them. */
+typedef struct tensors {
     int count;
     mr_checkpoint_slab *slab;
-    array_of *of;
-    char (*name)[64];
-};
+    tensor_of *of;
+    char (*name)[NAME];
+} tensors;
 
 void mr_state_folder(const mr_config *config, char *path, size_t room)
 {
@@ -29,120 +31,112 @@ void mr_state_folder(const mr_config *config, char *path, size_t room)
 
 /* Frozen weights stand in the configuration's words: drawn from its seed or read from its folder;
  * unless merges change them. */
-static bool is_saved(const mr_model *model, int flat, int what)
+static bool is_saved(const mr_model *model, const mr_param *param, int what)
 {
-    if (flat == MR_FLAT_FROZEN) return what == MR_SLAB_WEIGHTS && mr_model_changes_frozen(model);
-    return true;
+    return param->trained || (what == MR_SLAB_WEIGHTS && mr_model_changes_frozen(model));
 }
 
-static void name_array(const mr_model *model, const array_of *of, char *name, size_t room)
+static void free_tensors(tensors *list)
 {
-    static const char *const flats[] = {"frozen", "trained", "adapter"};
-    static const char *const kinds[] = {"weights", "m", "v"};
-    char unit[32] = "embedding";
-    if (of->unit > mr_model_arch(model)->num_hidden_layers)
-        snprintf(unit, sizeof unit, "head");
-    else if (of->unit > 0)
-        snprintf(unit, sizeof unit, "layers.%d", of->unit - 1);
-    snprintf(name, room, "%s/%s/%s", unit, flats[of->flat], kinds[of->what]);
+    mr_free(list->slab);
+    mr_free(list->of);
+    mr_free(list->name);
+    *list = (tensors){0};
 }
 
-static void free_arrays(struct mr_state_arrays **arrays)
+static void add_tensor(tensors *list, const mr_params *params, int id, mr_slab_kind what)
 {
-    if (!*arrays) return;
-    mr_free((*arrays)->slab);
-    mr_free((*arrays)->of);
-    mr_free((*arrays)->name);
-    mr_free(*arrays);
-    *arrays = NULL;
+    static const char *const behind[] = {"", ".exp_avg", ".exp_avg_sq"};
+    const mr_param *param = mr_params_at(params, id);
+    const mr_slab own = mr_params_shard(params, id, what);
+    /* Norm weights are vectors in the public format. */
+    bool vector = param->rows == 1 && !param->adapter;
+    int i = list->count++;
+    list->of[i] = (tensor_of){id, what};
+    snprintf(list->name[i], NAME, "%s%s", param->name, behind[what]);
+    list->slab[i] = (mr_checkpoint_slab){
+        .name = list->name[i],
+        .dims = vector ? 1 : 2,
+        .shape = {vector ? param->cols : param->rows, vector ? 0 : param->cols},
+        .first = own.first,
+        .count = own.count};
 }
 
-static mr_status list_arrays(const mr_model *model, struct mr_state_arrays **out)
+static mr_status list_tensors(const mr_model *model, tensors *out)
 {
     const mr_params *params = mr_model_params(model);
-    size_t most = (size_t)params->unit_count * MR_FLATS * 3;
-    struct mr_state_arrays *arrays = mr_alloc(MR_MEM_OTHER, sizeof *arrays);
-    *out = arrays;
-    if (!arrays) return MR_ERR_MEMORY;
-    arrays->slab = mr_alloc_array(MR_MEM_OTHER, most, sizeof *arrays->slab);
-    arrays->of = mr_alloc_array(MR_MEM_OTHER, most, sizeof *arrays->of);
-    arrays->name = mr_alloc_array(MR_MEM_OTHER, most, sizeof *arrays->name);
-    if (!arrays->slab || !arrays->of || !arrays->name) {
-        free_arrays(out);
+    size_t most = (size_t)mr_params_length(params) * 3;
+    *out = (tensors){.slab = mr_alloc_array(MR_MEM_OTHER, most, sizeof *out->slab),
+                     .of = mr_alloc_array(MR_MEM_OTHER, most, sizeof *out->of),
+                     .name = mr_alloc_array(MR_MEM_OTHER, most, sizeof *out->name)};
+    if (!out->slab || !out->of || !out->name) {
+        free_tensors(out);
         return MR_ERR_MEMORY;
     }
-    for (int u = 0; u < params->unit_count; u++)
-        for (int k = 0; k < MR_FLATS; k++)
-            for (int w = MR_SLAB_WEIGHTS; w <= MR_SLAB_V; w++) {
-                const mr_flat *flat = &params->unit[u].flat[k];
-                if (flat->used == 0 || !is_saved(model, k, w)) continue;
-                int i = arrays->count++;
-                arrays->of[i] = (array_of){u, (mr_flat_kind)k, (mr_slab_kind)w};
-                name_array(model, &arrays->of[i], arrays->name[i], sizeof arrays->name[i]);
-                mr_slab own = mr_flat_shard(params, u, (mr_flat_kind)k, (mr_slab_kind)w);
-                arrays->slab[i] = (mr_checkpoint_slab){.name = arrays->name[i],
-                                                       .extent = flat->used,
-                                                       .first = own.first,
-                                                       .count = own.count};
-            }
+    for (mr_params_walk at = {0}; mr_params_next(params, &at);)
+        for (int what = MR_SLAB_WEIGHTS; what <= MR_SLAB_V; what++)
+            if (is_saved(model, at.param, what)) add_tensor(out, params, at.id, (mr_slab_kind)what);
     return MR_OK;
 }
 
 size_t mr_state_staging_bytes(const mr_model *model)
 {
-    const mr_params *params = mr_model_params(model);
-    int64_t elements = 0;
-    for (int u = 0; u < params->unit_count; u++)
-        for (int k = 0; k < MR_FLATS; k++)
-            for (int w = MR_SLAB_WEIGHTS; w <= MR_SLAB_V; w++) {
-                /* Of all ranks 0 has most: a whole shard, or all there is. */
-                const mr_flat *flat = &params->unit[u].flat[k];
-                int64_t shard = flat->count / params->comm->size;
-                if (is_saved(model, k, w)) elements += shard < flat->used ? shard : flat->used;
-            }
-    return (size_t)elements * sizeof(float);
+    return sizeof(float) *
+           (size_t)mr_params_shard_most(mr_model_params(model), mr_model_changes_frozen(model));
 }
 
 mr_status mr_state_create_writer(mr_trainer *t)
 {
     char folder[2 * MR_CONFIG_STRING + 16];
-    struct mr_state_arrays *arrays = NULL;
+    tensors list;
     mr_state_folder(t->config, folder, sizeof folder);
-    mr_status status = mr_comm_agree(t->comm, list_arrays(t->model, &arrays));
+    mr_status status = mr_comm_agree(t->comm, list_tensors(t->model, &list));
     if (status == MR_OK)
-        status = mr_checkpointer_create(t->comm, folder, t->config->checkpoint.keep, arrays->slab,
-                                        arrays->count, t->plan.bytes[MR_MEM_CHECKPOINT],
-                                        &t->checkpointer);
-    free_arrays(&arrays);
+        status =
+            mr_checkpointer_create(t->comm, folder, t->config->checkpoint.keep, list.slab,
+                                   list.count, t->plan.bytes[MR_MEM_CHECKPOINT], &t->checkpointer);
+    free_tensors(&list);
     return status;
 }
 
-/** What copies arrays out of a trainer. */
+/** What copies tensors out of a trainer and into it. */
 typedef struct copier {
     const mr_params *params;
-    const struct mr_state_arrays *arrays;
+    tensors list;
 } copier;
+
+/* Where elements of a tensor stand here. */
+static mr_tensor place_of(const copier *c, int index, int64_t first, int64_t count)
+{
+    const tensor_of *of = &c->list.of[index];
+    mr_slab own = mr_params_shard(c->params, of->param, of->what);
+    MR_INVARIANT(first >= own.first && first + count <= own.first + own.count);
+    return mr_tensor_cols(own.values, first - own.first, count);
+}
 
 static void copy_out(void *context, int index, int64_t first, int64_t count, float *out)
 {
-    const copier *from = context;
-    const array_of *of = &from->arrays->of[index];
-    mr_slab own = mr_flat_shard(from->params, of->unit, of->flat, of->what);
-    MR_INVARIANT(first >= own.first && first + count <= own.first + own.count);
-    from->params->be->ops->download(from->params->be, out,
-                                    mr_tensor_cols(own.values, first - own.first, count));
+    const copier *c = context;
+    mr_backend *be = mr_params_backend(c->params);
+    be->ops->download(be, out, place_of(c, index, first, count));
 }
 
-/* Names, shapes and places of all parameters, as one hash: what arrays mean. */
-static mr_status hash_layout(const mr_params *params, char out[MR_HASH_TEXT])
+static void copy_in(void *context, int index, int64_t first, int64_t count, const float *values)
+{
+    const copier *c = context;
+    mr_backend *be = mr_params_backend(c->params);
+    be->ops->upload(be, place_of(c, index, first, count), values);
+}
+
+/* Names and shapes of all parameters, as one hash: frozen ones, which are not saved, among them. */
+static mr_status hash_shapes(const mr_params *params, char out[MR_HASH_TEXT])
 {
     mr_hash *hash;
     MR_TRY(mr_hash_create(&hash));
-    for (int i = 0; i < params->param_count; i++) {
-        const mr_param *p = &params->param[i];
-        const int64_t numbers[] = {p->unit, (int64_t)p->kind, p->offset, p->rows, p->cols};
-        mr_hash_add(hash, p->name, strlen(p->name) + 1);
-        mr_hash_add(hash, numbers, sizeof numbers);
+    for (mr_params_walk at = {0}; mr_params_next(params, &at);) {
+        const int64_t shape[] = {at.param->rows, at.param->cols};
+        mr_hash_add(hash, at.param->name, strlen(at.param->name) + 1);
+        mr_hash_add(hash, shape, sizeof shape);
     }
     mr_hash_finish(&hash, out);
     return MR_OK;
@@ -165,18 +159,18 @@ static mr_status pack_scalars(const mr_trainer *t, json_t *run, json_t **out)
 {
     const mr_guard_state *g = &t->guard;
     mr_text config = {0}, source = {0};
-    char layout[MR_HASH_TEXT];
+    char shapes[MR_HASH_TEXT];
     json_t *steps = json_array();
     *out = NULL;
     mr_status status = mr_config_resolved(t->config, &config);
-    if (status == MR_OK) status = hash_layout(mr_model_params(t->model), layout);
+    if (status == MR_OK) status = hash_shapes(mr_model_params(t->model), shapes);
     if (status == MR_OK) status = describe_source(t, &source);
-    for (int i = 0; i < mr_model_params(t->model)->param_count; i++)
+    for (int i = 0; i < mr_params_length(mr_model_params(t->model)); i++)
         mr_json_append(&steps, json_integer((json_int_t)t->optimizer.param_steps[i]));
     if (status == MR_OK) {
         *out = json_pack(
             "{s:s, s:s, s:s, s:I, s:I, s:b, s:O, s:{s:I, s:f, s:f, s:I, s:I, s:I}, s:O}", "config",
-            mr_text_get(&config), "source", mr_text_get(&source), "layout", layout, "step",
+            mr_text_get(&config), "source", mr_text_get(&source), "shapes", shapes, "step",
             (json_int_t)t->step, "threads", (json_int_t)t->be->threads, "rank_free", t->rank_free,
             "param_steps", steps, "guard", "seen", (json_int_t)g->seen, "mean", g->mean, "variance",
             g->variance, "nonfinite", (json_int_t)g->nonfinite, "spikes", (json_int_t)g->spikes,
@@ -193,22 +187,20 @@ mr_status mr_state_save(mr_trainer *t, json_t *run)
 {
     json_t *state = NULL;
     copier from = {.params = mr_model_params(t->model)};
-    struct mr_state_arrays *arrays = NULL;
-    mr_status status = list_arrays(t->model, &arrays);
+    mr_status status = list_tensors(t->model, &from.list);
     if (status == MR_OK && t->comm->rank == 0) status = pack_scalars(t, run, &state);
     status = mr_comm_agree(t->comm, status);
-    from.arrays = arrays;
     if (status == MR_OK)
         status = mr_checkpointer_start(t->checkpointer, t->step, state, copy_out, &from);
     json_decref(state);
-    free_arrays(&arrays);
+    free_tensors(&from.list);
     return status;
 }
 
 static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
 {
     const mr_params *params = mr_model_params(t->model);
-    const char *path = mr_checkpoint_path(checkpoint), *layout, *source, *problem = NULL;
+    const char *path = mr_checkpoint_path(checkpoint), *shapes, *source, *problem = NULL;
     json_int_t step, seen, nonfinite, spikes, skipped;
     json_t *steps, *run;
     char own[MR_HASH_TEXT];
@@ -222,12 +214,12 @@ static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
     int rank_free,
         bad = json_unpack_ex(state.plain, &error, 0,
                              "{s:s, s:s, s:I, s:b, s:o, s:{s:I, s:F, s:F, s:I, s:I, s:I}, s:o}",
-                             "source", &source, "layout", &layout, "step", &step, "rank_free",
+                             "source", &source, "shapes", &shapes, "step", &step, "rank_free",
                              &rank_free, "param_steps", &steps, "guard", "seen", &seen, "mean",
                              &g->mean, "variance", &g->variance, "nonfinite", &nonfinite, "spikes",
                              &spikes, "skipped", &skipped, "run", &run);
     MR_CHECK(!bad, MR_ERR_FORMAT, "%s: its state cannot be read: %s", path, error.text);
-    MR_TRY(hash_layout(params, own));
+    MR_TRY(hash_shapes(params, own));
     mr_text now = {0};
     mr_status status = describe_source(t, &now);
     if (status == MR_OK && strcmp(mr_text_get(&now), source) != 0)
@@ -235,9 +227,9 @@ static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
                          mr_text_get(&now));
     mr_text_free(&now);
     MR_TRY(status);
-    if (strcmp(own, layout) != 0)
+    if (strcmp(own, shapes) != 0)
         problem = "it was saved from a model with other tensors";
-    else if (!json_is_array(steps) || json_array_size(steps) != (size_t)params->param_count)
+    else if (!json_is_array(steps) || json_array_size(steps) != (size_t)mr_params_length(params))
         problem = "its step counts do not fit the model";
     else if (step < 0 || step > t->total_steps)
         problem = "its step lies behind the end of the run";
@@ -249,41 +241,23 @@ static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
     g->nonfinite = nonfinite;
     g->spikes = spikes;
     g->skipped = skipped;
-    for (int i = 0; i < params->param_count; i++)
+    for (int i = 0; i < mr_params_length(params); i++)
         t->optimizer.param_steps[i] = json_integer_value(json_array_get(steps, (size_t)i));
-    return MR_OK;
-}
-
-/* Reads what this rank keeps of one array, in pieces. */
-static mr_status restore_array(mr_params *params, mr_checkpoint *checkpoint,
-                               const mr_checkpoint_slab *slab, const array_of *of, float *piece,
-                               int64_t room)
-{
-    mr_slab kept = mr_flat_kept(params, of->unit, of->flat, of->what);
-    for (int64_t done = 0; done < kept.count; done += room) {
-        int64_t part = kept.count - done < room ? kept.count - done : room;
-        MR_TRY(mr_checkpoint_read_slab(checkpoint, slab->name, slab->extent, kept.first + done,
-                                       part, piece));
-        params->be->ops->upload(params->be, mr_tensor_cols(kept.values, done, part), piece);
-    }
     return MR_OK;
 }
 
 mr_status mr_state_restore(mr_trainer *t, mr_checkpoint *checkpoint)
 {
-    enum { ROOM = 1 << 20 };
     mr_params *params = mr_model_params(t->model);
-    struct mr_state_arrays *arrays = NULL;
-    float *piece = mr_alloc_array(MR_MEM_OTHER, ROOM, sizeof *piece);
-    mr_status status = piece ? list_arrays(t->model, &arrays) : MR_ERR_MEMORY;
+    copier to = {.params = params};
+    mr_status status = list_tensors(t->model, &to.list);
     if (status == MR_OK) status = restore_scalars(t, checkpoint);
     mr_params_invalidate(params);
-    for (int i = 0; status == MR_OK && i < arrays->count; i++)
-        status = restore_array(params, checkpoint, &arrays->slab[i], &arrays->of[i], piece, ROOM);
-    mr_params_invalidate(params);
-    mr_free(piece);
-    free_arrays(&arrays);
+    if (status == MR_OK)
+        status = mr_checkpoint_read(checkpoint, to.list.slab, to.list.count, copy_in, &to);
+    free_tensors(&to.list);
     MR_AGREE(t->comm, status);
+    mr_params_share(params, mr_model_changes_frozen(t->model));
     if (mr_model_method(t->model)->merges)
         mr_model_set_restart(t->model, t->step / t->config->method.merge_every);
     return MR_OK;

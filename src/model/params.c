@@ -431,7 +431,8 @@ static int64_t kept_from(const mr_params *params, const mr_flat *flat, mr_flat_k
     return kept_whole(params, kind, what) ? 0 : params->comm->rank * shard_count(params, flat);
 }
 
-mr_slab mr_flat_shard(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
+/* As mr_params_shard and mr_params_kept, of a whole flat; first counts its elements. */
+static mr_slab flat_shard(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
 {
     const mr_flat *flat = &params->unit[unit].flat[kind];
     int64_t extent = shard_count(params, flat);
@@ -440,7 +441,7 @@ mr_slab mr_flat_shard(const mr_params *params, int unit, mr_flat_kind kind, mr_s
                    params->comm->rank * extent, extent);
 }
 
-mr_slab mr_flat_kept(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
+static mr_slab flat_kept(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
 {
     const mr_flat *flat = &params->unit[unit].flat[kind];
     int64_t from = kept_from(params, flat, kind, what);
@@ -464,13 +465,13 @@ static mr_slab within(const mr_param *param, mr_slab flat)
 mr_slab mr_params_shard(const mr_params *params, int id, mr_slab_kind what)
 {
     const mr_param *param = &params->param[id];
-    return within(param, mr_flat_shard(params, param->unit, param->kind, what));
+    return within(param, flat_shard(params, param->unit, param->kind, what));
 }
 
 mr_slab mr_params_kept(const mr_params *params, int id, mr_slab_kind what)
 {
     const mr_param *param = &params->param[id];
-    return within(param, mr_flat_kept(params, param->unit, param->kind, what));
+    return within(param, flat_kept(params, param->unit, param->kind, what));
 }
 
 bool mr_params_replicated(const mr_params *params, int id, mr_slab_kind what)

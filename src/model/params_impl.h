@@ -49,8 +49,4 @@ struct mr_params {
  * up. */
 mr_tensor mr_flat_slot(const mr_params *params, const mr_flat *flat, int slot);
 
-/** As mr_params_shard and mr_params_kept, of a whole flat; first counts its elements. */
-mr_slab mr_flat_shard(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what);
-mr_slab mr_flat_kept(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what);
-
 #endif

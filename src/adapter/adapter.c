@@ -150,6 +150,14 @@ void mr_adapter_backward(const mr_adapter *a, const mr_adapter_call *call)
     mr_phase_end(be, MR_PHASE_ADAPTER);
 }
 
+bool mr_adapter_update(const mr_adapter *a, const mr_adapter_call *call, int linear, mr_update *out)
+{
+    *out = (mr_update){0};
+    if (!a->method->update) return false;
+    a->method->update(a, call, linear, out);
+    return true;
+}
+
 void mr_adapter_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int linear,
                            int64_t first, mr_tensor rows)
 {

@@ -18,7 +18,6 @@
 #include "config/config.h"
 
 enum {
-    MR_SITE_LINEARS = 3,   /**< most linears of a site */
     MR_ADAPTER_PARAMS = 3, /**< most tensors a linear gets */
 };
 
@@ -95,6 +94,8 @@ typedef struct mr_adapter_method {
     void (*backward_output)(const mr_adapter *a, mr_adapter_call *call);
     /** Writes grad, adds to d_x what the base's product has not. */
     void (*backward)(const mr_adapter *a, const mr_adapter_call *call);
+    /** As mr_adapter_update. Optional: where it is NULL, the update has no structure to tell. */
+    void (*update)(const mr_adapter *a, const mr_adapter_call *call, int linear, mr_update *out);
     /** As mr_adapter_merge_rows. */
     void (*merge_rows)(const mr_adapter *a, const mr_adapter_call *call, int linear, int64_t first,
                        mr_tensor rows);
@@ -165,6 +166,12 @@ void mr_adapter_backward_output(const mr_adapter *a, mr_adapter_call *call);
  * which holds the base's product of call->y already. Follows mr_adapter_backward_output on the same
  * call. Local, no allocation. */
 void mr_adapter_backward(const mr_adapter *a, const mr_adapter_call *call);
+
+/** Describes the update of a linear by its parts and, where call has them, their gradients; nothing
+ * is computed, but rows' factors are those of the last refresh. Local.
+ * @return false where the method tells no structure */
+bool mr_adapter_update(const mr_adapter *a, const mr_adapter_call *call, int linear,
+                       mr_update *out);
 
 /** Turns rows first..first+count-1 of the base weight of a linear into those of the merged one, W',
  * in F32. Each element depends on its own and the adapter's weights only.

@@ -262,6 +262,15 @@ static void backward(const mr_adapter *a, const mr_adapter_call *call)
                       call->base[i], 1, call->d_x);
 }
 
+static void update(const mr_adapter *a, const mr_adapter_call *call, int linear, mr_update *out)
+{
+    const dora_state *state = a->state;
+    mr_lora_update(a, call, linear, out);
+    out->ratio = state->factors[linear].ratio;
+    out->inverse = state->factors[linear].inverse;
+    out->d_magnitude = call->grad[linear][MAGNITUDE];
+}
+
 static void merge_rows(const mr_adapter *a, const mr_adapter_call *call, int linear, int64_t first,
                        mr_tensor rows)
 {
@@ -281,6 +290,7 @@ const mr_adapter_method mr_method_dora = {
     .forward = forward,
     .backward_output = backward_output,
     .backward = backward,
+    .update = update,
     .merge_rows = merge_rows,
     .describe = mr_lora_describe,
 };

@@ -72,6 +72,16 @@ void mr_lora_backward(const mr_adapter *a, const mr_adapter_call *call)
                       mr_adapter_stacked(call->weight, A, 0, a->linears), 1, call->d_x);
 }
 
+void mr_lora_update(const mr_adapter *a, const mr_adapter_call *call, int linear, mr_update *out)
+{
+    *out = (mr_update){.kind = MR_UPDATE_PRODUCT,
+                       .scale = mr_lora_scale(a),
+                       .a = call->weight[linear][A],
+                       .b = call->weight[linear][B],
+                       .d_a = call->grad[linear][A],
+                       .d_b = call->grad[linear][B]};
+}
+
 void mr_lora_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int linear, int64_t first,
                         mr_tensor rows)
 {
@@ -92,6 +102,7 @@ const mr_adapter_method mr_method_lora = {
     .setup = mr_lora_setup,
     .forward = mr_lora_forward,
     .backward = mr_lora_backward,
+    .update = mr_lora_update,
     .merge_rows = mr_lora_merge_rows,
     .describe = mr_lora_describe,
 };

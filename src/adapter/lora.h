@@ -12,6 +12,7 @@ enum { MR_LORA_A = 0, MR_LORA_B = 1 }; /**< indices of a linear's tensors */
 mr_status mr_lora_setup(mr_adapter *a, const mr_config *config, const char *const *names);
 void mr_lora_forward(const mr_adapter *a, const mr_adapter_call *call);
 void mr_lora_backward(const mr_adapter *a, const mr_adapter_call *call);
+void mr_lora_update(const mr_adapter *a, const mr_adapter_call *call, int linear, mr_update *out);
 void mr_lora_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int linear, int64_t first,
                         mr_tensor rows);
 void mr_lora_describe(const mr_adapter *a, int linear, char *text, size_t room);

@@ -19,6 +19,7 @@ const mr_adapter_method mr_method_lora_plus = {
     .setup = setup,
     .forward = mr_lora_forward,
     .backward = mr_lora_backward,
+    .update = mr_lora_update,
     .merge_rows = mr_lora_merge_rows,
     .describe = mr_lora_describe,
 };

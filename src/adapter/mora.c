@@ -264,6 +264,24 @@ static const mora_bundle *bundle_of(const mr_adapter *a, int linear)
     return &state->bundle[i];
 }
 
+void mr_mora_update(const mr_adapter *a, const mr_adapter_call *call, int linear, mr_update *out)
+{
+    const mora_bundle *b = bundle_of(a, linear);
+    *out = (mr_update){.kind = in_blocks(a) ? MR_UPDATE_BLOCKS : MR_UPDATE_GROUPS,
+                       .scale = 1,
+                       .m = call->weight[linear][0],
+                       .d_m = call->grad[linear][0],
+                       .out = output_map(a, b, linear)};
+    if (!in_blocks(a)) {
+        out->in = input_map(a, b);
+        return;
+    }
+    out->blocks = b->blocks;
+    out->rotate = a->mora_operator == MR_MORA_ROTATION;
+    out->cosine = b->cosine;
+    out->sine = b->sine;
+}
+
 void mr_mora_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int linear, int64_t first,
                         mr_tensor rows)
 {
@@ -305,6 +323,7 @@ const mr_adapter_method mr_method_mora = {
     .teardown = mr_mora_teardown,
     .forward = mr_mora_forward,
     .backward = mr_mora_backward,
+    .update = mr_mora_update,
     .merge_rows = mr_mora_merge_rows,
     .describe = mr_mora_describe,
 };

@@ -11,6 +11,7 @@ mr_status mr_mora_setup(mr_adapter *a, const mr_config *config, const char *cons
 void mr_mora_teardown(mr_adapter *a);
 void mr_mora_forward(const mr_adapter *a, const mr_adapter_call *call);
 void mr_mora_backward(const mr_adapter *a, const mr_adapter_call *call);
+void mr_mora_update(const mr_adapter *a, const mr_adapter_call *call, int linear, mr_update *out);
 void mr_mora_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int linear, int64_t first,
                         mr_tensor rows);
 void mr_mora_describe(const mr_adapter *a, int linear, char *text, size_t room);

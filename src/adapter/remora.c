@@ -44,6 +44,7 @@ const mr_adapter_method mr_method_remora = {
     .set_restart = set_restart,
     .forward = mr_mora_forward,
     .backward = mr_mora_backward,
+    .update = mr_mora_update,
     .merge_rows = mr_mora_merge_rows,
     .describe = mr_mora_describe,
 };

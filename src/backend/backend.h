@@ -97,6 +97,48 @@ typedef struct mr_group_map {
     int64_t length;
 } mr_group_map;
 
+/** How the update of a linear is made of its parts. */
+typedef enum mr_update_kind {
+    MR_UPDATE_NONE,
+    MR_UPDATE_PRODUCT, /**< scale B A */
+    MR_UPDATE_GROUPS,  /**< inputs summed over the groups of `in`, M, spread over those of `out` */
+    MR_UPDATE_BLOCKS,  /**< inputs cut into blocks of R and turned, M on each, spread over `out` */
+} mr_update_kind;
+
+/** What a method makes of a frozen linear, W' = diag(ratio) (W + update), by its structure. What a
+ * kind does not have is absent or 0; so is a gradient that is not wanted. */
+typedef struct mr_update {
+    mr_update_kind kind;
+    float scale;
+    mr_tensor a, b;       /**< product: A [r, I], B [O, r] */
+    mr_tensor m;          /**< groups, blocks: M [R, R] */
+    mr_group_map in, out; /**< groups: of inputs and outputs; blocks: of outputs alone */
+    int64_t blocks;       /**< as in block_rotate, with R for its width */
+    bool rotate;
+    mr_tensor cosine, sine;
+    mr_tensor ratio;   /**< [1, O], or absent where rows are not scaled */
+    mr_tensor inverse; /**< [1, O]: 1 / length of the rows of W + update; with ratio */
+    mr_tensor d_a, d_b, d_m, d_magnitude; /**< gradients; of ratio's numerator the last */
+} mr_update;
+
+enum { MR_SITE_LINEARS = 3 }; /**< most linears that share an input */
+
+/** Linears that share an input, with their updates. */
+typedef struct mr_site_args {
+    int linears;
+    mr_tensor x;                  /**< [N, I] */
+    mr_tensor w[MR_SITE_LINEARS]; /**< W [O, I] */
+    mr_tensor y[MR_SITE_LINEARS]; /**< [N, O]: outputs; backward: their gradients, read */
+    mr_update update[MR_SITE_LINEARS];
+    mr_tensor saved; /**< [N, ..]: kept from forward to backward, for the backend to use */
+    mr_tensor work;  /**< [N, ..] dense scratch */
+    double dropout;  /**< probability that an input of the updates is dropped, here and now */
+    mr_random stream;
+    int64_t first_row;              /**< of the mask, as in the entry dropout */
+    mr_tensor d_x;                  /**< backward: [N, I], written where it exists */
+    mr_tensor d_w[MR_SITE_LINEARS]; /**< backward: [O, I], written where it exists */
+} mr_site_args;
+
 /** One AdamW update of a dense tensor. Source: Loshchilov and Hutter 2019, as torch.optim.AdamW. */
 typedef struct mr_adamw_args {
     mr_tensor weight, grad, m, v; /**< of one shape, dense; grad is read only */
@@ -105,7 +147,7 @@ typedef struct mr_adamw_args {
     int64_t step; /**< of this update, from 1 */
 } mr_adamw_args;
 
-/** The operations of a backend; every entry is required. */
+/** The operations of a backend; every entry is required but those of a site. */
 typedef struct mr_backend_ops {
     const char *name;
 
@@ -240,6 +282,12 @@ typedef struct mr_backend_ops {
     /** y [N, n] += the adjoint of block_rotate of x [N, blocks * width]; x is overwritten. */
     void (*block_rotate_adjoint)(mr_backend *be, mr_tensor y, mr_tensor x, int64_t width,
                                  bool rotate, mr_tensor cosine, mr_tensor sine);
+
+    /** y[i] = x W'[i]^T for the linears of a site at once, for a backend that is faster so. Where
+     * it is NULL, the base's products and the parts of the updates are entries of their own. @{ */
+    void (*site_forward)(mr_backend *be, const mr_site_args *args);
+    void (*site_backward)(mr_backend *be, const mr_site_args *args);
+    /** @} */
 
     /** Updates weight, m and v of each of a list in place. @param args  [count], read in the call
      */

@@ -87,21 +87,57 @@ static mr_adapter_call adapter_call(const mr_model *model, int index, int site, 
     return call;
 }
 
+/* Whether the backend takes a site as one: linears and what the adapter makes of them. */
+static bool is_fused(const mr_model *model, const mr_adapter *adapter)
+{
+    return model->be->ops->site_forward && (!adapter || adapter->method->update);
+}
+
+/* A site as the backend takes it. call is that of the adapter, where there is one. */
+static mr_site_args site_args(const mr_model *model, int index, int site, mr_tensor x,
+                              const mr_tensor *y, const mr_adapter_call *call)
+{
+    const mr_layer *layer = &model->layer[index];
+    const mr_adapter *adapter = layer->adapter[site];
+    mr_site_args args = {.linears = mr_sites[site].count, .x = x};
+    for (int i = 0; i < args.linears; i++) {
+        args.w[i] = mr_params_weight(model->params, layer->linear[mr_sites[site].linear[i]]);
+        args.y[i] = y[i];
+    }
+    if (!adapter) return args;
+    for (int i = 0; i < layer->adapted[site]; i++)
+        mr_adapter_update(adapter, call, i, &args.update[place_in_site(layer, site, i)]);
+    args.saved = call->saved;
+    args.work = call->work;
+    args.dropout = call->dropout ? adapter->lora_dropout : 0;
+    args.stream = call->stream;
+    args.first_row = call->first_row;
+    return args;
+}
+
 /* y[i] = x W_i^T, or what an adapter makes of it, for the linears of a site. */
 static void site_forward(mr_model *model, int index, int site, const mr_pass *pass, mr_tensor x,
                          const mr_tensor *y, mr_tensor saved)
 {
     const mr_layer *layer = &model->layer[index];
+    mr_adapter *adapter = layer->adapter[site];
+    mr_adapter_call call = {0};
+    if (adapter) {
+        call = adapter_call(model, index, site, pass, x, y, saved);
+        mr_adapter_refresh(adapter, &call, model->params->generation);
+    }
+    if (is_fused(model, adapter)) {
+        mr_site_args args = site_args(model, index, site, x, y, &call);
+        model->be->ops->site_forward(model->be, &args);
+        return;
+    }
     mr_phase_begin(model->be, MR_PHASE_LINEAR);
     for (int i = 0; i < mr_sites[site].count; i++)
         mr_linear_forward(model->be, y[i], x,
                           mr_params_weight(model->params, layer->linear[mr_sites[site].linear[i]]),
                           0);
     mr_phase_end(model->be, MR_PHASE_LINEAR);
-    if (!layer->adapter[site]) return;
-    mr_adapter_call call = adapter_call(model, index, site, pass, x, y, saved);
-    mr_adapter_refresh(layer->adapter[site], &call, model->params->generation);
-    mr_adapter_forward(layer->adapter[site], &call);
+    if (adapter) mr_adapter_forward(adapter, &call);
 }
 
 /* d_x (where it exists) and weight gradients from d_y of a site. */
@@ -120,6 +156,16 @@ static void site_backward(mr_model *model, int index, int site, const mr_pass *p
         for (int i = 0; i < layer->adapted[site]; i++)
             for (int p = 0; p < adapter->params; p++)
                 call.grad[i][p] = mr_reduce_grad(model->reduce, layer->adapter_param[site][i][p]);
+    }
+    if (is_fused(model, adapter)) {
+        mr_site_args args = site_args(model, index, site, x, d_y, &call);
+        args.d_x = d_x;
+        for (int i = 0; i < args.linears; i++)
+            args.d_w[i] = mr_reduce_grad(model->reduce, layer->linear[mr_sites[site].linear[i]]);
+        model->be->ops->site_backward(model->be, &args);
+        return;
+    }
+    if (adapter) {
         mr_adapter_backward_output(adapter, &call);
         for (int i = 0; i < layer->adapted[site]; i++)
             given[place_in_site(layer, site, i)] = call.y[i];

@@ -212,9 +212,36 @@ static void a_folder_is_the_same_on_any_number_of_ranks(void **state)
     assert_on_all_ranks(same_file("ranks-alone/manifest.json", "ranks-all/manifest.json"));
     mr_token_shards *shards = NULL;
     status = mr_token_shards_open("ranks-all", 1, &shards);
-    if (status == MR_OK) status = mr_token_shards_verify(shards);
+    if (status == MR_OK) status = mr_token_shards_verify(shards, &world);
     mr_token_shards_close(&shards);
     assert_on_all_ranks(status == MR_OK);
+}
+
+/* Each rank verifies its own shards, but notices what becomes of any. */
+static void shards_that_change_after_verifying_are_named_on_every_rank(void **state)
+{
+    (void)state;
+    write_long_text("verified.txt");
+    for (int overwritten = 0; overwritten < 2; overwritten++) {
+        prepare_only("verified.txt", overwritten ? "overwritten" : "untouched", (change){0});
+        mr_token_shards *shards = NULL;
+        must(mr_token_shards_open(overwritten ? "overwritten" : "untouched", 1, &shards));
+        mr_status status = mr_token_shards_verify(shards, &world);
+        assert_on_all_ranks(status == MR_OK);
+        if (world.rank == 0 && overwritten)
+            data_shell("for shard in overwritten/*.bin; do "
+                       "printf X | dd of=$shard bs=1 seek=8 conv=notrunc 2> /dev/null; done");
+        mr_comm_barrier(&world);
+        int named = 0, first = 0;
+        for (int64_t shard = 0; shard < mr_token_shards_manifest(shards)->shards; shard++) {
+            int32_t id;
+            status = mr_token_shards_read(shards, MR_SPLIT_TRAIN, first, 0, 1, &id);
+            first += (int)mr_token_shards_manifest(shards)->shard[shard].tokens;
+            named += status == MR_ERR_FORMAT && strstr(mr_message(), "damaged: its SHA-256 is ");
+        }
+        assert_on_all_ranks(named == overwritten * mr_token_shards_manifest(shards)->shards);
+        mr_token_shards_close(&shards);
+    }
 }
 
 static void compressed_text_gives_the_shards_of_plain_text(void **state)
@@ -693,7 +720,7 @@ static void a_folder_made_otherwise_is_named_and_left_alone(void **state)
                   "'other' exists, made with another setting (on-error)");
     mr_token_shards *shards = NULL;
     mr_status status = mr_token_shards_open("other", 1, &shards);
-    if (status == MR_OK) status = mr_token_shards_verify(shards);
+    if (status == MR_OK) status = mr_token_shards_verify(shards, &world);
     mr_token_shards_close(&shards);
     assert_on_all_ranks(status == MR_OK);
 }
@@ -885,6 +912,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_line_becomes_its_tokens_and_eos),
         cmocka_unit_test(a_folder_is_the_same_on_any_number_of_ranks),
+        cmocka_unit_test(shards_that_change_after_verifying_are_named_on_every_rank),
         cmocka_unit_test(compressed_text_gives_the_shards_of_plain_text),
         cmocka_unit_test(json_lines_give_the_text_of_their_field),
         cmocka_unit_test(blank_lines_over_the_border_of_units_give_nothing_twice),

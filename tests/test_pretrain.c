@@ -92,6 +92,35 @@ static void a_changed_token_is_found_before_training(void **state)
                     "task.data: changed/heldout-00000-000000.bin: damaged: its SHA-256 is ");
 }
 
+static void a_shard_that_changes_in_a_run_ends_it_with_its_name(void **state)
+{
+    (void)state;
+    static const char shard[] = "moving/train-00000-000000.bin";
+    static const char *const changes[] = {
+        "truncate -s 0 moving/train-00000-000000.bin", "rm moving/train-00000-000000.bin",
+        "printf no > moving/new && mv moving/new moving/train-00000-000000.bin"};
+    write_run();
+    write_documents("moving.txt");
+    for (size_t c = 0; c < sizeof changes / sizeof changes[0]; c++) {
+        data_shell("rm -rf moving out");
+        program_result result = program_succeed(alone, "data prepare moving.txt --to moving");
+        program_free(&result);
+        program_child child =
+            program_start((program_setting){.ranks = c == 0 ? 2 : 0},
+                          "run run.yaml --set task.data=moving --set train.steps=100000 --set "
+                          "checkpoint.every_minutes=0");
+        data_shell("for i in $(seq 600); do test -s out/one.h5 && break; sleep 0.05; done; %s",
+                   changes[c]);
+        result = program_finish(&child);
+        assert_int_equal(result.exit_code, 1);
+        assert_contains(result.err, "'moving' has changed since it was first read: ");
+        assert_contains(result.err, shard);
+        assert_int_equal(program_lines_with(result.err, "error:"), 1);
+        program_free(&result);
+    }
+    data_shell("rm -rf out");
+}
+
 static void an_evaluation_of_nothing_is_refused(void **state)
 {
     (void)state;
@@ -139,6 +168,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(another_spelling_of_a_path_is_the_same_data),
         cmocka_unit_test(a_changed_token_is_found_before_training),
+        cmocka_unit_test(a_shard_that_changes_in_a_run_ends_it_with_its_name),
         cmocka_unit_test(an_evaluation_of_nothing_is_refused),
         cmocka_unit_test(an_evaluation_is_the_same_on_any_number_of_ranks),
     };

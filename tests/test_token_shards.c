@@ -5,7 +5,9 @@
 #include "data_files.h"
 #include "program.h"
 
+#include <dirent.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { SHARDS = 4, SEQ = 4, LARGE = 100000 };
@@ -68,9 +70,10 @@ static void refused(const char *folder, mr_status wanted, const char *message)
 {
     mr_token_shards *shards = NULL;
     mr_status status = mr_token_shards_open(folder, SEQ, &shards);
+    if (status == MR_OK) status = mr_token_shards_check(shards);
+    mr_token_shards_close(&shards);
     assert_contains(mr_message(), message);
     assert_int_equal(status, wanted);
-    assert_null(shards);
 }
 
 /* Replaces the first place of a text in a file. */
@@ -194,22 +197,31 @@ static void a_sequence_longer_than_its_split_is_not_there(void **state)
     mr_token_shards_close(&shards);
 }
 
-static int files_mapped_of(const char *folder)
+/* Open files of a folder, and others. */
+static int files_open_of(const char *folder, int *others)
 {
-    char line[DATA_PATH];
     int count = 0;
-    FILE *maps = fopen("/proc/self/maps", "r");
-    assert_non_null(maps);
-    while (fgets(line, sizeof line, maps))
-        count += strstr(line, folder) != NULL;
-    fclose(maps);
+    *others = 0;
+    DIR *list = opendir("/proc/self/fd");
+    assert_non_null(list);
+    for (struct dirent *entry = readdir(list); entry; entry = readdir(list)) {
+        char link[DATA_PATH], target[DATA_PATH];
+        snprintf(link, sizeof link, "/proc/self/fd/%s", entry->d_name);
+        const ssize_t length = readlink(link, target, sizeof target - 1);
+        if (length < 0) continue;
+        target[length] = '\0';
+        const bool of = strstr(target, folder) != NULL;
+        count += of;
+        *others += !of;
+    }
+    closedir(list);
     return count;
 }
 
-static void maps_of_many_shards_stay_few(void **state)
+static void of_many_shards_few_are_open(void **state)
 {
     (void)state;
-    enum { MANY = MR_TOKEN_SHARDS_MAPS + 100, EACH = 3, SEQUENCES = MANY * EACH / SEQ, STRIDE = 7 };
+    enum { MANY = MR_TOKEN_SHARDS_OPEN + 100, EACH = 3, SEQUENCES = MANY * EACH / SEQ, STRIDE = 7 };
     static mr_token_manifest_shard shard[MANY];
     mr_token_manifest m = {.vocabulary = LARGE, .eos = 0, .token_bytes = 4, .shard = shard};
     char path[DATA_PATH];
@@ -232,17 +244,27 @@ static void maps_of_many_shards_stay_few(void **state)
     assert_int_equal(mr_token_manifest_write(&m, "many-shards"), MR_OK);
     mr_token_shards *shards = open_folder("many-shards", SEQ);
     assert_int_equal(mr_token_shards_sequences(shards, MR_SPLIT_TRAIN), SEQUENCES);
+    struct rlimit before, one_left;
+    int others;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
     for (int32_t i = 0; i < STRIDE * SEQUENCES; i++) {
         const int32_t sequence = (int32_t)((int64_t)i * STRIDE % SEQUENCES);
         int32_t ids[SEQ];
-        assert_int_equal(mr_token_shards_read(shards, MR_SPLIT_TRAIN, sequence, 0, SEQ, ids),
-                         MR_OK);
+        must(mr_token_shards_read(shards, MR_SPLIT_TRAIN, sequence, 0, SEQ, ids));
         for (int32_t t = 0; t < SEQ; t++)
             assert_int_equal(ids[t], sequence * SEQ + t);
+        if (i != SEQUENCES) continue;
+        const int open = files_open_of("many-shards/", &others);
+        assert_true(open > 1 && open <= MR_TOKEN_SHARDS_OPEN);
+        /* From here on the process may open one file more than the others, among which was the list
+         * of them. */
+        one_left = before;
+        one_left.rlim_cur = (rlim_t)others;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &one_left), 0);
     }
-    assert_int_equal(files_mapped_of("many-shards/"), MR_TOKEN_SHARDS_MAPS);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
     mr_token_shards_close(&shards);
-    assert_int_equal(files_mapped_of("many-shards/"), 0);
+    assert_int_equal(files_open_of("many-shards/", &others), 0);
 }
 
 /* Damaged shards. */
@@ -291,33 +313,65 @@ static void a_flipped_byte_is_found_by_verifying(void **state)
     (void)state;
     make_folder("flipped", "bytes", MR_BYTES_VOCABULARY);
     mr_token_shards *shards = open_folder("flipped", SEQ);
-    assert_int_equal(mr_token_shards_verify(shards), MR_OK);
+    assert_int_equal(mr_token_shards_verify(shards, mr_comm_self()), MR_OK);
     flip_byte("flipped/heldout-a.bin", 12, 1);
-    assert_int_equal(mr_token_shards_verify(shards), MR_ERR_FORMAT);
+    assert_int_equal(mr_token_shards_verify(shards, mr_comm_self()), MR_ERR_FORMAT);
     assert_contains(mr_message(), "flipped/heldout-a.bin: damaged: its SHA-256 is ");
     mr_token_shards_close(&shards);
 }
 
-static void every_shard_is_in_one_share_of_verifying(void **state)
+/* Shards that change while they are in use. */
+
+static mr_status read_first(mr_token_shards *shards)
+{
+    int32_t ids[SEQ];
+    mr_status status = mr_token_shards_read(shards, MR_SPLIT_TRAIN, 0, 0, SEQ, ids);
+    for (int32_t t = 0; t < SEQ && status == MR_OK; t++)
+        assert_int_equal(ids[t], token(0, t, MR_BYTES_VOCABULARY));
+    return status;
+}
+
+static void shards_that_change_in_use_are_named(void **state)
 {
     (void)state;
-    enum { SHARES = 3 };
-    make_folder("shared", "bytes", MR_BYTES_VOCABULARY);
-    mr_token_shards *shards = open_folder("shared", SEQ);
-    for (int s = 0; s < SHARDS; s++) {
-        char path[DATA_PATH];
-        int found = 0;
-        snprintf(path, sizeof path, "shared/%s", shards_made[s].file);
-        flip_byte(path, 0, 1);
-        for (int64_t share = 0; share < SHARES; share++) {
-            if (mr_token_shards_verify_share(shards, share, SHARES) == MR_OK) continue;
-            assert_contains(mr_message(), path);
-            found++;
+    static const struct {
+        const char *change, *message; /* no message: what is read is what it was */
+        mr_status status;
+    } cases[] = {
+        {"truncate -s 0 moving/train-a.bin", "expected 20 bytes (10 tokens), found 0",
+         MR_ERR_FORMAT},
+        {"truncate -s 19 moving/train-a.bin", "found 19", MR_ERR_FORMAT},
+        {"echo >> moving/train-a.bin", "found 21", MR_ERR_FORMAT},
+        {"rm moving/train-a.bin", "No such file", MR_ERR_IO},
+        {"printf x | dd of=moving/train-a.bin bs=1 seek=15 conv=notrunc 2> /dev/null",
+         "damaged: its SHA-256 is ", MR_ERR_FORMAT},
+        {"printf 01234567890123456789 > moving/new && mv moving/new moving/train-a.bin",
+         "damaged: its SHA-256 is ", MR_ERR_FORMAT},
+        {"printf 01234567890123456789 > moving/new && touch -r moving/train-a.bin moving/new && "
+         "mv moving/new moving/train-a.bin",
+         "damaged: its SHA-256 is ", MR_ERR_FORMAT},
+        {"rm moving/train-a.bin && mkdir moving/train-a.bin", "expected a file of tokens",
+         MR_ERR_FORMAT},
+        {"touch moving/train-a.bin", NULL, MR_OK},
+        {"cp moving/train-a.bin moving/new && mv moving/new moving/train-a.bin", NULL, MR_OK},
+    };
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof cases[0]; i++) {
+        const size_t c = i / 2;
+        data_shell("rm -rf moving");
+        make_folder("moving", "bytes", MR_BYTES_VOCABULARY);
+        mr_token_shards *shards = open_folder("moving", SEQ);
+        if (i % 2 == 0) must(mr_token_shards_verify(shards, mr_comm_self()));
+        if (i % 2 == 1) must(read_first(shards));
+        data_shell("%s", cases[c].change);
+        for (int again = 0; again < 2; again++) {
+            assert_int_equal(read_first(shards), cases[c].status);
+            if (!cases[c].message) continue;
+            assert_contains(mr_message(), "'moving' has changed since it was first read: ");
+            assert_contains(mr_message(), "moving/train-a.bin");
+            assert_contains(mr_message(), cases[c].message);
         }
-        assert_int_equal(found, 1);
-        flip_byte(path, 0, 1);
+        mr_token_shards_close(&shards);
     }
-    mr_token_shards_close(&shards);
 }
 
 static void an_id_past_the_vocabulary_is_named(void **state)
@@ -694,12 +748,12 @@ int main(void)
         cmocka_unit_test(the_largest_two_byte_vocabulary_is_kept_whole),
         cmocka_unit_test(a_part_of_a_sequence_can_be_read),
         cmocka_unit_test(a_sequence_longer_than_its_split_is_not_there),
-        cmocka_unit_test(maps_of_many_shards_stay_few),
+        cmocka_unit_test(of_many_shards_few_are_open),
         cmocka_unit_test(a_shard_of_another_size_is_named),
         cmocka_unit_test(a_missing_shard_is_named),
         cmocka_unit_test(a_shard_cut_after_opening_is_named),
         cmocka_unit_test(a_flipped_byte_is_found_by_verifying),
-        cmocka_unit_test(every_shard_is_in_one_share_of_verifying),
+        cmocka_unit_test(shards_that_change_in_use_are_named),
         cmocka_unit_test(an_id_past_the_vocabulary_is_named),
         cmocka_unit_test(a_missing_manifest_is_named),
         cmocka_unit_test(half_a_manifest_is_refused_with_its_place),

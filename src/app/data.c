@@ -250,7 +250,8 @@ static mr_status inspect_open(const inspect_options *o, mr_token_shards *shards,
 {
     const mr_token_manifest *m = mr_token_shards_manifest(shards);
     if (tokenizer) MR_TRY(mr_token_manifest_check_tokenizer(m, o->folder, tokenizer));
-    if (o->verify) MR_TRY(mr_token_shards_verify(shards));
+    MR_TRY(o->verify ? mr_token_shards_verify(shards, mr_comm_self())
+                     : mr_token_shards_check(shards));
     if (!o->json) {
         print_manifest(o->folder, m, o->verify);
         return show_samples(shards, tokenizer, o->items, o->seq_len, NULL);

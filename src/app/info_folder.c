@@ -270,6 +270,7 @@ mr_status mr_info_shards(const char *path, json_t **out)
     mr_token_shards *shards = NULL;
     *out = NULL;
     MR_TRY(mr_token_shards_open(path, 1, &shards));
+    const mr_status status = mr_token_shards_check(shards);
     json_t *object = json_object();
     put_kind(object, "token shards", path);
     /* As long as the logs of runs on these shards have it. */
@@ -277,5 +278,5 @@ mr_status mr_info_shards(const char *path, json_t **out)
                 json_stringn(mr_token_shards_hash(shards), (size_t)MR_DATASET_HASH - 1));
     add_prepared(mr_token_shards_manifest(shards), object);
     mr_token_shards_close(&shards);
-    return finish(MR_OK, object, out);
+    return finish(status, object, out);
 }

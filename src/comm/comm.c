@@ -44,6 +44,12 @@ mr_status mr_comm_create(MPI_Comm parent, mr_comm *out)
     return MR_OK;
 }
 
+const mr_comm *mr_comm_self(void)
+{
+    static const mr_comm self = {.handle = MPI_COMM_SELF, .rank = 0, .size = 1};
+    return &self;
+}
+
 void mr_comm_destroy(mr_comm *comm)
 {
     if (comm->handle == MPI_COMM_NULL) return;

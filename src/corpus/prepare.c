@@ -131,7 +131,7 @@ static mr_status compare_folder(const char *folder, const mr_token_manifest *wan
     mr_status status = mr_token_shards_open(folder, 1, &shards);
     if (status != MR_OK) return mr_fail_in(status, "'%s' exists, but is damaged", folder);
     const char *difference = mr_token_manifest_difference(mr_token_shards_manifest(shards), wanted);
-    if (!difference) status = mr_token_shards_verify(shards);
+    if (!difference) status = mr_token_shards_verify(shards, mr_comm_self());
     mr_token_shards_close(&shards);
     if (status != MR_OK) return mr_fail_in(status, "'%s' exists, but is damaged", folder);
     MR_CHECK(!difference, MR_ERR_IO,

@@ -61,7 +61,7 @@ static void destroy(mr_dataset *dataset)
 static mr_status add_sequence(const mr_dataset *dataset, mr_split split, int64_t index,
                               mr_sample *out)
 {
-    enum { PART = 512 };
+    enum { PART = 2048 };
     int32_t ids[PART];
     const int64_t seq_len = dataset->longest;
     for (int64_t first = 0; first < seq_len; first += PART) {
@@ -90,9 +90,15 @@ static void hash(const mr_dataset *dataset, char out[MR_DATASET_HASH])
     out[MR_DATASET_HASH - 1] = '\0';
 }
 
-static mr_status verify(const mr_dataset *dataset, int64_t share, int64_t shares)
+static mr_status check(const mr_dataset *dataset)
 {
-    mr_status status = mr_token_shards_verify_share(dataset->state, share, shares);
+    mr_status status = mr_token_shards_check(dataset->state);
+    return status == MR_OK ? MR_OK : mr_fail_in(status, "task.data");
+}
+
+static mr_status verify(const mr_dataset *dataset, const mr_comm *comm)
+{
+    mr_status status = mr_token_shards_verify(dataset->state, comm);
     return status == MR_OK ? MR_OK : mr_fail_in(status, "task.data");
 }
 
@@ -104,5 +110,6 @@ const mr_task mr_task_pretrain = {
     .sample = sample,
     .heldout_sample = heldout_sample,
     .hash = hash,
+    .check = check,
     .verify = verify,
 };

@@ -147,8 +147,12 @@ mr_status mr_dataset_hash(const mr_dataset *dataset, char out[MR_DATASET_HASH])
     return status;
 }
 
-mr_status mr_dataset_verify(const mr_dataset *dataset, int64_t share, int64_t shares)
+mr_status mr_dataset_check(const mr_dataset *dataset)
 {
-    if (!dataset->task->verify) return MR_OK;
-    return dataset->task->verify(dataset, share, shares);
+    return dataset->task->check ? dataset->task->check(dataset) : MR_OK;
+}
+
+mr_status mr_dataset_verify(const mr_dataset *dataset, const mr_comm *comm)
+{
+    return dataset->task->verify ? dataset->task->verify(dataset, comm) : MR_OK;
 }

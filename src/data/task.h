@@ -9,6 +9,7 @@
  * task is one file that fills an mr_task, and one row in task.c.
  */
 
+#include "comm/comm.h"
 #include "config/config.h"
 #include "data/sample.h"
 
@@ -37,8 +38,9 @@ typedef struct mr_task {
     mr_status (*heldout_sample)(const mr_dataset *dataset, int64_t index, mr_sample *out);
     /** Writes a hash known without reading the samples; NULL where they are to be read. */
     void (*hash)(const mr_dataset *dataset, char out[MR_DATASET_HASH]);
-    /** As mr_dataset_verify; NULL where the data are not read from files with hashes. */
-    mr_status (*verify)(const mr_dataset *dataset, int64_t share, int64_t shares);
+    /** As mr_dataset_check and mr_dataset_verify; NULL where the data are not read from files. */
+    mr_status (*check)(const mr_dataset *dataset);
+    mr_status (*verify)(const mr_dataset *dataset, const mr_comm *comm);
 } mr_task;
 
 /** The data of a task. */
@@ -111,12 +113,14 @@ double mr_dataset_score(const mr_dataset *dataset, int64_t index, const char *te
  * @return MR_OK, MR_ERR_MEMORY, as mr_tokenizer_encode */
 MR_NODISCARD mr_status mr_dataset_hash(const mr_dataset *dataset, char out[MR_DATASET_HASH]);
 
-/** Compares one of `shares` shares of the files that samples are read from with what was recorded
- * when they were made; the shares together are all, so that ranks deal them among themselves. Reads
- * these files in full, at the rate of SHA-256. Local.
- * @param share  0..shares - 1
+/** Checks that the files that samples are read from are there and have their sizes: enough for one
+ * rank to do, before anything is planned on them. Local. @return MR_OK, MR_ERR_FORMAT */
+MR_NODISCARD mr_status mr_dataset_check(const mr_dataset *dataset);
+
+/** Compares the files that samples are read from with what was recorded when they were made, each
+ * file on one rank: reads them in full, at the rate of SHA-256. Collective.
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (the message names the file that differs), MR_ERR_MEMORY
  */
-MR_NODISCARD mr_status mr_dataset_verify(const mr_dataset *dataset, int64_t share, int64_t shares);
+MR_NODISCARD mr_status mr_dataset_verify(const mr_dataset *dataset, const mr_comm *comm);
 
 #endif

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,17 +15,21 @@ typedef struct split_shards {
     int64_t *first;  /* [shards + 1] tokens before each; owned */
 } split_shards;
 
+/* What tells that a file has been written to or replaced; 0 where not known. */
+typedef struct stamp {
+    int64_t modified, changed; /* nanoseconds; the second cannot be set by who writes a file */
+} stamp;
+
 struct mr_token_shards {
     char *folder; /* owned */
     mr_token_manifest manifest;
     char hash[MR_HASH_TEXT];
     int64_t seq_len;
     split_shards split[MR_SPLITS];
-    void **map; /* [manifest.shards], NULL where not mapped; owned */
-    int64_t
-        *mapped;  /* [MR_TOKEN_SHARDS_MAPS] at most: the shards that are mapped, as a ring; owned */
-    int64_t maps; /* of them in use */
-    int64_t oldest; /* place in mapped of the next to go, once the ring is full */
+    stamp *stamp;   /* [manifest.shards], of what was verified or first used; owned */
+    int *handle;    /* [manifest.shards], -1 where not open; owned */
+    int64_t *place; /* [places] the shards that may be open, -1 where none; owned */
+    int64_t places, next;
 };
 
 static mr_status shard_path(const mr_token_shards *s, int64_t number, char out[PATH_MAX])
@@ -49,18 +52,6 @@ static mr_status check_size(const mr_token_shards *s, int64_t number, const char
     return MR_OK;
 }
 
-static mr_status check_sizes(const mr_token_shards *s)
-{
-    for (int64_t i = 0; i < s->manifest.shards; i++) {
-        char path[PATH_MAX];
-        struct stat about;
-        MR_TRY(shard_path(s, i, path));
-        MR_CHECK(stat(path, &about) == 0, MR_ERR_FORMAT, "%s: %s", path, strerror(errno));
-        MR_TRY(check_size(s, i, path, &about));
-    }
-    return MR_OK;
-}
-
 /* Lists the shards of a split, and counts the tokens before each. */
 static mr_status join_split(const mr_token_shards *s, mr_split split, split_shards *out)
 {
@@ -80,20 +71,34 @@ static mr_status join_split(const mr_token_shards *s, mr_split split, split_shar
     return MR_OK;
 }
 
+static int64_t count_places(int64_t shards)
+{
+    enum { SHARE = 8, FEWEST = 2 };
+    const long allowed = sysconf(_SC_OPEN_MAX) / SHARE;
+    int64_t most = allowed > 0 && allowed < MR_TOKEN_SHARDS_OPEN ? allowed : MR_TOKEN_SHARDS_OPEN;
+    if (most < FEWEST) most = FEWEST;
+    return shards < most ? shards : most;
+}
+
 static mr_status open_folder(const char *folder, mr_token_shards *s)
 {
     s->folder = mr_strdup(folder);
     if (!s->folder) return MR_ERR_MEMORY;
     MR_TRY(mr_token_manifest_read(folder, &s->manifest));
     MR_TRY(mr_token_manifest_hash(&s->manifest, s->hash));
-    MR_TRY(check_sizes(s));
     for (int split = 0; split < MR_SPLITS; split++)
         MR_TRY(join_split(s, (mr_split)split, &s->split[split]));
     const int64_t shards = s->manifest.shards;
-    const int64_t maps = shards < MR_TOKEN_SHARDS_MAPS ? shards : MR_TOKEN_SHARDS_MAPS;
-    s->map = mr_alloc_array(MR_MEM_DATA, (size_t)shards, sizeof *s->map);
-    s->mapped = mr_alloc_array(MR_MEM_DATA, (size_t)maps, sizeof *s->mapped);
-    return s->map && s->mapped ? MR_OK : MR_ERR_MEMORY;
+    s->places = count_places(shards);
+    s->stamp = mr_alloc_array(MR_MEM_DATA, (size_t)shards, sizeof *s->stamp);
+    s->place = mr_alloc_array(MR_MEM_DATA, (size_t)s->places, sizeof *s->place);
+    s->handle = mr_alloc_array(MR_MEM_DATA, (size_t)shards, sizeof *s->handle);
+    if (!s->stamp || !s->place || !s->handle) return MR_ERR_MEMORY;
+    for (int64_t i = 0; i < shards; i++)
+        s->handle[i] = -1;
+    for (int64_t i = 0; i < s->places; i++)
+        s->place[i] = -1;
+    return MR_OK;
 }
 
 mr_status mr_token_shards_open(const char *folder, int64_t seq_len, mr_token_shards **out)
@@ -111,20 +116,22 @@ mr_status mr_token_shards_open(const char *folder, int64_t seq_len, mr_token_sha
     return status;
 }
 
-static void unmap_shard(mr_token_shards *s, int64_t number)
+static void close_shard(mr_token_shards *s, int64_t number)
 {
-    munmap(s->map[number], shard_bytes(s, number));
-    s->map[number] = NULL;
+    if (number < 0 || s->handle[number] < 0) return;
+    close(s->handle[number]);
+    s->handle[number] = -1;
 }
 
 void mr_token_shards_close(mr_token_shards **shards)
 {
     mr_token_shards *s = *shards;
     if (!s) return;
-    for (int64_t i = 0; i < s->maps; i++)
-        unmap_shard(s, s->mapped[i]);
-    mr_free(s->mapped);
-    mr_free(s->map);
+    for (int64_t i = 0; s->place && i < s->places; i++)
+        close_shard(s, s->place[i]);
+    mr_free(s->place);
+    mr_free(s->handle);
+    mr_free(s->stamp);
     for (int split = 0; split < MR_SPLITS; split++) {
         mr_free(s->split[split].number);
         mr_free(s->split[split].first);
@@ -151,43 +158,88 @@ int64_t mr_token_shards_sequences(const mr_token_shards *shards, mr_split split)
     return in->first[in->shards] / shards->seq_len;
 }
 
-/* A place for one more map. The oldest goes: the order of training is random, so that no shard is
- * likelier than another to be read again soon. To map one again takes some 15 microseconds, little
- * beside the training on a sequence. */
-static int64_t *place_of_map(mr_token_shards *s)
+static int64_t nanoseconds(struct timespec time)
 {
-    if (s->maps < MR_TOKEN_SHARDS_MAPS) return &s->mapped[s->maps++];
-    int64_t *place = &s->mapped[s->oldest];
-    unmap_shard(s, *place);
-    s->oldest = (s->oldest + 1) % MR_TOKEN_SHARDS_MAPS;
-    return place;
+    return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
-/* Maps a shard; one that is mapped holds a token that is read, so it is not empty. */
-static mr_status map_shard(mr_token_shards *s, int64_t number)
+static stamp stamp_of(const struct stat *about)
+{
+    return (stamp){nanoseconds(about->st_mtim), nanoseconds(about->st_ctim)};
+}
+
+/* Whether a file is as it was, as far as that is known. */
+static bool same_stamp(stamp then, stamp now)
+{
+    return then.modified == now.modified && (then.changed == 0 || then.changed == now.changed);
+}
+
+/* Compares a shard with the manifest, all of it, and takes its stamp from before. */
+static mr_status compare(const mr_token_shards *s, int64_t number, const char *path, stamp *out)
+{
+    struct stat about;
+    char found[MR_HASH_TEXT];
+    MR_CHECK(stat(path, &about) == 0, MR_ERR_FORMAT, "%s: %s", path, strerror(errno));
+    MR_TRY(check_size(s, number, path, &about));
+    MR_TRY(mr_hash_file(path, found, NULL));
+    MR_CHECK(strcmp(found, s->manifest.shard[number].sha256) == 0, MR_ERR_FORMAT,
+             "%s: damaged: its SHA-256 is %s, the manifest says %s", path, found,
+             s->manifest.shard[number].sha256);
+    *out = stamp_of(&about);
+    return MR_OK;
+}
+
+/* Opens a file, at the price of others where the process has all that it may have. */
+static int open_file(mr_token_shards *s, const char *path)
+{
+    for (int64_t i = 0;; i++) {
+        const int handle = open(path, O_RDONLY | O_CLOEXEC);
+        const bool full = handle < 0 && (errno == EMFILE || errno == ENFILE);
+        if (!full || i == s->places) return handle;
+        close_shard(s, s->place[(s->next + i) % s->places]);
+    }
+}
+
+/* Keeps a shard's handle; the oldest goes: the order of training is random, so that no shard is
+ * likelier than another to be read again soon. */
+static void keep_handle(mr_token_shards *s, int64_t number, int handle)
+{
+    close_shard(s, s->place[s->next]);
+    s->place[s->next] = number;
+    s->handle[number] = handle;
+    s->next = (s->next + 1) % s->places;
+}
+
+static bool is_known(stamp of)
+{
+    return of.modified != 0 || of.changed != 0;
+}
+
+/* Opens a shard unless it is open, and holds it against what it was. */
+static mr_status open_shard(mr_token_shards *s, int64_t number)
 {
     char path[PATH_MAX];
     struct stat about;
-    if (s->map[number]) return MR_OK;
+    stamp *then = &s->stamp[number];
+    if (s->handle[number] >= 0) return MR_OK;
     MR_TRY(shard_path(s, number, path));
-    int handle = open(path, O_RDONLY | O_CLOEXEC);
+    const int handle = open_file(s, path);
     MR_CHECK(handle >= 0, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
     mr_status status = MR_OK;
-    void *map = MAP_FAILED;
     if (fstat(handle, &about) != 0)
         status = mr_fail(MR_ERR_IO, "cannot read '%s': %s", path, strerror(errno));
     else
         status = check_size(s, number, path, &about);
-    if (status == MR_OK) {
-        map = mmap(NULL, shard_bytes(s, number), PROT_READ, MAP_SHARED, handle, 0);
-        if (map == MAP_FAILED)
-            status = mr_fail(MR_ERR_IO, "cannot map '%s': %s", path, strerror(errno));
-    }
-    close(handle);
-    if (status != MR_OK) return status;
-    *place_of_map(s) = number;
-    s->map[number] = map;
-    return MR_OK;
+    const stamp now = status == MR_OK ? stamp_of(&about) : *then;
+    if (is_known(*then) && !same_stamp(*then, now))
+        status = compare(s, number, path, then);
+    else
+        *then = now;
+    if (status == MR_OK)
+        keep_handle(s, number, handle);
+    else
+        close(handle);
+    return status;
 }
 
 /* The shard of a split that holds a token: the last that starts at or before it. */
@@ -211,16 +263,59 @@ static mr_status past_vocabulary(const mr_token_shards *s, int64_t number, int64
                    s->manifest.shard[number].file, (long long)token, id, s->manifest.vocabulary);
 }
 
-/* Reads tokens that stand in one shard. */
+/* Reads bytes of a shard as they are; fewer where the file has become shorter. *same tells whether
+ * the shard still was what it is to be when they had been read. */
+static mr_status read_bytes(const mr_token_shards *s, int64_t number, void *to, size_t bytes,
+                            int64_t offset, bool *same)
+{
+    const int handle = s->handle[number];
+    struct stat about;
+    size_t got = 0;
+    while (got < bytes) {
+        const ssize_t count =
+            pread(handle, (char *)to + got, bytes - got, (off_t)offset + (off_t)got);
+        if (count < 0 && errno == EINTR) continue;
+        MR_CHECK(count >= 0, MR_ERR_IO, "cannot read '%s/%s': %s", s->folder,
+                 s->manifest.shard[number].file, strerror(errno));
+        if (count == 0) break;
+        got += (size_t)count;
+    }
+    *same = got == bytes && fstat(handle, &about) == 0 &&
+            same_stamp(s->stamp[number], stamp_of(&about));
+    return MR_OK;
+}
+
+/* As read_bytes; a shard that has changed is opened anew, which compares all of it. */
+static mr_status read_shard(mr_token_shards *s, int64_t number, void *to, size_t bytes,
+                            int64_t offset)
+{
+    enum { ATTEMPTS = 5 };
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+        const bool known = is_known(s->stamp[number]);
+        bool same = false;
+        mr_status status = open_shard(s, number);
+        if (status != MR_OK && known)
+            return mr_fail_in(status, "'%s' has changed since it was first read", s->folder);
+        MR_TRY(status);
+        MR_TRY(read_bytes(s, number, to, bytes, offset, &same));
+        if (same) return MR_OK;
+        close_shard(s, number);
+    }
+    return mr_fail(MR_ERR_FORMAT, "%s/%s: changes all the time", s->folder,
+                   s->manifest.shard[number].file);
+}
+
+/* Reads tokens that stand in one shard: into the end of ids, from where they spread to its start.
+ */
 static mr_status read_part(mr_token_shards *s, int64_t number, int64_t token, int64_t count,
                            int32_t *ids)
 {
-    MR_TRY(map_shard(s, number));
-    const int bytes = s->manifest.token_bytes;
-    const unsigned char *from = (const unsigned char *)s->map[number] + token * bytes;
-    for (int64_t i = 0; i < count; i++, from += bytes) {
+    const int64_t size = s->manifest.token_bytes;
+    unsigned char *from = (unsigned char *)(ids + count) - count * size;
+    MR_TRY(read_shard(s, number, from, (size_t)(count * size), token * size));
+    for (int64_t i = 0; i < count; i++, from += size) {
         uint32_t id = (uint32_t)from[0] | (uint32_t)from[1] << 8;
-        if (bytes == 4) id |= (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+        if (size == 4) id |= (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
         if (id >= (uint32_t)s->manifest.vocabulary)
             return past_vocabulary(s, number, token + i, id);
         ids[i] = (int32_t)id;
@@ -246,21 +341,39 @@ mr_status mr_token_shards_read(mr_token_shards *s, mr_split split, int64_t seque
     return MR_OK;
 }
 
-mr_status mr_token_shards_verify(const mr_token_shards *s)
+mr_status mr_token_shards_check(const mr_token_shards *s)
 {
-    return mr_token_shards_verify_share(s, 0, 1);
+    for (int64_t i = 0; i < s->manifest.shards; i++) {
+        char path[PATH_MAX];
+        struct stat about;
+        MR_TRY(shard_path(s, i, path));
+        MR_CHECK(stat(path, &about) == 0, MR_ERR_FORMAT, "%s: %s", path, strerror(errno));
+        MR_TRY(check_size(s, i, path, &about));
+    }
+    return MR_OK;
 }
 
-mr_status mr_token_shards_verify_share(const mr_token_shards *s, int64_t share, int64_t shares)
+/* Compares this rank's shards; *at is the one that it came to. */
+static mr_status compare_own(mr_token_shards *s, const mr_comm *comm, int64_t *at)
 {
-    MR_INVARIANT(share >= 0 && share < shares);
-    for (int64_t i = share; i < s->manifest.shards; i += shares) {
-        char path[PATH_MAX], found[MR_HASH_TEXT];
-        MR_TRY(shard_path(s, i, path));
-        MR_TRY(mr_hash_file(path, found, NULL));
-        MR_CHECK(strcmp(found, s->manifest.shard[i].sha256) == 0, MR_ERR_FORMAT,
-                 "%s: damaged: its SHA-256 is %s, the manifest says %s", path, found,
-                 s->manifest.shard[i].sha256);
+    for (*at = comm->rank; *at < s->manifest.shards; *at += comm->size) {
+        char path[PATH_MAX];
+        MR_TRY(shard_path(s, *at, path));
+        MR_TRY(compare(s, *at, path, &s->stamp[*at]));
     }
+    return MR_OK;
+}
+
+mr_status mr_token_shards_verify(mr_token_shards *s, const mr_comm *comm)
+{
+    int64_t at;
+    memset(s->stamp, 0, (size_t)s->manifest.shards * sizeof *s->stamp);
+    const mr_status status = compare_own(s, comm, &at);
+    MR_TRY(mr_comm_agree_first(comm, status, at));
+    if (s->manifest.shards > 0)
+        mr_comm_sum_i64(comm, &s->stamp[0].modified, 2 * s->manifest.shards);
+    /* Copies of one file on several nodes may agree in the first of the times only. */
+    for (int64_t i = 0; i < s->manifest.shards; i++)
+        if (i % comm->size != comm->rank) s->stamp[i].changed = 0;
     return MR_OK;
 }

@@ -14,17 +14,18 @@
  * which depend on the size of such a batch; here nothing is lost but at the end.
  */
 
+#include "comm/comm.h"
 #include "data/token_manifest.h"
 
-/** Most files that are mapped at a time: few beside the 65,530 maps that Linux allows a process. */
-enum { MR_TOKEN_SHARDS_MAPS = 1024 };
+/** Most files of a folder that are held open at a time; fewer where that would be more than an
+ * eighth of what the process may open. */
+enum { MR_TOKEN_SHARDS_OPEN = 256 };
 
 /** An open folder. */
 typedef struct mr_token_shards mr_token_shards;
 
-/** Opens a folder that `mora data prepare` wrote. Manifest and file sizes are checked, the tokens
- * are not read; files are mapped when used, MR_TOKEN_SHARDS_MAPS of them
- * at most; what was mapped first makes room. Local.
+/** Opens a folder that `mora data prepare` wrote: reads its manifest; the shards are opened when
+ * they are used. Local.
  * @param[in]  seq_len  tokens of a sequence, 1 or more
  * @param[out] out      set on MR_OK, else NULL
  * @return MR_OK, MR_ERR_IO (not there), MR_ERR_FORMAT (damaged; the message names the file and what
@@ -46,24 +47,25 @@ const char *mr_token_shards_hash(const mr_token_shards *shards);
 /** Returns the number of whole sequences of a split: its tokens / seq_len, rounded down. Local. */
 int64_t mr_token_shards_sequences(const mr_token_shards *shards, mr_split split);
 
-/** Reads tokens first..first + count - 1 of a sequence, from memory that is mapped. Local. No
- * allocation.
+/** Reads tokens first..first + count - 1 of a sequence. A shard that is not what it was when it was
+ * verified, or first used, by size and by times, is compared with its SHA-256 again, so that what
+ * is read is what the manifest says, or an error. Local. Allocates where a shard has changed only.
  * @param[in]  sequence  0..mr_token_shards_sequences - 1
  * @param[out] ids       [count]
- * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (an id past the vocabulary, or the file has become
- * shorter; the message names it) */
+ * @return MR_OK, MR_ERR_IO (also: a shard is gone), MR_ERR_FORMAT (an id past the vocabulary, or a
+ * shard that has changed; the message names it), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_token_shards_read(mr_token_shards *shards, mr_split split,
                                             int64_t sequence, int64_t first, int64_t count,
                                             int32_t *ids);
 
-/** Reads every shard and compares its SHA-256 with the manifest. Local.
+/** Checks that every shard is there and has its size. Local.
+ * @return MR_OK, MR_ERR_FORMAT (the message names the first that is not as it should be) */
+MR_NODISCARD mr_status mr_token_shards_check(const mr_token_shards *shards);
+
+/** Reads every shard, each on one rank, and compares its size and SHA-256 with the manifest.
+ * Collective; on mr_comm_self() it needs no other.
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (the message names the first that differs),
  * MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_token_shards_verify(const mr_token_shards *shards);
-
-/** As mr_token_shards_verify, of every `shares`-th shard from `share` on: the shares together are
- * all, so that ranks deal them among themselves. Local. @param share  0..shares - 1 */
-MR_NODISCARD mr_status mr_token_shards_verify_share(const mr_token_shards *shards, int64_t share,
-                                                    int64_t shares);
+MR_NODISCARD mr_status mr_token_shards_verify(mr_token_shards *shards, const mr_comm *comm);
 
 #endif

@@ -203,6 +203,10 @@ static mr_status create_agreed(const mr_comm *comm, const mr_config *config, mr_
         status = create(t, arch, plan_only);
     }
     status = mr_comm_agree(comm, status);
+    if (status == MR_OK) {
+        const bool here = comm->rank == 0 && t->dataset;
+        status = mr_comm_agree_root(comm, here ? mr_dataset_check(t->dataset) : MR_OK);
+    }
     if (status == MR_OK)
         *out = t;
     else
@@ -258,18 +262,14 @@ static mr_status allocate(mr_trainer *t)
     return mr_dataset_hash(t->dataset, t->data_hash);
 }
 
-/* A run and each of its resumptions read all of their data once, each rank its share: bytes / ranks
- * at the rate of SHA-256, which is seconds where a step is seconds. The first use of a shard would
- * be no better a time: the order is random, so that every rank would soon have read all of it. */
-static mr_status verify_data(const mr_trainer *t)
-{
-    return mr_dataset_verify(t->dataset, t->comm->rank, t->comm->size);
-}
-
 mr_status mr_trainer_allocate(mr_trainer *t)
 {
     MR_AGREE(t->comm, mr_trainer_check_memory(t));
-    MR_AGREE(t->comm, verify_data(t));
+    /* A run and each of its resumptions read all of their data once, each rank its share: bytes /
+     * ranks at the rate of SHA-256, which is seconds where a step is seconds. The first use of a
+     * shard would be no better a time: the order is random, so that every rank would soon have read
+     * all of it. */
+    MR_TRY(mr_dataset_verify(t->dataset, t->comm));
     MR_AGREE(t->comm, allocate(t));
     MR_TRY(mr_state_create_writer(t));
     mr_plan_check(&t->plan);

@@ -16,7 +16,6 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { WORDS = 64, LINE = 4096, SECONDS = 180, GRACE = 5 };
@@ -106,12 +105,6 @@ static bool listen_until(double deadline, int out, mr_text *out_text, int err, m
     return true;
 }
 
-static void nap(void)
-{
-    const struct timespec moment = {.tv_nsec = 5 * 1000 * 1000};
-    nanosleep(&moment, NULL);
-}
-
 /* Waits for the child; tells whether it ended before the deadline. */
 static bool wait_until(double deadline, pid_t child, int *status)
 {
@@ -119,7 +112,7 @@ static bool wait_until(double deadline, pid_t child, int *status)
         pid_t ended = waitpid(child, status, WNOHANG);
         if (ended == child) return true;
         if (ended < 0 || mr_clock() > deadline) return false;
-        nap();
+        test_nap(0.005);
     }
 }
 

@@ -1,6 +1,8 @@
 #include "test.h"
 
+#include <math.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 static bool peers_wait;
@@ -16,6 +18,22 @@ void test_must(mr_status status, const char *file, int line)
     if (peers_wait) mr_abort("%s:%d: %s", file, line, mr_message());
     print_error("%s:%d: %s\n", file, line, mr_message());
     _fail(file, line);
+}
+
+void test_nap(double seconds)
+{
+    const double whole = floor(seconds);
+    const struct timespec time = {.tv_sec = (time_t)whole,
+                                  .tv_nsec = (long)(1e9 * (seconds - whole))};
+    nanosleep(&time, NULL);
+}
+
+void test_put_bytes(const char *path, const char *bytes, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, size, file), size);
+    assert_int_equal(fclose(file), 0);
 }
 
 static void form_shared(const char *name, char out[TEST_PATH])

@@ -31,6 +31,12 @@ void test_must(mr_status status, const char *file, int line);
 /** Tells that a failure ends all ranks: those of a program of several. */
 void test_set_peers(bool peers);
 
+/** Waits. */
+void test_nap(double seconds);
+
+/** Writes a file without the sync of mr_file_write, for tests of thousands of files. */
+void test_put_bytes(const char *path, const char *bytes, size_t size);
+
 /** Skips the test for a reason, by which .ci/run lists it. */
 #define skip_because(...)                                                                          \
     do {                                                                                           \

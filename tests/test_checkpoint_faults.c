@@ -10,7 +10,6 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* Checks that the newest, step 20, is passed over with this reason and that step 10 is used. */
@@ -529,12 +528,6 @@ static int64_t newest_step(void)
     return newest;
 }
 
-static void nap(long microseconds)
-{
-    const struct timespec pause = {0, 1000 * microseconds};
-    nanosleep(&pause, NULL);
-}
-
 static void a_killed_writer_always_leaves_a_sound_checkpoint(void **unused)
 {
     (void)unused;
@@ -548,8 +541,8 @@ static void a_killed_writer_always_leaves_a_sound_checkpoint(void **unused)
         if (child == 0) save_until_killed();
         /* Every other time it gets as far as a new checkpoint, however slow the disk is. */
         for (int waits = 0; i % 2 == 0 && newest_step() <= last && waits < MOST_WAITS; waits++)
-            nap(1000);
-        nap(5000 + (long)mr_random_below(&random, i, 75000));
+            test_nap(0.001);
+        test_nap(0.005 + 0.075 * mr_random_uniform(&random, i));
         kill(child, SIGKILL);
         assert_true(WIFSIGNALED(case_wait(child)));
         mr_text text = {0};

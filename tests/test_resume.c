@@ -14,7 +14,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { STEPS = 20, KILLS = 100 };
@@ -128,14 +127,6 @@ static void a_run_goes_on_alike_on_another_number_of_ranks(void **state)
     }
 }
 
-/* Sleeps for a number of microseconds. */
-static void nap(int64_t microseconds)
-{
-    const struct timespec time = {.tv_sec = microseconds / 1000000,
-                                  .tv_nsec = microseconds % 1000000 * 1000};
-    nanosleep(&time, NULL);
-}
-
 /* A log that exists can be read, and nothing half-written stands under a final name. */
 static void assert_sound(const char *path)
 {
@@ -174,7 +165,7 @@ static int kill_again_and_again(const char *name, const char *more, int wanted)
     snprintf(now, sizeof now, "%.32s0", name);
     for (uint64_t i = 0; kills < wanted; i++) {
         program_child child = program_start(alone, command, now, now, more);
-        nap((int64_t)(1e6 * 1.1 * length * mr_random_uniform(&random, i)));
+        test_nap(1.1 * length * mr_random_uniform(&random, i));
         kill(child.pid, SIGKILL);
         result = program_finish(&child);
         char path[96];
@@ -269,7 +260,7 @@ static void an_evaluation_that_a_stop_left_out_is_made_up_for(void **state)
     program_child child = program_start(
         alone, "run base.yaml --set run.name=owed --set run.save_model=owed.model %s", every_step);
     for (int i = 0; i < 60000 && !file_exists("out/owed.h5"); i++)
-        nap(1000);
+        test_nap(0.001);
     kill(child.pid, SIGTERM);
     program_result result = program_finish(&child);
     assert_int_equal(result.exit_code, 75);
@@ -323,7 +314,7 @@ static void expect_stop_by(int number, int ranks, const char *name)
         program_start(setting, "run base.yaml --set run.name=%s %s", name, lengthy);
     snprintf(path, sizeof path, "out/%s.h5", name);
     for (int i = 0; i < 6000 && !file_exists(path); i++)
-        nap(10000);
+        test_nap(0.01);
     kill(child.pid, number);
     program_result result = program_finish(&child);
     if (result.exit_code != 75) fail_msg("exit code %d: %s", result.exit_code, result.err);
@@ -358,7 +349,7 @@ static void the_stop_signal_can_be_chosen(void **state)
     program_child child = program_start(
         alone, "run base.yaml --set run.name=usr1 %s --set checkpoint.signal=USR1", lengthy);
     for (int i = 0; i < 6000 && !file_exists("out/usr1.h5"); i++)
-        nap(10000);
+        test_nap(0.01);
     kill(child.pid, SIGUSR1);
     program_result result = program_finish(&child);
     assert_int_equal(result.exit_code, 75);
@@ -552,8 +543,8 @@ static void an_evaluation_is_broken_off_by_a_signal_and_logged_once(void **state
     for (int i = 0;
          i < 60000 && (!file_exists("out/cut.h5") || log_rows("out/cut.h5", "/train/step") < 1);
          i++)
-        nap(1000);
-    nap(300000);
+        test_nap(0.001);
+    test_nap(0.3);
     kill(child.pid, SIGUSR2);
     program_result result = program_finish(&child);
     assert_int_equal(result.exit_code, 75);
@@ -563,7 +554,7 @@ static void an_evaluation_is_broken_off_by_a_signal_and_logged_once(void **state
         alone, "run base.yaml --set run.name=cut --set run.save_model=cut.model %s", slow);
     int64_t before = log_rows("out/cut.h5", "/eval/uuid/step");
     for (int i = 0; i < 60000 && log_rows("out/cut.h5", "/eval/uuid/step") <= before; i++)
-        nap(1000);
+        test_nap(0.001);
     kill(child.pid, SIGKILL);
     result = program_finish(&child);
     program_free(&result);
@@ -577,7 +568,7 @@ static void two_processes_on_one_run_do_not_mix(void **state)
     (void)state;
     program_child first = program_start(alone, "run base.yaml --set run.name=twice %s", lengthy);
     for (int i = 0; i < 60000 && !file_exists("out/twice.h5"); i++)
-        nap(1000);
+        test_nap(0.001);
     program_result second = program_run(alone, "run base.yaml --set run.name=twice %s", lengthy);
     assert_int_equal(second.exit_code, 1);
     assert_contains(second.err, "'out/twice.lock' is locked: another process is writing here");
@@ -615,7 +606,7 @@ static void a_signal_before_the_configuration_is_read_is_a_request_too(void **st
         program_child child =
             program_start(alone, "run base.yaml --set run.name=%s %s --set checkpoint.signal=USR1",
                           name, lengthy);
-        nap(1000 * ms);
+        test_nap(1e-3 * (double)ms);
         kill(child.pid, SIGUSR1);
         program_result result = program_finish(&child);
         /* Before main it is still the system's, and ends the program. */

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 static const char path[] = "run.h5", beside[] = "run.h5.tmp";
@@ -684,14 +683,6 @@ static void a_dataset_of_another_kind_is_named(void **state)
     assert_contains(mr_message(), "/eval/uuid/items: expected numbers in 1 dimension");
 }
 
-static void put_bytes(const char *bytes, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
-
 static void write_sample(char **bytes, size_t *size)
 {
     mr_runlog *log = create();
@@ -708,7 +699,7 @@ static void cut_logs_are_refused(void **state)
     size_t size;
     write_sample(&bytes, &size);
     for (size_t i = 0; i < 60; i++) {
-        put_bytes(bytes, i < 20 ? size - 1 - i : i < 40 ? i - 20 : size * (i - 40) / 20);
+        test_put_bytes(path, bytes, i < 20 ? size - 1 - i : i < 40 ? i - 20 : size * (i - 40) / 20);
         mr_runlog_reader *reader;
         mr_runlog *log;
         assert_int_equal(mr_runlog_open(path, &reader), MR_ERR_FORMAT);
@@ -736,7 +727,7 @@ static void put_flipped(void)
     char *at = find_bytes(bytes, size, &loss, sizeof loss);
     assert_non_null(at);
     at[1] ^= 4;
-    put_bytes(bytes, size);
+    test_put_bytes(path, bytes, size);
     mr_free(bytes);
 }
 
@@ -799,11 +790,9 @@ static void a_killed_writer_leaves_a_sound_prefix(void **state)
         assert_true(child >= 0);
         if (child == 0) write_until_killed();
         /* Every other time it gets as far as a first flush, however slow the disk is. */
-        const struct timespec moment = {0, 1000000};
         for (int waits = 0; i % 2 == 0 && access(path, F_OK) != 0 && waits < MOST_WAITS; waits++)
-            nanosleep(&moment, NULL);
-        struct timespec pause = {0, 1000000 * (5 + (long)mr_random_below(&random, i, 95))};
-        nanosleep(&pause, NULL);
+            test_nap(0.001);
+        test_nap(0.005 + 0.095 * mr_random_uniform(&random, i));
         assert_int_equal(kill(child, SIGKILL), 0);
         int status;
         while (waitpid(child, &status, 0) < 0)

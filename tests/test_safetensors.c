@@ -388,25 +388,16 @@ static bool open_and_read_all(void)
     return true;
 }
 
-/* Written without the sync of mr_file_write: thousands of files. */
-static void put_bytes(const char *bytes, size_t size)
-{
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(bytes, 1, size, file), size);
-    assert_int_equal(fclose(file), 0);
-}
-
 static void every_truncation_is_refused(void **state)
 {
     (void)state;
     char bytes[1024];
     size_t size = form_rich_file(bytes, sizeof bytes);
     for (size_t length = 0; length < size; length++) {
-        put_bytes(bytes, length);
+        test_put_bytes(path, bytes, length);
         assert_false(open_and_read_all());
     }
-    put_bytes(bytes, size);
+    test_put_bytes(path, bytes, size);
     assert_true(open_and_read_all());
 }
 
@@ -420,7 +411,7 @@ static void mutated_headers_are_refused_or_sound(void **state)
         size_t at = (size_t)mr_random_below(&random, 2 * i, size - 40);
         char kept = bytes[at];
         bytes[at] = (char)mr_random_u32(&random, 2 * i + 1);
-        put_bytes(bytes, size);
+        test_put_bytes(path, bytes, size);
         open_and_read_all();
         bytes[at] = kept;
     }

@@ -9,7 +9,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 static const char yaml[] = "run: {name: base, seed: 3, output: out}\n"
@@ -32,16 +31,10 @@ static program_setting through(const char *name, int ranks, const char *script)
     return (program_setting){.ranks = ranks, .wrapper = name};
 }
 
-static void nap(void)
-{
-    const struct timespec moment = {.tv_nsec = 10 * 1000 * 1000};
-    nanosleep(&moment, NULL);
-}
-
 static void await(const char *path)
 {
     for (int i = 0; i < 6000 && !file_exists(path); i++)
-        nap();
+        test_nap(0.01);
 }
 
 static int enter(void **state)
@@ -210,7 +203,7 @@ static program_result interrupted(program_setting setting, const char *name, int
     kill(child.pid, number);
     if (again > 0) {
         for (int i = 0; i < 70; i++)
-            nap();
+            test_nap(0.01);
         kill(child.pid, again);
     }
     return program_finish(&child);
@@ -297,7 +290,7 @@ static void a_run_that_is_suspended_goes_on(void **state)
     await("out/suspended.h5");
     kill(child.pid, SIGTSTP);
     for (int i = 0; i < 50; i++)
-        nap();
+        test_nap(0.01);
     kill(child.pid, SIGCONT);
     program_result result = program_finish(&child);
     assert_int_equal(result.exit_code, 0);

@@ -162,10 +162,12 @@ static void refresh(const mr_adapter *a, const mr_adapter_call *call)
     }
 }
 
-/* The part of saved that holds A x, for LoRA's functions. */
-static mr_tensor saved_down(const mr_adapter *a, const mr_adapter_call *call)
+/* The call for LoRA's functions: of saved they see the part that holds A x. */
+static mr_adapter_call lora_call(const mr_adapter *a, const mr_adapter_call *call)
 {
-    return mr_tensor_cols(call->saved, 0, a->linears * a->r);
+    mr_adapter_call inner = *call;
+    inner.saved = mr_tensor_cols(call->saved, 0, a->linears * a->r);
+    return inner;
 }
 
 /* V x of a linear. */
@@ -186,8 +188,7 @@ static void forward_fused(const mr_adapter *a, const mr_adapter_call *call)
 {
     mr_backend *be = call->be;
     const dora_state *state = a->state;
-    mr_adapter_call inner = *call;
-    inner.saved = saved_down(a, call);
+    mr_adapter_call inner = lora_call(a, call);
     mr_lora_forward(a, &inner);
     for (int i = 0; i < a->linears; i++)
         be->ops->scale_columns(be, call->y[i], saved_product(a, call, i), call->y[i],
@@ -199,8 +200,7 @@ static void forward_masked(const mr_adapter *a, const mr_adapter_call *call)
 {
     mr_backend *be = call->be;
     const dora_state *state = a->state;
-    mr_adapter_call inner = *call;
-    inner.saved = saved_down(a, call);
+    mr_adapter_call inner = lora_call(a, call);
     mr_lora_compress(a, &inner);
     for (int i = 0; i < a->linears; i++) {
         mr_tensor product = saved_product(a, call, i), update = work_output(a, call, i);
@@ -251,10 +251,9 @@ static void backward(const mr_adapter *a, const mr_adapter_call *call)
 {
     mr_backend *be = call->be;
     const dora_state *state = a->state;
-    mr_adapter_call inner = *call;
+    mr_adapter_call inner = lora_call(a, call);
     for (int i = 0; call->dropout && i < a->linears; i++)
         inner.y[i] = scale_gradient(a, call, i, state->factors[i].ratio);
-    inner.saved = saved_down(a, call);
     inner.work = mr_tensor_carve(call->work, outputs_before(a, a->linears), a->linears * a->r);
     mr_lora_backward(a, &inner);
     for (int i = 0; call->dropout && mr_tensor_exists(call->d_x) && i < a->linears; i++)

@@ -62,24 +62,31 @@ void mr_dataset_destroy(mr_dataset **dataset)
     *dataset = NULL;
 }
 
+/* Forms a sample by an entry of the task's table. */
+static mr_status form_sample(const mr_dataset *dataset,
+                             mr_status (*form)(const mr_dataset *, int64_t, mr_sample *),
+                             int64_t index, int32_t *tokens, int32_t *targets, int64_t capacity,
+                             int64_t *length)
+{
+    mr_sample sample = mr_sample_begin(dataset->tokenizer, tokens, targets, capacity);
+    MR_TRY(form(dataset, index, &sample));
+    *length = sample.length;
+    return MR_OK;
+}
+
 mr_status mr_dataset_sample(const mr_dataset *dataset, int64_t index, int32_t *tokens,
                             int32_t *targets, int64_t capacity, int64_t *length)
 {
     MR_INVARIANT(index >= 0 && index < dataset->items);
-    mr_sample sample = mr_sample_begin(dataset->tokenizer, tokens, targets, capacity);
-    MR_TRY(dataset->task->sample(dataset, index, &sample));
-    *length = sample.length;
-    return MR_OK;
+    return form_sample(dataset, dataset->task->sample, index, tokens, targets, capacity, length);
 }
 
 mr_status mr_dataset_heldout_sample(const mr_dataset *dataset, int64_t index, int32_t *tokens,
                                     int32_t *targets, int64_t capacity, int64_t *length)
 {
     MR_INVARIANT(index >= 0 && index < dataset->heldout);
-    mr_sample sample = mr_sample_begin(dataset->tokenizer, tokens, targets, capacity);
-    MR_TRY(dataset->task->heldout_sample(dataset, index, &sample));
-    *length = sample.length;
-    return MR_OK;
+    return form_sample(dataset, dataset->task->heldout_sample, index, tokens, targets, capacity,
+                       length);
 }
 
 bool mr_dataset_generates(const mr_dataset *dataset)
@@ -91,10 +98,7 @@ mr_status mr_dataset_prompt(const mr_dataset *dataset, int64_t index, int32_t *t
                             int64_t capacity, int64_t *length)
 {
     MR_INVARIANT(mr_dataset_generates(dataset) && index >= 0 && index < dataset->items);
-    mr_sample sample = mr_sample_begin(dataset->tokenizer, tokens, NULL, capacity);
-    MR_TRY(dataset->task->prompt(dataset, index, &sample));
-    *length = sample.length;
-    return MR_OK;
+    return form_sample(dataset, dataset->task->prompt, index, tokens, NULL, capacity, length);
 }
 
 mr_status mr_dataset_answer(const mr_dataset *dataset, int64_t index, mr_text *text,

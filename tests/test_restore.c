@@ -1,0 +1,261 @@
+/** @file
+ * What a trainer saves comes back bit for bit in another layout, and each rank reads what it
+ * answers for and no more. */
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "calls.h"
+#include "config/load.h"
+#include "ranks.h"
+#include "store/checkpoint.h"
+#include "train/state.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static mr_comm groups[8 + 1]; /* [n]: the first n ranks */
+static const mr_comm alone = {.handle = MPI_COMM_NULL, .rank = 0, .size = 1};
+
+/* Large enough for eight ranks to own something each. */
+static const char shape[] =
+    "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_size\": 64,\n"
+    " \"intermediate_size\": 112, \"num_hidden_layers\": 2, \"num_attention_heads\": 4,\n"
+    " \"num_key_value_heads\": 2, \"vocab_size\": 2000, \"max_position_embeddings\": 80,\n"
+    " \"rms_norm_eps\": 1e-5, \"rope_theta\": 10000.0, \"bos_token_id\": 256, \"eos_token_id\": "
+    "257}";
+
+/* Merges change frozen weights, which are saved then; head and norms are trained beside them. */
+static const char yaml[] =
+    "run: {name: from, seed: 3, output: out}\n"
+    "model: {config: shape.json, init: random}\n"
+    "task: {name: uuid, pairs: 8}\n"
+    "method: {name: relora, r: 4, lora_dropout: 0.1, merge_every: 2,\n"
+    "         modules_to_save: [embed_tokens, lm_head, norm]}\n"
+    "train: {steps: 8, global_batch: 8, micro_batch: 1, lr: 0.003, schedule: jagged_cosine,\n"
+    "        warmup_steps: 1, restart_warmup_steps: 1}\n"
+    "parallel: {threads: 1, memory_gib: 1}\n"
+    "checkpoint: {every_minutes: 0}\n";
+
+/* A trainer with what it borrows. */
+typedef struct owner {
+    mr_config config;
+    mr_backend *be;
+    mr_trainer *trainer;
+} owner;
+
+/* Lays a run out and allocates it. Collective on comm. */
+static void start(owner *o, const mr_comm *comm, const char *name, const char *method,
+                  const char *shard)
+{
+    char sets[3][64];
+    const char *const list[] = {sets[0], sets[1], sets[2]};
+    mr_run_list runs;
+    mr_hf_config arch;
+    snprintf(sets[0], sizeof sets[0], "run.name=%s", name);
+    snprintf(sets[1], sizeof sets[1], "method.name=%s", method);
+    snprintf(sets[2], sizeof sets[2], "parallel.shard=%s", shard);
+    must(mr_config_load(comm, "base.yaml", list, 3, NULL, 0, &runs));
+    must(mr_run_list_get(&runs, 0, &o->config));
+    mr_run_list_free(&runs);
+    must(mr_backend_create("cpu", 0, 1, &o->be));
+    must(mr_trainer_arch(comm, &o->config, &arch));
+    must(mr_trainer_create(comm, &o->config, o->be, &arch, &o->trainer));
+    must(mr_trainer_allocate(o->trainer));
+}
+
+static void end(owner *o)
+{
+    mr_trainer_destroy(&o->trainer);
+    mr_backend_destroy(&o->be);
+}
+
+static void save(owner *o)
+{
+    json_t *about = json_object();
+    must(mr_state_save(o->trainer, about));
+    must(mr_checkpointer_finish(o->trainer->checkpointer));
+    json_decref(about);
+}
+
+/* Trains three steps, which takes in a merge, and saves them as out/from.checkpoints. */
+static void train_and_save(const mr_comm *comm, const char *method, const char *shard)
+{
+    static owner o;
+    start(&o, comm, "from", method, shard);
+    for (int i = 0; i < 3; i++) {
+        mr_step_result result;
+        must(mr_trainer_step(o.trainer, &result));
+    }
+    save(&o);
+    end(&o);
+}
+
+/* Restores what was saved, saves it again as out/to.checkpoints, and returns how often shards were
+ * opened for it on all ranks. */
+static int64_t restore_and_save(const mr_comm *comm, const char *method, const char *shard)
+{
+    static owner o;
+    mr_checkpoint *checkpoint;
+    start(&o, comm, "to", method, shard);
+    calls_watch("/shard-");
+    must(mr_checkpoint_find(comm, "out/from.checkpoints", &checkpoint, NULL));
+    must(mr_state_restore(o.trainer, checkpoint));
+    mr_checkpoint_close(&checkpoint);
+    int64_t opened = calls_opened();
+    mr_comm_sum_i64(comm, &opened, 1);
+    must(mr_trainer_check_ranks(o.trainer));
+    save(&o);
+    end(&o);
+    return opened;
+}
+
+static void add_values(void *context, int slab, int64_t first, int64_t count, const float *values)
+{
+    (void)slab;
+    (void)first;
+    mr_hash_add(context, values, (size_t)count * sizeof *values);
+}
+
+/* Hashes names, shapes and values of all tensors of a run's newest checkpoint. Local. */
+static void hash_checkpoint(const char *folder, char out[MR_HASH_TEXT])
+{
+    mr_hash *hash;
+    mr_checkpoint *checkpoint;
+    must(mr_hash_create(&hash));
+    must(mr_checkpoint_find(&alone, folder, &checkpoint, NULL));
+    for (int64_t i = 0; i < mr_checkpoint_tensors(checkpoint); i++) {
+        mr_checkpoint_slab slab = {.count = 1};
+        const int64_t *extents;
+        slab.name = mr_checkpoint_tensor(checkpoint, i, &slab.dims, &extents);
+        for (int d = 0; d < slab.dims; d++)
+            slab.count *= slab.shape[d] = extents[d];
+        mr_hash_add(hash, slab.name, strlen(slab.name) + 1);
+        mr_hash_add(hash, slab.shape, sizeof slab.shape);
+        must(mr_checkpoint_read(checkpoint, &slab, 1, add_values, hash));
+    }
+    mr_checkpoint_close(&checkpoint);
+    mr_hash_finish(&hash, out);
+}
+
+/* Checks on rank 0 that both checkpoints hold the same. Collective on the world. */
+static void assert_same_tensors(void)
+{
+    char from[MR_HASH_TEXT] = "", to[MR_HASH_TEXT] = "";
+    mr_comm_barrier(&world);
+    if (world.rank == 0) {
+        hash_checkpoint("out/from.checkpoints", from);
+        hash_checkpoint("out/to.checkpoints", to);
+    }
+    mr_comm_barrier(&world);
+    assert_on_all_ranks(strcmp(from, to) == 0);
+}
+
+static const char *const modes[] = {"full", "optimizer", "none"};
+
+static void every_shard_is_opened_once_by_as_many_ranks(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"relora", "fft"};
+    for (size_t m = 0; m < sizeof methods / sizeof *methods; m++)
+        for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
+            train_and_save(&world, methods[m], modes[i]);
+            int64_t opened = restore_and_save(&world, methods[m], modes[i]);
+            assert_on_all_ranks(opened == world.size);
+            assert_same_tensors();
+        }
+}
+
+/* From the first n ranks to the first m. */
+static void change_ranks(int n, int m, const char *method, const char *from, const char *to)
+{
+    int64_t opened = 0;
+    if (world.rank < n) train_and_save(&groups[n], method, from);
+    mr_comm_barrier(&world);
+    if (world.rank < m) opened = restore_and_save(&groups[m], method, to);
+    /* Tested once each; read by the ranks whose parts lie in them, over a border at either end. */
+    assert_on_all_ranks(strcmp(method, "fft") != 0 || opened <= 2 * n + 2 * m);
+    assert_same_tensors();
+}
+
+static void another_number_of_ranks_and_mode_read_the_same_bits(void **state)
+{
+    (void)state;
+    if (world.size == 1) skip_because("for several ranks");
+    for (int i = 0; i < 3; i++) {
+        const char *from = modes[i], *to = modes[(i + 1) % 3];
+        change_ranks(world.size, world.size, "relora", from, to);
+        change_ranks(world.size, world.size / 2, "relora", from, to);
+        change_ranks(world.size / 2, world.size, "relora", from, to);
+        change_ranks(1, world.size, "fft", from, to);
+        change_ranks(world.size, 1, "fft", from, to);
+        change_ranks(world.size, world.size / 2, "fft", from, to);
+    }
+}
+
+static void a_read_that_fails_on_one_rank_is_told_on_all(void **state)
+{
+    (void)state;
+    static owner o;
+    mr_checkpoint *checkpoint;
+    train_and_save(&world, "fft", "none");
+    start(&o, &world, "to", "fft", "none");
+    must(mr_checkpoint_find(&world, "out/from.checkpoints", &checkpoint, NULL));
+    char path[128];
+    snprintf(path, sizeof path, "out/from.checkpoints/step-00000003/shard-%05d-of-%05d.safetensors",
+             world.size / 2, world.size);
+    mr_comm_barrier(&world);
+    if (world.rank == 0 && truncate(path, 100) != 0) mr_abort("truncate");
+    mr_comm_barrier(&world);
+    mr_status status = mr_state_restore(o.trainer, checkpoint);
+    mr_checkpoint_close(&checkpoint);
+    end(&o);
+    assert_on_all_ranks(status == MR_ERR_IO && strstr(mr_message(), "became shorter"));
+}
+
+static int enter(void **state)
+{
+    if (ranks_enter_folder(state) != 0) return -1;
+    if (world.rank == 0) {
+        must(mr_file_write("shape.json", shape, strlen(shape)));
+        must(mr_file_write("base.yaml", yaml, strlen(yaml)));
+    }
+    for (int n = 1; n <= world.size; n++) {
+        MPI_Comm part;
+        MPI_Comm_split(world.handle, world.rank < n ? 0 : MPI_UNDEFINED, world.rank, &part);
+        if (part == MPI_COMM_NULL) continue;
+        must(mr_comm_create(part, &groups[n]));
+        MPI_Comm_free(&part);
+    }
+    return 0;
+}
+
+static int clear(void **state)
+{
+    (void)state;
+    mr_comm_barrier(&world);
+    int code = world.rank == 0 ? system("rm -rf out") : 0;
+    mr_comm_barrier(&world);
+    return code;
+}
+
+static int leave(void **state)
+{
+    for (int n = 1; n <= world.size; n++)
+        if (world.rank < n) mr_comm_destroy(&groups[n]);
+    return ranks_leave_folder(state);
+}
+
+#define TEST(function) cmocka_unit_test_teardown(function, clear)
+
+int main(int argc, char **argv)
+{
+    ranks_begin(&argc, &argv);
+    mr_log_set_quiet(true);
+    const struct CMUnitTest tests[] = {
+        TEST(every_shard_is_opened_once_by_as_many_ranks),
+        TEST(another_number_of_ranks_and_mode_read_the_same_bits),
+        TEST(a_read_that_fails_on_one_rank_is_told_on_all),
+    };
+    return ranks_end(cmocka_run_group_tests(tests, enter, leave));
+}

@@ -104,7 +104,7 @@ static mr_optimizer create(mr_shard shard)
     mr_optimizer optimizer;
     int id;
     mr_config_defaults(&config);
-    must(mr_params_create(&world, be, shard, 2, &params));
+    must(mr_params_create(&world, be, shard, (mr_params_types){0}, 2, &params));
     must(mr_params_add(params, 0, MR_FLAT_FROZEN, "w", 60, 70, MR_INIT_ZERO, 0, &id));
     must(mr_params_add(params, 0, MR_FLAT_TRAINED, "norm", 1, 70, MR_INIT_ZERO, 0, &id));
     must(mr_params_add(params, 0, MR_FLAT_ADAPTER, "w.lora_A", 4, 70, MR_INIT_ZERO, 0, &id));

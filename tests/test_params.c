@@ -141,10 +141,10 @@ static step_cut cut_of(int64_t waves, int64_t in_wave, int long_unit)
     return (step_cut){waves, in_wave, long_unit};
 }
 
-static mr_params *lay_out(mr_shard shard, int64_t waves)
+static mr_params *lay_out_in(mr_shard shard, mr_params_types types, int64_t waves)
 {
     mr_params *params;
-    must(mr_params_create(&world, be, shard, UNITS, &params));
+    must(mr_params_create(&world, be, shard, types, UNITS, &params));
     for (int i = 0; i < PARAMS; i++) {
         char name[32];
         int id;
@@ -155,6 +155,11 @@ static mr_params *lay_out(mr_shard shard, int64_t waves)
     }
     mr_params_layout(params, waves);
     return params;
+}
+
+static mr_params *lay_out(mr_shard shard, int64_t waves)
+{
+    return lay_out_in(shard, (mr_params_types){.compute = MR_F32}, waves);
 }
 
 /* Which elements a source was asked for. */
@@ -297,6 +302,66 @@ static bool reads(mr_params *params, float (*expected)(int id, int64_t index))
     }
     mr_free(values);
     return right;
+}
+
+static float rounded_weight_of(int id, int64_t index)
+{
+    float value = weight_of(id, index);
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    bits = (bits + 0x7fffu + (bits >> 16 & 1u)) & 0xffff0000u;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static float negated_rounded_weight_of(int id, int64_t index)
+{
+    float value = rounded_weight_of(id, index);
+    return shapes[id].kind == MR_FLAT_FROZEN ? value : -value;
+}
+
+/* Negates this rank's part of what is trained, in the type that it is kept in. */
+static bool negate(mr_params *params)
+{
+    bool whole = true;
+    for (int id = 0; id < PARAMS; id++) {
+        if (!mr_params_at(params, id)->trained) continue;
+        mr_own own = mr_params_own(params, id);
+        for (int64_t i = 0; i < own.count; i++) {
+            float value;
+            mr_tensor one = mr_tensor_cols(own.weight, i, 1);
+            be->ops->download(be, &value, one);
+            whole = whole && own.weight.dtype == MR_F32 &&
+                    same_bits(value, weight_of(id, own.first + i));
+            value = -value;
+            be->ops->upload(be, one, &value);
+        }
+    }
+    return whole;
+}
+
+/* What is computed with in another type are copies; what is updated stays as exact as it was. */
+static void weights_are_copied_into_the_type_that_is_computed_in(void **state)
+{
+    (void)state;
+    for (int s = 0; s < SHARDS; s++)
+        for (int keeps = 0; keeps < 2; keeps++) {
+            const mr_params_types types = {.compute = MR_BF16, .keeps_frozen = keeps};
+            mr_params *params = lay_out_in(shards[s], types, 1);
+            size_t bytes[MR_MEM_PURPOSES] = {0};
+            mr_params_bytes(params, bytes);
+            must(mr_params_allocate(params));
+            bool right = mr_memory_live(MR_MEM_WEIGHTS) == bytes[MR_MEM_WEIGHTS] &&
+                         mr_memory_live(MR_MEM_GATHER) == bytes[MR_MEM_GATHER];
+            fill(params);
+            right = reads(params, rounded_weight_of) && right;
+            mr_params_share_gradients(params);
+            right = negate(params) && right;
+            mr_params_publish(params);
+            right = reads(params, negated_rounded_weight_of) && right;
+            mr_params_destroy(&params);
+            assert_on_all_ranks(right);
+        }
 }
 
 static void every_rank_reads_whole_parameters(void **state)
@@ -664,7 +729,7 @@ static void a_frozen_unit_has_no_leaf(void **state)
     (void)state;
     mr_params *params;
     int id;
-    must(mr_params_create(&world, be, MR_SHARD_FULL, 1, &params));
+    must(mr_params_create(&world, be, MR_SHARD_FULL, (mr_params_types){0}, 1, &params));
     must(mr_params_add(params, 0, MR_FLAT_FROZEN, "frozen", 10, 10, MR_INIT_ONE, 0, &id));
     mr_reduce *reduce;
     mr_params_layout(params, 2);
@@ -694,6 +759,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_allocated_is_what_was_announced),
         cmocka_unit_test(every_element_is_filled_where_it_is_kept),
         cmocka_unit_test(every_rank_reads_whole_parameters),
+        cmocka_unit_test(weights_are_copied_into_the_type_that_is_computed_in),
         cmocka_unit_test(units_are_gathered_ahead_as_a_pass_uses_them),
         cmocka_unit_test(trained_elements_have_one_owner),
         cmocka_unit_test(updates_of_owners_reach_every_rank),

@@ -14,7 +14,7 @@
  * Letters: N rows (tokens), C columns, V vocabulary, B sequences, T tokens of each, NH query and
  * NKV key/value heads of HS. Types: what is said to be of another type is that; x, y, w, q, k, v,
  * o, logits and their gradients are of the type that the model computes in, F32 or what else the
- * backend offers (mr_backend_computes), one for all of a call; everything else, among it the
+ * backend offers (`computes`), one for all of a call; everything else, among it the
  * gradients of parameters, statistics of rows and what the optimizer works on, is F32. Inputs and
  * outputs do not overlap unless said otherwise.
  */
@@ -151,13 +151,16 @@ typedef struct mr_adamw_args {
 typedef struct mr_backend_ops {
     const char *name;
 
+    /** Tells whether models may compute in a type. F32 always. */
+    bool (*computes)(mr_backend *be, mr_dtype dtype);
     /** Frees what the backend itself holds. */
     void (*destroy)(mr_backend *be);
     /** Creates zeroed memory of bytes, counted under purpose. @return MR_OK, MR_ERR_MEMORY */
     mr_status (*buffer_create)(mr_backend *be, mr_purpose purpose, size_t bytes, mr_buffer **out);
     /** Frees *buffer and sets it to NULL; NULL is allowed. */
     void (*buffer_destroy)(mr_backend *be, mr_buffer **buffer);
-    /** Copies rows * cols elements of the tensor's dtype from or to dense host memory. */
+    /** Copies rows * cols elements from or to dense host memory, where they are of the tensor's
+     * type, but F32 where that is BF16, then rounded to the nearest, to even of two. */
     void (*upload)(mr_backend *be, mr_tensor dst, const void *src);
     void (*download)(mr_backend *be, void *dst, mr_tensor src);
     /** Waits for all that is queued. @return MR_OK, or the first error of what was queued */
@@ -186,6 +189,8 @@ typedef struct mr_backend_ops {
     void (*fill)(mr_backend *be, mr_tensor t, float value);
     /** dst = src, of one shape; any strides and any dtype alike. */
     void (*copy)(mr_backend *be, mr_tensor dst, mr_tensor src);
+    /** dst = src, of one shape, each F32 or BF16: rounded to the nearest, to even of two. */
+    void (*convert)(mr_backend *be, mr_tensor dst, mr_tensor src);
     /** y += x, of one shape. */
     void (*add)(mr_backend *be, mr_tensor y, mr_tensor x);
     /** y = beta y + x mask / (1 - p), p < 1; mask is 1 with probability 1 - p, a function of the

@@ -91,11 +91,11 @@ static void count_traffic(const mr_model *model, mr_model_cost *cost)
 {
     const mr_params *params = model->params;
     if (params->comm->size == 1) return;
-    double elements = 0;
+    double elements = 0, bytes = 0;
     if (params->shard == MR_SHARD_FULL) {
         replay r = {.params = params, .lane = {-1, -1}};
         replay_step(model, &r);
-        elements = r.elements;
+        bytes = r.elements * (double)mr_dtype_size(params->types.compute);
         cost->gathers = r.gathers;
     }
     for (int u = 0; u < params->unit_count; u++) {
@@ -106,7 +106,8 @@ static void count_traffic(const mr_model *model, mr_model_cost *cost)
         /* What is handed round after the update: weights kept whole, or gradients under none. */
         elements += params->shard == MR_SHARD_FULL ? adapter : leaf;
     }
-    cost->traffic = elements * sizeof(float) * (params->comm->size - 1) / params->comm->size;
+    bytes += elements * sizeof(float);
+    cost->traffic = bytes * (params->comm->size - 1) / params->comm->size;
 }
 
 mr_model_cost mr_model_step_cost(const mr_model *model)

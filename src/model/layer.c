@@ -27,21 +27,21 @@ void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *aren
     const mr_hf_config *a = &model->arch;
     int64_t q_cols = a->num_attention_heads * a->head_dim;
     int64_t kv_cols = a->num_key_value_heads * a->head_dim;
-    acts->normed1 = mr_arena_take(arena, MR_F32, rows, a->hidden_size);
+    acts->normed1 = mr_arena_take(arena, model->compute, rows, a->hidden_size);
     acts->rstd1 = mr_arena_take(arena, MR_F32, 1, rows);
-    acts->q = mr_arena_take(arena, MR_F32, rows, q_cols);
-    acts->k = mr_arena_take(arena, MR_F32, rows, kv_cols);
-    acts->v = mr_arena_take(arena, MR_F32, rows, kv_cols);
+    acts->q = mr_arena_take(arena, model->compute, rows, q_cols);
+    acts->k = mr_arena_take(arena, model->compute, rows, kv_cols);
+    acts->v = mr_arena_take(arena, model->compute, rows, kv_cols);
     acts->lse = mr_arena_take(arena, MR_F32, batch * a->num_attention_heads, tokens);
-    acts->attended = mr_arena_take(arena, MR_F32, rows, q_cols);
-    acts->h = mr_arena_take(arena, MR_F32, rows, a->hidden_size);
-    acts->normed2 = mr_arena_take(arena, MR_F32, rows, a->hidden_size);
+    acts->attended = mr_arena_take(arena, model->compute, rows, q_cols);
+    acts->h = mr_arena_take(arena, model->compute, rows, a->hidden_size);
+    acts->normed2 = mr_arena_take(arena, model->compute, rows, a->hidden_size);
     acts->rstd2 = mr_arena_take(arena, MR_F32, 1, rows);
-    acts->gate = mr_arena_take(arena, MR_F32, rows, a->intermediate_size);
-    acts->up = mr_arena_take(arena, MR_F32, rows, a->intermediate_size);
-    acts->product = mr_arena_take(arena, MR_F32, rows, a->intermediate_size);
+    acts->gate = mr_arena_take(arena, model->compute, rows, a->intermediate_size);
+    acts->up = mr_arena_take(arena, model->compute, rows, a->intermediate_size);
+    acts->product = mr_arena_take(arena, model->compute, rows, a->intermediate_size);
     for (int s = 0; s < MR_SITES; s++)
-        acts->saved[s] = mr_arena_take(arena, MR_F32, rows, saved_cols(model, layer, s));
+        acts->saved[s] = mr_arena_take(arena, model->compute, rows, saved_cols(model, layer, s));
 }
 
 mr_adapter_call mr_layer_adapter_weights(const mr_model *model, int index, int site)

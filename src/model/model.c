@@ -220,7 +220,9 @@ static mr_status lay_out(mr_model *model, const mr_config *config)
     int layers = (int)a->num_hidden_layers;
     bool tied = a->tie_word_embeddings;
     model->head_unit = tied ? 0 : layers + 1;
-    MR_TRY(mr_params_create(model->comm, model->be, (mr_shard)config->parallel.shard,
+    const mr_params_types types = {.compute = model->compute,
+                                   .keeps_frozen = model->method->merges};
+    MR_TRY(mr_params_create(model->comm, model->be, (mr_shard)config->parallel.shard, types,
                             layers + (tied ? 1 : 2), &model->params));
     module_lists lists = {.config = config};
     MR_TRY(add_base(model, &lists, 0, "model.embed_tokens", tied ? "lm_head" : NULL, a->vocab_size,
@@ -277,22 +279,22 @@ static void place_activations(mr_model *model, mr_arena *arena)
                 micro->layer[l] = micro->layer[0];
         }
         for (int64_t l = 0; l < layers; l++)
-            micro->layer[l].x = mr_arena_take(arena, MR_F32, n, a->hidden_size);
-        micro->branch = mr_arena_take(arena, MR_F32, n, a->hidden_size);
+            micro->layer[l].x = mr_arena_take(arena, model->compute, n, a->hidden_size);
+        micro->branch = mr_arena_take(arena, model->compute, n, a->hidden_size);
     }
     mr_scratch *s = &model->scratch;
     int64_t chunk = mr_model_logits_rows(a);
-    s->final = mr_arena_take(arena, MR_F32, n, a->hidden_size);
-    s->normed = mr_arena_take(arena, MR_F32, n, a->hidden_size);
+    s->final = mr_arena_take(arena, model->compute, n, a->hidden_size);
+    s->normed = mr_arena_take(arena, model->compute, n, a->hidden_size);
     s->rstd = mr_arena_take(arena, MR_F32, 1, n);
-    s->logits = mr_arena_take(arena, MR_F32, chunk < n ? chunk : n, a->vocab_size);
-    s->d_normed = mr_arena_take(arena, MR_F32, n, a->hidden_size);
-    s->d_attended = mr_arena_take(arena, MR_F32, n, q_cols);
-    s->d_q = mr_arena_take(arena, MR_F32, n, q_cols);
-    s->d_k = mr_arena_take(arena, MR_F32, n, kv_cols);
-    s->d_v = mr_arena_take(arena, MR_F32, n, kv_cols);
-    s->d_product = mr_arena_take(arena, MR_F32, n, a->intermediate_size);
-    s->adapter = mr_arena_take(arena, MR_F32, n, mr_model_adapter_work(model));
+    s->logits = mr_arena_take(arena, model->compute, chunk < n ? chunk : n, a->vocab_size);
+    s->d_normed = mr_arena_take(arena, model->compute, n, a->hidden_size);
+    s->d_attended = mr_arena_take(arena, model->compute, n, q_cols);
+    s->d_q = mr_arena_take(arena, model->compute, n, q_cols);
+    s->d_k = mr_arena_take(arena, model->compute, n, kv_cols);
+    s->d_v = mr_arena_take(arena, model->compute, n, kv_cols);
+    s->d_product = mr_arena_take(arena, model->compute, n, a->intermediate_size);
+    s->adapter = mr_arena_take(arena, model->compute, n, mr_model_adapter_work(model));
     int64_t here = g->waves * g->in_wave;
     model->tokens = mr_arena_take(arena, MR_I32, here, n);
     model->targets = mr_arena_take(arena, MR_I32, here, n);
@@ -323,6 +325,7 @@ mr_status mr_model_create(const mr_model_options *options, mr_model **out)
                         .be = options->be,
                         .arch = *options->arch,
                         .method = method,
+                        .compute = config->model.dtype == 1 ? MR_BF16 : MR_F32,
                         .recompute = config->train.recompute == MR_RECOMPUTE_LAYER,
                         .seed = (uint64_t)config->run.seed,
                         .geometry = options->geometry};

@@ -113,6 +113,7 @@ struct mr_model {
     mr_backend *be;
     mr_hf_config arch;
     const mr_adapter_method *method;
+    mr_dtype compute; /**< of activations, and of weights in products */
     bool recompute;
     uint64_t seed;
     int64_t restart; /**< merges into the base so far, where the method does that */

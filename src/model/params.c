@@ -13,14 +13,19 @@ struct mr_gather_lane {
 
 enum { GATHER_LANES = 2 };
 
-mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard, int units,
-                           mr_params **out)
+mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard,
+                           mr_params_types types, int units, mr_params **out)
 {
     *out = NULL;
     mr_params *params = mr_alloc(MR_MEM_OTHER, sizeof *params);
     if (!params) return MR_ERR_MEMORY;
-    *params = (mr_params){
-        .comm = comm, .be = be, .shard = shard, .unit_count = units, .waves = 1, .generation = 1};
+    *params = (mr_params){.comm = comm,
+                          .be = be,
+                          .shard = shard,
+                          .types = types,
+                          .unit_count = units,
+                          .waves = 1,
+                          .generation = 1};
     params->unit = mr_alloc_array(MR_MEM_OTHER, (size_t)units, sizeof *params->unit);
     if (!params->unit) {
         mr_params_destroy(&params);
@@ -82,6 +87,17 @@ typedef struct flat_size {
     int64_t weights, grad, partial_rows, partial_cols, moment;
 } flat_size;
 
+/* The type that the weights of a flat are kept in. */
+static mr_dtype kept_type(const mr_params *params, int kind)
+{
+    return kind == MR_FLAT_FROZEN && !params->types.keeps_frozen ? params->types.compute : MR_F32;
+}
+
+static bool is_copied(const mr_params *params, int kind)
+{
+    return kept_type(params, kind) != params->types.compute;
+}
+
 static flat_size size_of_flat(const mr_params *params, int unit, int kind)
 {
     const mr_flat *flat = &params->unit[unit].flat[kind];
@@ -112,12 +128,16 @@ void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
     for (int u = 0; u < params->unit_count; u++)
         for (int k = 0; k < MR_FLATS; k++) {
             flat_size size = size_of_flat(params, u, k);
-            bytes[MR_MEM_WEIGHTS] += 4 * (size_t)size.weights;
+            bytes[MR_MEM_WEIGHTS] += mr_dtype_size(kept_type(params, k)) * (size_t)size.weights;
+            if (is_copied(params, k))
+                bytes[MR_MEM_WEIGHTS] +=
+                    mr_dtype_size(params->types.compute) * (size_t)size.weights;
             bytes[MR_MEM_GRADIENTS] +=
                 4 * (size_t)(size.grad + size.partial_rows * size.partial_cols);
             bytes[MR_MEM_OPTIMIZER] += 8 * (size_t)size.moment;
         }
-    bytes[MR_MEM_GATHER] += 4 * (size_t)(GATHER_LANES * gather_count(params));
+    bytes[MR_MEM_GATHER] +=
+        mr_dtype_size(params->types.compute) * (size_t)(GATHER_LANES * gather_count(params));
 }
 
 static mr_status allocate_flat(mr_params *params, int unit, int kind)
@@ -126,7 +146,11 @@ static mr_status allocate_flat(mr_params *params, int unit, int kind)
     mr_flat *flat = &params->unit[unit].flat[kind];
     if (flat->count == 0) return MR_OK;
     flat_size size = size_of_flat(params, unit, kind);
-    MR_TRY(mr_backend_tensor(be, MR_MEM_WEIGHTS, MR_F32, 1, size.weights, &flat->weights));
+    MR_TRY(mr_backend_tensor(be, MR_MEM_WEIGHTS, kept_type(params, kind), 1, size.weights,
+                             &flat->weights));
+    if (is_copied(params, kind))
+        MR_TRY(mr_backend_tensor(be, MR_MEM_WEIGHTS, params->types.compute, 1, size.weights,
+                                 &flat->copy));
     if (size.grad == 0) return MR_OK;
     MR_TRY(mr_backend_tensor(be, MR_MEM_GRADIENTS, MR_F32, 1, size.grad, &flat->grad));
     if (size.partial_rows > 0)
@@ -147,7 +171,7 @@ mr_status mr_params_allocate(mr_params *params)
         if (!params->gather) return MR_ERR_MEMORY;
         for (int i = 0; i < GATHER_LANES; i++) {
             params->gather[i].unit = -1;
-            MR_TRY(mr_backend_tensor(params->be, MR_MEM_GATHER, MR_F32, 1, gathered,
+            MR_TRY(mr_backend_tensor(params->be, MR_MEM_GATHER, params->types.compute, 1, gathered,
                                      &params->gather[i].memory));
         }
     }
@@ -164,6 +188,7 @@ void mr_params_destroy(mr_params **out)
         for (int k = 0; k < MR_FLATS; k++) {
             mr_flat *flat = &params->unit[u].flat[k];
             mr_backend_free(be, &flat->weights);
+            mr_backend_free(be, &flat->copy);
             mr_backend_free(be, &flat->grad);
             mr_backend_free(be, &flat->partial);
             mr_backend_free(be, &flat->m);
@@ -216,6 +241,25 @@ int64_t mr_params_count(const mr_params *params, bool trained_only)
     return count;
 }
 
+/* What a flat is computed with. */
+static mr_tensor computed(const mr_flat *flat)
+{
+    return mr_tensor_exists(flat->copy) ? flat->copy : flat->weights;
+}
+
+/* Brings the copies up to the weights. */
+static void copy_weights(mr_params *params)
+{
+    for (int k = 0; k < MR_FLATS; k++) {
+        for (int u = 0; params->stale[k] && u < params->unit_count; u++) {
+            const mr_flat *flat = &params->unit[u].flat[k];
+            if (mr_tensor_exists(flat->copy))
+                params->be->ops->convert(params->be, flat->copy, flat->weights);
+        }
+        params->stale[k] = false;
+    }
+}
+
 static void start_gather(mr_params *params, mr_gather_lane *lane, int unit)
 {
     lane->unit = unit;
@@ -224,7 +268,7 @@ static void start_gather(mr_params *params, mr_gather_lane *lane, int unit)
         mr_flat *flat = &params->unit[unit].flat[k];
         if (flat->count == 0 || !weights_sharded(params, k)) continue;
         mr_tensor place = mr_tensor_cols(lane->memory, at, flat->count);
-        params->be->ops->gather_start(params->be, params->comm, place, flat->weights,
+        params->be->ops->gather_start(params->be, params->comm, place, computed(flat),
                                       &lane->transfer[k]);
         at += flat->count;
     }
@@ -251,6 +295,7 @@ static void finish_sharing(mr_params *params)
 
 void mr_params_use(mr_params *params, int unit, int next)
 {
+    copy_weights(params);
     if (!params->gather) return;
     mr_phase_begin(params->be, MR_PHASE_COMM);
     int lane = params->lane_in_use;
@@ -275,7 +320,7 @@ mr_tensor mr_params_weight(const mr_params *params, int id)
 {
     const mr_param *param = &params->param[id];
     const mr_unit *unit = &params->unit[param->unit];
-    mr_tensor flat = unit->flat[param->kind].weights;
+    mr_tensor flat = computed(&unit->flat[param->kind]);
     if (params->gather && weights_sharded(params, (int)param->kind)) {
         const mr_gather_lane *lane = &params->gather[params->lane_in_use];
         MR_INVARIANT(lane->unit == param->unit);
@@ -286,13 +331,21 @@ mr_tensor mr_params_weight(const mr_params *params, int id)
                              param->rows, param->cols);
 }
 
-void mr_params_invalidate(mr_params *params)
+/* Forgets what was gathered, once it is there. */
+static void forget_gathered(mr_params *params)
 {
     params->generation++;
     for (int i = 0; params->gather && i < GATHER_LANES; i++) {
         finish_gather(params, &params->gather[i]);
         params->gather[i].unit = -1;
     }
+}
+
+void mr_params_invalidate(mr_params *params)
+{
+    forget_gathered(params);
+    for (int k = 0; k < MR_FLATS; k++)
+        params->stale[k] = true;
 }
 
 mr_tensor mr_flat_slot(const mr_params *params, const mr_flat *flat, int slot)
@@ -333,6 +386,7 @@ void mr_params_square_sums(const mr_params *params, mr_tensor sums)
 
 void mr_params_share_gradients(mr_params *params)
 {
+    forget_gathered(params);
     if (params->shard != MR_SHARD_NONE || params->comm->size == 1) return;
     mr_phase_begin(params->be, MR_PHASE_COMM);
     for (int u = 0; u < params->unit_count; u++)
@@ -348,7 +402,8 @@ void mr_params_share_gradients(mr_params *params)
 void mr_params_publish(mr_params *params)
 {
     mr_phase_begin(params->be, MR_PHASE_COMM);
-    mr_params_invalidate(params);
+    forget_gathered(params);
+    params->stale[MR_FLAT_TRAINED] = params->stale[MR_FLAT_ADAPTER] = true;
     bool shared = params->shard != MR_SHARD_NONE && params->comm->size > 1;
     for (int u = 0; shared && u < params->unit_count; u++)
         for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {

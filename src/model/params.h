@@ -74,9 +74,15 @@ typedef struct mr_slab {
                        */
 } mr_slab;
 
+/** What parameters are kept in. Gradients and moments are F32. */
+typedef struct mr_params_types {
+    mr_dtype compute; /**< of what mr_params_weight returns: a copy where weights are kept in F32 */
+    bool keeps_frozen; /**< frozen weights are kept in F32, as trained ones are: they change too */
+} mr_params_types;
+
 /** Creates an empty list of `units` units. Local. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard,
-                                        int units, mr_params **out);
+                                        mr_params_types types, int units, mr_params **out);
 
 /** Appends a parameter to a unit; id gets its index. What is of kind MR_FLAT_ADAPTER is marked as
  * an adapter's, and lr_scale is 1; both may be changed until mr_params_layout. Local.
@@ -122,7 +128,8 @@ void mr_params_use(mr_params *params, int unit, int next);
  * always are. */
 mr_tensor mr_params_weight(const mr_params *params, int id);
 
-/** Makes gradients whole on every rank under shard none; nothing elsewhere. Collective. */
+/** To be called before weights are updated by their gradients: ends what still reads them, and
+ * under shard none makes the gradients whole on every rank. Collective. */
 void mr_params_share_gradients(mr_params *params);
 
 /** Hands updated own weights to the ranks that keep all of them, and forgets what was gathered
@@ -168,7 +175,8 @@ typedef mr_status (*mr_params_source)(void *context, const mr_param *param, int6
 MR_NODISCARD mr_status mr_params_fill(mr_params *params, int id, mr_params_source source,
                                       void *context);
 
-/** Copies a whole parameter to out [rows * cols] on every rank. Collective. */
+/** Copies a whole parameter, as it is computed with, to out [rows * cols] on every rank.
+ * Collective. */
 void mr_params_read(mr_params *params, int id, float *out);
 
 /** Forgets gathered copies and raises the generation, after weights were written. Local. */

@@ -15,12 +15,13 @@
 
 /** One flat of a unit. count 0 means there is none. Tensors are owned. */
 typedef struct mr_flat {
-    int64_t used;        /**< elements of parameters */
-    int64_t count;       /**< with padding: a multiple of P * MR_SHARD_BLOCK */
-    mr_tensor weights;   /**< [1, count] or [1, count / P] */
-    mr_tensor grad;      /**< [1, count] or [1, count / P]; absent where frozen */
-    mr_tensor partial;   /**< [slots - 1, count / P], further slots of the tree over waves */
-    mr_tensor m, v;      /**< moments of the own part */
+    int64_t used;      /**< elements of parameters */
+    int64_t count;     /**< with padding: a multiple of P * MR_SHARD_BLOCK */
+    mr_tensor weights; /**< [1, count] or [1, count / P] */
+    mr_tensor copy;    /**< the same in the type that is computed in; absent where that is theirs */
+    mr_tensor grad;    /**< [1, count] or [1, count / P]; absent where frozen */
+    mr_tensor partial; /**< [slots - 1, count / P], further slots of the tree over waves */
+    mr_tensor m, v;    /**< moments of the own part */
     mr_transfer publish; /**< gather of updated weights under way */
 } mr_flat;
 
@@ -35,6 +36,8 @@ struct mr_params {
     const mr_comm *comm;
     mr_backend *be;
     mr_shard shard;
+    mr_params_types types;
+    bool stale[MR_FLATS]; /**< weights have changed since they were copied */
     int unit_count, param_count;
     int64_t param_room;
     mr_unit *unit;

@@ -25,25 +25,25 @@ static void place(mr_session *s, mr_arena *arena)
     const mr_hf_config *a = &s->model->arch;
     int64_t rows = s->batch * s->prompt, kv_cols = a->num_key_value_heads * a->head_dim;
     mr_layer_place(s->model, NULL, arena, rows, s->batch, s->prompt, &s->acts);
-    s->acts.x = mr_arena_take(arena, MR_F32, rows, a->hidden_size);
-    s->branch = mr_arena_take(arena, MR_F32, rows, a->hidden_size);
+    s->acts.x = mr_arena_take(arena, s->model->compute, rows, a->hidden_size);
+    s->branch = mr_arena_take(arena, s->model->compute, rows, a->hidden_size);
     s->tokens = mr_arena_take(arena, MR_I32, 1, rows);
     s->positions = mr_arena_take(arena, MR_I32, 1, rows);
     s->last = mr_arena_take(arena, MR_I32, 1, s->batch);
-    s->stream = mr_arena_take(arena, MR_F32, s->batch, a->hidden_size);
-    s->addend = mr_arena_take(arena, MR_F32, s->batch, a->hidden_size);
-    s->normed = mr_arena_take(arena, MR_F32, s->batch, a->hidden_size);
+    s->stream = mr_arena_take(arena, s->model->compute, s->batch, a->hidden_size);
+    s->addend = mr_arena_take(arena, s->model->compute, s->batch, a->hidden_size);
+    s->normed = mr_arena_take(arena, s->model->compute, s->batch, a->hidden_size);
     s->rstd = mr_arena_take(arena, MR_F32, 1, s->batch);
-    s->logits = mr_arena_take(arena, MR_F32, s->batch, a->vocab_size);
+    s->logits = mr_arena_take(arena, s->model->compute, s->batch, a->vocab_size);
     s->ids = mr_arena_take(arena, MR_I32, 1, s->batch);
-    s->work = mr_arena_take(arena, MR_F32, rows, mr_model_adapter_work(s->model));
+    s->work = mr_arena_take(arena, s->model->compute, rows, mr_model_adapter_work(s->model));
     s->cache.capacity = s->capacity;
     s->cache.rows = mr_arena_take(arena, MR_I32, 1, rows);
     s->cache.offsets = mr_arena_take(arena, MR_I32, 1, s->batch + 1);
     s->cache.lengths = mr_arena_take(arena, MR_I32, 1, s->batch);
     for (int64_t l = 0; l < a->num_hidden_layers; l++) {
-        s->cache.k[l] = mr_arena_take(arena, MR_F32, s->batch * s->capacity, kv_cols);
-        s->cache.v[l] = mr_arena_take(arena, MR_F32, s->batch * s->capacity, kv_cols);
+        s->cache.k[l] = mr_arena_take(arena, s->model->compute, s->batch * s->capacity, kv_cols);
+        s->cache.v[l] = mr_arena_take(arena, s->model->compute, s->batch * s->capacity, kv_cols);
     }
 }
 

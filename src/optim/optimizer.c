@@ -34,7 +34,6 @@ void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
         scale = optimizer->clip_norm / (grad_norm + 1e-6);
         scale = scale < 1 ? scale : 1;
     }
-    mr_params_invalidate(params); /* nothing may still read the weights that change now */
     mr_params_share_gradients(params);
     mr_phase_begin(be, MR_PHASE_OPTIMIZER);
     int64_t count = 0;

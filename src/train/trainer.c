@@ -85,7 +85,8 @@ static mr_status open_data(mr_trainer *t, const mr_hf_config *arch)
 static mr_status create_data(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
 {
     const mr_config *c = t->config;
-    MR_CHECK(c->model.dtype == 0, MR_ERR_CONFIG,
+    mr_dtype dtype = c->model.dtype == 1 ? MR_BF16 : MR_F32;
+    MR_CHECK(t->be->ops->computes(t->be, dtype), MR_ERR_CONFIG,
              "model.dtype: backend '%s' computes in f32 only, found \"bf16\"", t->be->ops->name);
     mr_status status = open_data(t, arch);
     /* A plan needs of the data only what the configuration may say as well. */

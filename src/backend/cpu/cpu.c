@@ -47,9 +47,39 @@ static char *place(mr_tensor t)
     return (char *)t.buffer->data + (size_t)t.offset * mr_dtype_size(t.dtype);
 }
 
+static bool computes(mr_backend *be, mr_dtype dtype)
+{
+    (void)be;
+    return dtype == MR_F32;
+}
+
+/* BF16 elements of a tensor from, or to, F32 on the host. */
+static void upload_bf16(mr_tensor dst, const float *src)
+{
+    for (int64_t i = 0; i < dst.rows; i++)
+        for (int64_t j = 0; j < dst.cols; j++) {
+            uint16_t half = mr_cpu_bf16(src[i * dst.cols + j]);
+            memcpy(place(dst) + 2 * (i * dst.stride + j), &half, sizeof half);
+        }
+}
+
+static void download_bf16(float *dst, mr_tensor src)
+{
+    for (int64_t i = 0; i < src.rows; i++)
+        for (int64_t j = 0; j < src.cols; j++) {
+            uint16_t half;
+            memcpy(&half, place(src) + 2 * (i * src.stride + j), sizeof half);
+            dst[i * src.cols + j] = mr_cpu_of_bf16(half);
+        }
+}
+
 static void upload(mr_backend *be, mr_tensor dst, const void *src)
 {
     (void)be;
+    if (dst.dtype == MR_BF16) {
+        upload_bf16(dst, src);
+        return;
+    }
     size_t size = mr_dtype_size(dst.dtype), row = (size_t)dst.cols * size;
     for (int64_t i = 0; i < dst.rows; i++)
         memcpy(place(dst) + (size_t)(i * dst.stride) * size, (const char *)src + (size_t)i * row,
@@ -59,6 +89,10 @@ static void upload(mr_backend *be, mr_tensor dst, const void *src)
 static void download(mr_backend *be, void *dst, mr_tensor src)
 {
     (void)be;
+    if (src.dtype == MR_BF16) {
+        download_bf16(dst, src);
+        return;
+    }
     size_t size = mr_dtype_size(src.dtype), row = (size_t)src.cols * size;
     for (int64_t i = 0; i < src.rows; i++)
         memcpy((char *)dst + (size_t)i * row, place(src) + (size_t)(i * src.stride) * size, row);
@@ -124,6 +158,7 @@ float *mr_cpu_scratch(const mr_backend *be)
 
 static const mr_backend_ops cpu_ops = {
     .name = "cpu",
+    .computes = computes,
     .destroy = destroy,
     .buffer_create = buffer_create,
     .buffer_destroy = buffer_destroy,
@@ -138,6 +173,7 @@ static const mr_backend_ops cpu_ops = {
     .wait = wait_for,
     .fill = mr_cpu_fill,
     .copy = mr_cpu_copy,
+    .convert = mr_cpu_convert,
     .add = mr_cpu_add,
     .dropout = mr_cpu_dropout,
     .sum_pieces = mr_cpu_sum_pieces,

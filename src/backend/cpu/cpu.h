@@ -13,6 +13,8 @@
 
 #include "backend/backend.h"
 
+#include <string.h>
+
 struct mr_buffer {
     void *data; /**< owned */
 };
@@ -42,6 +44,24 @@ static inline double *mr_cpu_f64(mr_tensor t)
     return (double *)t.buffer->data + t.offset;
 }
 
+/** Rounds to the nearest BF16, to even of two; NaN stays NaN. */
+static inline uint16_t mr_cpu_bf16(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40u);
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+}
+
+/** Returns the value of a BF16. */
+static inline float mr_cpu_of_bf16(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
 /** Returns the number of threads for work of so many elements. */
 static inline int mr_cpu_threads(const mr_backend *be, int64_t elements)
 {
@@ -68,6 +88,7 @@ void mr_cpu_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alpha
                  mr_tensor b, float beta, mr_tensor c);
 void mr_cpu_fill(mr_backend *be, mr_tensor t, float value);
 void mr_cpu_copy(mr_backend *be, mr_tensor dst, mr_tensor src);
+void mr_cpu_convert(mr_backend *be, mr_tensor dst, mr_tensor src);
 void mr_cpu_add(mr_backend *be, mr_tensor y, mr_tensor x);
 void mr_cpu_dropout(mr_backend *be, mr_tensor y, mr_tensor x, float beta, double p,
                     mr_random stream, int64_t first_row);

@@ -25,6 +25,26 @@ void mr_cpu_copy(mr_backend *be, mr_tensor dst, mr_tensor src)
                (size_t)dst.cols * size);
 }
 
+static float element(mr_tensor t, int64_t i)
+{
+    return t.dtype == MR_BF16 ? mr_cpu_of_bf16(((const uint16_t *)t.buffer->data)[i])
+                              : ((const float *)t.buffer->data)[i];
+}
+
+void mr_cpu_convert(mr_backend *be, mr_tensor dst, mr_tensor src)
+{
+#pragma omp parallel for num_threads(mr_cpu_threads(be, dst.rows *dst.cols))
+    for (int64_t i = 0; i < dst.rows; i++)
+        for (int64_t j = 0; j < dst.cols; j++) {
+            int64_t to = dst.offset + i * dst.stride + j;
+            float value = element(src, src.offset + i * src.stride + j);
+            if (dst.dtype == MR_BF16)
+                ((uint16_t *)dst.buffer->data)[to] = mr_cpu_bf16(value);
+            else
+                ((float *)dst.buffer->data)[to] = value;
+        }
+}
+
 void mr_cpu_add(mr_backend *be, mr_tensor y, mr_tensor x)
 {
     float *py = mr_cpu_f32(y);

@@ -749,6 +749,25 @@ static void paths_too_long_are_refused(void **state)
     assert_contains(mr_message(), "path too long");
 }
 
+static void a_path_may_start_at_home(void **state)
+{
+    (void)state;
+    static const char *const paths[][2] = {
+        {"~", "/h x"}, {"~/", "/h x/"}, {"~/a/~", "/h x/a/~"}, {"a~", "a~"}, {"./~b", "./~b"}};
+    char expanded[PATH_MAX];
+    setenv("HOME", "/h x", 1);
+    for (size_t i = 0; i < sizeof paths / sizeof *paths; i++) {
+        must(mr_file_expand(paths[i][0], expanded));
+        assert_string_equal(expanded, paths[i][1]);
+    }
+    assert_int_equal(mr_file_expand("~b/c", expanded), MR_ERR_ARG);
+    assert_string_equal(mr_message(), "'~b/c': homes of other users are not looked up; write the "
+                                      "whole path, or './~b/c' for a file of this name");
+    unsetenv("HOME");
+    assert_int_equal(mr_file_expand("~/c", expanded), MR_ERR_ARG);
+    assert_string_equal(mr_message(), "'~/c': the environment has no HOME; write the whole path");
+}
+
 static void empty_paths_are_not_called_too_long(void **state)
 {
     (void)state;
@@ -811,6 +830,7 @@ int main(void)
         cmocka_unit_test(a_folder_below_a_file_cannot_be_made),
         cmocka_unit_test(a_folder_in_place_of_a_file_cannot_be_made),
         cmocka_unit_test(paths_too_long_are_refused),
+        cmocka_unit_test(a_path_may_start_at_home),
         cmocka_unit_test(empty_paths_are_not_called_too_long),
     };
     return cmocka_run_group_tests(tests, folder_enter, leave);

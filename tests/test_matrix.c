@@ -91,7 +91,7 @@ static void runs_save_their_models_apart(void **state)
     const char *const matrix = CONFIG_MODEL "matrix: {method.r: [4, 8]}\n";
     expect_folders(matrix, set, 1, "m/uuid.r4 m/uuid.r8");
     expect_folders(matrix, NULL, 0, " ");
-    expect_folders(CONFIG_MODEL, set, 1, "m//");
+    expect_folders(CONFIG_MODEL, set, 1, "m");
     expect_folders(CONFIG_MODEL "matrix: [{method.r: 4, run.save_model: a}, {method.r: 8}]\n", NULL,
                    0, "a ");
     expect_folders(CONFIG_MODEL "matrix: {run.save_model: [a, b]}\n", set, 1,

@@ -208,7 +208,7 @@ static mr_status bench_methods(const mr_comm *comm, mr_backend *be, const bench_
 static mr_status parse(const mr_comm *comm, int argc, char **argv, bench_options *o)
 {
     const mr_option options[] = {
-        {"model", MR_OPTION_TEXT, &o->model, "FILE", "config.json of the shape to train"},
+        {"model", MR_OPTION_PATH, &o->model, "FILE", "config.json of the shape to train"},
         {"methods", MR_OPTION_TEXT, &o->methods, "LIST", "methods, comma-separated"},
         {"batch", MR_OPTION_INT, &o->batch, "N", "sequences of a micro-batch, one a rank"},
         {"seq", MR_OPTION_INT, &o->seq, "N", "tokens of a sequence"},
@@ -255,6 +255,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     for (int i = 0; i < o.sets.count; i++)
         MR_TRY(mr_config_set(&config, o.sets.item[i]));
 
+    MR_TRY(mr_config_expand_paths(&config, NULL));
     MR_TRY(mr_config_check(&config, NULL));
     mr_hf_config arch;
     MR_TRY(mr_trainer_arch(comm, &config, &arch));

@@ -15,6 +15,7 @@ enum { MR_OPTION_SETS = 64 }; /**< most repetitions of one option */
 typedef enum mr_option_kind {
     MR_OPTION_FLAG,   /**< bool */
     MR_OPTION_TEXT,   /**< const char * */
+    MR_OPTION_PATH,   /**< const char *, not empty; a leading ~/ is expanded */
     MR_OPTION_INT,    /**< int64_t, not negative */
     MR_OPTION_CHOICE, /**< int, the number of the word in argument, "auto|never" */
     MR_OPTION_LIST,   /**< mr_option_list, may be repeated */
@@ -46,8 +47,8 @@ typedef struct mr_command {
 extern const mr_command mr_command_run, mr_command_data, mr_command_table, mr_command_info,
     mr_command_bench;
 
-/** Parses argv by a table; what is no option goes to operands. `--help` prints usage, options and
- * `more` on rank 0's stdout and sets *help. Local.
+/** Parses argv by a table; what is no option goes to operands, which are paths. `--help` prints
+ * usage, options and `more` on rank 0's stdout and sets *help. Local.
  * @param[out] operands  [at most limit], count in *operand_count
  * @return MR_OK, MR_ERR_USAGE (unknown option, missing or bad value, too many operands) */
 MR_NODISCARD mr_status mr_options_parse(const mr_comm *comm, const mr_command *command,
@@ -61,6 +62,9 @@ MR_NODISCARD mr_status mr_print_text(const mr_text *text);
 
 /** As mr_print_text, for text that is JSON. Local. */
 void mr_print_json_text(const char *text);
+
+/** Frees the paths that mr_options_parse expanded. Local. */
+void mr_options_free(void);
 
 /** Prints a value as JSON on stdout. Local. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_print_json(const json_t *value);

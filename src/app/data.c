@@ -112,8 +112,8 @@ static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const 
     bool json = false, help;
     int count;
     const mr_option options[] = {
-        {"to", MR_OPTION_TEXT, &to, "DIR", "folder to be made"},
-        {"tokenizer", MR_OPTION_TEXT, &tokenizer, "FILE", "SentencePiece model, or bytes (bytes)"},
+        {"to", MR_OPTION_PATH, &to, "DIR", "folder to be made"},
+        {"tokenizer", MR_OPTION_PATH, &tokenizer, "FILE", "SentencePiece model, or bytes (bytes)"},
         {"field", MR_OPTION_TEXT, &field, "NAME", "of JSON lines that holds the text (text)"},
         {"heldout", MR_OPTION_TEXT, &heldout, "FRACTION",
          "of documents kept from training (0.01); 0: none"},
@@ -130,7 +130,7 @@ static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const 
                             argc, argv, inputs, argc, &count, prepare_more, &help));
     if (help) return MR_OK;
     mr_log_set_progress((mr_progress)progress);
-    MR_CHECK(count > 0 && to && to[0] != '\0', MR_ERR_USAGE,
+    MR_CHECK(count > 0 && to, MR_ERR_USAGE,
              "mora data prepare: expected files and --to DIR; usage: mora %s %s",
              prepare_command.name, prepare_command.usage);
     mr_prepare_options what = {.inputs = inputs,
@@ -294,7 +294,7 @@ static mr_status run_inspect(const mr_comm *comm, int argc, char **argv)
     const mr_option options[] = {
         {"items", MR_OPTION_INT, &o.items, "N", "samples to show of each split (1)"},
         {"seq-len", MR_OPTION_INT, &o.seq_len, "TOKENS", "of a sample (128)"},
-        {"tokenizer", MR_OPTION_TEXT, &o.tokenizer, "FILE",
+        {"tokenizer", MR_OPTION_PATH, &o.tokenizer, "FILE",
          "SentencePiece model that decodes the samples; without it ids"},
         {"verify", MR_OPTION_FLAG, &o.verify, NULL, "read every shard and check its SHA-256"},
         {"json", MR_OPTION_FLAG, &o.json, NULL, "print the result as JSON"},

@@ -89,6 +89,7 @@ static mr_status run(const mr_comm *comm, int provided, int argc, char **argv)
              MPI_THREAD_FUNNELED, provided);
     /* What ranks do together is agreed already; the rest is rank 0's, and said as by one alone. */
     mr_status status = mr_comm_agree_first(comm, dispatch(comm, argc, argv), 0);
+    mr_options_free();
     return mr_comm_agree_root(comm, comm->rank == 0 ? close_output(status) : status);
 }
 

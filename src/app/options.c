@@ -1,6 +1,7 @@
 #include "adapter/adapter.h"
 #include "app/command.h"
 #include "backend/backend.h"
+#include "base/file.h"
 #include "base/utf8.h"
 #include "data/task.h"
 
@@ -100,6 +101,36 @@ static mr_status set_choice(const mr_command *command, const mr_option *option, 
     return status;
 }
 
+/* Paths that were expanded, until mr_options_free. */
+static char **expanded;
+static int64_t expanded_count, expanded_room;
+
+/* Takes a path as a user writes it. label: "mora run: --resume", for messages. */
+static mr_status set_path(const char *label, const char *value, const char **out)
+{
+    char path[PATH_MAX];
+    MR_CHECK(value[0] != '\0', MR_ERR_USAGE, "%s: expected a path, found an empty text", label);
+    *out = value;
+    if (value[0] != '~') return MR_OK;
+    if (mr_file_expand(value, path) != MR_OK)
+        return mr_fail(MR_ERR_USAGE, "%s: %s", label, mr_message());
+    MR_TRY(mr_grow(MR_MEM_OTHER, &expanded, &expanded_room, expanded_count + 1, sizeof *expanded));
+    char *kept = mr_strdup(path);
+    if (!kept) return MR_ERR_MEMORY;
+    expanded[expanded_count++] = kept;
+    *out = kept;
+    return MR_OK;
+}
+
+void mr_options_free(void)
+{
+    for (int64_t i = 0; i < expanded_count; i++)
+        mr_free(expanded[i]);
+    mr_free(expanded);
+    expanded = NULL;
+    expanded_count = expanded_room = 0;
+}
+
 static mr_status set_option(const mr_command *command, const mr_option *option, const char *value)
 {
     switch (option->kind) {
@@ -109,6 +140,11 @@ static mr_status set_option(const mr_command *command, const mr_option *option, 
     case MR_OPTION_TEXT:
         *(const char **)option->target = value;
         return MR_OK;
+    case MR_OPTION_PATH: {
+        char label[96];
+        snprintf(label, sizeof label, "mora %s: --%s", command->name, option->name);
+        return set_path(label, value, option->target);
+    }
     case MR_OPTION_INT: {
         char *end;
         errno = 0;
@@ -174,7 +210,9 @@ mr_status mr_options_parse(const mr_comm *comm, const mr_command *command, const
             MR_CHECK(*operand_count < limit, MR_ERR_USAGE,
                      "mora %s: unexpected \"%s\"; usage: mora %s %s", command->name, argv[i],
                      command->name, command->usage);
-            operands[(*operand_count)++] = argv[i];
+            char label[96];
+            snprintf(label, sizeof label, "mora %s", command->name);
+            MR_TRY(set_path(label, argv[i], &operands[(*operand_count)++]));
             continue;
         }
         const char *value;

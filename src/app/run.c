@@ -266,7 +266,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
         {"ranks", MR_OPTION_INT, &ranks, "N", "with --dry-run: plan for N ranks"},
         {"ranks-per-node", MR_OPTION_INT, &node_ranks, "N",
          "with --ranks: how many of them share the memory of a node like this one"},
-        {"resume", MR_OPTION_TEXT, &resume, "auto|never|DIR",
+        {"resume", MR_OPTION_PATH, &resume, "auto|never|DIR",
          "go on from the run's newest sound checkpoint (auto), from none, or from DIR"},
         {"progress", MR_OPTION_CHOICE, &progress, "auto|bar|lines|none",
          "how progress is shown; auto: a bar on a terminal, else lines"},

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,6 +18,20 @@ mr_status mr_file_path(char out[PATH_MAX], const char *fmt, ...)
     MR_CHECK(length > 0, MR_ERR_IO, "expected a path, found an empty text");
     MR_CHECK(length < PATH_MAX, MR_ERR_IO, "path too long: '%.200s...'", out);
     return MR_OK;
+}
+
+mr_status mr_file_expand(const char *path, char out[PATH_MAX])
+{
+    if (path[0] != '~') return mr_file_path(out, "%s", path);
+    MR_CHECK(
+        path[1] == '/' || path[1] == '\0', MR_ERR_ARG,
+        "'%.200s': homes of other users are not looked up; write the whole path, or './%.200s' "
+        "for a file of this name",
+        path, path);
+    const char *home = getenv("HOME");
+    MR_CHECK(home && home[0] != '\0', MR_ERR_ARG,
+             "'%.200s': the environment has no HOME; write the whole path", path);
+    return mr_file_path(out, "%s%s", home, path + 1);
 }
 
 /* Reads bytes from where an open file stands. Returns 0, an error number, or -1 where it ends

@@ -13,6 +13,11 @@
 /** Formats a path. Local. @return MR_OK, MR_ERR_IO (too long) */
 MR_NODISCARD mr_status mr_file_path(char out[PATH_MAX], const char *fmt, ...) MR_PRINTF(2, 3);
 
+/** Writes a path as the system takes it: "~" and "~/..." as a shell would, by the environment's
+ * HOME; any other as it is. Local.
+ * @return MR_OK, MR_ERR_ARG (another user's "~name", no HOME), MR_ERR_IO (too long) */
+MR_NODISCARD mr_status mr_file_expand(const char *path, char out[PATH_MAX]);
+
 /** Reads a whole file into out, zero-terminated; size (may be NULL) gets its bytes. Local.
  * @return MR_OK, MR_ERR_IO (message names the path), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_file_read(const char *path, mr_purpose purpose, char **out, size_t *size);
@@ -40,7 +45,8 @@ int mr_file_sync_folder(const char *path);
 /** Opens or makes a file and locks it against other processes; the system lets go of the lock of
  * one that ends in whatever way. A file system without locks is taken as it is. Local.
  * @param[out] handle  mr_file_unlock ends it; -1 on failure
- * @return MR_OK, MR_ERR_IO (held by another: "'<path>' is locked: another process is writing here") */
+ * @return MR_OK, MR_ERR_IO (held by another: "'<path>' is locked: another process is writing here")
+ */
 MR_NODISCARD mr_status mr_file_lock(const char *path, int *handle);
 
 /** Removes a locked file, lets go of the lock and sets *handle to -1, which is allowed. Local. */

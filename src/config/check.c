@@ -1,5 +1,6 @@
+#include "base/file.h"
 #include "base/text.h"
-#include "config/config.h"
+#include "config/schema.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,37 @@ static mr_status fail_key(const char **out, const char *key, const char *fmt, ..
     va_end(args);
     if (out) *out = key;
     return mr_fail(MR_ERR_CONFIG, "%s: %s", key, text);
+}
+
+void mr_config_trim_paths(mr_config *config)
+{
+    for (int i = 0; i < mr_schema_count(); i++) {
+        const mr_key *about = mr_schema_at(i);
+        char *path = (char *)config + about->offset;
+        if (!about->is_path) continue;
+        for (size_t length = strlen(path); length > 1 && path[length - 1] == '/'; length--)
+            path[length - 1] = '\0';
+    }
+}
+
+mr_status mr_config_expand_paths(mr_config *config, const char **key)
+{
+    mr_config_trim_paths(config);
+    for (int i = 0; i < mr_schema_count(); i++) {
+        const mr_key *about = mr_schema_at(i);
+        char *path = (char *)config + about->offset;
+        if (!about->is_path || path[0] != '~') continue;
+        char expanded[PATH_MAX];
+        if (mr_file_expand(path, expanded) != MR_OK)
+            return fail_key(key, about->key, "%s", mr_message());
+        size_t length = strlen(expanded);
+        if (length >= about->bytes)
+            return fail_key(key, about->key, "'%.200s' is %zu bytes long in full, at most %zu are",
+                            path, length, about->bytes - 1);
+        memset(path, 0, about->bytes);
+        memcpy(path, expanded, length);
+    }
+    return MR_OK;
 }
 
 static mr_status check_name(const mr_config *config, const char **key)

@@ -164,6 +164,15 @@ MR_NODISCARD mr_status mr_config_set(mr_config *config, const char *assignment);
 MR_NODISCARD mr_status mr_config_lr_scale(const char *item, char name[MR_CONFIG_NAME],
                                           double *factor);
 
+/** Cuts the slashes off the ends of the paths of a configuration: with and without they are one.
+ * Local. */
+void mr_config_trim_paths(mr_config *config);
+
+/** Trims the paths of a configuration, and expands those that start with "~" (base/file.h). Local.
+ * @param[out] key  as of mr_config_check
+ * @return MR_OK, MR_ERR_CONFIG (the message starts with the key) */
+MR_NODISCARD mr_status mr_config_expand_paths(mr_config *config, const char **key);
+
 /** Checks what several keys say together: batches that divide, one length of the run, a model to
  * start from, ... Local.
  * @param[out] key  NULL, or gets the key at fault on failure, as text of the program

@@ -304,14 +304,25 @@ static mr_status part_models(const mr_matrix *matrix, mr_config *out)
     char *folder = out->run.save_model;
     size_t length = strlen(folder);
     if (length == 0) return MR_OK;
-    while (length > 1 && folder[length - 1] == '/')
-        length--;
-    memset(folder + length, 0, sizeof out->run.save_model - length);
     append(folder, &length, folder[length - 1] == '/' ? "" : "/");
     append(folder, &length, out->run.name);
     if (length < sizeof out->run.save_model) return MR_OK;
     return fail_at(matrix, matrix->node, "run.save_model",
                    "the folder of a run has over 511 bytes");
+}
+
+/* Puts before the recorded message the run, and the place where the value at fault was given. */
+static mr_status fail_in_run(const mr_matrix *matrix, combination one, const char *name,
+                             const char *at_fault, mr_status status)
+{
+    if (one.of->count > 0) mr_fail_in(status, "run '%.210s'", name);
+    int key = mr_schema_find(at_fault);
+    for (int d = one.of->first; d < one.of->first + one.of->count; d++) {
+        const value *given = value_in(matrix, one, d);
+        if (given->key == key && given->node >= 0)
+            return mr_source_fail_at(matrix->source, &matrix->yaml->nodes[given->node], status);
+    }
+    return mr_source_fail_of(matrix->source, key, status);
 }
 
 static mr_status make_run(const mr_matrix *matrix, int run, mr_config *out)
@@ -326,6 +337,9 @@ static mr_status make_run(const mr_matrix *matrix, int run, mr_config *out)
         own_folder = own_folder || is_model_folder(given->key);
     }
     MR_TRY(mr_matrix_name(matrix, run, out->run.name));
+    const char *at_fault = NULL;
+    mr_status status = mr_config_expand_paths(out, &at_fault);
+    if (status != MR_OK) return fail_in_run(matrix, one, out->run.name, at_fault, status);
     return one.of->count > 0 && !own_folder ? part_models(matrix, out) : MR_OK;
 }
 
@@ -335,15 +349,7 @@ mr_status mr_matrix_run(const mr_matrix *matrix, int run, mr_config *out)
     const char *at_fault = NULL;
     mr_status status = mr_config_check(out, &at_fault);
     if (status == MR_OK) return MR_OK;
-    combination one = combination_of(matrix, run);
-    if (one.of->count > 0) mr_fail_in(status, "run '%.210s'", out->run.name);
-    int key = mr_schema_find(at_fault);
-    for (int d = one.of->first; d < one.of->first + one.of->count; d++) {
-        const value *given = value_in(matrix, one, d);
-        if (given->key == key && given->node >= 0)
-            return mr_source_fail_at(matrix->source, &matrix->yaml->nodes[given->node], status);
-    }
-    return mr_source_fail_of(matrix->source, key, status);
+    return fail_in_run(matrix, combination_of(matrix, run), out->run.name, at_fault, status);
 }
 
 /* Returns a key in which two configurations differ, besides the names of the runs; NULL: none. */
@@ -435,31 +441,40 @@ static void shorten(const char *path, char out[MR_CONFIG_STRING])
     out[length] = '\0';
 }
 
+/* The folder a run saves its model to, without what says nothing. */
+static mr_status model_folder(mr_matrix *matrix, int run, char out[MR_CONFIG_STRING])
+{
+    MR_TRY(make_run(matrix, run, &matrix->scratch));
+    shorten(matrix->scratch.run.save_model, out);
+    return MR_OK;
+}
+
 /* Only where the matrix itself names folders may two runs have one. */
 static mr_status refuse_equal_folders(mr_matrix *matrix)
 {
     const int count = mr_matrix_count(matrix), key = mr_schema_find("run.save_model");
     if (matrix->spreads[key].blocks == 0) return MR_OK;
-    char(*folders)[MR_CONFIG_STRING] = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *folders);
+    char folder[MR_CONFIG_STRING], next[MR_CONFIG_STRING];
     named *names = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *names);
-    mr_status status = folders && names ? MR_OK : MR_ERR_MEMORY;
+    mr_status status = names ? MR_OK : MR_ERR_MEMORY;
     for (int i = 0; i < count && status == MR_OK; i++) {
-        status = make_run(matrix, i, &matrix->scratch);
-        shorten(matrix->scratch.run.save_model, folders[i]);
-        names[i] = (named){mr_hash_fnv(MR_HASH_FNV, folders[i], strlen(folders[i])), i};
+        status = model_folder(matrix, i, folder);
+        names[i] = (named){mr_hash_fnv(MR_HASH_FNV, folder, strlen(folder)), i};
     }
     if (status == MR_OK) qsort(names, (size_t)count, sizeof *names, by_hash);
     for (int i = 1; i < count && status == MR_OK; i++) {
-        const char *folder = folders[names[i].run];
-        if (folder[0] == '\0' || strcmp(folder, folders[names[i - 1].run]) != 0) continue;
+        const named *a = &names[i - 1], *b = &names[i];
+        if (a->hash != b->hash) continue;
+        status = model_folder(matrix, a->run, folder);
+        if (status == MR_OK) status = model_folder(matrix, b->run, next);
+        if (status != MR_OK || folder[0] == '\0' || strcmp(folder, next) != 0) continue;
         char what[MR_CONFIG_STRING + 200];
         snprintf(what, sizeof what,
                  "runs %d and %d both save their model to '%s'; outside the matrix, "
                  "run.save_model gives each a folder below it",
-                 names[i - 1].run, names[i].run, folder);
+                 a->run, b->run, folder);
         status = fail_at(matrix, matrix->node, "run.save_model", what);
     }
-    mr_free(folders);
     mr_free(names);
     return status;
 }

@@ -47,7 +47,10 @@ mr_status mr_config_parse_resolved(const char *text, mr_config *out)
     status = mr_source_create(name, NULL, 0, &source);
     if (status != MR_OK) goto cleanup;
     status = mr_source_read(&source, &yaml, NULL);
-    if (status == MR_OK) *out = source.config;
+    if (status == MR_OK) {
+        *out = source.config;
+        mr_config_trim_paths(out);
+    }
 cleanup:
     mr_source_free(&source);
     mr_yaml_free(&yaml);
@@ -105,6 +108,7 @@ mr_status mr_config_help(const mr_config_choices *choices, int count, mr_text *o
             if (strcmp(choices[c].key, key->key) == 0) names = choices[c].names;
         add_key_help(key, names, out);
     }
+    mr_text_add(out, "\nA path may start with ~/, your home folder.\n");
     mr_text_add(out,
                 "\nmatrix\n"
                 "  A mapping of keys to lists of values runs every combination, the first key\n"

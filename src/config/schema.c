@@ -49,22 +49,22 @@ static const mr_key table[] = {
      .help = "Name of the run and of its log; empty: the name of the YAML file."},
     {FIELD(run.seed), .type = MR_KEY_INT, .fallback = "0", .max = INT64_MAX,
      .help = "Seed of initial weights, dropout and the order of samples."},
-    {FIELD(run.output), .type = MR_KEY_STRING, .fallback = "results",
+    {FIELD(run.output), .type = MR_KEY_STRING, .is_path = true, .fallback = "results",
      .help = "Folder of logs and checkpoints."},
-    {FIELD(run.save_model), .type = MR_KEY_STRING, .fallback = "",
+    {FIELD(run.save_model), .type = MR_KEY_STRING, .is_path = true, .fallback = "",
      .help = "Folder the trained model is written to, its update merged into the weights, with "
              "configuration and tokenizer; of a matrix, each run to a folder of its name below. "
              "Empty: it is not saved."},
 
-    {FIELD(model.path), .type = MR_KEY_STRING, .fallback = "",
+    {FIELD(model.path), .type = MR_KEY_STRING, .is_path = true, .fallback = "",
      .help = "Folder of a model: config.json, model*.safetensors and its tokenizer."},
-    {FIELD(model.config), .type = MR_KEY_STRING, .fallback = "",
+    {FIELD(model.config), .type = MR_KEY_STRING, .is_path = true, .fallback = "",
      .help = "A config.json alone, for a model with random weights."},
     {FIELD(model.init), .type = MR_KEY_ENUM, .fallback = "pretrained", .choices = init_texts,
      .help = "Weights of the folder model.path, or random ones."},
     {FIELD(model.dtype), .type = MR_KEY_ENUM, .fallback = "f32", .choices = dtype_texts,
      .help = "Type the frozen weights are kept in."},
-    {FIELD(model.tokenizer), .type = MR_KEY_STRING, .fallback = "",
+    {FIELD(model.tokenizer), .type = MR_KEY_STRING, .is_path = true, .fallback = "",
      .help = "A SentencePiece model file, or bytes; empty: tokenizer.model of model.path where it "
              "is, else bytes."},
 
@@ -78,7 +78,7 @@ static const mr_key table[] = {
      .fallback = "{key}:", .help = "Text before the answer; {key} stands for the key of the pair."},
     {FIELD(task.copies), .type = MR_KEY_INT, .fallback = "1", .min = 1, .max = 1000000,
      .unit = "pairs", .help = "Pairs in one sample of the copy task; each stands twice."},
-    {FIELD(task.data), .type = MR_KEY_STRING, .fallback = "",
+    {FIELD(task.data), .type = MR_KEY_STRING, .is_path = true, .fallback = "",
      .help = "Folder of token shards that `mora data prepare` wrote, for the pretrain task."},
 
     {FIELD(method.name), .type = MR_KEY_STRING, .fallback = "mora",

@@ -36,6 +36,7 @@ typedef struct mr_key {
     const char *help;           /**< one line */
     mr_key_type type;
     bool low_open, high_open; /**< FLOAT: the end does not belong to the range */
+    bool is_path;             /**< STRING: of a file or folder, if it is not empty */
 } mr_key;
 
 /** Returns the number of keys. Local. */

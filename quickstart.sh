@@ -15,12 +15,12 @@ USAGE
 say() { printf '\n== %s\n' "$*"; }
 
 packages_apt=(build-essential cmake ninja-build pkg-config openmpi-bin libopenmpi-dev
-  libscalapack-openmpi-dev libopenblas-openmp-dev libhdf5-openmpi-dev libyaml-dev libjansson-dev
+  libscalapack-openmpi-dev libopenblas-openmp-dev libhdf5-dev libyaml-dev libjansson-dev
   libssl-dev zlib1g-dev libzstd-dev liblzma-dev libsentencepiece-dev libcmocka-dev hdf5-tools python3-h5py python3-matplotlib)
 packages_dnf="gcc gcc-c++ cmake ninja-build pkgconf openmpi-devel scalapack-openmpi-devel openblas-devel \
-hdf5-openmpi-devel libyaml-devel jansson-devel openssl-devel zlib-devel libzstd-devel xz-devel \
+hdf5-devel libyaml-devel jansson-devel openssl-devel zlib-devel libzstd-devel xz-devel \
 sentencepiece-devel libcmocka-devel python3-h5py python3-matplotlib"
-packages_spack="cmake ninja openmpi netlib-scalapack openblas threads=openmp hdf5+mpi libyaml jansson \
+packages_spack="cmake ninja openmpi netlib-scalapack openblas threads=openmp hdf5 libyaml jansson \
 openssl zlib zstd xz sentencepiece cmocka py-h5py py-matplotlib"
 
 # Installs what is missing where apt is the machine's way; elsewhere names it and goes on.

@@ -14,12 +14,8 @@ set_property(TARGET BLAS::BLAS APPEND PROPERTY INTERFACE_INCLUDE_DIRECTORIES ${M
 
 find_package(ScaLAPACK REQUIRED)
 
-set(HDF5_PREFER_PARALLEL ON)
+# Rank 0 alone writes logs: a serial HDF5 does, and a parallel one too.
 find_package(HDF5 1.10 REQUIRED COMPONENTS C)
-if(NOT HDF5_IS_PARALLEL)
-  message(FATAL_ERROR "The HDF5 found (${HDF5_INCLUDE_DIRS}) is a serial one; install parallel HDF5 "
-    "(Debian: libhdf5-openmpi-dev) or set HDF5_ROOT to it")
-endif()
 
 pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)

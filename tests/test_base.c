@@ -211,12 +211,11 @@ static void an_array_that_cannot_grow_is_left_as_it_was(void **state)
     int64_t *items = NULL, room = 0;
     must(mr_grow(MR_MEM_DATA, &items, &room, 3, sizeof *items));
     int64_t *const kept = items, kept_room = room;
-    const int64_t too_many[] = {INT64_MAX, INT64_MAX / 8, INT64_MAX / 16};
-    for (int i = 0; i < 3; i++) {
+    const int64_t too_many[] = {INT64_MAX, INT64_MAX / 2};
+    for (int i = 0; i < 2; i++) {
         assert_int_equal(mr_grow(MR_MEM_DATA, &items, &room, too_many[i], sizeof *items),
                          MR_ERR_MEMORY);
-        assert_contains(mr_message(), "cannot allocate");
-        assert_contains(mr_message(), "for data");
+        assert_contains(mr_message(), "items of 8 bytes for data: too large");
         assert_ptr_equal(items, kept);
         assert_int_equal(room, kept_room);
     }

@@ -397,46 +397,6 @@ static void a_long_event_is_cut_between_characters(void **state)
     mr_names_free(&texts);
 }
 
-static void rows_of_any_path_are_read_back(void **state)
-{
-    (void)state;
-    mr_runlog *log = create();
-    for (int i = 0; i < 5; i++) {
-        const double row[] = {1.0 + i, 2.0, 3.0};
-        must(mr_runlog_append_row(log, "/spectrum/q_proj/0/singular_values", row, 3));
-    }
-    must(mr_runlog_close(&log));
-    mr_runlog_reader *reader = open_log();
-    double *values;
-    int64_t rows, columns;
-    must(mr_runlog_matrix(reader, "/spectrum/q_proj/0/singular_values", &values, &rows, &columns));
-    mr_runlog_close_reader(&reader);
-    bool same = rows == 5 && columns == 3 && values[12] == 5.0 && values[14] == 3.0;
-    mr_free(values);
-    assert_true(same);
-}
-
-static void a_row_of_another_length_is_refused(void **state)
-{
-    (void)state;
-    mr_runlog *log = create();
-    const double row[3] = {0};
-    must(mr_runlog_append_row(log, "/spectrum/x", row, 3));
-    assert_int_equal(mr_runlog_append_row(log, "/spectrum/x", row, 2), MR_ERR_ARG);
-    assert_contains(mr_message(), "/spectrum/x has rows of 3 values, not of 2");
-    mr_runlog_abandon(&log);
-}
-
-static void a_row_needs_an_absolute_path(void **state)
-{
-    (void)state;
-    mr_runlog *log = create();
-    const double value = 0;
-    assert_int_equal(mr_runlog_append_row(log, "x", &value, 1), MR_ERR_ARG);
-    assert_contains(mr_message(), "no row of 1 values can go to 'x'");
-    mr_runlog_abandon(&log);
-}
-
 static void an_existing_file_stands_until_the_first_flush(void **state)
 {
     (void)state;
@@ -563,11 +523,6 @@ static void rewinding_drops_what_came_after_a_step(void **state)
     train(log, 1, 2500);
     evaluate(log, 1000, 0.25);
     evaluate(log, 2000, 0.5);
-    for (int step = 500; step <= 2500; step += 500) {
-        const double at = step, values[] = {at, 0.0};
-        must(mr_runlog_append_row(log, "/spectrum/q_proj/0/step", &at, 1));
-        must(mr_runlog_append_row(log, "/spectrum/q_proj/0/values", values, 2));
-    }
     must(mr_runlog_event(log, 2400, "stop", "killed"));
     must(mr_runlog_close(&log));
     must(mr_runlog_reopen(path, &log));
@@ -585,9 +540,6 @@ static void rewinding_drops_what_came_after_a_step(void **state)
     must(mr_runlog_matrix(reader, "/eval/uuid/items", &values, &rows, &columns));
     mr_free(values);
     assert_int_equal(rows, 1);
-    must(mr_runlog_matrix(reader, "/spectrum/q_proj/0/values", &values, &rows, &columns));
-    mr_free(values);
-    assert_int_equal(rows, 2);
     must(mr_runlog_series(reader, "/events/step", &values, &count));
     mr_free(values);
     assert_int_equal(count, 1);
@@ -856,9 +808,6 @@ int main(void)
         TEST(a_name_cannot_be_a_path),
         TEST(events_are_read_back),
         TEST(a_long_event_is_cut_between_characters),
-        TEST(rows_of_any_path_are_read_back),
-        TEST(a_row_of_another_length_is_refused),
-        TEST(a_row_needs_an_absolute_path),
         TEST(an_existing_file_stands_until_the_first_flush),
         TEST(a_reader_sees_the_state_of_the_last_flush),
         TEST(flushes_without_force_are_rare),

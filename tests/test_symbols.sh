@@ -8,12 +8,7 @@ main                    where the program starts
 mr_memory_live_total    tests ask what is still held
 mr_checkpoint_is        how a checkpoint is told from other folders
 mr_paper_parse          tests read tables of their own
-mr_params_shard         a checkpoint by parameters
-mr_runlog_append_row    tests of logs
-mr_runlog_matrix        tests of logs
-mr_safetensors_header   checkpoints as safetensors
-mr_safetensors_put      checkpoints as safetensors
-mr_safetensors_sync     checkpoints as safetensors
+mr_runlog_matrix        items of evaluations, which no table reads yet
 mr_schedule_factor      compared with traces of another library
 mr_svd_values           the reference for spectra
 mr_uuid_set_add         tests fill a set that collides

@@ -487,13 +487,6 @@ mr_status mr_runlog_event(mr_runlog *log, int64_t step, const char *kind, const 
     return append_text(log, "/events/text", text, MR_RUNLOG_TEXT);
 }
 
-mr_status mr_runlog_append_row(mr_runlog *log, const char *dataset, const double *values, int64_t n)
-{
-    MR_CHECK(dataset[0] == '/' && strlen(dataset) < MR_H5_PATH && n > 0, MR_ERR_ARG,
-             "%s: no row of %" PRId64 " values can go to '%.64s'", log->path, n, dataset);
-    return append(log, dataset, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, 1, n, values);
-}
-
 /* Finds the bytes of the file in memory, valid until the next call of HDF5. They are the driver's
  * own: H5Fget_file_image of 1.10 clears a byte of the first block and leaves its checksum. */
 static mr_status find_image(const mr_runlog *log, const void **image, size_t *bytes)

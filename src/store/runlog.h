@@ -90,11 +90,6 @@ MR_NODISCARD mr_status mr_runlog_eval(mr_runlog *log, const char *name, int64_t 
 MR_NODISCARD mr_status mr_runlog_event(mr_runlog *log, int64_t step, const char *kind,
                                        const char *text);
 
-/** Appends values [n] to the dataset [rows, n] of doubles at an absolute path. Local.
- * @return MR_OK, MR_ERR_ARG (rows of another length stand there), MR_ERR_IO */
-MR_NODISCARD mr_status mr_runlog_append_row(mr_runlog *log, const char *dataset,
-                                            const double *values, int64_t n);
-
 /** Makes the file at the path current. Without force it does so at most once a second, and not
  * before 50 times the duration of the last flush have passed, so at most 2 % of the time. Local.
  * @return MR_OK, MR_ERR_IO (what stood at the path still does), MR_ERR_MEMORY */

@@ -503,6 +503,28 @@ static void errors_of_overrides_name_them(void **state)
     expect_set_error("method.r=", MR_ERR_CONFIG,
                      "--set method.r=: method.r: expected an integer in 1..65536, found \"\"");
     expect_set_error("method.r", MR_ERR_USAGE, "--set method.r: expected key=value");
+    expect_set_error("", MR_ERR_USAGE, "--set: expected key=value, found an empty text");
+    expect_set_error("=8", MR_ERR_USAGE, "--set =8: expected key=value, found no key");
+    expect_set_error("checkpoint=8", MR_ERR_CONFIG,
+                     "--set checkpoint=8: unknown key \"checkpoint\"; the keys of checkpoint are "
+                     "every_steps, every_minutes, keep, signal");
+    expect_set_error("log.=8", MR_ERR_CONFIG,
+                     "--set log.=8: unknown key \"log.\"; the keys of log are every");
+    expect_set_error("matrix=[8]", MR_ERR_CONFIG,
+                     "--set matrix=[8]: a matrix stands in the file; set one of its keys, and that "
+                     "one value is left of it");
+    expect_set_error("eval.at_steps=", MR_ERR_CONFIG,
+                     "--set eval.at_steps=: eval.at_steps: expected a list of at most 64 values, "
+                     "each an integer in 1..1000000000, found \"\"; a list of nothing is []");
+    expect_set_error(
+        "eval.at_steps=1,2", MR_ERR_CONFIG,
+        "--set eval.at_steps=1,2: eval.at_steps: expected a list of at most 64 values, "
+        "each an integer in 1..1000000000, found \"1,2\"; write a list in brackets: "
+        "[a, b]");
+    expect_set_error("method.target_modules=q_proj,k_proj", MR_ERR_CONFIG,
+                     "--set method.target_modules=q_proj,k_proj: method.target_modules: expected a "
+                     "list of at most 64 texts of 1..63 bytes, found \"q_proj,k_proj\"; write a "
+                     "list in brackets: [a, b]");
     char set[300], wanted[400];
     snprintf(set, sizeof set, "%0256d=1", 0);
     snprintf(wanted, sizeof wanted, "--set %0200d: the key is longer than 255 bytes", 0);

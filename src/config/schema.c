@@ -277,18 +277,26 @@ static bool suggest_nearest(const char *unknown, mr_text *out)
     return true;
 }
 
-void mr_schema_suggest(const char *unknown, mr_text *out)
+/* Appends the keys of a section, if it is one; tells whether. */
+static bool suggest_keys(const char *section, size_t length, mr_text *out)
 {
-    if (suggest_nearest(unknown, out)) return;
-    size_t length = strcspn(unknown, ".");
     const char *separator = "";
-    for (int i = 0; i < KEYS && unknown[length] == '.'; i++) {
-        if (!key_is_in(table[i].key, unknown, length)) continue;
-        if (*separator == '\0') mr_text_add(out, "; the keys of %.*s are ", (int)length, unknown);
+    for (int i = 0; i < KEYS; i++) {
+        if (!key_is_in(table[i].key, section, length)) continue;
+        if (*separator == '\0') mr_text_add(out, "; the keys of %.*s are ", (int)length, section);
         mr_text_add(out, "%s%s", separator, table[i].key + length + 1);
         separator = ", ";
     }
-    if (*separator != '\0') return;
+    return *separator != '\0';
+}
+
+void mr_schema_suggest(const char *unknown, mr_text *out)
+{
+    size_t length = strcspn(unknown, ".");
+    bool section = unknown[length] == '\0' || unknown[length + 1] == '\0';
+    if (section && suggest_keys(unknown, length, out)) return;
+    if (suggest_nearest(unknown, out)) return;
+    if (unknown[length] == '.' && suggest_keys(unknown, length, out)) return;
     mr_text_add(out, "; the sections are ");
     for (int i = 0; i < KEYS; i++)
         if (starts_section(i))

@@ -134,7 +134,9 @@ static mr_status assign(const char *set, mr_config *config, int *key, char label
 {
     snprintf(label, SHOWN_SET + 8, "--set %.*s", SHOWN_SET, set);
     const char *equals = strchr(set, '=');
+    MR_CHECK(set[0] != '\0', MR_ERR_USAGE, "--set: expected key=value, found an empty text");
     MR_CHECK(equals, MR_ERR_USAGE, "%s: expected key=value", label);
+    MR_CHECK(equals > set, MR_ERR_USAGE, "%s: expected key=value, found no key", label);
     char path[MR_YAML_PATH];
     size_t length = (size_t)(equals - set);
     MR_CHECK(length < sizeof path, MR_ERR_USAGE, "%s: the key is longer than %zu bytes", label,
@@ -142,6 +144,10 @@ static mr_status assign(const char *set, mr_config *config, int *key, char label
     memcpy(path, set, length);
     path[length] = '\0';
     *key = mr_schema_find(path);
+    MR_CHECK(
+        strcmp(path, "matrix") != 0, MR_ERR_CONFIG,
+        "%s: a matrix stands in the file; set one of its keys, and that one value is left of it",
+        label);
     if (*key < 0) return mr_fail_in(fail_unknown(path), "%s", label);
     return mr_value_set_text(mr_schema_at(*key), label, equals + 1, config);
 }

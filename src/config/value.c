@@ -228,6 +228,10 @@ static mr_status read_list(const mr_key *key, const mr_yaml *yaml, int node, voi
     mr_string_list *strings = field;
     mr_int_list *ints = field;
     if (whole->kind == MR_YAML_MAPPING || mr_yaml_is_null(whole)) return fail_type(key, whole, "");
+    if (whole->kind == MR_YAML_SCALAR && whole->text[0] == '\0')
+        return fail_type(key, whole, "; a list of nothing is []");
+    if (is_plain(whole) && strchr(whole->text, ','))
+        return fail_type(key, whole, "; write a list in brackets: [a, b]");
     memset(field, 0, key->bytes);
     /* Messages about an item say what an item must be. */
     mr_key one = *key;

@@ -748,6 +748,29 @@ static void paths_too_long_are_refused(void **state)
     assert_contains(mr_message(), "path too long");
 }
 
+static void kept_texts_stay_where_they_are(void **state)
+{
+    (void)state;
+    enum { MANY = 5000 };
+    static const char *kept[MANY];
+    static char longest[100000], text[16];
+    mr_texts texts = {0};
+    memset(longest, 'x', sizeof longest - 1);
+    size_t before = mr_memory_live_total();
+    for (int i = 0; i < MANY; i++) {
+        snprintf(text, sizeof text, "%d", i);
+        kept[i] = mr_texts_keep(&texts, i == 1000 ? longest : text);
+        assert_non_null(kept[i]);
+    }
+    assert_true(mr_memory_live_total() - before < sizeof longest + 100000);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(text, sizeof text, "%d", i);
+        assert_string_equal(kept[i], i == 1000 ? longest : text);
+    }
+    mr_texts_free(&texts);
+    assert_int_equal(mr_memory_live_total(), before);
+}
+
 static void a_path_may_start_at_home(void **state)
 {
     (void)state;
@@ -829,6 +852,7 @@ int main(void)
         cmocka_unit_test(a_folder_below_a_file_cannot_be_made),
         cmocka_unit_test(a_folder_in_place_of_a_file_cannot_be_made),
         cmocka_unit_test(paths_too_long_are_refused),
+        cmocka_unit_test(kept_texts_stay_where_they_are),
         cmocka_unit_test(a_path_may_start_at_home),
         cmocka_unit_test(empty_paths_are_not_called_too_long),
     };

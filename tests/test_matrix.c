@@ -253,6 +253,28 @@ static void runs_are_made_one_at_a_time(void **state)
     mr_run_list_free(&list);
 }
 
+static void what_is_held_grows_with_the_text_alone(void **state)
+{
+    (void)state;
+    mr_run_list list;
+    mr_config config;
+    mr_text text = {0};
+    mr_text_add(&text, CONFIG_MODEL "matrix:\n  run.seed: [0");
+    for (int i = 1; i < 100000; i++)
+        mr_text_add(&text, ",%d", i);
+    mr_text_add(&text, "]\n");
+    config_write(mr_text_get(&text));
+    size_t bytes = text.length;
+    mr_text_free(&text);
+    size_t before = mr_memory_live_total();
+    must(mr_config_load(&world, "uuid.yaml", NULL, 0, config_choices, CONFIG_CHOICES, &list));
+    if (mr_memory_live_total() - before > 40 * bytes)
+        fail_msg("%zu bytes are held of a text of %zu", mr_memory_live_total() - before, bytes);
+    must(mr_run_list_get(&list, 54321, &config));
+    assert_string_equal(config.run.name, "uuid.seed54321");
+    mr_run_list_free(&list);
+}
+
 static void too_many_runs_are_refused_before_they_are_made(void **state)
 {
     (void)state;
@@ -300,6 +322,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(two_runs_of_one_name_are_refused),
         cmocka_unit_test(two_runs_that_differ_and_have_one_name_are_told_so),
         cmocka_unit_test(runs_are_made_one_at_a_time),
+        cmocka_unit_test(what_is_held_grows_with_the_text_alone),
         cmocka_unit_test(too_many_runs_are_refused_before_they_are_made),
         cmocka_unit_test(an_override_replaces_a_dimension),
     };

@@ -73,6 +73,42 @@ void mr_text_free(mr_text *text)
     *text = (mr_text){0};
 }
 
+/* Texts one behind another, zeros between them. */
+typedef struct mr_texts_block {
+    struct mr_texts_block *older;
+    size_t used, room;
+    char bytes[];
+} block;
+
+const char *mr_texts_keep(mr_texts *texts, const char *text)
+{
+    enum { FIRST = 256, LARGEST = 1 << 16 };
+    const size_t bytes = strlen(text) + 1;
+    block *into = texts->block;
+    if (!into || into->room - into->used < bytes) {
+        size_t room = into ? 2 * into->room : FIRST;
+        if (room > LARGEST) room = LARGEST;
+        if (room < bytes) room = bytes;
+        into = mr_alloc(MR_MEM_OTHER, sizeof *into + room);
+        if (!into) return NULL;
+        into->room = room;
+        into->older = texts->block;
+        texts->block = into;
+    }
+    char *kept = memcpy(into->bytes + into->used, text, bytes);
+    into->used += bytes;
+    return kept;
+}
+
+void mr_texts_free(mr_texts *texts)
+{
+    while (texts->block) {
+        block *older = texts->block->older;
+        mr_free(texts->block);
+        texts->block = older;
+    }
+}
+
 bool mr_text_is_number(const char *text)
 {
     if (*text == '+' || *text == '-') text++;

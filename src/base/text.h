@@ -40,6 +40,17 @@ const char *mr_text_get(const mr_text *text);
 /** Frees the string and empties it. */
 void mr_text_free(mr_text *text);
 
+/** Many texts that are kept until all are freed. Start from {0}; owns block. */
+typedef struct mr_texts {
+    struct mr_texts_block *block; /**< the newest */
+} mr_texts;
+
+/** Returns a copy of a text that stays where it is, or NULL with a message. Local. */
+const char *mr_texts_keep(mr_texts *texts, const char *text) MR_NODISCARD;
+
+/** Frees all texts. Local. */
+void mr_texts_free(mr_texts *texts);
+
 /** Tells whether text is a number in plain decimal notation, as 7, -0.5 or 1e-3, and nothing else.
  */
 bool mr_text_is_number(const char *text);

@@ -10,9 +10,9 @@
 /* A value of a key. */
 typedef struct value {
     int key;
-    int node;    /* -1: that of --set, which stands in the configuration already */
-    char *text;  /* as YAML: equal for equal values, and for no others */
-    char *piece; /* of the names of its runs, without the key */
+    int node;          /* -1: that of --set, which stands in the configuration already */
+    const char *text;  /* as YAML: equal for equal values, and for no others */
+    const char *piece; /* of the names of its runs, without the key */
 } value;
 
 /* One key of a block with its values. */
@@ -44,6 +44,7 @@ struct mr_matrix {
     int dimension_count;
     value *values;
     int value_count;
+    mr_texts texts; /* of the values */
     block *blocks;
     int block_count;
     spread *spreads; /* by key */
@@ -91,8 +92,8 @@ static mr_status add_value(mr_matrix *matrix, int key, int node, const mr_config
     value *one = &matrix->values[matrix->value_count++];
     *one = (value){.key = key,
                    .node = node,
-                   .text = mr_strdup(mr_text_get(&text)),
-                   .piece = mr_strdup(mr_text_get(&piece))};
+                   .text = mr_texts_keep(&matrix->texts, mr_text_get(&text)),
+                   .piece = mr_texts_keep(&matrix->texts, mr_text_get(&piece))};
     mr_text_free(&text);
     mr_text_free(&plain);
     mr_text_free(&piece);
@@ -227,12 +228,9 @@ static mr_status distinguish(mr_matrix *matrix)
             mr_text_add(
                 &piece, "%s_%06x", other->piece,
                 (unsigned)(mr_hash_fnv(MR_HASH_FNV, other->text, strlen(other->text)) & 0xffffff));
-            char *marked = mr_strdup(mr_text_get(&piece));
-            if (piece.failed || !marked) status = MR_ERR_MEMORY;
+            other->piece = mr_texts_keep(&matrix->texts, mr_text_get(&piece));
+            if (piece.failed || !other->piece) status = MR_ERR_MEMORY;
             mr_text_free(&piece);
-            if (!marked) break;
-            mr_free(other->piece);
-            other->piece = marked;
         }
     }
     mr_free(sorted);
@@ -515,10 +513,7 @@ void mr_matrix_destroy(mr_matrix **matrix)
 {
     mr_matrix *m = *matrix;
     if (!m) return;
-    for (int i = 0; i < m->value_count; i++) {
-        mr_free(m->values[i].text);
-        mr_free(m->values[i].piece);
-    }
+    mr_texts_free(&m->texts);
     mr_free(m->spreads);
     mr_free(m->blocks);
     mr_free(m->values);

@@ -102,8 +102,8 @@ static mr_status add_node(builder *build, const yaml_event_t *event, mr_yaml_kin
     *node = (mr_yaml_node){
         .kind = kind,
         .quoted = kind == MR_YAML_SCALAR && event->data.scalar.style != YAML_PLAIN_SCALAR_STYLE,
-        .path = mr_strdup(path),
-        .text = mr_strdup(text),
+        .path = mr_texts_keep(&out->texts, path),
+        .text = mr_texts_keep(&out->texts, text),
         .line = line_of(mark),
         .column = column_of(mark),
         .key_line = line_of(key_mark),
@@ -311,15 +311,15 @@ mr_status mr_yaml_parse_value(const char *name, const char *text, mr_yaml *out)
     out->nodes[0] = (mr_yaml_node){
         .kind = MR_YAML_SCALAR,
         .quoted = text[0] == '\0',
-        .path = mr_strdup(""),
-        .text = mr_strdup(text),
+        .path = "",
+        .text = mr_texts_keep(&out->texts, text),
         .line = 1,
         .column = 1,
         .key_line = 1,
         .key_column = 1,
         .end = 1,
     };
-    if (out->nodes[0].path && out->nodes[0].text) return MR_OK;
+    if (out->nodes[0].text) return MR_OK;
     mr_yaml_free(out);
     return MR_ERR_MEMORY;
 }
@@ -335,10 +335,7 @@ bool mr_yaml_is_null(const mr_yaml_node *node)
 
 void mr_yaml_free(mr_yaml *yaml)
 {
-    for (int i = 0; i < yaml->count; i++) {
-        mr_free(yaml->nodes[i].path);
-        mr_free(yaml->nodes[i].text);
-    }
+    mr_texts_free(&yaml->texts);
     mr_free(yaml->nodes);
     *yaml = (mr_yaml){0};
 }

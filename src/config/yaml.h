@@ -9,7 +9,7 @@
  * same path "a.b", and one path may be given once.
  */
 
-#include "base/memory.h"
+#include "base/text.h"
 
 enum {
     MR_YAML_DEPTH = 16,       /**< most containers inside one another */
@@ -20,12 +20,13 @@ enum {
 
 typedef enum mr_yaml_kind { MR_YAML_SCALAR, MR_YAML_SEQUENCE, MR_YAML_MAPPING } mr_yaml_kind;
 
-/** One value. Owns path and text. */
+/** One value. */
 typedef struct mr_yaml_node {
     mr_yaml_kind kind;
     bool quoted; /**< a scalar that is text by its style: quoted or a block */
-    char *path;  /**< dotted keys from the root, or from the sequence item it stands in; "" there */
-    char *text;  /**< scalar without zero bytes; "" for containers */
+    const char
+        *path; /**< dotted keys from the root, or from the sequence item it stands in; "" there */
+    const char *text;         /**< scalar without zero bytes; "" for containers */
     int line, column;         /**< of the value, from 1 */
     int key_line, key_column; /**< of its key; of the value where it has none */
     int scope;                /**< index of the node its path starts from */
@@ -33,11 +34,12 @@ typedef struct mr_yaml_node {
 } mr_yaml_node;
 
 /** Nodes in the order of the text; nodes[0] is the root, i + 1 the first child of container i.
- * Start from {0}; owns nodes. */
+ * Start from {0}; owns nodes and texts. */
 typedef struct mr_yaml {
     mr_yaml_node *nodes;
     int count;
     int64_t room;
+    mr_texts texts; /**< of the nodes */
 } mr_yaml;
 
 /** What the root of a document may be. */

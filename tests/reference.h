@@ -84,6 +84,7 @@ typedef struct mr_lab {
     mr_backend *be;
     mr_random random;
     uint64_t drawn; /**< index of the next number of the stream */
+    mr_dtype dtype; /**< of activations, for tests that are run for several; F32 */
     bool running;   /**< inside MR_LAB_RUN */
     struct mr_lab_item *items;
 } mr_lab;
@@ -99,7 +100,8 @@ typedef struct mr_lab {
         (lab)->running = false;                                                                    \
     } while (0)
 
-/** Creates a lab on backend "cpu"; failing to fails the test. */
+/** Creates a lab on the backend that MORA_BACKEND names, "cpu" without; failing to fails the test.
+ */
 mr_lab *mr_lab_create(int threads, uint64_t seed);
 
 /** Frees what the lab made since it was created or last cleared. */
@@ -143,6 +145,10 @@ mr_tensor mr_lab_poison(mr_lab *lab, mr_dtype dtype, int64_t rows, int64_t cols,
 /** Returns an F32 tensor of values [rows, cols], poison in its gaps. */
 mr_tensor mr_lab_upload(mr_lab *lab, const double *values, int64_t rows, int64_t cols, int64_t gap);
 
+/** As mr_lab_upload, of another type than F32. */
+mr_tensor mr_lab_upload_as(mr_lab *lab, mr_dtype dtype, const double *values, int64_t rows,
+                           int64_t cols, int64_t gap);
+
 /** Returns an I32 tensor [1, count]. */
 mr_tensor mr_lab_upload_ids(mr_lab *lab, const int32_t *ids, int64_t count);
 
@@ -150,11 +156,12 @@ mr_tensor mr_lab_upload_ids(mr_lab *lab, const int32_t *ids, int64_t count);
 void mr_lab_angles(mr_lab *lab, int64_t positions, int64_t width, mr_tensor *cosine,
                    mr_tensor *sine);
 
-/** Returns the values of an F32, F64 or I32 tensor; the operations before must have succeeded. */
+/** Returns the values of a tensor; the operations before must have succeeded. */
 double *mr_lab_download(mr_lab *lab, mr_tensor t);
 
-/** Fails the test unless |got - want| <= bound |want| in the Euclidean norm and nothing was
- * written in got's gaps; the rest names the case. */
+/** Fails the test unless |got - want| <= bound |want| in the Euclidean norm, or 5e-3 of it where
+ * got is BF16, whose rounding is 2^-9 of an element and more than one deep, and nothing was written
+ * in got's gaps; the rest names the case. */
 void mr_lab_expect(mr_lab *lab, mr_bound bound, mr_tensor got, const double *want, const char *fmt,
                    ...) MR_PRINTF(5, 6);
 

@@ -1,0 +1,770 @@
+/* Every entry of a backend's table against its formula in double: over ragged shapes, strided views
+ * and the types that it computes in. MORA_BACKEND names the backend (cpu).
+ *
+ * Each row of the table below runs one entry on one draw of shapes; an entry without a row fails.
+ * What a formula leaves out (NaN, ties, threads) stands in the other tests of backends. */
+#include "base/hash.h"
+#include "reference.h"
+#include "test.h"
+
+#include <math.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CASES = 10 };
+
+/* A draw of shapes: rows and columns of 1 first, then at random. */
+static int64_t rows_of(mr_lab *lab, int i)
+{
+    return i == 0 ? 1 : mr_lab_extent(lab, 1, 70);
+}
+
+static int64_t cols_of(mr_lab *lab, int i)
+{
+    return i <= 1 ? 1 : mr_lab_extent(lab, 1, 300);
+}
+
+static int64_t gap_of(mr_lab *lab)
+{
+    return mr_lab_extent(lab, 0, 6);
+}
+
+/* Values that the type holds exactly. */
+static double *values_of(mr_lab *lab, mr_dtype dtype, int64_t count)
+{
+    double *values = mr_lab_normals(lab, count);
+    for (int64_t i = 0; dtype == MR_BF16 && i < count; i++) {
+        float value = (float)values[i];
+        uint32_t bits;
+        memcpy(&bits, &value, sizeof bits);
+        bits &= 0xffff0000u;
+        memcpy(&value, &bits, sizeof value);
+        values[i] = (double)value;
+    }
+    return values;
+}
+
+/* A tensor of a type and the values in it, strided. */
+static mr_tensor input(mr_lab *lab, mr_dtype dtype, int64_t rows, int64_t cols, double **values)
+{
+    *values = values_of(lab, dtype, rows * cols);
+    return mr_lab_upload_as(lab, dtype, *values, rows, cols, gap_of(lab));
+}
+
+/* As input, of the type that the lab is about. */
+static mr_tensor in(mr_lab *lab, int64_t rows, int64_t cols, double **values)
+{
+    return input(lab, lab->dtype, rows, cols, values);
+}
+
+/* As input, of F32 without gaps, as what is no activation is. */
+static mr_tensor vector(mr_lab *lab, int64_t cols, double **values)
+{
+    *values = values_of(lab, MR_F32, cols);
+    return mr_lab_upload(lab, *values, 1, cols, 0);
+}
+
+static mr_tensor out(mr_lab *lab, int64_t rows, int64_t cols)
+{
+    return mr_lab_poison(lab, lab->dtype, rows, cols, gap_of(lab));
+}
+
+static mr_tensor dense(mr_lab *lab, mr_dtype dtype, int64_t rows, int64_t cols)
+{
+    return mr_lab_poison(lab, dtype, rows, cols, 0);
+}
+
+static void fill(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i);
+    double *want = mr_lab_zeros(lab, rows * cols);
+    for (int64_t k = 0; k < rows * cols; k++)
+        want[k] = -1.25;
+    mr_tensor t = out(lab, rows, cols);
+    MR_LAB_RUN(lab, fill, t, -1.25f);
+    mr_lab_expect(lab, MR_BOUND_EXACT, t, want, "case %d", i);
+}
+
+static void copy(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i);
+    double *x;
+    mr_tensor y = out(lab, rows, cols);
+    MR_LAB_RUN(lab, copy, y, in(lab, rows, cols, &x));
+    mr_lab_expect(lab, MR_BOUND_EXACT, y, x, "case %d", i);
+}
+
+static void convert(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i);
+    double *x;
+    mr_tensor half = mr_lab_poison(lab, MR_BF16, rows, cols, gap_of(lab));
+    mr_tensor back = mr_lab_poison(lab, MR_F32, rows, cols, gap_of(lab));
+    MR_LAB_RUN(lab, convert, half, input(lab, MR_BF16, rows, cols, &x));
+    MR_LAB_RUN(lab, convert, back, half);
+    mr_lab_expect(lab, MR_BOUND_EXACT, back, x, "case %d", i);
+}
+
+static void add(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i);
+    double *x, *y;
+    mr_tensor tx = in(lab, rows, cols, &x), ty = in(lab, rows, cols, &y);
+    MR_LAB_RUN(lab, add, ty, tx);
+    for (int64_t k = 0; k < rows * cols; k++)
+        y[k] += x[k];
+    mr_lab_expect(lab, MR_BOUND_ROUNDED, ty, y, "case %d", i);
+}
+
+/* The mask is read off a first run on ones: it is a function of the stream and the place alone. */
+static void dropout(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i), count = rows * cols, kept = 0;
+    const double p = 0.3;
+    const mr_random stream = mr_random_stream(7, MR_RANDOM_DROPOUT, (uint64_t)i);
+    double *x, *y, *ones = mr_lab_zeros(lab, count), *want = mr_lab_zeros(lab, count);
+    for (int64_t k = 0; k < count; k++)
+        ones[k] = 1;
+    mr_tensor mask = dense(lab, MR_F32, rows, cols);
+    MR_LAB_RUN(lab, dropout, mask, mr_lab_upload(lab, ones, rows, cols, 0), 0, p, stream, 3);
+    double *factor = mr_lab_download(lab, mask);
+    mr_tensor tx = in(lab, rows, cols, &x), ty = in(lab, rows, cols, &y);
+    MR_LAB_RUN(lab, dropout, ty, tx, i % 2 ? 1.0f : 0.0f, p, stream, 3);
+    for (int64_t k = 0; k < count; k++) {
+        double exact = factor[k] > 0 ? 1 / (1 - p) : 0;
+        assert_true(fabs(factor[k] - exact) < 1e-6);
+        kept += factor[k] > 0;
+        want[k] = (i % 2 ? y[k] : 0) + x[k] * exact;
+    }
+    mr_lab_expect(lab, MR_BOUND_ROUNDED, ty, want, "case %d", i);
+    assert_true(count < 3000 || fabs((double)kept / (double)count - 0.7) < 0.05);
+}
+
+static void sum_pieces(mr_lab *lab, int i)
+{
+    int64_t pieces = 1 + i % 8, n = cols_of(lab, i);
+    double *x = values_of(lab, MR_F32, pieces * n), *want = mr_lab_zeros(lab, n);
+    for (int64_t k = 0; k < pieces * n; k++)
+        want[k % n] += x[k];
+    mr_tensor y = dense(lab, MR_F32, 1, n);
+    MR_LAB_RUN(lab, sum_pieces, y, mr_lab_upload(lab, x, pieces, n, 0));
+    mr_lab_expect(lab, MR_BOUND_SUMMED, y, want, "%d pieces", (int)pieces);
+}
+
+static void square_sums(mr_lab *lab, int i)
+{
+    int64_t n = i == 0 ? 1 : mr_lab_extent(lab, 1, 9000);
+    int64_t runs = (n + MR_SQUARE_RUN - 1) / MR_SQUARE_RUN;
+    double *x, *want = mr_lab_zeros(lab, runs);
+    mr_tensor y = dense(lab, MR_F64, 1, runs);
+    MR_LAB_RUN(lab, square_sums, y, vector(lab, n, &x));
+    for (int64_t k = 0; k < n; k++)
+        want[k / MR_SQUARE_RUN] += x[k] * x[k];
+    mr_lab_expect(lab, MR_BOUND_ROUNDED, y, want, "case %d", i);
+}
+
+static void count_nonzero(mr_lab *lab, int i)
+{
+    int64_t n = i == 0 ? 1 : mr_lab_extent(lab, 1, 9000);
+    double *x = values_of(lab, MR_F32, n), want = 0;
+    for (int64_t k = 0; k < n; k++) {
+        if (k % 3 == i % 3) x[k] = k % 2 ? -0.0 : 0;
+        want += x[k] < 0 || x[k] > 0;
+    }
+    mr_tensor y = dense(lab, MR_F64, 1, 1);
+    MR_LAB_RUN(lab, count_nonzero, y, mr_lab_upload(lab, x, 1, n, 0));
+    mr_lab_expect(lab, MR_BOUND_EXACT, y, &want, "case %d", i);
+}
+
+static void digest(mr_lab *lab, int i)
+{
+    int64_t n = i == 0 ? 1 : mr_lab_extent(lab, 1, 9000);
+    int32_t *x = mr_lab_ids(lab, n, INT32_MAX);
+    uint64_t sum = 0;
+    for (int64_t k = 0; k < n; k++)
+        sum += mr_hash_mix((uint32_t)x[k] + (uint64_t)k * 0x9e3779b97f4a7c15u);
+    double want[2] = {(double)(int32_t)(uint32_t)sum, (double)(int32_t)(uint32_t)(sum >> 32)};
+    mr_tensor y = dense(lab, MR_I32, 1, 2);
+    MR_LAB_RUN(lab, digest, y, mr_lab_upload_ids(lab, x, n));
+    mr_lab_expect(lab, MR_BOUND_EXACT, y, want, "case %d", i);
+}
+
+static void gemm(mr_lab *lab, int i)
+{
+    int64_t m = rows_of(lab, i), n = cols_of(lab, i), k = i == 0 ? 1 : mr_lab_extent(lab, 1, 90);
+    bool ta = i & 1, tb = i & 2;
+    double *a, *b, *c, alpha = 0.5, beta = i % 3 == 0 ? 0 : i % 3 == 1 ? 1 : -0.5;
+    mr_tensor x = in(lab, ta ? k : m, ta ? m : k, &a), y = in(lab, tb ? n : k, tb ? k : n, &b);
+    mr_tensor z = in(lab, m, n, &c);
+    if (beta == 0) z = out(lab, m, n);
+    MR_LAB_RUN(lab, gemm, ta, tb, (float)alpha, x, y, (float)beta, z);
+    mr_reference_gemm(ta, tb, alpha, a, b, beta, c, m, n, k);
+    mr_lab_expect(lab, MR_BOUND_SUMMED, z, c, "case %d", i);
+}
+
+static void row_dots(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i);
+    double *a, *b, *want = mr_lab_normals(lab, rows), beta = i % 2;
+    mr_tensor x = in(lab, rows, cols, &a), y = in(lab, rows, cols, &b);
+    mr_tensor t = dense(lab, MR_F64, 1, rows);
+    if (beta != 0) lab->be->ops->upload(lab->be, t, want);
+    MR_LAB_RUN(lab, row_dots, t, x, y, beta);
+    for (int64_t n = 0; n < rows; n++)
+        want[n] = beta * want[n] + mr_reference_dot(a + n * cols, b + n * cols, cols);
+    mr_lab_expect(lab, MR_BOUND_SUMMED, t, want, "case %d", i);
+}
+
+static void scale_columns(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i);
+    double *x, *y, *s, beta = i % 2;
+    mr_tensor tx = in(lab, rows, cols, &x), ty = in(lab, rows, cols, &y);
+    mr_tensor kept = i % 3 ? out(lab, rows, cols) : (mr_tensor){0};
+    if (beta == 0) ty = out(lab, rows, cols);
+    MR_LAB_RUN(lab, scale_columns, ty, kept, tx, vector(lab, cols, &s), (float)beta);
+    for (int64_t k = 0; k < rows * cols; k++)
+        y[k] = beta * y[k] + x[k] * s[k % cols];
+    mr_lab_expect(lab, MR_BOUND_ROUNDED, ty, y, "case %d", i);
+    if (i % 3) mr_lab_expect(lab, MR_BOUND_EXACT, kept, x, "kept, case %d", i);
+}
+
+static void scale_rows(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i);
+    double *x, *s;
+    mr_tensor t = in(lab, rows, cols, &x);
+    MR_LAB_RUN(lab, scale_rows, t, vector(lab, rows, &s));
+    for (int64_t k = 0; k < rows * cols; k++)
+        x[k] *= s[k / cols];
+    mr_lab_expect(lab, MR_BOUND_ROUNDED, t, x, "case %d", i);
+}
+
+static void row_factors(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i);
+    double *squares = mr_lab_normals(lab, rows), *m, *want[3];
+    mr_tensor t[3], magnitude = vector(lab, rows, &m), s = dense(lab, MR_F64, 1, rows);
+    for (int k = 0; k < 3; k++) {
+        want[k] = mr_lab_zeros(lab, rows);
+        t[k] = dense(lab, MR_F32, 1, rows);
+    }
+    for (int64_t n = 0; n < rows; n++) {
+        squares[n] = n % 5 == 4 ? 0 : squares[n] * squares[n];
+        want[0][n] = squares[n] > 0 ? 1 / sqrt(squares[n]) : 0;
+        want[1][n] = m[n] * want[0][n];
+        want[2][n] = want[1][n] - 1;
+    }
+    lab->be->ops->upload(lab->be, s, squares);
+    MR_LAB_RUN(lab, row_factors, t[0], t[1], t[2], s, magnitude);
+    for (int k = 0; k < 3; k++)
+        mr_lab_expect(lab, MR_BOUND_ROUNDED, t[k], want[k], "factor %d, case %d", k, i);
+}
+
+static void scale_columns_backward(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i);
+    double *x, *dy, *s, *ds = mr_lab_zeros(lab, cols);
+    mr_tensor tx = in(lab, rows, cols, &x), tdy = in(lab, rows, cols, &dy);
+    mr_tensor tds = dense(lab, MR_F32, 1, cols), tdx = out(lab, rows, cols);
+    MR_LAB_RUN(lab, scale_columns_backward, tdx, tds, tdy, tx, vector(lab, cols, &s));
+    for (int64_t k = 0; k < rows * cols; k++) {
+        ds[k % cols] += dy[k] * x[k];
+        x[k] = dy[k] * s[k % cols];
+    }
+    mr_lab_expect(lab, MR_BOUND_SUMMED, tds, ds, "ds, case %d", i);
+    mr_lab_expect(lab, MR_BOUND_ROUNDED, tdx, x, "dx, case %d", i);
+}
+
+static void rmsnorm_forward(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = 1 + cols_of(lab, i);
+    double *x, *a, *w, *y = mr_lab_zeros(lab, rows * cols), *r = mr_lab_zeros(lab, rows);
+    mr_tensor tx = in(lab, rows, cols, &x), ta = {0}, sum = {0};
+    mr_tensor ty = out(lab, rows, cols), tr = dense(lab, MR_F32, 1, rows);
+    if (i % 2) {
+        ta = in(lab, rows, cols, &a);
+        sum = out(lab, rows, cols);
+        for (int64_t k = 0; k < rows * cols; k++)
+            x[k] += a[k];
+    }
+    MR_LAB_RUN(lab, rmsnorm_forward, ty, tr, sum, tx, ta, vector(lab, cols, &w), 1e-5);
+    mr_reference_rmsnorm(y, r, x, w, 1e-5, rows, cols);
+    mr_lab_expect(lab, MR_BOUND_SUMMED, ty, y, "y, case %d", i);
+    mr_lab_expect(lab, MR_BOUND_SUMMED, tr, r, "rstd, case %d", i);
+    if (i % 2) mr_lab_expect(lab, MR_BOUND_ROUNDED, sum, x, "sum, case %d", i);
+}
+
+static void rmsnorm_backward(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = 1 + cols_of(lab, i);
+    double *x, *dy, *w, *dx, *y = mr_lab_zeros(lab, rows * cols), *r = mr_lab_zeros(lab, rows);
+    double *dw = mr_lab_zeros(lab, cols);
+    mr_tensor tx = in(lab, rows, cols, &x), tdy = in(lab, rows, cols, &dy);
+    mr_tensor tdx = in(lab, rows, cols, &dx), tw = vector(lab, cols, &w);
+    mr_tensor tdw = dense(lab, MR_F32, 1, cols);
+    mr_reference_rmsnorm(y, r, x, w, 1e-5, rows, cols);
+    mr_tensor tr = mr_lab_upload(lab, r, 1, rows, 0);
+    MR_LAB_RUN(lab, rmsnorm_backward, tdx, i % 3 ? tdw : (mr_tensor){0}, tdy, tx, tr, tw);
+    for (int64_t n = 0; n < rows; n++) {
+        double mean = 0;
+        const double *xn = x + n * cols, *gn = dy + n * cols;
+        for (int64_t c = 0; c < cols; c++)
+            mean += gn[c] * w[c] * xn[c] / (double)cols;
+        for (int64_t c = 0; c < cols; c++) {
+            dx[n * cols + c] += r[n] * (gn[c] * w[c] - xn[c] * r[n] * r[n] * mean);
+            dw[c] += gn[c] * xn[c] * r[n];
+        }
+    }
+    mr_lab_expect(lab, MR_BOUND_SUMMED, tdx, dx, "dx, case %d", i);
+    if (i % 3) mr_lab_expect(lab, MR_BOUND_SUMMED, tdw, dw, "dw, case %d", i);
+}
+
+static void rope(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), heads = 1 + i % 4, head = 2 * mr_lab_extent(lab, 1, 24);
+    double *x, *y = mr_lab_zeros(lab, rows * heads * head);
+    int32_t *positions = mr_lab_ids(lab, rows, 90);
+    mr_tensor cosine, sine, t = in(lab, rows, heads * head, &x);
+    mr_lab_angles(lab, 90, head, &cosine, &sine);
+    mr_tensor ids = mr_lab_upload_ids(lab, positions, rows);
+    MR_LAB_RUN(lab, rope, t, cosine, sine, ids, head, false);
+    mr_reference_rope(y, x, positions, rows, heads * head, head);
+    mr_lab_expect(lab, MR_BOUND_ROUNDED, t, y, "case %d", i);
+    MR_LAB_RUN(lab, rope, t, cosine, sine, ids, head, true);
+    mr_lab_expect(lab, MR_BOUND_ROUNDED, t, x, "and back, case %d", i);
+}
+
+/* One attention of a draw, its gradients by differences of the reference along each output. */
+static mr_attention_shape attention_shape(int i)
+{
+    static const mr_attention_shape shapes[CASES] = {
+        {1, 1, 1, 1, 8},   {2, 5, 4, 2, 16}, {1, 33, 6, 2, 8},   {3, 64, 2, 1, 16},
+        {1, 130, 4, 4, 8}, {2, 65, 8, 1, 8}, {1, 200, 2, 2, 64}, {1, 129, 3, 1, 48},
+        {2, 7, 1, 1, 80},  {1, 257, 2, 1, 8}};
+    return shapes[i];
+}
+
+static void attention_forward(mr_lab *lab, int i)
+{
+    mr_attention_shape s = attention_shape(i);
+    int64_t rows = s.batch * s.tokens, qc = s.heads * s.head_size, kc = s.kv_heads * s.head_size;
+    double *q, *k, *v, *o = mr_lab_zeros(lab, rows * qc), *lse = mr_lab_zeros(lab, rows * s.heads);
+    const int32_t *starts = mr_lab_starts(lab, s, i % 3 * 20);
+    mr_attention_args args = {.shape = s,
+                              .q = in(lab, rows, qc, &q),
+                              .k = in(lab, rows, kc, &k),
+                              .v = in(lab, rows, kc, &v),
+                              .o = out(lab, rows, qc),
+                              .lse = dense(lab, MR_F32, s.batch * s.heads, s.tokens)};
+    if (starts) args.starts = mr_lab_upload_ids(lab, starts, rows);
+    MR_LAB_RUN(lab, attention_forward, &args);
+    mr_reference_attention(o, lse, q, k, v, starts, s);
+    mr_lab_expect(lab, MR_BOUND_SUMMED, args.o, o, "o, case %d", i);
+    mr_lab_expect(lab, MR_BOUND_SUMMED, args.lse, lse, "lse, case %d", i);
+}
+
+/* The textbook's gradients, head by head: P = exp(s - lse), dP = dO V^T, dS = P (dP - sum P dP). */
+static void attention_gradients(const mr_attention_shape *s, const int32_t *starts, const double *q,
+                                const double *k, const double *v, const double *lse,
+                                const double *d_o, double *d_q, double *d_k, double *d_v)
+{
+    int64_t hs = s->head_size, qc = s->heads * hs, kc = s->kv_heads * hs;
+    double scale = 1 / sqrt((double)hs);
+    for (int64_t b = 0; b < s->batch; b++)
+        for (int64_t h = 0; h < s->heads; h++)
+            for (int64_t t = 0; t < s->tokens; t++) {
+                int64_t row = b * s->tokens + t, kv = h / (s->heads / s->kv_heads);
+                const double *qt = q + row * qc + h * hs, *gt = d_o + row * qc + h * hs;
+                double mean = 0;
+                for (int pass = 0; pass < 2; pass++)
+                    for (int64_t j = starts ? starts[row] : 0; j <= t; j++) {
+                        int64_t at = (b * s->tokens + j) * kc + kv * hs;
+                        double p = exp(scale * mr_reference_dot(qt, k + at, hs) -
+                                       lse[(b * s->heads + h) * s->tokens + t]);
+                        double dp = mr_reference_dot(gt, v + at, hs);
+                        if (pass == 0) mean += p * dp;
+                        for (int64_t c = 0; pass == 1 && c < hs; c++) {
+                            d_v[at + c] += p * gt[c];
+                            d_q[row * qc + h * hs + c] += p * (dp - mean) * scale * k[at + c];
+                            d_k[at + c] += p * (dp - mean) * scale * qt[c];
+                        }
+                    }
+            }
+}
+
+static void attention_backward(mr_lab *lab, int i)
+{
+    mr_attention_shape s = attention_shape(i == 0 ? 1 : i); /* of one key, gradients are rounding */
+    int64_t rows = s.batch * s.tokens, qc = s.heads * s.head_size, kc = s.kv_heads * s.head_size;
+    double *q, *k, *v, *g, *o = mr_lab_zeros(lab, rows * qc);
+    double *lse = mr_lab_zeros(lab, rows * s.heads), *d_q = mr_lab_zeros(lab, rows * qc);
+    double *d_k = mr_lab_zeros(lab, rows * kc), *d_v = mr_lab_zeros(lab, rows * kc);
+    const int32_t *starts = mr_lab_starts(lab, s, i % 3 * 20);
+    mr_attention_args args = {.shape = s,
+                              .q = in(lab, rows, qc, &q),
+                              .k = in(lab, rows, kc, &k),
+                              .v = in(lab, rows, kc, &v),
+                              .d_o = in(lab, rows, qc, &g),
+                              .d_q = out(lab, rows, qc),
+                              .d_k = out(lab, rows, kc),
+                              .d_v = out(lab, rows, kc)};
+    if (starts) args.starts = mr_lab_upload_ids(lab, starts, rows);
+    mr_reference_attention(o, lse, q, k, v, starts, s);
+    args.o = mr_lab_upload_as(lab, lab->dtype, o, rows, qc, gap_of(lab));
+    args.lse = mr_lab_upload(lab, lse, s.batch * s.heads, s.tokens, 0);
+    MR_LAB_RUN(lab, attention_backward, &args);
+    attention_gradients(&s, starts, q, k, v, lse, g, d_q, d_k, d_v);
+    mr_lab_expect(lab, MR_BOUND_GRADIENT, args.d_q, d_q, "d_q, case %d", i);
+    mr_lab_expect(lab, MR_BOUND_GRADIENT, args.d_k, d_k, "d_k, case %d", i);
+    mr_lab_expect(lab, MR_BOUND_GRADIENT, args.d_v, d_v, "d_v, case %d", i);
+}
+
+/* The cache holds whole sequences; of each, the last few rows are new. */
+static void attention_cached(mr_lab *lab, int i)
+{
+    mr_attention_shape s = attention_shape(i);
+    int64_t rows = s.batch * s.tokens, qc = s.heads * s.head_size, kc = s.kv_heads * s.head_size;
+    int64_t fresh = i % 2 ? 1 : (s.tokens + 1) / 2, all = s.batch * fresh;
+    double *q, *k, *v, *o = mr_lab_zeros(lab, rows * qc), *want = mr_lab_zeros(lab, all * qc);
+    int32_t *offsets = mr_lab_ids(lab, s.batch + 1, 1), *lengths = mr_lab_ids(lab, s.batch, 1);
+    mr_tensor whole = in(lab, rows, qc, &q), part = out(lab, all, qc);
+    mr_cached_attention_args args = {.shape = s,
+                                     .capacity = s.tokens,
+                                     .q = part,
+                                     .k = in(lab, rows, kc, &k),
+                                     .v = in(lab, rows, kc, &v),
+                                     .o = out(lab, all, qc)};
+    mr_reference_attention(o, NULL, q, k, v, NULL, s);
+    for (int64_t b = 0; b < s.batch; b++) {
+        int64_t last = (b + 1) * s.tokens - fresh;
+        MR_LAB_RUN(lab, copy, mr_tensor_rows(part, b * fresh, fresh),
+                   mr_tensor_rows(whole, last, fresh));
+        memcpy(want + b * fresh * qc, o + last * qc, (size_t)(fresh * qc) * sizeof *o);
+        offsets[b + 1] = (int32_t)((b + 1) * fresh);
+        lengths[b] = (int32_t)s.tokens;
+    }
+    args.offsets = mr_lab_upload_ids(lab, offsets, s.batch + 1);
+    args.lengths = mr_lab_upload_ids(lab, lengths, s.batch);
+    MR_LAB_RUN(lab, attention_cached, &args);
+    mr_lab_expect(lab, MR_BOUND_SUMMED, args.o, want, "case %d", i);
+}
+
+static void swiglu_forward(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i);
+    double *gate, *up, *y = mr_lab_zeros(lab, rows * cols);
+    mr_tensor tg = in(lab, rows, cols, &gate), tu = in(lab, rows, cols, &up);
+    mr_tensor ty = out(lab, rows, cols);
+    MR_LAB_RUN(lab, swiglu_forward, ty, tg, tu);
+    mr_reference_swiglu(y, gate, up, rows * cols);
+    mr_lab_expect(lab, MR_BOUND_ROUNDED, ty, y, "case %d", i);
+}
+
+static void swiglu_backward(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i);
+    double *gate, *up, *dy;
+    mr_tensor tg = in(lab, rows, cols, &gate), tu = in(lab, rows, cols, &up);
+    mr_tensor tdy = in(lab, rows, cols, &dy);
+    mr_tensor dg = i % 2 ? tg : out(lab, rows, cols), du = i % 2 ? tu : out(lab, rows, cols);
+    MR_LAB_RUN(lab, swiglu_backward, dg, du, tdy, tg, tu);
+    for (int64_t k = 0; k < rows * cols; k++) {
+        double s = 1 / (1 + exp(-gate[k])), g = gate[k];
+        gate[k] = dy[k] * up[k] * s * (1 + g * (1 - s));
+        up[k] = dy[k] * g * s;
+    }
+    mr_lab_expect(lab, MR_BOUND_ROUNDED, dg, gate, "dgate, case %d", i);
+    mr_lab_expect(lab, MR_BOUND_ROUNDED, du, up, "dup, case %d", i);
+}
+
+static void gather_rows(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i), vocabulary = 2 * rows + 3;
+    double *w, *y = mr_lab_zeros(lab, rows * cols);
+    int32_t *ids = mr_lab_ids(lab, rows, vocabulary);
+    mr_tensor tw = in(lab, vocabulary, cols, &w), ty = out(lab, rows, cols);
+    MR_LAB_RUN(lab, gather_rows, ty, tw, mr_lab_upload_ids(lab, ids, rows));
+    mr_reference_gather(y, w, ids, rows, cols);
+    mr_lab_expect(lab, MR_BOUND_EXACT, ty, y, "case %d", i);
+}
+
+static void scatter_rows(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i), room = 2 * rows + 3;
+    double *x, *y;
+    int32_t *ids = mr_lab_distinct(lab, rows, room);
+    mr_tensor tx = in(lab, rows, cols, &x), ty = in(lab, room, cols, &y);
+    MR_LAB_RUN(lab, scatter_rows, ty, tx, mr_lab_upload_ids(lab, ids, rows));
+    for (int64_t n = 0; n < rows; n++)
+        memcpy(y + ids[n] * cols, x + n * cols, (size_t)cols * sizeof *y);
+    mr_lab_expect(lab, MR_BOUND_EXACT, ty, y, "case %d", i);
+}
+
+static void scatter_add_rows(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i), room = rows / 2 + 2;
+    double *x, *y;
+    int32_t *ids = mr_lab_ids(lab, rows, room);
+    mr_tensor tx = in(lab, rows, cols, &x), ty = input(lab, MR_F32, room, cols, &y);
+    MR_LAB_RUN(lab, scatter_add_rows, ty, tx, mr_lab_upload_ids(lab, ids, rows));
+    for (int64_t k = 0; k < rows * cols; k++)
+        y[ids[k / cols] * cols + k % cols] += x[k];
+    mr_lab_expect(lab, MR_BOUND_SUMMED, ty, y, "case %d", i);
+}
+
+static void cross_entropy(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = 2 + cols_of(lab, i);
+    double *x, *losses = mr_lab_zeros(lab, rows), *want = mr_lab_zeros(lab, rows * cols);
+    int32_t *targets = mr_lab_ids(lab, rows, cols);
+    mr_tensor logits = in(lab, rows, cols, &x), tl = dense(lab, MR_F64, 1, rows);
+    for (int64_t n = 0; n < rows; n += 3)
+        if (n > 0) targets[n] = -1;
+    MR_LAB_RUN(lab, cross_entropy, logits, mr_lab_upload_ids(lab, targets, rows), tl, i % 2,
+               0.125f);
+    mr_reference_cross_entropy(losses, x, targets, rows, cols);
+    for (int64_t n = 0; n < rows; n++) {
+        double sum = 0;
+        for (int64_t c = 0; c < cols; c++)
+            sum += exp(x[n * cols + c]);
+        for (int64_t c = 0; targets[n] >= 0 && c < cols; c++)
+            want[n * cols + c] = 0.125 * (exp(x[n * cols + c]) / sum - (c == targets[n]));
+    }
+    mr_lab_expect(lab, MR_BOUND_SUMMED, tl, losses, "losses, case %d", i);
+    mr_lab_expect(lab, i % 2 ? MR_BOUND_SUMMED : MR_BOUND_EXACT, logits, i % 2 ? want : x,
+                  "logits, case %d", i);
+}
+
+static void argmax(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), cols = cols_of(lab, i);
+    double *x, *want = mr_lab_zeros(lab, rows);
+    mr_tensor logits = in(lab, rows, cols, &x), ids = dense(lab, MR_I32, 1, rows);
+    MR_LAB_RUN(lab, argmax, ids, logits);
+    for (int64_t n = 0; n < rows; n++)
+        for (int64_t c = 1; c < cols; c++)
+            if (x[n * cols + c] > x[n * cols + (int64_t)want[n]]) want[n] = (double)c;
+    mr_lab_expect(lab, MR_BOUND_EXACT, ids, want, "case %d", i);
+}
+
+static mr_group_map group_map(mr_lab *lab, int i, int64_t n)
+{
+    int64_t groups = mr_lab_extent(lab, 1, n);
+    if (i % 3 == 0) return (mr_group_map){.contiguous = true, .groups = groups, .length = n};
+    if (i % 3 == 1) return (mr_group_map){.groups = groups, .length = groups};
+    return (mr_group_map){.groups = groups, .length = (n + groups - 1) / groups * groups};
+}
+
+static void group_sum(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), n = cols_of(lab, i);
+    mr_group_map map = group_map(lab, i, n);
+    double *x, *y = mr_lab_zeros(lab, rows * map.groups);
+    mr_tensor tx = in(lab, rows, n, &x), ty = out(lab, rows, map.groups);
+    MR_LAB_RUN(lab, group_sum, ty, tx, map);
+    mr_reference_group_sum(y, x, map, rows, n);
+    mr_lab_expect(lab, MR_BOUND_SUMMED, ty, y, "case %d", i);
+}
+
+static void group_spread(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), n = cols_of(lab, i);
+    mr_group_map map = group_map(lab, i, n);
+    double *x, *y;
+    mr_tensor tx = in(lab, rows, map.groups, &x), ty = in(lab, rows, n, &y);
+    MR_LAB_RUN(lab, group_spread, ty, tx, map);
+    mr_reference_group_spread(y, x, map, rows, n);
+    mr_lab_expect(lab, MR_BOUND_ROUNDED, ty, y, "case %d", i);
+}
+
+static void group_rows(mr_lab *lab, int i)
+{
+    int64_t side = mr_lab_extent(lab, 1, 9), blocks = mr_lab_extent(lab, 1, 4);
+    int64_t groups = side * blocks, n = groups + mr_lab_extent(lab, 0, 40);
+    mr_group_map map = {.contiguous = i % 2, .groups = groups, .length = n};
+    double *m, *number = mr_lab_zeros(lab, groups), *of = mr_lab_zeros(lab, n);
+    double *want = mr_lab_zeros(lab, n * groups);
+    for (int64_t g = 0; g < groups; g++)
+        number[g] = (double)(g + 1);
+    mr_reference_group_spread(of, number, map, 1, n);
+    mr_tensor tm = input(lab, MR_F32, side, side, &m),
+              ty = mr_lab_poison(lab, MR_F32, n, groups, 2);
+    MR_LAB_RUN(lab, group_rows, ty, tm, map, 0);
+    for (int64_t r = 0; r < n; r++)
+        for (int64_t c = 0; c < side; c++) {
+            int64_t group = (int64_t)of[r] - 1;
+            want[r * groups + group / side * side + c] = m[group % side * side + c];
+        }
+    mr_lab_expect(lab, MR_BOUND_EXACT, ty, want, "case %d", i);
+}
+
+static void block_rotate(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), n = cols_of(lab, i), width = 2 * mr_lab_extent(lab, 1, 30);
+    int64_t blocks = (n + width - 1) / width;
+    double *x, *y = mr_lab_zeros(lab, rows * blocks * width);
+    mr_tensor cosine, sine, tx = in(lab, rows, n, &x), ty = out(lab, rows, blocks * width);
+    mr_lab_angles(lab, blocks, width, &cosine, &sine);
+    MR_LAB_RUN(lab, block_rotate, ty, tx, width, i % 2, cosine, sine);
+    mr_reference_block_rotate(y, x, rows, n, blocks, width, i % 2);
+    mr_lab_expect(lab, MR_BOUND_ROUNDED, ty, y, "case %d", i);
+}
+
+/* The adjoint of a linear map, column by column: its matrix is what it makes of unit vectors. */
+static void block_rotate_adjoint(mr_lab *lab, int i)
+{
+    int64_t rows = rows_of(lab, i), n = 1 + cols_of(lab, i) % 90,
+            width = 2 * mr_lab_extent(lab, 1, 20);
+    int64_t blocks = (n + width - 1) / width, wide = blocks * width;
+    double *x, *y, *unit = mr_lab_zeros(lab, n * n), *map = mr_lab_zeros(lab, n * wide);
+    for (int64_t k = 0; k < n; k++)
+        unit[k * n + k] = 1;
+    mr_tensor cosine, sine, ty = in(lab, rows, n, &y), tx = in(lab, rows, wide, &x);
+    mr_lab_angles(lab, blocks, width, &cosine, &sine);
+    MR_LAB_RUN(lab, block_rotate_adjoint, ty, tx, width, i % 2, cosine, sine);
+    mr_reference_block_rotate(map, unit, n, n, blocks, width, i % 2);
+    mr_reference_gemm(false, true, 1, x, map, 1, y, rows, n, wide);
+    mr_lab_expect(lab, MR_BOUND_SUMMED, ty, y, "case %d", i);
+}
+
+static void adamw(mr_lab *lab, int i)
+{
+    enum { LIST = 3 };
+    mr_adamw_args args[LIST];
+    double *w[LIST], *g[LIST], *m[LIST], *v[LIST];
+    int64_t n[LIST];
+    for (int k = 0; k < LIST; k++) {
+        n[k] = i == 0 ? 1 : mr_lab_extent(lab, 1, 3000);
+        args[k] = (mr_adamw_args){.weight = vector(lab, n[k], &w[k]),
+                                  .grad = vector(lab, n[k], &g[k]),
+                                  .m = vector(lab, n[k], &m[k]),
+                                  .grad_scale = 0.5,
+                                  .lr = 0.01 * (k + 1),
+                                  .beta1 = 0.9,
+                                  .beta2 = 0.95,
+                                  .eps = 1e-8,
+                                  .weight_decay = 0.1 * (i % 2),
+                                  .step = 1 + k};
+        v[k] = values_of(lab, MR_F32, n[k]);
+        for (int64_t e = 0; e < n[k]; e++)
+            v[k][e] = fabs(v[k][e]);
+        args[k].v = mr_lab_upload(lab, v[k], 1, n[k], 0);
+    }
+    MR_LAB_RUN(lab, adamw, args, LIST);
+    for (int k = 0; k < LIST; k++) {
+        mr_reference_adamw(w[k], g[k], m[k], v[k], n[k], &args[k]);
+        mr_lab_expect(lab, MR_BOUND_ROUNDED, args[k].weight, w[k], "weight %d, case %d", k, i);
+        mr_lab_expect(lab, MR_BOUND_ROUNDED, args[k].m, m[k], "m %d, case %d", k, i);
+        mr_lab_expect(lab, MR_BOUND_ROUNDED, args[k].v, v[k], "v %d, case %d", k, i);
+    }
+}
+
+/* One row an entry. Those that do not compute are for other tests: what creates, moves, waits and
+ * tells the time stands before `fill`, and a site (test_site.c) is made of entries. */
+#define ENTRY(name)                                                                                \
+    {                                                                                              \
+#name, offsetof(mr_backend_ops, name), name                                                \
+    }
+
+static const struct row {
+    const char *name;
+    size_t place; /* in the table */
+    void (*run)(mr_lab *lab, int i);
+} rows[] = {
+    ENTRY(fill),
+    ENTRY(copy),
+    ENTRY(convert),
+    ENTRY(add),
+    ENTRY(dropout),
+    ENTRY(sum_pieces),
+    ENTRY(square_sums),
+    ENTRY(count_nonzero),
+    ENTRY(digest),
+    ENTRY(gemm),
+    ENTRY(row_dots),
+    ENTRY(scale_columns),
+    ENTRY(scale_rows),
+    ENTRY(row_factors),
+    ENTRY(scale_columns_backward),
+    ENTRY(rmsnorm_forward),
+    ENTRY(rmsnorm_backward),
+    ENTRY(rope),
+    ENTRY(attention_forward),
+    ENTRY(attention_backward),
+    ENTRY(attention_cached),
+    ENTRY(swiglu_forward),
+    ENTRY(swiglu_backward),
+    ENTRY(gather_rows),
+    ENTRY(scatter_rows),
+    ENTRY(scatter_add_rows),
+    ENTRY(cross_entropy),
+    ENTRY(argmax),
+    ENTRY(group_sum),
+    ENTRY(group_spread),
+    ENTRY(group_rows),
+    ENTRY(block_rotate),
+    ENTRY(block_rotate_adjoint),
+    ENTRY(adamw),
+};
+
+enum { ROWS = sizeof rows / sizeof *rows };
+
+static void every_entry_has_a_row(void **state)
+{
+    (void)state;
+    const size_t one = sizeof(void (*)(void));
+    for (size_t place = offsetof(mr_backend_ops, fill); place < sizeof(mr_backend_ops);
+         place += one) {
+        bool found = place == offsetof(mr_backend_ops, site_forward) ||
+                     place == offsetof(mr_backend_ops, site_backward);
+        for (int i = 0; i < ROWS; i++)
+            found = found || rows[i].place == place;
+        if (!found)
+            fail_msg("entry %zu behind fill has no row",
+                     (place - offsetof(mr_backend_ops, fill)) / one);
+    }
+}
+
+/* A test a row and type. */
+typedef struct job {
+    const struct row *row;
+    mr_dtype dtype;
+    char name[64];
+} job;
+
+static void run_job(void **state)
+{
+    const job *one = *state;
+    mr_lab *lab = mr_lab_create(2, 20240520);
+    if (!lab->be->ops->computes(lab->be, one->dtype)) {
+        mr_lab_destroy(&lab);
+        skip();
+    }
+    lab->dtype = one->dtype;
+    for (int i = 0; i < CASES; i++) {
+        one->row->run(lab, i);
+        mr_lab_clear(lab);
+    }
+    mr_lab_destroy(&lab);
+}
+
+int main(void)
+{
+    static job jobs[2 * ROWS];
+    struct CMUnitTest tests[2 * ROWS + 1] = {cmocka_unit_test(every_entry_has_a_row)};
+    int count = 1;
+    mr_lab *lab = mr_lab_create(1, 1);
+    for (int i = 0; i < 2 * ROWS; i++) {
+        const mr_dtype dtype = i < ROWS ? MR_F32 : MR_BF16;
+        if (!lab->be->ops->computes(lab->be, dtype)) continue;
+        jobs[i] = (job){.row = &rows[i % ROWS], .dtype = dtype};
+        snprintf(jobs[i].name, sizeof jobs[i].name, "%s %s", rows[i % ROWS].name,
+                 dtype == MR_BF16 ? "bf16" : "f32");
+        tests[count++] = (struct CMUnitTest){
+            .name = jobs[i].name, .test_func = run_job, .initial_state = &jobs[i]};
+    }
+    mr_lab_destroy(&lab);
+    return _cmocka_run_group_tests("backend harness", tests, (size_t)count, NULL, NULL);
+}

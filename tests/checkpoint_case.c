@@ -10,8 +10,7 @@ const int64_t case_extents[CASE_TENSORS] = {CASE_LARGEST, 3, 0, 37};
 
 enum { CASE_ROWS = 200 }; /* of tensor 0 */
 
-char case_scratch[64];
-char case_folder[CASE_PATH];
+const char case_folder[] = "sub/run.checkpoints";
 mr_comm case_groups[4 + 1];
 mr_status case_status;
 const mr_comm case_alone = {.handle = MPI_COMM_NULL, .rank = 0, .size = 1};
@@ -189,11 +188,6 @@ void case_flip(const char *name, long at)
 
 int case_make(void **unused)
 {
-    (void)unused;
-    snprintf(case_scratch, sizeof case_scratch, "checkpoint_test_XXXXXX");
-    if (world.rank == 0 && !mkdtemp(case_scratch)) return -1;
-    mr_comm_broadcast(&world, case_scratch, sizeof case_scratch, 0);
-    snprintf(case_folder, sizeof case_folder, "%s/sub/run.checkpoints", case_scratch);
     for (int n = 1; n <= world.size; n++) {
         MPI_Comm part;
         MPI_Comm_split(world.handle, world.rank < n ? 0 : MPI_UNDEFINED, world.rank, &part);
@@ -201,16 +195,14 @@ int case_make(void **unused)
         if (mr_comm_create(part, &case_groups[n]) != MR_OK) return -1;
         MPI_Comm_free(&part);
     }
-    return 0;
+    return ranks_enter_folder(unused);
 }
 
 int case_clear(void **unused)
 {
     (void)unused;
-    char text[2 * CASE_PATH];
-    snprintf(text, sizeof text, "rm -rf %s/sub", case_scratch);
     mr_comm_barrier(&world);
-    int code = world.rank == 0 ? system(text) : 0;
+    int code = world.rank == 0 ? system("rm -rf sub") : 0;
     mr_comm_barrier(&world);
     return code;
 }
@@ -220,7 +212,7 @@ int case_remove(void **unused)
     case_clear(unused);
     for (int n = 1; n <= world.size; n++)
         if (world.rank < n) mr_comm_destroy(&case_groups[n]);
-    return world.rank == 0 ? rmdir(case_scratch) : 0;
+    return ranks_leave_folder(unused);
 }
 
 int case_wait(pid_t child)

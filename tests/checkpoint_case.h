@@ -16,11 +16,10 @@ enum { CASE_TENSORS = 4, CASE_LARGEST = 20000, CASE_PATH = 256 };
 extern const char *const case_names[CASE_TENSORS];
 extern const int64_t case_extents[CASE_TENSORS];
 
-extern char case_scratch[64];       /**< the folder of all tests */
-extern char case_folder[CASE_PATH]; /**< that of the checkpoints */
-extern mr_comm case_groups[4 + 1];  /**< [n]: the first n ranks */
-extern mr_status case_status;       /**< what the finding or opening under test returned */
-extern const mr_comm case_alone;    /**< one process, which needs no MPI: the child of a fork */
+extern const char case_folder[];   /**< that of the checkpoints */
+extern mr_comm case_groups[4 + 1]; /**< [n]: the first n ranks */
+extern mr_status case_status;      /**< what the finding or opening under test returned */
+extern const mr_comm case_alone;   /**< one process, which needs no MPI: the child of a fork */
 
 /** Describes a part of a tensor of the case. */
 mr_checkpoint_slab case_slab(int tensor, int64_t first, int64_t count);

@@ -1,6 +1,5 @@
 #include "store/checkpoint_manifest.h"
 
-#include "base/file.h"
 #include "store/checkpoint_folder.h"
 #include "store/checkpoint_shard.h"
 #include "store/json.h"
@@ -11,7 +10,6 @@
 
 /* 17 digits bring every double back. */
 static const size_t COMPACT = JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17);
-static const size_t READABLE = JSON_INDENT(1) | JSON_REAL_PRECISION(17);
 
 static mr_status no_memory(const char *path)
 {
@@ -76,19 +74,16 @@ mr_status mr_manifest_write(const char *path, int64_t step, json_t *state,
                             const mr_checkpoint_slab *slabs, int count, const int64_t *counts,
                             const mr_manifest_file *files, int64_t ranks)
 {
-    char *text = NULL, sha256[MR_HASH_TEXT];
-    mr_status status = MR_OK;
+    char sha256[MR_HASH_TEXT];
     json_t *root = json_pack(
         "{s:s, s:i, s:I, s:I, s:O, s:o, s:o}", "format", MR_CHECKPOINT_FORMAT, "version",
         MR_CHECKPOINT_VERSION, "step", (json_int_t)step, "ranks", (json_int_t)ranks, "state", state,
         "tensors", make_tensors(slabs, count, counts, ranks), "files", make_files(files, ranks));
     if (!root) return no_memory(path);
-    status = hash_fields(path, root, sha256);
+    mr_status status = hash_fields(path, root, sha256);
     if (status == MR_OK && json_object_set_new(root, "sha256", json_string(sha256)) != 0)
         status = no_memory(path);
-    if (status == MR_OK && !(text = json_dumps(root, READABLE))) status = no_memory(path);
-    if (status == MR_OK && text) status = mr_file_write(path, text, strlen(text));
-    free(text);
+    if (status == MR_OK) status = mr_json_write(path, root);
     json_decref(root);
     return status;
 }

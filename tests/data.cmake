@@ -1,7 +1,7 @@
 mr_add_test(data LINK mr_data)
 
 # Tests of compressed files, of tokenizers and of prepared folders: they work in a folder of their own.
-foreach(name compressed corpus_text tokenizer token_shards app_data)
+foreach(name compressed corpus_text tokenizer model_tokenizer token_shards app_data)
   mr_add_test(${name} LINK mr_corpus)
   target_sources(test_${name} PRIVATE data_files.c program.c)
   target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
@@ -9,6 +9,8 @@ endforeach()
 set_tests_properties(app_data PROPERTIES PROCESSORS 4 LABELS mpi)
 add_dependencies(test_app_data mora)
 add_dependencies(test_corpus_text mora)
+add_dependencies(test_model_tokenizer mora)
+target_sources(test_model_tokenizer PRIVATE logs.c)
 
 mr_add_test(prepare LINK mr_corpus NPROCS 1 2 4)
 target_sources(test_prepare PRIVATE data_files.c ranks.c)

@@ -65,6 +65,15 @@ static double rate(const mr_token_manifest *m, double seconds, int ranks)
     return seconds > 0 ? (double)bytes / 1e6 / seconds / ranks : 0;
 }
 
+static void print_tokenizer(const mr_token_manifest *m)
+{
+    mr_text line = {0};
+    mr_text_add(&line, "tokenizer %s, %d ids, EOS %d%s%s\n", m->tokenizer, m->vocabulary, m->eos,
+                m->tokenizer_hash[0] ? ", SHA-256 " : "", m->tokenizer_hash);
+    if (mr_print_text(&line) != MR_OK) mr_warn("%s", mr_message());
+    mr_text_free(&line);
+}
+
 static void print_totals(const mr_token_manifest *m)
 {
     printf("%-9s %14s %16s %18s\n", "split", "documents", "tokens", "bytes of text");
@@ -92,6 +101,7 @@ static mr_status print_prepared(const char *folder, const mr_prepare_outcome *o,
         json_decref(root);
         return status;
     }
+    print_tokenizer(m);
     print_totals(m);
     const long long documents = (long long)train->documents + held->documents;
     const long long tokens = (long long)train->tokens + held->tokens;
@@ -227,11 +237,7 @@ static void print_manifest(const char *folder, const mr_token_manifest *m, bool 
 {
     printf("%s: %lld shards of %d-byte tokens from %d files%s\n", folder, (long long)m->shards,
            m->token_bytes, m->inputs, verified ? ", every SHA-256 as stated" : "");
-    mr_text line = {0};
-    mr_text_add(&line, "tokenizer %s, %d ids, EOS %d%s%s\n", m->tokenizer, m->vocabulary, m->eos,
-                m->tokenizer_hash[0] ? ", SHA-256 " : "", m->tokenizer_hash);
-    if (mr_print_text(&line) != MR_OK) mr_warn("%s", mr_message());
-    mr_text_free(&line);
+    print_tokenizer(m);
     printf("held out %g of documents; left out", m->recipe.heldout);
     for (int f = 0; f < MR_FAULTS; f++)
         printf(" %s %lld", mr_fault_name((mr_fault)f), (long long)m->errors[f]);

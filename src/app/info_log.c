@@ -37,6 +37,8 @@ static const struct {
     {"same_bits_on", TEXT},
     {"planned_bytes", INTEGER},
     {"peak_bytes", INTEGER},
+    {"tokenizer", TEXT},
+    {"tokenizer_hash", TEXT},
     {"data_hash", TEXT},
     {"version", TEXT},
     {"git_commit", TEXT},

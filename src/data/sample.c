@@ -18,6 +18,8 @@ static void count_id(mr_sample *sample, int32_t id, bool scored)
 
 void mr_sample_add_id(mr_sample *sample, int32_t id, bool scored)
 {
+    /* A special id that a tokenizer lacks is -1, which no table of weights has. */
+    MR_INVARIANT(id >= 0 && id < sample->tokenizer->vocabulary);
     if (sample->length < sample->capacity) sample->tokens[sample->length] = id;
     count_id(sample, id, scored);
 }

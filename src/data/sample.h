@@ -21,8 +21,8 @@ typedef struct mr_sample {
 mr_sample mr_sample_begin(const mr_tokenizer *tokenizer, int32_t *tokens, int32_t *targets,
                           int64_t capacity);
 
-/** Appends one id. The position before it gets it as its target if scored, else MR_NOT_SCORED; the
- * last position of a sample has nothing to predict. Local. No allocation. */
+/** Appends one id, 0..vocabulary - 1. The position before it gets it as its target if scored, else
+ * MR_NOT_SCORED; the last position of a sample has nothing to predict. Local. No allocation. */
 void mr_sample_add_id(mr_sample *sample, int32_t id, bool scored);
 
 /** Appends bytes of text, all of its tokens scored or none. Local. No allocation.

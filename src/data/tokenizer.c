@@ -87,9 +87,28 @@ static int64_t growth_of(const mr_sentencepiece *model, bool maps)
     return blank && mr_sentencepiece_has_piece(model, "\xef\xbf\xbd") ? 1 : MARK;
 }
 
+/* What a file is that is no SentencePiece model, as far as it is known; else NULL. */
+static const char *other_tokenizer(const char *file, size_t size)
+{
+    static const char pointer[] = "version https://git-lfs.github.com/";
+    size_t at = strspn(file, " \t\r\n");
+    if (strncmp(file, pointer, sizeof pointer - 1) == 0)
+        return "a pointer of Git LFS, in whose place the file itself is still to be fetched";
+    if (at < size && file[at] == '{')
+        return "JSON, as of the Hugging Face tokenizers, which is not read yet";
+    /* Lines of base64, a blank and a rank. */
+    at = strspn(file, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=");
+    if (at > 0 && at < size && file[at] == ' ' && strspn(file + at + 1, "0123456789") > 0)
+        return "a table of tiktoken, which is not read";
+    return NULL;
+}
+
 static mr_status load(mr_tokenizer *tokenizer, const char *path, const char *file, size_t size)
 {
     char problem[MR_SENTENCEPIECE_PROBLEM];
+    const char *other = other_tokenizer(file, size);
+    MR_CHECK(!other, MR_ERR_FORMAT, "tokenizer: expected a SentencePiece model, found in '%s' %s",
+             path, other);
     pieces *state = mr_alloc(MR_MEM_DATA, sizeof *state);
     if (!state) return MR_ERR_MEMORY;
     tokenizer->state = state;
@@ -209,7 +228,10 @@ mr_status mr_tokenizer_create(const char *source, mr_tokenizer **out)
     mr_tokenizer *tokenizer = mr_alloc(MR_MEM_DATA, sizeof *tokenizer);
     if (!tokenizer) return MR_ERR_MEMORY;
     tokenizer->ops = strcmp(source, bytes_name) == 0 ? &bytes_ops : &pieces_ops;
-    mr_status status = tokenizer->ops->create(tokenizer, source);
+    tokenizer->reason = "";
+    tokenizer->source = mr_strdup(source);
+    mr_status status =
+        tokenizer->source ? tokenizer->ops->create(tokenizer, source) : MR_ERR_MEMORY;
     if (status == MR_OK)
         *out = tokenizer;
     else
@@ -221,6 +243,7 @@ void mr_tokenizer_destroy(mr_tokenizer **tokenizer)
 {
     if (!*tokenizer) return;
     (*tokenizer)->ops->destroy(*tokenizer);
+    mr_free((*tokenizer)->source);
     mr_free(*tokenizer);
     *tokenizer = NULL;
 }

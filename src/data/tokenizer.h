@@ -38,6 +38,8 @@ struct mr_tokenizer {
     const mr_tokenizer_ops *ops;  /**< borrowed, a constant of the program */
     char name[MR_TOKENIZER_NAME]; /**< "bytes", or the model's file name without its folder */
     char hash[MR_HASH_TEXT];      /**< SHA-256 of the model's file; "" for `bytes` */
+    char *source;                 /**< as it was given to mr_tokenizer_create; owned */
+    const char *reason;           /**< for it, a constant of the program; "" where none was said */
     int32_t vocabulary;
     int32_t bos, eos, pad; /**< special ids: they stand for no text; -1 where there is none */
     size_t most_bytes;     /**< of a text to encode, for the memory that it takes */

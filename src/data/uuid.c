@@ -1,6 +1,6 @@
 /** @file
  * Task uuid: memorise random pairs. A sample is the prompt with its key, the value's 32 digits, and
- * EOS; only the 32 digits are scored.
+ * EOS where the tokenizer has one; only the 32 digits are scored.
  *
  * Source: MoRA (arXiv 2405.12130) sections 3 and 5.1. Deviation: the paper gives neither its prompt
  * nor what the loss covers.
@@ -41,7 +41,8 @@ static mr_status create(const mr_config *config, mr_dataset *dataset)
     MR_TRY(draw(seed, MR_UUID_VALUE, config->task.pairs, &state->values));
     dataset->items = config->task.pairs;
     dataset->longest = mr_tokenizer_longest(dataset->tokenizer, prompt.bytes) +
-                       mr_tokenizer_longest(dataset->tokenizer, MR_UUID_DIGITS) + 1;
+                       mr_tokenizer_longest(dataset->tokenizer, MR_UUID_DIGITS) +
+                       (dataset->tokenizer->eos >= 0);
     return MR_OK;
 }
 
@@ -70,7 +71,7 @@ static mr_status sample(const mr_dataset *dataset, int64_t index, mr_sample *out
     mr_uuid_print(state->values[index], value);
     MR_TRY(prompt_of(dataset, index, out));
     MR_TRY(mr_sample_add(out, value, sizeof value, true));
-    mr_sample_add_id(out, dataset->tokenizer->eos, false);
+    if (dataset->tokenizer->eos >= 0) mr_sample_add_id(out, dataset->tokenizer->eos, false);
     return MR_OK;
 }
 

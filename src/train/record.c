@@ -41,6 +41,8 @@ static mr_status describe(mr_record *record)
         {"dtype", "f32"},
         {"task", c->task.name},
         {"method", c->method.name},
+        {"tokenizer", t->tokenizer->source},
+        {"tokenizer_hash", t->tokenizer->hash},
         {"data_hash", t->data_hash},
         {"weights_hash", t->weights_hash},
         {"stop_reason", "running, or killed"},
@@ -73,6 +75,13 @@ static mr_status describe(mr_record *record)
     return status;
 }
 
+static void tell_of_tokenizer(const mr_record *record)
+{
+    const mr_tokenizer *tokenizer = record->trainer->tokenizer;
+    mr_log("%s: tokenizer %s, %d ids, %s", record->config->run.name, tokenizer->source,
+           tokenizer->vocabulary, tokenizer->reason);
+}
+
 /* What adapters became: the operator of `auto`, r_hat. */
 static mr_status record_choices(mr_record *record)
 {
@@ -99,6 +108,7 @@ static mr_status start(mr_record *record)
     MR_TRY(mr_runlog_create(record->path, &record->log));
     MR_TRY(mr_runlog_set_text(record->log, "started", started));
     MR_TRY(describe(record));
+    tell_of_tokenizer(record);
     return record_choices(record);
 }
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "data/model_tokenizer.h"
 #include "train/state.h"
 
 #include <limits.h>
@@ -62,20 +63,9 @@ static mr_status cut_batch(mr_trainer *t, mr_geometry *geometry)
     return MR_OK;
 }
 
-/* The tokenizer that a configuration means: model.tokenizer, that of the model, or bytes. */
-static mr_status create_tokenizer(mr_trainer *t)
-{
-    char path[2 * MR_CONFIG_STRING];
-    const mr_config *c = t->config;
-    if (c->model.tokenizer[0]) return mr_tokenizer_create(c->model.tokenizer, &t->tokenizer);
-    snprintf(path, sizeof path, "%s/tokenizer.model", c->model.path);
-    bool there = c->model.path[0] && access(path, F_OK) == 0;
-    return mr_tokenizer_create(there ? path : "bytes", &t->tokenizer);
-}
-
 static mr_status open_data(mr_trainer *t, const mr_hf_config *arch)
 {
-    MR_TRY(create_tokenizer(t));
+    MR_TRY(mr_model_tokenizer_create(t->config, arch->vocab_size, &t->tokenizer));
     MR_CHECK(t->tokenizer->vocabulary <= arch->vocab_size, MR_ERR_ARG,
              "the tokenizer has %d ids, the model's vocab_size is %lld", t->tokenizer->vocabulary,
              (long long)arch->vocab_size);

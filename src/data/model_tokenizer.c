@@ -1,0 +1,111 @@
+#include "data/model_tokenizer.h"
+
+#include "base/file.h"
+#include "base/log.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+static const char model_file[] = "tokenizer.model";
+
+/* Files that a tokenizer has beside or in place of tokenizer.model. */
+static const char *const foreign_files[] = {
+    "tokenizer.json",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "vocab.json",
+    "merges.txt",
+    "vocab.txt",
+    "tokenizer_config.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "tekken.json",
+};
+
+/* Ids of a table that is one of bytes, however it is padded. */
+enum { MOST_OF_BYTES = 2 * MR_BYTES_VOCABULARY };
+
+/* Whether a folder has a name, be it that of a link that leads nowhere. */
+static mr_status has_file(const char *folder, const char *name, bool *there)
+{
+    char path[PATH_MAX];
+    struct stat about;
+    MR_TRY(mr_file_path(path, "%s/%s", folder, name));
+    *there = lstat(path, &about) == 0;
+    return MR_OK;
+}
+
+/* The first file of a tokenizer that is not read; NULL where there is none. */
+static mr_status find_foreign(const char *folder, const char **found)
+{
+    *found = NULL;
+    for (size_t i = 0; i < sizeof foreign_files / sizeof foreign_files[0] && !*found; i++) {
+        bool there;
+        MR_TRY(has_file(folder, foreign_files[i], &there));
+        if (there) *found = foreign_files[i];
+    }
+    return MR_OK;
+}
+
+/* The tokenizer of a folder that holds a model. */
+static mr_status choose_of_folder(const mr_config *config, int64_t vocab_size,
+                                  char source[PATH_MAX], const char **reason)
+{
+    const char *folder = config->model.path, *foreign;
+    bool there;
+    MR_TRY(has_file(folder, model_file, &there));
+    *reason = "from model.path";
+    if (there) return mr_file_path(source, "%s/%s", folder, model_file);
+    MR_TRY(find_foreign(folder, &foreign));
+    MR_CHECK(!foreign, MR_ERR_CONFIG,
+             "model.path: '%s' has no %s, and its tokenizer (%s) is not one that is read; set "
+             "model.tokenizer to a SentencePiece model of the same ids, or to bytes",
+             folder, model_file, foreign);
+    MR_CHECK(
+        config->model.init == MR_INIT_RANDOM || vocab_size <= MOST_OF_BYTES, MR_ERR_CONFIG,
+        "model.path: '%s' has no %s, and its vocab_size %lld is not one of bytes (%d ids); set "
+        "model.tokenizer to its SentencePiece model, or to bytes",
+        folder, model_file, (long long)vocab_size, (int)MR_BYTES_VOCABULARY);
+    *reason = "as model.path has no tokenizer";
+    return MR_OK;
+}
+
+/* A configuration alone is a shape, which says nothing of text; but a tokenizer that stands beside
+ * it is likely to be meant. */
+static mr_status choose_beside(const mr_config *config, const char **reason)
+{
+    char folder[PATH_MAX];
+    const char *path = config->model.config, *slash = strrchr(path, '/'), *foreign = model_file;
+    bool there = false;
+    *reason = "as model.tokenizer is not set";
+    if (path[0] == '\0') return MR_OK;
+    MR_TRY(mr_file_path(folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : "."));
+    MR_TRY(has_file(folder, model_file, &there));
+    if (!there) MR_TRY(find_foreign(folder, &foreign));
+    MR_CHECK(!foreign, MR_ERR_CONFIG,
+             "model.config: beside '%s' stands %s; set model.tokenizer to that or another "
+             "SentencePiece model, or to bytes",
+             path, foreign);
+    return MR_OK;
+}
+
+mr_status mr_model_tokenizer_create(const mr_config *config, int64_t vocab_size, mr_tokenizer **out)
+{
+    char source[PATH_MAX] = "bytes";
+    const char *reason = "from model.tokenizer";
+    const bool asked = config->model.tokenizer[0] != '\0';
+    *out = NULL;
+    if (asked)
+        MR_TRY(mr_file_path(source, "%s", config->model.tokenizer));
+    else if (config->model.path[0])
+        MR_TRY(choose_of_folder(config, vocab_size, source, &reason));
+    else
+        MR_TRY(choose_beside(config, &reason));
+    MR_TRY(mr_tokenizer_create(source, out));
+    (*out)->reason = reason;
+    if (!asked && (*out)->hash[0] == '\0' && vocab_size > MOST_OF_BYTES)
+        mr_warn("model.tokenizer: not set, so that text is read as bytes: %d of the model's %lld "
+                "ids are used",
+                (int)MR_BYTES_VOCABULARY, (long long)vocab_size);
+    return MR_OK;
+}

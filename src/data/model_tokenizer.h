@@ -1,0 +1,21 @@
+#ifndef MR_DATA_MODEL_TOKENIZER_H
+#define MR_DATA_MODEL_TOKENIZER_H
+
+/** @file
+ * Which tokenizer a model takes: model.tokenizer where it is set, else the tokenizer.model of
+ * model.path, else bytes; never bytes where a file or the size of the model's table shows that it
+ * was trained on other ids. */
+
+#include "config/config.h"
+#include "data/tokenizer.h"
+
+/** Creates the tokenizer that a configuration means, and warns where a model that begins with
+ * random weights has far more ids than bytes need. Local.
+ * @param[in]  vocab_size  of the model
+ * @param[out] out  set on MR_OK, else NULL; its source and reason are set
+ * @return MR_OK, MR_ERR_CONFIG (a tokenizer is there that is not read, or its file is missing; the
+ * message names what is there and what to do), as mr_tokenizer_create */
+MR_NODISCARD mr_status mr_model_tokenizer_create(const mr_config *config, int64_t vocab_size,
+                                                 mr_tokenizer **out);
+
+#endif

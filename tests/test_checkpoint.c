@@ -316,7 +316,8 @@ static void parts_that_leave_a_gap_are_refused(void **unused)
 {
     (void)unused;
     const mr_checkpoint_slab slab = slab_of("a", world.size + 1, world.rank, 1);
-    assert_on_all_ranks(refuses(&slab, 1, 1, "checkpoint tensor 'a': the parts of the ranks, "));
+    assert_on_all_ranks(
+        refuses(&slab, 1, 1, "checkpoint tensor 'a': the parts of the ranks do not cover its "));
 }
 
 static void parts_that_overlap_are_refused(void **unused)
@@ -324,7 +325,8 @@ static void parts_that_overlap_are_refused(void **unused)
     (void)unused;
     const mr_checkpoint_slab slab = slab_of("a", world.size, 0, 1);
     if (world.size == 1) skip_because("for several ranks");
-    assert_on_all_ranks(refuses(&slab, 1, 1, "checkpoint tensor 'a': the parts of the ranks, "));
+    assert_on_all_ranks(
+        refuses(&slab, 1, 1, "checkpoint tensor 'a': the parts of the ranks do not cover its "));
 }
 
 static void a_part_outside_of_its_tensor_is_refused(void **unused)
@@ -338,9 +340,16 @@ static void a_part_outside_of_its_tensor_is_refused(void **unused)
 static void a_name_that_stands_twice_is_refused(void **unused)
 {
     (void)unused;
-    const mr_checkpoint_slab slabs[] = {slab_of("a", 0, 0, 0), slab_of("b", 0, 0, 0),
-                                        slab_of("a", 0, 0, 0)};
-    assert_on_all_ranks(refuses(slabs, 3, 1, "checkpoint tensor 'a' stands twice"));
+    const int64_t all = world.size;
+    const mr_checkpoint_slab slabs[] = {slab_of("a", all, world.rank, 1),
+                                        slab_of("b", all, world.rank, 1),
+                                        slab_of("a", all, world.rank, 1)};
+    mr_checkpointer *cp;
+    must(mr_checkpointer_create(&world, case_folder, 1, slabs, 3, 0, &cp));
+    case_status = case_save(cp, 1);
+    mr_checkpointer_destroy(&cp);
+    assert_on_all_ranks(case_status == MR_ERR_ARG && strstr(mr_message(), "' is named twice"));
+    assert_on_all_ranks(case_found() == -1);
 }
 
 static void a_name_that_is_none_is_refused(void **unused)

@@ -183,14 +183,12 @@ static void another_number_of_ranks_and_mode_read_the_same_bits(void **state)
     (void)state;
     if (world.size == 1) skip_because("for several ranks");
     for (int i = 0; i < 3; i++) {
-        const char *from = modes[i], *to = modes[(i + 1) % 3];
-        change_ranks(world.size, world.size, "relora", from, to);
-        change_ranks(world.size, world.size / 2, "relora", from, to);
-        change_ranks(world.size / 2, world.size, "relora", from, to);
-        change_ranks(1, world.size, "fft", from, to);
-        change_ranks(world.size, 1, "fft", from, to);
-        change_ranks(world.size, world.size / 2, "fft", from, to);
+        change_ranks(world.size, world.size / 2, "relora", modes[i], modes[(i + 1) % 3]);
+        change_ranks(world.size / 2, world.size, "relora", modes[i], modes[(i + 2) % 3]);
     }
+    change_ranks(1, world.size, "fft", "full", "none");
+    change_ranks(world.size, 1, "fft", "none", "full");
+    change_ranks(world.size, world.size / 2, "fft", "optimizer", "full");
 }
 
 static void a_read_that_fails_on_one_rank_is_told_on_all(void **state)

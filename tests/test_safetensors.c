@@ -17,11 +17,22 @@
 
 static const char path[] = "x.safetensors";
 
-/* fsync of the library under test (the linker's --wrap): the call that this counts down to fails.
- */
-static int failing_sync;
+/* System calls of what is under test, by the linker's --wrap: the sync that failing_sync counts
+ * down to fails, and as many reservations as interruptions says are broken off. */
+static int failing_sync, interruptions;
+int __real_posix_fallocate(int handle, off_t at, off_t bytes);
+int __wrap_posix_fallocate(int handle, off_t at, off_t bytes);
 int __real_fsync(int handle);
 int __wrap_fsync(int handle);
+
+int __wrap_posix_fallocate(int handle, off_t at, off_t bytes)
+{
+    if (interruptions > 0) {
+        interruptions--;
+        return EINTR;
+    }
+    return __real_posix_fallocate(handle, at, bytes);
+}
 
 int __wrap_fsync(int handle)
 {
@@ -525,6 +536,15 @@ static void a_folder_that_cannot_be_synced_is_told(void **state)
     assert_contains(mr_message(), "cannot sync the folder of 'x.safetensors': Input/output error");
 }
 
+static void a_signal_does_not_break_off_the_reserving(void **state)
+{
+    (void)state;
+    interruptions = 3;
+    mr_safetensors_writer *writer = start_writer();
+    assert_int_equal(interruptions, 0);
+    mr_safetensors_abandon(&writer);
+}
+
 static void pieces_in_order_need_no_memory(void **state)
 {
     (void)state;
@@ -776,6 +796,7 @@ int main(void)
         cmocka_unit_test(pieces_in_any_order_make_the_file_whole),
         cmocka_unit_test(a_file_that_cannot_be_synced_does_not_get_its_name),
         cmocka_unit_test(a_folder_that_cannot_be_synced_is_told),
+        cmocka_unit_test(a_signal_does_not_break_off_the_reserving),
         cmocka_unit_test(pieces_in_order_need_no_memory),
         cmocka_unit_test(a_name_given_twice_is_refused),
         cmocka_unit_test(an_empty_name_cannot_be_written),

@@ -32,29 +32,38 @@ static mr_status hash_fields(const char *path, const json_t *root, char out[MR_H
 }
 
 /* Shards hold nothing but F32 so far. */
-static json_t *make_tensor(const mr_checkpoint_slab *slab, const int64_t *counts, int64_t ranks)
+static json_t *make_tensor(const mr_checkpoint_slab *slab)
 {
-    json_t *shape = json_array(), *parts = json_array();
+    json_t *shape = json_array();
     for (int d = 0; d < slab->dims; d++)
         mr_json_append(&shape, json_integer((json_int_t)slab->shape[d]));
-    int64_t begin = 0;
-    for (int64_t rank = 0; rank < ranks; rank++) {
-        if (counts[rank] == 0) continue;
-        mr_json_append(&parts,
-                       json_pack("{s:I, s:I, s:I}", "file", (json_int_t)rank, "begin",
-                                 (json_int_t)begin, "end", (json_int_t)(begin + counts[rank])));
-        begin += counts[rank];
-    }
-    return json_pack("{s:s, s:s, s:o, s:o}", "name", slab->name, "dtype",
-                     mr_safetensors_dtype_name(MR_SAFETENSORS_F32), "shape", shape, "parts", parts);
+    return json_pack("{s:s, s:s, s:o, s:i, s:[]}", "name", slab->name, "dtype",
+                     mr_safetensors_dtype_name(MR_SAFETENSORS_F32), "shape", shape, "first_file", 0,
+                     "ends");
 }
 
-static json_t *make_tensors(const mr_checkpoint_slab *slabs, int count, const int64_t *counts,
-                            int64_t ranks)
+/* A file between that holds nothing ends where the one before it does. Returns false without
+ * memory. */
+static bool add_part(json_t *tensor, const mr_manifest_part *part)
+{
+    json_t *ends = json_object_get(tensor, "ends"), *first = json_object_get(tensor, "first_file");
+    bool added = json_array_size(ends) > 0 || json_integer_set(first, part->file) == 0;
+    while (added && json_integer_value(first) + (json_int_t)json_array_size(ends) < part->file)
+        added = json_array_append_new(ends, json_integer((json_int_t)part->begin)) == 0;
+    return added && json_array_append_new(ends, json_integer((json_int_t)part->end)) == 0;
+}
+
+static json_t *make_tensors(const mr_checkpoint_slab *slabs, int count,
+                            const mr_manifest_part *parts, int64_t n_parts)
 {
     json_t *list = json_array();
     for (int i = 0; i < count; i++)
-        mr_json_append(&list, make_tensor(&slabs[i], &counts[i * ranks], ranks));
+        mr_json_append(&list, make_tensor(&slabs[i]));
+    for (int64_t i = 0; i < n_parts && list; i++)
+        if (!add_part(json_array_get(list, (size_t)parts[i].tensor), &parts[i])) {
+            json_decref(list);
+            list = NULL;
+        }
     return list;
 }
 
@@ -71,14 +80,15 @@ static json_t *make_files(const mr_manifest_file *files, int64_t ranks)
 }
 
 mr_status mr_manifest_write(const char *path, int64_t step, json_t *state,
-                            const mr_checkpoint_slab *slabs, int count, const int64_t *counts,
+                            const mr_checkpoint_slab *slabs, int count,
+                            const mr_manifest_part *parts, int64_t n_parts,
                             const mr_manifest_file *files, int64_t ranks)
 {
     char sha256[MR_HASH_TEXT];
     json_t *root = json_pack(
         "{s:s, s:i, s:I, s:I, s:O, s:o, s:o}", "format", MR_CHECKPOINT_FORMAT, "version",
         MR_CHECKPOINT_VERSION, "step", (json_int_t)step, "ranks", (json_int_t)ranks, "state", state,
-        "tensors", make_tensors(slabs, count, counts, ranks), "files", make_files(files, ranks));
+        "tensors", make_tensors(slabs, count, parts, n_parts), "files", make_files(files, ranks));
     if (!root) return no_memory(path);
     mr_status status = hash_fields(path, root, sha256);
     if (status == MR_OK && json_object_set_new(root, "sha256", json_string(sha256)) != 0)
@@ -164,22 +174,23 @@ static mr_status read_shape(const char *path, const json_t *item, mr_manifest_te
     return MR_OK;
 }
 
-/* Reads the parts of a tensor behind those read before, and checks that they cover it. */
-static mr_status read_parts(const char *path, const mr_manifest *manifest, json_t *list,
-                            mr_manifest_tensor *tensor, mr_manifest_part *parts)
+/* Reads where the parts of a tensor end, to ends, and checks that they cover it. */
+static mr_status read_ends(const char *path, const mr_manifest *manifest, const json_t *item,
+                           mr_manifest_tensor *tensor, int64_t *ends)
 {
-    int64_t at = 0, file = -1;
-    bool sound = true;
-    tensor->parts = (int64_t)json_array_size(list);
-    tensor->part = parts;
-    for (int64_t i = 0; i < tensor->parts && sound; i++) {
-        json_int_t in = -1, begin = -1, end = -1;
-        sound = json_unpack(json_array_get(list, (size_t)i), "{s:I, s:I, s:I}", "file", &in,
-                            "begin", &begin, "end", &end) == 0 &&
-                in > file && in < manifest->ranks && begin == at && end > at;
-        parts[i] = (mr_manifest_part){in, begin, end};
-        file = in;
-        at = end;
+    json_t *list;
+    MR_TRY(get_list(path, item, "ends", &list));
+    MR_TRY(get_count(path, item, "first_file", 0, &tensor->first_file));
+    tensor->files = (int64_t)json_array_size(list);
+    tensor->end = ends;
+    int64_t at = 0;
+    bool sound =
+        tensor->files <= manifest->ranks && tensor->first_file <= manifest->ranks - tensor->files;
+    for (int64_t i = 0; i < tensor->files && sound; i++) {
+        const json_t *end = json_array_get(list, (size_t)i);
+        ends[i] = json_integer_value(end);
+        sound = json_is_integer(end) && ends[i] >= at;
+        at = ends[i];
     }
     MR_CHECK(sound && at == tensor->extent, MR_ERR_FORMAT,
              "%s: tensor %.64s: its parts do not cover its %" PRId64 " elements in order", path,
@@ -207,19 +218,15 @@ static mr_status sort_by_name(const char *path, mr_manifest *manifest)
 
 static mr_status read_tensors(const char *path, mr_manifest *manifest)
 {
-    json_t *list, *parts, *item;
+    json_t *list, *item;
     size_t i, all = 0;
     MR_TRY(get_list(path, manifest->root, "tensors", &list));
     size_t count = json_array_size(list);
-    json_array_foreach(list, i, item)
-    {
-        MR_TRY(get_list(path, item, "parts", &parts));
-        all += json_array_size(parts);
-    }
+    json_array_foreach(list, i, item) all += json_array_size(json_object_get(item, "ends"));
     manifest->tensor = mr_alloc_array(MR_MEM_OTHER, count, sizeof *manifest->tensor);
     manifest->by_name = mr_alloc_array(MR_MEM_OTHER, count, sizeof(mr_manifest_tensor *));
-    manifest->part = mr_alloc_array(MR_MEM_OTHER, all, sizeof *manifest->part);
-    if (!manifest->tensor || !manifest->by_name || !manifest->part) return MR_ERR_MEMORY;
+    manifest->end = mr_alloc_array(MR_MEM_OTHER, all, sizeof *manifest->end);
+    if (!manifest->tensor || !manifest->by_name || !manifest->end) return MR_ERR_MEMORY;
     manifest->tensors = (int64_t)count;
     all = 0;
     json_array_foreach(list, i, item)
@@ -230,9 +237,8 @@ static mr_status read_tensors(const char *path, mr_manifest *manifest)
                  "%s: tensor %.64s...: its name is too long", path, tensor->name);
         MR_TRY(get_text(path, item, "dtype", &tensor->dtype));
         MR_TRY(read_shape(path, item, tensor));
-        MR_TRY(get_list(path, item, "parts", &parts));
-        MR_TRY(read_parts(path, manifest, parts, tensor, manifest->part + all));
-        all += json_array_size(parts);
+        MR_TRY(read_ends(path, manifest, item, tensor, manifest->end + all));
+        all += (size_t)tensor->files;
     }
     return sort_by_name(path, manifest);
 }
@@ -244,6 +250,16 @@ const mr_manifest_tensor *mr_manifest_find(const mr_manifest *manifest, const ch
         bsearch(&wanted, manifest->by_name, (size_t)manifest->tensors, sizeof(mr_manifest_tensor *),
                 compare_names);
     return found ? *found : NULL;
+}
+
+bool mr_manifest_part_in(const mr_manifest_tensor *tensor, int64_t file, int64_t *begin,
+                         int64_t *end)
+{
+    int64_t i = file - tensor->first_file;
+    if (i < 0 || i >= tensor->files) return false;
+    *begin = i > 0 ? tensor->end[i - 1] : 0;
+    *end = tensor->end[i];
+    return *begin < *end;
 }
 
 static mr_status read_files(const char *path, mr_manifest *manifest)
@@ -301,7 +317,7 @@ void mr_manifest_free(mr_manifest *manifest)
     if (manifest->root) json_decref(manifest->root);
     mr_free(manifest->tensor);
     mr_free(manifest->by_name);
-    mr_free(manifest->part);
+    mr_free(manifest->end);
     mr_free(manifest->file);
     *manifest = (mr_manifest){0};
 }

@@ -109,27 +109,13 @@ static mr_status open_shard(const mr_checkpoint *checkpoint, int64_t rank, const
     return status;
 }
 
-/* Finds what a shard holds of a tensor: NULL where it holds none. */
-static const mr_manifest_part *part_in(const mr_manifest_tensor *tensor, int64_t rank)
-{
-    int64_t low = 0, high = tensor->parts;
-    while (low < high) {
-        int64_t middle = (low + high) / 2;
-        if (tensor->part[middle].file < rank)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < tensor->parts && tensor->part[low].file == rank ? &tensor->part[low] : NULL;
-}
-
-/* Finds a part in its shard. */
+/* Finds elements begin..end-1 of a tensor in the shard that holds them. */
 static mr_status find_entry(const mr_safetensors *file, const mr_manifest_tensor *tensor,
-                            const mr_manifest_part *part, const mr_safetensors_entry **entry)
+                            int64_t begin, int64_t end, const mr_safetensors_entry **entry)
 {
     char name[MR_CHECKPOINT_ENTRY];
-    const int64_t count = part->end - part->begin;
-    mr_checkpoint_entry_name(tensor->name, part->begin, part->end, tensor->extent, name);
+    const int64_t count = end - begin;
+    mr_checkpoint_entry_name(tensor->name, begin, end, tensor->extent, name);
     *entry = mr_safetensors_find(file, name);
     const char *label = mr_safetensors_path(file);
     MR_CHECK(*entry, MR_ERR_FORMAT, "%s: no tensor '%s'", label, name);
@@ -146,11 +132,11 @@ static mr_status check_entries(const mr_manifest *manifest, int64_t rank,
                                const mr_safetensors *file)
 {
     const mr_safetensors_entry *entry;
-    int64_t parts = 0;
+    int64_t parts = 0, begin, end;
     for (int64_t i = 0; i < manifest->tensors; i++) {
-        const mr_manifest_part *part = part_in(&manifest->tensor[i], rank);
-        if (!part) continue;
-        MR_TRY(find_entry(file, &manifest->tensor[i], part, &entry));
+        const mr_manifest_tensor *tensor = &manifest->tensor[i];
+        if (!mr_manifest_part_in(tensor, rank, &begin, &end)) continue;
+        MR_TRY(find_entry(file, tensor, begin, end, &entry));
         parts++;
     }
     MR_CHECK(mr_safetensors_count(file) == parts, MR_ERR_FORMAT,
@@ -385,53 +371,63 @@ static mr_status use_shard(mr_checkpoint *checkpoint, int64_t rank)
     return check_unchanged(checkpoint);
 }
 
+/* A reading under way. */
+typedef struct reading {
+    mr_checkpoint *checkpoint;
+    const mr_checkpoint_slab *slabs;
+    const mr_manifest_tensor **tensors; /* of slabs; owned */
+    float *piece;                       /* [PIECE]; owned */
+    mr_checkpoint_sink sink;
+    void *context;
+} reading;
+
 /* Hands on what one shard holds of one slab. */
-static mr_status read_part(mr_checkpoint *checkpoint, const mr_manifest_tensor *tensor,
-                           const mr_manifest_part *part, int index, const mr_checkpoint_slab *slab,
-                           float *piece, mr_checkpoint_sink sink, void *context)
+static mr_status read_part(const reading *r, int64_t rank, int i)
 {
+    const mr_checkpoint_slab *slab = &r->slabs[i];
     const mr_safetensors_entry *entry;
-    int64_t end = slab->first + slab->count < part->end ? slab->first + slab->count : part->end;
-    int64_t at = slab->first > part->begin ? slab->first : part->begin;
-    if (at >= end) return MR_OK;
-    MR_TRY(use_shard(checkpoint, part->file));
-    MR_TRY(find_entry(checkpoint->file, tensor, part, &entry));
-    for (; at < end; at += PIECE) {
-        int64_t count = end - at < PIECE ? end - at : PIECE;
-        MR_TRY(mr_safetensors_read_f32(checkpoint->file, entry, at - part->begin, count, piece));
-        sink(context, index, at, count, piece);
+    int64_t begin, end;
+    if (!mr_manifest_part_in(r->tensors[i], rank, &begin, &end)) return MR_OK;
+    int64_t at = slab->first > begin ? slab->first : begin;
+    int64_t stop = slab->first + slab->count < end ? slab->first + slab->count : end;
+    if (at >= stop) return MR_OK;
+    MR_TRY(use_shard(r->checkpoint, rank));
+    const mr_safetensors *file = r->checkpoint->file;
+    MR_TRY(find_entry(file, r->tensors[i], begin, end, &entry));
+    for (; at < stop; at += PIECE) {
+        int64_t count = stop - at < PIECE ? stop - at : PIECE;
+        MR_TRY(mr_safetensors_read_f32(file, entry, at - begin, count, r->piece));
+        r->sink(r->context, i, at, count, r->piece);
     }
     return MR_OK;
 }
 
 /* Reads all that is wanted of one shard. */
-static mr_status read_shard(mr_checkpoint *checkpoint, int64_t rank,
-                            const mr_checkpoint_slab *slabs, int count,
-                            const mr_manifest_tensor *const *tensors, float *piece,
-                            mr_checkpoint_sink sink, void *context)
+static mr_status read_shard(const reading *r, int64_t rank, int count)
 {
-    for (int i = 0; i < count; i++) {
-        const mr_manifest_part *part = part_in(tensors[i], rank);
-        if (part)
-            MR_TRY(read_part(checkpoint, tensors[i], part, i, &slabs[i], piece, sink, context));
-    }
-    bool used = checkpoint->file && checkpoint->file_rank == rank;
-    return used ? check_unchanged(checkpoint) : MR_OK;
+    for (int i = 0; i < count; i++)
+        MR_TRY(read_part(r, rank, i));
+    bool used = r->checkpoint->file && r->checkpoint->file_rank == rank;
+    return used ? check_unchanged(r->checkpoint) : MR_OK;
 }
 
 mr_status mr_checkpoint_read(mr_checkpoint *checkpoint, const mr_checkpoint_slab *slabs, int count,
                              mr_checkpoint_sink sink, void *context)
 {
-    const mr_manifest_tensor **tensors =
-        mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof(mr_manifest_tensor *));
-    float *piece = mr_alloc_array(MR_MEM_OTHER, PIECE, sizeof *piece);
-    mr_status status = tensors && piece ? MR_OK : MR_ERR_MEMORY;
+    reading r = {.checkpoint = checkpoint,
+                 .slabs = slabs,
+                 .tensors =
+                     mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof(mr_manifest_tensor *)),
+                 .piece = mr_alloc_array(MR_MEM_OTHER, PIECE, sizeof *r.piece),
+                 .sink = sink,
+                 .context = context};
+    mr_status status = r.tensors && r.piece ? MR_OK : MR_ERR_MEMORY;
     for (int i = 0; i < count && status == MR_OK; i++)
-        status = find_tensor(checkpoint, &slabs[i], &tensors[i]);
+        status = find_tensor(checkpoint, &slabs[i], &r.tensors[i]);
     for (int64_t rank = 0; rank < checkpoint->manifest.ranks && status == MR_OK; rank++)
-        status = read_shard(checkpoint, rank, slabs, count, tensors, piece, sink, context);
-    mr_free(tensors);
-    mr_free(piece);
+        status = read_shard(&r, rank, count);
+    mr_free(r.tensors);
+    mr_free(r.piece);
     return status;
 }
 

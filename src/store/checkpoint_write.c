@@ -9,7 +9,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -24,7 +23,8 @@ struct mr_checkpointer {
     int64_t keep;
     int count;
     mr_checkpoint_slab *slabs; /* [count], owned with their names */
-    int64_t *counts;           /* [count, ranks] elements of every rank's part; owned */
+    int64_t parts;             /* of all ranks that are not empty */
+    mr_manifest_part *part;    /* [parts], by rank and slab; owned */
     float *staging;            /* all parts of this rank one after another; NULL: not staged */
     float *piece;              /* [PIECE]; owned */
 
@@ -63,26 +63,6 @@ static mr_status check_slab(const mr_checkpoint_slab *slab)
     return MR_OK;
 }
 
-static int compare_names(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static mr_status check_names(const mr_checkpoint_slab *slabs, int count)
-{
-    mr_status status = MR_OK;
-    const char **names = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof(char *));
-    if (!names) return MR_ERR_MEMORY;
-    for (int i = 0; i < count; i++)
-        names[i] = slabs[i].name;
-    qsort(names, (size_t)count, sizeof(char *), compare_names);
-    for (int i = 1; i < count && status == MR_OK; i++)
-        if (strcmp(names[i - 1], names[i]) == 0)
-            status = mr_fail(MR_ERR_ARG, "checkpoint tensor '%s' stands twice", names[i]);
-    mr_free(names);
-    return status;
-}
-
 /* Compares names and shapes with those of rank 0, by their hash. Collective. */
 static mr_status check_same(const mr_comm *comm, const mr_checkpoint_slab *slabs, int count)
 {
@@ -102,45 +82,67 @@ static mr_status check_same(const mr_comm *comm, const mr_checkpoint_slab *slabs
     return mr_comm_agree(comm, status);
 }
 
-/* Checks that the parts of all ranks cover a tensor in order, and that this rank's stands in its
- * place among their counts. Local. */
-static mr_status check_cover(const mr_comm *comm, const mr_checkpoint_slab *slab,
-                             const int64_t *counts)
+/* Lists the parts of all ranks that are not empty. Collective. */
+static mr_status gather_parts(mr_checkpointer *cp)
 {
-    int64_t before = 0, all = 0, extent;
-    for (int rank = 0; rank < comm->size; rank++) {
-        if (rank == comm->rank) before = all;
-        all += counts[rank];
+    const mr_comm *comm = cp->comm;
+    int64_t *counts = mr_alloc_array(MR_MEM_OTHER, (size_t)comm->size, sizeof *counts), at = 0;
+    mr_status status = mr_comm_agree(comm, counts ? MR_OK : MR_ERR_MEMORY);
+    if (status == MR_OK && counts) {
+        for (int i = 0; i < cp->count; i++)
+            counts[comm->rank] += cp->slabs[i].count > 0;
+        mr_comm_sum_i64(comm, counts, comm->size);
+        for (int rank = 0; rank < comm->size; rank++) {
+            if (rank == comm->rank) at = cp->parts;
+            cp->parts += counts[rank];
+        }
+        cp->part = mr_alloc_array(MR_MEM_OTHER, (size_t)cp->parts, sizeof *cp->part);
+        status = mr_comm_agree(comm, cp->part ? MR_OK : MR_ERR_MEMORY);
     }
-    MR_INVARIANT(mr_checkpoint_extent(slab->dims, slab->shape, &extent));
-    MR_CHECK(all == extent && (slab->count == 0 || slab->first == before), MR_ERR_ARG,
-             "checkpoint tensor '%s': the parts of the ranks, %" PRId64
-             " elements in all, do not cover its %" PRId64 " in order",
-             slab->name, all, extent);
+    mr_free(counts);
+    if (status != MR_OK || !cp->part) return status;
+    for (int i = 0; i < cp->count; i++) {
+        const mr_checkpoint_slab *slab = &cp->slabs[i];
+        if (slab->count > 0)
+            cp->part[at++] =
+                (mr_manifest_part){i, comm->rank, slab->first, slab->first + slab->count};
+    }
+    mr_comm_sum_i64(comm, &cp->part->tensor,
+                    cp->parts * (int64_t)(sizeof *cp->part / sizeof(int64_t)));
     return MR_OK;
 }
 
-/* Checks that the parts of all ranks cover every tensor in order. Collective. */
-static mr_status check_covers(mr_checkpointer *cp)
+/* Checks that the parts of all ranks, in their order, cover every tensor. Local, alike on every
+ * rank. */
+static mr_status check_covers(const mr_checkpointer *cp)
 {
-    const int64_t size = cp->comm->size;
-    for (int i = 0; i < cp->count; i++)
-        cp->counts[i * size + cp->comm->rank] = cp->slabs[i].count;
-    mr_comm_sum_i64(cp->comm, cp->counts, cp->count * size);
+    int64_t *next = mr_alloc_array(MR_MEM_OTHER, (size_t)cp->count, sizeof *next), extent;
+    if (!next) return MR_ERR_MEMORY;
+    /* Where one does not begin where that before it ended, nothing can follow. */
+    for (int64_t i = 0; i < cp->parts; i++) {
+        const mr_manifest_part *part = &cp->part[i];
+        next[part->tensor] = part->begin == next[part->tensor] ? part->end : -1;
+    }
     mr_status status = MR_OK;
-    for (int i = 0; i < cp->count && status == MR_OK; i++)
-        status = check_cover(cp->comm, &cp->slabs[i], &cp->counts[i * size]);
-    return mr_comm_agree(cp->comm, status);
+    for (int i = 0; i < cp->count && status == MR_OK; i++) {
+        const mr_checkpoint_slab *slab = &cp->slabs[i];
+        MR_INVARIANT(mr_checkpoint_extent(slab->dims, slab->shape, &extent));
+        if (next[i] != extent)
+            status = mr_fail(MR_ERR_ARG,
+                             "checkpoint tensor '%s': the parts of the ranks do not cover its "
+                             "%" PRId64 " elements in order",
+                             slab->name, extent);
+    }
+    mr_free(next);
+    return status;
 }
 
 /* Copies what the caller gave and allocates all a checkpoint needs. Local. */
 static mr_status fill(mr_checkpointer *cp, const char *folder, const mr_checkpoint_slab *slabs,
                       int count, size_t staging)
 {
-    size_t n = (size_t)count, ranks = (size_t)cp->comm->size;
+    size_t n = (size_t)count;
     if (!(cp->folder = mr_strdup(folder))) return MR_ERR_MEMORY;
-    cp->counts = mr_alloc_array(MR_MEM_OTHER, n * ranks, sizeof *cp->counts);
-    if (!cp->counts) return MR_ERR_MEMORY;
     if (!(cp->slabs = mr_alloc_array(MR_MEM_OTHER, n, sizeof *cp->slabs))) return MR_ERR_MEMORY;
     for (cp->count = 0; cp->count < count; cp->count++) {
         cp->slabs[cp->count] = slabs[cp->count];
@@ -167,7 +169,6 @@ mr_status mr_checkpointer_create(const mr_comm *comm, const char *folder, int64_
         status = check_slab(&slabs[i]);
         bytes += (size_t)slabs[i].count * sizeof(float);
     }
-    if (status == MR_OK) status = check_names(slabs, count);
     MR_AGREE(comm, status);
     MR_INVARIANT(staging == 0 || bytes <= staging);
     MR_TRY(check_same(comm, slabs, count));
@@ -182,7 +183,8 @@ mr_status mr_checkpointer_create(const mr_comm *comm, const char *folder, int64_
         status = fill(cp, folder, slabs, count, staging);
     }
     status = mr_comm_agree(comm, status);
-    if (status == MR_OK) status = check_covers(cp);
+    if (status == MR_OK) status = gather_parts(cp);
+    if (status == MR_OK) status = mr_comm_agree(comm, check_covers(cp));
     if (status != MR_OK)
         mr_checkpointer_destroy(&cp);
     else
@@ -363,8 +365,8 @@ static mr_status complete(mr_checkpointer *cp, const mr_manifest_file *files)
     char partial[PATH_MAX], manifest[PATH_MAX];
     MR_TRY(mr_checkpoint_folder_path(cp->folder, cp->step, MR_CHECKPOINT_PARTIAL, partial));
     MR_TRY(mr_file_path(manifest, "%s/%s", partial, MR_CHECKPOINT_MANIFEST));
-    MR_TRY(mr_manifest_write(manifest, cp->step, cp->state, cp->slabs, cp->count, cp->counts, files,
-                             cp->comm->size));
+    MR_TRY(mr_manifest_write(manifest, cp->step, cp->state, cp->slabs, cp->count, cp->part,
+                             cp->parts, files, cp->comm->size));
     MR_TRY(mr_checkpoint_folder_publish(cp->folder, cp->step));
     mr_checkpoint_folder_prune(cp->folder, cp->step, cp->keep);
     return MR_OK;
@@ -429,7 +431,7 @@ void mr_checkpointer_destroy(mr_checkpointer **cp)
     for (int i = 0; i < old->count; i++)
         mr_free((char *)old->slabs[i].name);
     mr_free(old->slabs);
-    mr_free(old->counts);
+    mr_free(old->part);
     mr_free(old->staging);
     mr_free(old->piece);
     mr_free(old->folder);

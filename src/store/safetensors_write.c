@@ -146,8 +146,11 @@ mr_status mr_safetensors_create(const char *path, const mr_safetensors_spec *spe
         if ((status = add_tensor(writer, &specs[i], header, &writer->total)) != MR_OK) goto cleanup;
     if ((status = format_header(header, writer)) != MR_OK) goto cleanup;
     int64_t whole = writer->data_start + writer->total * (int64_t)sizeof(float);
-    /* A full disk is found before hours of work go into the file. */
-    int failure = posix_fallocate(writer->handle, 0, (off_t)whole);
+    /* A full disk is found before hours of work go into the file. A signal may break it off. */
+    int failure;
+    do
+        failure = posix_fallocate(writer->handle, 0, (off_t)whole);
+    while (failure == EINTR);
     if (failure != 0) {
         status = mr_fail(MR_ERR_IO, "cannot reserve %" PRId64 " bytes for '%s': %s", whole, path,
                          strerror(failure));

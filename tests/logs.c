@@ -3,6 +3,7 @@
 #include "base/memory.h"
 #include "program.h"
 #include "store/runlog_read.h"
+#include "store/safetensors.h"
 
 #include <math.h>
 
@@ -102,4 +103,39 @@ void file_assert_same(const char *path, const char *other)
     if (size != other_size || memcmp(a, b, size) != 0) fail_msg("%s and %s differ", path, other);
     mr_free(a);
     mr_free(b);
+}
+
+/* Where the tensors' bytes begin. */
+static const char *tensors_of(const char *file, size_t size)
+{
+    uint64_t header;
+    assert_true(size > sizeof header);
+    memcpy(&header, file, sizeof header);
+    assert_true(header <= size - sizeof header);
+    return file + sizeof header + header;
+}
+
+void file_assert_same_tensors(const char *path, const char *other)
+{
+    size_t sizes[2];
+    mr_safetensors *files[2];
+    char *bytes[2] = {program_read(path, &sizes[0]), program_read(other, &sizes[1])};
+    must(mr_safetensors_open(path, &files[0]));
+    must(mr_safetensors_open(other, &files[1]));
+    int64_t count = mr_safetensors_count(files[0]);
+    assert_true(count > 0);
+    assert_int_equal(count, mr_safetensors_count(files[1]));
+    for (int64_t i = 0; i < count; i++) {
+        const mr_safetensors_entry *a = mr_safetensors_at(files[0], i);
+        const mr_safetensors_entry *b = mr_safetensors_find(files[1], a->name);
+        if (!b) fail_msg("%s: no tensor %s", other, a->name);
+        assert_int_equal(a->end - a->begin, b->end - b->begin);
+        if (memcmp(tensors_of(bytes[0], sizes[0]) + a->begin,
+                   tensors_of(bytes[1], sizes[1]) + b->begin, (size_t)(a->end - a->begin)) != 0)
+            fail_msg("%s and %s differ in %s", path, other, a->name);
+    }
+    for (int i = 0; i < 2; i++) {
+        mr_safetensors_close(&files[i]);
+        mr_free(bytes[i]);
+    }
 }

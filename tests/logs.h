@@ -32,4 +32,7 @@ bool file_exists(const char *path);
 /** Compares two files byte by byte. */
 void file_assert_same(const char *path, const char *other);
 
+/** Compares the tensors of two safetensors files bit by bit, whatever their metadata. */
+void file_assert_same_tensors(const char *path, const char *other);
+
 #endif

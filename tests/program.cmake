@@ -1,5 +1,5 @@
 # Tests of the program as a whole: they start it on up to four ranks themselves.
-foreach(name run plan pretrain failures paths progress resume streams)
+foreach(name run plan pretrain failures paths progress resume streams folders)
   mr_add_test(${name} LINK mr_store TIMEOUT 900 LABELS mpi)
   target_sources(test_${name} PRIVATE program.c logs.c)
   target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
@@ -10,3 +10,4 @@ foreach(name pretrain progress)
   target_sources(test_${name} PRIVATE data_files.c)
   target_link_libraries(test_${name} PRIVATE mr_corpus)
 endforeach()
+target_sources(test_folders PRIVATE model_files.c)

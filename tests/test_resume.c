@@ -20,7 +20,7 @@ enum { STEPS = 20, KILLS = 100 };
 
 /* Merges at 6, 12, 18 and dropout: every part of a run's state is in play. */
 static const char yaml[] =
-    "run: {name: whole, seed: 3, output: out, save_model: model}\n"
+    "run: {name: whole, seed: 3, output: out}\n"
     "model: {config: tiny.json, init: random}\n"
     "task: {name: uuid, pairs: 16}\n"
     "method: {name: relora, r: 4, lora_dropout: 0.1, merge_every: 6,\n"
@@ -54,19 +54,18 @@ static void assert_same_run(const char *name, const char *other)
     static const char *const series[] = {
         "/train/step",   "/train/loss",     "/train/lr",           "/train/grad_norm",
         "/train/tokens", "/eval/uuid/step", "/eval/uuid/accuracy", "/eval/uuid/exact"};
-    static const char *const files[] = {"model.safetensors", "adapter.safetensors"};
     char path[256], reference[256];
     snprintf(path, sizeof path, "out/%s.h5", name);
     snprintf(reference, sizeof reference, "out/%s.h5", other);
     log_assert_text(path, "stop_reason", "completed");
     for (size_t i = 0; i < sizeof series / sizeof *series; i++)
         log_assert_same_bits(path, reference, series[i], 0);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        snprintf(path, sizeof path, "%s.model/%s", name, files[i]);
-        snprintf(reference, sizeof reference, "%s.model/%s", other, files[i]);
-        if (i > 0 && !file_exists(reference)) continue; /* full fine-tuning has no adapter */
-        file_assert_same(path, reference);
-    }
+    snprintf(path, sizeof path, "%s.model/model.safetensors", name);
+    snprintf(reference, sizeof reference, "%s.model/model.safetensors", other);
+    file_assert_same(path, reference);
+    snprintf(path, sizeof path, "out/%s.trained.safetensors", name);
+    snprintf(reference, sizeof reference, "out/%s.trained.safetensors", other);
+    file_assert_same_tensors(path, reference);
 }
 
 static void a_run_stopped_after_any_step_ends_alike(void **state)
@@ -515,7 +514,8 @@ static void a_checkpoint_that_fills_the_disk_leaves_room_for_the_log(void **stat
         }
         program_result result =
             program_run(alone, "run base.yaml --set run.name=tight --set run.output=disk --set "
-                               "run.save_model=tight.model --set checkpoint.every_steps=4");
+                               "run.save_model=tight.model --set checkpoint.every_steps=4 --set "
+                               "run.keep=none");
         bool first = access("disk/tight.checkpoints/step-00000004/manifest.json", F_OK) == 0;
         bool readable = file_exists("disk/tight.h5");
         if (readable) {

@@ -183,6 +183,7 @@ typedef struct sweep {
     const mr_comm *comm;
     json_t *rows; /* of --json; NULL: a table is printed */
     failures failed;
+    bool headed;                 /* the table has its first line */
     char lost[MR_CONFIG_STRING]; /* output folder that cannot be written; "": none */
     int untried;                 /* runs into it */
 } sweep;
@@ -216,10 +217,15 @@ static void train_run(sweep *s, const mr_config *config, const char *resume, boo
             mr_warn("%s: %s; the other runs go on", config->run.name, error);
     }
     if (s->comm->rank != 0 || status == MR_STOPPED) return;
-    if (s->rows)
+    if (s->rows) {
         add_outcome(s->rows, config, &outcome, error);
-    else
-        print_outcome(config, &outcome, error);
+        return;
+    }
+    /* Of one run that did not begin there is the message alone. */
+    if (error[0] && !others && outcome.steps == 0) return;
+    if (!s->headed) print_header();
+    s->headed = true;
+    print_outcome(config, &outcome, error);
 }
 
 /* Trains runs first..last-1, past those that fail. */
@@ -227,7 +233,6 @@ static mr_status train_runs(const mr_comm *comm, const mr_run_list *list, int fi
                             const char *resume, bool json)
 {
     sweep s = {.comm = comm, .rows = json ? json_array() : NULL};
-    if (comm->rank == 0 && !json) print_header();
     for (int i = first; i < last && !s.failed.ended; i++) {
         mr_config config;
         char part[48] = "";

@@ -256,3 +256,15 @@ void mr_comm_wait(mr_request *request)
     MR_MPI(MPI_Wait(&request->handle, MPI_STATUS_IGNORE));
     request->active = false;
 }
+
+void mr_comm_send(const mr_comm *comm, const void *data, size_t bytes, int to)
+{
+    MR_INVARIANT(bytes <= INT_MAX);
+    MR_MPI(MPI_Send(data, (int)bytes, MPI_BYTE, to, 0, comm->handle));
+}
+
+void mr_comm_receive(const mr_comm *comm, void *data, size_t bytes, int from)
+{
+    MR_INVARIANT(bytes <= INT_MAX);
+    MR_MPI(MPI_Recv(data, (int)bytes, MPI_BYTE, from, 0, comm->handle, MPI_STATUS_IGNORE));
+}

@@ -101,4 +101,10 @@ void mr_comm_exchange_start(const mr_comm *comm, const void *whole, void *pieces
 /** Waits for a request; idle requests return at once. */
 void mr_comm_wait(mr_request *request);
 
+/** Sends bytes to a rank, which receives as many from this one, below 2^31; both may wait for the
+ * other. Of the two ranks. @{ */
+void mr_comm_send(const mr_comm *comm, const void *data, size_t bytes, int to);
+void mr_comm_receive(const mr_comm *comm, void *data, size_t bytes, int from);
+/** @} */
+
 #endif

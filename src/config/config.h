@@ -66,12 +66,16 @@ typedef enum mr_mora_operator {
     MR_MORA_ROTATION /**< mora_type 6 */
 } mr_mora_operator;
 
+/** What of the model a finished run keeps beside its log. */
+typedef enum mr_keep { MR_KEEP_TRAINED, MR_KEEP_ALL, MR_KEEP_NONE } mr_keep;
+
 typedef struct mr_config {
     struct {
         char name[MR_CONFIG_STRING];
         int64_t seed;
         char output[MR_CONFIG_STRING];
         char save_model[MR_CONFIG_STRING];
+        int32_t keep; /**< mr_keep */
     } run;
     struct {
         char path[MR_CONFIG_STRING];

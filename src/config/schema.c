@@ -8,6 +8,8 @@
 /* Texts of the enumerations of config.h, by their values. */
 static const char *const init_texts[] = {
     [MR_INIT_PRETRAINED] = "pretrained", [MR_INIT_RANDOM] = "random", NULL};
+static const char *const keep_texts[] = {
+    [MR_KEEP_TRAINED] = "trained", [MR_KEEP_ALL] = "all", [MR_KEEP_NONE] = "none", NULL};
 static const char *const dtype_texts[] = {"f32", "bf16", NULL};
 static const char *const operator_texts[] = {[MR_MORA_AUTO] = "auto",
                                              [MR_MORA_TRUNCATION] = "truncation",
@@ -55,6 +57,9 @@ static const mr_key table[] = {
      .help = "Folder the trained model is written to, its update merged into the weights, with "
              "configuration and tokenizer; of a matrix, each run to a folder of its name below. "
              "Empty: it is not saved."},
+    {FIELD(run.keep), .type = MR_KEY_ENUM, .fallback = "trained", .choices = keep_texts,
+     .help = "What a finished run keeps in <output>/<name>.trained.safetensors: tensors that "
+             "training changed, all of the model, or none."},
 
     {FIELD(model.path), .type = MR_KEY_STRING, .is_path = true, .fallback = "",
      .help = "Folder of a model: config.json, model*.safetensors and its tokenizer."},

@@ -116,10 +116,28 @@ void mr_model_set_restart(mr_model *model, int64_t restart);
 /** Tells whether training changes frozen weights too, so that a checkpoint must hold them. */
 bool mr_model_changes_frozen(const mr_model *model);
 
-/** Writes base weights (config.json, model.safetensors) and, with adapters, adapter.safetensors
- * into a folder, made where it is missing. Collective; rank 0 writes.
+/** Which tensors of a model a file holds. */
+typedef enum mr_model_part {
+    MR_PART_PUBLIC,  /**< those of the public format: adapters left out */
+    MR_PART_TRAINED, /**< those that training changes, merges too, and all of adapters */
+    MR_PART_ALL
+} mr_model_part;
+
+/** Writes a part of a model as one safetensors file, in F32, pieces at a time through rank 0.
+ * Collective.
+ * @param pairs  [n_pairs] metadata, on rank 0
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY; the same on every rank */
-MR_NODISCARD mr_status mr_model_save(mr_model *model, const char *folder);
+MR_NODISCARD mr_status mr_model_write(const mr_model *model, mr_model_part part, const char *path,
+                                      const mr_safetensors_pair *pairs, int64_t n_pairs);
+
+/** Returns the bytes mr_model_write takes on every rank, whatever the model. Local. */
+size_t mr_model_write_scratch(void);
+
+/** Reads what mr_model_write wrote of the same part into a model that stands where that one did
+ * (mr_model_set_restart). Local.
+ * @return MR_OK, MR_ERR_FORMAT (other tensors; message names one), MR_ERR_IO, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_model_read(mr_model *model, mr_model_part part,
+                                     const mr_safetensors *file);
 
 /** Uploads micro-batches first..first+count-1 of the waves * in_wave of this rank's step, in one
  * go. positions and starts are both given or both NULL, and NULL where geometry.packed is not set.

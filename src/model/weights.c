@@ -1,6 +1,5 @@
 /* Where weights come from and go to: random draws, files in, files out. */
 
-#include "base/file.h"
 #include "base/hash.h"
 #include "linalg/orthonormal.h"
 #include "model/model_impl.h"
@@ -136,8 +135,35 @@ mr_status mr_model_load(mr_model *model, const mr_hf *weights)
     return MR_OK;
 }
 
-/* Lists the parameters of one file: adapters or all others. */
-static mr_status open_writer(const mr_model *model, bool adapters, const char *path,
+/* Whether merges change the weight of a linear. */
+static bool is_merged_into(const mr_model *model, int id)
+{
+    if (model->restart == 0) return false;
+    for (int64_t l = 0; l < model->arch.num_hidden_layers; l++) {
+        const mr_layer *layer = &model->layer[l];
+        for (int s = 0; s < MR_SITES; s++)
+            for (int i = 0; layer->adapter[s] && i < layer->adapted[s]; i++)
+                if (layer->linear[layer->target[s][i]] == id) return true;
+    }
+    return false;
+}
+
+static bool is_in(const mr_model *model, mr_model_part part, int id)
+{
+    const mr_param *param = &model->params->param[id];
+    switch (part) {
+    case MR_PART_PUBLIC:
+        return !param->adapter;
+    case MR_PART_TRAINED:
+        return param->adapter || param->trained || is_merged_into(model, id);
+    case MR_PART_ALL:
+        break;
+    }
+    return true;
+}
+
+static mr_status open_writer(const mr_model *model, mr_model_part part, const char *path,
+                             const mr_safetensors_pair *pairs, int64_t n_pairs,
                              mr_safetensors_writer **writer)
 {
     const mr_params *params = model->params;
@@ -147,69 +173,114 @@ static mr_status open_writer(const mr_model *model, bool adapters, const char *p
     int count = 0;
     for (int i = 0; i < params->param_count; i++) {
         const mr_param *param = &params->param[i];
-        if (param->adapter != adapters) continue;
+        if (!is_in(model, part, i)) continue;
         mr_safetensors_spec *spec = &specs[count++];
         spec->name = param->name;
         /* Norm weights are vectors in the public format. */
-        spec->dims = param->rows == 1 && !adapters ? 1 : 2;
+        spec->dims = param->rows == 1 && !param->adapter ? 1 : 2;
         spec->shape[0] = spec->dims == 1 ? param->cols : param->rows;
         spec->shape[1] = param->cols;
     }
-    const mr_safetensors_pair format = {"format", "pt"};
-    mr_status status = mr_safetensors_create(path, specs, count, &format, 1, writer);
+    mr_status status = mr_safetensors_create(path, specs, count, pairs, n_pairs, writer);
     mr_free(specs);
     return status;
 }
 
-/* Every rank takes part in reading a parameter; rank 0 writes it. */
-static mr_status write_file(mr_model *model, const char *path, bool adapters)
+enum { PIECE = 1 << 20 }; /* elements on their way to rank 0 at once */
+
+size_t mr_model_write_scratch(void)
 {
-    mr_params *params = model->params;
-    mr_safetensors_writer *writer = NULL;
-    mr_status status = MR_OK;
-    if (model->comm->rank == 0) status = open_writer(model, adapters, path, &writer);
+    return PIECE * sizeof(float);
+}
+
+/* The part of elements first..first+count-1 of a parameter that is a rank's in checkpoints. */
+static int64_t share_of(const mr_params *params, const mr_param *param, int rank, int64_t first,
+                        int64_t count, int64_t *at)
+{
+    int64_t extent = params->unit[param->unit].flat[param->kind].count / params->comm->size;
+    int64_t low = rank * extent - param->offset, high = low + extent;
+    *at = first > low ? first : low;
+    if (first + count < high) high = first + count;
+    return high > *at ? high - *at : 0;
+}
+
+/* Brings elements first..first+count-1 of a parameter to rank 0, from whoever writes them in
+ * checkpoints; elsewhere values is scratch. Collective. */
+static void collect(const mr_params *params, int id, int64_t first, int64_t count, float *values)
+{
+    const mr_comm *comm = params->comm;
+    const mr_param *param = &params->param[id];
+    int64_t at, own = share_of(params, param, comm->rank, first, count, &at);
+    if (own > 0) {
+        mr_slab shard = mr_params_shard(params, id, MR_SLAB_WEIGHTS);
+        params->be->ops->download(params->be, values + (comm->rank == 0 ? at - first : 0),
+                                  mr_tensor_cols(shard.values, at - shard.first, own));
+    }
+    if (comm->rank > 0) {
+        if (own > 0) mr_comm_send(comm, values, (size_t)own * sizeof *values, 0);
+        return;
+    }
+    for (int r = 1; r < comm->size; r++) {
+        int64_t theirs = share_of(params, param, r, first, count, &at);
+        if (theirs > 0)
+            mr_comm_receive(comm, values + (at - first), (size_t)theirs * sizeof *values, r);
+    }
+}
+
+/* Whatever fails, rank 0 takes what the others send. */
+static mr_status write_tensors(const mr_model *model, mr_model_part part,
+                               mr_safetensors_writer *writer, mr_status status, float *values)
+{
+    const mr_params *params = model->params;
     int entry = 0;
     for (int i = 0; i < params->param_count; i++) {
         const mr_param *param = &params->param[i];
-        if (param->adapter != adapters) continue;
-        int64_t count = param->rows * param->cols;
-        float *values = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *values);
-        mr_status room = mr_comm_agree(model->comm, values ? MR_OK : MR_ERR_MEMORY);
-        if (room != MR_OK) {
-            mr_free(values);
-            mr_safetensors_abandon(&writer);
-            return room;
+        if (!is_in(model, part, i)) continue;
+        int64_t whole = param->rows * param->cols;
+        for (int64_t first = 0; first < whole; first += PIECE) {
+            int64_t count = whole - first < PIECE ? whole - first : PIECE;
+            collect(params, i, first, count, values);
+            if (writer && status == MR_OK)
+                status = mr_safetensors_write(writer, entry, first, values, count);
         }
-        mr_params_read(params, i, values);
-        if (writer && status == MR_OK)
-            status = mr_safetensors_write(writer, entry, 0, values, count);
         entry++;
-        mr_free(values);
     }
-    if (writer && status == MR_OK) status = mr_safetensors_finish(&writer);
-    mr_safetensors_abandon(&writer);
-    return mr_comm_agree_root(model->comm, status);
+    return status;
 }
 
-static mr_status write_config(const mr_model *model, const char *folder)
+mr_status mr_model_write(const mr_model *model, mr_model_part part, const char *path,
+                         const mr_safetensors_pair *pairs, int64_t n_pairs)
 {
-    char path[PATH_MAX];
-    MR_TRY(mr_file_make_folders(folder));
-    MR_TRY(mr_file_path(path, "%s/config.json", folder));
-    return mr_hf_config_write(path, &model->arch);
+    mr_safetensors_writer *writer = NULL;
+    float *values = mr_alloc_array(MR_MEM_OTHER, PIECE, sizeof *values);
+    mr_status status = mr_comm_agree(model->comm, values ? MR_OK : MR_ERR_MEMORY);
+    if (status == MR_OK) {
+        if (model->comm->rank == 0)
+            status = open_writer(model, part, path, pairs, n_pairs, &writer);
+        status = write_tensors(model, part, writer, status, values);
+        if (writer && status == MR_OK) status = mr_safetensors_finish(&writer);
+        mr_safetensors_abandon(&writer);
+        status = mr_comm_agree_root(model->comm, status);
+    }
+    mr_free(values);
+    return status;
 }
 
-mr_status mr_model_save(mr_model *model, const char *folder)
+mr_status mr_model_read(mr_model *model, mr_model_part part, const mr_safetensors *file)
 {
-    char path[PATH_MAX];
-    bool first = model->comm->rank == 0;
-    MR_TRY(mr_comm_agree_root(model->comm, first ? write_config(model, folder) : MR_OK));
-    MR_TRY(mr_file_path(path, "%s/model.safetensors", folder));
-    MR_TRY(write_file(model, path, false));
-    MR_TRY(mr_file_path(path, "%s/adapter.safetensors", folder));
-    if (model->method->trains_base) {
-        if (first) unlink(path); /* of an earlier run: it does not go with these weights */
-        return MR_OK;
+    mr_params *params = model->params;
+    int64_t count = 0;
+    for (int i = 0; i < params->param_count; i++) {
+        if (!is_in(model, part, i)) continue;
+        const mr_safetensors_entry *entry = mr_safetensors_find(file, params->param[i].name);
+        MR_CHECK(entry, MR_ERR_FORMAT, "%s: no tensor '%s'", mr_safetensors_path(file),
+                 params->param[i].name);
+        MR_TRY(load_param(model, i, file, entry));
+        count++;
     }
-    return write_file(model, path, true);
+    MR_CHECK(count == mr_safetensors_count(file), MR_ERR_FORMAT,
+             "%s: %lld tensors, of which %lld are this run's", mr_safetensors_path(file),
+             (long long)mr_safetensors_count(file), (long long)count);
+    mr_params_invalidate(params);
+    return MR_OK;
 }

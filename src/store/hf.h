@@ -21,7 +21,8 @@
 #define MR_HF_HASH_TAG "whole:"
 
 enum {
-    MR_HF_EOS_MAX = 8,                                         /**< most end-of-text ids */
+    MR_HF_EOS_MAX = 8,       /**< most end-of-text ids */
+    MR_HF_CONFIG_TEXT = 640, /**< bytes of mr_hf_config_text with its zero */
     MR_HF_HASH = (int)sizeof MR_HF_HASH_TAG - 1 + MR_HASH_TEXT /**< bytes of a hash with its zero */
 };
 
@@ -56,6 +57,17 @@ MR_NODISCARD mr_status mr_hf_config_read(const char *path, mr_hf_config *config)
 /** Writes a config.json that mr_hf_config_read and Transformers 4 and 5 read back to the same
  * values; numbers keep every bit. Local. @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_hf_config_write(const char *path, const mr_hf_config *config);
+
+/** Writes what of a configuration decides the values that are computed as "hidden_size 64, ...".
+ * Local. */
+void mr_hf_config_text(const mr_hf_config *config, char out[MR_HF_CONFIG_TEXT]);
+
+/** Tells whether a configuration differs from the text of another; keys that the text lacks are
+ * passed over. Local.
+ * @param drawn     weights are drawn: their range counts
+ * @param[out] out  on true: the first key with both values, "rope_theta 10000 and 500000" */
+bool mr_hf_config_differs(const mr_hf_config *config, const char *text, bool drawn,
+                          char out[MR_HF_CONFIG_TEXT]);
 
 /** Checks that a folder may be a model's. One that holds an adapter is not: what was trained would
  * be left out. Local. @return MR_OK, MR_ERR_IO (no such folder, no config.json), MR_ERR_FORMAT */

@@ -1,5 +1,5 @@
 #include "base/log.h"
-#include "store/hf.h"
+#include "store/hf_impl.h"
 #include "store/json.h"
 
 #include <inttypes.h>
@@ -246,10 +246,10 @@ static json_t *eos_json(const mr_hf_config *config)
     return list;
 }
 
-mr_status mr_hf_config_write(const char *path, const mr_hf_config *config)
+json_t *mr_hf_config_json(const mr_hf_config *config)
 {
     /* Transformers 5 looks in rope_parameters, every version before it at the top level. */
-    json_t *root = json_pack(
+    return json_pack(
         "{s:[s], s:b, s:o, s:o, s:I, s:s, s:I, s:f, s:I, s:I, s:b, s:s, s:I, s:I, s:I, s:f,"
         " s:{s:f, s:s}, s:f, s:b, s:s, s:I}",
         "architectures", "LlamaForCausalLM", "attention_bias", 0, "bos_token_id",
@@ -264,6 +264,11 @@ mr_status mr_hf_config_write(const char *path, const mr_hf_config *config)
         "rope_parameters", "rope_theta", config->rope_theta, "rope_type", "default", "rope_theta",
         config->rope_theta, "tie_word_embeddings", (int)config->tie_word_embeddings, "torch_dtype",
         "float32", "vocab_size", (json_int_t)config->vocab_size);
+}
+
+mr_status mr_hf_config_write(const char *path, const mr_hf_config *config)
+{
+    json_t *root = mr_hf_config_json(config);
     mr_status status = mr_json_write(path, root);
     json_decref(root);
     return status;

@@ -6,6 +6,8 @@
 
 #include "store/hf.h"
 
+#include <jansson.h>
+
 #define MR_HF_HEAD "lm_head.weight"
 
 enum { MR_HF_NAME = 128 }; /**< bytes of a tensor's name that this program writes */
@@ -25,5 +27,9 @@ struct mr_hf {
     int64_t count;
     mr_hf_place *places; /**< owned, [count] by name */
 };
+
+/** Returns a configuration as the object of a config.json, NULL where memory is short; the caller
+ * gives it back with json_decref. */
+json_t *mr_hf_config_json(const mr_hf_config *config);
 
 #endif

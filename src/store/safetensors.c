@@ -408,6 +408,13 @@ const mr_safetensors_pair *mr_safetensors_pairs(const mr_safetensors *file, int6
     return file->pairs;
 }
 
+const char *mr_safetensors_metadata(const mr_safetensors *file, const char *key)
+{
+    for (int64_t i = 0; i < file->n_pairs; i++)
+        if (strcmp(file->pairs[i].key, key) == 0) return file->pairs[i].value;
+    return NULL;
+}
+
 mr_status mr_safetensors_expect(const mr_safetensors *file, const mr_safetensors_entry *entry,
                                 int dims, const int64_t *shape)
 {

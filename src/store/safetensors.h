@@ -106,6 +106,9 @@ const mr_safetensors_entry *mr_safetensors_find(const mr_safetensors *file, cons
 /** Returns the metadata [*count] in the order of the file. Borrowed until close. */
 const mr_safetensors_pair *mr_safetensors_pairs(const mr_safetensors *file, int64_t *count);
 
+/** Returns a value of the metadata, or NULL. Borrowed until close. */
+const char *mr_safetensors_metadata(const mr_safetensors *file, const char *key);
+
 /** Returns "F32", "BF16" ... Local. */
 const char *mr_safetensors_dtype_name(mr_safetensors_dtype dtype);
 

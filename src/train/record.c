@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "mr_build_info.h"
 #include "store/runlog_read.h"
+#include "train/kept.h"
 #include "train/state.h"
 
 #include <stdio.h>
@@ -28,6 +29,8 @@ static mr_status describe(mr_record *record)
     const mr_params *params = mr_model_params(t->model);
     mr_runlog *log = record->log;
     mr_text text = {0};
+    char model[MR_HF_CONFIG_TEXT];
+    mr_hf_config_text(mr_model_arch(t->model), model);
     mr_status status = mr_config_resolved(c, &text);
     const struct {
         const char *name, *value;
@@ -45,6 +48,7 @@ static mr_status describe(mr_record *record)
         {"tokenizer_hash", t->tokenizer->hash},
         {"data_hash", t->data_hash},
         {"weights_hash", t->weights_hash},
+        {"model_config", model},
         {"stop_reason", "running, or killed"},
         {"same_bits_on", t->rank_free ? "1, 2, 4 ... ranks that divide the micro-batches, "
                                         "at the same number of threads"
@@ -127,23 +131,56 @@ mr_status mr_record_begin(mr_record *record)
     return start(record);
 }
 
-mr_status mr_record_find(const mr_config *config, const char *path, bool *ours, bool *completed)
+/* Copies an attribute that older logs lack. */
+static mr_status find_text(const mr_runlog_reader *reader, const char *name, char *out, size_t room)
 {
-    mr_runlog_reader *reader = NULL;
+    char *text;
+    out[0] = '\0';
+    if (!mr_runlog_has_attribute(reader, name)) return MR_OK;
+    MR_TRY(mr_runlog_get_text(reader, name, &text));
+    snprintf(out, room, "%s", text);
+    mr_free(text);
+    return MR_OK;
+}
+
+static mr_status find_run(const mr_config *config, const mr_runlog_reader *reader,
+                          mr_record_found *out)
+{
     mr_config theirs;
     char *stop = NULL, *text = NULL;
-    *ours = *completed = false;
-    if (access(path, F_OK) != 0) return MR_OK;
-    mr_status status = mr_runlog_open(path, &reader);
-    if (status == MR_OK) status = mr_runlog_get_text(reader, "stop_reason", &stop);
+    const struct {
+        const char *name;
+        char *value;
+        size_t room;
+    } texts[] = {{"data_hash", out->data_hash, sizeof out->data_hash},
+                 {"tokenizer", out->tokenizer, sizeof out->tokenizer},
+                 {"tokenizer_hash", out->tokenizer_hash, sizeof out->tokenizer_hash},
+                 {"weights_hash", out->weights_hash, sizeof out->weights_hash},
+                 {"model_config", out->model, sizeof out->model},
+                 {"git_commit", out->commit, sizeof out->commit},
+                 {"kept", out->kept, sizeof out->kept}};
+    mr_status status = mr_runlog_get_text(reader, "stop_reason", &stop);
     if (status == MR_OK) status = mr_runlog_get_text(reader, "config", &text);
     if (status == MR_OK) status = mr_config_parse_resolved(text, &theirs);
+    if (status == MR_OK) status = mr_runlog_get_int(reader, "steps", &out->steps);
+    for (size_t i = 0; status == MR_OK && i < sizeof texts / sizeof *texts; i++)
+        status = find_text(reader, texts[i].name, texts[i].value, texts[i].room);
     if (status == MR_OK) {
-        *ours = !mr_state_differing_key(config, &theirs);
-        *completed = strcmp(stop, MR_STOP_COMPLETED) == 0;
+        out->ours = !mr_state_differing_key(config, &theirs);
+        out->completed = strcmp(stop, MR_STOP_COMPLETED) == 0;
     }
     mr_free(stop);
     mr_free(text);
+    return status;
+}
+
+mr_status mr_record_find(const mr_config *config, const char *path, mr_record_found *out)
+{
+    mr_runlog_reader *reader = NULL;
+    *out = (mr_record_found){0};
+    if (access(path, F_OK) != 0) return MR_OK;
+    mr_status status = mr_runlog_open(path, &reader);
+    if (status == MR_OK) status = find_run(config, reader, out);
     mr_runlog_close_reader(&reader);
     return status;
 }
@@ -152,13 +189,14 @@ mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ra
                            bool evaluated)
 {
     const mr_trainer *t = record->trainer;
-    bool ours, completed;
+    mr_record_found found;
     char text[2 * MR_CONFIG_STRING + 128];
     if (t->comm->rank != 0) return MR_OK;
     record->checkpoints_claimed = own;
     warn_of_late_evaluations(record);
-    mr_status status = mr_record_find(record->config, record->path, &ours, &completed);
-    if (status == MR_OK && ours) status = mr_runlog_reopen(record->path, &record->log);
+    mr_status status = mr_record_find(record->config, record->path, &found);
+    bool ours = status == MR_OK && found.ours;
+    if (ours) status = mr_runlog_reopen(record->path, &record->log);
     if (status == MR_OK && ours) {
         record->claimed = true;
         MR_TRY(mr_runlog_rewind(record->log, t->step, evaluated));
@@ -192,7 +230,12 @@ mr_status mr_record_claim(mr_record *record)
     mr_state_folder(record->config, folder, sizeof folder);
     if (!record->checkpoints_claimed) MR_TRY(put_aside(folder));
     record->checkpoints_claimed = true;
-    if (!record->claimed) MR_TRY(put_aside(record->path));
+    if (!record->claimed) {
+        char kept[MR_KEPT_PATH];
+        mr_kept_path(record->config, kept);
+        MR_TRY(put_aside(kept));
+        MR_TRY(put_aside(record->path));
+    }
     record->claimed = true;
     return MR_OK;
 }
@@ -276,6 +319,11 @@ mr_status mr_record_flush(mr_record *record)
     if (!record->log) return MR_OK;
     MR_TRY(mr_record_claim(record));
     return mr_runlog_flush(record->log, true);
+}
+
+mr_status mr_record_kept(mr_record *record, const char *kept)
+{
+    return record->log ? mr_runlog_set_text(record->log, "kept", kept) : MR_OK;
 }
 
 mr_status mr_record_end(mr_record *record, const char *stop_reason, const mr_run_outcome *outcome)

@@ -21,11 +21,25 @@ typedef struct mr_record {
     bool behind;              /**< and at the last try could not */
 } mr_record;
 
-/** Tells of the log at a path whether it is of this very run, and whether it came to its end; both
- * are false where there is none.
- * @return MR_OK, MR_ERR_FORMAT (not a sound log), MR_ERR_CONFIG, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_record_find(const mr_config *config, const char *path, bool *ours,
-                                      bool *completed);
+/** What a log says of the run it is of. Plain data. */
+typedef struct mr_record_found {
+    bool ours;      /**< of this very run; false where there is no log, and nothing below is set */
+    bool completed; /**< it came to its end */
+    int64_t steps;
+    char data_hash[MR_DATASET_HASH];
+    char tokenizer[MR_CONFIG_STRING]; /**< its source; "" in older logs */
+    char tokenizer_hash[MR_HASH_TEXT];
+    char weights_hash[MR_HF_HASH]; /**< "" where they were drawn, and in older logs */
+    char model[MR_HF_CONFIG_TEXT]; /**< mr_hf_config_text; "" in older logs */
+    char commit[64];               /**< of the program */
+    char kept[16];                 /**< value of run.keep the end had; "" in older logs */
+} mr_record_found;
+
+/** Reads who the log at a path is of.
+ * @return MR_OK, also where there is none; MR_ERR_FORMAT (not a sound log), MR_ERR_CONFIG,
+ * MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_record_find(const mr_config *config, const char *path,
+                                      mr_record_found *out);
 
 /** Starts the log of a run; nothing is written yet. */
 MR_NODISCARD mr_status mr_record_begin(mr_record *record);
@@ -38,9 +52,9 @@ MR_NODISCARD mr_status mr_record_begin(mr_record *record);
 MR_NODISCARD mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks,
                                         bool own, bool evaluated);
 
-/** Makes the paths of log and checkpoints this run's, before either is first written: what stands
- * there of another run, or of one that is not gone on with, is put aside as `<path>.previous.N`. A
- * run that fails before it has anything to say leaves them where they are.
+/** Makes the paths of log, checkpoints and kept tensors this run's, before any is first written:
+ * what stands there of another run, or of one that is not gone on with, is put aside as
+ * `<path>.previous.N`. A run that fails before it has anything to say leaves them where they are.
  * @return MR_OK, MR_ERR_IO (it cannot be put aside) */
 MR_NODISCARD mr_status mr_record_claim(mr_record *record);
 
@@ -57,6 +71,9 @@ MR_NODISCARD mr_status mr_record_event(mr_record *record, const char *kind, cons
 
 /** Makes the file current, whatever the time since the last flush. */
 MR_NODISCARD mr_status mr_record_flush(mr_record *record);
+
+/** Records what of the model is kept (a value of run.keep). */
+MR_NODISCARD mr_status mr_record_kept(mr_record *record, const char *kept);
 
 /** Records how the run ended, and closes the log. */
 MR_NODISCARD mr_status mr_record_end(mr_record *record, const char *stop_reason,

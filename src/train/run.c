@@ -6,8 +6,10 @@
 #include "base/signals.h"
 #include "comm/node.h"
 #include "store/json.h"
-#include "store/runlog_read.h"
+#include "train/done.h"
+#include "train/kept.h"
 #include "train/record.h"
+#include "train/saved.h"
 #include "train/state.h"
 
 #include <math.h>
@@ -24,66 +26,10 @@ static const char *const STOP_VERDICT[] = {
 };
 static const char STOP_RANKS[] = "the ranks' copies of one state differ";
 
-/* Whether this very run has been run to its end, model included. */
-static mr_status completed_before(const mr_config *config, const char *path, bool *done)
-{
-    bool ours;
-    MR_TRY(mr_record_find(config, path, &ours, done));
-    *done = *done && ours;
-    if (*done && config->run.save_model[0]) {
-        char model[2 * MR_CONFIG_STRING];
-        snprintf(model, sizeof model, "%s/model.safetensors", config->run.save_model);
-        *done = access(model, F_OK) == 0;
-    }
-    return MR_OK;
-}
-
 static void set_score(mr_run_score *score, const char *name, double value)
 {
     snprintf(score->name, sizeof score->name, "%s", name);
     score->value = value;
-}
-
-/* The score of the last evaluation that runs are compared by. */
-static mr_status score_of_log(mr_runlog_reader *reader, const char *evaluation, mr_run_score *score)
-{
-    static const char *const names[] = {"accuracy", "perplexity"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char dataset[256];
-        double *values;
-        int64_t count;
-        snprintf(dataset, sizeof dataset, "/eval/%s/%s", evaluation, names[i]);
-        if (!mr_runlog_has(reader, dataset)) continue;
-        MR_TRY(mr_runlog_series(reader, dataset, &values, &count));
-        if (count > 0) set_score(score, names[i], values[count - 1]);
-        mr_free(values);
-    }
-    return MR_OK;
-}
-
-/* Fills the outcome from a finished log. */
-static mr_status outcome_of_log(const char *path, mr_run_outcome *outcome)
-{
-    mr_runlog_reader *reader = NULL;
-    mr_names evaluations = {0};
-    double *values = NULL;
-    int64_t count;
-    MR_TRY(mr_runlog_open(path, &reader));
-    mr_status status =
-        mr_runlog_get_double(reader, "tokens_per_second", &outcome->tokens_per_second);
-    if (status == MR_OK) status = mr_runlog_get_double(reader, "seconds", &outcome->seconds);
-    if (status == MR_OK) status = mr_runlog_get_int(reader, "steps", &outcome->steps);
-    if (status == MR_OK && mr_runlog_has(reader, "/train/loss")) {
-        status = mr_runlog_series(reader, "/train/loss", &values, &count);
-        if (status == MR_OK && count > 0) outcome->loss = values[count - 1];
-        mr_free(values);
-    }
-    if (status == MR_OK) status = mr_runlog_list(reader, "/eval", &evaluations);
-    if (status == MR_OK && evaluations.count > 0)
-        status = score_of_log(reader, evaluations.item[0], &outcome->score);
-    mr_names_free(&evaluations);
-    mr_runlog_close_reader(&reader);
-    return status;
 }
 
 /* A run under way on this rank. */
@@ -92,11 +38,12 @@ typedef struct run_state {
     const mr_config *config;
     mr_trainer *trainer;
     mr_record record;
+    mr_saved *saved; /* the folder of run.save_model; NULL where there is none */
     char lock_path[2 * MR_CONFIG_STRING + 16];
     int lock;     /* rank 0: handle that keeps other processes off this run's files; -1 elsewhere */
     float *items; /* [scored items] */
-    double began, saved; /* clock at the start, and at the last checkpoint */
-    bool evaluated;      /* no evaluation of the present step is owed */
+    double began, saved_at; /* clock at the start, and at the last checkpoint */
+    bool evaluated;         /* no evaluation of the present step is owed */
     int64_t tokens;
     double training_seconds;
     mr_run_outcome *outcome;
@@ -149,7 +96,7 @@ static mr_status begin_save(run_state *run)
     }
     mr_status status = mr_state_save(run->trainer, about);
     json_decref(about);
-    run->saved = mr_clock();
+    run->saved_at = mr_clock();
     return status;
 }
 
@@ -190,7 +137,7 @@ static mr_status agree_on_signs(run_state *run, mr_status log_status, run_signs 
     const mr_config *c = run->config;
     int64_t step = run->trainer->step, every = c->checkpoint.every_steps;
     double minutes = c->checkpoint.every_minutes;
-    bool late = run->comm->rank == 0 && minutes > 0 && mr_clock() - run->saved > 60 * minutes;
+    bool late = run->comm->rank == 0 && minutes > 0 && mr_clock() - run->saved_at > 60 * minutes;
     int64_t sums[4] = {mr_signals_caught() != 0, late,
                        mr_checkpointer_busy(run->trainer->checkpointer), log_status != MR_OK};
     mr_comm_sum_i64(run->comm, sums, 4);
@@ -374,6 +321,14 @@ static mr_status take_lock(run_state *run)
     return mr_file_lock(run->lock_path, &run->lock);
 }
 
+/* Takes what nobody else may write to meanwhile. */
+static mr_status take_places(run_state *run)
+{
+    MR_TRY(mr_comm_agree_root(run->comm, run->comm->rank == 0 ? take_lock(run) : MR_OK));
+    if (!run->config->run.save_model[0]) return MR_OK;
+    return mr_saved_take(run->comm, run->config, &run->saved);
+}
+
 /* Starts the log, or goes on from a checkpoint. */
 static mr_status begin(run_state *run, const char *resume)
 {
@@ -381,10 +336,8 @@ static mr_status begin(run_state *run, const char *resume)
     mr_checkpoint *checkpoint = NULL;
     mr_text passed_over = {0};
     bool own = strcmp(resume, MR_RESUME_AUTO) == 0;
-    mr_status status = MR_OK;
     mr_state_folder(run->config, folder, sizeof folder);
-    if (run->comm->rank == 0) status = take_lock(run);
-    status = mr_comm_agree_root(run->comm, status);
+    mr_status status = take_places(run);
     if (status == MR_OK) status = find(run, resume, folder, &checkpoint, &passed_over);
     if (status == MR_OK && checkpoint)
         status = go_on_from(run, checkpoint, folder, own, mr_text_get(&passed_over));
@@ -400,31 +353,100 @@ static mr_status end(run_state *run, const char *stop_reason)
     return mr_record_end(&run->record, stop_reason, run->outcome);
 }
 
-static mr_status run_trainer(run_state *run, const char *resume)
+/* What became of what a run leaves behind at its end. */
+typedef struct ending {
+    mr_status status;
+    char message[MR_MESSAGE_MAX]; /* of the first failure */
+    bool done;                    /* the run need not be trained again */
+} ending;
+
+/* Notes a failure, with what can be done about it. */
+static void note_failure(ending *end, mr_status status, const char *remedy)
 {
-    mr_trainer *t = run->trainer;
-    mr_run_outcome *outcome = run->outcome;
-    const char *stop_reason = NULL; /* why the run ends, unless it fails */
-    MR_TRY(mr_trainer_allocate(t));
-    int64_t items = mr_trainer_scored_items(t);
-    run->items = mr_alloc_array(MR_MEM_DATA, (size_t)(items > 0 ? items : 1), sizeof(float));
-    MR_AGREE(run->comm, run->items ? MR_OK : MR_ERR_MEMORY);
-    run->record = (mr_record){.config = run->config, .trainer = t, .path = outcome->log};
-    run->evaluated = true;
-    MR_TRY(begin(run, resume));
-    run->saved = mr_clock();
-    mr_status status = train(run, &stop_reason);
-    mr_log_progress_end();
-    if (status == MR_ERR_RANKS) stop_reason = STOP_RANKS;
-    if (status == MR_OK && run->config->run.save_model[0]) {
-        status = mr_model_save(t->model, run->config->run.save_model);
-        if (status != MR_OK) stop_reason = NULL;
+    if (end->status == MR_OK)
+        snprintf(end->message, sizeof end->message, "%.800s%s%s", mr_message(),
+                 remedy[0] ? "; " : "", remedy);
+    if (end->status == MR_OK) end->status = status;
+}
+
+/* Keeps the trained tensors at the end of a run, or else, since a disk may be full for some files
+ * and not for others, a checkpoint. Without being asked to it does so only for a save that fails.
+ */
+static void keep_trained(run_state *run, ending *end)
+{
+    const bool asked = run->config->run.keep != MR_KEEP_NONE;
+    mr_status status = mr_kept_write(run->trainer);
+    end->done = status == MR_OK;
+    if (status == MR_OK) return;
+    if (!asked) {
+        mr_warn("%s: %s", run->config->run.name, mr_message());
+        return;
     }
-    outcome->seconds = mr_clock() - run->began;
-    outcome->tokens_per_second =
-        run->training_seconds > 0 ? (double)run->tokens / run->training_seconds : 0;
-    if (status == MR_OK) return mr_comm_agree_root(run->comm, end(run, stop_reason));
-    /* What was recorded stays readable, with the reason it ends. */
+    ending failed = {0};
+    note_failure(&failed, status, "");
+    status = begin_save(run);
+    if (status == MR_OK) status = finish_save(run, false);
+    mr_fail(failed.status, "%s", failed.message);
+    note_failure(end, failed.status,
+                 status == MR_OK ? "the same command goes on from a checkpoint of the last step"
+                                 : "");
+}
+
+/* Removes what was kept for the time of the save alone. */
+static void drop_kept(const run_state *run)
+{
+    char path[MR_KEPT_PATH];
+    if (run->config->run.keep != MR_KEEP_NONE || run->comm->rank != 0) return;
+    mr_kept_path(run->config, path);
+    unlink(path);
+}
+
+/* Leaves behind what was asked for. Trained tensors come first: the model is merged in place. A run
+ * that was stopped has a checkpoint. */
+static ending leave_behind(run_state *run, bool completed)
+{
+    const mr_keep keep = (mr_keep)run->config->run.keep;
+    ending end = {.status = MR_OK};
+    mr_status status = mr_comm_agree_root(run->comm, mr_record_claim(&run->record));
+    if (status != MR_OK) {
+        note_failure(&end, status, "");
+        return end;
+    }
+    if (completed && (keep != MR_KEEP_NONE || run->saved)) keep_trained(run, &end);
+    bool kept = end.done;
+    end.done = completed && end.status == MR_OK;
+    if (run->saved) {
+        status = mr_saved_write(run->saved, run->trainer);
+        if (status != MR_OK)
+            note_failure(&end, status,
+                         kept ? "the same command saves the model from the trained tensors, "
+                                "without training"
+                              : "");
+        if (status == MR_OK && kept) drop_kept(run);
+        end.done = end.done && (kept || status == MR_OK);
+    }
+    if (end.done)
+        status = mr_comm_agree_root(run->comm, mr_record_kept(&run->record, mr_kept_word(keep)));
+    if (end.done && status != MR_OK) note_failure(&end, status, "");
+    return end;
+}
+
+/* Saves the model of a run that was trained before. */
+static mr_status save_of_kept(run_state *run)
+{
+    const mr_config *c = run->config;
+    MR_TRY(take_places(run));
+    MR_TRY(mr_kept_read(run->trainer));
+    MR_TRY(mr_saved_write(run->saved, run->trainer));
+    drop_kept(run);
+    mr_log("%s: done already, see %s; its model is saved to %s from its trained tensors",
+           c->run.name, run->outcome->log, c->run.save_model);
+    return MR_OK;
+}
+
+/* Ends the log of a run that failed: what was recorded stays readable, with the reason it ends. */
+static mr_status end_failed(run_state *run, mr_status status, const char *stop_reason)
+{
     char message[MR_MESSAGE_MAX], reason[MR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s", mr_message());
     if (stop_reason) {
@@ -443,28 +465,39 @@ static mr_status run_trainer(run_state *run, const char *resume)
     return mr_fail(status, "%s", message);
 }
 
+static mr_status run_trainer(run_state *run, const char *resume, bool trained)
+{
+    mr_trainer *t = run->trainer;
+    mr_run_outcome *outcome = run->outcome;
+    const char *stop_reason = NULL; /* why the run ends, unless it fails */
+    MR_TRY(mr_trainer_allocate(t));
+    if (trained) return save_of_kept(run);
+    int64_t items = mr_trainer_scored_items(t);
+    run->items = mr_alloc_array(MR_MEM_DATA, (size_t)(items > 0 ? items : 1), sizeof(float));
+    MR_AGREE(run->comm, run->items ? MR_OK : MR_ERR_MEMORY);
+    run->record = (mr_record){.config = run->config, .trainer = t, .path = outcome->log};
+    run->evaluated = true;
+    MR_TRY(begin(run, resume));
+    run->saved_at = mr_clock();
+    mr_status status = train(run, &stop_reason);
+    mr_log_progress_end();
+    if (status == MR_ERR_RANKS) stop_reason = STOP_RANKS;
+    if (status == MR_OK) {
+        ending left = leave_behind(run, t->step == t->total_steps);
+        if (left.status != MR_OK) status = mr_fail(left.status, "%s", left.message);
+        if (status != MR_OK && !left.done) stop_reason = NULL;
+    }
+    outcome->seconds = mr_clock() - run->began;
+    outcome->tokens_per_second =
+        run->training_seconds > 0 ? (double)run->tokens / run->training_seconds : 0;
+    if (status == MR_OK) return mr_comm_agree_root(run->comm, end(run, stop_reason));
+    return end_failed(run, status, stop_reason);
+}
+
 static void reset_outcome(const mr_config *config, mr_run_outcome *outcome)
 {
     *outcome = (mr_run_outcome){.loss = NAN, .score = {.value = NAN}};
     snprintf(outcome->log, sizeof outcome->log, "%s/%s.h5", config->run.output, config->run.name);
-}
-
-/* Whether the run has been done already: decided by rank 0, known to all. */
-static void done_already(const mr_comm *comm, const mr_config *config, mr_run_outcome *outcome)
-{
-    bool done = false;
-    if (comm->rank == 0) {
-        /* An unsound log is no finished run: it is written anew. */
-        mr_status status = completed_before(config, outcome->log, &done);
-        if (status == MR_OK && done) status = outcome_of_log(outcome->log, outcome);
-        if (status != MR_OK) {
-            mr_warn("%s; the run is done again", mr_message());
-            done = false;
-            reset_outcome(config, outcome);
-        }
-    }
-    outcome->skipped = done;
-    mr_comm_broadcast(comm, outcome, sizeof *outcome, 0);
 }
 
 /* A request to stop that came since the run before this one looked for it. */
@@ -481,11 +514,11 @@ mr_status mr_run(const mr_comm *comm, const mr_config *config, const char *resum
     static const int signals[] = {
         [MR_SIGNAL_USR2] = SIGUSR2, [MR_SIGNAL_USR1] = SIGUSR1, [MR_SIGNAL_INT] = SIGINT};
     reset_outcome(config, outcome);
-    if (strcmp(resume, MR_RESUME_AUTO) == 0) done_already(comm, config, outcome);
-    if (outcome->skipped) {
-        mr_log("%s: done already, see %s", config->run.name, outcome->log);
-        return MR_OK;
-    }
+    mr_done done = MR_DONE_NO;
+    if (strcmp(resume, MR_RESUME_AUTO) == 0) done = mr_done_find(comm, config, outcome);
+    outcome->skipped = done >= MR_DONE_UNSAVED;
+    if (done == MR_DONE_YES) return MR_OK;
+    if (done == MR_DONE_OTHERS) resume = MR_RESUME_NEVER; /* its checkpoints are of those too */
     mr_signals_catch(signals[config->checkpoint.signal]);
     MR_TRY(stopped_before(comm));
     run_state run = {
@@ -497,9 +530,10 @@ mr_status mr_run(const mr_comm *comm, const mr_config *config, const char *resum
         comm, mr_backend_create(config->parallel.backend, mr_node_rank(comm), threads, &be));
     if (status == MR_OK) status = mr_trainer_arch(comm, config, &arch);
     if (status == MR_OK) status = mr_trainer_create(comm, config, be, &arch, &run.trainer);
-    if (status == MR_OK) status = run_trainer(&run, resume);
+    if (status == MR_OK) status = run_trainer(&run, resume, done == MR_DONE_UNSAVED);
     mr_runlog_abandon(&run.record.log);
     mr_file_unlock(run.lock_path, &run.lock);
+    mr_saved_free(&run.saved);
     mr_free(run.items);
     mr_trainer_destroy(&run.trainer);
     mr_backend_destroy(&be);

@@ -278,6 +278,7 @@ const char *mr_state_differing_key(const mr_config *a, const mr_config *b)
     static const char *const others[] = {"run.name",
                                          "run.output",
                                          "run.save_model",
+                                         "run.keep",
                                          "eval.batch",
                                          "parallel.",
                                          "log.",

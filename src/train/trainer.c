@@ -9,27 +9,42 @@
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
-/* The config.json a configuration names. */
-static mr_status config_path(const mr_config *config, char path[PATH_MAX])
+mr_status mr_trainer_config_path(const mr_config *config, char path[PATH_MAX])
 {
     bool alone = config->model.config[0] != '\0';
     return mr_file_path(path, "%s%s", alone ? config->model.config : config->model.path,
                         alone ? "" : "/config.json");
 }
 
+/* A configuration given apart from the folder that the weights are read from must be that one's. */
+static mr_status check_apart(const mr_config *config, const char *path, const mr_hf_config *arch)
+{
+    char other[PATH_MAX], text[MR_HF_CONFIG_TEXT], differing[MR_HF_CONFIG_TEXT];
+    mr_hf_config theirs;
+    MR_TRY(mr_file_path(other, "%s/config.json", config->model.path));
+    MR_TRY(mr_hf_config_read(other, &theirs));
+    mr_hf_config_text(arch, text);
+    MR_CHECK(!mr_hf_config_differs(&theirs, text, false, differing), MR_ERR_CONFIG,
+             "model.config: %s and %s differ: %s", path, other, differing);
+    return MR_OK;
+}
+
+static mr_status read_arch(const mr_config *config, mr_hf_config *arch)
+{
+    bool pretrained = config->model.init == MR_INIT_PRETRAINED;
+    char path[PATH_MAX];
+    if (pretrained) MR_TRY(mr_hf_check_folder(config->model.path));
+    MR_TRY(mr_trainer_config_path(config, path));
+    MR_TRY(mr_hf_config_read(path, arch));
+    return pretrained && config->model.config[0] ? check_apart(config, path, arch) : MR_OK;
+}
+
 mr_status mr_trainer_arch(const mr_comm *comm, const mr_config *config, mr_hf_config *arch)
 {
-    mr_status status = MR_OK;
-    if (comm->rank == 0) {
-        char path[PATH_MAX];
-        if (config->model.init == MR_INIT_PRETRAINED)
-            status = mr_hf_check_folder(config->model.path);
-        if (status == MR_OK) status = config_path(config, path);
-        if (status == MR_OK) status = mr_hf_config_read(path, arch);
-    }
-    MR_TRY(mr_comm_agree_root(comm, status));
+    MR_TRY(mr_comm_agree_root(comm, comm->rank == 0 ? read_arch(config, arch) : MR_OK));
     mr_comm_broadcast(comm, arch, sizeof *arch, 0);
     return MR_OK;
 }
@@ -218,24 +233,56 @@ mr_status mr_trainer_plan(const mr_comm *comm, const mr_config *config, mr_backe
     return create_agreed(comm, config, be, arch, limit, true, out);
 }
 
-static mr_status read_weights(mr_trainer *t, const mr_hf *weights)
+/* Opens the folder of the weights and holds it against the architecture. Collective. */
+static mr_status open_weights(const mr_comm *comm, const mr_config *config,
+                              const mr_hf_config *arch, mr_hf **weights)
 {
-    char config[PATH_MAX];
+    char path[PATH_MAX];
+    mr_status status = mr_trainer_config_path(config, path);
+    *weights = NULL;
+    if (status == MR_OK) status = mr_hf_open(config->model.path, weights);
+    status = mr_comm_agree(comm, status);
+    return status == MR_OK ? mr_hf_check(comm, *weights, arch, path) : status;
+}
+
+static mr_status read_weights(mr_trainer *t)
+{
     const mr_hf_config *arch = mr_model_arch(t->model);
-    MR_AGREE(t->comm, config_path(t->config, config));
-    MR_TRY(mr_hf_check(t->comm, weights, arch, config));
-    MR_AGREE(t->comm, mr_model_load(t->model, weights));
-    return mr_hf_hash(t->comm, weights, arch, t->weights_hash);
+    mr_hf *weights;
+    mr_status status = open_weights(t->comm, t->config, arch, &weights);
+    if (status == MR_OK) status = mr_comm_agree(t->comm, mr_model_load(t->model, weights));
+    if (status == MR_OK) status = mr_hf_hash(t->comm, weights, arch, t->weights_hash);
+    mr_hf_close(&weights);
+    return status;
 }
 
 static mr_status set_weights(mr_trainer *t)
 {
     bool pretrained = t->config->model.init == MR_INIT_PRETRAINED;
-    mr_hf *weights = NULL;
-    mr_status status = mr_model_draw(t->model, (uint64_t)t->config->run.seed, !pretrained, true);
-    if (status == MR_OK && pretrained) status = mr_hf_open(t->config->model.path, &weights);
-    status = mr_comm_agree(t->comm, status);
-    if (status == MR_OK && pretrained) status = read_weights(t, weights);
+    MR_AGREE(t->comm, mr_model_draw(t->model, (uint64_t)t->config->run.seed, !pretrained, true));
+    return pretrained ? read_weights(t) : MR_OK;
+}
+
+static mr_status hash_data(const mr_config *config, mr_inputs *out)
+{
+    mr_trainer t = {.config = config};
+    mr_status status = open_data(&t, &out->arch);
+    if (status == MR_OK) status = mr_dataset_hash(t.dataset, out->data_hash);
+    if (status == MR_OK) memcpy(out->tokenizer_hash, t.tokenizer->hash, sizeof out->tokenizer_hash);
+    mr_dataset_destroy(&t.dataset);
+    mr_tokenizer_destroy(&t.tokenizer);
+    return status;
+}
+
+mr_status mr_trainer_inputs(const mr_comm *comm, const mr_config *config, mr_inputs *out)
+{
+    mr_hf *weights;
+    *out = (mr_inputs){.data_hash = ""};
+    MR_TRY(mr_trainer_arch(comm, config, &out->arch));
+    MR_AGREE(comm, hash_data(config, out));
+    if (config->model.init != MR_INIT_PRETRAINED) return MR_OK;
+    mr_status status = open_weights(comm, config, &out->arch, &weights);
+    if (status == MR_OK) status = mr_hf_hash(comm, weights, &out->arch, out->weights_hash);
     mr_hf_close(&weights);
     return status;
 }

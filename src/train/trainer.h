@@ -5,6 +5,7 @@
  * A model being trained on a task: set-up in two steps (lay out, allocate), then one call an
  * optimizer step. Everything a step depends on is (configuration, weights, step number). */
 
+#include "base/file.h"
 #include "data/batch.h"
 #include "eval/score.h"
 #include "optim/schedule.h"
@@ -63,10 +64,28 @@ typedef struct mr_trainer {
     int32_t *targets;
 } mr_trainer;
 
+/** Writes the path of the config.json a configuration names. Local. @return MR_OK, MR_ERR_IO */
+MR_NODISCARD mr_status mr_trainer_config_path(const mr_config *config, char path[PATH_MAX]);
+
 /** Reads the architecture a configuration names (model.path or model.config). Collective.
- * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT; the same on every rank */
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_CONFIG (model.config contradicts the folder the
+ *         weights are read from); the same on every rank */
 MR_NODISCARD mr_status mr_trainer_arch(const mr_comm *comm, const mr_config *config,
                                        mr_hf_config *arch);
+
+/** What a run starts from, as its log names it. */
+typedef struct mr_inputs {
+    mr_hf_config arch;
+    char data_hash[MR_DATASET_HASH];
+    char tokenizer_hash[MR_HASH_TEXT]; /**< "" of bytes */
+    char weights_hash[MR_HF_HASH];     /**< "" where they are drawn */
+} mr_inputs;
+
+/** Reads what a configuration's inputs are by now, the base weights in full. Collective.
+ * @return MR_OK, MR_ERR_IO (one is not there), MR_ERR_FORMAT, MR_ERR_CONFIG, MR_ERR_MEMORY; the
+ * same on every rank */
+MR_NODISCARD mr_status mr_trainer_inputs(const mr_comm *comm, const mr_config *config,
+                                         mr_inputs *out);
 
 /** Lays out a run: data, model, plan; allocates no tensors yet. Collective.
  * @return MR_OK, MR_ERR_CONFIG, MR_ERR_ARG (batch not divisible, r, target_modules),

@@ -1,0 +1,108 @@
+#include "store/hf_beside.h"
+
+#include "base/file.h"
+#include "store/hf_impl.h"
+#include "store/json.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* Files that are copied as they are; those from TOKENIZER on are the tokenizer's. */
+static const char *const names[] = {
+    "generation_config.json",  "tokenizer.model",   "tokenizer.json", "tokenizer_config.json",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json",     "merges.txt",
+    "chat_template.jinja",     "chat_template.json"};
+enum { NAMES = sizeof names / sizeof *names, TOKENIZER = 1 };
+
+struct mr_hf_beside {
+    json_t *config; /* owned */
+    struct {
+        char *bytes; /* owned; NULL: there is none */
+        size_t size;
+    } file[NAMES];
+};
+
+static bool stands_in(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    return mr_file_path(path, "%s/%s", folder, name) == MR_OK && access(path, F_OK) == 0;
+}
+
+static mr_status read_files(mr_hf_beside *beside, const char *folder, const char *tokenizer)
+{
+    char path[PATH_MAX];
+    int count = tokenizer[0] ? TOKENIZER : NAMES;
+    for (int i = 0; i < count && folder[0]; i++) {
+        if (!stands_in(folder, names[i])) continue;
+        MR_TRY(mr_file_path(path, "%s/%s", folder, names[i]));
+        MR_TRY(mr_file_read(path, MR_MEM_OTHER, &beside->file[i].bytes, &beside->file[i].size));
+    }
+    if (!tokenizer[0] || strcmp(tokenizer, "bytes") == 0) return MR_OK;
+    return mr_file_read(tokenizer, MR_MEM_OTHER, &beside->file[TOKENIZER].bytes,
+                        &beside->file[TOKENIZER].size);
+}
+
+mr_status mr_hf_beside_read(const char *config, const char *folder, const char *tokenizer,
+                            mr_hf_beside **out)
+{
+    mr_hf_beside *beside = mr_alloc(MR_MEM_OTHER, sizeof *beside);
+    *out = beside;
+    if (!beside) return MR_ERR_MEMORY;
+    mr_status status = mr_json_read(config, &beside->config);
+    if (status == MR_OK) status = read_files(beside, folder, tokenizer);
+    if (status != MR_OK) mr_hf_beside_free(out);
+    return status;
+}
+
+static mr_status write_config(const mr_hf_beside *beside, const char *folder,
+                              const mr_hf_config *arch)
+{
+    char path[PATH_MAX];
+    json_t *ours = mr_hf_config_json(arch), *whole = json_copy(beside->config);
+    bool made = ours && whole && json_object_update(whole, ours) == 0;
+    /* Newer programs call the type of the weights so, and older ones as it is in ours. */
+    if (made && json_object_get(whole, "dtype"))
+        made = json_object_set_new(whole, "dtype", json_string("float32")) == 0;
+    mr_status status = mr_file_path(path, "%s/config.json", folder);
+    if (status == MR_OK) status = mr_json_write(path, made ? whole : NULL);
+    json_decref(ours);
+    json_decref(whole);
+    return status;
+}
+
+mr_status mr_hf_beside_write(const mr_hf_beside *beside, const char *folder,
+                             const mr_hf_config *arch)
+{
+    char path[PATH_MAX];
+    MR_TRY(write_config(beside, folder, arch));
+    for (int i = 0; i < NAMES; i++) {
+        MR_TRY(mr_file_path(path, "%s/%s", folder, names[i]));
+        if (beside->file[i].bytes)
+            MR_TRY(mr_file_write(path, beside->file[i].bytes, beside->file[i].size));
+        else
+            unlink(path); /* of an earlier model */
+    }
+    return MR_OK;
+}
+
+void mr_hf_beside_free(mr_hf_beside **beside)
+{
+    mr_hf_beside *old = *beside;
+    if (!old) return;
+    for (int i = 0; i < NAMES; i++)
+        mr_free(old->file[i].bytes);
+    json_decref(old->config);
+    mr_free(old);
+    *beside = NULL;
+}
+
+const char *mr_hf_beside_found(const char *folder)
+{
+    static const char *const others[] = {"config.json", MR_HF_WEIGHTS, MR_HF_INDEX,
+                                         "pytorch_model.bin", "adapter_config.json"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (stands_in(folder, others[i])) return others[i];
+    for (int i = 0; i < NAMES; i++)
+        if (stands_in(folder, names[i])) return names[i];
+    return NULL;
+}

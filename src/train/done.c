@@ -1,0 +1,172 @@
+#include "train/done.h"
+
+#include "base/log.h"
+#include "mr_build_info.h"
+#include "store/runlog_read.h"
+#include "train/kept.h"
+#include "train/record.h"
+#include "train/saved.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The score of the last evaluation that runs are compared by. */
+static mr_status score_of_log(mr_runlog_reader *reader, const char *evaluation, mr_run_score *score)
+{
+    static const char *const names[] = {"accuracy", "perplexity"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char dataset[256];
+        double *values;
+        int64_t count;
+        snprintf(dataset, sizeof dataset, "/eval/%s/%s", evaluation, names[i]);
+        if (!mr_runlog_has(reader, dataset)) continue;
+        MR_TRY(mr_runlog_series(reader, dataset, &values, &count));
+        if (count > 0) {
+            snprintf(score->name, sizeof score->name, "%s", names[i]);
+            score->value = values[count - 1];
+        }
+        mr_free(values);
+    }
+    return MR_OK;
+}
+
+/* Fills the outcome from a finished log. */
+static mr_status outcome_of_log(mr_run_outcome *outcome)
+{
+    mr_runlog_reader *reader = NULL;
+    mr_names evaluations = {0};
+    double *values = NULL;
+    int64_t count;
+    MR_TRY(mr_runlog_open(outcome->log, &reader));
+    mr_status status =
+        mr_runlog_get_double(reader, "tokens_per_second", &outcome->tokens_per_second);
+    if (status == MR_OK) status = mr_runlog_get_double(reader, "seconds", &outcome->seconds);
+    if (status == MR_OK) status = mr_runlog_get_int(reader, "steps", &outcome->steps);
+    if (status == MR_OK && mr_runlog_has(reader, "/train/loss")) {
+        status = mr_runlog_series(reader, "/train/loss", &values, &count);
+        if (status == MR_OK && count > 0) outcome->loss = values[count - 1];
+        mr_free(values);
+    }
+    if (status == MR_OK) status = mr_runlog_list(reader, "/eval", &evaluations);
+    if (status == MR_OK && evaluations.count > 0)
+        status = score_of_log(reader, evaluations.item[0], &outcome->score);
+    mr_names_free(&evaluations);
+    mr_runlog_close_reader(&reader);
+    return status;
+}
+
+/* Whether a hash of weights can be compared: older ones are of a sample. */
+static bool is_whole(const char *hash)
+{
+    return strncmp(hash, MR_HF_HASH_TAG, sizeof MR_HF_HASH_TAG - 1) == 0;
+}
+
+/* Adds "<what> <then> and now <now>" where two hashes differ. */
+static void compare(mr_text *out, const char *what, const char *then, const char *now)
+{
+    enum { SHOWN = 12 }; /* digits */
+    if (strcmp(then, now) == 0) return;
+    mr_text_add(out, "%s%s %.*s and now %.*s", out->length > 0 ? ", " : "", what, SHOWN,
+                then[0] ? then : "none", SHOWN, now[0] ? now : "none");
+}
+
+/* Tells whether a log is of other inputs, and of which. */
+static bool inputs_differ(const mr_record_found *then, const mr_inputs *now, bool drawn,
+                          mr_text *what)
+{
+    char model[MR_HF_CONFIG_TEXT];
+    const size_t tag = sizeof MR_HF_HASH_TAG - 1;
+    compare(what, "data", then->data_hash, now->data_hash);
+    if (then->tokenizer[0]) compare(what, "tokenizer", then->tokenizer_hash, now->tokenizer_hash);
+    if (is_whole(then->weights_hash) && is_whole(now->weights_hash))
+        compare(what, "base weights", then->weights_hash + tag, now->weights_hash + tag);
+    if (mr_hf_config_differs(&now->arch, then->model, drawn, model))
+        mr_text_add(what, "%sa model of %s", what->length > 0 ? ", " : "", model);
+    return what->length > 0;
+}
+
+/* What a finished run of these inputs is without: its model, or the tensors it kept. */
+static mr_status find_left_behind(const mr_config *config, const mr_record_found *found,
+                                  mr_done *done)
+{
+    char kept[MR_KEPT_PATH];
+    bool whole = true;
+    mr_kept_path(config, kept);
+    bool there = access(kept, F_OK) == 0;
+    if (config->run.save_model[0])
+        MR_TRY(mr_saved_find(config, found->steps, found->data_hash, found->weights_hash,
+                             !found->kept[0], &whole));
+    *done = whole ? MR_DONE_YES : there ? MR_DONE_UNSAVED : MR_DONE_NO;
+    if (*done == MR_DONE_NO)
+        mr_warn("%s: done, but its model is not in '%s' and neither are its trained tensors in "
+                "'%s': it is trained again",
+                config->run.name, config->run.save_model, kept);
+    bool expected = found->kept[0] && strcmp(found->kept, mr_kept_word(MR_KEEP_NONE)) != 0;
+    if (*done == MR_DONE_YES && expected && !there)
+        mr_warn("%s: the trained tensors that it kept in '%s' are gone; --resume never trains "
+                "them again",
+                config->run.name, kept);
+    return MR_OK;
+}
+
+static void say_done(const mr_config *config, const mr_run_outcome *outcome,
+                     const mr_record_found *found, const char *unknown)
+{
+    bool known = strcmp(MR_BUILD_COMMIT, "unknown") != 0 && found->commit[0];
+    bool other = known && strcmp(found->commit, MR_BUILD_COMMIT) != 0;
+    mr_log("%s: done already, see %s%s%.12s%s%s%s", config->run.name, outcome->log,
+           other ? "; by the program of commit " : "", other ? found->commit : "",
+           other ? ", this is " MR_BUILD_COMMIT : "",
+           unknown[0] ? "; its inputs cannot be compared: " : "", unknown);
+}
+
+/* Decides on rank 0, where the log is of a finished run and its inputs have been read or, with a
+ * message why, could not be. */
+static mr_done judge(const mr_config *config, const mr_record_found *found, const mr_inputs *now,
+                     const char *unknown, mr_run_outcome *outcome)
+{
+    mr_text differing = {0};
+    mr_done done = MR_DONE_NO;
+    bool drawn = config->model.init == MR_INIT_RANDOM;
+    if (!unknown[0] && inputs_differ(found, now, drawn, &differing)) {
+        mr_log("%s: %s is of other inputs (%s): it is kept, and the run begun anew",
+               config->run.name, outcome->log, mr_text_get(&differing));
+        done = MR_DONE_OTHERS;
+    } else {
+        mr_status status = find_left_behind(config, found, &done);
+        if (status == MR_OK && done >= MR_DONE_UNSAVED) status = outcome_of_log(outcome);
+        if (status == MR_OK && done == MR_DONE_YES) say_done(config, outcome, found, unknown);
+        if (status != MR_OK) {
+            mr_warn("%s; the run is done again", mr_message());
+            done = MR_DONE_NO;
+        }
+    }
+    mr_text_free(&differing);
+    return done;
+}
+
+mr_done mr_done_find(const mr_comm *comm, const mr_config *config, mr_run_outcome *outcome)
+{
+    mr_record_found found = {0};
+    mr_inputs now;
+    mr_done done = MR_DONE_NO;
+    const mr_run_outcome blank = *outcome;
+    /* An unsound log is no finished run: it is written anew. */
+    if (comm->rank == 0 && mr_record_find(config, outcome->log, &found) != MR_OK) {
+        mr_warn("%s; the run is done again", mr_message());
+        found.ours = false;
+    }
+    bool finished = mr_comm_any(comm, found.ours && found.completed);
+    if (!finished) return MR_DONE_NO;
+    mr_status read = mr_trainer_inputs(comm, config, &now);
+    if (comm->rank == 0) {
+        char unknown[MR_MESSAGE_MAX];
+        snprintf(unknown, sizeof unknown, "%s", read == MR_OK ? "" : mr_message());
+        done = judge(config, &found, &now, unknown, outcome);
+        if (done < MR_DONE_UNSAVED) *outcome = blank;
+    }
+    mr_comm_broadcast(comm, &done, sizeof done, 0);
+    mr_comm_broadcast(comm, outcome, sizeof *outcome, 0);
+    return done;
+}

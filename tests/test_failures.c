@@ -4,8 +4,10 @@
 
 #include <jansson.h>
 
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* One command line that must fail, and how. */
 typedef struct failure {
@@ -325,6 +327,24 @@ static void a_dry_run_goes_past_what_cannot_be_planned(void **state)
     program_free(&plans);
 }
 
+static void a_request_to_stop_ends_a_sweep_and_names_what_failed(void **state)
+{
+    (void)state;
+    write_budgets("asked");
+    program_child child =
+        program_start((program_setting){0},
+                      "run budgets.yaml --set train.steps=1000000 --set eval.every=1000000");
+    for (int i = 0; i < 10000 && access("asked/budgets.r8.h5", F_OK) != 0; i++)
+        test_nap(0.01);
+    kill(child.pid, SIGUSR2);
+    program_result result = program_finish(&child);
+    assert_int_equal(result.exit_code, 75);
+    assert_contains(result.err, "mora: failed: budgets.r60000: argument: method.r: ");
+    assert_contains(result.err, "mora: budgets.r8: stopped at step ");
+    assert_null(strstr(result.err, "budgets.r33"));
+    program_free(&result);
+}
+
 static void a_sweep_into_a_folder_that_cannot_be_made_ends_at_once(void **state)
 {
     (void)state;
@@ -429,6 +449,7 @@ int main(void)
         cmocka_unit_test(the_runs_behind_a_failed_one_are_still_run),
         cmocka_unit_test(a_sweep_again_does_only_what_is_missing),
         cmocka_unit_test(a_dry_run_goes_past_what_cannot_be_planned),
+        cmocka_unit_test(a_request_to_stop_ends_a_sweep_and_names_what_failed),
         cmocka_unit_test(a_sweep_into_a_folder_that_cannot_be_made_ends_at_once),
         cmocka_unit_test(a_truncated_log_is_named_and_its_run_done_again),
         cmocka_unit_test(a_log_that_is_none_is_named_and_its_run_done_again),

@@ -245,7 +245,7 @@ static mr_status train_runs(const mr_comm *comm, const mr_run_list *list, int fi
         else if (s.lost[0] && strcmp(config.run.output, s.lost) == 0)
             s.untried++;
         else
-            train_run(&s, &config, resume, last - first > 1);
+            train_run(&s, &config, resume, i + 1 < last);
     }
     mr_log_set_part("");
     if (s.untried > 0) mr_log("%d more runs into '%s' were not tried", s.untried, s.lost);

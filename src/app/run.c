@@ -183,6 +183,7 @@ typedef struct sweep {
     const mr_comm *comm;
     json_t *rows; /* of --json; NULL: a table is printed */
     failures failed;
+    int runs;
     bool headed;                 /* the table has its first line */
     char lost[MR_CONFIG_STRING]; /* output folder that cannot be written; "": none */
     int untried;                 /* runs into it */
@@ -200,7 +201,7 @@ static bool is_lost(const mr_comm *comm, const char *output)
 
 /* Trains one run and reports it. What fails is its own affair, but for a request to stop, ranks
  * that differ, and an output folder that others write to. */
-static void train_run(sweep *s, const mr_config *config, const char *resume, bool others)
+static void train_run(sweep *s, const mr_config *config, const char *resume, bool more)
 {
     mr_run_outcome outcome;
     char error[MR_MESSAGE_MAX + 16] = "";
@@ -213,7 +214,7 @@ static void train_run(sweep *s, const mr_config *config, const char *resume, boo
         note_failure(&s->failed, config->run.name, status);
         if (status == MR_ERR_IO && is_lost(s->comm, config->run.output))
             memcpy(s->lost, config->run.output, sizeof s->lost);
-        else if (others)
+        else if (more)
             mr_warn("%s: %s; the other runs go on", config->run.name, error);
     }
     if (s->comm->rank != 0 || status == MR_STOPPED) return;
@@ -222,7 +223,7 @@ static void train_run(sweep *s, const mr_config *config, const char *resume, boo
         return;
     }
     /* Of one run that did not begin there is the message alone. */
-    if (error[0] && !others && outcome.steps == 0) return;
+    if (error[0] && s->runs == 1 && outcome.steps == 0) return;
     if (!s->headed) print_header();
     s->headed = true;
     print_outcome(config, &outcome, error);
@@ -232,12 +233,11 @@ static void train_run(sweep *s, const mr_config *config, const char *resume, boo
 static mr_status train_runs(const mr_comm *comm, const mr_run_list *list, int first, int last,
                             const char *resume, bool json)
 {
-    sweep s = {.comm = comm, .rows = json ? json_array() : NULL};
+    sweep s = {.comm = comm, .rows = json ? json_array() : NULL, .runs = last - first};
     for (int i = first; i < last && !s.failed.ended; i++) {
         mr_config config;
         char part[48] = "";
-        if (last - first > 1)
-            snprintf(part, sizeof part, "run %d of %d", i - first + 1, last - first);
+        if (s.runs > 1) snprintf(part, sizeof part, "run %d of %d", i - first + 1, s.runs);
         mr_log_set_part(part);
         mr_status status = mr_run_list_get(list, i, &config);
         if (status != MR_OK)
@@ -251,7 +251,7 @@ static mr_status train_runs(const mr_comm *comm, const mr_run_list *list, int fi
     if (s.untried > 0) mr_log("%d more runs into '%s' were not tried", s.untried, s.lost);
     mr_status printed = comm->rank == 0 && json ? mr_print_json(s.rows) : MR_OK;
     json_decref(s.rows);
-    mr_status verdict = verdict_on(&s.failed, last - first);
+    mr_status verdict = verdict_on(&s.failed, s.runs);
     return verdict == MR_OK ? printed : verdict;
 }
 

@@ -191,7 +191,7 @@ static void skippable_frames_may_stand_anywhere(void **state)
     const char *text = write_text(DATA_ZST, "frames.zst", &bytes, &packed, &size);
     data_write("frames.zst", "", 0);
     for (int kind = 0; kind < 16; kind++)
-        append_skippable("frames.zst", kind, kind == 3 ? 0 : 300000 >> kind);
+        append_skippable("frames.zst", kind, kind == 3 ? 0 : (size_t)300000 >> kind);
     data_append("frames.zst", packed, size);
     expect_text("frames.zst", text, bytes);
     append_skippable("frames.zst", 7, 0);

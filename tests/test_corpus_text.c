@@ -78,8 +78,8 @@ static void lines_end_as_on_any_system_in_any_units(void **state)
     static line wanted[MOST];
     mr_random stream = mr_random_stream(7, MR_RANDOM_DATA, 0);
     uint64_t drawn = 0;
-    for (int round = 0; round < 60; round++) {
-        const size_t bytes = mr_random_u32(&stream, drawn++) % 300 + (round % 10 == 0 ? 1500 : 1);
+    for (int round = 0; round < 18; round++) {
+        const size_t bytes = mr_random_u32(&stream, drawn++) % 300 + 1;
         for (size_t i = 0; i < bytes; i++) {
             const char *const letters = round % 3 == 0   ? "\n\rab"
                                         : round % 3 == 1 ? "\rabcdef"
@@ -88,7 +88,7 @@ static void lines_end_as_on_any_system_in_any_units(void **state)
         }
         const int count = cut(text, bytes, wanted);
         data_write("ends.txt", text, bytes);
-        for (int64_t unit = 1; unit < 40; unit += 1 + unit / 8)
+        for (int64_t unit = 1; unit < 60; unit += 1 + unit / 3)
             expect_lines("ends.txt", text, bytes, unit, wanted, count);
         expect_lines("ends.txt", text, bytes, 4000, wanted, count);
     }

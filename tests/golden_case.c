@@ -393,22 +393,20 @@ void mr_golden_rig_destroy(mr_golden_rig **rig)
     *rig = NULL;
 }
 
-/* Uploads micro-batches of the rank's, from element `at` of the batch on. */
-static void set_batches(mr_golden_rig *rig, int64_t first, int64_t count, int64_t at)
+/* The part of the batch from an element on. */
+static mr_model_batch batch_at(const mr_golden_rig *rig, int64_t at)
 {
-    const mr_model_batch batch = {.tokens = rig->ids + at,
-                                  .targets = rig->targets + at,
-                                  .positions = rig->positions ? rig->positions + at : NULL,
-                                  .starts = rig->starts ? rig->starts + at : NULL};
-    mr_model_set_batches(rig->model, first, count, &batch);
+    return (mr_model_batch){.tokens = rig->ids + at,
+                            .targets = rig->targets + at,
+                            .positions = rig->positions ? rig->positions + at : NULL,
+                            .starts = rig->starts ? rig->starts + at : NULL};
 }
 
 void mr_golden_evaluate(mr_golden_rig *rig, float *logits, double *losses)
 {
     MR_INVARIANT(mr_model_geometry(rig->model)->batch == rig->share);
-    int64_t at = rig->comm->rank * rig->share * rig->tokens;
-    set_batches(rig, 0, 1, at);
-    mr_model_evaluate(rig->model, losses ? losses : rig->losses, logits);
+    const mr_model_batch batch = batch_at(rig, rig->comm->rank * rig->share * rig->tokens);
+    mr_model_evaluate(rig->model, &batch, rig->share, losses ? losses : rig->losses, logits);
 }
 
 void mr_golden_gradients(mr_golden_rig *rig, double *loss, double *grad_norm)
@@ -418,8 +416,8 @@ void mr_golden_gradients(mr_golden_rig *rig, double *loss, double *grad_norm)
     mr_exact sums[2] = {0};
     mr_memory_guard(true);
     for (int64_t wave = 0; wave < g->waves; wave++) {
-        int64_t at = mr_model_first_micro(rig->model, wave) * rows;
-        set_batches(rig, wave * g->in_wave, g->in_wave, at);
+        const mr_model_batch batch = batch_at(rig, mr_model_first_micro(rig->model, wave) * rows);
+        mr_model_set_batches(rig->model, wave * g->in_wave, g->in_wave, &batch);
         /* The step tells dropout's streams apart, and there is no dropout here. */
         mr_model_train_wave(rig->model, wave, 1.0 / (double)rig->scored, 0);
     }

@@ -625,8 +625,9 @@ static void held_out_rows_end_in_padding_that_is_not_scored(void **state)
     fixture f = open_task(SEQ);
     int32_t tokens[ROWS * SEQ], targets[ROWS * SEQ];
     int64_t scored = 0;
-    assert_int_equal(mr_batch_fill_heldout(f.dataset, 3, 1, ROWS, SEQ, tokens, targets, &scored),
-                     MR_OK);
+    assert_int_equal(
+        mr_batch_fill_part(f.dataset, MR_PART_HELDOUT, 3, 1, ROWS, SEQ, tokens, targets, &scored),
+        MR_OK);
     assert_int_equal(scored, 2 * (SEQ - 1));
     for (int row = 0; row < ROWS; row++)
         for (int t = 0; t < SEQ; t++) {
@@ -650,9 +651,9 @@ static void few_held_out_items_are_spread_over_the_split(void **state)
     int64_t scored = 0;
     assert_int_equal(f.dataset->heldout, 13);
     for (int64_t first = 0; first < ITEMS; first += ROWS) {
-        assert_int_equal(
-            mr_batch_fill_heldout(f.dataset, ITEMS, first, ROWS, LONG, tokens, targets, &scored),
-            MR_OK);
+        assert_int_equal(mr_batch_fill_part(f.dataset, MR_PART_HELDOUT, ITEMS, first, ROWS, LONG,
+                                            tokens, targets, &scored),
+                         MR_OK);
         for (int64_t i = first; i < first + ROWS; i++)
             assert_int_equal(tokens[i - first],
                              i < ITEMS ? token(1, sequence[i], MR_BYTES_VOCABULARY) : MR_BYTES_PAD);
@@ -667,8 +668,9 @@ static void padding_is_eos_where_there_is_no_pad(void **state)
     int32_t tokens[SEQ], targets[SEQ];
     int64_t scored = 0;
     f.tokenizer->pad = -1;
-    assert_int_equal(mr_batch_fill_heldout(f.dataset, 3, 3, 1, SEQ, tokens, targets, &scored),
-                     MR_OK);
+    assert_int_equal(
+        mr_batch_fill_part(f.dataset, MR_PART_HELDOUT, 3, 3, 1, SEQ, tokens, targets, &scored),
+        MR_OK);
     assert_int_equal(tokens[0], MR_BYTES_EOS);
     assert_int_equal(scored, 0);
     close_task(&f);

@@ -111,27 +111,29 @@ void tiny_stir(tiny *t, uint64_t stream)
     mr_params_invalidate(params);
 }
 
-/* Uploads sequence number `which`. */
-static void set_batch(tiny *t, int which)
+/* Sequence number `which`. */
+static void draw_sequence(int which, int32_t tokens[TOKENS], int32_t targets[TOKENS])
 {
-    int32_t tokens[TOKENS], targets[TOKENS];
     for (int i = 0; i < TOKENS; i++) {
         tokens[i] = (7 * i + 5 * which + 3) % VOCABULARY;
         targets[i] = i % 4 == 3 ? -1 : (11 * i + which) % VOCABULARY;
     }
-    mr_model_set_batches(t->model, 0, 1, &(mr_model_batch){.tokens = tokens, .targets = targets});
 }
 
 void tiny_evaluate(tiny *t)
 {
-    set_batch(t, 0);
+    int32_t tokens[TOKENS], targets[TOKENS];
     double losses[TOKENS];
-    mr_model_evaluate(t->model, losses, t->logits);
+    draw_sequence(0, tokens, targets);
+    mr_model_evaluate(t->model, &(mr_model_batch){.tokens = tokens, .targets = targets}, 1, losses,
+                      t->logits);
 }
 
 void tiny_train(tiny *t)
 {
-    set_batch(t, t->comm->rank);
+    int32_t tokens[TOKENS], targets[TOKENS];
+    draw_sequence(t->comm->rank, tokens, targets);
+    mr_model_set_batches(t->model, 0, 1, &(mr_model_batch){.tokens = tokens, .targets = targets});
     mr_memory_guard(true);
     mr_exact loss = {0}, squares = {0};
     mr_model_train_wave(t->model, 0, 0.125, 4);

@@ -26,10 +26,10 @@ static void print_outcome(const mr_config *config, const mr_run_outcome *o, cons
 {
     mr_text line = {0};
     char score[32] = "-", loss[16] = "-";
-    bool percent = strcmp(o->score.name, "accuracy") == 0;
+    bool share = strcmp(o->score.unit, "fraction") == 0;
     if (isfinite(o->score.value))
-        snprintf(score, sizeof score, percent ? "%.2f %%" : "%.3f ppl",
-                 percent ? 100 * o->score.value : o->score.value);
+        snprintf(score, sizeof score, share ? "%.2f %s" : "%.3f %s",
+                 share ? 100 * o->score.value : o->score.value, share ? "%" : o->score.unit);
     if (isfinite(o->loss)) snprintf(loss, sizeof loss, "%.4f", o->loss);
     mr_text_add(&line, "%-44s %6lld %9s %12s %10.0f %8.1f  %s%s\n", config->run.name,
                 (long long)o->steps, loss, score, o->tokens_per_second, o->seconds, o->log,
@@ -47,11 +47,12 @@ static void add_outcome(json_t *rows, const mr_config *config, const mr_run_outc
     if (score) json_object_set_new(scores, score, mr_json_number(o->score.value));
     json_array_append_new(
         rows,
-        json_pack("{s:s, s:I, s:o, s:s?, s:o, s:o, s:f, s:f, s:s, s:b, s:s?}", "run",
+        json_pack("{s:s, s:I, s:o, s:s?, s:s?, s:s?, s:o, s:o, s:f, s:f, s:s, s:b, s:s?}", "run",
                   config->run.name, "steps", (json_int_t)o->steps, "loss", mr_json_number(o->loss),
-                  "score_name", score, "score", mr_json_number(o->score.value), "scores", scores,
-                  "tokens_per_second", o->tokens_per_second, "seconds", o->seconds, "log", o->log,
-                  "skipped", o->skipped, "error", error[0] ? error : NULL));
+                  "score_set", score ? o->score.set : NULL, "score_name", score, "score_unit",
+                  score ? o->score.unit : NULL, "score", mr_json_number(o->score.value), "scores",
+                  scores, "tokens_per_second", o->tokens_per_second, "seconds", o->seconds, "log",
+                  o->log, "skipped", o->skipped, "error", error[0] ? error : NULL));
 }
 
 static void print_plan(const mr_config *config, const mr_run_plan *p)

@@ -128,6 +128,7 @@ typedef struct mr_config {
         int64_t check_every;
     } train;
     struct {
+        bool at_start;
         mr_int_list at_steps;
         int64_t every;
         int64_t batch;

@@ -160,12 +160,16 @@ static const mr_key table[] = {
      .unit = "optimizer steps",
      .help = "Steps from one comparison of the ranks' replicated state to the next; 0: off."},
 
+    {FIELD(eval.at_start), .type = MR_KEY_BOOL, .fallback = "false",
+     .help = "Score before the first step too: what the model knew."},
     {FIELD(eval.at_steps), .type = MR_KEY_INTS, .fallback = "[]", .min = 1, .max = BILLION,
      .unit = "optimizer steps", .help = "Steps after which the task is scored, ascending."},
     {FIELD(eval.every), .type = MR_KEY_INT, .fallback = "0", .max = BILLION,
      .unit = "optimizer steps", .help = "Steps from one scoring of the task to the next; 0: off."},
     {FIELD(eval.batch), .type = MR_KEY_INT, .fallback = "256", .min = 1, .max = BILLION,
-     .unit = "items", .help = "Items a rank scores at once."},
+     .unit = "items",
+     .help =
+         "Most items a rank scores at once; predicted ones are no more than train.micro_batch."},
     {FIELD(eval.items), .type = MR_KEY_INT, .fallback = "0", .max = BILLION, .unit = "items",
      .help = "Items scored: the first by generation, or held-out sequences spread evenly; 0: all."},
 

@@ -40,19 +40,20 @@ mr_status mr_batch_fill(const mr_dataset *dataset, const mr_order *order, int64_
     return MR_OK;
 }
 
-mr_status mr_batch_fill_heldout(const mr_dataset *dataset, int64_t items, int64_t first,
-                                int64_t count, int64_t seq_len, int32_t *tokens, int32_t *targets,
-                                int64_t *scored)
+mr_status mr_batch_fill_part(const mr_dataset *dataset, mr_part part, int64_t items, int64_t first,
+                             int64_t count, int64_t seq_len, int32_t *tokens, int32_t *targets,
+                             int64_t *scored)
 {
-    MR_INVARIANT(items <= dataset->heldout && first >= 0 && count >= 0 && seq_len > 0);
+    int64_t there = mr_dataset_part_items(dataset, part);
+    MR_INVARIANT(items <= there && first >= 0 && count >= 0 && seq_len > 0);
     *scored = 0;
     for (int64_t row = 0; row < count; row++) {
         int32_t *row_tokens = tokens + row * seq_len, *row_targets = targets + row * seq_len;
         int64_t sample = 0, length = 0;
         if (first + row < items) {
-            sample = mr_order_spread(dataset->heldout, items, first + row);
-            MR_TRY(mr_dataset_heldout_sample(dataset, sample, row_tokens, row_targets, seq_len,
-                                             &length));
+            sample = mr_order_spread(there, items, first + row);
+            MR_TRY(mr_dataset_part_sample(dataset, part, sample, row_tokens, row_targets, seq_len,
+                                          &length));
         }
         MR_TRY(finish_row(dataset, sample, length, seq_len, row_tokens, row_targets, scored));
     }

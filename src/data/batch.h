@@ -22,11 +22,11 @@ MR_NODISCARD mr_status mr_batch_fill(const mr_dataset *dataset, const mr_order *
                                      int32_t *tokens, int32_t *targets, int64_t *scored);
 
 /** As mr_batch_fill, with items first..first + count - 1 of `items` that are spread evenly over the
- * samples kept from training (mr_order_spread), in their own order: the few stand for the whole,
- * not for its first documents. Rows past the last item are padding that is not scored.
- * @param items  0..dataset->heldout */
-MR_NODISCARD mr_status mr_batch_fill_heldout(const mr_dataset *dataset, int64_t items,
-                                             int64_t first, int64_t count, int64_t seq_len,
-                                             int32_t *tokens, int32_t *targets, int64_t *scored);
+ * samples of a part (mr_order_spread), in their own order: the few stand for the whole, not for its
+ * first documents. Rows past the last item are padding that is not scored.
+ * @param items  0..mr_dataset_part_items */
+MR_NODISCARD mr_status mr_batch_fill_part(const mr_dataset *dataset, mr_part part, int64_t items,
+                                          int64_t first, int64_t count, int64_t seq_len,
+                                          int32_t *tokens, int32_t *targets, int64_t *scored);
 
 #endif

@@ -81,10 +81,38 @@ mr_status mr_dataset_sample(const mr_dataset *dataset, int64_t index, int32_t *t
     return form_sample(dataset, dataset->task->sample, index, tokens, targets, capacity, length);
 }
 
-mr_status mr_dataset_heldout_sample(const mr_dataset *dataset, int64_t index, int32_t *tokens,
-                                    int32_t *targets, int64_t capacity, int64_t *length)
+const char *const *mr_part_names(void)
 {
-    MR_INVARIANT(index >= 0 && index < dataset->heldout);
+    static const char *const names[] = {[MR_PART_TRAIN] = "train",
+                                        [MR_PART_HELDOUT] = "heldout",
+                                        [MR_PART_VALIDATION] = "validation",
+                                        [MR_PART_TEST] = "test",
+                                        NULL};
+    return names;
+}
+
+int64_t mr_dataset_part_items(const mr_dataset *dataset, mr_part part)
+{
+    switch (part) {
+    case MR_PART_TRAIN:
+        return dataset->items;
+    case MR_PART_VALIDATION:
+        return (dataset->heldout + 1) / 2;
+    case MR_PART_TEST:
+        return dataset->heldout / 2;
+    default:
+        return dataset->heldout;
+    }
+}
+
+mr_status mr_dataset_part_sample(const mr_dataset *dataset, mr_part part, int64_t index,
+                                 int32_t *tokens, int32_t *targets, int64_t capacity,
+                                 int64_t *length)
+{
+    MR_INVARIANT(index >= 0 && index < mr_dataset_part_items(dataset, part));
+    if (part == MR_PART_TRAIN)
+        return mr_dataset_sample(dataset, index, tokens, targets, capacity, length);
+    if (part != MR_PART_HELDOUT) index = 2 * index + (part == MR_PART_TEST);
     return form_sample(dataset, dataset->task->heldout_sample, index, tokens, targets, capacity,
                        length);
 }

@@ -15,6 +15,16 @@
 
 typedef struct mr_dataset mr_dataset;
 
+/** What of a dataset is looked at. Validation and test are the even and the odd ones of the samples
+ * kept from training: what is chosen by the one is reported on the other. */
+typedef enum mr_part {
+    MR_PART_TRAIN,
+    MR_PART_HELDOUT, /**< all that is kept from training */
+    MR_PART_VALIDATION,
+    MR_PART_TEST,
+    MR_PARTS
+} mr_part;
+
 enum {
     MR_DATASET_HASH = 17,          /**< bytes of a hash text with its terminating zero */
     MR_DATASET_HASH_ITEMS = 10000, /**< most samples that go into it */
@@ -86,10 +96,16 @@ void mr_dataset_destroy(mr_dataset **dataset);
 MR_NODISCARD mr_status mr_dataset_sample(const mr_dataset *dataset, int64_t index, int32_t *tokens,
                                          int32_t *targets, int64_t capacity, int64_t *length);
 
-/** As mr_dataset_sample, of the samples kept from training. @param index  0..heldout - 1 */
-MR_NODISCARD mr_status mr_dataset_heldout_sample(const mr_dataset *dataset, int64_t index,
-                                                 int32_t *tokens, int32_t *targets,
-                                                 int64_t capacity, int64_t *length);
+/** Returns the names of the parts, by their values, NULL at the end. Local. */
+const char *const *mr_part_names(void);
+
+/** Returns how many samples a part has; 0: the data has none of it. Local. */
+int64_t mr_dataset_part_items(const mr_dataset *dataset, mr_part part);
+
+/** As mr_dataset_sample, of a part. @param index  0..mr_dataset_part_items - 1 */
+MR_NODISCARD mr_status mr_dataset_part_sample(const mr_dataset *dataset, mr_part part,
+                                              int64_t index, int32_t *tokens, int32_t *targets,
+                                              int64_t capacity, int64_t *length);
 
 /** Tells whether items are scored by generation: whether prompt, answer and score may be called. */
 bool mr_dataset_generates(const mr_dataset *dataset);

@@ -44,6 +44,20 @@ void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *aren
         acts->saved[s] = mr_arena_take(arena, model->compute, rows, saved_cols(model, layer, s));
 }
 
+mr_layer_acts mr_layer_first_rows(const mr_layer_acts *acts, int64_t rows)
+{
+    mr_layer_acts cut = *acts;
+    mr_tensor *matrices[] = {&cut.x, &cut.normed1, &cut.q,    &cut.k,  &cut.v,      &cut.attended,
+                             &cut.h, &cut.normed2, &cut.gate, &cut.up, &cut.product};
+    for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++)
+        *matrices[i] = mr_tensor_rows(*matrices[i], 0, rows);
+    for (int s = 0; s < MR_SITES; s++)
+        cut.saved[s] = mr_tensor_rows(cut.saved[s], 0, rows);
+    cut.rstd1 = mr_tensor_cols(cut.rstd1, 0, rows);
+    cut.rstd2 = mr_tensor_cols(cut.rstd2, 0, rows);
+    return cut;
+}
+
 mr_adapter_call mr_layer_adapter_weights(const mr_model *model, int index, int site)
 {
     const mr_layer *layer = &model->layer[index];

@@ -162,9 +162,11 @@ void mr_model_train_wave(mr_model *model, int64_t wave, double scale, uint64_t s
  * @return MR_OK, or the first error of what the backend did in the step: this rank's alone */
 MR_NODISCARD mr_status mr_model_finish_step(mr_model *model, mr_exact *loss, mr_exact *squares);
 
-/** Runs micro-batch 0 forward without gradients: losses [N] (host) in nats, 0 where not scored, and
- * where logits is not NULL all logits [N, V] into it (host). Collective; no allocation. */
-void mr_model_evaluate(mr_model *model, double *losses, float *logits);
+/** Runs sequences forward without gradients, at most as many as a micro-batch has, in the place of
+ * micro-batch 0: losses [sequences * T] (host) in nats, 0 where not scored, and where logits is not
+ * NULL all logits [sequences * T, V] into it (host). Collective; no allocation. */
+void mr_model_evaluate(mr_model *model, const mr_model_batch *batch, int64_t sequences,
+                       double *losses, float *logits);
 
 /** Returns how many rows of logits are kept at once, whatever the vocabulary. */
 int64_t mr_model_logits_rows(const mr_hf_config *arch);

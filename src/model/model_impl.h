@@ -152,6 +152,9 @@ int64_t mr_model_adapter_work(const mr_model *model);
 void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *arena, int64_t rows,
                     int64_t batch, int64_t tokens, mr_layer_acts *acts);
 
+/** Returns activations cut to their first rows. lse keeps its shape: its rows are heads. */
+mr_layer_acts mr_layer_first_rows(const mr_layer_acts *acts, int64_t rows);
+
 /** One decoder layer forward. Stream in: acts->x where stream is absent (first layer), else
  * stream + branch, written to acts->x. Stream out: acts->h + branch. */
 void mr_layer_forward(mr_model *model, int index, const mr_pass *pass, mr_layer_acts *acts,

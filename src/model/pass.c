@@ -3,6 +3,19 @@
 
 #include "model/model_impl.h"
 
+/* Uploads the first rows of micro-batches. */
+static void upload(mr_model *model, int64_t first, int64_t count, int64_t rows,
+                   const mr_model_batch *batch)
+{
+    mr_backend *be = model->be;
+    const mr_tensor to[] = {model->tokens, model->targets, model->positions, model->starts};
+    const int32_t *const from[] = {batch->tokens, batch->targets, batch->positions, batch->starts};
+    MR_INVARIANT(!batch->positions == !batch->starts && (!batch->starts || model->geometry.packed));
+    model->segments = batch->starts;
+    for (int i = 0; i < (model->segments ? 4 : 2); i++)
+        be->ops->upload(be, mr_tensor_cols(mr_tensor_rows(to[i], first, count), 0, rows), from[i]);
+}
+
 /* Points the micro-batches on their way at a wave's part of the step. */
 static void take_wave(mr_model *model, int64_t wave)
 {
@@ -20,13 +33,14 @@ static void take_wave(mr_model *model, int64_t wave)
     }
 }
 
-/* first_micro is the index in the global batch of micro-batch 0 of those on their way. */
-static mr_pass pass_of(const mr_model *model, bool dropout, uint64_t step, int64_t first_micro,
-                       int64_t w)
+/* Of `sequences` sequences of a micro-batch; first_micro is the index in the global batch of
+ * micro-batch 0 of those on their way. */
+static mr_pass pass_of(const mr_model *model, int64_t sequences, bool dropout, uint64_t step,
+                       int64_t first_micro, int64_t w)
 {
     const mr_geometry *g = &model->geometry;
-    return (mr_pass){.rows = g->batch * g->tokens,
-                     .shape = {.batch = g->batch,
+    return (mr_pass){.rows = sequences * g->tokens,
+                     .shape = {.batch = sequences,
                                .tokens = g->tokens,
                                .heads = model->arch.num_attention_heads,
                                .kv_heads = model->arch.num_key_value_heads,
@@ -40,40 +54,41 @@ static mr_pass pass_of(const mr_model *model, bool dropout, uint64_t step, int64
                      .adapter_work = model->scratch.adapter};
 }
 
-/* The stream that enters layer `index` before its last addend; absent for the first layer. */
-static mr_tensor stream_before(const mr_micro *micro, int index)
-{
-    return index == 0 ? (mr_tensor){0} : micro->layer[index - 1].h;
-}
-
-static void forward(mr_model *model, int64_t in_wave, bool dropout, uint64_t step,
-                    int64_t first_micro)
+static void forward(mr_model *model, int64_t sequences, int64_t in_wave, bool dropout,
+                    uint64_t step, int64_t first_micro)
 {
     int layers = (int)model->arch.num_hidden_layers;
+    int64_t rows = sequences * model->geometry.tokens;
     mr_params_use(model->params, 0, mr_model_layer_unit(0));
     for (int64_t w = 0; w < in_wave; w++)
-        mr_embedding_forward(model->be, model->micro[w].layer[0].x,
-                             mr_params_weight(model->params, model->embed), model->micro[w].tokens);
+        mr_embedding_forward(model->be, mr_tensor_rows(model->micro[w].layer[0].x, 0, rows),
+                             mr_params_weight(model->params, model->embed),
+                             mr_tensor_cols(model->micro[w].tokens, 0, rows));
     for (int l = 0; l < layers; l++) {
         mr_params_use(model->params, mr_model_layer_unit(l),
                       l + 1 < layers ? mr_model_layer_unit(l + 1) : model->head_unit);
         for (int64_t w = 0; w < in_wave; w++) {
             mr_micro *micro = &model->micro[w];
-            mr_pass pass = pass_of(model, dropout, step, first_micro, w);
-            mr_layer_forward(model, l, &pass, &micro->layer[l], stream_before(micro, l),
-                             micro->branch);
+            mr_pass pass = pass_of(model, sequences, dropout, step, first_micro, w);
+            mr_layer_acts acts = mr_layer_first_rows(&micro->layer[l], rows);
+            mr_tensor stream = {0}; /* there is none before the first layer */
+            if (l > 0) stream = mr_tensor_rows(micro->layer[l - 1].h, 0, rows);
+            mr_layer_forward(model, l, &pass, &acts, stream,
+                             mr_tensor_rows(micro->branch, 0, rows));
         }
     }
 }
 
-/* The final norm of micro-batch w into scratch.normed. */
-static void final_norm(mr_model *model, const mr_micro *micro)
+/* The final norm of a micro-batch's first rows into scratch.normed. */
+static void final_norm(mr_model *model, const mr_micro *micro, int64_t rows)
 {
     mr_scratch *s = &model->scratch;
     int last = (int)model->arch.num_hidden_layers - 1;
-    mr_rmsnorm_forward(model->be, s->normed, s->rstd, s->final, micro->layer[last].h, micro->branch,
-                       mr_params_weight(model->params, model->final_norm),
-                       model->arch.rms_norm_eps);
+    mr_rmsnorm_forward(
+        model->be, mr_tensor_rows(s->normed, 0, rows), mr_tensor_cols(s->rstd, 0, rows),
+        mr_tensor_rows(s->final, 0, rows), mr_tensor_rows(micro->layer[last].h, 0, rows),
+        mr_tensor_rows(micro->branch, 0, rows), mr_params_weight(model->params, model->final_norm),
+        model->arch.rms_norm_eps);
 }
 
 /* Loss, and the gradient of the stream into micro->branch. */
@@ -81,7 +96,7 @@ static void head(mr_model *model, mr_micro *micro, float scale)
 {
     mr_backend *be = model->be;
     mr_scratch *s = &model->scratch;
-    final_norm(model, micro);
+    final_norm(model, micro, s->normed.rows);
     mr_head_loss(be, &(mr_head_args){
                          .x = s->normed,
                          .w = mr_params_weight(model->params, model->head),
@@ -120,7 +135,7 @@ void mr_model_train_wave(mr_model *model, int64_t wave, double scale, uint64_t s
     int layers = (int)model->arch.num_hidden_layers;
     bool tied = model->head_unit == 0;
     take_wave(model, wave);
-    forward(model, in_wave, true, step, first_micro);
+    forward(model, model->geometry.batch, in_wave, true, step, first_micro);
 
     mr_params_use(params, model->head_unit, mr_model_layer_unit(layers - 1));
     for (int64_t w = 0; w < in_wave; w++) {
@@ -133,7 +148,7 @@ void mr_model_train_wave(mr_model *model, int64_t wave, double scale, uint64_t s
         mr_params_use(params, unit, l > 0 ? mr_model_layer_unit(l - 1) : -1);
         for (int64_t w = 0; w < in_wave; w++) {
             mr_micro *micro = &model->micro[w];
-            mr_pass pass = pass_of(model, true, step, first_micro, w);
+            mr_pass pass = pass_of(model, model->geometry.batch, true, step, first_micro, w);
             if (model->recompute && l < layers - 1) { /* the last one's still stand */
                 /* acts->x holds the sum already: the layer starts from it as the first one does. */
                 pass.replay = true;
@@ -168,27 +183,32 @@ mr_status mr_model_finish_step(mr_model *model, mr_exact *loss, mr_exact *square
     return status;
 }
 
-void mr_model_evaluate(mr_model *model, double *losses, float *logits)
+void mr_model_evaluate(mr_model *model, const mr_model_batch *batch, int64_t sequences,
+                       double *losses, float *logits)
 {
     mr_backend *be = model->be;
-    mr_scratch *s = &model->scratch;
+    int64_t rows = sequences * model->geometry.tokens;
+    MR_INVARIANT(sequences <= model->geometry.batch);
+    upload(model, 0, 1, rows, batch);
     take_wave(model, 0);
-    forward(model, 1, false, 0, 0);
+    forward(model, sequences, 1, false, 0, 0);
     mr_params_use(model->params, model->head_unit, -1);
-    final_norm(model, &model->micro[0]);
+    final_norm(model, &model->micro[0], rows);
     mr_tensor w = mr_params_weight(model->params, model->head);
-    mr_head_loss(be, &(mr_head_args){.x = s->normed,
+    mr_tensor normed = mr_tensor_rows(model->scratch.normed, 0, rows);
+    mr_tensor own = mr_tensor_cols(model->micro[0].losses, 0, rows);
+    mr_head_loss(be, &(mr_head_args){.x = normed,
                                      .w = w,
-                                     .targets = model->micro[0].targets,
-                                     .losses = model->micro[0].losses,
-                                     .logits = s->logits});
-    be->ops->download(be, losses, model->micro[0].losses);
+                                     .targets = mr_tensor_cols(model->micro[0].targets, 0, rows),
+                                     .losses = own,
+                                     .logits = model->scratch.logits});
+    be->ops->download(be, losses, own);
     if (!logits) return;
-    for (int64_t first = 0; first < s->normed.rows; first += s->logits.rows) {
-        int64_t rows = s->normed.rows - first;
-        if (rows > s->logits.rows) rows = s->logits.rows;
-        mr_tensor part = mr_tensor_rows(s->logits, 0, rows);
-        mr_linear_forward(be, part, mr_tensor_rows(s->normed, first, rows), w, 0);
+    int64_t room = model->scratch.logits.rows;
+    for (int64_t first = 0; first < rows; first += room) {
+        int64_t count = rows - first < room ? rows - first : room;
+        mr_tensor part = mr_tensor_rows(model->scratch.logits, 0, count);
+        mr_linear_forward(be, part, mr_tensor_rows(normed, first, count), w, 0);
         be->ops->download(be, logits + first * w.rows, part);
     }
 }
@@ -196,12 +216,5 @@ void mr_model_evaluate(mr_model *model, double *losses, float *logits)
 void mr_model_set_batches(mr_model *model, int64_t first, int64_t count,
                           const mr_model_batch *batch)
 {
-    mr_backend *be = model->be;
-    MR_INVARIANT(!batch->positions == !batch->starts && (!batch->starts || model->geometry.packed));
-    be->ops->upload(be, mr_tensor_rows(model->tokens, first, count), batch->tokens);
-    be->ops->upload(be, mr_tensor_rows(model->targets, first, count), batch->targets);
-    model->segments = batch->starts;
-    if (!model->segments) return;
-    be->ops->upload(be, mr_tensor_rows(model->positions, first, count), batch->positions);
-    be->ops->upload(be, mr_tensor_rows(model->starts, first, count), batch->starts);
+    upload(model, first, count, model->in_order.cols, batch);
 }

@@ -103,21 +103,6 @@ void mr_session_destroy(mr_session **out)
     *out = NULL;
 }
 
-/* The activations of a layer, cut to the rows of a pass. */
-static mr_layer_acts first_rows(const mr_layer_acts *acts, int64_t rows)
-{
-    mr_layer_acts cut = *acts;
-    mr_tensor *matrices[] = {&cut.x, &cut.normed1, &cut.q,    &cut.k,  &cut.v,      &cut.attended,
-                             &cut.h, &cut.normed2, &cut.gate, &cut.up, &cut.product};
-    for (size_t i = 0; i < sizeof matrices / sizeof matrices[0]; i++)
-        *matrices[i] = mr_tensor_rows(*matrices[i], 0, rows);
-    for (int s = 0; s < MR_SITES; s++)
-        cut.saved[s] = mr_tensor_rows(cut.saved[s], 0, rows);
-    cut.rstd1 = mr_tensor_cols(cut.rstd1, 0, rows);
-    cut.rstd2 = mr_tensor_cols(cut.rstd2, 0, rows);
-    return cut;
-}
-
 /* Runs the layers over `rows` rows whose tokens, positions and cache places are uploaded, and
  * leaves the most probable next token of every sequence in ids: after rows `last`, or after its one
  * new row. */
@@ -126,7 +111,7 @@ static void run_pass(mr_session *s, int64_t rows, bool decode)
     mr_model *model = s->model;
     mr_backend *be = model->be;
     int layers = (int)model->arch.num_hidden_layers;
-    mr_layer_acts acts = first_rows(&s->acts, rows);
+    mr_layer_acts acts = mr_layer_first_rows(&s->acts, rows);
     mr_tensor branch = mr_tensor_rows(s->branch, 0, rows);
     mr_cache cache = s->cache;
     cache.rows = mr_tensor_cols(s->cache.rows, 0, rows);

@@ -14,7 +14,7 @@
  * - train.lr and run.seed: what is chosen and averaged over;
  * - of no effect on what a run computes, but on how, where and how safely: names and folders,
  *   parallel.*, log.*, checkpoint.*, train.micro_batch, train.recompute, train.check_every,
- *   eval.batch.
+ *   eval.at_start, eval.batch.
  * Guards (train.on_nonfinite, train.spike_zscore, train.on_spike) are of the setting: they decide
  * which runs end and which updates are left out. Nothing here knows a method.
  */

@@ -82,6 +82,7 @@ bool mr_results_in_setting(const char *key)
                                          "train.micro_batch",
                                          "train.recompute",
                                          "train.check_every",
+                                         "eval.at_start",
                                          "eval.batch",
                                          NULL};
     return !is_of_a_method(key) && !mr_schema_is_listed(others, key);

@@ -466,6 +466,46 @@ mr_status mr_runlog_eval(mr_runlog *log, const char *name, int64_t step,
     return append(log, path, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, 1, n_items, items);
 }
 
+/* Sets a text attribute of an object. */
+static mr_status set_text_of(const mr_runlog *log, hid_t object, const char *name,
+                             const char *value)
+{
+    hid_t type = H5I_INVALID_HID;
+    mr_status status = make_text_type(log, strlen(value) + 1, &type);
+    if (status == MR_OK) status = mr_h5_set_attribute(object, log->path, name, type, type, value);
+    if (type >= 0) H5Tclose(type);
+    return status;
+}
+
+mr_status mr_runlog_describe(mr_runlog *log, const char *name, const mr_runlog_set *about)
+{
+    char path[MR_H5_PATH];
+    hid_t object = H5I_INVALID_HID;
+    mr_status status = MR_OK;
+    snprintf(path, sizeof path, "/eval/%s", name);
+    MR_H5(object = H5Oopen(log->file, path, H5P_DEFAULT), MR_ERR_IO, log->path, "%s", path);
+    const char *const texts[][2] = {{"kind", about->kind},
+                                    {"part", about->part},
+                                    {"item", about->item},
+                                    {"primary", about->score[0].name}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts && status == MR_OK; i++)
+        status = set_text_of(log, object, texts[i][0], texts[i][1]);
+    for (int i = 0; i < about->scores && status == MR_OK; i++) {
+        const mr_runlog_score *score = &about->score[i];
+        int64_t lower = score->lower_is_better;
+        H5Oclose(object);
+        MR_TRY(eval_path(log, name, score->name, path));
+        MR_H5(object = H5Oopen(log->file, path, H5P_DEFAULT), MR_ERR_IO, log->path, "%s", path);
+        status = set_text_of(log, object, "unit", score->unit);
+        if (status == MR_OK)
+            status = mr_h5_set_attribute(object, log->path, "lower_is_better", H5T_STD_I64LE,
+                                         H5T_NATIVE_INT64, &lower);
+    }
+cleanup:
+    if (object >= 0) H5Oclose(object);
+    return status;
+}
+
 /* Appends a text of at most bytes-1 bytes, cut before a character of UTF-8 that does not fit. */
 static mr_status append_text(mr_runlog *log, const char *name, const char *text, size_t bytes)
 {

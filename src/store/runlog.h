@@ -11,7 +11,8 @@
  *
  *     attributes                          format, format_version, and what the caller sets
  *     /train/{step,loss,lr,grad_norm,tokens,seconds}        [steps]
- *     /eval/<name>/{step,<score>...,items}                  [evaluations], items [.., n_items]
+ *     /eval/<name>/{step,<score>...,items}                  [evaluations], items [.., n_items],
+ *                                                           with attributes (mr_runlog_describe)
  *     /events/{step,seconds,kind,text}                      [events]
  *
  * A log must be closed before MPI ends, with which HDF5 itself ends.
@@ -73,6 +74,26 @@ MR_NODISCARD mr_status mr_runlog_set_double(mr_runlog *log, const char *name, do
 
 /** Appends a row to /train. Local. */
 MR_NODISCARD mr_status mr_runlog_train(mr_runlog *log, const mr_runlog_step *row);
+
+/** What a score is, beside its numbers. */
+typedef struct mr_runlog_score {
+    const char *name, *unit;
+    bool lower_is_better;
+} mr_runlog_score;
+
+/** What a set of evaluations is, beside its numbers. Borrows its texts. */
+typedef struct mr_runlog_set {
+    const char *kind; /**< how it is scored */
+    const char *part; /**< which part of the data */
+    const char *item; /**< what the record of an item is */
+    int scores;
+    const mr_runlog_score *score; /**< [scores]; the first is what runs are compared by */
+} mr_runlog_set;
+
+/** Describes /eval/<name>, which has been evaluated: attributes kind, part, item and primary of the
+ * group, unit and lower_is_better of each score. Local. @return MR_OK, MR_ERR_IO */
+MR_NODISCARD mr_status mr_runlog_describe(mr_runlog *log, const char *name,
+                                          const mr_runlog_set *about);
 
 /** Appends an evaluation to /eval/<name>. Local.
  *

@@ -74,6 +74,54 @@ mr_status mr_runlog_get_text(const mr_runlog_reader *reader, const char *name, c
     return status;
 }
 
+/* Reads a text attribute of an object; absent ones are "". */
+static mr_status text_of(const mr_runlog_reader *reader, hid_t object, const char *name, char *out,
+                         size_t room)
+{
+    size_t bytes = 0;
+    out[0] = '\0';
+    if (H5Aexists(object, name) <= 0) return MR_OK;
+    return mr_h5_attribute(object, reader->path, name, H5T_STRING, out, room, &bytes);
+}
+
+mr_status mr_runlog_tells(const mr_runlog_reader *reader, const char *set, const char *score,
+                          mr_runlog_about *out)
+{
+    char path[MR_H5_PATH];
+    hid_t object = H5I_INVALID_HID;
+    mr_status status = MR_OK;
+    *out = (mr_runlog_about){0};
+    snprintf(path, sizeof path, "/eval/%s", set);
+    if (!mr_h5_exists(reader->file, path)) return MR_OK;
+    MR_H5(object = H5Oopen(reader->file, path, H5P_DEFAULT), MR_ERR_FORMAT, reader->path, "%s",
+          path);
+    if ((status = text_of(reader, object, "kind", out->kind, sizeof out->kind)) != MR_OK ||
+        (status = text_of(reader, object, "part", out->part, sizeof out->part)) != MR_OK ||
+        (status = text_of(reader, object, "primary", out->primary, sizeof out->primary)) != MR_OK)
+        goto cleanup;
+    out->told = out->kind[0] != '\0';
+    if (!score) goto cleanup;
+    H5Oclose(object);
+    object = H5I_INVALID_HID;
+    out->told = false;
+    snprintf(path, sizeof path, "/eval/%s/%s", set, score);
+    if (!mr_h5_exists(reader->file, path)) goto cleanup;
+    MR_H5(object = H5Oopen(reader->file, path, H5P_DEFAULT), MR_ERR_FORMAT, reader->path, "%s",
+          path);
+    if (H5Aexists(object, "lower_is_better") <= 0) goto cleanup;
+    int64_t lower = 0;
+    size_t bytes = 0;
+    status = text_of(reader, object, "unit", out->unit, sizeof out->unit);
+    if (status == MR_OK)
+        status = mr_h5_attribute(object, reader->path, "lower_is_better", H5T_INTEGER, &lower,
+                                 sizeof lower, &bytes);
+    out->lower_is_better = lower != 0;
+    out->told = status == MR_OK;
+cleanup:
+    if (object >= 0) H5Oclose(object);
+    return status;
+}
+
 mr_status mr_runlog_get_int(const mr_runlog_reader *reader, const char *name, int64_t *out)
 {
     size_t bytes;

@@ -48,6 +48,18 @@ MR_NODISCARD mr_status mr_runlog_list(const mr_runlog_reader *reader, const char
 MR_NODISCARD mr_status mr_runlog_scores(const mr_runlog_reader *reader, const char *name,
                                         mr_names *names);
 
+/** What a log says of a set, or of a score of it. */
+typedef struct mr_runlog_about {
+    char kind[64], part[64], primary[64], unit[64]; /**< "" where the log does not say */
+    bool lower_is_better;
+    bool told; /**< the log says it: older ones do not */
+} mr_runlog_about;
+
+/** Reads what a log says of /eval/<set>, and where score is not NULL of that score. Local.
+ * @return MR_OK, MR_ERR_FORMAT (attributes of another kind; message names them) */
+MR_NODISCARD mr_status mr_runlog_tells(const mr_runlog_reader *reader, const char *set,
+                                       const char *score, mr_runlog_about *out);
+
 /** Reads a one-dimensional dataset of numbers as doubles. Local.
  * @param[out] values  [*count], the caller's, for mr_free
  * @return MR_OK, MR_ERR_FORMAT (absent, damaged, or not such a dataset; message names path and

@@ -11,23 +11,28 @@
 #include <string.h>
 #include <unistd.h>
 
-/* The score of the last evaluation that runs are compared by. */
-static mr_status score_of_log(mr_runlog_reader *reader, const char *evaluation, mr_run_score *score)
+/* What runs are compared by in a set of a log. Older logs do not say which score that is: it is the
+ * first of the kind that has it. */
+static mr_status score_of_log(mr_runlog_reader *reader, const char *set, mr_run_score *score)
 {
-    static const char *const names[] = {"accuracy", "perplexity"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char dataset[256];
-        double *values;
-        int64_t count;
-        snprintf(dataset, sizeof dataset, "/eval/%s/%s", evaluation, names[i]);
+    char dataset[256];
+    double *values;
+    int64_t count;
+    mr_runlog_about about;
+    MR_TRY(mr_runlog_tells(reader, set, NULL, &about));
+    const mr_eval_kind *kind;
+    for (int i = 0; about.primary[0] == '\0' && (kind = mr_eval_kind_at(i)); i++) {
+        snprintf(dataset, sizeof dataset, "/eval/%s/%s", set, kind->score[0].name);
         if (!mr_runlog_has(reader, dataset)) continue;
-        MR_TRY(mr_runlog_series(reader, dataset, &values, &count));
-        if (count > 0) {
-            snprintf(score->name, sizeof score->name, "%s", names[i]);
-            score->value = values[count - 1];
-        }
-        mr_free(values);
+        snprintf(about.primary, sizeof about.primary, "%s", kind->score[0].name);
+        snprintf(about.unit, sizeof about.unit, "%s", kind->score[0].unit);
     }
+    snprintf(dataset, sizeof dataset, "/eval/%s/%s", set, about.primary);
+    if (about.primary[0] == '\0' || !mr_runlog_has(reader, dataset)) return MR_OK;
+    if (about.told) MR_TRY(mr_runlog_tells(reader, set, about.primary, &about));
+    MR_TRY(mr_runlog_series(reader, dataset, &values, &count));
+    if (count > 0) mr_run_score_put(score, set, about.primary, about.unit, values[count - 1]);
+    mr_free(values);
     return MR_OK;
 }
 
@@ -37,6 +42,7 @@ static mr_status outcome_of_log(mr_run_outcome *outcome)
     mr_runlog_reader *reader = NULL;
     mr_names evaluations = {0};
     double *values = NULL;
+    char *set = NULL;
     int64_t count;
     MR_TRY(mr_runlog_open(outcome->log, &reader));
     mr_status status =
@@ -49,8 +55,11 @@ static mr_status outcome_of_log(mr_run_outcome *outcome)
         mr_free(values);
     }
     if (status == MR_OK) status = mr_runlog_list(reader, "/eval", &evaluations);
+    if (status == MR_OK && mr_runlog_has_attribute(reader, "primary_set"))
+        status = mr_runlog_get_text(reader, "primary_set", &set);
     if (status == MR_OK && evaluations.count > 0)
-        status = score_of_log(reader, evaluations.item[0], &outcome->score);
+        status = score_of_log(reader, set ? set : evaluations.item[0], &outcome->score);
+    mr_free(set);
     mr_names_free(&evaluations);
     mr_runlog_close_reader(&reader);
     return status;

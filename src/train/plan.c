@@ -43,11 +43,11 @@ mr_memory_limit mr_memory_limit_of(const mr_comm *comm, const mr_config *config,
     return limit;
 }
 
-mr_plan mr_plan_of(const mr_model *model, const mr_generator *generator)
+mr_plan mr_plan_of(const mr_model *model, const mr_evaluator *evaluator)
 {
     mr_plan plan = {.cost = mr_model_step_cost(model)};
     mr_model_bytes(model, plan.bytes);
-    if (generator) mr_generator_bytes(generator, plan.bytes);
+    if (evaluator) mr_evaluator_bytes(evaluator, plan.bytes);
     for (int i = 0; i < MR_PLANNED; i++)
         plan.total += plan.bytes[i];
     return plan;

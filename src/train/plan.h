@@ -5,7 +5,7 @@
  * What a run will take, known before it takes it: bytes of this rank by purpose, operations and
  * traffic of a step. */
 
-#include "eval/generate.h"
+#include "eval/evaluator.h"
 
 enum { MR_PLANNED = MR_MEM_CHECKPOINT + 1 }; /**< purposes that are planned, the first ones */
 
@@ -30,8 +30,8 @@ typedef struct mr_memory_limit {
 mr_memory_limit mr_memory_limit_of(const mr_comm *comm, const mr_config *config, int64_t node_ranks,
                                    const char *assumed);
 
-/** Plans a laid-out model and generator (NULL: none). Local; ranks differ in nothing. */
-mr_plan mr_plan_of(const mr_model *model, const mr_generator *generator);
+/** Plans a laid-out model and evaluator (NULL: none). Local; ranks differ in nothing. */
+mr_plan mr_plan_of(const mr_model *model, const mr_evaluator *evaluator);
 
 /** Aborts unless what has been allocated is what was planned, purpose by purpose: plan and
  * allocation are one description. Local. */

@@ -295,18 +295,34 @@ mr_status mr_record_step(mr_record *record, const mr_step_result *result)
     return flush(record);
 }
 
-mr_status mr_record_evaluation(mr_record *record, const mr_evaluation *e, const float *items)
+mr_status mr_record_evaluation(mr_record *record, const mr_evaluation *e)
 {
     int64_t step = record->trainer->step;
+    const mr_eval_kind *kind = e->set->kind;
+    const char *names[MR_EVAL_SCORES];
+    mr_runlog_score scores[MR_EVAL_SCORES];
     if (!record->log) return MR_OK;
     mr_text text = {0};
-    for (int i = 0; i < e->scores; i++)
-        mr_text_add(&text, "%s%s %.6g", i > 0 ? ", " : "", e->name[i], e->score[i]);
-    mr_log("%s: step %lld: %s (%lld items)", record->config->run.name, (long long)step,
-           mr_text_get(&text), (long long)e->items);
+    for (int i = 0; i < kind->scores; i++) {
+        names[i] = kind->score[i].name;
+        scores[i] = (mr_runlog_score){.name = kind->score[i].name,
+                                      .unit = kind->score[i].unit,
+                                      .lower_is_better = kind->score[i].lower_is_better};
+        mr_text_add(&text, "%s%s %.6g", i > 0 ? ", " : "", names[i], e->value[i]);
+    }
+    mr_log("%s: step %lld: %s: %s (%lld items)", record->config->run.name, (long long)step,
+           e->set->name, mr_text_get(&text), (long long)e->set->items);
     mr_text_free(&text);
-    return mr_runlog_eval(record->log, record->config->task.name, step, e->name, e->score,
-                          e->scores, items, e->items);
+    if (e->set == record->trainer->evaluator->set)
+        MR_TRY(mr_runlog_set_text(record->log, "primary_set", e->set->name));
+    MR_TRY(mr_runlog_eval(record->log, e->set->name, step, names, e->value, kind->scores, e->items,
+                          e->set->items));
+    return mr_runlog_describe(record->log, e->set->name,
+                              &(mr_runlog_set){.kind = kind->name,
+                                               .part = mr_part_names()[e->set->part],
+                                               .item = kind->item,
+                                               .scores = kind->scores,
+                                               .score = scores});
 }
 
 mr_status mr_record_event(mr_record *record, const char *kind, const char *text)

@@ -62,9 +62,8 @@ MR_NODISCARD mr_status mr_record_claim(mr_record *record);
  * file was written before and cannot be now, that is a warning, and tried again. */
 MR_NODISCARD mr_status mr_record_step(mr_record *record, const mr_step_result *result);
 
-/** Records an evaluation after the trainer's step. @param[in] items  [evaluation->items] */
-MR_NODISCARD mr_status mr_record_evaluation(mr_record *record, const mr_evaluation *evaluation,
-                                            const float *items);
+/** Records an evaluation after the trainer's step. */
+MR_NODISCARD mr_status mr_record_evaluation(mr_record *record, const mr_evaluation *evaluation);
 
 /** Records an event at the trainer's step. */
 MR_NODISCARD mr_status mr_record_event(mr_record *record, const char *kind, const char *text);

@@ -26,12 +26,6 @@ static const char *const STOP_VERDICT[] = {
 };
 static const char STOP_RANKS[] = "the ranks' copies of one state differ";
 
-static void set_score(mr_run_score *score, const char *name, double value)
-{
-    snprintf(score->name, sizeof score->name, "%s", name);
-    score->value = value;
-}
-
 /* A run under way on this rank. */
 typedef struct run_state {
     const mr_comm *comm;
@@ -40,8 +34,7 @@ typedef struct run_state {
     mr_record record;
     mr_saved *saved; /* the folder of run.save_model; NULL where there is none */
     char lock_path[2 * MR_CONFIG_STRING + 16];
-    int lock;     /* rank 0: handle that keeps other processes off this run's files; -1 elsewhere */
-    float *items; /* [scored items] */
+    int lock; /* rank 0: handle that keeps other processes off this run's files; -1 elsewhere */
     double began, saved_at; /* clock at the start, and at the last checkpoint */
     bool evaluated;         /* no evaluation of the present step is owed */
     int64_t tokens;
@@ -52,20 +45,29 @@ typedef struct run_state {
 static bool evaluation_due(const run_state *run, int64_t step)
 {
     const mr_config *c = run->config;
-    if (mr_trainer_scored_items(run->trainer) == 0) return false;
+    if (run->trainer->evaluator->sets == 0) return false;
+    if (step == 0) return c->eval.at_start;
     for (int i = 0; i < c->eval.at_steps.count; i++)
         if (c->eval.at_steps.item[i] == step) return true;
     if (c->eval.every > 0) return step % c->eval.every == 0;
     return c->eval.at_steps.count == 0 && step == run->trainer->total_steps;
 }
 
+/* Runs every set; the first one's first score is the run's. */
 static mr_status evaluate(run_state *run)
 {
-    mr_evaluation found;
-    MR_TRY(mr_trainer_evaluate(run->trainer, run->items, &found));
-    set_score(&run->outcome->score, found.name[0], found.score[0]);
+    mr_evaluator *evaluator = run->trainer->evaluator;
+    for (int i = 0; i < evaluator->sets; i++) {
+        mr_evaluation found;
+        MR_TRY(mr_evaluator_run(evaluator, i, &found));
+        const mr_eval_score *score = &found.set->kind->score[0];
+        if (i == 0)
+            mr_run_score_put(&run->outcome->score, found.set->name, score->name, score->unit,
+                             found.value[0]);
+        MR_TRY(mr_comm_agree_root(run->comm, mr_record_evaluation(&run->record, &found)));
+    }
     run->evaluated = true;
-    return mr_comm_agree_root(run->comm, mr_record_evaluation(&run->record, &found, run->items));
+    return MR_OK;
 }
 
 static void show_progress(run_state *run, const mr_step_result *result)
@@ -89,10 +91,11 @@ static mr_status begin_save(run_state *run)
     MR_TRY(mr_comm_agree_root(run->comm, mr_record_claim(&run->record)));
     if (run->comm->rank == 0) {
         const mr_run_score *score = &run->outcome->score;
-        about = json_pack("{s:I, s:f, s:s, s:o, s:o, s:b}", "tokens", (json_int_t)run->tokens,
-                          "seconds", run->training_seconds, "score_name", score->name, "score",
-                          mr_json_number(score->value), "loss", mr_json_number(run->outcome->loss),
-                          "evaluated", run->evaluated);
+        about =
+            json_pack("{s:I, s:f, s:s, s:s, s:s, s:o, s:o, s:b}", "tokens", (json_int_t)run->tokens,
+                      "seconds", run->training_seconds, "score_set", score->set, "score_name",
+                      score->name, "score_unit", score->unit, "score", mr_json_number(score->value),
+                      "loss", mr_json_number(run->outcome->loss), "evaluated", run->evaluated);
     }
     mr_status status = mr_state_save(run->trainer, about);
     json_decref(about);
@@ -236,14 +239,16 @@ static void restore_scalars(run_state *run, const mr_checkpoint *checkpoint)
 {
     const json_t *about = json_object_get(mr_checkpoint_state(checkpoint), "run");
     const json_t *score = json_object_get(about, "score"), *loss = json_object_get(about, "loss");
+    const char *set = json_string_value(json_object_get(about, "score_set"));
     const char *name = json_string_value(json_object_get(about, "score_name"));
+    const char *unit = json_string_value(json_object_get(about, "score_unit"));
     run->tokens = json_integer_value(json_object_get(about, "tokens"));
     run->training_seconds = json_number_value(json_object_get(about, "seconds"));
     run->evaluated = !json_is_false(json_object_get(about, "evaluated"));
     run->outcome->steps = run->trainer->step;
     if (json_is_number(loss)) run->outcome->loss = json_number_value(loss);
-    if (name && json_is_number(score))
-        set_score(&run->outcome->score, name, json_number_value(score));
+    if (set && name && unit && json_is_number(score))
+        mr_run_score_put(&run->outcome->score, set, name, unit, json_number_value(score));
 }
 
 static void warn_of_other_bits(const run_state *run, const mr_checkpoint *checkpoint)
@@ -343,6 +348,7 @@ static mr_status begin(run_state *run, const char *resume)
         status = go_on_from(run, checkpoint, folder, own, mr_text_get(&passed_over));
     else if (status == MR_OK)
         status = mr_comm_agree_root(run->comm, mr_record_begin(&run->record));
+    if (status == MR_OK && !checkpoint) run->evaluated = !evaluation_due(run, 0);
     mr_checkpoint_close(&checkpoint);
     mr_text_free(&passed_over);
     return status;
@@ -472,9 +478,6 @@ static mr_status run_trainer(run_state *run, const char *resume, bool trained)
     const char *stop_reason = NULL; /* why the run ends, unless it fails */
     MR_TRY(mr_trainer_allocate(t));
     if (trained) return save_of_kept(run);
-    int64_t items = mr_trainer_scored_items(t);
-    run->items = mr_alloc_array(MR_MEM_DATA, (size_t)(items > 0 ? items : 1), sizeof(float));
-    MR_AGREE(run->comm, run->items ? MR_OK : MR_ERR_MEMORY);
     run->record = (mr_record){.config = run->config, .trainer = t, .path = outcome->log};
     run->evaluated = true;
     MR_TRY(begin(run, resume));
@@ -534,7 +537,6 @@ mr_status mr_run(const mr_comm *comm, const mr_config *config, const char *resum
     mr_runlog_abandon(&run.record.log);
     mr_file_unlock(run.lock_path, &run.lock);
     mr_saved_free(&run.saved);
-    mr_free(run.items);
     mr_trainer_destroy(&run.trainer);
     mr_backend_destroy(&be);
     return status;

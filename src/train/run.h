@@ -7,6 +7,8 @@
 #include "config/config.h"
 #include "train/plan.h"
 
+#include <stdio.h>
+
 /** The attribute stop_reason of a run that reached its end. */
 #define MR_STOP_COMPLETED "completed"
 
@@ -14,11 +16,22 @@
     "auto" /**< from the newest sound checkpoint of the run, where there is one */
 #define MR_RESUME_NEVER "never" /**< from the beginning */
 
-/** A score under its name in the log. */
+/** A score under its names in the log. */
 typedef struct mr_run_score {
-    char name[16]; /**< "accuracy", "perplexity"; "" where there was no evaluation */
-    double value;  /**< NaN where there was none */
+    char set[MR_CONFIG_NAME]; /**< "" where there was no evaluation */
+    char name[64], unit[64];
+    double value; /**< NaN where there was none */
 } mr_run_score;
+
+/** Fills a score. Local. */
+static inline void mr_run_score_put(mr_run_score *score, const char *set, const char *name,
+                                    const char *unit, double value)
+{
+    snprintf(score->set, sizeof score->set, "%s", set);
+    snprintf(score->name, sizeof score->name, "%s", name);
+    snprintf(score->unit, sizeof score->unit, "%s", unit);
+    score->value = value;
+}
 
 /** What came of a run, for the line printed about it. */
 typedef struct mr_run_outcome {

@@ -133,29 +133,25 @@ static void plan_staging(mr_trainer *t)
     t->plan.total += bytes;
 }
 
-/* Lays out model and generator for a geometry, and plans them. */
+/* The sets of a run: what its task offers to be scored by, under the task's name. */
+static mr_status create_evaluator(mr_trainer *t)
+{
+    mr_eval_wish wish = {.items = t->config->eval.items, .batch = t->config->eval.batch};
+    snprintf(wish.name, sizeof wish.name, "%s", t->config->task.name);
+    return mr_evaluator_create(t->model, t->dataset, &wish, 1, &t->evaluator);
+}
+
+/* Lays out model and evaluator for a geometry, and plans them. */
 static mr_status lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry geometry)
 {
-    mr_generator_destroy(&t->generator);
+    mr_evaluator_destroy(&t->evaluator);
     mr_model_destroy(&t->model);
     MR_TRY(mr_model_create(
         &(mr_model_options){
             .comm = t->comm, .be = t->be, .arch = arch, .config = t->config, .geometry = geometry},
         &t->model));
-    if (t->dataset && mr_dataset_generates(t->dataset)) {
-        mr_text answer = {0};
-        int64_t count = 0;
-        mr_status status = mr_dataset_answer(t->dataset, 0, &answer, &count);
-        mr_text_free(&answer);
-        MR_TRY(status);
-        int64_t share = (mr_trainer_scored_items(t) + t->comm->size - 1) / t->comm->size;
-        int64_t batch = t->config->eval.batch < share ? t->config->eval.batch : share;
-        if (batch > mr_model_logits_rows(arch)) batch = mr_model_logits_rows(arch);
-        /* A sample holds prompt and answer, so a prompt is shorter by the answer. */
-        MR_TRY(mr_generator_create(t->model, batch, t->dataset->longest - count, count,
-                                   &t->generator));
-    }
-    t->plan = mr_plan_of(t->model, t->generator);
+    if (t->dataset) MR_TRY(create_evaluator(t));
+    t->plan = mr_plan_of(t->model, t->evaluator);
     plan_staging(t);
     return MR_OK;
 }
@@ -292,7 +288,7 @@ static mr_status allocate(mr_trainer *t)
     const mr_geometry *g = mr_model_geometry(t->model);
     size_t rows = (size_t)(g->batch * g->tokens), here = (size_t)(g->waves * g->in_wave);
     MR_TRY(mr_model_allocate(t->model));
-    if (t->generator) MR_TRY(mr_generator_allocate(t->generator));
+    MR_TRY(mr_evaluator_allocate(t->evaluator));
     MR_TRY(mr_optimizer_create(mr_model_params(t->model), t->config, &t->optimizer));
     t->tokens = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->tokens);
     t->targets = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->targets);
@@ -321,7 +317,7 @@ void mr_trainer_destroy(mr_trainer **out)
     if (!t) return;
     mr_checkpointer_destroy(&t->checkpointer);
     mr_optimizer_destroy(&t->optimizer);
-    mr_generator_destroy(&t->generator);
+    mr_evaluator_destroy(&t->evaluator);
     mr_model_destroy(&t->model);
     mr_dataset_destroy(&t->dataset);
     mr_tokenizer_destroy(&t->tokenizer);
@@ -442,38 +438,4 @@ mr_status mr_trainer_compute(mr_trainer *t, int64_t all_scored, mr_step_result *
     if (act == MR_GUARD_STOP || poisonous) return refuse(t, result);
     t->step++;
     return merge_if_due(t, result);
-}
-
-int64_t mr_trainer_scored_items(const mr_trainer *t)
-{
-    int64_t wanted = t->config->eval.items, there = t->dataset->heldout;
-    if (mr_dataset_generates(t->dataset)) there = t->dataset->items;
-    return wanted > 0 && wanted < there ? wanted : there;
-}
-
-static void add_score(mr_evaluation *out, const char *name, double value)
-{
-    out->name[out->scores] = name;
-    out->score[out->scores++] = value;
-}
-
-mr_status mr_trainer_evaluate(mr_trainer *t, float *items, mr_evaluation *out)
-{
-    int64_t count = mr_trainer_scored_items(t);
-    *out = (mr_evaluation){.items = count};
-    if (t->generator) {
-        double accuracy, whole = 0;
-        MR_TRY(mr_score_generated(t->generator, t->dataset, count, items, &accuracy));
-        for (int64_t i = 0; i < count; i++)
-            whole += items[i] >= 1;
-        add_score(out, "accuracy", accuracy);
-        add_score(out, "exact", whole / (double)count);
-        return MR_OK;
-    }
-    mr_prediction predicted;
-    MR_TRY(mr_score_predicted(t->model, t->dataset, count, items, &predicted));
-    add_score(out, "perplexity", predicted.perplexity);
-    add_score(out, "loss", predicted.loss);
-    add_score(out, "tokens", (double)predicted.tokens);
-    return MR_OK;
 }

@@ -7,7 +7,7 @@
 
 #include "base/file.h"
 #include "data/batch.h"
-#include "eval/score.h"
+#include "eval/evaluator.h"
 #include "optim/schedule.h"
 #include "store/checkpoint.h"
 #include "train/guard.h"
@@ -27,16 +27,6 @@ typedef struct mr_step_result {
     mr_optimizer_reset_count reset; /**< what that cleared */
 } mr_step_result;
 
-enum { MR_EVALUATION_SCORES = 3 };
-
-/** What an evaluation found; the first score is what runs are compared by. */
-typedef struct mr_evaluation {
-    const char *name[MR_EVALUATION_SCORES]; /**< as in the run log; constants of the program */
-    double score[MR_EVALUATION_SCORES];
-    int scores;
-    int64_t items;
-} mr_evaluation;
-
 /** Owns all but comm, config and be. */
 typedef struct mr_trainer {
     const mr_comm *comm;
@@ -45,7 +35,7 @@ typedef struct mr_trainer {
     mr_tokenizer *tokenizer;
     mr_dataset *dataset;
     mr_model *model;
-    mr_generator *generator; /**< NULL where the task is not scored by generation */
+    mr_evaluator *evaluator; /**< of no sets where the task has nothing to score */
     mr_optimizer optimizer;
     mr_order order;
     mr_plan plan;
@@ -127,14 +117,5 @@ MR_NODISCARD mr_status mr_trainer_compute(mr_trainer *trainer, int64_t all_score
 /** Compares what every rank should hold alike, as mr_guard_check_ranks; the message names the step.
  * Collective. */
 MR_NODISCARD mr_status mr_trainer_check_ranks(const mr_trainer *trainer);
-
-/** Scores eval.items items (0: all): the first ones by generation where the task has prompts, else
- * by prediction of sequences spread evenly over what is held out. Allocates scratch. Collective.
- * @param[out] items  [mr_trainer_scored_items] one number each, the same on every rank
- * @return MR_OK, errors of the data, MR_ERR_MEMORY, MR_STOPPED; the same on every rank */
-MR_NODISCARD mr_status mr_trainer_evaluate(mr_trainer *trainer, float *items, mr_evaluation *out);
-
-/** Returns the items mr_trainer_evaluate scores; 0 where the task has nothing to score. */
-int64_t mr_trainer_scored_items(const mr_trainer *trainer);
 
 #endif

@@ -1,0 +1,161 @@
+#include "eval/evaluator.h"
+
+#include "base/signals.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* One row a kind; a set without one is of the first that the data can be scored by. */
+static const mr_eval_kind *const kinds[] = {&mr_eval_generate, &mr_eval_predict};
+
+enum { KINDS = sizeof kinds / sizeof *kinds };
+
+const mr_eval_kind *mr_eval_kind_at(int index)
+{
+    return index < KINDS ? kinds[index] : NULL;
+}
+
+const mr_eval_kind *mr_eval_kind_find(const char *name)
+{
+    for (int i = 0; i < KINDS; i++)
+        if (strcmp(kinds[i]->name, name) == 0) return kinds[i];
+    return NULL;
+}
+
+static mr_status unknown_kind(const char *name)
+{
+    mr_text known = {0};
+    for (int i = 0; i < KINDS; i++)
+        mr_text_add(&known, "%s%s", i > 0 ? ", " : "", kinds[i]->name);
+    mr_status status = mr_fail(MR_ERR_CONFIG, "eval: kind: expected one of %s, found \"%s\"",
+                               mr_text_get(&known), name);
+    mr_text_free(&known);
+    return status;
+}
+
+/* Chooses kind and part of a wish without a kind: what the data offers to be scored by. */
+static const mr_eval_kind *default_kind(const mr_dataset *dataset, mr_part *part)
+{
+    for (int i = 0; i < KINDS; i++)
+        for (int p = 0; p < MR_PARTS; p++) {
+            /* Prediction of what was trained on is no default: it is the loss of the training. */
+            if (kinds[i] == &mr_eval_predict && p == MR_PART_TRAIN) continue;
+            if (kinds[i]->refuses(dataset, (mr_part)p)) continue;
+            *part = (mr_part)p;
+            return kinds[i];
+        }
+    return NULL;
+}
+
+static mr_status add_set(mr_evaluator *e, mr_model *model, const mr_dataset *dataset,
+                         const mr_eval_wish *wish)
+{
+    mr_part part = wish->part;
+    const mr_eval_kind *kind =
+        wish->kind[0] ? mr_eval_kind_find(wish->kind) : default_kind(dataset, &part);
+    if (!kind) return wish->kind[0] ? unknown_kind(wish->kind) : MR_OK;
+    const char *name = wish->name[0] ? wish->name : kind->name;
+    const char *refused = kind->refuses(dataset, part);
+    MR_CHECK(!refused, MR_ERR_CONFIG, "eval: set %s: kind %s of part %s: %s", name, kind->name,
+             mr_part_names()[part], refused);
+    for (int i = 0; i < e->sets; i++)
+        MR_CHECK(strcmp(e->set[i].name, name) != 0, MR_ERR_CONFIG,
+                 "eval: two sets have the name \"%s\"", name);
+    int64_t there = mr_dataset_part_items(dataset, part);
+    mr_eval_set *set = &e->set[e->sets++];
+    *set = (mr_eval_set){.kind = kind,
+                         .part = part,
+                         .items = wish->items > 0 && wish->items < there ? wish->items : there,
+                         .batch = wish->batch,
+                         .model = model,
+                         .dataset = dataset};
+    snprintf(set->name, sizeof set->name, "%s", name);
+    return kind->create ? kind->create(set) : MR_OK;
+}
+
+mr_status mr_evaluator_create(mr_model *model, const mr_dataset *dataset,
+                              const mr_eval_wish *wishes, int count, mr_evaluator **out)
+{
+    *out = NULL;
+    MR_INVARIANT(count <= MR_EVAL_SETS);
+    mr_evaluator *e = mr_alloc(MR_MEM_OTHER, sizeof *e);
+    if (!e) return MR_ERR_MEMORY;
+    mr_status status = MR_OK;
+    for (int i = 0; i < count && status == MR_OK; i++)
+        status = add_set(e, model, dataset, &wishes[i]);
+    if (status == MR_OK)
+        *out = e;
+    else
+        mr_evaluator_destroy(&e);
+    return status;
+}
+
+static int64_t most_items(const mr_evaluator *e)
+{
+    int64_t most = 0;
+    for (int i = 0; i < e->sets; i++)
+        if (e->set[i].items > most) most = e->set[i].items;
+    return most;
+}
+
+void mr_evaluator_bytes(const mr_evaluator *e, size_t bytes[MR_MEM_PURPOSES])
+{
+    bytes[MR_MEM_EVAL] += (size_t)most_items(e) * sizeof *e->records;
+    for (int i = 0; i < e->sets; i++)
+        if (e->set[i].kind->bytes) e->set[i].kind->bytes(&e->set[i], bytes);
+}
+
+mr_status mr_evaluator_allocate(mr_evaluator *e)
+{
+    if (e->sets == 0) return MR_OK;
+    e->records = mr_alloc_array(MR_MEM_EVAL, (size_t)most_items(e), sizeof *e->records);
+    if (!e->records) return MR_ERR_MEMORY;
+    for (int i = 0; i < e->sets; i++)
+        if (e->set[i].kind->allocate) MR_TRY(e->set[i].kind->allocate(&e->set[i]));
+    return MR_OK;
+}
+
+void mr_evaluator_destroy(mr_evaluator **out)
+{
+    mr_evaluator *e = *out;
+    if (!e) return;
+    for (int i = 0; i < e->sets; i++)
+        if (e->set[i].kind->destroy) e->set[i].kind->destroy(&e->set[i]);
+    mr_free(e->records);
+    mr_free(e);
+    *out = NULL;
+}
+
+mr_status mr_evaluator_run(mr_evaluator *e, int index, mr_evaluation *out)
+{
+    mr_eval_set *set = &e->set[index];
+    MR_INVARIANT(index >= 0 && index < e->sets && e->records);
+    *out = (mr_evaluation){.set = set, .items = e->records};
+    memset(e->records, 0, (size_t)set->items * sizeof *e->records);
+    return set->kind->run(set, out->value, e->records);
+}
+
+mr_status mr_eval_share_items(const mr_comm *comm, float *items, int64_t count)
+{
+    int64_t *bits = mr_alloc_array(MR_MEM_DATA, (size_t)count, sizeof *bits);
+    MR_AGREE(comm, bits ? MR_OK : MR_ERR_MEMORY);
+    for (int64_t i = 0; i < count; i++) {
+        int32_t pattern;
+        memcpy(&pattern, &items[i], sizeof pattern);
+        bits[i] = pattern;
+    }
+    mr_comm_sum_i64(comm, bits, count);
+    for (int64_t i = 0; i < count; i++) {
+        int32_t pattern = (int32_t)bits[i];
+        memcpy(&items[i], &pattern, sizeof pattern);
+    }
+    mr_free(bits);
+    return MR_OK;
+}
+
+mr_status mr_eval_go_on(const mr_comm *comm)
+{
+    MR_CHECK(!mr_comm_any(comm, mr_signals_caught() != 0), MR_STOPPED,
+             "an evaluation was broken off by a signal");
+    return MR_OK;
+}

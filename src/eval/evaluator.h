@@ -1,0 +1,130 @@
+#ifndef MR_EVAL_EVALUATOR_H
+#define MR_EVAL_EVALUATOR_H
+
+/** @file
+ * The evaluator: a list of sets, each a part of the data that is scored in one way. A way of
+ * scoring is a kind: one file that fills an mr_eval_kind, and one row in evaluator.c. What a score
+ * is called, its unit and which way is better are the kind's to say; whoever records or shows
+ * scores reads that.
+ *
+ * An evaluator needs a model and data, and no training.
+ */
+
+#include "data/batch.h"
+#include "model/model.h"
+
+enum {
+    MR_EVAL_SCORES = 4, /**< most scores of a kind */
+    MR_EVAL_SETS = 16,  /**< most sets of an evaluator */
+};
+
+/** What a score is. Constants of the program. */
+typedef struct mr_eval_score {
+    const char *name; /**< as in the run log; the first of a kind is what runs are compared by */
+    const char *unit; /**< "fraction", "ppl", "nats a token", ... */
+    bool lower_is_better;
+} mr_eval_score;
+
+typedef struct mr_eval_set mr_eval_set;
+
+/** One way of scoring. */
+typedef struct mr_eval_kind {
+    const char *name;
+    const char *summary; /**< one line for --help */
+    const char *item;    /**< what the record of an item is */
+    int scores;
+    mr_eval_score score[MR_EVAL_SCORES];
+
+    /** Returns why a part of the data cannot be scored so, NULL where it can. */
+    const char *(*refuses)(const mr_dataset *dataset, mr_part part);
+    /** Lays out set->state of a set whose other members are there. @return MR_OK, MR_ERR_CONFIG,
+     * MR_ERR_MEMORY. Optional. */
+    mr_status (*create)(mr_eval_set *set);
+    /** Adds to bytes[purpose] what allocate will take. Optional. */
+    void (*bytes)(const mr_eval_set *set, size_t bytes[MR_MEM_PURPOSES]);
+    /** @return MR_OK, MR_ERR_MEMORY. Optional. */
+    mr_status (*allocate)(mr_eval_set *set);
+    /** Frees state; called after a failed create too. Optional. */
+    void (*destroy)(mr_eval_set *set);
+    /** Scores the set: values in the order of score, and one record an item, the same on every
+     * rank. Allocates scratch. Collective. @return as mr_evaluator_run */
+    mr_status (*run)(mr_eval_set *set, double values[MR_EVAL_SCORES], float *items);
+} mr_eval_kind;
+
+/** One set. Borrows model and dataset; owns state. */
+struct mr_eval_set {
+    char name[MR_CONFIG_NAME]; /**< group of the run log */
+    const mr_eval_kind *kind;
+    mr_part part;
+    int64_t items; /**< that are scored, at least 1 */
+    int64_t batch; /**< most items a rank scores at once */
+    mr_model *model;
+    const mr_dataset *dataset;
+    void *state;
+};
+
+/** What a set is to be. */
+typedef struct mr_eval_wish {
+    char name[MR_CONFIG_NAME]; /**< "": the name of the kind */
+    char kind[MR_CONFIG_NAME]; /**< "": the first that the data can be scored by */
+    mr_part part;              /**< where kind is "", what that kind scores by default */
+    int64_t items;             /**< 0: all of the part */
+    int64_t batch;
+} mr_eval_wish;
+
+/** Sets in their order. Owns them. */
+typedef struct mr_evaluator {
+    int sets;
+    mr_eval_set set[MR_EVAL_SETS];
+    float *records; /**< [most items of a set], of the last run */
+} mr_evaluator;
+
+/** What a run of a set found. */
+typedef struct mr_evaluation {
+    const mr_eval_set *set;       /**< borrowed */
+    double value[MR_EVAL_SCORES]; /**< in the order of set->kind->score */
+    const float *items;           /**< [set->items], until the next run; borrowed */
+} mr_evaluation;
+
+/** Returns the kind of a name, NULL where there is none. */
+const mr_eval_kind *mr_eval_kind_find(const char *name);
+
+/** Returns kind number index, NULL behind the last one. */
+const mr_eval_kind *mr_eval_kind_at(int index);
+
+/** Lays an evaluator out without allocating: enough for plans. A wish without a kind that nothing
+ * of the data answers makes no set. Local; the same on every rank.
+ * @param wishes  [count], count <= MR_EVAL_SETS; names must differ
+ * @return MR_OK, MR_ERR_CONFIG (unknown kind, equal names, a part that the data has not or that
+ *         cannot be scored so), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_evaluator_create(mr_model *model, const mr_dataset *dataset,
+                                           const mr_eval_wish *wishes, int count,
+                                           mr_evaluator **out);
+
+/** Adds to bytes[purpose] what mr_evaluator_allocate will take. Local. */
+void mr_evaluator_bytes(const mr_evaluator *evaluator, size_t bytes[MR_MEM_PURPOSES]);
+
+/** Allocates. Local. @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_evaluator_allocate(mr_evaluator *evaluator);
+
+/** Frees everything and sets *out to NULL; NULL is allowed. Local. */
+void mr_evaluator_destroy(mr_evaluator **out);
+
+/** Runs set number index, 0..sets - 1. The numbers do not depend on the number of ranks. Allocates
+ * scratch. Collective.
+ * @return MR_OK, errors of the data, MR_ERR_MEMORY, MR_STOPPED (a signal asked for it); the same on
+ *         every rank */
+MR_NODISCARD mr_status mr_evaluator_run(mr_evaluator *evaluator, int index, mr_evaluation *out);
+
+/** For kinds. Puts items together of which each rank has some and zeros elsewhere: bit patterns are
+ * added. Collective. @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_eval_share_items(const mr_comm *comm, float *items, int64_t count);
+
+/** For kinds, between batches: an evaluation may last far longer than the time there is between a
+ * request to stop and the end. Collective. @return MR_OK, MR_STOPPED */
+MR_NODISCARD mr_status mr_eval_go_on(const mr_comm *comm);
+
+/** The rows of the table. */
+extern const mr_eval_kind mr_eval_generate, mr_eval_predict;
+
+#endif

@@ -395,12 +395,25 @@ static mr_status make_notes(const maker *m)
         }
     }
     char choice[256];
+    const int chooses = m->results->measure.choice;
     snprintf(choice, sizeof choice,
-             "lr: the rate with the best mean%s%s at our last step; on ties the %s mean over all "
+             "lr: the rate with the best mean%s%s%s at our last step; on ties the %s mean over all "
              "steps, then the lower rate",
              several ? " of " : "", several ? score->caption : "",
-             score->lower_is_better ? "lower" : "higher");
+             m->results->validated ? " on the validation part" : "",
+             mr_results_lower_is_better(m->results, chooses) ? "lower" : "higher");
     MR_TRY(add_note(m, "", choice));
+    if (!m->results->validated)
+        MR_TRY(add_note(
+            m, "", "these runs have no validation part: rates are chosen on what is reported"));
+    for (int k = 0; k < m->results->measure.scores; k++) {
+        const char *unit = mr_results_unit(m->results, k);
+        if (!unit) continue;
+        snprintf(choice, sizeof choice, "%s is logged as %s, %s is better",
+                 m->results->measure.score[k].name, unit,
+                 mr_results_lower_is_better(m->results, k) ? "lower" : "higher");
+        MR_TRY(add_note(m, "", choice));
+    }
     if (spread) MR_TRY(add_note(m, "±", "sample standard deviation over seeds"));
     if (edge)
         MR_TRY(

@@ -110,18 +110,19 @@ static mr_status fill_course(const mr_rate *rate, int score, double *value, mr_c
     return MR_OK;
 }
 
-static mr_status fill_courses(mr_rate *rate, int scores)
+static mr_status fill_courses(mr_rate *rate, int scores, bool validated)
 {
-    rate->course = mr_alloc_array(MR_MEM_OTHER, (size_t)scores, sizeof *rate->course);
+    rate->course = mr_alloc_array(MR_MEM_OTHER, (size_t)scores + 1, sizeof *rate->course);
     double *value = mr_alloc_array(MR_MEM_OTHER, (size_t)rate->seeds, sizeof *value);
     mr_status status = rate->course && value ? MR_OK : MR_ERR_MEMORY;
-    for (int k = 0; status == MR_OK && k < scores; k++)
+    for (int k = 0; status == MR_OK && k < scores + validated; k++)
         status = fill_course(rate, k, value, &rate->course[k]);
     mr_free(value);
     return status;
 }
 
-static mr_status fill_rate(mr_result *const *run, int64_t count, int scores, mr_rate *rate)
+static mr_status fill_rate(mr_result *const *run, int64_t count, const mr_results *results,
+                           mr_rate *rate)
 {
     rate->lr = run[0]->config.train.lr;
     rate->run = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof(mr_result *));
@@ -132,14 +133,17 @@ static mr_status fill_rate(mr_result *const *run, int64_t count, int scores, mr_
         else
             rate->run[rate->seeds++] = run[i];
     }
-    return rate->seeds > 0 ? fill_courses(rate, scores) : MR_OK;
+    if (rate->seeds == 0) return MR_OK;
+    return fill_courses(rate, results->measure.scores, results->validated);
 }
 
 /* Rates come ascending, so on a tie the lower one, seen first, stays. */
-static bool better(const mr_measure *measure, const mr_rate *a, const mr_rate *b)
+static bool better(const mr_results *results, const mr_rate *a, const mr_rate *b)
 {
-    const mr_course *of_a = &a->course[measure->choice], *of_b = &b->course[measure->choice];
-    bool lower = measure->score[measure->choice].lower_is_better;
+    const mr_measure *measure = &results->measure;
+    int chooses = results->validated ? measure->scores : measure->choice;
+    const mr_course *of_a = &a->course[chooses], *of_b = &b->course[chooses];
+    bool lower = mr_results_lower_is_better(results, measure->choice);
     int64_t last = of_a->count - 1;
     double ahead = mr_statistics_lead(of_a->at[last].mean, of_b->at[last].mean, lower);
     return ahead > 0 || (ahead >= 0 && mr_statistics_lead(of_a->average, of_b->average, lower) > 0);
@@ -182,11 +186,11 @@ static mr_status fill_group(const mr_results *results, int64_t begin, int64_t en
     for (int64_t at = begin; at < end;) {
         int64_t next = same_rate(run, at, end);
         mr_rate *rate = &group->rate[group->rates++];
-        MR_TRY(fill_rate(run + at, next - at, results->measure.scores, rate));
+        MR_TRY(fill_rate(run + at, next - at, results, rate));
         at = next;
         if (rate->seeds == 0) continue;
         group->tried++;
-        if (!group->best || better(&results->measure, rate, group->best)) group->best = rate;
+        if (!group->best || better(results, rate, group->best)) group->best = rate;
     }
     group->edge =
         rates > 1 && (group->best == &group->rate[0] || group->best == &group->rate[rates - 1]);
@@ -223,8 +227,43 @@ static void number_settings(mr_results *results)
     }
 }
 
+/* Whether rates can be chosen apart from what is reported. */
+static bool all_validated(const mr_results *results)
+{
+    const int scores = results->measure.scores;
+    for (int64_t i = 0; i < results->count; i++) {
+        const mr_series *of = &results->run[i]->series[scores];
+        if (strcmp(results->run[i]->stop_reason, MR_STOP_COMPLETED) == 0 &&
+            (of->count == 0 || of->count != results->run[i]->series[0].count ||
+             !isfinite(of->value[of->count - 1])))
+            return false;
+    }
+    return true;
+}
+
+/* The first log that says something of a score; NULL: none does. */
+static const mr_runlog_about *told(const mr_results *results, int score)
+{
+    for (int64_t i = 0; i < results->count; i++)
+        if (results->run[i]->told[score].told) return &results->run[i]->told[score];
+    return NULL;
+}
+
+bool mr_results_lower_is_better(const mr_results *results, int score)
+{
+    const mr_runlog_about *about = told(results, score);
+    return about ? about->lower_is_better : results->measure.score[score].lower_is_better;
+}
+
+const char *mr_results_unit(const mr_results *results, int score)
+{
+    const mr_runlog_about *about = told(results, score);
+    return about ? about->unit : NULL;
+}
+
 static mr_status sort_runs(mr_results *results)
 {
+    results->validated = all_validated(results);
     number_settings(results);
     qsort(results->run, (size_t)results->count, sizeof(mr_result *), compare_runs);
     results->setting =
@@ -288,7 +327,7 @@ static void free_group(mr_group *group, int scores)
 {
     for (int64_t i = 0; i < group->rates; i++) {
         mr_rate *rate = &group->rate[i];
-        for (int k = 0; rate->course && k < scores; k++)
+        for (int k = 0; rate->course && k <= scores; k++)
             mr_free(rate->course[k].at);
         mr_free(rate->course);
         mr_free(rate->run);

@@ -22,6 +22,7 @@
 #include "config/config.h"
 #include "report/statistics.h"
 #include "store/names.h"
+#include "store/runlog_read.h"
 
 /** One score of a log, and how people read it. Borrows its texts. */
 typedef struct mr_score {
@@ -63,9 +64,12 @@ typedef struct mr_result {
     int64_t base_parameters; /**< of the model without what an update adds */
     int64_t trainable;
     int64_t steps, seq_len;
-    int64_t merges;    /**< of the update into the weights, until the run's end */
-    mr_series *series; /**< [scores of the measure] */
-    char *left_out;    /**< why it does not count; NULL: it does */
+    int64_t merges; /**< of the update into the weights, until the run's end */
+    /** [scores of the measure + 1], the last of the score that chooses, over the validation part of
+     * the data; of no evaluations where the run has none. */
+    mr_series *series;
+    mr_runlog_about *told; /**< [scores of the measure] what the log says of them */
+    char *left_out;        /**< why it does not count; NULL: it does */
 } mr_result;
 
 /** One score of a rate over its evaluations. Owns at. */
@@ -81,7 +85,7 @@ typedef struct mr_rate {
     int64_t seeds;
     int64_t left_out;      /**< runs at this rate that do not count */
     const mr_result **run; /**< [seeds] by seed; borrowed from mr_results */
-    mr_course *course;     /**< [scores of the measure]; NULL where seeds is 0 */
+    mr_course *course;     /**< [scores of the measure + 1] as series; NULL where seeds is 0 */
 } mr_rate;
 
 /** One method at one r and one variant. Owns rate. */
@@ -89,8 +93,9 @@ typedef struct mr_group {
     const mr_result *first; /**< a run of it, borrowed; one that counts where there is one */
     int64_t rates, tried;   /**< all, and those with a run that counts */
     mr_rate *rate;          /**< [rates], ascending by lr */
-    /** The rate of the best mean at the last step, of the score that chooses; on ties the better
-     * average, then the lower rate; NULL: no run counts. */
+    /** The rate of the best mean at the last step, of the score that chooses, on the validation
+     * part where results.validated; on ties the better average, then the lower rate; NULL: no run
+     * counts. */
     const mr_rate *best;
     bool edge; /**< best is the first or last of several rates */
 } mr_group;
@@ -106,6 +111,7 @@ typedef struct mr_setting {
 /** All of them. Start from {0}; free with mr_results_free. Owns everything. */
 typedef struct mr_results {
     mr_measure measure;  /**< borrows as that does */
+    bool validated;      /**< rates are chosen on a validation part: every run has one */
     int64_t logs;        /**< sound ones, of any task */
     mr_names unsound;    /**< messages of files that are none */
     int64_t count, room; /**< of the task */
@@ -120,6 +126,13 @@ typedef struct mr_results {
  *         task; message names the folder), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_results_read(const char *folder, const mr_measure *measure,
                                        mr_results *out);
+
+/** Tells which way is better of a score: as the logs say, or where they are older and do not, as
+ * the measure does. Local. */
+bool mr_results_lower_is_better(const mr_results *results, int score);
+
+/** Returns the unit of a score as the logs say it; NULL where they are older and do not. Local. */
+const char *mr_results_unit(const mr_results *results, int score);
 
 /** Tells whether a key of the schema is part of a setting. Local. */
 bool mr_results_in_setting(const char *key);

@@ -168,14 +168,39 @@ static mr_status read_series(const mr_runlog_reader *reader, const char *path,
     return status;
 }
 
+/* Reads the score that chooses from the first set of the validation part that has it. */
+static mr_status read_validation(const mr_runlog_reader *reader, const mr_measure *measure,
+                                 mr_result *result)
+{
+    mr_names sets = {0};
+    mr_status status = mr_runlog_list(reader, "/eval", &sets);
+    for (int64_t i = 0; status == MR_OK && i < sets.count; i++) {
+        mr_runlog_about about;
+        mr_score score = measure->score[measure->choice];
+        score.set = sets.item[i];
+        score.count = NULL;
+        status = mr_runlog_tells(reader, score.set, score.name, &about);
+        if (status != MR_OK || !about.told || strcmp(about.part, "validation") != 0) continue;
+        status = read_series(reader, result->path, &score, &result->series[measure->scores]);
+        break;
+    }
+    mr_names_free(&sets);
+    return status;
+}
+
 static mr_status read_scores(const mr_runlog_reader *reader, const mr_measure *measure,
                              mr_result *result)
 {
-    result->series = mr_alloc_array(MR_MEM_OTHER, (size_t)measure->scores, sizeof *result->series);
-    if (!result->series) return MR_ERR_MEMORY;
-    for (int k = 0; k < measure->scores; k++)
-        MR_TRY(read_series(reader, result->path, &measure->score[k], &result->series[k]));
-    return MR_OK;
+    size_t scores = (size_t)measure->scores;
+    result->series = mr_alloc_array(MR_MEM_OTHER, scores + 1, sizeof *result->series);
+    result->told = mr_alloc_array(MR_MEM_OTHER, scores, sizeof *result->told);
+    if (!result->series || !result->told) return MR_ERR_MEMORY;
+    for (int k = 0; k < measure->scores; k++) {
+        const mr_score *score = &measure->score[k];
+        MR_TRY(read_series(reader, result->path, score, &result->series[k]));
+        MR_TRY(mr_runlog_tells(reader, score->set, score->name, &result->told[k]));
+    }
+    return read_validation(reader, measure, result);
 }
 
 /* A resumed run tells what it does again a second time, at steps told before. */
@@ -247,11 +272,12 @@ void mr_result_free(mr_result **result, int scores)
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         mr_free(texts[i]);
-    for (int k = 0; (*result)->series && k < scores; k++) {
+    for (int k = 0; (*result)->series && k <= scores; k++) {
         mr_free((*result)->series[k].step);
         mr_free((*result)->series[k].value);
     }
     mr_free((*result)->series);
+    mr_free((*result)->told);
     mr_free(*result);
     *result = NULL;
 }

@@ -15,7 +15,7 @@ const mr_eval_kind *mr_eval_kind_at(int index)
     return index < KINDS ? kinds[index] : NULL;
 }
 
-const mr_eval_kind *mr_eval_kind_find(const char *name)
+static const mr_eval_kind *find_kind(const char *name)
 {
     for (int i = 0; i < KINDS; i++)
         if (strcmp(kinds[i]->name, name) == 0) return kinds[i];
@@ -51,8 +51,7 @@ static mr_status add_set(mr_evaluator *e, mr_model *model, const mr_dataset *dat
                          const mr_eval_wish *wish)
 {
     mr_part part = wish->part;
-    const mr_eval_kind *kind =
-        wish->kind[0] ? mr_eval_kind_find(wish->kind) : default_kind(dataset, &part);
+    const mr_eval_kind *kind = wish->kind[0] ? find_kind(wish->kind) : default_kind(dataset, &part);
     if (!kind) return wish->kind[0] ? unknown_kind(wish->kind) : MR_OK;
     const char *name = wish->name[0] ? wish->name : kind->name;
     const char *refused = kind->refuses(dataset, part);

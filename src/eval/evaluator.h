@@ -86,9 +86,6 @@ typedef struct mr_evaluation {
     const float *items;           /**< [set->items], until the next run; borrowed */
 } mr_evaluation;
 
-/** Returns the kind of a name, NULL where there is none. */
-const mr_eval_kind *mr_eval_kind_find(const char *name);
-
 /** Returns kind number index, NULL behind the last one. */
 const mr_eval_kind *mr_eval_kind_at(int index);
 

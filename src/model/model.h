@@ -130,9 +130,6 @@ typedef enum mr_model_part {
 MR_NODISCARD mr_status mr_model_write(const mr_model *model, mr_model_part part, const char *path,
                                       const mr_safetensors_pair *pairs, int64_t n_pairs);
 
-/** Returns the bytes mr_model_write takes on every rank, whatever the model. Local. */
-size_t mr_model_write_scratch(void);
-
 /** Reads what mr_model_write wrote of the same part into a model that stands where that one did
  * (mr_model_set_restart). Local.
  * @return MR_OK, MR_ERR_FORMAT (other tensors; message names one), MR_ERR_IO, MR_ERR_MEMORY */

@@ -188,11 +188,6 @@ static mr_status open_writer(const mr_model *model, mr_model_part part, const ch
 
 enum { PIECE = 1 << 20 }; /* elements on their way to rank 0 at once */
 
-size_t mr_model_write_scratch(void)
-{
-    return PIECE * sizeof(float);
-}
-
 /* The part of elements first..first+count-1 of a parameter that is a rank's in checkpoints. */
 static int64_t share_of(const mr_params *params, const mr_param *param, int rank, int64_t first,
                         int64_t count, int64_t *at)

@@ -7,9 +7,8 @@ allowed="
 main                    where the program starts
 mr_memory_live_total    tests ask what is still held
 mr_checkpoint_is        how a checkpoint is told from other folders
-mr_hf_config_write      tests write configurations of their own
-mr_params_read          tests look at whole parameters
 mr_paper_parse          tests read tables of their own
+mr_params_read          tests compare whole parameters, and spectra will need them
 mr_runlog_matrix        items of evaluations, which no table reads yet
 mr_schedule_factor      compared with traces of another library
 mr_svd_values           the reference for spectra

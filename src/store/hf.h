@@ -54,10 +54,6 @@ typedef struct mr_hf mr_hf; /**< the open weights of a folder; owns its files */
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message names file and key), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_hf_config_read(const char *path, mr_hf_config *config);
 
-/** Writes a config.json that mr_hf_config_read and Transformers 4 and 5 read back to the same
- * values; numbers keep every bit. Local. @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_hf_config_write(const char *path, const mr_hf_config *config);
-
 /** Writes what of a configuration decides the values that are computed as "hidden_size 64, ...".
  * Local. */
 void mr_hf_config_text(const mr_hf_config *config, char out[MR_HF_CONFIG_TEXT]);

@@ -265,11 +265,3 @@ json_t *mr_hf_config_json(const mr_hf_config *config)
         config->rope_theta, "tie_word_embeddings", (int)config->tie_word_embeddings, "torch_dtype",
         "float32", "vocab_size", (json_int_t)config->vocab_size);
 }
-
-mr_status mr_hf_config_write(const char *path, const mr_hf_config *config)
-{
-    json_t *root = mr_hf_config_json(config);
-    mr_status status = mr_json_write(path, root);
-    json_decref(root);
-    return status;
-}

@@ -1,6 +1,6 @@
 # Tests of `mora info` and `mora table`, which they start, and of the figure.
 foreach(name app_info report)
-  mr_add_test(${name} LINK mr_store TIMEOUT 300)
+  mr_add_test(${name} LINK mr_train TIMEOUT 300)
   target_sources(test_${name} PRIVATE program.c)
   target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
   add_dependencies(test_${name} mora)

@@ -11,10 +11,28 @@
 /** What every run needs, in two lines. */
 #define CONFIG_MODEL "model: {path: tiny}\ntrain: {steps: 10}\n"
 
-enum { CONFIG_CHOICES = 2 };
+/** The keys of a method here. */
+typedef struct case_method {
+    int64_t r;
+    double lora_alpha, lora_dropout;
+    mr_string_list target_modules;
+    int32_t operator;
+    int64_t merge_every;
+} case_method;
 
-/** Names allowed for method.name (fft, lora, mora) and task.name (uuid, math). */
-extern const mr_config_choices config_choices[CONFIG_CHOICES];
+/** The keys of a task here. */
+typedef struct case_task {
+    int64_t pairs, data_seed;
+    char prompt[MR_CONFIG_STRING];
+} case_task;
+
+/** Methods fft, without keys, lora, relora, with merge_every, and mora, with operator; tasks uuid
+ * and math, without keys. */
+const mr_registry *config_registry(void);
+
+/** Return the keys of a run's method and task. */
+const case_method *method_of(const mr_config *config);
+const case_task *task_of(const mr_config *config);
 
 /** Writes a text to uuid.yaml. */
 void config_write(const char *text);

@@ -1,6 +1,7 @@
 #include "golden_case.h"
 
 #include "find_param.h"
+#include "settings.h"
 #include "store/json.h"
 
 #include <limits.h>
@@ -150,10 +151,12 @@ static mr_status read_note(const mr_safetensors *file, const mr_golden_kind *kin
     MR_CHECK(!kind->mora_type || (type == kind->mora_type && r == kind->mora_r), MR_ERR_FORMAT,
              "%s: note: type %lld and r %lld do not agree with the file's name", path,
              (long long)type, (long long)r);
-    c->method.r = r;
-    c->method.lora_alpha = alpha;
-    c->method.loraplus_lr_ratio = ratio;
-    c->method.freeze_a = true;
+    mr_adapter_config *adapter = settings_adapter(c);
+    if (!mr_adapter_find(kind->method)->trains_base) {
+        adapter->r = r;
+        adapter->lora_alpha = alpha;
+    }
+    if (plus) settings_put(c, "method.loraplus_lr_ratio", "%.17g", ratio);
     c->train.lr = lr;
     c->train.weight_decay = wd;
     c->train.beta1 = beta1;
@@ -186,17 +189,16 @@ static mr_status configure(mr_golden_rig *rig, const char *folder, const char *s
     rig->config = mr_alloc(MR_MEM_OTHER, sizeof *rig->config);
     if (!rig->config) return MR_ERR_MEMORY;
     mr_config *c = rig->config;
-    mr_config_defaults(c);
-    if (stem) {
+    if (stem)
         MR_CHECK(mr_golden_kind_of(method_of(stem, cut), &kind), MR_ERR_ARG, "'%s' names no method",
                  stem);
+    settings_of_method(c, kind.method);
+    if (stem) {
         MR_TRY(mr_golden_open(cut.packed ? packing : folder, stem, "", &rig->file));
         MR_TRY(read_note(rig->file, &kind, c));
     }
-    snprintf(c->method.name, sizeof c->method.name, "%s", kind.method);
-    c->method.operator=(int32_t) kind.operator;
-    c->method.lora_dropout = 0;
-    c->method.target_modules = (mr_string_list){.count = 1, .item = {"all-linear"}};
+    if (mr_config_has(c, "method.operator"))
+        settings_put(c, "method.operator", "%s", mr_mora_operators[kind.operator]);
     c->train.recompute = (int32_t)cut.recompute;
     c->parallel.shard = (int32_t)cut.shard;
     return MR_OK;
@@ -303,7 +305,10 @@ static mr_status create_model(mr_golden_rig *rig, const char *folder, mr_golden_
     MR_TRY(mr_model_create(&(mr_model_options){.comm = rig->comm,
                                                .be = rig->be,
                                                .arch = &rig->arch,
-                                               .config = rig->config,
+                                               .method = mr_adapter_find(rig->config->method.name),
+                                               .adapter = mr_adapter_config_of(rig->config),
+                                               .shard = cut.shard,
+                                               .recompute = cut.recompute == MR_RECOMPUTE_LAYER,
                                                .geometry = geometry},
                            &rig->model));
     MR_TRY(mr_model_allocate(rig->model));

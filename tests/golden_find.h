@@ -4,7 +4,7 @@
 /** @file
  * Where folders of reference tensors are, and what the names of their files say. */
 
-#include "config/config.h"
+#include "adapter/mora.h"
 #include "store/names.h"
 
 /** A folder that was found, or that should have been one. Owns its strings. */

@@ -1,35 +1,40 @@
 #include "report_logs.h"
 
 #include "base/file.h"
-#include "config/config.h"
 #include "store/runlog.h"
 #include "test.h"
+#include "train/registry.h"
 
 #include <math.h>
 
+/* Sets a key to a value, where the configuration has it. */
+static void put(mr_config *config, const char *key, const char *value)
+{
+    mr_text set = {0};
+    mr_text_add(&set, "%s=%s", key, value);
+    if (mr_config_has(config, key)) must(mr_config_set(config, mr_text_get(&set)));
+    mr_text_free(&set);
+}
+
 static void make_config(bool pretrain, const report_log *log, mr_config *config)
 {
-    static const char *const shared[] = {"model.config=tiny.json", "model.init=random",
-                                         "task.pairs=128", "train.steps=400",
-                                         "train.global_batch=64"};
-    static const char *const of_pretrain[] = {"task.name=pretrain", "task.data=data/c4",
-                                              "method.modules_to_save=[norm]"};
-    mr_text own = {0};
-    mr_config_defaults(config);
-    mr_text_add(&own, "study.%s-r%lld-lr%s-seed%lld", log->method, (long long)log->r, log->lr,
-                (long long)log->seed);
-    snprintf(config->run.name, sizeof config->run.name, "%s", mr_text_get(&own));
-    mr_text_free(&own);
-    for (int i = 0; i < 5; i++)
-        must(mr_config_set(config, shared[i]));
-    for (int i = 0; i < 3 && pretrain; i++)
-        must(mr_config_set(config, of_pretrain[i]));
-    snprintf(config->method.name, sizeof config->method.name, "%s", log->method);
-    mr_text_add(&own, "train.lr=%s", log->lr);
-    must(mr_config_set(config, mr_text_get(&own)));
-    mr_text_free(&own);
+    char r[32];
+    mr_config_defaults(mr_registry_of_program(), config);
+    snprintf(r, sizeof r, "%lld", (long long)log->r);
+    snprintf(config->run.name, sizeof config->run.name, "study.%s-r%s-lr%s-seed%lld", log->method,
+             r, log->lr, (long long)log->seed);
+    put(config, "model.config", "tiny.json");
+    put(config, "model.init", "random");
+    put(config, "train.steps", "400");
+    put(config, "train.global_batch", "64");
+    put(config, "task.name", pretrain ? "pretrain" : "uuid");
+    put(config, "method.name", log->method);
+    put(config, "task.pairs", "128");
+    put(config, "task.data", "data/c4");
+    if (pretrain) put(config, "method.modules_to_save", "[norm]");
+    put(config, "method.r", r);
+    put(config, "train.lr", log->lr);
     config->run.seed = log->seed;
-    if (log->r > 0) config->method.r = log->r;
     if (log->set) must(mr_config_set(config, log->set));
 }
 

@@ -4,6 +4,7 @@
 #include "program.h"
 #include "store/runlog.h"
 #include "store/safetensors.h"
+#include "train/registry.h"
 
 #include <jansson.h>
 
@@ -87,7 +88,7 @@ static void make_log(const char *path)
     mr_runlog *log;
     static const char *const names[] = {"accuracy", "exact"};
     const double scores[2][2] = {{0.25, 0}, {0.5, 0.125}};
-    mr_config_defaults(&config);
+    mr_config_defaults(mr_registry_of_program(), &config);
     must(mr_config_resolved(&config, &text));
     must(mr_runlog_create(path, &log));
     must(mr_runlog_set_text(log, "run", "uuid.mora-r8"));

@@ -20,9 +20,9 @@ static void an_unknown_backend_is_refused_by_name(void **state)
 static void the_names_list_every_backend(void **state)
 {
     (void)state;
-    const char *const *names = mr_backend_names();
-    assert_string_equal(names[0], "cpu");
-    assert_null(names[1]);
+    const mr_choice *rows = mr_backend_choices();
+    assert_string_equal(rows[0].name, "cpu");
+    assert_null(rows[1].name);
 }
 
 static void a_tensor_is_created_zero_counted_and_freed_once(void **state)

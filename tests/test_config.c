@@ -39,20 +39,29 @@ static void expect_set_error(const char *set, mr_status code, const char *messag
 
 /* The schema. */
 
-static void every_field_stands_in_the_schema(void **state)
+/* Counts how often keys stand on each byte of a struct, which every field must be on once. */
+static void expect_covered(const mr_schema *schema, const char *what, size_t from, size_t to)
 {
-    (void)state;
     static unsigned char covered[sizeof(mr_config)];
-    for (int i = 0; i < mr_schema_count(); i++) {
-        const mr_key *key = mr_schema_at(i);
+    memset(covered, 0, sizeof covered);
+    for (int i = 0; i < schema->count; i++) {
+        const mr_key *key = &schema->key[i];
         for (size_t b = 0; b < key->bytes; b++)
             assert_int_equal(covered[key->offset + b]++, 0);
     }
     size_t gap = 0;
-    for (size_t b = 0; b < sizeof(mr_config); b++) {
+    for (size_t b = from; b < to; b++) {
         gap = covered[b] ? 0 : gap + 1; /* up to 7 bytes align the next field */
-        if (gap >= 8) fail_msg("no key covers byte %zu of mr_config", b);
+        if (gap >= 8) fail_msg("no key covers byte %zu of %s", b, what);
     }
+}
+
+static void every_field_stands_in_the_schema(void **state)
+{
+    (void)state;
+    const mr_schema *core = &mr_schema_core;
+    expect_covered(core, "mr_config", 0, offsetof(mr_config, task));
+    expect_covered(core, "mr_config", offsetof(mr_config, train), offsetof(mr_config, registry));
 }
 
 static void every_key_has_a_field_of_its_type(void **state)
@@ -64,11 +73,12 @@ static void every_key_has_a_field_of_its_type(void **state)
         [MR_KEY_ENUM] = sizeof(int32_t),     [MR_KEY_STRINGS] = sizeof(mr_string_list),
         [MR_KEY_INTS] = sizeof(mr_int_list),
     };
-    for (int i = 0; i < mr_schema_count(); i++) {
-        const mr_key *key = mr_schema_at(i);
+    const mr_registry *registry = config_registry();
+    for (int i = 0; i < registry->count; i++) {
+        const mr_key *key = registry->at[i].key;
         if (key->type != MR_KEY_STRING && key->bytes != bytes[key->type])
             fail_msg("%s: a field of %zu bytes for type %d", key->key, key->bytes, key->type);
-        assert_int_equal(mr_schema_find(key->key), i);
+        assert_int_equal(mr_registry_find(registry, key->key), i);
         assert_true(strlen(key->help) > 0);
     }
 }
@@ -77,12 +87,12 @@ static void defaults_are_those_of_the_table(void **state)
 {
     (void)state;
     mr_config config;
-    mr_config_defaults(&config);
+    mr_config_defaults(config_registry(), &config);
     assert_string_equal(config.run.output, "results");
-    assert_string_equal(config.task.prompt, "{key}:");
-    assert_int_equal(config.method.target_modules.count, 1);
-    assert_string_equal(config.method.target_modules.item[0], "all-linear");
-    assert_int_equal(config.method.r, 8);
+    assert_string_equal(task_of(&config)->prompt, "{key}:");
+    assert_int_equal(method_of(&config)->target_modules.count, 1);
+    assert_string_equal(method_of(&config)->target_modules.item[0], "all-linear");
+    assert_int_equal(method_of(&config)->r, 8);
     assert_true(config.train.lr == 1e-3);
     assert_true(config.train.beta2 == 0.999);
     assert_int_equal(config.eval.at_steps.count, 0);
@@ -113,9 +123,9 @@ static void a_file_of_nested_and_dotted_keys_is_read(void **state)
     assert_string_equal(config.model.path, "models/tiny");
     assert_int_equal(config.model.dtype, 1);
     assert_string_equal(config.method.name, "lora");
-    assert_int_equal(config.method.r, 16);
-    assert_int_equal(config.method.target_modules.count, 2);
-    assert_string_equal(config.method.target_modules.item[1], "v_proj");
+    assert_int_equal(method_of(&config)->r, 16);
+    assert_int_equal(method_of(&config)->target_modules.count, 2);
+    assert_string_equal(method_of(&config)->target_modules.item[1], "v_proj");
     assert_true(config.train.epochs == 0.5);
     assert_true(config.train.lr == 3e-4);
     assert_int_equal(config.train.schedule, MR_SCHEDULE_COSINE);
@@ -131,7 +141,7 @@ static void a_file_of_rank_0_reaches_every_rank(void **state)
     /* Bytes, not members: equal configurations are equal to the last byte of padding. */
     mr_config first = config;
     mr_comm_broadcast(&world, &first, sizeof first, 0);
-    int64_t different = memcmp(&first, &config, sizeof first) != 0;
+    int64_t different = memcmp(&first, &config, offsetof(mr_config, registry)) != 0;
     mr_comm_sum_i64(&world, &different, 1);
     assert_int_equal(different, 0);
     assert_int_equal(config.run.seed, INT64_MAX);
@@ -141,7 +151,7 @@ static void a_missing_file_is_named(void **state)
 {
     (void)state;
     mr_run_list list;
-    assert_int_equal(mr_config_load(&world, "none.yaml", NULL, 0, NULL, 0, &list), MR_ERR_IO);
+    assert_int_equal(mr_config_load(&world, "none.yaml", NULL, 0, NULL, &list), MR_ERR_IO);
     assert_string_equal(mr_message(), "cannot open 'none.yaml': No such file or directory");
 }
 
@@ -217,9 +227,10 @@ static void a_text_has_a_length_and_an_encoding(void **state)
 static void names_offer_the_nearest_one(void **state)
 {
     (void)state;
-    expect_value_error("method", "name: lroa",
-                       "16: method.name: expected one of fft, lora, mora, found \"lroa\"; did you "
-                       "mean \"lora\"?");
+    expect_value_error(
+        "method", "name: lroa",
+        "16: method.name: expected one of fft, lora, relora, mora, found \"lroa\"; did you "
+        "mean \"lora\"?");
     expect_value_error("parallel", "shard: half_of_it",
                        "19: parallel.shard: expected one of full, optimizer, none, found "
                        "\"half_of_it\"");
@@ -232,12 +243,13 @@ static void names_offer_the_nearest_one(void **state)
 static void a_default_must_be_among_the_names_too(void **state)
 {
     (void)state;
-    static const char *const only[] = {"cuda", NULL};
-    static const mr_config_choices backend[] = {{"parallel.backend", only}};
+    static const mr_choice only[] = {{"cuda", NULL, NULL}, {NULL, NULL, NULL}};
+    static const mr_choice_table backend[] = {{"parallel.backend", only}};
+    mr_registry registry;
+    mr_registry_build(backend, 1, &registry);
     load_one(CONFIG_MODEL, NULL, 0);
     mr_run_list list;
-    assert_int_equal(mr_config_load(&world, "uuid.yaml", NULL, 0, backend, 1, &list),
-                     MR_ERR_CONFIG);
+    assert_int_equal(mr_config_load(&world, "uuid.yaml", NULL, 0, &registry, &list), MR_ERR_CONFIG);
     assert_string_equal(mr_message(),
                         "uuid.yaml: parallel.backend: expected one of cuda, found \"cpu\"");
 }
@@ -467,7 +479,7 @@ static void the_name_of_a_run_names_files(void **state)
              0);
     config_assert_error(text, wanted);
     mr_config config;
-    mr_config_defaults(&config);
+    mr_config_defaults(config_registry(), &config);
     assert_int_equal(mr_config_check(&config, NULL), MR_ERR_CONFIG);
     assert_string_equal(mr_message(), "run.name: the run has no name");
 }
@@ -486,9 +498,9 @@ static void overrides_come_after_the_file(void **state)
                                        "train.lr=3e-4"};
     mr_config config = load_one(CONFIG_MODEL "train.lr: 1\nmodel.config: a\n", sets, 7);
     assert_true(config.train.lr == 3e-4);
-    assert_int_equal(config.method.target_modules.count, 2);
-    assert_string_equal(config.method.target_modules.item[1], "v_proj");
-    assert_string_equal(config.task.prompt, "Q: {key} # A:");
+    assert_int_equal(method_of(&config)->target_modules.count, 2);
+    assert_string_equal(method_of(&config)->target_modules.item[1], "v_proj");
+    assert_string_equal(task_of(&config)->prompt, "Q: {key} # A:");
     assert_string_equal(config.run.name, "x y");
     assert_string_equal(config.model.config, "");
     assert_int_equal(config.eval.at_steps.count, 1);
@@ -531,9 +543,10 @@ static void errors_of_overrides_name_them(void **state)
     expect_set_error(set, MR_ERR_USAGE, wanted);
     expect_set_error("metod.r=8", MR_ERR_CONFIG,
                      "--set metod.r=8: unknown key \"metod.r\"; did you mean \"method.r\"?");
-    expect_set_error("method.name=lroa", MR_ERR_CONFIG,
-                     "--set method.name=lroa: method.name: expected one of fft, lora, mora, found "
-                     "\"lroa\"; did you mean \"lora\"?");
+    expect_set_error(
+        "method.name=lroa", MR_ERR_CONFIG,
+        "--set method.name=lroa: method.name: expected one of fft, lora, relora, mora, found "
+        "\"lroa\"; did you mean \"lora\"?");
     expect_set_error("eval.at_steps=[1", MR_ERR_CONFIG,
                      "--set eval.at_steps=[1:2:1: did not find expected ',' or ']' (while parsing "
                      "a flow sequence)");
@@ -548,7 +561,7 @@ static void values_are_read_back_as_text(void **state)
 {
     (void)state;
     mr_config config;
-    mr_config_defaults(&config);
+    mr_config_defaults(config_registry(), &config);
     config.train.lr = 0.1 + 0.2;
     config.eval.at_steps = (mr_int_list){.count = 2, .item = {1, 20}};
     static const char *const wanted[][2] = {{"method.r", "8"},
@@ -587,14 +600,15 @@ static void the_resolved_text_reads_back_as_the_same_bytes(void **state)
         "run.output=",
     };
     mr_source source;
-    assert_int_equal(mr_source_create("test", NULL, 0, &source), MR_OK);
+    assert_int_equal(mr_source_create("test", config_registry(), &source), MR_OK);
     for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
         must(mr_source_override(&source, sets[i]));
+    must(mr_source_fill(&source, &source.config));
     mr_text text = {0};
     assert_int_equal(mr_config_resolved(&source.config, &text), MR_OK);
     mr_config again;
     memset(&again, 0xff, sizeof again);
-    must(mr_config_parse_resolved(mr_text_get(&text), &again));
+    must(mr_config_parse_resolved(config_registry(), mr_text_get(&text), &again));
     assert_memory_equal(&again, &source.config, sizeof again);
     assert_contains(mr_text_get(&text), "method:\n  name: \"mora\"\n  r: 8\n");
     mr_text_free(&text);
@@ -605,10 +619,12 @@ static void a_resolved_text_is_checked(void **state)
 {
     (void)state;
     mr_config config;
-    assert_int_equal(mr_config_parse_resolved("method:\n  r: 0\n", &config), MR_ERR_CONFIG);
+    assert_int_equal(mr_config_parse_resolved(config_registry(), "method:\n  r: 0\n", &config),
+                     MR_ERR_CONFIG);
     assert_string_equal(mr_message(), "resolved configuration:2:6: method.r: expected an integer "
                                       "in 1..65536, found \"0\"");
-    assert_int_equal(mr_config_parse_resolved("matrix: {}\n", &config), MR_ERR_CONFIG);
+    assert_int_equal(mr_config_parse_resolved(config_registry(), "matrix: {}\n", &config),
+                     MR_ERR_CONFIG);
     assert_contains(mr_message(), "unknown key \"matrix\"");
 }
 
@@ -616,13 +632,14 @@ static void the_help_has_every_key(void **state)
 {
     (void)state;
     mr_text help = {0};
-    assert_int_equal(mr_config_help(config_choices, CONFIG_CHOICES, &help), MR_OK);
-    for (int i = 0; i < mr_schema_count(); i++)
-        assert_contains(mr_text_get(&help), mr_schema_at(i)->key);
+    assert_int_equal(mr_config_help(config_registry(), NULL, &help), MR_OK);
+    for (int i = 0; i < config_registry()->count; i++)
+        assert_contains(mr_text_get(&help), config_registry()->at[i].key->key);
     assert_contains(mr_text_get(&help),
                     "  method.r                    an integer in 1..65536 (default 8)\n");
-    assert_contains(mr_text_get(&help),
-                    "  method.name                 one of fft, lora, mora (default mora)\n");
+    assert_contains(
+        mr_text_get(&help),
+        "  method.name                 one of fft, lora, relora, mora (default mora)\n");
     for (const char *line = mr_text_get(&help); line && *line;) {
         size_t length = strcspn(line, "\n");
         if (length > 100) fail_msg("a line of %zu columns: %.*s", length, (int)length, line);
@@ -638,13 +655,14 @@ static void try_text(const char *text, size_t bytes)
     mr_yaml yaml;
     mr_source source;
     mr_matrix *runs = NULL;
-    int matrix = -1;
-    assert_int_equal(mr_source_create("fuzz", config_choices, CONFIG_CHOICES, &source), MR_OK);
+    int matrix = 0;
+    assert_int_equal(mr_source_create("fuzz", config_registry(), &source), MR_OK);
     mr_fail(MR_OK, "%s", "");
     mr_status status = mr_yaml_parse("fuzz", text, bytes, MR_YAML_ROOT_MAPPING, &yaml);
-    if (status == MR_OK) status = mr_source_read(&source, &yaml, &matrix);
+    if (status == MR_OK) status = mr_source_read(&source, &yaml, MR_CONFIG_VERSION, &matrix);
     if (status == MR_OK) status = mr_matrix_create(&source, &yaml, matrix, &runs);
-    for (int i = 0; status == MR_OK && i < mr_matrix_count(runs); i++) {
+    int merged = 0;
+    for (int i = 0; status == MR_OK && i < mr_matrix_count(runs, &merged); i++) {
         mr_config run;
         status = mr_matrix_run(runs, i, &run);
     }

@@ -1,7 +1,7 @@
 #include "base/memory.h"
 #include "data/batch.h"
 #include "data/pair.h"
-#include "test.h"
+#include "settings_task.h"
 
 enum { ROOM = 4096 };
 
@@ -14,12 +14,12 @@ typedef struct fixture {
 
 static mr_config config_of(const char *task, int64_t pairs, int64_t seed, int64_t copies)
 {
-    mr_config config = {0};
-    snprintf(config.task.name, sizeof config.task.name, "%s", task);
-    snprintf(config.task.prompt, sizeof config.task.prompt, "%s", "K{key}=");
-    config.task.pairs = pairs;
-    config.task.data_seed = seed;
-    config.task.copies = copies;
+    mr_config config;
+    settings_of_task(&config, task);
+    settings_offer(&config, "task.prompt", "K{key}=");
+    settings_offer(&config, "task.pairs", "%lld", (long long)pairs);
+    settings_offer(&config, "task.data_seed", "%lld", (long long)seed);
+    settings_offer(&config, "task.copies", "%lld", (long long)copies);
     return config;
 }
 
@@ -198,7 +198,8 @@ static void bytes_are_named_and_have_no_file(void **state)
 static void an_unknown_task_is_refused_by_name(void **state)
 {
     (void)state;
-    mr_config config = config_of("poetry", 1, 0, 1);
+    mr_config config = config_of("uuid", 1, 0, 1);
+    snprintf(config.task.name, sizeof config.task.name, "poetry");
     mr_tokenizer *tokenizer = NULL;
     mr_dataset *dataset = NULL;
     assert_int_equal(mr_tokenizer_create("bytes", &tokenizer), MR_OK);
@@ -220,7 +221,7 @@ static void assert_prompt_refused(const char *prompt)
         mr_tokenizer *tokenizer = NULL;
         mr_dataset *dataset = NULL;
         char expected[MR_CONFIG_STRING + 100];
-        snprintf(config.task.prompt, sizeof config.task.prompt, "%s", prompt);
+        settings_offer(&config, "task.prompt", "%s", prompt);
         snprintf(expected, sizeof expected,
                  "task.prompt: expected a template with one {key}, found \"%s\"", prompt);
         assert_int_equal(mr_tokenizer_create("bytes", &tokenizer), MR_OK);

@@ -11,7 +11,7 @@ static mr_backend *be;
 static mr_config config_with(double zscore, mr_guard on_spike, mr_guard on_nonfinite)
 {
     mr_config config;
-    mr_config_defaults(&config);
+    mr_config_defaults(NULL, &config);
     config.train.spike_zscore = zscore;
     config.train.on_spike = (int32_t)on_spike;
     config.train.on_nonfinite = (int32_t)on_nonfinite;
@@ -103,7 +103,7 @@ static mr_optimizer create(mr_shard shard)
     mr_params *params;
     mr_optimizer optimizer;
     int id;
-    mr_config_defaults(&config);
+    mr_config_defaults(NULL, &config);
     must(mr_params_create(&world, be, shard, (mr_params_types){0}, 2, &params));
     must(mr_params_add(params, 0, MR_FLAT_FROZEN, "w", 60, 70, MR_INIT_ZERO, 0, &id));
     must(mr_params_add(params, 0, MR_FLAT_TRAINED, "norm", 1, 70, MR_INIT_ZERO, 0, &id));

@@ -1,6 +1,7 @@
 /* How often a training step makes the backend wait for the host: one vector and its errors. */
 #include "ranks.h"
 #include "test.h"
+#include "train/registry.h"
 #include "train/trainer.h"
 
 #include <stdio.h>
@@ -51,14 +52,17 @@ static const mr_hf_config arch = {.hidden_size = 32,
 static void steps_of(const char *method, mr_shard shard)
 {
     mr_config config;
-    mr_config_defaults(&config);
-    snprintf(config.method.name, sizeof config.method.name, "%s", method);
+    char set[64];
+    mr_config_defaults(mr_registry_of_program(), &config);
+    snprintf(set, sizeof set, "method.name=%s", method);
+    must(mr_config_set(&config, set));
+    must(mr_config_set(&config, "task.pairs=16"));
     config.model.init = MR_INIT_RANDOM;
-    config.task.pairs = 16;
     config.train.steps = STEPS;
     config.train.global_batch = 8;
     config.train.micro_batch = 1;
-    config.method.merge_every = MERGE_EVERY;
+    snprintf(set, sizeof set, "method.merge_every=%d", (int)MERGE_EVERY);
+    if (mr_config_has(&config, "method.merge_every")) must(mr_config_set(&config, set));
     config.parallel.shard = (int32_t)shard;
     mr_backend *be = NULL;
     mr_trainer *trainer = NULL;

@@ -46,7 +46,7 @@ static void runs_of_a_matrix_have_its_values(void **state)
     assert_int_equal(list.count, 4);
     mr_config third = config_run(&list, 2), fourth = config_run(&list, 3);
     assert_string_equal(third.run.name, "uuid.r256-seed1");
-    assert_int_equal(third.method.r, 256);
+    assert_int_equal(method_of(&third)->r, 256);
     assert_int_equal(third.run.seed, 1);
     assert_true(fourth.train.lr == 0.5);
     assert_int_equal(fourth.run.seed, 2);
@@ -179,7 +179,7 @@ static void values_of_a_matrix_are_checked_in_their_place(void **state)
         "uuid.yaml:4:17: method.r: expected an integer in 1..65536, found \"eight\"");
     config_assert_error(
         CONFIG_MODEL "matrix: {method.name: [lora, lroa]}\n",
-        "uuid.yaml:3:30: method.name: expected one of fft, lora, mora, found \"lroa\"; "
+        "uuid.yaml:3:30: method.name: expected one of fft, lora, relora, mora, found \"lroa\"; "
         "did you mean \"lora\"?");
     config_assert_error(CONFIG_MODEL "matrix: {method.rr: [8]}\n",
                         "uuid.yaml:3:10: unknown key \"method.rr\"; did you mean \"method.r\"?");
@@ -240,7 +240,7 @@ static void runs_are_made_one_at_a_time(void **state)
                  "5, 6, 7, 8, 9, 10], train.beta1: [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, "
                  "0.9, 0.95], train.weight_decay: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9], "
                  "train.micro_batch: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}\n");
-    must(mr_config_load(&world, "uuid.yaml", NULL, 0, config_choices, CONFIG_CHOICES, &list));
+    must(mr_config_load(&world, "uuid.yaml", NULL, 0, config_registry(), &list));
     assert_int_equal(list.count, 100000);
     must(mr_run_list_get(&list, 99987, &config));
     assert_string_equal(config.run.name, "uuid.seed10-lr10-beta10.95-weight_decay8-micro_batch8");

@@ -69,12 +69,12 @@ static void a_merge_leaves_the_function_as_it_is(void **state)
     (void)state;
     for (int m = 0; m < METHODS; m++)
         for (int s = 0; s < SHARDS; s++)
-            for (int cycle = MR_REMORA_PAPER; cycle <= MR_REMORA_CODE; cycle++) {
-                if (cycle != MR_REMORA_PAPER && strcmp(methods[m], "remora") != 0) continue;
+            for (int cycle = 0; cycle < 2; cycle++) {
+                if (cycle > 0 && strcmp(methods[m], "remora") != 0) continue;
                 tiny_options options = tiny_defaults(&world, methods[m]);
                 double effect;
                 options.shard = shards[s];
-                options.cycle = (mr_remora_cycle)cycle;
+                options.cycle = cycle > 0 ? "code" : NULL;
                 double change = change_by_merges(&options, &effect);
                 if (!(change < 1e-5 && effect > 1e-2))
                     print_error("%s, shard %d, cycle %d: a merge changes %g of the logits, the "
@@ -246,7 +246,7 @@ static void setting_a_restart_leaves_the_weights(void **state)
 {
     (void)state;
     tiny_options options = tiny_defaults(&world, "remora");
-    options.cycle = MR_REMORA_CODE;
+    options.cycle = "code";
     tiny whole = tiny_create(&options), resumed = tiny_create(&options);
     must(mr_model_restart(whole.model, 2));
     tiny_stir(&whole, 5);

@@ -4,6 +4,7 @@
 #include "data/token_shards.h"
 #include "data_files.h"
 #include "program.h"
+#include "settings_task.h"
 
 #include <dirent.h>
 #include <stdlib.h>
@@ -495,9 +496,8 @@ static void a_manifest_comes_back_as_it_was_written(void **state)
 static mr_config config_for(const char *data, int64_t seq_len)
 {
     static mr_config config;
-    memset(&config, 0, sizeof config);
-    snprintf(config.task.name, sizeof config.task.name, "pretrain");
-    snprintf(config.task.data, sizeof config.task.data, "%s", data);
+    settings_of_task(&config, "pretrain");
+    settings_offer(&config, "task.data", "%s", data);
     config.train.seq_len = seq_len;
     return config;
 }

@@ -1,7 +1,6 @@
 #include "tiny.h"
 
-#include "config/load.h"
-#include "test.h"
+#include "settings.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -41,19 +40,21 @@ mr_status tiny_lay_out(const tiny_options *options, tiny *out)
                            .tie_word_embeddings = options->tied}};
     out->config = must_allocate(1, sizeof *out->config);
     mr_config *c = out->config;
-    mr_config_defaults(c);
-    snprintf(c->method.name, sizeof c->method.name, "%s", options->method);
-    c->method.r = 3;
-    c->method.lora_alpha = 6;
-    c->method.lora_dropout = options->dropout;
-    c->method.operator=(int32_t) options->operator;
-    c->method.remora_cycle = (int32_t)options->cycle;
-    c->method.freeze_a = options->freeze_a;
-    c->method.target_modules = options->targets;
-    c->method.modules_to_save = options->saved;
+    settings_of_method(c, options->method);
+    mr_adapter_config *adapter = settings_adapter(c);
+    adapter->r = 3;
+    adapter->lora_alpha = 6;
+    adapter->lora_dropout = options->dropout;
+    adapter->target_modules = options->targets;
+    adapter->modules_to_save = options->saved;
+    if (mr_config_has(c, "method.operator"))
+        settings_put(c, "method.operator", "%s", mr_mora_operators[options->operator]);
+    if (options->cycle) settings_put(c, "method.remora_cycle", "%s", options->cycle);
+    if (mr_config_has(c, "method.freeze_a"))
+        settings_put(c, "method.freeze_a", "%s", options->freeze_a ? "true" : "false");
+    if (options->lr_ratio > 0)
+        settings_put(c, "method.loraplus_lr_ratio", "%.17g", options->lr_ratio);
     c->train.lr_scale = options->lr_scale;
-    if (options->lr_ratio > 0) c->method.loraplus_lr_ratio = options->lr_ratio;
-    c->train.recompute = (int32_t)options->recompute;
     c->parallel.shard = (int32_t)options->shard;
     c->run.seed = 11;
     must(mr_backend_create("cpu", 0, 1, &out->be));
@@ -61,7 +62,12 @@ mr_status tiny_lay_out(const tiny_options *options, tiny *out)
         &(mr_model_options){.comm = out->comm,
                             .be = out->be,
                             .arch = &out->arch,
-                            .config = c,
+                            .method = mr_adapter_find(options->method),
+                            .adapter = adapter,
+                            .lr_scale = &c->train.lr_scale,
+                            .shard = options->shard,
+                            .recompute = options->recompute == MR_RECOMPUTE_LAYER,
+                            .seed = 11,
                             .geometry = {.batch = 1, .tokens = TOKENS, .waves = 1, .in_wave = 1}},
         &out->model);
     if (status != MR_OK) tiny_destroy(out);

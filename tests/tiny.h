@@ -4,6 +4,7 @@
 /** @file
  * A model small enough to be made many times over, with a batch that every rank sees alike. */
 
+#include "adapter/mora.h"
 #include "model/model.h"
 
 /** What a tiny model is to be; start from tiny_defaults. */
@@ -14,7 +15,7 @@ typedef struct tiny_options {
     bool tied;
     const char *method;
     mr_mora_operator operator;
-    mr_remora_cycle cycle;
+    const char *cycle; /**< of ReMoRA; NULL: the default */
     double dropout;
     bool freeze_a;
     double lr_ratio; /**< of LoRA+; 0 for the default */

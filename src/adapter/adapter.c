@@ -2,52 +2,66 @@
 
 #include <string.h>
 
-static const mr_adapter_method *const methods[] = {
-    &mr_method_fft,  &mr_method_lora,   &mr_method_lora_plus, &mr_method_asylora,
-    &mr_method_dora, &mr_method_relora, &mr_method_mora,      &mr_method_remora,
-};
+/* One row a method: mr_method_<name> of adapter/<name>.c. */
+#define METHODS(ROW)                                                                               \
+    ROW(fft)                                                                                       \
+    ROW(lora)                                                                                      \
+    ROW(lora_plus)                                                                                 \
+    ROW(asylora)                                                                                   \
+    ROW(dora)                                                                                      \
+    ROW(relora)                                                                                    \
+    ROW(mora)                                                                                      \
+    ROW(remora)
 
-enum { METHODS = sizeof methods / sizeof methods[0] };
+#define DECLARED(name) extern const mr_adapter_method mr_method_##name;
+#define ADDRESS(name) &mr_method_##name,
 
-const char *const *mr_adapter_names(void)
+METHODS(DECLARED)
+static const mr_adapter_method *const methods[] = {METHODS(ADDRESS)};
+
+enum { COUNT = sizeof methods / sizeof methods[0] };
+
+const mr_choice *mr_adapter_choices(void)
 {
-    static const char *names[METHODS + 1];
-    for (int i = 0; i < METHODS; i++)
-        names[i] = methods[i]->name;
-    return names;
+    static mr_choice rows[COUNT + 1];
+    for (int i = 0; i < COUNT; i++)
+        rows[i] = (mr_choice){methods[i]->name, methods[i]->summary, methods[i]->schema};
+    return rows;
+}
+
+const mr_adapter_config *mr_adapter_config_of(const mr_config *config)
+{
+    return (const void *)&config->method.keys;
 }
 
 const mr_adapter_method *mr_adapter_find(const char *name)
 {
-    for (int i = 0; i < METHODS; i++)
+    for (int i = 0; i < COUNT; i++)
         if (strcmp(methods[i]->name, name) == 0) return methods[i];
     return NULL;
 }
 
-mr_status mr_adapter_create(mr_backend *be, const mr_config *config, int linears, int64_t in,
+mr_status mr_adapter_create(mr_backend *be, const mr_adapter_method *method,
+                            const mr_adapter_config *config, int linears, int64_t in,
                             const int64_t *out, const char *const *names, mr_adapter **out_adapter)
 {
     *out_adapter = NULL;
-    const mr_adapter_method *method = mr_adapter_find(config->method.name);
-    MR_CHECK(method, MR_ERR_ARG, "method.name: unknown method '%s'", config->method.name);
     MR_INVARIANT(!method->trains_base);
     for (int i = 0; i < linears; i++) {
         /* Beyond the smaller side a budget buys no rank, but is legal, as in PEFT; beyond the
          * larger the adapter outgrows the linear. */
         int64_t most = in > out[i] ? in : out[i];
-        MR_CHECK(config->method.r <= most, MR_ERR_ARG,
+        MR_CHECK(config->r <= most, MR_ERR_ARG,
                  "method.r: expected at most %lld, the larger side of %s [%lld, %lld], found %lld",
-                 (long long)most, names[i], (long long)out[i], (long long)in,
-                 (long long)config->method.r);
+                 (long long)most, names[i], (long long)out[i], (long long)in, (long long)config->r);
     }
     mr_adapter *a = mr_alloc(MR_MEM_OTHER, sizeof *a);
     if (!a) return MR_ERR_MEMORY;
     *a = (mr_adapter){.method = method,
                       .be = be,
-                      .r = config->method.r,
-                      .lora_alpha = config->method.lora_alpha,
-                      .lora_dropout = config->method.lora_dropout,
-                      .mora_operator = (mr_mora_operator)config->method.operator,
+                      .r = config->r,
+                      .lora_alpha = config->lora_alpha,
+                      .lora_dropout = config->lora_dropout,
                       .linears = linears,
                       .in = in};
     memcpy(a->out, out, (size_t)linears * sizeof *out);

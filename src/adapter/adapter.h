@@ -15,11 +15,61 @@
  */
 
 #include "backend/backend.h"
-#include "config/config.h"
+#include "config/registry.h"
+
+#include <math.h>
 
 enum {
     MR_ADAPTER_PARAMS = 3, /**< most tensors a linear gets */
 };
+
+/** What a configuration tells any method; a method's own keys follow it in a struct of its own. */
+typedef struct mr_adapter_config {
+    int64_t r; /**< 0: the base weights are trained */
+    double lora_alpha, lora_dropout;
+    mr_string_list target_modules, modules_to_save;
+    int64_t merge_every; /**< optimizer steps; 0: the method never merges */
+} mr_adapter_config;
+
+/** Rows of a method's table of keys: what every adapter has. */
+#define MR_ADAPTER_KEYS                                                                            \
+    {MR_KEY_FIELD(mr_adapter_config, "method.r", r),                                               \
+     .type = MR_KEY_INT,                                                                           \
+     .fallback = "8",                                                                              \
+     .min = 1,                                                                                     \
+     .max = 65536,                                                                                 \
+     .help = "Budget of the update: as many parameters as LoRA has at this r."},                   \
+        {MR_KEY_FIELD(mr_adapter_config, "method.lora_alpha", lora_alpha),                         \
+         .type = MR_KEY_FLOAT,                                                                     \
+         .fallback = "16",                                                                         \
+         .low_open = true,                                                                         \
+         .high = INFINITY,                                                                         \
+         .help = "The update is scaled by lora_alpha / r where the method scales."},               \
+        {MR_KEY_FIELD(mr_adapter_config, "method.lora_dropout", lora_dropout),                     \
+         .type = MR_KEY_FLOAT,                                                                     \
+         .fallback = "0",                                                                          \
+         .high = 1,                                                                                \
+         .high_open = true,                                                                        \
+         .help = "Probability that an input of the update is dropped in training."},               \
+        {MR_KEY_FIELD(mr_adapter_config, "method.target_modules", target_modules),                 \
+         .type = MR_KEY_STRINGS, .fallback = "[all-linear]",                                       \
+         .help = "Linear layers that are updated, by name (q_proj, ...), or all-linear."},         \
+    {                                                                                              \
+        MR_KEY_FIELD(mr_adapter_config, "method.modules_to_save", modules_to_save),                \
+            .type = MR_KEY_STRINGS, .fallback = "[]",                                              \
+            .help =                                                                                \
+                "Further modules whose own weights are trained, by name (embed_tokens, lm_head, "  \
+                "norm, ...)."                                                                      \
+    }
+
+/** The row of methods that merge. */
+#define MR_ADAPTER_MERGE_KEY                                                                       \
+    {                                                                                              \
+        MR_KEY_FIELD(mr_adapter_config, "method.merge_every", merge_every),                        \
+            .type = MR_KEY_INT, .fallback = "2000", .min = 1, .max = MR_KEY_BILLION,               \
+            .unit = "optimizer steps",                                                             \
+            .help = "Steps from one merge into the weights to the next."                           \
+    }
 
 /** How a tensor starts. */
 typedef enum mr_init_kind {
@@ -67,13 +117,15 @@ typedef struct mr_adapter_call {
 typedef struct mr_adapter_method {
     const char *name;
     const char *summary;
+    const mr_schema *schema; /**< its keys, over a struct that starts with mr_adapter_config */
     bool trains_base; /**< the base weights are trained and there is no adapter: nothing follows */
     bool merges; /**< every method.merge_every steps the update is added to the base, and starts
                       anew */
 
-    /** Fills a->params, a->param, a->saved_cols, a->work_cols, a->macs and a->state; names are the
-     * linears', for messages. @return MR_OK, MR_ERR_ARG, MR_ERR_CONFIG, MR_ERR_MEMORY */
-    mr_status (*setup)(mr_adapter *a, const mr_config *config, const char *const *names);
+    /** Fills a->params, a->param, a->saved_cols, a->work_cols, a->macs and a->state; config starts
+     * the struct of schema; names are the linears', for messages.
+     * @return MR_OK, MR_ERR_ARG, MR_ERR_CONFIG, MR_ERR_MEMORY */
+    mr_status (*setup)(mr_adapter *a, const mr_adapter_config *config, const char *const *names);
     /** Frees a->state; also called where setup failed. Optional. */
     void (*teardown)(mr_adapter *a);
     /** Becomes what restart number `restart` of the run asks for, weights apart. Optional. */
@@ -109,8 +161,6 @@ struct mr_adapter {
     mr_backend *be;
     int64_t r;
     double lora_alpha, lora_dropout;
-    mr_mora_operator mora_operator; /**< never auto once set up */
-    mr_remora_cycle remora_cycle;
     int linears;
     int64_t in;
     int64_t out[MR_SITE_LINEARS];
@@ -122,18 +172,23 @@ struct mr_adapter {
     void *state;                   /**< the method's own, owned */
 };
 
-/** Returns the NULL-terminated names of the methods, in the order of the table. */
-const char *const *mr_adapter_names(void);
+/** Returns the methods as choices of method.name, in the order of the table, a NULL name behind. */
+const mr_choice *mr_adapter_choices(void);
+
+/** Returns what a configuration tells its method. Borrowed. */
+const mr_adapter_config *mr_adapter_config_of(const mr_config *config);
 
 /** Returns the method of a name, NULL where there is none. */
 const mr_adapter_method *mr_adapter_find(const char *name);
 
 /** Creates the adapter of a site: `linears` linears of `in` inputs and out[] outputs. Local.
+ * @param[in] config  of this method
  * @param[in] names  the linears' names, for messages
  * @return MR_OK, MR_ERR_ARG (r not in 1..max(I, O), or more than the method takes: names the
  *         linear), MR_ERR_CONFIG (operator), MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_adapter_create(mr_backend *be, const mr_config *config, int linears,
-                                         int64_t in, const int64_t *out, const char *const *names,
+MR_NODISCARD mr_status mr_adapter_create(mr_backend *be, const mr_adapter_method *method,
+                                         const mr_adapter_config *config, int linears, int64_t in,
+                                         const int64_t *out, const char *const *names,
                                          mr_adapter **out_adapter);
 
 /** Frees *a and sets it to NULL; NULL is allowed. */
@@ -184,9 +239,5 @@ void mr_adapter_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int
 /** Returns the tensor that the k-th parameters of linears first..first+count-1 form together. */
 mr_tensor mr_adapter_stacked(const mr_tensor tensors[][MR_ADAPTER_PARAMS], int k, int first,
                              int count);
-
-/** The rows of the table. */
-extern const mr_adapter_method mr_method_fft, mr_method_lora, mr_method_lora_plus,
-    mr_method_asylora, mr_method_dora, mr_method_relora, mr_method_mora, mr_method_remora;
 
 #endif

@@ -44,7 +44,7 @@ static int64_t outputs_before(const mr_adapter *a, int linear)
     return before;
 }
 
-static mr_status setup(mr_adapter *a, const mr_config *config, const char *const *names)
+static mr_status setup(mr_adapter *a, const mr_adapter_config *config, const char *const *names)
 {
     MR_TRY(mr_lora_setup(a, config, names));
     dora_state *state = mr_alloc(MR_MEM_OTHER, sizeof *state);
@@ -282,6 +282,7 @@ static void merge_rows(const mr_adapter *a, const mr_adapter_call *call, int lin
 const mr_adapter_method mr_method_dora = {
     .name = "dora",
     .summary = "LoRA with the lengths of the rows learnt apart (Liu et al. 2024)",
+    .schema = &mr_lora_schema,
     .setup = setup,
     .teardown = teardown,
     .start = start,

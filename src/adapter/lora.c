@@ -10,7 +10,11 @@
 
 enum { A = MR_LORA_A, B = MR_LORA_B };
 
-mr_status mr_lora_setup(mr_adapter *a, const mr_config *config, const char *const *names)
+static const mr_key keys[] = {MR_ADAPTER_KEYS};
+
+const mr_schema mr_lora_schema = MR_SCHEMA(mr_adapter_config, keys);
+
+mr_status mr_lora_setup(mr_adapter *a, const mr_adapter_config *config, const char *const *names)
 {
     (void)config;
     (void)names;
@@ -99,6 +103,7 @@ void mr_lora_describe(const mr_adapter *a, int linear, char *text, size_t room)
 const mr_adapter_method mr_method_lora = {
     .name = "lora",
     .summary = "low-rank update B A (Hu et al. 2021)",
+    .schema = &mr_lora_schema,
     .setup = mr_lora_setup,
     .forward = mr_lora_forward,
     .backward = mr_lora_backward,

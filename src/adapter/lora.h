@@ -9,7 +9,9 @@
 
 enum { MR_LORA_A = 0, MR_LORA_B = 1 }; /**< indices of a linear's tensors */
 
-mr_status mr_lora_setup(mr_adapter *a, const mr_config *config, const char *const *names);
+extern const mr_schema mr_lora_schema; /**< MR_ADAPTER_KEYS alone */
+
+mr_status mr_lora_setup(mr_adapter *a, const mr_adapter_config *config, const char *const *names);
 void mr_lora_forward(const mr_adapter *a, const mr_adapter_call *call);
 void mr_lora_backward(const mr_adapter *a, const mr_adapter_call *call);
 void mr_lora_update(const mr_adapter *a, const mr_adapter_call *call, int linear, mr_update *out);

@@ -11,8 +11,6 @@
 
 #include "adapter/mora.h"
 
-#include "config/schema.h"
-
 #include <math.h>
 #include <stdio.h>
 
@@ -28,10 +26,31 @@ typedef struct mora_bundle {
     mr_tensor cosine, sine;
 } mora_bundle;
 
+const char *const mr_mora_operators[] = {[MR_MORA_AUTO] = "auto",
+                                         [MR_MORA_TRUNCATION] = "truncation",
+                                         [MR_MORA_SHARING] = "sharing",
+                                         [MR_MORA_SHARING_2] = "sharing_2",
+                                         [MR_MORA_SHARING_3] = "sharing_3",
+                                         [MR_MORA_SHARING_4] = "sharing_4",
+                                         [MR_MORA_DECOUPLING] = "decoupling",
+                                         [MR_MORA_ROTATION] = "rotation",
+                                         NULL};
+
+static const mr_key keys[] = {MR_ADAPTER_KEYS, MR_MORA_OPERATOR_KEY};
+
+static const mr_schema schema = MR_SCHEMA(mr_mora_config, keys);
+
 typedef struct mora_state {
+    mr_mora_cycle cycle;
+    mr_mora_operator operator; /* of the cycle */
     int bundles;
     mora_bundle bundle[MR_SITE_LINEARS];
 } mora_state;
+
+static mr_mora_operator operator_of(const mr_adapter *a)
+{
+    return ((const mora_state *)a->state)->operator;
+}
 
 static int64_t ceil_div(int64_t a, int64_t b)
 {
@@ -40,20 +59,20 @@ static int64_t ceil_div(int64_t a, int64_t b)
 
 static bool in_blocks(const mr_adapter *a)
 {
-    return a->mora_operator == MR_MORA_ROTATION || a->mora_operator == MR_MORA_DECOUPLING;
+    return operator_of(a) == MR_MORA_ROTATION || operator_of(a) == MR_MORA_DECOUPLING;
 }
 
 /* r_hat as the published code rounds it; pairs need an even side. */
 static int64_t side(const mr_adapter *a, int linear)
 {
     int64_t r_hat = (int64_t)(sqrt((double)((a->in + a->out[linear]) * a->r)) + 0.5);
-    return a->mora_operator == MR_MORA_ROTATION ? r_hat - (r_hat & 1) : r_hat;
+    return operator_of(a) == MR_MORA_ROTATION ? r_hat - (r_hat & 1) : r_hat;
 }
 
 static mr_group_map input_map(const mr_adapter *a, const mora_bundle *b)
 {
     int64_t r_hat = b->r_hat;
-    switch (a->mora_operator) {
+    switch (operator_of(a)) {
     case MR_MORA_TRUNCATION:
         return (mr_group_map){.groups = r_hat, .length = r_hat < a->in ? r_hat : a->in};
     case MR_MORA_SHARING_2:
@@ -67,7 +86,7 @@ static mr_group_map input_map(const mr_adapter *a, const mora_bundle *b)
 static mr_group_map output_map(const mr_adapter *a, const mora_bundle *b, int linear)
 {
     int64_t r_hat = b->r_hat, out = a->out[linear];
-    switch (a->mora_operator) {
+    switch (operator_of(a)) {
     case MR_MORA_TRUNCATION:
         return (mr_group_map){.groups = r_hat, .length = r_hat < out ? r_hat : out};
     case MR_MORA_SHARING_2:
@@ -112,12 +131,13 @@ static int64_t reaching_blocks(const mr_adapter *a, int linear)
     return all < reach ? all : reach;
 }
 
-mr_status mr_mora_setup(mr_adapter *a, const mr_config *config, const char *const *names)
+mr_status mr_mora_setup(mr_adapter *a, mr_mora_cycle cycle, const char *const *names)
 {
-    (void)config;
     mora_state *state = mr_alloc(MR_MEM_OTHER, sizeof *state);
     if (!state) return MR_ERR_MEMORY;
     a->state = state;
+    state->cycle = cycle;
+    state->operator= cycle.operator[0];
     a->params = 1;
     for (int i = 0; i < a->linears; i++) {
         int64_t r_hat = side(a, i);
@@ -147,9 +167,15 @@ mr_status mr_mora_setup(mr_adapter *a, const mr_config *config, const char *cons
             work = (b->count + 1) * b->r_hat;
         }
         if (work > a->work_cols) a->work_cols = work;
-        if (a->mora_operator == MR_MORA_ROTATION) MR_TRY(create_angles(a, b));
+        if (operator_of(a) == MR_MORA_ROTATION) MR_TRY(create_angles(a, b));
     }
     return MR_OK;
+}
+
+void mr_mora_set_restart(mr_adapter *a, int64_t restart)
+{
+    mora_state *state = a->state;
+    state->operator= state->cycle.operator[restart % state->cycle.length];
 }
 
 void mr_mora_teardown(mr_adapter *a)
@@ -203,7 +229,7 @@ static mr_tensor turned_blocks(const mr_adapter *a, const mora_bundle *b,
 {
     mr_tensor turned = mr_tensor_carve(call->work, 0, b->width);
     call->be->ops->block_rotate(call->be, turned, call->x, b->r_hat,
-                                a->mora_operator == MR_MORA_ROTATION, b->cosine, b->sine);
+                                operator_of(a) == MR_MORA_ROTATION, b->cosine, b->sine);
     return mr_tensor_reshape(turned, call->x.rows * b->blocks, b->r_hat);
 }
 
@@ -238,7 +264,7 @@ static void backward_blocks(const mr_adapter *a, const mora_bundle *b, const mr_
                       i == b->first ? 0.0f : 1.0f, turned);
     }
     be->ops->block_rotate_adjoint(be, call->d_x, mr_tensor_carve(call->work, 0, b->width), b->r_hat,
-                                  a->mora_operator == MR_MORA_ROTATION, b->cosine, b->sine);
+                                  operator_of(a) == MR_MORA_ROTATION, b->cosine, b->sine);
 }
 
 void mr_mora_forward(const mr_adapter *a, const mr_adapter_call *call)
@@ -277,7 +303,7 @@ void mr_mora_update(const mr_adapter *a, const mr_adapter_call *call, int linear
         return;
     }
     out->blocks = b->blocks;
-    out->rotate = a->mora_operator == MR_MORA_ROTATION;
+    out->rotate = operator_of(a) == MR_MORA_ROTATION;
     out->cosine = b->cosine;
     out->sine = b->sine;
 }
@@ -293,32 +319,29 @@ void mr_mora_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int li
     be->ops->group_rows(be, spread, call->weight[linear][0], output_map(a, b, linear), first);
     if (in_blocks(a))
         be->ops->block_rotate_adjoint(be, rows, spread, b->r_hat,
-                                      a->mora_operator == MR_MORA_ROTATION, b->cosine, b->sine);
+                                      operator_of(a) == MR_MORA_ROTATION, b->cosine, b->sine);
     else
         be->ops->group_spread(be, rows, spread, input_map(a, b));
 }
 
-const char *mr_mora_operator_name(mr_mora_operator operator)
-{
-    return mr_schema_at(mr_schema_find("method.operator"))->choices[operator];
-}
-
 void mr_mora_describe(const mr_adapter *a, int linear, char *text, size_t room)
 {
-    snprintf(text, room, "%s, r_hat %lld", mr_mora_operator_name(a->mora_operator),
+    snprintf(text, room, "%s, r_hat %lld", mr_mora_operators[operator_of(a)],
              (long long)side(a, linear));
 }
 
-static mr_status setup(mr_adapter *a, const mr_config *config, const char *const *names)
+static mr_status setup(mr_adapter *a, const mr_adapter_config *config, const char *const *names)
 {
-    if (a->mora_operator == MR_MORA_AUTO)
-        a->mora_operator = a->r < SHARING_FROM_R ? MR_MORA_ROTATION : MR_MORA_SHARING;
-    return mr_mora_setup(a, config, names);
+    const mr_mora_config *own = (const void *)config;
+    mr_mora_operator operator=(mr_mora_operator) own->operator;
+    if (operator== MR_MORA_AUTO) operator= a->r<SHARING_FROM_R ? MR_MORA_ROTATION : MR_MORA_SHARING;
+    return mr_mora_setup(a, (mr_mora_cycle){1, {operator}}, names);
 }
 
 const mr_adapter_method mr_method_mora = {
     .name = "mora",
     .summary = "square matrix between compression and decompression (Jiang et al. 2024)",
+    .schema = &schema,
     .setup = setup,
     .teardown = mr_mora_teardown,
     .forward = mr_mora_forward,

@@ -6,8 +6,44 @@
 
 #include "adapter/adapter.h"
 
-/** Takes a->mora_operator as it stands, which must not be auto. */
-mr_status mr_mora_setup(mr_adapter *a, const mr_config *config, const char *const *names);
+/** MoRA's operators; sharing_2..4 are the published code's mora_type 2..4. */
+typedef enum mr_mora_operator {
+    MR_MORA_AUTO,
+    MR_MORA_TRUNCATION,
+    MR_MORA_SHARING,   /**< mora_type 1: strided in, strided out */
+    MR_MORA_SHARING_2, /**< contiguous in, contiguous out */
+    MR_MORA_SHARING_3, /**< contiguous in, strided out */
+    MR_MORA_SHARING_4, /**< strided in, contiguous out */
+    MR_MORA_DECOUPLING,
+    MR_MORA_ROTATION /**< mora_type 6 */
+} mr_mora_operator;
+
+/** Names of the operators in a configuration, by value, NULL at the end. */
+extern const char *const mr_mora_operators[];
+
+/** What a configuration tells the family. */
+typedef struct mr_mora_config {
+    mr_adapter_config adapter;
+    int32_t operator; /**< mr_mora_operator */
+} mr_mora_config;
+
+#define MR_MORA_OPERATOR_KEY                                                                       \
+    {                                                                                              \
+        MR_KEY_FIELD(mr_mora_config, "method.operator", operator),                                 \
+            .type = MR_KEY_ENUM, .fallback = "auto", .choices = mr_mora_operators,                 \
+            .help = "How MoRA compresses its input and decompresses its output."                   \
+    }
+
+/** Operators that an adapter takes from restart to restart, over and over; none of them auto, and
+ * all with square matrices of the same sides. */
+typedef struct mr_mora_cycle {
+    int length;
+    mr_mora_operator operator[4];
+} mr_mora_cycle;
+
+/** Sets an adapter up; its operator is the first of the cycle. */
+mr_status mr_mora_setup(mr_adapter *a, mr_mora_cycle cycle, const char *const *names);
+void mr_mora_set_restart(mr_adapter *a, int64_t restart);
 void mr_mora_teardown(mr_adapter *a);
 void mr_mora_forward(const mr_adapter *a, const mr_adapter_call *call);
 void mr_mora_backward(const mr_adapter *a, const mr_adapter_call *call);
@@ -15,8 +51,5 @@ void mr_mora_update(const mr_adapter *a, const mr_adapter_call *call, int linear
 void mr_mora_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int linear, int64_t first,
                         mr_tensor rows);
 void mr_mora_describe(const mr_adapter *a, int linear, char *text, size_t room);
-
-/** Returns an operator's name in a configuration. */
-const char *mr_mora_operator_name(mr_mora_operator operator);
 
 #endif

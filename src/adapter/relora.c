@@ -6,9 +6,14 @@
 
 #include "adapter/lora.h"
 
+static const mr_key keys[] = {MR_ADAPTER_KEYS, MR_ADAPTER_MERGE_KEY};
+
+static const mr_schema schema = MR_SCHEMA(mr_adapter_config, keys);
+
 const mr_adapter_method mr_method_relora = {
     .name = "relora",
     .summary = "LoRA merged into the weights now and then (Lialin et al. 2023)",
+    .schema = &schema,
     .merges = true,
     .setup = mr_lora_setup,
     .forward = mr_lora_forward,

@@ -6,42 +6,54 @@
 
 #include "adapter/mora.h"
 
-typedef struct remora_cycle {
-    int length;
-    mr_mora_operator grouping[4];
+/* How ReMoRA goes through sharing, sharing_2, ... from merge to merge. */
+typedef enum remora_cycle {
+    PAPER, /* 1, 2, 1, 2, ... */
+    CODE   /* 1, 2, 3, 4, 1, ... */
 } remora_cycle;
 
-static const remora_cycle cycles[] = {
-    [MR_REMORA_PAPER] = {2, {MR_MORA_SHARING, MR_MORA_SHARING_2}},
-    [MR_REMORA_CODE] = {4,
-                        {MR_MORA_SHARING, MR_MORA_SHARING_2, MR_MORA_SHARING_3, MR_MORA_SHARING_4}},
+typedef struct remora_config {
+    mr_mora_config mora;
+    int32_t remora_cycle;
+} remora_config;
+
+static const char *const cycle_texts[] = {[PAPER] = "paper", [CODE] = "code", NULL};
+
+static const mr_key keys[] = {
+    MR_ADAPTER_KEYS,
+    MR_ADAPTER_MERGE_KEY,
+    MR_MORA_OPERATOR_KEY,
+    {MR_KEY_FIELD(remora_config, "method.remora_cycle", remora_cycle), .type = MR_KEY_ENUM,
+     .fallback = "paper", .choices = cycle_texts,
+     .help = "ReMoRA: groupings from merge to merge, sharing 1 2 1 2 ... or 1 2 3 4 1 ..."},
 };
 
-static mr_status setup(mr_adapter *a, const mr_config *config, const char *const *names)
+static const mr_schema schema = MR_SCHEMA(remora_config, keys);
+
+static const mr_mora_cycle cycles[] = {
+    [PAPER] = {2, {MR_MORA_SHARING, MR_MORA_SHARING_2}},
+    [CODE] = {4, {MR_MORA_SHARING, MR_MORA_SHARING_2, MR_MORA_SHARING_3, MR_MORA_SHARING_4}},
+};
+
+static mr_status setup(mr_adapter *a, const mr_adapter_config *config, const char *const *names)
 {
-    mr_mora_operator asked = a->mora_operator;
+    const remora_config *own = (const void *)config;
+    int32_t asked = own->mora.operator;
     MR_CHECK(asked == MR_MORA_AUTO || asked == MR_MORA_SHARING, MR_ERR_CONFIG,
              "method.operator: remora goes through the groupings of sharing itself "
              "(method.remora_cycle); expected auto or sharing, found \"%s\"",
-             mr_mora_operator_name(asked));
-    a->remora_cycle = (mr_remora_cycle)config->method.remora_cycle;
-    a->mora_operator = cycles[a->remora_cycle].grouping[0];
-    return mr_mora_setup(a, config, names);
-}
-
-static void set_restart(mr_adapter *a, int64_t restart)
-{
-    const remora_cycle *cycle = &cycles[a->remora_cycle];
-    a->mora_operator = cycle->grouping[restart % cycle->length];
+             mr_mora_operators[asked]);
+    return mr_mora_setup(a, cycles[own->remora_cycle], names);
 }
 
 const mr_adapter_method mr_method_remora = {
     .name = "remora",
     .summary = "MoRA merged into the weights now and then (Jiang et al. 2024)",
+    .schema = &schema,
     .merges = true,
     .setup = setup,
     .teardown = mr_mora_teardown,
-    .set_restart = set_restart,
+    .set_restart = mr_mora_set_restart,
     .forward = mr_mora_forward,
     .backward = mr_mora_backward,
     .update = mr_mora_update,

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "comm/node.h"
+#include "train/registry.h"
 #include "train/trainer.h"
 
 #include <jansson.h>
@@ -154,34 +155,73 @@ static json_t *row_json(const bench_row *row)
                      (json_int_t)row->trained, "phase_seconds", phases);
 }
 
-/* Copies the next method of a comma-separated list into the configuration; returns what follows. */
-static const char *next_method(const char *list, mr_config *config)
+/* Writes the next method of a comma-separated list; returns what follows. */
+static const char *next_method(const char *list, char name[MR_CONFIG_NAME])
 {
     size_t length = strcspn(list, ",");
-    snprintf(config->method.name, sizeof config->method.name, "%.*s", (int)length, list);
+    snprintf(name, MR_CONFIG_NAME, "%.*s", (int)length, list);
     return list + length + (list[length] == ',');
 }
 
-static mr_status check_methods(const char *list, mr_config *config)
+static mr_status check_methods(const char *list)
 {
     while (*list) {
-        list = next_method(list, config);
-        if (mr_adapter_find(config->method.name)) continue;
+        char name[MR_CONFIG_NAME];
+        list = next_method(list, name);
+        if (mr_adapter_find(name)) continue;
         mr_text known = {0};
-        for (const char *const *name = mr_adapter_names(); *name; name++)
-            mr_text_add(&known, " %s", *name);
+        for (const mr_choice *one = mr_adapter_choices(); one->name; one++)
+            mr_text_add(&known, " %s", one->name);
         mr_status status =
-            mr_fail(MR_ERR_USAGE, "mora bench: --methods: unknown method \"%s\"; there are%s",
-                    config->method.name, mr_text_get(&known));
+            mr_fail(MR_ERR_USAGE, "mora bench: --methods: unknown method \"%s\"; there are%s", name,
+                    mr_text_get(&known));
         mr_text_free(&known);
         return status;
     }
     return MR_OK;
 }
 
+/* Takes "key=value", unless the key is another method's. */
+static mr_status set_if_there(mr_config *config, const char *set)
+{
+    char key[MR_CONFIG_NAME];
+    snprintf(key, sizeof key, "%.*s", (int)strcspn(set, "="), set);
+    bool known = mr_registry_find(config->registry, key) >= 0;
+    return known && !mr_config_has(config, key) ? MR_OK : mr_config_set(config, set);
+}
+
+/* The configuration of a method: what is given, for the keys it has. */
+static mr_status configure(const bench_options *o, const char *method, int ranks, mr_config *config)
+{
+    mr_text text = {0};
+    mr_config_defaults(mr_registry_of_program(), config);
+    mr_text_add(&text, "method.name=%s", method);
+    mr_status status = mr_config_set(config, mr_text_get(&text));
+    mr_text_free(&text);
+    mr_text_add(&text, "method.r=%lld", (long long)o->r);
+    if (status == MR_OK) status = set_if_there(config, mr_text_get(&text));
+    mr_text_free(&text);
+    if (status == MR_OK) status = set_if_there(config, "method.operator=sharing");
+    snprintf(config->model.config, sizeof config->model.config, "%s", o->model);
+    config->model.init = MR_INIT_RANDOM;
+    config->train.steps = 1000000;
+    config->train.global_batch = o->batch * ranks;
+    config->train.micro_batch = o->batch;
+    config->train.seq_len = o->seq;
+    config->train.lr = 1e-4;
+    config->checkpoint.every_minutes = 0;
+    config->eval.items = config->eval.batch = 1;
+    config->parallel.threads = o->threads;
+    snprintf(config->run.name, sizeof config->run.name, "bench");
+    for (int i = 0; i < o->sets.count && status == MR_OK; i++)
+        status = set_if_there(config, o->sets.item[i]);
+    if (status == MR_OK) status = mr_config_expand_paths(config, NULL);
+    return status == MR_OK ? mr_config_check(config, NULL) : status;
+}
+
 /* Measures each method of the comma-separated list in turn. */
 static mr_status bench_methods(const mr_comm *comm, mr_backend *be, const bench_options *o,
-                               const mr_hf_config *arch, mr_config *config, json_t *rows)
+                               const mr_hf_config *arch, json_t *rows)
 {
     double rate;
     mr_comm_barrier(comm);
@@ -189,15 +229,20 @@ static mr_status bench_methods(const mr_comm *comm, mr_backend *be, const bench_
     int64_t kilo = (int64_t)(rate / 1e3);
     mr_comm_sum_i64(comm, &kilo, 1);
     bool first = true;
+    mr_config config;
+    char method[MR_CONFIG_NAME];
+    next_method(o->methods, method);
+    MR_TRY(configure(o, method, comm->size, &config));
     if (comm->rank == 0 && !o->json)
         printf("%s, %d ranks x %d threads, global batch %lld x %lld tokens, r %lld, sgemm %.1f "
                "GFLOP/s\n",
-               o->model, comm->size, be->threads, (long long)config->train.global_batch,
-               (long long)config->train.seq_len, (long long)config->method.r, (double)kilo / 1e6);
+               o->model, comm->size, be->threads, (long long)config.train.global_batch,
+               (long long)config.train.seq_len, (long long)o->r, (double)kilo / 1e6);
     for (const char *at = o->methods; *at;) {
-        at = next_method(at, config);
+        at = next_method(at, method);
+        MR_TRY(configure(o, method, comm->size, &config));
         bench_row row = {.gemm_rate = (double)kilo * 1e3};
-        MR_TRY(bench_method(comm, be, o->steps, arch, config, &row));
+        MR_TRY(bench_method(comm, be, o->steps, arch, &config, &row));
         if (comm->rank == 0 && o->json) json_array_append_new(rows, row_json(&row));
         if (comm->rank == 0 && !o->json) print_row(&row, first);
         first = false;
@@ -236,27 +281,11 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
                        .r = 8};
     MR_TRY(parse(comm, argc, argv, &o));
     if (o.help) return MR_OK;
+    MR_TRY(check_methods(o.methods));
     mr_config config;
-    mr_config_defaults(&config);
-    snprintf(config.model.config, sizeof config.model.config, "%s", o.model);
-    config.model.init = MR_INIT_RANDOM;
-    MR_TRY(check_methods(o.methods, &config));
-    config.method.r = o.r;
-    config.method.operator= MR_MORA_SHARING;
-    config.train.steps = 1000000;
-    config.train.global_batch = o.batch * comm->size;
-    config.train.micro_batch = o.batch;
-    config.train.seq_len = o.seq;
-    config.train.lr = 1e-4;
-    config.checkpoint.every_minutes = 0;
-    config.eval.items = config.eval.batch = 1;
-    config.parallel.threads = o.threads;
-    snprintf(config.run.name, sizeof config.run.name, "bench");
-    for (int i = 0; i < o.sets.count; i++)
-        MR_TRY(mr_config_set(&config, o.sets.item[i]));
-
-    MR_TRY(mr_config_expand_paths(&config, NULL));
-    MR_TRY(mr_config_check(&config, NULL));
+    char method[MR_CONFIG_NAME];
+    next_method(o.methods, method);
+    MR_TRY(configure(&o, method, comm->size, &config));
     mr_hf_config arch;
     MR_TRY(mr_trainer_arch(comm, &config, &arch));
 
@@ -265,7 +294,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     int threads = mr_node_threads(comm, config.parallel.threads);
     mr_status status = mr_comm_agree(
         comm, mr_backend_create(config.parallel.backend, mr_node_rank(comm), threads, &be));
-    if (status == MR_OK) status = bench_methods(comm, be, &o, &arch, &config, rows);
+    if (status == MR_OK) status = bench_methods(comm, be, &o, &arch, rows);
     mr_backend_destroy(&be);
     if (status == MR_OK && o.json && comm->rank == 0) status = mr_print_json(rows);
     json_decref(rows);

@@ -69,7 +69,4 @@ void mr_options_free(void);
 /** Prints a value as JSON on stdout. Local. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_print_json(const json_t *value);
 
-/** Returns the names that tables of other layers allow for configuration keys. */
-const mr_config_choices *mr_choices(int *count);
-
 #endif

@@ -5,6 +5,7 @@
 #include "app/command.h"
 #include "config/load.h"
 #include "store/json.h"
+#include "train/registry.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +14,7 @@
 static mr_status describe_runs(const mr_comm *comm, const char *path, json_t **out)
 {
     mr_run_list list;
-    int choice_count;
-    const mr_config_choices *choices = mr_choices(&choice_count);
-    MR_TRY(mr_config_load(comm, path, NULL, 0, choices, choice_count, &list));
+    MR_TRY(mr_config_load(comm, path, NULL, 0, mr_registry_of_program(), &list));
     mr_status status = mr_run_list_check(&list);
     json_t *names = json_array(), *description = json_object();
     for (int i = 0; i < list.count && comm->rank == 0 && status == MR_OK; i++) {

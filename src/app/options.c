@@ -1,24 +1,11 @@
-#include "adapter/adapter.h"
 #include "app/command.h"
-#include "backend/backend.h"
 #include "base/file.h"
 #include "base/utf8.h"
-#include "data/task.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-const mr_config_choices *mr_choices(int *count)
-{
-    static mr_config_choices choices[3];
-    choices[0] = (mr_config_choices){.key = "method.name", .names = mr_adapter_names()};
-    choices[1] = (mr_config_choices){.key = "task.name", .names = mr_task_names()};
-    choices[2] = (mr_config_choices){.key = "parallel.backend", .names = mr_backend_names()};
-    *count = 3;
-    return choices;
-}
 
 mr_status mr_print_text(const mr_text *text)
 {

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "config/load.h"
 #include "store/json.h"
+#include "train/registry.h"
 
 #include <limits.h>
 #include <math.h>
@@ -263,8 +264,8 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     const char *index_text = NULL, *resume = MR_RESUME_AUTO, *operand[1];
     int64_t ranks = 0, node_ranks = 0;
     int progress = MR_PROGRESS_AUTO;
-    int operands, choice_count;
-    const mr_config_choices *choices = mr_choices(&choice_count);
+    int operands;
+    const mr_registry *registry = mr_registry_of_program();
     const mr_option options[] = {
         {"set", MR_OPTION_LIST, &sets, "KEY=VALUE", "override a key; may be repeated"},
         {"list", MR_OPTION_FLAG, &list_only, NULL, "print the runs of the matrix and stop"},
@@ -281,7 +282,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
         {"json", MR_OPTION_FLAG, &json, NULL, "print results as JSON"},
     };
     mr_text keys = {0};
-    mr_status status = mr_config_help(choices, choice_count, &keys);
+    mr_status status = mr_config_help(registry, NULL, &keys);
     if (status == MR_OK)
         status =
             mr_options_parse(comm, &mr_command_run, options, sizeof options / sizeof options[0],
@@ -298,7 +299,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
              mr_command_run.usage);
 
     mr_run_list list;
-    MR_TRY(mr_config_load(comm, operand[0], sets.item, sets.count, choices, choice_count, &list));
+    MR_TRY(mr_config_load(comm, operand[0], sets.item, sets.count, registry, &list));
     int first = 0, last = list.count;
     if (index_text) {
         char *end;

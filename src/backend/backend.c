@@ -15,12 +15,12 @@ static const struct {
 
 enum { BACKENDS = sizeof backends / sizeof backends[0] };
 
-const char *const *mr_backend_names(void)
+const mr_choice *mr_backend_choices(void)
 {
-    static const char *names[BACKENDS + 1];
+    static mr_choice rows[BACKENDS + 1];
     for (int i = 0; i < BACKENDS; i++)
-        names[i] = backends[i].name;
-    return names;
+        rows[i].name = backends[i].name;
+    return rows;
 }
 
 void mr_backend_prepare(char **argv)

@@ -22,6 +22,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "comm/comm.h"
+#include "config/registry.h"
 #include "tensor/tensor.h"
 
 typedef struct mr_backend mr_backend;
@@ -321,8 +322,8 @@ MR_NODISCARD mr_status mr_backend_create(const char *name, int node_rank, int th
 /** Frees *be and sets it to NULL; its buffers must be gone. */
 void mr_backend_destroy(mr_backend **be);
 
-/** Returns the NULL-terminated names of the backends in this build. */
-const char *const *mr_backend_names(void);
+/** Returns the backends of this build as choices of parallel.backend, a NULL name behind. */
+const mr_choice *mr_backend_choices(void);
 
 /** Creates a buffer and returns it as a dense [rows, cols] tensor. */
 MR_NODISCARD mr_status mr_backend_tensor(mr_backend *be, mr_purpose purpose, mr_dtype dtype,

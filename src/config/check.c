@@ -1,6 +1,6 @@
 #include "base/file.h"
 #include "base/text.h"
-#include "config/schema.h"
+#include "config/registry.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,12 +20,20 @@ static mr_status fail_key(const char **out, const char *key, const char *fmt, ..
     return mr_fail(MR_ERR_CONFIG, "%s: %s", key, text);
 }
 
+/* The text of key number index of a configuration, where it is of a path; else NULL. */
+static char *path_of(mr_config *config, int index, const mr_key **about)
+{
+    size_t base;
+    *about = mr_registry_bind(config, index, &base);
+    return *about && (*about)->is_path ? (char *)config + base + (*about)->offset : NULL;
+}
+
 void mr_config_trim_paths(mr_config *config)
 {
-    for (int i = 0; i < mr_schema_count(); i++) {
-        const mr_key *about = mr_schema_at(i);
-        char *path = (char *)config + about->offset;
-        if (!about->is_path) continue;
+    for (int i = 0; i < config->registry->count; i++) {
+        const mr_key *about;
+        char *path = path_of(config, i, &about);
+        if (!path) continue;
         for (size_t length = strlen(path); length > 1 && path[length - 1] == '/'; length--)
             path[length - 1] = '\0';
     }
@@ -34,10 +42,10 @@ void mr_config_trim_paths(mr_config *config)
 mr_status mr_config_expand_paths(mr_config *config, const char **key)
 {
     mr_config_trim_paths(config);
-    for (int i = 0; i < mr_schema_count(); i++) {
-        const mr_key *about = mr_schema_at(i);
-        char *path = (char *)config + about->offset;
-        if (!about->is_path || path[0] != '~') continue;
+    for (int i = 0; i < config->registry->count; i++) {
+        const mr_key *about;
+        char *path = path_of(config, i, &about);
+        if (!path || path[0] != '~') continue;
         char expanded[PATH_MAX];
         if (mr_file_expand(path, expanded) != MR_OK)
             return fail_key(key, about->key, "%s", mr_message());
@@ -111,23 +119,24 @@ static mr_status check_lengths(const mr_config *config, const char **key)
     return MR_OK;
 }
 
-static mr_status check_schedule(const mr_config *config, const char **key)
+/* Schedules that restart do so with the merges of the method. */
+static mr_status check_restarts(const mr_config *config, const char **key)
 {
-    long long warmup = config->train.warmup_steps, merge = config->method.merge_every;
-    if (config->train.schedule == MR_SCHEDULE_JAGGED_COSINE && warmup > merge)
+    bool jagged = config->train.schedule == MR_SCHEDULE_JAGGED_COSINE;
+    if (!jagged && config->train.schedule != MR_SCHEDULE_REBASED_COSINE) return MR_OK;
+    const int64_t *every = mr_config_field(config, "method.merge_every");
+    if (!every)
+        return fail_key(key, "train.schedule",
+                        "%s restarts at every merge, and method %s has none (method.merge_every)",
+                        jagged ? "jagged_cosine" : "rebased_cosine", config->method.name);
+    long long warmup = config->train.warmup_steps, merge = *every;
+    if (jagged && warmup > merge)
         return fail_key(key, "train.warmup_steps",
                         "%lld is more than method.merge_every %lld; with jagged_cosine the warm-up "
                         "ends before the first merge",
                         warmup, merge);
-    return MR_OK;
-}
-
-static mr_status check_restarts(const mr_config *config, const char **key)
-{
-    long long warmup = config->train.restart_warmup_steps, merge = config->method.merge_every;
-    bool restarts = config->train.schedule == MR_SCHEDULE_JAGGED_COSINE ||
-                    config->train.schedule == MR_SCHEDULE_REBASED_COSINE;
-    if (restarts && warmup >= merge)
+    warmup = config->train.restart_warmup_steps;
+    if (warmup >= merge)
         return fail_key(key, "train.restart_warmup_steps",
                         "%lld steps of warm-up after a merge do not end before the next, "
                         "method.merge_every %lld steps later",
@@ -180,7 +189,6 @@ mr_status mr_config_check(const mr_config *config, const char **key)
     MR_TRY(check_output(config, key));
     MR_TRY(check_model(config, key));
     MR_TRY(check_lengths(config, key));
-    MR_TRY(check_schedule(config, key));
     MR_TRY(check_restarts(config, key));
     MR_TRY(check_evaluation(config, key));
     MR_TRY(check_lr_scale(config, key));

@@ -2,19 +2,22 @@
 #define MR_CONFIG_CONFIG_H
 
 /** @file
- * What one run is told to do. Plain data without pointers, so that it travels by one broadcast;
- * every field stands in the schema table (config/schema.c), the only place a key is named.
+ * What one run is told to do. The keys that every run has are fields of mr_config and rows of the
+ * table in config/schema.c; a method's and a task's own keys are a block each, which their schema
+ * describes (config/registry.h). Plain data, so that it travels by one broadcast.
  */
 
 #include "base/text.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum {
     MR_CONFIG_STRING = 512, /**< bytes of a string value with its terminating zero */
     MR_CONFIG_NAME = 64,    /**< bytes of a list item */
     MR_CONFIG_LIST = 64,    /**< most items of a list */
+    MR_CONFIG_BLOCK = 9216, /**< most bytes of the keys of a method or task */
 };
 
 typedef struct mr_string_list {
@@ -48,23 +51,14 @@ typedef enum mr_guard {
 /** Signals that may ask a run to stop, besides SIGTERM. */
 typedef enum mr_signal { MR_SIGNAL_USR2, MR_SIGNAL_USR1, MR_SIGNAL_INT } mr_signal;
 
-/** How ReMoRA goes through sharing, sharing_2, ... from merge to merge. */
-typedef enum mr_remora_cycle {
-    MR_REMORA_PAPER, /**< 1, 2, 1, 2, ... */
-    MR_REMORA_CODE   /**< 1, 2, 3, 4, 1, ... */
-} mr_remora_cycle;
-
-/** MoRA's operators; sharing_2..4 are the published code's mora_type 2..4. */
-typedef enum mr_mora_operator {
-    MR_MORA_AUTO,
-    MR_MORA_TRUNCATION,
-    MR_MORA_SHARING,   /**< mora_type 1: strided in, strided out */
-    MR_MORA_SHARING_2, /**< contiguous in, contiguous out */
-    MR_MORA_SHARING_3, /**< contiguous in, strided out */
-    MR_MORA_SHARING_4, /**< strided in, contiguous out */
-    MR_MORA_DECOUPLING,
-    MR_MORA_ROTATION /**< mora_type 6 */
-} mr_mora_operator;
+/** A choice and the keys that it alone has: a struct of the choice's own, zero behind it. */
+typedef struct mr_block {
+    char name[MR_CONFIG_NAME];
+    union {
+        max_align_t align;
+        unsigned char bytes[MR_CONFIG_BLOCK];
+    } keys;
+} mr_block;
 
 /** What of the model a finished run keeps beside its log. */
 typedef enum mr_keep { MR_KEEP_TRAINED, MR_KEEP_ALL, MR_KEEP_NONE } mr_keep;
@@ -84,27 +78,8 @@ typedef struct mr_config {
         int32_t dtype; /**< 0 f32, 1 bf16 */
         char tokenizer[MR_CONFIG_STRING];
     } model;
-    struct {
-        char name[MR_CONFIG_NAME];
-        int64_t pairs;
-        int64_t data_seed;
-        char prompt[MR_CONFIG_STRING];
-        int64_t copies;
-        char data[MR_CONFIG_STRING];
-    } task;
-    struct {
-        char name[MR_CONFIG_NAME];
-        int64_t r;
-        double lora_alpha;
-        double lora_dropout;
-        mr_string_list target_modules;
-        mr_string_list modules_to_save;
-        int32_t operator; /**< mr_mora_operator */
-        double loraplus_lr_ratio;
-        bool freeze_a;
-        int64_t merge_every;
-        int32_t remora_cycle; /**< mr_remora_cycle */
-    } method;
+    mr_block task;   /**< a struct of its file in data/ */
+    mr_block method; /**< starts with mr_adapter_config */
     struct {
         int64_t steps;
         double epochs;
@@ -149,20 +124,24 @@ typedef struct mr_config {
         int64_t keep;
         int32_t signal; /**< mr_signal */
     } checkpoint;
+    const struct mr_registry *registry; /**< what keys there are, each process its own; borrowed */
 } mr_config;
 
-/** Names allowed for a text key that another layer keeps a table of (methods, tasks, backends). */
-typedef struct mr_config_choices {
-    const char *key;          /**< "method.name"; borrowed */
-    const char *const *names; /**< NULL at the end; borrowed */
-} mr_config_choices;
+/** Fills out with the defaults of every key.
+ * @param registry  borrowed by out; NULL: no method and no task is known
+ * Local. */
+void mr_config_defaults(const struct mr_registry *registry, mr_config *out);
 
-/** Fills out with the defaults of every key. Local. */
-void mr_config_defaults(mr_config *out);
-
-/** Takes one "key=value" of a command line into a configuration, checked as in a file. Local.
- * @return MR_OK, MR_ERR_CONFIG, MR_ERR_USAGE (no '=') */
+/** Takes one "key=value" of a command line into a configuration, checked as in a file. Another
+ * method or task starts from the defaults of its keys. Local.
+ * @return MR_OK, MR_ERR_CONFIG (also: the method or task has no such key), MR_ERR_USAGE (no '=') */
 MR_NODISCARD mr_status mr_config_set(mr_config *config, const char *assignment);
+
+/** Tells whether a key exists in a configuration; a method's key does where that is chosen. */
+bool mr_config_has(const mr_config *config, const char *key);
+
+/** Returns the field of a key, NULL where the configuration does not have it. Borrowed. Local. */
+const void *mr_config_field(const mr_config *config, const char *key);
 
 /** Takes an item of train.lr_scale apart: "name=factor", factor in (0, 1e9]. Local.
  * @return MR_OK, MR_ERR_CONFIG (without the key) */
@@ -185,23 +164,32 @@ MR_NODISCARD mr_status mr_config_expand_paths(mr_config *config, const char **ke
 MR_NODISCARD mr_status mr_config_check(const mr_config *config, const char **key);
 
 /** Appends the value of one key as text: numbers in the shortest form that reads back as the same
- * value, items of lists joined by commas, text as it stands. Local.
+ * value, items of lists joined by commas, text as it stands; nothing for a key of another choice.
+ * Local.
  * @return MR_OK, MR_ERR_ARG (no such key), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_config_value_text(const mr_config *config, const char *key, mr_text *out);
 
-/** Appends the whole configuration as YAML, every key in the order of the schema.
- * mr_config_parse_resolved makes the identical struct of it, byte for byte. Local.
+enum { MR_CONFIG_VERSION = 2 }; /**< of resolved texts */
+
+/** Appends the whole configuration as YAML: its version and every key it has, in the order of the
+ * registry. mr_config_parse_resolved makes the identical struct of it, byte for byte. Local.
  * @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_config_resolved(const mr_config *config, mr_text *out);
 
-/** Reads a text of mr_config_resolved. Keys it lacks have their defaults; values are checked one by
- * one, not together (mr_config_check). Local.
+/** Reads a text of mr_config_resolved, of this version or of an older one: a text without a version
+ * is of the first, which had every key for every method and task; those that do not apply are left
+ * out. Keys it lacks have their defaults; values are checked one by one, not together
+ * (mr_config_check). Local.
+ * @param registry  borrowed by out
  * @return MR_OK, MR_ERR_CONFIG, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_config_parse_resolved(const char *text, mr_config *out);
+MR_NODISCARD mr_status mr_config_parse_resolved(const struct mr_registry *registry,
+                                                const char *text, mr_config *out);
 
-/** Appends the help of every key: type, range, default, unit, by sections.
- * @param choices  [count] names to print for keys of other layers' tables; NULL with count 0
- * @return MR_OK, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_config_help(const mr_config_choices *choices, int count, mr_text *out);
+/** Appends the help of keys: type, range, default, unit, by sections, and which choices have them.
+ * @param topic  NULL: of all; "train", "method": of a section; "method.mora": of one choice;
+ *               "train.lr": of one key
+ * @return MR_OK, MR_ERR_USAGE (no such topic), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_config_help(const struct mr_registry *registry, const char *topic,
+                                      mr_text *out);
 
 #endif

@@ -40,45 +40,43 @@ static void destroy_recipe(struct mr_run_recipe *recipe)
 }
 
 static mr_status read_recipe(const char *path, const char *const *sets, int set_count,
-                             const mr_config_choices *choices, int choices_count,
-                             struct mr_run_recipe *out)
+                             const mr_registry *registry, struct mr_run_recipe *out)
 {
     char *text = NULL;
     size_t bytes = 0;
-    int matrix = -1;
+    int matrix = 0;
     MR_TRY(mr_file_read(path, MR_MEM_OTHER, &text, &bytes));
     mr_status status = mr_yaml_parse(path, text, bytes, MR_YAML_ROOT_MAPPING, &out->yaml);
     mr_free(text);
     MR_TRY(status);
-    MR_TRY(mr_source_create(path, choices, choices_count, &out->source));
-    MR_TRY(mr_source_read(&out->source, &out->yaml, &matrix));
+    MR_TRY(mr_source_create(path, registry, &out->source));
+    MR_TRY(mr_source_read(&out->source, &out->yaml, MR_CONFIG_VERSION, &matrix));
     for (int i = 0; i < set_count; i++)
         MR_TRY(mr_source_override(&out->source, sets[i]));
-    name_after_file(path, &out->source.written);
     name_after_file(path, &out->source.config);
     MR_TRY(mr_source_check_names(&out->source));
     return mr_matrix_create(&out->source, &out->yaml, matrix, &out->matrix);
 }
 
 mr_status mr_config_load(const mr_comm *comm, const char *path, const char *const *sets,
-                         int set_count, const mr_config_choices *choices, int choices_count,
-                         mr_run_list *out)
+                         int set_count, const mr_registry *registry, mr_run_list *out)
 {
-    *out = (mr_run_list){.comm = comm};
+    *out = (mr_run_list){.comm = comm, .registry = registry ? registry : mr_registry_core()};
     mr_status status = MR_OK;
     if (comm->rank == 0) {
         out->recipe = mr_alloc(MR_MEM_OTHER, sizeof *out->recipe);
-        status = out->recipe
-                     ? read_recipe(path, sets, set_count, choices, choices_count, out->recipe)
-                     : MR_ERR_MEMORY;
-        if (status == MR_OK) out->count = mr_matrix_count(out->recipe->matrix);
+        status =
+            out->recipe ? read_recipe(path, sets, set_count, registry, out->recipe) : MR_ERR_MEMORY;
+        if (status == MR_OK) out->count = mr_matrix_count(out->recipe->matrix, &out->merged);
     }
     status = mr_comm_agree_root(comm, status);
-    if (status == MR_OK)
-        mr_comm_broadcast(comm, &out->count, sizeof out->count, 0);
-    else
+    if (status != MR_OK) {
         mr_run_list_free(out);
-    return status;
+        return status;
+    }
+    mr_comm_broadcast(comm, &out->count, sizeof out->count, 0);
+    mr_comm_broadcast(comm, &out->merged, sizeof out->merged, 0);
+    return MR_OK;
 }
 
 mr_status mr_run_list_check(const mr_run_list *list)
@@ -96,6 +94,7 @@ mr_status mr_run_list_get(const mr_run_list *list, int run, mr_config *out)
     if (list->comm->rank == 0) status = mr_matrix_run(list->recipe->matrix, run, out);
     MR_TRY(mr_comm_agree_root(list->comm, status));
     mr_comm_broadcast(list->comm, out, sizeof *out, 0);
+    out->registry = list->registry;
     return MR_OK;
 }
 

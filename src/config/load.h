@@ -5,13 +5,15 @@
  * From a YAML file and the command line to the runs they describe. */
 
 #include "comm/comm.h"
-#include "config/config.h"
+#include "config/registry.h"
 
 /** The runs of a file, in the order of its matrix; one where it has none. Rank 0 holds what they
  * are made of, and makes one at a time. Start from {0}; owns recipe. */
 typedef struct mr_run_list {
-    const mr_comm *comm; /**< borrowed */
+    const mr_comm *comm;         /**< borrowed */
+    const mr_registry *registry; /**< borrowed */
     int count;
+    int merged; /**< combinations of the matrix beside these, each equal to one of them */
     struct mr_run_recipe *recipe; /**< NULL but on rank 0 */
 } mr_run_list;
 
@@ -19,25 +21,30 @@ typedef struct mr_run_list {
  * keys of a run say together is checked where the run is made.
  *
  * A run of a matrix is named "<run.name>.<value>-<key><value>-...", by the keys whose values differ
- * among the runs, in the order of the matrix: method.name by its value alone, others by the last
- * part of the key and the value ("uuid.mora-r8-lr0.001"). Characters other than letters, digits,
+ * among the runs that have them, in the order of the matrix: method.name by its value alone, others
+ * by the last part of the key and the value ("uuid.mora-r8-lr0.001"). Characters other than
+ * letters, digits,
  * '.', '_', '+' and '-' become '_', commas of lists '+'; of values that become equal so, all but
  * the first have a hash behind them. A run.name in the matrix replaces the part before the dot;
  * where none is given at all, it is the name of the file without its ending.
  *
- * Overrides apply to every run. One of a key that the matrix varies leaves of its values only the
- * overriding one, which still stands in the names. The last of several for one key holds.
+ * A key that the method or task of a run does not have drops out of it where a matrix is: in the
+ * matrix, and outside of it where another run's has it. Combinations that are equal then are one
+ * run, by the name of the first. A key that no run has is refused.
+ *
+ * Overrides apply to every run that has the key. One of a key that the matrix varies leaves of its
+ * values only the overriding one, which still stands in the names. The last of several for one key
+ * holds.
  *
  * Collective: rank 0 alone opens the file; every rank gets the same count or the same failure.
- * @param path     borrowed by out, as sets and choices are
+ * @param path     borrowed by out, as sets and registry are
  * @param sets     [set_count] "key=value", the value as mr_yaml_parse_value reads it
- * @param choices  [choices_count] names that other layers' tables allow; NULL with count 0
+ * @param registry  what keys there are; NULL: those of every run
  * @param out      free with mr_run_list_free; empty on failure
  * @return MR_OK, MR_ERR_CONFIG, MR_ERR_USAGE (a set without '='), MR_ERR_IO, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_config_load(const mr_comm *comm, const char *path,
                                       const char *const *sets, int set_count,
-                                      const mr_config_choices *choices, int choices_count,
-                                      mr_run_list *out);
+                                      const mr_registry *registry, mr_run_list *out);
 
 /** Checks every run. Collective. @return MR_OK, MR_ERR_CONFIG, the same on every rank */
 MR_NODISCARD mr_status mr_run_list_check(const mr_run_list *list);

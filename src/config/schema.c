@@ -1,6 +1,5 @@
 #include "config/schema.h"
 
-#include <limits.h>
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
@@ -11,15 +10,6 @@ static const char *const init_texts[] = {
 static const char *const keep_texts[] = {
     [MR_KEEP_TRAINED] = "trained", [MR_KEEP_ALL] = "all", [MR_KEEP_NONE] = "none", NULL};
 static const char *const dtype_texts[] = {"f32", "bf16", NULL};
-static const char *const operator_texts[] = {[MR_MORA_AUTO] = "auto",
-                                             [MR_MORA_TRUNCATION] = "truncation",
-                                             [MR_MORA_SHARING] = "sharing",
-                                             [MR_MORA_SHARING_2] = "sharing_2",
-                                             [MR_MORA_SHARING_3] = "sharing_3",
-                                             [MR_MORA_SHARING_4] = "sharing_4",
-                                             [MR_MORA_DECOUPLING] = "decoupling",
-                                             [MR_MORA_ROTATION] = "rotation",
-                                             NULL};
 static const char *const schedule_texts[] = {[MR_SCHEDULE_LINEAR] = "linear",
                                              [MR_SCHEDULE_COSINE] = "cosine",
                                              [MR_SCHEDULE_CONSTANT] = "constant",
@@ -35,16 +25,12 @@ static const char *const nonfinite_texts[] = {
     [MR_GUARD_STOP] = "stop", [MR_GUARD_SKIP] = "skip", NULL};
 static const char *const spike_texts[] = {
     [MR_GUARD_STOP] = "stop", [MR_GUARD_SKIP] = "skip", [MR_GUARD_LOG] = "log", NULL};
-static const char *const cycle_texts[] = {
-    [MR_REMORA_PAPER] = "paper", [MR_REMORA_CODE] = "code", NULL};
 static const char *const signal_texts[] = {
     [MR_SIGNAL_USR2] = "USR2", [MR_SIGNAL_USR1] = "USR1", [MR_SIGNAL_INT] = "INT", NULL};
 
-#define BILLION 1000000000
+#define BILLION MR_KEY_BILLION
 
-#define FIELD(member)                                                                              \
-    .key = #member, .offset = offsetof(mr_config, member),                                         \
-    .bytes = sizeof(((mr_config *)NULL)->member)
+#define FIELD(member) MR_KEY_FIELD(mr_config, #member, member)
 
 static const mr_key table[] = {
     {FIELD(run.name), .type = MR_KEY_STRING, .fallback = "",
@@ -75,41 +61,9 @@ static const mr_key table[] = {
 
     {FIELD(task.name), .type = MR_KEY_STRING, .fallback = "uuid",
      .help = "What is learned and scored."},
-    {FIELD(task.pairs), .type = MR_KEY_INT, .fallback = "256", .min = 1, .max = BILLION,
-     .unit = "pairs", .help = "Key-value pairs to memorise; for the copy task, samples."},
-    {FIELD(task.data_seed), .type = MR_KEY_INT, .fallback = "0", .max = INT64_MAX,
-     .help = "Seed of synthetic data; apart from run.seed, so that runs share their data."},
-    {FIELD(task.prompt), .type = MR_KEY_STRING,
-     .fallback = "{key}:", .help = "Text before the answer; {key} stands for the key of the pair."},
-    {FIELD(task.copies), .type = MR_KEY_INT, .fallback = "1", .min = 1, .max = 1000000,
-     .unit = "pairs", .help = "Pairs in one sample of the copy task; each stands twice."},
-    {FIELD(task.data), .type = MR_KEY_STRING, .is_path = true, .fallback = "",
-     .help = "Folder of token shards that `mora data prepare` wrote, for the pretrain task."},
 
     {FIELD(method.name), .type = MR_KEY_STRING, .fallback = "mora",
      .help = "How the model is updated."},
-    {FIELD(method.r), .type = MR_KEY_INT, .fallback = "8", .min = 1, .max = 65536,
-     .help = "Budget of the update: as many parameters as LoRA has at this r."},
-    {FIELD(method.lora_alpha), .type = MR_KEY_FLOAT, .fallback = "16", .low_open = true,
-     .high = INFINITY, .help = "The update is scaled by lora_alpha / r where the method scales."},
-    {FIELD(method.lora_dropout), .type = MR_KEY_FLOAT, .fallback = "0", .high = 1,
-     .high_open = true, .help = "Probability that an input of the update is dropped in training."},
-    {FIELD(method.target_modules), .type = MR_KEY_STRINGS, .fallback = "[all-linear]",
-     .help = "Linear layers that are updated, by name (q_proj, ...), or all-linear."},
-    {FIELD(method.modules_to_save), .type = MR_KEY_STRINGS, .fallback = "[]",
-     .help = "Further modules whose own weights are trained, by name (embed_tokens, lm_head, "
-             "norm, ...)."},
-    {FIELD(method.operator), .type = MR_KEY_ENUM, .fallback = "auto", .choices = operator_texts,
-     .help = "How MoRA compresses its input and decompresses its output."},
-    {FIELD(method.loraplus_lr_ratio), .type = MR_KEY_FLOAT, .fallback = "4", .low = 1,
-     .high = INFINITY, .help = "LoRA+: learning rate of B over that of A (lambda)."},
-    {FIELD(method.freeze_a), .type = MR_KEY_BOOL, .fallback = "true",
-     .help = "AsyLoRA: keep the orthonormal A as it was drawn; the MoRA paper trains it too."},
-    {FIELD(method.merge_every), .type = MR_KEY_INT, .fallback = "2000", .min = 1, .max = BILLION,
-     .unit = "optimizer steps",
-     .help = "ReLoRA, ReMoRA: steps from one merge into the weights to the next."},
-    {FIELD(method.remora_cycle), .type = MR_KEY_ENUM, .fallback = "paper", .choices = cycle_texts,
-     .help = "ReMoRA: groupings from merge to merge, sharing 1 2 1 2 ... or 1 2 3 4 1 ..."},
 
     {FIELD(train.steps), .type = MR_KEY_INT, .fallback = "0", .max = BILLION,
      .unit = "optimizer steps", .help = "Length of the run; 0: by train.epochs."},
@@ -197,35 +151,22 @@ static const mr_key table[] = {
      .help = "Signal that, as TERM does, stops the run at a checkpoint; it exits with 75."},
 };
 
-enum { KEYS = (int)(sizeof table / sizeof *table) };
+const mr_schema mr_schema_core = MR_SCHEMA(mr_config, table);
 
-int mr_schema_count(void)
+const mr_key *mr_schema_key(const mr_schema *schema, const char *name)
 {
-    return KEYS;
-}
-
-const mr_key *mr_schema_at(int index)
-{
-    MR_INVARIANT(index >= 0 && index < KEYS);
-    return &table[index];
-}
-
-int mr_schema_find(const char *key)
-{
-    for (int i = 0; i < KEYS; i++)
-        if (strcmp(table[i].key, key) == 0) return i;
-    return -1;
-}
-
-static bool key_is_in(const char *key, const char *section, size_t length)
-{
-    return strncmp(key, section, length) == 0 && key[length] == '.';
+    for (int i = 0; i < schema->count; i++)
+        if (strcmp(schema->key[i].key, name) == 0) return &schema->key[i];
+    return NULL;
 }
 
 bool mr_schema_is_section(const char *name)
 {
-    for (int i = 0; i < KEYS; i++)
-        if (key_is_in(table[i].key, name, strlen(name))) return true;
+    size_t length = strlen(name);
+    for (int i = 0; i < mr_schema_core.count; i++) {
+        const char *key = table[i].key;
+        if (strncmp(key, name, length) == 0 && key[length] == '.') return true;
+    }
     return false;
 }
 
@@ -237,78 +178,4 @@ bool mr_schema_is_listed(const char *const *list, const char *key)
         if (section ? strncmp(key, *list, length) == 0 : strcmp(key, *list) == 0) return true;
     }
     return false;
-}
-
-static bool starts_section(int index)
-{
-    if (index == 0) return true;
-    size_t length = strcspn(table[index].key, ".");
-    return !key_is_in(table[index - 1].key, table[index].key, length);
-}
-
-static const char *last_part(const char *key)
-{
-    const char *dot = strrchr(key, '.');
-    return dot ? dot + 1 : key;
-}
-
-/* The known name nearest to an unknown one so far; name is not zero-terminated. */
-typedef struct nearest {
-    const char *name;
-    size_t length;
-    int distance;
-} nearest;
-
-static void consider(nearest *best, const char *unknown, const char *name, size_t length)
-{
-    char known[64];
-    MR_INVARIANT(length < sizeof known);
-    memcpy(known, name, length);
-    known[length] = '\0';
-    int distance = mr_text_distance(unknown, known);
-    /* A known key in a wrong section, or without one, is as near as one letter. */
-    if (distance > 1 && strcmp(last_part(unknown), last_part(known)) == 0) distance = 1;
-    if (distance < best->distance) *best = (nearest){name, length, distance};
-}
-
-static bool suggest_nearest(const char *unknown, mr_text *out)
-{
-    static const char matrix[] = "matrix";
-    nearest best = {.distance = INT_MAX};
-    consider(&best, unknown, matrix, strlen(matrix));
-    for (int i = 0; i < KEYS; i++) {
-        consider(&best, unknown, table[i].key, strlen(table[i].key));
-        if (starts_section(i)) consider(&best, unknown, table[i].key, strcspn(table[i].key, "."));
-    }
-    int third = (int)strlen(unknown) / 3;
-    if (best.distance > (third > 2 ? third : 2)) return false;
-    mr_text_add(out, "; did you mean \"%.*s\"?", (int)best.length, best.name);
-    return true;
-}
-
-/* Appends the keys of a section, if it is one; tells whether. */
-static bool suggest_keys(const char *section, size_t length, mr_text *out)
-{
-    const char *separator = "";
-    for (int i = 0; i < KEYS; i++) {
-        if (!key_is_in(table[i].key, section, length)) continue;
-        if (*separator == '\0') mr_text_add(out, "; the keys of %.*s are ", (int)length, section);
-        mr_text_add(out, "%s%s", separator, table[i].key + length + 1);
-        separator = ", ";
-    }
-    return *separator != '\0';
-}
-
-void mr_schema_suggest(const char *unknown, mr_text *out)
-{
-    size_t length = strcspn(unknown, ".");
-    bool section = unknown[length] == '\0' || unknown[length + 1] == '\0';
-    if (section && suggest_keys(unknown, length, out)) return;
-    if (suggest_nearest(unknown, out)) return;
-    if (unknown[length] == '.' && suggest_keys(unknown, length, out)) return;
-    mr_text_add(out, "; the sections are ");
-    for (int i = 0; i < KEYS; i++)
-        if (starts_section(i))
-            mr_text_add(out, "%.*s, ", (int)strcspn(table[i].key, "."), table[i].key);
-    mr_text_add(out, "matrix");
 }

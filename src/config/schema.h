@@ -2,10 +2,10 @@
 #define MR_CONFIG_SCHEMA_H
 
 /** @file
- * The one table of keys. Reading, checking, `--set`, `--help`, and the resolved text follow from
- * it.
+ * Tables of keys. Reading, checking, `--set`, `--help`, and the resolved text follow from them.
  *
- * A new key is a field of mr_config and a row of the table in schema.c.
+ * The core table in schema.c has the keys of every run: fields of mr_config. Methods, tasks and the
+ * like bring tables of their own, each over a struct of its own.
  */
 
 #include "config/config.h"
@@ -26,7 +26,7 @@ typedef enum mr_key_type {
 /** One key. All pointers are to constants of the program. */
 typedef struct mr_key {
     const char *key;            /**< "section.name" */
-    size_t offset;              /**< bytes from the start of mr_config */
+    size_t offset;              /**< bytes from the start of the schema's struct */
     size_t bytes;               /**< of the field */
     const char *fallback;       /**< the default, as it would be given to --set */
     int64_t min, max;           /**< INT and items of INTS; both ends belong to the range */
@@ -39,23 +39,45 @@ typedef struct mr_key {
     bool is_path;             /**< STRING: of a file or folder, if it is not empty */
 } mr_key;
 
-/** Returns the number of keys. Local. */
-int mr_schema_count(void);
+/** Keys over one struct. Constant of the program. */
+typedef struct mr_schema {
+    const mr_key *key; /**< [count] */
+    int count;
+    size_t bytes; /**< of the struct */
+} mr_schema;
 
-/** Returns key number index, 0..mr_schema_count() - 1, in the order of the table. Local. */
-const mr_key *mr_schema_at(int index);
+enum { MR_CHOICES = 64 }; /**< most choices of a table */
 
-/** Returns the number of the key of this dotted name, or -1. Local. */
-int mr_schema_find(const char *key);
+/** One choice: a method, a task, ... */
+typedef struct mr_choice {
+    const char *name;        /**< NULL at the end of a table */
+    const char *summary;     /**< one line, or NULL */
+    const mr_schema *schema; /**< its own keys, "method.r"; NULL: none */
+} mr_choice;
+
+/** The first fields of an mr_key: its name, and the field of a struct that holds it. */
+#define MR_KEY_FIELD(type, name, member)                                                           \
+    .key = (name), .offset = offsetof(type, member), .bytes = sizeof(((type *)NULL)->member)
+
+/** A schema over a struct, of an array of keys. */
+#define MR_SCHEMA(type, keys)                                                                      \
+    {                                                                                              \
+        .key = (keys), .count = (int)(sizeof(keys) / sizeof *(keys)), .bytes = sizeof(type)        \
+    }
+
+/** Most optimizer steps, samples, ... of a key that has no narrower bound. */
+#define MR_KEY_BILLION 1000000000
+
+/** The keys of every run, over mr_config. Every section stands in it. */
+extern const mr_schema mr_schema_core;
+
+/** Returns the key of a schema with this dotted name, or NULL. Local. */
+const mr_key *mr_schema_key(const mr_schema *schema, const char *name);
 
 /** Returns whether name is a section: what stands before a dot of a key. Local. */
 bool mr_schema_is_section(const char *name);
 
 /** Tells whether a list, NULL at its end, names a key or its section ("log."). Local. */
 bool mr_schema_is_listed(const char *const *list, const char *key);
-
-/** Appends the answer to an unknown key: the nearest known one ("; did you mean \"method.r\"?"),
- * or the keys of its section, or the sections. Local. */
-void mr_schema_suggest(const char *unknown, mr_text *out);
 
 #endif

@@ -291,13 +291,29 @@ mr_status mr_value_set_text(const mr_key *key, const char *name, const char *tex
     return status;
 }
 
-mr_status mr_value_check_name(const mr_key *key, const char *const *names, const void *base)
+static void list_names(const mr_choice *rows, const char *names[MR_CHOICES + 1])
 {
-    const char *found = const_field_of(key, base);
-    for (int i = 0; names[i]; i++)
-        if (strcmp(names[i], found) == 0) return MR_OK;
+    int count = 0;
+    for (; rows[count].name; count++)
+        names[count] = rows[count].name;
+    names[count] = NULL;
+}
+
+void mr_value_one_of_choices(const mr_choice *rows, mr_text *out)
+{
+    const char *names[MR_CHOICES + 1];
+    list_names(rows, names);
+    mr_value_one_of(names, out);
+}
+
+mr_status mr_value_check_name(const mr_key *key, const mr_choice *rows, const char *name)
+{
+    const char *names[MR_CHOICES + 1];
     char text[MR_CONFIG_STRING];
-    snprintf(text, sizeof text, "%s", found);
+    list_names(rows, names);
+    for (int i = 0; names[i]; i++)
+        if (strcmp(names[i], name) == 0) return MR_OK;
+    snprintf(text, sizeof text, "%s", name);
     mr_yaml_node node = {.kind = MR_YAML_SCALAR, .quoted = true, .text = text};
     return fail_name(key, names, &node);
 }

@@ -7,8 +7,8 @@
 #include "config/schema.h"
 #include "config/yaml.h"
 
-/** Reads node of yaml into the field of key in base (an mr_config). Bytes of the field behind the
- * value become zero, so that equal values have equal bytes. Local.
+/** Reads node of yaml into the field of key in base (the struct of its schema). Bytes of the field
+ * behind the value become zero, so that equal values have equal bytes. Local.
  * @param[out] fault  on failure the node the message is about: node, or an item of it
  * @return MR_OK, MR_ERR_CONFIG ("method.r: expected an integer in 1..65536, found \"eight\"") */
 MR_NODISCARD mr_status mr_value_set(const mr_key *key, const mr_yaml *yaml, int node, void *base,
@@ -19,10 +19,13 @@ MR_NODISCARD mr_status mr_value_set(const mr_key *key, const mr_yaml *yaml, int 
 MR_NODISCARD mr_status mr_value_set_text(const mr_key *key, const char *name, const char *text,
                                          void *base);
 
-/** Checks that the text in key's field is one of names (NULL at the end). Local.
+/** Checks that a name is one of a table's. Local.
  * @return MR_OK, MR_ERR_CONFIG (with the nearest name) */
-MR_NODISCARD mr_status mr_value_check_name(const mr_key *key, const char *const *names,
-                                           const void *base);
+MR_NODISCARD mr_status mr_value_check_name(const mr_key *key, const mr_choice *rows,
+                                           const char *name);
+
+/** Appends "one of a, b, c" of a table. Local. */
+void mr_value_one_of_choices(const mr_choice *rows, mr_text *out);
 
 /** How a value is written. */
 typedef enum mr_value_form {

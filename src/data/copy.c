@@ -15,20 +15,35 @@ typedef struct lines {
     int64_t copies;
 } lines;
 
+typedef struct copy_config {
+    mr_pair_config pair;
+    int64_t copies;
+} copy_config;
+
+static const mr_key keys[] = {
+    MR_PAIR_KEYS,
+    {MR_KEY_FIELD(copy_config, "task.copies", copies), .type = MR_KEY_INT, .fallback = "1",
+     .min = 1, .max = 1000000, .unit = "pairs",
+     .help = "Pairs in one sample of the copy task; each stands twice."},
+};
+
+static const mr_schema schema = MR_SCHEMA(copy_config, keys);
+
 static mr_status create(const mr_config *config, mr_dataset *dataset)
 {
-    MR_INVARIANT(config->task.pairs > 0 && config->task.copies > 0);
+    const copy_config *own = mr_task_config(config);
+    MR_INVARIANT(own->pair.pairs > 0 && own->copies > 0);
     mr_prompt prompt;
-    MR_TRY(mr_prompt_parse(config->task.prompt, &prompt));
+    MR_TRY(mr_prompt_parse(own->pair.prompt, &prompt));
     lines *state = mr_alloc(MR_MEM_DATA, sizeof *state);
     if (!state) return MR_ERR_MEMORY;
     dataset->state = state;
-    *state = (lines){prompt, (uint64_t)config->task.data_seed, config->task.copies};
+    *state = (lines){prompt, (uint64_t)own->pair.data_seed, own->copies};
     const mr_tokenizer *tokenizer = dataset->tokenizer;
     const int64_t newline = mr_tokenizer_longest(tokenizer, 1);
     const int64_t line = mr_tokenizer_longest(tokenizer, prompt.bytes) +
                          mr_tokenizer_longest(tokenizer, MR_UUID_DIGITS) + newline;
-    dataset->items = config->task.pairs;
+    dataset->items = own->pair.pairs;
     dataset->longest = 2 * state->copies * line - newline;
     return MR_OK;
 }
@@ -116,6 +131,7 @@ static double score(const mr_dataset *dataset, int64_t index, const char *text, 
 const mr_task mr_task_copy = {
     .name = "copy",
     .summary = "copy task.copies random values within a text; trains the model uuid starts from",
+    .schema = &schema,
     .create = create,
     .destroy = destroy,
     .sample = sample,

@@ -6,7 +6,7 @@
  * score of a value. */
 
 #include "base/random.h"
-#include "config/config.h"
+#include "config/registry.h"
 #include "data/tokenizer.h"
 
 enum {
@@ -60,6 +60,30 @@ void mr_uuid_set_free(mr_uuid_set *set);
  * @param set  over members */
 void mr_uuid_draw_distinct(uint64_t seed, mr_uuid_kind kind, int64_t index, mr_uuid *members,
                            mr_uuid_set *set);
+
+/** What a configuration tells a task of pairs; its own keys follow in a struct of its own. */
+typedef struct mr_pair_config {
+    int64_t pairs, data_seed;
+    char prompt[MR_CONFIG_STRING];
+} mr_pair_config;
+
+/** Rows of such a task's table of keys. */
+#define MR_PAIR_KEYS                                                                               \
+    {MR_KEY_FIELD(mr_pair_config, "task.pairs", pairs),                                            \
+     .type = MR_KEY_INT,                                                                           \
+     .fallback = "256",                                                                            \
+     .min = 1,                                                                                     \
+     .max = MR_KEY_BILLION,                                                                        \
+     .unit = "pairs",                                                                              \
+     .help = "Key-value pairs to memorise; for the copy task, samples."},                          \
+        {MR_KEY_FIELD(mr_pair_config, "task.data_seed", data_seed), .type = MR_KEY_INT,            \
+         .fallback = "0", .max = INT64_MAX,                                                        \
+         .help = "Seed of synthetic data; apart from run.seed, so that runs share their data."},   \
+    {                                                                                              \
+        MR_KEY_FIELD(mr_pair_config, "task.prompt", prompt),                                       \
+            .type = MR_KEY_STRING, .fallback = "{key}:",                                           \
+            .help = "Text before the answer; {key} stands for the key of the pair."                \
+    }
 
 /** A prompt with one place for a key. Plain data. */
 typedef struct mr_prompt {

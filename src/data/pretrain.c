@@ -11,9 +11,21 @@
 
 #include <string.h>
 
+typedef struct pretrain_config {
+    char data[MR_CONFIG_STRING];
+} pretrain_config;
+
+static const mr_key keys[] = {
+    {MR_KEY_FIELD(pretrain_config, "task.data", data), .type = MR_KEY_STRING, .is_path = true, .fallback = "",
+     .help = "Folder of token shards that `mora data prepare` wrote, for the pretrain task."},
+};
+
+static const mr_schema schema = MR_SCHEMA(pretrain_config, keys);
+
 /* Evaluations that are asked for by name cannot be left out without a word. */
 static mr_status check_heldout(const mr_config *config, const mr_dataset *dataset)
 {
+    const pretrain_config *own = mr_task_config(config);
     const mr_token_manifest *m = mr_token_shards_manifest(dataset->state);
     const char *asks = config->eval.every > 0            ? "eval.every"
                        : config->eval.at_steps.count > 0 ? "eval.at_steps"
@@ -21,14 +33,15 @@ static mr_status check_heldout(const mr_config *config, const mr_dataset *datase
     MR_CHECK(!asks || dataset->heldout > 0, MR_ERR_CONFIG,
              "%s: nothing to evaluate on: task.data '%s' has %lld held-out tokens, which is no "
              "sequence of train.seq_len %lld; prepare it with a larger --heldout, or take %s out",
-             asks, config->task.data, (long long)m->split[MR_SPLIT_HELDOUT].tokens,
+             asks, own->data, (long long)m->split[MR_SPLIT_HELDOUT].tokens,
              (long long)config->train.seq_len, asks);
     return MR_OK;
 }
 
 static mr_status create(const mr_config *config, mr_dataset *dataset)
 {
-    const char *folder = config->task.data;
+    const pretrain_config *own = mr_task_config(config);
+    const char *folder = own->data;
     MR_CHECK(folder[0] != '\0', MR_ERR_CONFIG,
              "task.data: missing; task pretrain needs a folder that `mora data prepare` wrote");
     MR_CHECK(config->train.seq_len > 0, MR_ERR_CONFIG,
@@ -105,6 +118,7 @@ static mr_status verify(const mr_dataset *dataset, const mr_comm *comm)
 const mr_task mr_task_pretrain = {
     .name = "pretrain",
     .summary = "continue the text of task.data, a folder of token shards",
+    .schema = &schema,
     .create = create,
     .destroy = destroy,
     .sample = sample,

@@ -5,22 +5,36 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One row a task. */
-static const mr_task *const table[] = {&mr_task_uuid, &mr_task_copy, &mr_task_pretrain};
+/* One row a task: mr_task_<name> of data/<name>.c. */
+#define TASKS(ROW)                                                                                 \
+    ROW(uuid)                                                                                      \
+    ROW(copy)                                                                                      \
+    ROW(pretrain)
 
-enum { TASKS = sizeof table / sizeof table[0] };
+#define DECLARED(name) extern const mr_task mr_task_##name;
+#define ADDRESS(name) &mr_task_##name,
 
-const char *const *mr_task_names(void)
+TASKS(DECLARED)
+static const mr_task *const table[] = {TASKS(ADDRESS)};
+
+enum { COUNT = sizeof table / sizeof table[0] };
+
+const mr_choice *mr_task_choices(void)
 {
-    static const char *names[TASKS + 1];
-    for (int i = 0; i < TASKS; i++)
-        names[i] = table[i]->name;
-    return names;
+    static mr_choice rows[COUNT + 1];
+    for (int i = 0; i < COUNT; i++)
+        rows[i] = (mr_choice){table[i]->name, table[i]->summary, table[i]->schema};
+    return rows;
+}
+
+const void *mr_task_config(const mr_config *config)
+{
+    return &config->task.keys;
 }
 
 static const mr_task *find(const char *name)
 {
-    for (int i = 0; i < TASKS; i++)
+    for (int i = 0; i < COUNT; i++)
         if (strcmp(table[i]->name, name) == 0) return table[i];
     return NULL;
 }
@@ -28,7 +42,7 @@ static const mr_task *find(const char *name)
 static mr_status unknown_task(const char *name)
 {
     mr_text known = {0};
-    for (int i = 0; i < TASKS; i++)
+    for (int i = 0; i < COUNT; i++)
         mr_text_add(&known, "%s%s", i > 0 ? ", " : "", table[i]->name);
     mr_status status = mr_fail(MR_ERR_CONFIG, "task.name: expected one of %s, found \"%s\"",
                                mr_text_get(&known), name);

@@ -10,7 +10,7 @@
  */
 
 #include "comm/comm.h"
-#include "config/config.h"
+#include "config/registry.h"
 #include "data/sample.h"
 
 typedef struct mr_dataset mr_dataset;
@@ -33,7 +33,8 @@ enum {
 /** One task. prompt, answer and score are all given or all NULL, for tasks scored by generation. */
 typedef struct mr_task {
     const char *name;
-    const char *summary; /**< one line for --help */
+    const char *summary;     /**< one line for --help */
+    const mr_schema *schema; /**< its keys, "task.data" */
 
     /** Fills items, longest and state of a zeroed dataset whose task and tokenizer are set. */
     mr_status (*create)(const mr_config *config, mr_dataset *dataset);
@@ -63,17 +64,11 @@ struct mr_dataset {
     void *state;                   /**< the task's, owned */
 };
 
-/** Memorise values of random keys. Source: MoRA (arXiv 2405.12130) section 3 and 5.1. */
-extern const mr_task mr_task_uuid;
+/** Returns the tasks as choices of task.name, in the order of the table, a NULL name behind. */
+const mr_choice *mr_task_choices(void);
 
-/** Repeat values seen earlier in the text: what a model learns before it memorises. */
-extern const mr_task mr_task_copy;
-
-/** Continue text: token sequences of a folder that `mora data prepare` wrote. */
-extern const mr_task mr_task_pretrain;
-
-/** Returns the names of all tasks, NULL at the end: the choices of task.name. Local. */
-const char *const *mr_task_names(void);
+/** Returns a configuration's keys of its task: the struct of the task's schema. Borrowed. */
+const void *mr_task_config(const mr_config *config);
 
 /** Makes the data of config.task. Local; the same on every rank.
  * @param[in]  tokenizer  borrowed until destroy

@@ -27,19 +27,24 @@ static mr_status draw(uint64_t seed, mr_uuid_kind kind, int64_t count, mr_uuid *
     return MR_OK;
 }
 
+static const mr_key keys[] = {MR_PAIR_KEYS};
+
+static const mr_schema schema = MR_SCHEMA(mr_pair_config, keys);
+
 static mr_status create(const mr_config *config, mr_dataset *dataset)
 {
-    MR_INVARIANT(config->task.pairs > 0);
+    const mr_pair_config *own = mr_task_config(config);
+    MR_INVARIANT(own->pairs > 0);
     mr_prompt prompt;
-    MR_TRY(mr_prompt_parse(config->task.prompt, &prompt));
+    MR_TRY(mr_prompt_parse(own->prompt, &prompt));
     pairs *state = mr_alloc(MR_MEM_DATA, sizeof *state);
     if (!state) return MR_ERR_MEMORY;
     dataset->state = state;
     state->prompt = prompt;
-    const uint64_t seed = (uint64_t)config->task.data_seed;
-    MR_TRY(draw(seed, MR_UUID_KEY, config->task.pairs, &state->keys));
-    MR_TRY(draw(seed, MR_UUID_VALUE, config->task.pairs, &state->values));
-    dataset->items = config->task.pairs;
+    const uint64_t seed = (uint64_t)own->data_seed;
+    MR_TRY(draw(seed, MR_UUID_KEY, own->pairs, &state->keys));
+    MR_TRY(draw(seed, MR_UUID_VALUE, own->pairs, &state->values));
+    dataset->items = own->pairs;
     dataset->longest = mr_tokenizer_longest(dataset->tokenizer, prompt.bytes) +
                        mr_tokenizer_longest(dataset->tokenizer, MR_UUID_DIGITS) +
                        (dataset->tokenizer->eos >= 0);
@@ -90,6 +95,7 @@ static double score(const mr_dataset *dataset, int64_t index, const char *text, 
 const mr_task mr_task_uuid = {
     .name = "uuid",
     .summary = "memorise task.pairs random keys and values; scored by the digits generated",
+    .schema = &schema,
     .create = create,
     .destroy = destroy,
     .sample = sample,

@@ -32,7 +32,7 @@ static void linear_shape(const mr_hf_config *a, int linear, int64_t *out, int64_
 
 /** The configuration's lists of modules, and which of their items have matched one. */
 typedef struct module_lists {
-    const mr_config *config;
+    const mr_model_options *options;
     bool target_used[MR_CONFIG_LIST], saved_used[MR_CONFIG_LIST];
 } module_lists;
 
@@ -59,7 +59,7 @@ static mr_status item_matches(const char *key, const char *item, const char *nam
 /* Whether a linear is meant by target_modules. */
 static mr_status is_target(module_lists *lists, const char *module, bool *target)
 {
-    const mr_string_list *list = &lists->config->method.target_modules;
+    const mr_string_list *list = &lists->options->adapter->target_modules;
     *target = false;
     for (int i = 0; i < list->count; i++) {
         bool matches = strcmp(list->item[i], "all-linear") == 0;
@@ -74,7 +74,7 @@ static mr_status is_target(module_lists *lists, const char *module, bool *target
 /* Sets kind to trained where modules_to_save means a module; otherwise leaves it. */
 static mr_status mark_saved(module_lists *lists, const char *module, mr_flat_kind *kind)
 {
-    const mr_string_list *list = &lists->config->method.modules_to_save;
+    const mr_string_list *list = &lists->options->adapter->modules_to_save;
     for (int i = 0; i < list->count; i++) {
         bool matches = false;
         MR_TRY(item_matches("method.modules_to_save", list->item[i], module, &matches));
@@ -86,11 +86,11 @@ static mr_status mark_saved(module_lists *lists, const char *module, mr_flat_kin
 
 static mr_status check_used(const module_lists *lists)
 {
-    const mr_string_list *targets = &lists->config->method.target_modules;
-    const mr_string_list *saved = &lists->config->method.modules_to_save;
+    const mr_string_list *targets = &lists->options->adapter->target_modules;
+    const mr_string_list *saved = &lists->options->adapter->modules_to_save;
     MR_CHECK(targets->count > 0, MR_ERR_CONFIG,
              "method.target_modules: empty, so that %s would update nothing",
-             lists->config->method.name);
+             lists->options->method->name);
     for (int i = 0; i < targets->count; i++)
         MR_CHECK(lists->target_used[i], MR_ERR_CONFIG,
                  "method.target_modules: \"%s\" matches no linear; there are q_proj, k_proj, "
@@ -108,11 +108,12 @@ static mr_status check_used(const module_lists *lists)
 
 /* Creates the adapter of a site and lays out its tensors: the k-th of every linear one after
  * another. */
-static mr_status add_adapter(mr_model *model, const mr_config *config, int index, int site,
+static mr_status add_adapter(mr_model *model, const mr_adapter_config *config, int index, int site,
                              int count, const int64_t *outs, int64_t in, const char *const *names)
 {
     mr_layer *layer = &model->layer[index];
-    MR_TRY(mr_adapter_create(model->be, config, count, in, outs, names, &layer->adapter[site]));
+    MR_TRY(mr_adapter_create(model->be, model->method, config, count, in, outs, names,
+                             &layer->adapter[site]));
     const mr_adapter *adapter = layer->adapter[site];
     for (int p = 0; p < adapter->params; p++)
         for (int i = 0; i < count; i++) {
@@ -152,7 +153,7 @@ static mr_status add_adapters(mr_model *model, module_lists *lists, int index)
         }
         layer->adapted[s] = count;
         if (count > 0)
-            MR_TRY(add_adapter(model, lists->config, index, s, count, outs, in, name_of));
+            MR_TRY(add_adapter(model, lists->options->adapter, index, s, count, outs, in, name_of));
     }
     return MR_OK;
 }
@@ -195,12 +196,12 @@ static mr_status add_layer(mr_model *model, module_lists *lists, int index)
 
 /* Applies train.lr_scale: each item "name=factor" to the tensors whose name contains it, on top of
  * what the method asks for. */
-static mr_status apply_lr_scale(mr_model *model, const mr_config *config)
+static mr_status apply_lr_scale(mr_model *model, const mr_string_list *scales)
 {
-    for (int i = 0; i < config->train.lr_scale.count; i++) {
+    for (int i = 0; scales && i < scales->count; i++) {
         char part[MR_CONFIG_NAME];
         double factor;
-        MR_TRY(mr_config_lr_scale(config->train.lr_scale.item[i], part, &factor));
+        MR_TRY(mr_config_lr_scale(scales->item[i], part, &factor));
         int matched = 0;
         for (int p = 0; p < model->params->param_count; p++) {
             mr_param *param = &model->params->param[p];
@@ -214,7 +215,7 @@ static mr_status apply_lr_scale(mr_model *model, const mr_config *config)
     return MR_OK;
 }
 
-static mr_status lay_out(mr_model *model, const mr_config *config)
+static mr_status lay_out(mr_model *model, const mr_model_options *options)
 {
     const mr_hf_config *a = &model->arch;
     int layers = (int)a->num_hidden_layers;
@@ -222,9 +223,9 @@ static mr_status lay_out(mr_model *model, const mr_config *config)
     model->head_unit = tied ? 0 : layers + 1;
     const mr_params_types types = {.compute = model->compute,
                                    .keeps_frozen = model->method->merges};
-    MR_TRY(mr_params_create(model->comm, model->be, (mr_shard)config->parallel.shard, types,
-                            layers + (tied ? 1 : 2), &model->params));
-    module_lists lists = {.config = config};
+    MR_TRY(mr_params_create(model->comm, model->be, options->shard, types, layers + (tied ? 1 : 2),
+                            &model->params));
+    module_lists lists = {.options = options};
     MR_TRY(add_base(model, &lists, 0, "model.embed_tokens", tied ? "lm_head" : NULL, a->vocab_size,
                     a->hidden_size, MR_INIT_NORMAL, &model->embed));
     for (int l = 0; l < layers; l++)
@@ -238,7 +239,7 @@ static mr_status lay_out(mr_model *model, const mr_config *config)
     if (!model->method->trains_base) MR_TRY(check_used(&lists));
     model->below = mr_params_at(model->params, model->embed)->trained ||
                    mr_params_at(model->params, model->layer[0].norm[0])->trained;
-    MR_TRY(apply_lr_scale(model, config));
+    MR_TRY(apply_lr_scale(model, options->lr_scale));
     mr_params_layout(model->params, model->geometry.waves);
     return mr_reduce_create(model->params, model->geometry.in_wave, tied ? 0 : -1, &model->reduce);
 }
@@ -316,18 +317,15 @@ static size_t rope_bytes(const mr_model *model)
 mr_status mr_model_create(const mr_model_options *options, mr_model **out)
 {
     *out = NULL;
-    const mr_config *config = options->config;
-    const mr_adapter_method *method = mr_adapter_find(config->method.name);
-    MR_CHECK(method, MR_ERR_ARG, "method.name: unknown method '%s'", config->method.name);
     mr_model *model = mr_alloc(MR_MEM_OTHER, sizeof *model);
     if (!model) return MR_ERR_MEMORY;
     *model = (mr_model){.comm = options->comm,
                         .be = options->be,
                         .arch = *options->arch,
-                        .method = method,
-                        .compute = config->model.dtype == 1 ? MR_BF16 : MR_F32,
-                        .recompute = config->train.recompute == MR_RECOMPUTE_LAYER,
-                        .seed = (uint64_t)config->run.seed,
+                        .method = options->method,
+                        .compute = options->compute,
+                        .recompute = options->recompute,
+                        .seed = options->seed,
                         .geometry = options->geometry};
     size_t layers = (size_t)model->arch.num_hidden_layers;
     size_t in_wave = (size_t)model->geometry.in_wave;
@@ -339,7 +337,7 @@ mr_status mr_model_create(const mr_model_options *options, mr_model **out)
         model->micro[w].layer = mr_alloc_array(MR_MEM_OTHER, layers, sizeof(mr_layer_acts));
         if (!model->micro[w].layer) goto cleanup;
     }
-    status = lay_out(model, config);
+    status = lay_out(model, options);
     if (status != MR_OK) goto cleanup;
     mr_arena measure = {0};
     place_activations(model, &measure);

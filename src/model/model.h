@@ -38,8 +38,14 @@ typedef struct mr_model_options {
     const mr_comm *comm;
     mr_backend *be;
     const mr_hf_config *arch;
-    const mr_config *config; /**< method, train.lr_scale, recompute, shard, seed; a module of
-                                  method.modules_to_save has its own weights trained, no adapter */
+    const mr_adapter_method *method;
+    const mr_adapter_config *adapter; /**< of the method; a module of modules_to_save has its own
+                                           weights trained, and no adapter */
+    const mr_string_list *lr_scale;   /**< items "name=factor" of trained tensors; NULL: none */
+    mr_shard shard;
+    mr_dtype compute; /**< dtype of activations and of the weights they meet */
+    bool recompute; /**< layers compute activations again in the backward pass */
+    uint64_t seed;  /**< of restarts and dropout */
     mr_geometry geometry;
 } mr_model_options;
 

@@ -1,5 +1,7 @@
 #include "optim/schedule.h"
 
+#include "adapter/adapter.h"
+
 #include <math.h>
 
 static const double pi = 3.14159265358979323846;
@@ -31,7 +33,7 @@ mr_schedule mr_schedule_of(const mr_config *config, int64_t total)
     return (mr_schedule){.kind = (mr_schedule_kind)config->train.schedule,
                          .warmup = config->train.warmup_steps,
                          .total = total,
-                         .period = config->method.merge_every,
+                         .period = mr_adapter_config_of(config)->merge_every,
                          .restart_warmup = config->train.restart_warmup_steps,
                          .floor = config->train.min_lr_ratio};
 }
@@ -64,11 +66,13 @@ static double rebased(const mr_schedule *s, int64_t step)
 
 double mr_schedule_at(const mr_schedule *schedule, int64_t step)
 {
-    MR_INVARIANT(step >= 0 && schedule->period > 0);
+    MR_INVARIANT(step >= 0);
     switch (schedule->kind) {
     case MR_SCHEDULE_JAGGED_COSINE:
+        MR_INVARIANT(schedule->period > 0);
         return jagged(schedule, step);
     case MR_SCHEDULE_REBASED_COSINE:
+        MR_INVARIANT(schedule->period > 0);
         return rebased(schedule, step);
     default:
         return mr_schedule_factor(schedule->kind, schedule->warmup, schedule->total, step);

@@ -12,9 +12,9 @@
 /** A schedule of a run; all counts in optimizer steps. Plain data. */
 typedef struct mr_schedule {
     mr_schedule_kind kind;
-    int64_t warmup; /**< not negative */
-    int64_t total;  /**< steps of the run */
-    int64_t period; /**< steps between restarts, 1 or more; used by the kinds that restart */
+    int64_t warmup;         /**< not negative */
+    int64_t total;          /**< steps of the run */
+    int64_t period;         /**< steps between restarts, 1 or more for the kinds that restart */
     int64_t restart_warmup; /**< steps of the warm-up after a restart */
     double floor;           /**< jagged: factor at the end */
 } mr_schedule;

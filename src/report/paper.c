@@ -3,6 +3,7 @@
 #include "config/schema.h"
 #include "report/results_read.h"
 #include "store/runlog_read.h"
+#include "train/registry.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -238,7 +239,8 @@ static mr_status take_keys(const reader *r, int mapping, mr_paper_row *row)
         if (nodes[at].kind == MR_YAML_MAPPING) continue;
         const char *key = nodes[at].path + prefix;
         if (nodes[at].kind != MR_YAML_SCALAR) return fail_kind(r, at, TEXT);
-        if (mr_schema_find(key) < 0) return fail_at(r, at, "unknown key \"%s\"", key);
+        if (mr_registry_find(mr_registry_of_program(), key) < 0)
+            return fail_at(r, at, "unknown key \"%s\"", key);
         row->key[row->keys++] = (mr_paper_key){key, nodes[at].text};
     }
     return MR_OK;

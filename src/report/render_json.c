@@ -2,7 +2,7 @@
  *
  * What cannot be made is NULL, and so is what it is packed into: memory alone can be short. */
 
-#include "config/value.h"
+#include "config/registry.h"
 #include "report/render.h"
 #include "report/setting.h"
 #include "store/json.h"
@@ -23,11 +23,11 @@ static json_t *r_json(int64_t r)
     return r == 0 ? json_null() : json_integer(r);
 }
 
-static void put_key(json_t **object, const mr_key *key, const mr_config *config)
+static void put_key(json_t **object, const char *key, const mr_config *config)
 {
     mr_text text = {0};
-    mr_value_text(key, config, MR_VALUE_PLAIN, &text);
-    put(object, key->key, text.failed ? NULL : mr_json_text(mr_text_get(&text)));
+    mr_status status = mr_config_value_text(config, key, &text);
+    put(object, key, status == MR_OK ? mr_json_text(mr_text_get(&text)) : NULL);
     mr_text_free(&text);
 }
 
@@ -112,12 +112,13 @@ static json_t *group_json(const mr_measure *measure, const mr_table *table, cons
 static json_t *varying_json(const mr_setting *setting, const mr_group *alike, const mr_group *group)
 {
     json_t *object = json_object();
-    for (int i = 0; group && i < mr_schema_count(); i++) {
-        const mr_key *key = mr_schema_at(i);
+    const mr_registry *registry = setting->first->config.registry;
+    for (int i = 0; group && i < registry->count; i++) {
+        const char *key = registry->at[i].key->key;
         bool varies;
-        if (!mr_results_in_variant(key->key)) continue;
-        if (mr_setting_key_varies(setting, alike, key->key, &varies) != MR_OK)
-            put(&object, key->key, NULL);
+        if (!mr_results_in_variant(key) || !mr_config_has(&group->first->config, key)) continue;
+        if (mr_setting_key_varies(setting, alike, key, &varies) != MR_OK)
+            put(&object, key, NULL);
         else if (varies)
             put_key(&object, key, &group->first->config);
     }
@@ -128,14 +129,16 @@ static json_t *varying_json(const mr_setting *setting, const mr_group *alike, co
 static json_t *shared_json(const mr_setting *setting)
 {
     json_t *object = json_object();
-    for (int i = 0; i < mr_schema_count(); i++) {
-        const mr_key *key = mr_schema_at(i);
-        bool apart = !mr_results_in_setting(key->key);
-        if (mr_results_in_variant(key->key) &&
-            mr_setting_key_varies(setting, NULL, key->key, &apart) != MR_OK)
-            put(&object, key->key, NULL);
-        else if (!apart)
-            put_key(&object, key, &setting->first->config);
+    const mr_registry *registry = setting->first->config.registry;
+    for (int i = 0; i < registry->count; i++) {
+        const char *key = registry->at[i].key->key;
+        const mr_result *run = mr_setting_with(setting, key);
+        bool apart = !mr_results_in_setting(key);
+        if (run && mr_results_in_variant(key) &&
+            mr_setting_key_varies(setting, NULL, key, &apart) != MR_OK)
+            put(&object, key, NULL);
+        else if (run && !apart)
+            put_key(&object, key, &run->config);
     }
     return object;
 }

@@ -2,6 +2,7 @@
 
 #include "config/value.h"
 #include "report/setting.h"
+#include "train/registry.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -65,17 +66,18 @@ static mr_status add_label(const maker *m, const mr_row *row, mr_table *table)
     mr_text text = {0};
     mr_status status = MR_OK;
     mr_text_add(&text, "%s", row->group ? row->group->first->method : row->paper->method);
-    for (int i = 0; status == MR_OK && i < mr_schema_count(); i++) {
-        const mr_key *key = mr_schema_at(i);
-        const char *in_paper = value_in_paper(row, key->key);
+    const mr_registry *registry = mr_registry_of_program();
+    for (int i = 0; status == MR_OK && i < registry->count; i++) {
+        const char *key = registry->at[i].key->key;
+        const char *in_paper = value_in_paper(row, key);
         bool told = in_paper != NULL;
-        if (!told && row->group && mr_results_in_variant(key->key))
-            status = mr_setting_key_varies(m->setting, row->group, key->key, &told);
-        if (told) mr_text_add(&text, " %s=", strchr(key->key, '.') + 1);
+        if (!told && row->group && mr_results_in_variant(key))
+            status = mr_setting_key_varies(m->setting, row->group, key, &told);
+        if (told) mr_text_add(&text, " %s=", strchr(key, '.') + 1);
         if (in_paper)
             mr_text_add(&text, "%s", in_paper);
-        else if (told)
-            mr_value_text(key, &row->group->first->config, MR_VALUE_PLAIN, &text);
+        else if (told && status == MR_OK)
+            status = mr_config_value_text(&row->group->first->config, key, &text);
     }
     mr_table_add_text(table, mr_text_get(&text), NULL);
     if (text.failed) status = MR_ERR_MEMORY;
@@ -95,7 +97,7 @@ static void add_r(int64_t r, mr_table *table)
 static mr_status rate_text(double lr, mr_text *out)
 {
     mr_config config;
-    mr_config_defaults(&config);
+    mr_config_defaults(NULL, &config);
     config.train.lr = lr;
     return mr_config_value_text(&config, "train.lr", out);
 }

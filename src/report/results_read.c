@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "config/value.h"
 #include "store/runlog_read.h"
+#include "train/registry.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -99,11 +100,12 @@ static mr_status describe(const mr_config *config, bool (*in)(const char *), con
                           char **out)
 {
     mr_text text = {0};
-    for (int i = 0; i < mr_schema_count(); i++) {
-        const mr_key *key = mr_schema_at(i);
-        if (!in(key->key)) continue;
+    for (int i = 0; i < config->registry->count; i++) {
+        size_t base;
+        const mr_key *key = mr_registry_bind(config, i, &base);
+        if (!key || !in(key->key)) continue;
         mr_text_add(&text, "%s=", key->key);
-        mr_value_text(key, config, MR_VALUE_PLAIN, &text);
+        mr_value_text(key, (const char *)config + base, MR_VALUE_PLAIN, &text);
         mr_text_add(&text, "\n");
     }
     if (data_hash) mr_text_add(&text, "data_hash=%s\n", data_hash);
@@ -226,7 +228,7 @@ static mr_status read_config(const mr_runlog_reader *reader, mr_result *result)
 {
     char *text = NULL;
     MR_TRY(mr_runlog_get_text(reader, "config", &text));
-    mr_status status = mr_config_parse_resolved(text, &result->config);
+    mr_status status = mr_config_parse_resolved(mr_registry_of_program(), text, &result->config);
     mr_free(text);
     if (status != MR_OK) return mr_fail_in(status, "%s", result->path);
     MR_TRY(describe(&result->config, mr_results_in_setting, result->data_hash, &result->setting));

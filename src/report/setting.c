@@ -1,21 +1,30 @@
 #include "report/setting.h"
 
-#include "config/value.h"
+#include "config/registry.h"
 #include "report/layout.h"
 
 #include <math.h>
 #include <string.h>
 
+const mr_result *mr_setting_with(const mr_setting *setting, const char *key)
+{
+    for (int64_t g = 0; g < setting->groups; g++)
+        if (mr_config_has(&setting->group[g].first->config, key)) return setting->group[g].first;
+    return NULL;
+}
+
 mr_status mr_setting_key_varies(const mr_setting *setting, const mr_group *alike, const char *key,
                                 bool *varies)
 {
-    const mr_result *first = alike ? alike->first : setting->group[0].first;
+    const mr_result *first = alike ? alike->first : mr_setting_with(setting, key);
     mr_text mine = {0}, other = {0};
-    mr_status status = mr_config_value_text(&first->config, key, &mine);
     *varies = false;
+    if (!first) return MR_OK;
+    mr_status status = mr_config_value_text(&first->config, key, &mine);
     for (int64_t g = 0; status == MR_OK && !*varies && g < setting->groups; g++) {
         const mr_result *run = setting->group[g].first;
         if (alike && (run->r != first->r || strcmp(run->method, first->method) != 0)) continue;
+        if (!mr_config_has(&run->config, key)) continue;
         mr_text_free(&other);
         status = mr_config_value_text(&run->config, key, &other);
         *varies = strcmp(mr_text_get(&mine), mr_text_get(&other)) != 0;
@@ -49,19 +58,21 @@ void mr_setting_name(const mr_results *results, const mr_setting *setting, mr_te
 void mr_setting_difference(const mr_results *results, const mr_setting *setting, mr_text *out)
 {
     bool begun = false;
-    for (int i = 0; i < mr_schema_count(); i++) {
-        const mr_key *key = mr_schema_at(i);
-        if (!mr_results_in_setting(key->key)) continue;
+    const mr_config *own = &setting->first->config;
+    for (int i = 0; i < own->registry->count; i++) {
+        const char *key = own->registry->at[i].key->key;
+        if (!mr_results_in_setting(key) || !mr_config_has(own, key)) continue;
         mr_text mine = {0}, other = {0};
         bool differs = false;
-        mr_value_text(key, &setting->first->config, MR_VALUE_PLAIN, &mine);
-        for (int64_t s = 0; s < results->settings && !differs; s++) {
+        mr_status status = mr_config_value_text(own, key, &mine);
+        for (int64_t s = 0; s < results->settings && !differs && status == MR_OK; s++) {
             mr_text_free(&other);
-            mr_value_text(key, &results->setting[s].first->config, MR_VALUE_PLAIN, &other);
+            status = mr_config_value_text(&results->setting[s].first->config, key, &other);
             differs = strcmp(mr_text_get(&mine), mr_text_get(&other)) != 0;
         }
+        if (status != MR_OK) out->failed = true;
         if (differs)
-            mr_text_add(out, "%s%s=%s", begun ? ", " : "", key->key,
+            mr_text_add(out, "%s%s=%s", begun ? ", " : "", key,
                         mine.length > 0 ? mr_text_get(&mine) : "\"\"");
         if (mine.failed || other.failed) out->failed = true;
         mr_text_free(&mine);
@@ -77,19 +88,22 @@ static void add_amount(const mr_result *run, const char *sample, mr_text *out)
     const mr_config *c = &run->config;
     char number[MR_LAYOUT_NUMBER];
     double samples = (double)run->steps * (double)c->train.global_batch;
-    bool folder = c->task.data[0] != '\0';
+    const char *folder = mr_config_field(c, "task.data");
+    const int64_t *pairs = mr_config_field(c, "task.pairs");
     if (folder)
-        mr_text_add(out, "data %s", c->task.data);
+        mr_text_add(out, "data %s", folder);
+    else if (pairs)
+        mr_text_add(out, "%s %s", mr_layout_integer(*pairs, number), sample);
     else
-        mr_text_add(out, "%s %s", mr_layout_integer(c->task.pairs, number), sample);
+        mr_text_add(out, "task %s", c->task.name);
     mr_text_add(out, ", batch %lld %s", (long long)c->train.global_batch, sample);
     if (run->steps == 0) return;
     mr_text_add(out, ", %s steps ", mr_layout_integer(run->steps, number));
     if (folder)
         mr_text_add(out, "(%s tokens)",
                     mr_layout_integer(llround(samples * (double)run->seq_len), number));
-    else
-        mr_text_add(out, "(%.4g passes over the data)", samples / (double)c->task.pairs);
+    else if (pairs)
+        mr_text_add(out, "(%.4g passes over the data)", samples / (double)*pairs);
 }
 
 /* What methods may differ in, told with their names. */

@@ -6,7 +6,10 @@
 
 #include "report/paper.h"
 
-/** Tells whether a key of the schema tells apart groups. Local.
+/** Returns a run of the setting whose method has a key; NULL: none has. Borrowed. Local. */
+const mr_result *mr_setting_with(const mr_setting *setting, const char *key);
+
+/** Tells whether a key of the schema tells apart groups that have it. Local.
  * @param alike  a group: only groups of its method and r are looked at; NULL: all
  * @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_setting_key_varies(const mr_setting *setting, const mr_group *alike,

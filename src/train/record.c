@@ -61,7 +61,7 @@ static mr_status describe(mr_record *record)
         {"seed", c->run.seed},
         {"ranks", t->comm->size},
         {"threads", t->be->threads},
-        {"r", mr_model_method(t->model)->trains_base ? 0 : c->method.r},
+        {"r", mr_adapter_config_of(c)->r},
         {"parameters", mr_params_count(params, false)},
         {"base_parameters", base_parameters(params)},
         {"trainable_parameters", mr_params_count(params, true)},
@@ -161,7 +161,7 @@ static mr_status find_run(const mr_config *config, const mr_runlog_reader *reade
                  {"kept", out->kept, sizeof out->kept}};
     mr_status status = mr_runlog_get_text(reader, "stop_reason", &stop);
     if (status == MR_OK) status = mr_runlog_get_text(reader, "config", &text);
-    if (status == MR_OK) status = mr_config_parse_resolved(text, &theirs);
+    if (status == MR_OK) status = mr_config_parse_resolved(config->registry, text, &theirs);
     if (status == MR_OK) status = mr_runlog_get_int(reader, "steps", &out->steps);
     for (size_t i = 0; status == MR_OK && i < sizeof texts / sizeof *texts; i++)
         status = find_text(reader, texts[i].name, texts[i].value, texts[i].room);

@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "config/schema.h"
 #include "store/json.h"
+#include "train/registry.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -259,7 +260,7 @@ mr_status mr_state_restore(mr_trainer *t, mr_checkpoint *checkpoint)
     MR_AGREE(t->comm, status);
     mr_params_share(params, mr_model_changes_frozen(t->model));
     if (mr_model_method(t->model)->merges)
-        mr_model_set_restart(t->model, t->step / t->config->method.merge_every);
+        mr_model_set_restart(t->model, t->step / mr_adapter_config_of(t->config)->merge_every);
     return MR_OK;
 }
 
@@ -269,7 +270,7 @@ mr_status mr_state_config(const mr_checkpoint *checkpoint, mr_config *out)
         json_string_value(json_object_get(mr_checkpoint_state(checkpoint), "config"));
     MR_CHECK(text, MR_ERR_FORMAT, "%s: its state names no configuration",
              mr_checkpoint_path(checkpoint));
-    mr_status status = mr_config_parse_resolved(text, out);
+    mr_status status = mr_config_parse_resolved(mr_registry_of_program(), text, out);
     return status == MR_OK ? MR_OK : mr_fail_in(status, "%s", mr_checkpoint_path(checkpoint));
 }
 
@@ -289,12 +290,16 @@ const char *mr_state_differing_key(const mr_config *a, const mr_config *b)
                                          "train.on_spike",
                                          "train.spike_zscore",
                                          NULL};
-    for (int i = 0; i < mr_schema_count(); i++) {
-        const mr_key *key = mr_schema_at(i);
-        if (mr_schema_is_listed(others, key->key)) continue;
-        /* The configuration is plain data without gaps that vary: mr_config_defaults zeroes it. */
-        if (memcmp((const char *)a + key->offset, (const char *)b + key->offset, key->bytes) != 0)
-            return key->key;
+    for (int i = 0; i < a->registry->count; i++) {
+        const char *name = a->registry->at[i].key->key;
+        size_t base;
+        const mr_key *key = mr_registry_bind(a, i, &base);
+        if (!key || mr_schema_is_listed(others, name)) continue;
+        /* Of two methods the name, which comes first, has differed before one lacks a key. Fields
+         * are plain data without gaps that vary: mr_config_defaults zeroes them. */
+        const char *theirs = mr_config_field(b, name);
+        if (!theirs || memcmp((const char *)a + base + key->offset, theirs, key->bytes) != 0)
+            return name;
     }
     return NULL;
 }

@@ -147,8 +147,17 @@ static mr_status lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry ge
     mr_evaluator_destroy(&t->evaluator);
     mr_model_destroy(&t->model);
     MR_TRY(mr_model_create(
-        &(mr_model_options){
-            .comm = t->comm, .be = t->be, .arch = arch, .config = t->config, .geometry = geometry},
+        &(mr_model_options){.comm = t->comm,
+                            .be = t->be,
+                            .arch = arch,
+                            .method = mr_adapter_find(t->config->method.name),
+                            .adapter = mr_adapter_config_of(t->config),
+                            .lr_scale = &t->config->train.lr_scale,
+                            .shard = (mr_shard)t->config->parallel.shard,
+            .compute = t->config->model.dtype == 1 ? MR_BF16 : MR_F32,
+                            .recompute = t->config->train.recompute == MR_RECOMPUTE_LAYER,
+                            .seed = (uint64_t)t->config->run.seed,
+                            .geometry = geometry},
         &t->model));
     if (t->dataset) MR_TRY(create_evaluator(t));
     t->plan = mr_plan_of(t->model, t->evaluator);
@@ -162,9 +171,10 @@ static mr_status create(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
     mr_geometry geometry;
     MR_TRY(cut_batch(t, &geometry));
     MR_TRY(lay_out(t, arch, geometry));
-    if (mr_model_method(t->model)->merges && t->config->method.merge_every > t->total_steps)
+    if (mr_model_method(t->model)->merges &&
+        mr_adapter_config_of(t->config)->merge_every > t->total_steps)
         mr_warn("method.merge_every: %lld, so that a run of %lld steps never merges",
-                (long long)t->config->method.merge_every, (long long)t->total_steps);
+                (long long)mr_adapter_config_of(t->config)->merge_every, (long long)t->total_steps);
     /* A gathered unit may serve several micro-batches at once, at the price of their activations:
      * as many as fit. The tree's shape stays, and so do the bits. A tied head keeps its unit's
      * gradient open from end to end of the pass, so there it is one. */
@@ -395,14 +405,15 @@ static mr_status refuse(const mr_trainer *t, const mr_step_result *result)
 /* Whether a merge follows the step with a number. */
 static bool merges_after(const mr_trainer *t, int64_t step)
 {
-    return mr_model_method(t->model)->merges && step % t->config->method.merge_every == 0;
+    return mr_model_method(t->model)->merges &&
+           step % mr_adapter_config_of(t->config)->merge_every == 0;
 }
 
 /* Merges the adapters into the weights and starts them anew where their time has come. */
 static mr_status merge_if_due(mr_trainer *t, mr_step_result *result)
 {
     if (!merges_after(t, t->step)) return MR_OK;
-    result->restart = t->step / t->config->method.merge_every;
+    result->restart = t->step / mr_adapter_config_of(t->config)->merge_every;
     MR_TRY(mr_model_merge(t->model));
     MR_TRY(mr_model_restart(t->model, result->restart));
     return mr_optimizer_reset_adapters(&t->optimizer, &result->reset);

@@ -267,7 +267,7 @@ static void what_is_held_grows_with_the_text_alone(void **state)
     size_t bytes = text.length;
     mr_text_free(&text);
     size_t before = mr_memory_live_total();
-    must(mr_config_load(&world, "uuid.yaml", NULL, 0, config_choices, CONFIG_CHOICES, &list));
+    must(mr_config_load(&world, "uuid.yaml", NULL, 0, config_registry(), &list));
     if (mr_memory_live_total() - before > 40 * bytes)
         fail_msg("%zu bytes are held of a text of %zu", mr_memory_live_total() - before, bytes);
     must(mr_run_list_get(&list, 54321, &config));

@@ -7,6 +7,7 @@
 #include "folder.h"
 #include "logs.h"
 #include "program.h"
+#include "settings_task.h"
 
 #include <string.h>
 #include <sys/stat.h>
@@ -201,12 +202,14 @@ static void special_ids_that_are_missing_reach_no_table(void **state)
     for (int which = 0; which < 8; which++)
         for (int copy = 0; copy < 2; copy++) {
             const bool eos = which & 2;
-            mr_config config = {.task = {.pairs = 20, .copies = 2}};
+            mr_config config;
             mr_tokenizer *tokenizer;
             mr_dataset *dataset;
             int64_t scored, length;
-            snprintf(config.task.name, sizeof config.task.name, "%s", copy ? "copy" : "uuid");
-            snprintf(config.task.prompt, sizeof config.task.prompt, "K{key}=");
+            settings_of_task(&config, copy ? "copy" : "uuid");
+            settings_offer(&config, "task.pairs", "20");
+            settings_offer(&config, "task.copies", "2");
+            settings_offer(&config, "task.prompt", "K{key}=");
             write_model("special.model", which & 1, eos, which & 4);
             must(mr_tokenizer_create("special.model", &tokenizer));
             assert_int_equal(tokenizer->bos >= 0, (which & 1) != 0);

@@ -9,6 +9,7 @@
 #include "config/load.h"
 #include "ranks.h"
 #include "store/checkpoint.h"
+#include "train/registry.h"
 #include "train/state.h"
 
 #include <stdlib.h>
@@ -55,7 +56,7 @@ static void start(owner *o, const mr_comm *comm, const char *name, const char *m
     snprintf(sets[0], sizeof sets[0], "run.name=%s", name);
     snprintf(sets[1], sizeof sets[1], "method.name=%s", method);
     snprintf(sets[2], sizeof sets[2], "parallel.shard=%s", shard);
-    must(mr_config_load(comm, "base.yaml", list, 3, NULL, 0, &runs));
+    must(mr_config_load(comm, "base.yaml", list, 3, mr_registry_of_program(), &runs));
     must(mr_run_list_get(&runs, 0, &o->config));
     mr_run_list_free(&runs);
     must(mr_backend_create("cpu", 0, 1, &o->be));

@@ -9,8 +9,8 @@
 /** A value of a key. */
 typedef struct mr_matrix_value {
     int key;
-    int node;    /**< 0: that of --set, which stands in the source */
-    int row;     /**< of a key that names a choice: in its table; else -1 */
+    int node;          /**< 0: that of --set, which stands in the source */
+    int row;           /**< of a key that names a choice: in its table; else -1 */
     const char *text;  /**< as YAML: equal for equal values, and for no others */
     const char *piece; /**< of the names of its runs, without the key */
 } mr_matrix_value;
@@ -31,10 +31,10 @@ typedef struct mr_matrix_block {
 
 /** What is known of a key over all blocks. */
 typedef struct mr_matrix_spread {
-    int blocks;        /**< that hold the key */
-    const char *first; /**< text of the first value that a run may have; NULL: none has it */
-    bool varies;       /**< the runs that have the key differ in it */
-    const char *base;  /**< text outside the matrix, with --set; of keys in some block */
+    int blocks;          /**< that hold the key */
+    const char *first;   /**< text of the first value that a run may have; NULL: none has it */
+    bool varies;         /**< the runs that have the key differ in it */
+    const char *base;    /**< text outside the matrix, with --set; of keys in some block */
     const char *written; /**< likewise without --set */
 } mr_matrix_spread;
 

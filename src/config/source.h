@@ -17,11 +17,11 @@ typedef struct mr_origin {
 typedef struct mr_source {
     const char *file; /**< name for messages; borrowed */
     const mr_registry *registry;
-    const mr_yaml *yaml; /**< what was read; borrowed */
-    mr_origin *origins;  /**< [keys of the registry] */
-    int version;         /**< of the keys in the file */
+    const mr_yaml *yaml;                  /**< what was read; borrowed */
+    mr_origin *origins;                   /**< [keys of the registry] */
+    int version;                          /**< of the keys in the file */
     uint64_t written[MR_REGISTRY_TABLES]; /**< rows that the file or a default chooses, as bits */
-    mr_config config;    /**< the core's keys, and names of choices; their keys: mr_source_fill */
+    mr_config config; /**< the core's keys, and names of choices; their keys: mr_source_fill */
 } mr_source;
 
 /** Makes a name the choice of a table in a configuration: its keys get their defaults. Local.

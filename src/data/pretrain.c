@@ -16,7 +16,8 @@ typedef struct pretrain_config {
 } pretrain_config;
 
 static const mr_key keys[] = {
-    {MR_KEY_FIELD(pretrain_config, "task.data", data), .type = MR_KEY_STRING, .is_path = true, .fallback = "",
+    {MR_KEY_FIELD(pretrain_config, "task.data", data), .type = MR_KEY_STRING, .is_path = true,
+     .fallback = "",
      .help = "Folder of token shards that `mora data prepare` wrote, for the pretrain task."},
 };
 

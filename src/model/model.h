@@ -44,8 +44,8 @@ typedef struct mr_model_options {
     const mr_string_list *lr_scale;   /**< items "name=factor" of trained tensors; NULL: none */
     mr_shard shard;
     mr_dtype compute; /**< dtype of activations and of the weights they meet */
-    bool recompute; /**< layers compute activations again in the backward pass */
-    uint64_t seed;  /**< of restarts and dropout */
+    bool recompute;   /**< layers compute activations again in the backward pass */
+    uint64_t seed;    /**< of restarts and dropout */
     mr_geometry geometry;
 } mr_model_options;
 

@@ -23,8 +23,8 @@ const char *mr_kept_word(mr_keep keep)
 
 static int64_t restart_of(const mr_trainer *t)
 {
-    bool merges = mr_model_method(t->model)->merges;
-    return merges ? t->step / t->config->method.merge_every : 0;
+    int64_t every = mr_adapter_config_of(t->config)->merge_every;
+    return every > 0 ? t->step / every : 0;
 }
 
 mr_status mr_kept_write(const mr_trainer *t)
@@ -72,7 +72,7 @@ static mr_status check_source(const mr_trainer *t, const mr_safetensors *file)
     MR_TRY(expect_pair(file, "kind", FORMAT));
     MR_TRY(expect_pair(file, "data_hash", t->data_hash));
     MR_TRY(expect_pair(file, "weights_hash", t->weights_hash));
-    MR_TRY(mr_config_parse_resolved(config ? config : "", &theirs));
+    MR_TRY(mr_config_parse_resolved(t->config->registry, config ? config : "", &theirs));
     const char *key = mr_state_differing_key(t->config, &theirs);
     MR_CHECK(!key, MR_ERR_FORMAT, "%s: of another run: %s differs", mr_safetensors_path(file), key);
     return MR_OK;

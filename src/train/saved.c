@@ -185,7 +185,7 @@ static mr_status is_of_run(const json_t *mark, const mr_config *config, bool *sa
     mr_config theirs;
     *same = false;
     if (!json_is_true(json_object_get(mark, "whole"))) return MR_OK;
-    MR_TRY(mr_config_parse_resolved(text_of(mark, "config"), &theirs));
+    MR_TRY(mr_config_parse_resolved(config->registry, text_of(mark, "config"), &theirs));
     *same = strcmp(text_of(mark, "run"), config->run.name) == 0 &&
             !mr_state_differing_key(config, &theirs);
     return MR_OK;

@@ -159,7 +159,7 @@ static int enter(void **state)
     program_write("base.yaml", "run: {name: base, output: out}\n"
                                "model: {config: tiny.json, init: random}\n"
                                "task: {pairs: 8}\n"
-                               "method: {name: fft, r: 4}\n"
+                               "method: {name: fft}\n"
                                "train: {steps: 2, global_batch: 8, micro_batch: 1}\n"
                                "eval: {items: 1}\n"
                                "parallel: {threads: 1}\n");
@@ -348,10 +348,13 @@ static void a_request_to_stop_ends_a_sweep_and_names_what_failed(void **state)
 static void a_sweep_into_a_folder_that_cannot_be_made_ends_at_once(void **state)
 {
     (void)state;
-    write_budgets("plain/out");
-    program_result result =
-        program_run((program_setting){.ranks = 2}, "run budgets.yaml --set method.name=fft");
-    assert_one_error(&result, 1, "i/o: budgets.r60000: cannot make folder 'plain/out'");
+    program_write("seeds.yaml",
+                  "run: {output: plain/out}\nmodel: {config: tiny.json, init: random}\n"
+                  "task: {pairs: 8}\nmethod: {name: fft}\nparallel: {threads: 1}\n"
+                  "train: {steps: 1, global_batch: 8}\neval: {items: 1}\n"
+                  "matrix: {run.seed: [7, 8, 9, 10]}\n");
+    program_result result = program_run((program_setting){.ranks = 2}, "run seeds.yaml");
+    assert_one_error(&result, 1, "i/o: seeds.seed7: cannot make folder 'plain/out'");
     assert_contains(result.err, "mora: 3 more runs into 'plain/out' were not tried\n");
     assert_int_equal(program_lines_with(result.err, "cannot make folder"), 1);
     program_free(&result);

@@ -27,7 +27,7 @@ static int enter(void **state)
     program_write("run.yaml", "run: {name: one, seed: 3, output: out}\n"
                               "model: {path: base}\n"
                               "task: {name: uuid, pairs: 8}\n"
-                              "method: {name: lora, r: 4, merge_every: 2}\n"
+                              "method: {name: lora, r: 4}\n"
                               "train: {steps: 6, global_batch: 8, micro_batch: 4, lr: 0.01, "
                               "schedule: constant}\n"
                               "eval: {items: 1}\n"
@@ -304,8 +304,8 @@ static void a_run_keeps_what_it_trained(void **state)
     assert_int_equal(tensors_with(fft, ".weight"), 2 * 9 + 3);
     const char *frozen = kept_of("frozen", "--set method.name=asylora");
     assert_int_equal(tensors_with(frozen, "lora_A"), 2 * 7);
-    const char *merged = kept_of("merged", "--set method.name=relora --set "
-                                           "method.target_modules=[q_proj]");
+    const char *merged = kept_of("merged", "--set method.name=relora --set method.merge_every=2 "
+                                           "--set method.target_modules=[q_proj]");
     assert_int_equal(tensors_with(merged, "q_proj.weight"), 2);
     assert_int_equal(tensors_with(merged, ""), 2 + 2 * 2);
     const char *unmerged = kept_of("unmerged", "--set method.name=relora --set "

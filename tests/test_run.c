@@ -43,7 +43,7 @@ static char log_names[RUNS][256]; /* of matrix.yaml, in its order */
 static const char base_yaml[] = "run: {name: base, seed: 3, output: out}\n"
                                 "model: {config: %stiny.json, init: random}\n"
                                 "task: {name: uuid, pairs: 16}\n"
-                                "method: {name: fft, r: 4}\n"
+                                "method: {name: fft}\n"
                                 "train: {steps: 6, global_batch: 16, micro_batch: 2, lr: 0.003}\n"
                                 "eval: {at_steps: [3, 6], items: 6}\n"
                                 "parallel: {threads: 1}\n";

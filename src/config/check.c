@@ -123,12 +123,8 @@ static mr_status check_lengths(const mr_config *config, const char **key)
 static mr_status check_restarts(const mr_config *config, const char **key)
 {
     bool jagged = config->train.schedule == MR_SCHEDULE_JAGGED_COSINE;
-    if (!jagged && config->train.schedule != MR_SCHEDULE_REBASED_COSINE) return MR_OK;
     const int64_t *every = mr_config_field(config, "method.merge_every");
-    if (!every)
-        return fail_key(key, "train.schedule",
-                        "%s restarts at every merge, and method %s has none (method.merge_every)",
-                        jagged ? "jagged_cosine" : "rebased_cosine", config->method.name);
+    if (!every || (!jagged && config->train.schedule != MR_SCHEDULE_REBASED_COSINE)) return MR_OK;
     long long warmup = config->train.warmup_steps, merge = *every;
     if (jagged && warmup > merge)
         return fail_key(key, "train.warmup_steps",

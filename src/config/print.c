@@ -2,19 +2,6 @@
 
 #include <string.h>
 
-bool mr_config_has(const mr_config *config, const char *key)
-{
-    return mr_config_field(config, key) != NULL;
-}
-
-const void *mr_config_field(const mr_config *config, const char *key)
-{
-    size_t base;
-    int index = mr_registry_find(config->registry, key);
-    const mr_key *about = index < 0 ? NULL : mr_registry_bind(config, index, &base);
-    return about ? (const char *)config + base + about->offset : NULL;
-}
-
 mr_status mr_config_value_text(const mr_config *config, const char *key, mr_text *out)
 {
     size_t base;

@@ -128,6 +128,19 @@ const mr_key *mr_registry_bind(const mr_config *config, int key, size_t *base)
     return mr_schema_key(registry->table[about->table].rows[row].schema, about->key->key);
 }
 
+bool mr_config_has(const mr_config *config, const char *key)
+{
+    return mr_config_field(config, key) != NULL;
+}
+
+const void *mr_config_field(const mr_config *config, const char *key)
+{
+    size_t base;
+    int index = mr_registry_find(config->registry, key);
+    const mr_key *about = index < 0 ? NULL : mr_registry_bind(config, index, &base);
+    return about ? (const char *)config + base + about->offset : NULL;
+}
+
 void mr_registry_chosen(const mr_config *config, uint64_t chosen[MR_REGISTRY_TABLES])
 {
     const mr_registry *registry = config->registry;

@@ -30,10 +30,11 @@ double mr_schedule_factor(mr_schedule_kind kind, int64_t warmup, int64_t total, 
 
 mr_schedule mr_schedule_of(const mr_config *config, int64_t total)
 {
+    int64_t merge_every = mr_adapter_config_of(config)->merge_every;
     return (mr_schedule){.kind = (mr_schedule_kind)config->train.schedule,
                          .warmup = config->train.warmup_steps,
                          .total = total,
-                         .period = mr_adapter_config_of(config)->merge_every,
+                         .period = merge_every > 0 ? merge_every : at_least_one(total),
                          .restart_warmup = config->train.restart_warmup_steps,
                          .floor = config->train.min_lr_ratio};
 }
@@ -66,13 +67,11 @@ static double rebased(const mr_schedule *s, int64_t step)
 
 double mr_schedule_at(const mr_schedule *schedule, int64_t step)
 {
-    MR_INVARIANT(step >= 0);
+    MR_INVARIANT(step >= 0 && schedule->period > 0);
     switch (schedule->kind) {
     case MR_SCHEDULE_JAGGED_COSINE:
-        MR_INVARIANT(schedule->period > 0);
         return jagged(schedule, step);
     case MR_SCHEDULE_REBASED_COSINE:
-        MR_INVARIANT(schedule->period > 0);
         return rebased(schedule, step);
     default:
         return mr_schedule_factor(schedule->kind, schedule->warmup, schedule->total, step);

@@ -579,7 +579,7 @@ static void a_text_file_is_not_reopened(void **state)
     mr_runlog *log;
     assert_int_equal(mr_runlog_reopen(path, &log), MR_ERR_FORMAT);
     assert_null(log);
-    assert_contains(mr_message(), "run.h5: not a sound run log: cannot load it: ");
+    assert_contains(mr_message(), "run.h5: not a sound run log: cannot open it: ");
 }
 
 /* Changes attributes a reader relies on, and returns what it says. */

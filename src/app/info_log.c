@@ -1,11 +1,12 @@
 #include "app/info.h"
 #include "store/json.h"
+#include "store/runlog.h"
 #include "store/runlog_read.h"
 
 #include <math.h>
 #include <stdio.h>
 
-enum { EVENTS_SHOWN = 20 };
+enum { EVENTS_SHOWN = 20, LONGEST = 4096 };
 
 typedef enum attribute_type { TEXT, INTEGER, REAL } attribute_type;
 
@@ -85,7 +86,7 @@ static mr_status add_series(const mr_runlog_reader *reader, json_t *object)
     json_t *rows = json_array();
     mr_status status = mr_runlog_list(reader, "/train", &names);
     for (int64_t i = 0; status == MR_OK && i < names.count; i++) {
-        char dataset[256];
+        char dataset[LONGEST];
         double *value = NULL;
         int64_t count;
         snprintf(dataset, sizeof dataset, "/train/%s", names.item[i]);
@@ -117,34 +118,36 @@ static json_t *whole_number(double value)
     return fabs(value) <= exact ? json_integer((json_int_t)value) : mr_json_number(value);
 }
 
-/* Puts a series as one column of a list of objects, which it makes as long as itself. */
-static mr_status add_column(const mr_runlog_reader *reader, const char *group, const char *name,
-                            bool whole, json_t *rows)
+/* Puts a series as one column of a list of objects; the steps, which come first, make the list. */
+static mr_status add_column(const mr_runlog_reader *reader, const char *evaluation,
+                            const char *name, bool steps, json_t *rows)
 {
-    char dataset[512];
+    char dataset[LONGEST];
     double *value = NULL;
     int64_t count;
-    snprintf(dataset, sizeof dataset, "%s/%s", group, name);
+    mr_status status = MR_OK;
+    snprintf(dataset, sizeof dataset, "/eval/%s/%s", evaluation, name);
     MR_TRY(mr_runlog_series(reader, dataset, &value, &count));
-    for (int64_t i = 0; i < count; i++) {
-        if ((size_t)i == json_array_size(rows)) json_array_append_new(rows, json_object());
+    for (int64_t i = 0; steps && i < count; i++)
+        json_array_append_new(rows, json_object());
+    if ((size_t)count != json_array_size(rows))
+        status = mr_fail(MR_ERR_FORMAT, "%s: expected as many rows as steps, %zu, found %lld",
+                         dataset, json_array_size(rows), (long long)count);
+    for (int64_t i = 0; status == MR_OK && i < count; i++)
         mr_info_put(json_array_get(rows, (size_t)i), name,
-                    whole ? whole_number(value[i]) : mr_json_number(value[i]));
-    }
+                    steps ? whole_number(value[i]) : mr_json_number(value[i]));
     mr_free(value);
-    return MR_OK;
+    return status;
 }
 
 static mr_status add_evaluation(const mr_runlog_reader *reader, const char *name, json_t *object)
 {
-    char group[256];
     mr_names scores = {0};
     json_t *rows = json_array();
-    snprintf(group, sizeof group, "/eval/%s", name);
-    mr_status status = add_column(reader, group, "step", true, rows);
+    mr_status status = add_column(reader, name, "step", true, rows);
     if (status == MR_OK) status = mr_runlog_scores(reader, name, &scores);
     for (int64_t i = 0; status == MR_OK && i < scores.count; i++)
-        status = add_column(reader, group, scores.item[i], false, rows);
+        status = add_column(reader, name, scores.item[i], false, rows);
     mr_names_free(&scores);
     mr_info_put(object, name, rows);
     return status;
@@ -204,6 +207,7 @@ mr_status mr_info_run_log(const char *path, bool config, json_t **out)
     if (status == MR_OK) status = add_events(reader, object);
     if (status == MR_OK && config) status = add_text(reader, "config", object);
     mr_runlog_close_reader(&reader);
+    if (status == MR_ERR_FORMAT) status = mr_runlog_unsound(path);
     if (status != MR_OK) {
         json_decref(object);
         object = NULL;

@@ -102,6 +102,14 @@ int mr_file_sync_folder(const char *path)
     return failure;
 }
 
+/* Tells whether a locked file is still what stands at its path. */
+static bool is_in_place(const char *path, int handle)
+{
+    struct stat ours, there;
+    return fstat(handle, &ours) == 0 && stat(path, &there) == 0 && ours.st_ino == there.st_ino &&
+           ours.st_dev == there.st_dev;
+}
+
 mr_status mr_file_lock(const char *path, int *handle)
 {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
@@ -111,10 +119,7 @@ mr_status mr_file_lock(const char *path, int *handle)
     int failure = locked ? 0 : errno;
     if (failure == ENOLCK || failure == ENOSYS || failure == ENOTSUP) return MR_OK;
     /* The process that had it may have ended, and its file be gone, since ours was opened. */
-    struct stat ours, there;
-    if (locked && fstat(*handle, &ours) == 0 && stat(path, &there) == 0 &&
-        ours.st_ino == there.st_ino)
-        return MR_OK;
+    if (locked && is_in_place(path, *handle)) return MR_OK;
     close(*handle);
     *handle = -1;
     MR_CHECK(locked || failure == EACCES || failure == EAGAIN, MR_ERR_IO, "cannot lock '%s': %s",
@@ -125,9 +130,25 @@ mr_status mr_file_lock(const char *path, int *handle)
 void mr_file_unlock(const char *path, int *handle)
 {
     if (*handle < 0) return;
-    unlink(path);
+    if (is_in_place(path, *handle)) unlink(path);
     close(*handle);
     *handle = -1;
+}
+
+mr_status mr_file_keep_lock(const char *path, int *handle)
+{
+    char folder[PATH_MAX];
+    struct stat about;
+    int fresh;
+    if (*handle < 0 || is_in_place(path, *handle)) return MR_OK;
+    const char *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1,
+             slash ? path : ".");
+    if (stat(folder, &about) != 0) return MR_OK;
+    mr_status status = mr_file_lock(path, &fresh);
+    close(*handle);
+    *handle = fresh;
+    return status;
 }
 
 int mr_file_write_at(int handle, const void *data, size_t bytes, int64_t offset)

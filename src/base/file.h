@@ -49,7 +49,13 @@ int mr_file_sync_folder(const char *path);
  */
 MR_NODISCARD mr_status mr_file_lock(const char *path, int *handle);
 
-/** Removes a locked file, lets go of the lock and sets *handle to -1, which is allowed. Local. */
+/** Takes a lock again where others have removed its file, once its folder is there; *handle may be
+ * -1. Local.
+ * @return MR_OK, MR_ERR_IO (it cannot be had any more; *handle is -1 then) */
+MR_NODISCARD mr_status mr_file_keep_lock(const char *path, int *handle);
+
+/** Removes a locked file, unless another stands in its place, lets go of the lock and sets *handle
+ * to -1, which is allowed. Local. */
 void mr_file_unlock(const char *path, int *handle);
 
 /** Makes a folder and its missing parents. Local. @return MR_OK, MR_ERR_IO */

@@ -44,9 +44,17 @@ int mr_text_clean(const char *bytes, size_t count, bool lines, char out[MR_TEXT_
 static void add_clean(mr_text *text, const char *bytes, size_t count, bool lines)
 {
     while (count > 0) {
+        /* Most of it is plain, and goes by the stretch. */
+        int plain = 0;
+        while ((size_t)plain < count && plain < INT_MAX && bytes[plain] >= ' ' &&
+               bytes[plain] < 127)
+            plain++;
         char clean[MR_TEXT_CLEAN];
-        const int taken = mr_text_clean(bytes, count, lines, clean);
-        mr_text_add(text, "%s", clean);
+        const int taken = plain > 0 ? plain : mr_text_clean(bytes, count, lines, clean);
+        if (plain > 0)
+            mr_text_add(text, "%.*s", plain, bytes);
+        else
+            mr_text_add(text, "%s", clean);
         bytes += taken;
         count -= (size_t)taken;
     }

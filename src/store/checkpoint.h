@@ -11,8 +11,8 @@
  * Any tool for safetensors opens a shard. A tensor of which a rank has all stands there by its name
  * and shape; of another the rank's part stands as `name[begin:end]`, one-dimensional: elements
  * begin..end-1 of the whole one, row after row. The manifest lists name, dtype and whole shape of
- * every tensor, with `first_file` and `ends`: shard first_file + i ends with element ends[i] - 1. It
- * carries the SHA-256 of itself. All is written in `.step-00000020.partial` beside, synced, the
+ * every tensor, with `first_file` and `ends`: shard first_file + i ends with element ends[i] - 1.
+ * It carries the SHA-256 of itself. All is written in `.step-00000020.partial` beside, synced, the
  * manifest last, and renamed; so whatever stands under the final name is whole at any time, also
  * after a kill -9. It is read back on any number of ranks.
  */

@@ -1,52 +1,108 @@
 #include "store/h5.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define MR_H5_HAS_LOCKING                                                                          \
+    (H5_VERSION_GE(1, 12, 1) || (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 11, 0)))
+
+static const char LOCKING[] = "HDF5_USE_FILE_LOCKING";
 
 static const size_t GROW_BYTES = (size_t)1 << 20;
-static const size_t VERIFY_BYTES = (size_t)1 << 20;
+static const size_t CACHE_BYTES = (size_t)64 << 20; /* of unpacked chunks, each unpacked once */
 
 mr_status mr_h5_start(void)
 {
-    MR_CHECK(H5open() >= 0 && H5Eset_auto2(H5E_DEFAULT, NULL, NULL) >= 0, MR_ERR_IO,
+    /* The environment would override what mr_h5_access says of locks. A variable that is not there
+     * is left so: other threads may be reading the environment, and to add one may move it. */
+#if MR_H5_HAS_LOCKING
+    bool overridden = getenv(LOCKING) != NULL;
+#else
+    bool overridden = true;
+#endif
+    bool set = !overridden || setenv(LOCKING, "FALSE", 1) == 0;
+    MR_CHECK(set && H5open() >= 0 && H5Eset_auto2(H5E_DEFAULT, NULL, NULL) >= 0, MR_ERR_IO,
              "the HDF5 library does not start");
+    /* A link to another file is not followed: that file may be anything, a pipe without a writer.
+     */
+    if (H5Lis_registered(H5L_TYPE_EXTERNAL) > 0) H5Lunregister(H5L_TYPE_EXTERNAL);
     return MR_OK;
 }
+
+/* What HDF5 says went wrong, where it did. */
+typedef struct failure {
+    char text[MR_MESSAGE_MAX];
+    int reason; /* error number of the operating system; 0: it refused nothing */
+    bool memory;
+} failure;
 
 /* Walking upward, the first record is the innermost: where the failure happened. */
 static herr_t take_innermost(unsigned depth, const H5E_error2_t *error, void *out)
 {
-    if (depth == 0) snprintf(out, MR_MESSAGE_MAX, "%s", error->desc ? error->desc : "");
+    failure *what = out;
+    if (depth > 0) return 0;
+    const char *text = error->desc ? error->desc : "", *number = strstr(text, "errno = ");
+    snprintf(what->text, sizeof what->text, "%s", text);
+    if (number) what->reason = (int)strtol(number + strlen("errno = "), NULL, 10);
+    what->memory = error->maj_num == H5E_RESOURCE && error->min_num == H5E_NOSPACE;
     return 0;
 }
 
 mr_status mr_h5_fail(mr_status code, const char *path, const char *fmt, ...)
 {
-    char what[MR_MESSAGE_MAX], why[MR_MESSAGE_MAX] = "";
+    char what[MR_MESSAGE_MAX];
+    failure why = {.reason = 0};
     va_list args;
     va_start(args, fmt);
     vsnprintf(what, sizeof what, fmt, args);
     va_end(args);
-    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_innermost, why);
-    return mr_fail(code, "%s: %s: %s", path, what, why[0] ? why : "HDF5 gives no reason");
+    H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, take_innermost, &why);
+    if (why.reason != 0) return mr_fail(MR_ERR_IO, "%s: %s: %s", path, what, strerror(why.reason));
+    if (why.memory) code = MR_ERR_MEMORY;
+    return mr_fail(code, "%s: %s: %s", path, what, why.text[0] ? why.text : "HDF5 gives no reason");
 }
 
 hid_t mr_h5_access(bool in_memory)
 {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     if (access < 0) return access;
-    /* The formats of 1.8 have checksums in their metadata, which the older ones lack; those of 1.10
-     * refuse a file that its writer has not closed, as it is in every flushed image. */
-    herr_t result = H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18);
-    if (result >= 0) result = H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
-#if H5_VERSION_GE(1, 12, 1) || (H5_VERSION_GE(1, 10, 7) && !H5_VERSION_GE(1, 11, 0))
+    herr_t result = H5Pset_fclose_degree(access, H5F_CLOSE_STRONG);
+#if MR_H5_HAS_LOCKING
     if (result >= 0) result = H5Pset_file_locking(access, false, true);
 #endif
+    /* The formats of 1.8 have checksums in their metadata, which the older ones lack; those of 1.10
+     * refuse a file that its writer has not closed, as it is in every flushed image. */
+    if (result >= 0 && in_memory)
+        result = H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18);
     if (result >= 0 && in_memory) result = H5Pset_fapl_core(access, GROW_BYTES, false);
+    if (result >= 0 && !in_memory) result = H5Pset_fapl_sec2(access);
+    if (result >= 0 && !in_memory) result = H5Pset_cache(access, 0, 521, CACHE_BYTES, 0.75);
     if (result >= 0) return access;
     H5Pclose(access);
     return H5I_INVALID_HID;
+}
+
+mr_status mr_h5_open(const char *path, hid_t *file)
+{
+    mr_status status = MR_OK;
+    hid_t access_list = H5I_INVALID_HID;
+    struct stat about;
+    *file = H5I_INVALID_HID;
+    MR_CHECK(access(path, R_OK) == 0 && stat(path, &about) == 0, MR_ERR_IO, "cannot open '%s': %s",
+             path, strerror(errno));
+    MR_CHECK(S_ISREG(about.st_mode), MR_ERR_IO, "cannot open '%s': not a regular file", path);
+    MR_TRY(mr_h5_start());
+    MR_H5(access_list = mr_h5_access(false), MR_ERR_IO, path, "cannot open it");
+    MR_H5(*file = H5Fopen(path, H5F_ACC_RDONLY, access_list), MR_ERR_FORMAT, path,
+          "cannot open it");
+cleanup:
+    if (access_list >= 0) H5Pclose(access_list);
+    return status;
 }
 
 bool mr_h5_exists(hid_t file, const char *name)
@@ -64,18 +120,23 @@ bool mr_h5_exists(hid_t file, const char *name)
     return true;
 }
 
-bool mr_h5_is_group(hid_t file, const char *name)
+mr_status mr_h5_is_group(hid_t file, const char *path, const char *name, bool *group)
 {
-    hid_t object = H5Oopen(file, name, H5P_DEFAULT);
-    if (object < 0) return false;
-    bool is_group = H5Iget_type(object) == H5I_GROUP;
-    H5Oclose(object);
-    return is_group;
-}
-
-static const char *class_name(H5T_class_t class)
-{
-    return class == H5T_INTEGER ? "a whole number" : class == H5T_FLOAT ? "a number" : "a text";
+    mr_status status = MR_OK;
+    H5O_info_t about;
+    *group = false;
+#if H5_VERSION_GE(1, 12, 0)
+    MR_H5(H5Oget_info_by_name3(file, name, &about, H5O_INFO_BASIC, H5P_DEFAULT), MR_ERR_FORMAT,
+          path, "%s", name);
+#else
+    MR_H5(H5Oget_info_by_name2(file, name, &about, H5O_INFO_BASIC, H5P_DEFAULT), MR_ERR_FORMAT,
+          path, "%s", name);
+#endif
+    *group = about.type == H5O_TYPE_GROUP;
+    /* A group of several names may be within itself; a dataset of many would be read as often. */
+    if (about.rc > 1) status = mr_fail(MR_ERR_FORMAT, "%s: %s: has %u names", path, name, about.rc);
+cleanup:
+    return status;
 }
 
 mr_status mr_h5_set_attribute(hid_t object, const char *path, const char *name, hid_t file_type,
@@ -97,116 +158,267 @@ cleanup:
     return status;
 }
 
-mr_status mr_h5_attribute(hid_t object, const char *path, const char *name, H5T_class_t class,
-                          void *value, size_t room, size_t *bytes)
+/* An attribute of one value. */
+typedef struct attribute {
+    hid_t handle, type;
+    H5T_class_t class;
+    size_t bytes; /* of the value in the file */
+} attribute;
+
+static void close_attribute(attribute *a)
 {
-    htri_t exists = H5Aexists(object, name);
-    MR_CHECK(exists != 0, MR_ERR_FORMAT, "%s: no attribute '%s'", path, name);
+    if (a->type >= 0) H5Tclose(a->type);
+    if (a->handle >= 0) H5Aclose(a->handle);
+}
+
+/* Opens an attribute that must be one value of a kind. */
+static mr_status open_attribute(hid_t object, const char *path, const char *name, bool text,
+                                const char *expected, attribute *out)
+{
+    *out = (attribute){.handle = H5I_INVALID_HID, .type = H5I_INVALID_HID};
+    MR_CHECK(H5Aexists(object, name) != 0, MR_ERR_FORMAT, "%s: no attribute '%s'", path, name);
     mr_status status = MR_OK;
-    hid_t attribute = H5I_INVALID_HID, type = H5I_INVALID_HID, space = H5I_INVALID_HID;
-    hid_t memory = H5I_INVALID_HID, file = H5I_INVALID_HID;
+    hid_t space = H5I_INVALID_HID, file = H5I_INVALID_HID;
     hsize_t file_bytes = 0;
-    MR_H5(attribute = H5Aopen(object, name, H5P_DEFAULT), MR_ERR_FORMAT, path, "attribute '%s'",
+    MR_H5(out->handle = H5Aopen(object, name, H5P_DEFAULT), MR_ERR_FORMAT, path, "attribute '%s'",
           name);
-    MR_H5(type = H5Aget_type(attribute), MR_ERR_FORMAT, path, "attribute '%s'", name);
-    MR_H5(space = H5Aget_space(attribute), MR_ERR_FORMAT, path, "attribute '%s'", name);
+    MR_H5(out->type = H5Aget_type(out->handle), MR_ERR_FORMAT, path, "attribute '%s'", name);
+    MR_H5(space = H5Aget_space(out->handle), MR_ERR_FORMAT, path, "attribute '%s'", name);
     MR_H5(file = H5Iget_file_id(object), MR_ERR_FORMAT, path, "attribute '%s'", name);
     MR_H5(H5Fget_filesize(file, &file_bytes), MR_ERR_FORMAT, path, "its size");
-    size_t stored = H5Tget_size(type);
-    if (H5Tget_class(type) != class || H5Sget_simple_extent_npoints(space) != 1 ||
-        (class == H5T_STRING && H5Tis_variable_str(type) != 0) || stored > file_bytes) {
-        status =
-            mr_fail(MR_ERR_FORMAT, "%s: attribute '%s' is not %s", path, name, class_name(class));
-        goto cleanup;
-    }
-    /* Room for a zero of our own: other writers fill fixed texts to their last byte. */
-    *bytes = class == H5T_STRING ? stored + 1 : 8;
-    if (room == 0) goto cleanup;
-    MR_INVARIANT(room >= *bytes);
-    if (class == H5T_STRING) {
-        MR_H5(memory = H5Tcopy(type), MR_ERR_FORMAT, path, "attribute '%s'", name);
-        ((char *)value)[stored] = '\0';
-    } else {
-        MR_H5(memory = H5Tcopy(class == H5T_INTEGER ? H5T_NATIVE_INT64 : H5T_NATIVE_DOUBLE),
-              MR_ERR_FORMAT, path, "attribute '%s'", name);
-    }
-    MR_H5(H5Aread(attribute, memory, value), MR_ERR_FORMAT, path, "cannot read attribute '%s'",
-          name);
+    out->class = H5Tget_class(out->type);
+    out->bytes = H5Tget_size(out->type);
+    bool number = out->class == H5T_INTEGER || out->class == H5T_FLOAT;
+    if (!(text ? out->class == H5T_STRING : number) || H5Sget_simple_extent_npoints(space) != 1 ||
+        out->bytes > file_bytes)
+        status = mr_fail(MR_ERR_FORMAT, "%s: attribute '%s' is not %s", path, name, expected);
 cleanup:
     if (file >= 0) H5Fclose(file);
-    if (memory >= 0) H5Tclose(memory);
     if (space >= 0) H5Sclose(space);
+    if (status != MR_OK) close_attribute(out);
+    return status;
+}
+
+mr_status mr_h5_int(hid_t object, const char *path, const char *name, int64_t *out)
+{
+    static const char expected[] = "a whole number";
+    const double most = 0x1p53;
+    attribute a;
+    double value = 0;
+    MR_TRY(open_attribute(object, path, name, false, expected, &a));
+    mr_status status = MR_OK;
+    if (a.class == H5T_INTEGER) {
+        MR_H5(H5Aread(a.handle, H5T_NATIVE_INT64, out), MR_ERR_FORMAT, path,
+              "cannot read attribute '%s'", name);
+        goto cleanup;
+    }
+    MR_H5(H5Aread(a.handle, H5T_NATIVE_DOUBLE, &value), MR_ERR_FORMAT, path,
+          "cannot read attribute '%s'", name);
+    if (!(value >= -most && value <= most) || (double)(int64_t)value != value)
+        status = mr_fail(MR_ERR_FORMAT, "%s: attribute '%s' is not %s", path, name, expected);
+    else
+        *out = (int64_t)value;
+cleanup:
+    close_attribute(&a);
+    return status;
+}
+
+mr_status mr_h5_double(hid_t object, const char *path, const char *name, double *out)
+{
+    attribute a;
+    MR_TRY(open_attribute(object, path, name, false, "a number", &a));
+    mr_status status = MR_OK;
+    MR_H5(H5Aread(a.handle, H5T_NATIVE_DOUBLE, out), MR_ERR_FORMAT, path,
+          "cannot read attribute '%s'", name);
+cleanup:
+    close_attribute(&a);
+    return status;
+}
+
+/* Makes the type in memory of texts in the file, whatever they are closed or filled by there. */
+static mr_status text_type(hid_t stored, const char *path, const char *name, hid_t *type)
+{
+    mr_status status = MR_OK;
+    MR_H5(*type = H5Tcopy(stored), MR_ERR_FORMAT, path, "%s: its type", name);
+    if (H5Tis_variable_str(stored) > 0) return MR_OK;
+    MR_H5(H5Tset_size(*type, H5Tget_size(stored) + 1), MR_ERR_FORMAT, path, "%s: its type", name);
+    MR_H5(H5Tset_strpad(*type, H5T_STR_NULLTERM), MR_ERR_FORMAT, path, "%s: its type", name);
+cleanup:
+    return status;
+}
+
+mr_status mr_h5_text(hid_t object, const char *path, const char *name, char **out)
+{
+    attribute a;
+    hid_t type = H5I_INVALID_HID;
+    char *text = NULL, *theirs = NULL;
+    *out = NULL;
+    MR_TRY(open_attribute(object, path, name, true, "a text", &a));
+    mr_status status = text_type(a.type, path, name, &type);
+    if (status != MR_OK) goto cleanup;
+    bool variable = H5Tis_variable_str(type) > 0;
+    if (!variable) {
+        text = mr_alloc(MR_MEM_OTHER, a.bytes + 1);
+        status = text ? MR_OK : MR_ERR_MEMORY;
+        if (status != MR_OK) goto cleanup;
+    }
+    MR_H5(H5Aread(a.handle, type, variable ? (void *)&theirs : text), MR_ERR_FORMAT, path,
+          "cannot read attribute '%s'", name);
+    if (variable) text = mr_strdup(theirs ? theirs : "");
+    status = text ? MR_OK : MR_ERR_MEMORY;
+    if (status != MR_OK) goto cleanup;
+    *out = text;
+    text = NULL;
+cleanup:
+    if (theirs) H5free_memory(theirs);
+    mr_free(text);
     if (type >= 0) H5Tclose(type);
-    if (attribute >= 0) H5Aclose(attribute);
+    close_attribute(&a);
     return status;
 }
 
 mr_status mr_h5_check_format(hid_t file, const char *path, const char *format, int64_t version)
 {
-    char text[64];
-    size_t bytes = 0;
-    MR_TRY(mr_h5_attribute(file, path, "format", H5T_STRING, NULL, 0, &bytes));
-    MR_CHECK(bytes <= sizeof text, MR_ERR_FORMAT, "%s: format: expected '%s'", path, format);
-    MR_TRY(mr_h5_attribute(file, path, "format", H5T_STRING, text, sizeof text, &bytes));
-    MR_CHECK(strcmp(text, format) == 0, MR_ERR_FORMAT, "%s: format: expected '%s', found '%s'",
-             path, format, text);
+    char *text = NULL;
     int64_t found = 0;
-    MR_TRY(
-        mr_h5_attribute(file, path, "format_version", H5T_INTEGER, &found, sizeof found, &bytes));
+    MR_TRY(mr_h5_text(file, path, "format", &text));
+    mr_status status = MR_OK;
+    if (strcmp(text, format) != 0)
+        status =
+            mr_fail(MR_ERR_FORMAT, "%s: format: expected '%s', found '%.64s'", path, format, text);
+    mr_free(text);
+    MR_TRY(status);
+    MR_TRY(mr_h5_int(file, path, "format_version", &found));
     MR_CHECK(found == version, MR_ERR_FORMAT,
              "%s: format_version: expected %" PRId64 ", found %" PRId64, path, version, found);
     return MR_OK;
+}
+
+/* What a listing of a group fills. */
+typedef struct listing {
+    const char *path, *group;
+    mr_names *names;
+    mr_status status;
+} listing;
+
+static herr_t add_member(hid_t group, const char *name, const H5L_info_t *about, void *out)
+{
+    listing *list = out;
+    size_t length = strlen(name);
+    (void)group;
+    if (about->type != H5L_TYPE_HARD) return 0;
+    list->status = length < MR_H5_PATH
+                       ? mr_names_add(list->names, name)
+                       : mr_fail(MR_ERR_FORMAT, "%s: group %s: a member's name has %zu bytes",
+                                 list->path, list->group, length);
+    return list->status == MR_OK ? 0 : -1;
 }
 
 mr_status mr_h5_members(hid_t file, const char *path, const char *group, mr_names *names)
 {
     if (strcmp(group, "/") != 0 && !mr_h5_exists(file, group)) return MR_OK;
     mr_status status = MR_OK;
-    H5G_info_t about;
+    listing list = {.path = path, .group = group, .names = names};
     hid_t handle = H5I_INVALID_HID;
     MR_H5(handle = H5Gopen2(file, group, H5P_DEFAULT), MR_ERR_FORMAT, path, "group %s", group);
-    MR_H5(H5Gget_info(handle, &about), MR_ERR_FORMAT, path, "group %s", group);
-    for (hsize_t i = 0; i < about.nlinks; i++) {
-        char name[MR_H5_PATH];
-        ssize_t length;
-        MR_H5(length = H5Lget_name_by_idx(handle, ".", H5_INDEX_NAME, H5_ITER_INC, i, name,
-                                          sizeof name, H5P_DEFAULT),
-              MR_ERR_FORMAT, path, "group %s: member %" PRIu64, group, (uint64_t)i);
-        if ((size_t)length >= sizeof name) {
-            status = mr_fail(MR_ERR_FORMAT, "%s: group %s: a member's name has %zd bytes", path,
-                             group, length);
-            goto cleanup;
-        }
-        if ((status = mr_names_add(names, name)) != MR_OK) goto cleanup;
-    }
+    if (H5Literate(handle, H5_INDEX_NAME, H5_ITER_INC, NULL, add_member, &list) < 0)
+        status = list.status != MR_OK
+                     ? list.status
+                     : mr_h5_fail(MR_ERR_FORMAT, path, "group %s: its members", group);
 cleanup:
     if (handle >= 0) H5Gclose(handle);
     return status;
+}
+
+/* The most bytes that so many stored ones are believed to stand for. Where packed, a thousandfold
+ * is what deflate can do, as far as a log that nobody made up has that much of the same; beyond,
+ * what numbers and texts that differ come to. */
+static uint64_t believable(uint64_t stored, bool packed, bool texts, uint64_t far)
+{
+    const uint64_t once = 1032, ever = texts ? 256 : 64;
+    if (!packed) return stored;
+    if (stored > UINT64_MAX / once) return UINT64_MAX;
+    uint64_t most = ever * stored > far ? ever * stored : far;
+    return once * stored < most ? once * stored : most;
+}
+
+/* Tells whether chunks are packed, which changes their size, and refuses values that are elsewhere
+ * or packed by one filter upon another. */
+static mr_status check_layout(hid_t layout, const char *path, const char *name, bool *packed)
+{
+    int packers = 0;
+    H5D_layout_t kind = H5Pget_layout(layout);
+    bool within = kind == H5D_CHUNKED || kind == H5D_COMPACT ||
+                  (kind == H5D_CONTIGUOUS && H5Pget_external_count(layout) == 0);
+    MR_CHECK(within, MR_ERR_FORMAT, "%s: %s: its values are in other files", path, name);
+    int filters = kind == H5D_CHUNKED ? H5Pget_nfilters(layout) : 0;
+    for (int i = 0; i < filters; i++) {
+        unsigned flags;
+        size_t values = 0;
+        char filter_name[64] = "";
+        H5Z_filter_t filter = H5Pget_filter2(layout, (unsigned)i, &flags, &values, NULL,
+                                             sizeof filter_name, filter_name, NULL);
+        /* No fault of the file: another program reads it. */
+        MR_CHECK(H5Zfilter_avail(filter) > 0, MR_ERR_IO,
+                 "%s: %s: packed by the filter %d (%.*s), which this HDF5 does not have; "
+                 "`h5repack -f GZIP=6` writes it in another way",
+                 path, name, (int)filter, (int)sizeof filter_name - 1, filter_name);
+        packers += filter != H5Z_FILTER_SHUFFLE && filter != H5Z_FILTER_FLETCHER32;
+    }
+    MR_CHECK(packers < 2, MR_ERR_FORMAT, "%s: %s: packed by %d filters, one upon the other", path,
+             name, packers);
+    *packed = packers > 0;
+    return MR_OK;
 }
 
 /* Extents are believed only as far as the file holds bytes for them: every row is written. */
 static mr_status check_stored(hid_t file, const mr_h5_table *table, const char *path,
                               const char *name)
 {
-    hsize_t file_bytes = 0;
+    hsize_t file_bytes = 0, chunk[H5S_MAX_RANK];
     mr_status status = MR_OK;
+    hid_t layout = H5I_INVALID_HID;
+    bool packed = false;
     MR_H5(H5Fget_filesize(file, &file_bytes), MR_ERR_FORMAT, path, "its size");
+    MR_H5(layout = H5Dget_create_plist(table->handle), MR_ERR_FORMAT, path, "%s: layout", name);
+    if ((status = check_layout(layout, path, name, &packed)) != MR_OK) goto cleanup;
+    const uint64_t far = (uint64_t)64 << 20, far_rows = (uint64_t)1 << 20;
+    bool texts = table->class == H5T_STRING;
     uint64_t stored = H5Dget_storage_size(table->handle);
-    uint64_t row_bytes = (uint64_t)table->columns * table->item_bytes;
-    if (stored > file_bytes || (uint64_t)table->columns > stored / table->item_bytes ||
-        (uint64_t)table->rows > stored / (row_bytes > 0 ? row_bytes : 1))
+    uint64_t most = believable(stored, packed, texts, far);
+    uint64_t columns = (uint64_t)table->columns, rows = (uint64_t)table->rows;
+    bool many = rows > far_rows && rows > believable(stored, packed, texts, 0) / table->item_bytes;
+    if (stored > file_bytes || many || columns > most / table->item_bytes || columns == 0 ||
+        rows > most / (columns * table->item_bytes)) {
         status = mr_fail(MR_ERR_FORMAT,
                          "%s: %s: %" PRId64 " rows of %" PRId64 " do not fit the %" PRIu64
                          " bytes stored",
                          path, name, table->rows, table->columns, stored);
+        goto cleanup;
+    }
+    if (H5Pget_layout(layout) != H5D_CHUNKED) goto cleanup;
+    int dims;
+    MR_H5(dims = H5Pget_chunk(layout, H5S_MAX_RANK, chunk), MR_ERR_FORMAT, path, "%s: layout",
+          name);
+    for (int i = 0; status == MR_OK && i < dims; i++) {
+        most /= chunk[i] > 0 ? chunk[i] : 1;
+        if (most < table->item_bytes)
+            status =
+                mr_fail(MR_ERR_FORMAT, "%s: %s: its chunks do not fit the %" PRIu64 " bytes stored",
+                        path, name, stored);
+    }
 cleanup:
+    if (layout >= 0) H5Pclose(layout);
     return status;
 }
 
 mr_status mr_h5_table_open(hid_t file, const char *path, const char *name, mr_h5_table *table)
 {
     *table = (mr_h5_table){.handle = H5I_INVALID_HID};
+    bool group;
     MR_CHECK(mr_h5_exists(file, name), MR_ERR_FORMAT, "%s: no dataset %s", path, name);
+    MR_TRY(mr_h5_is_group(file, path, name, &group));
+    MR_CHECK(!group, MR_ERR_FORMAT, "%s: %s: expected a dataset, found a group", path, name);
     mr_status status = MR_OK;
     hid_t type = H5I_INVALID_HID, space = H5I_INVALID_HID;
     hsize_t extents[H5S_MAX_RANK] = {0};
@@ -220,12 +432,11 @@ mr_status mr_h5_table_open(hid_t file, const char *path, const char *name, mr_h5
     table->class = H5Tget_class(type);
     table->item_bytes = H5Tget_size(type);
     table->flat = dims == 1;
-    bool known = table->class == H5T_INTEGER || table->class == H5T_FLOAT ||
-                 (table->class == H5T_STRING && H5Tis_variable_str(type) == 0);
+    bool known =
+        table->class == H5T_INTEGER || table->class == H5T_FLOAT || table->class == H5T_STRING;
     if (dims < 1 || dims > 2 || !known || table->item_bytes == 0) {
-        status = mr_fail(MR_ERR_FORMAT,
-                         "%s: %s: expected numbers or fixed-size texts in 1 or 2 dimensions", path,
-                         name);
+        status = mr_fail(MR_ERR_FORMAT, "%s: %s: expected numbers or texts in 1 or 2 dimensions",
+                         path, name);
         goto cleanup;
     }
     hsize_t columns = dims == 1 ? 1 : extents[1];
@@ -249,6 +460,14 @@ void mr_h5_table_close(mr_h5_table *table)
     table->handle = H5I_INVALID_HID;
 }
 
+int64_t mr_h5_table_block(const mr_h5_table *table, size_t item_bytes)
+{
+    const size_t most = (size_t)1 << 20;
+    size_t row = (size_t)table->columns * item_bytes;
+    int64_t block = row > 0 && row < most ? (int64_t)(most / row) : 1;
+    return block < table->rows || table->rows == 0 ? block : table->rows;
+}
+
 mr_status mr_h5_table_read(const mr_h5_table *table, const char *path, const char *name,
                            int64_t first, int64_t count, hid_t type, void *data)
 {
@@ -270,71 +489,59 @@ cleanup:
     return status;
 }
 
-static mr_status verify_table(hid_t file, const char *path, const char *name)
+/* Reads texts of any length one by one: each is stored, so that all are no longer than the file. */
+static mr_status read_variable(const mr_h5_table *table, const char *path, const char *name,
+                               hid_t type, mr_names *out)
 {
-    mr_h5_table table;
-    MR_TRY(mr_h5_table_open(file, path, name, &table));
+    hsize_t left = 0;
     mr_status status = MR_OK;
-    hid_t type = H5I_INVALID_HID;
-    char *data = NULL;
-    size_t row_bytes = (size_t)table.columns * table.item_bytes;
-    int64_t block =
-        row_bytes > 0 && row_bytes < VERIFY_BYTES ? (int64_t)(VERIFY_BYTES / row_bytes) : 1;
-    if (block > table.rows) block = table.rows;
-    MR_H5(type = H5Dget_type(table.handle), MR_ERR_FORMAT, path, "%s: type", name);
-    data = mr_alloc_array(MR_MEM_OTHER, (size_t)block, row_bytes);
-    if (!data) status = MR_ERR_MEMORY;
-    for (int64_t row = 0; status == MR_OK && row < table.rows; row += block) {
-        int64_t count = table.rows - row < block ? table.rows - row : block;
-        status = mr_h5_table_read(&table, path, name, row, count, type, data);
+    hid_t file = H5I_INVALID_HID;
+    MR_H5(file = H5Iget_file_id(table->handle), MR_ERR_FORMAT, path, "%s", name);
+    MR_H5(H5Fget_filesize(file, &left), MR_ERR_FORMAT, path, "its size");
+    for (int64_t i = 0; status == MR_OK && i < table->rows; i++) {
+        char *text = NULL;
+        status = mr_h5_table_read(table, path, name, i, 1, type, &text);
+        size_t length = text ? strlen(text) : 0;
+        if (status == MR_OK && length > left)
+            status = mr_fail(MR_ERR_FORMAT, "%s: %s: texts longer than the file", path, name);
+        if (status == MR_OK) status = mr_names_add(out, text ? text : "");
+        left -= length;
+        if (text) H5free_memory(text);
     }
 cleanup:
-    mr_free(data);
-    if (type >= 0) H5Tclose(type);
-    mr_h5_table_close(&table);
+    if (file >= 0) H5Fclose(file);
     return status;
 }
 
-static mr_status verify_group(hid_t file, const char *path, const char *group, int depth)
+static mr_status read_fixed(const mr_h5_table *table, const char *path, const char *name,
+                            hid_t type, mr_names *out)
 {
-    MR_CHECK(depth < MR_H5_DEPTH, MR_ERR_FORMAT, "%s: group %s: too many groups within groups",
-             path, group);
-    mr_names names = {0};
-    mr_status status = mr_h5_members(file, path, group, &names);
-    for (int64_t i = 0; status == MR_OK && i < names.count; i++) {
-        char name[MR_H5_PATH];
-        int length = snprintf(name, sizeof name, "%s/%s", strcmp(group, "/") == 0 ? "" : group,
-                              names.item[i]);
-        if (length < 0 || (size_t)length >= sizeof name) {
-            status = mr_fail(MR_ERR_FORMAT, "%s: group %s: a path is too long", path, group);
-            break;
-        }
-        status = mr_h5_is_group(file, name) ? verify_group(file, path, name, depth + 1)
-                                            : verify_table(file, path, name);
+    size_t cell = table->item_bytes + 1;
+    int64_t block = mr_h5_table_block(table, cell);
+    char *cells = mr_alloc_array(MR_MEM_OTHER, (size_t)block, cell);
+    mr_status status = cells ? MR_OK : MR_ERR_MEMORY;
+    for (int64_t row = 0; status == MR_OK && row < table->rows; row += block) {
+        int64_t count = table->rows - row < block ? table->rows - row : block;
+        status = mr_h5_table_read(table, path, name, row, count, type, cells);
+        for (int64_t i = 0; status == MR_OK && i < count; i++)
+            status = mr_names_add(out, cells + (size_t)i * cell);
     }
-    mr_names_free(&names);
+    mr_free(cells);
     return status;
 }
 
-/* Reads an attribute, and with it the checksum of where it lies. */
-static herr_t read_attribute(hid_t object, const char *name, const H5A_info_t *about, void *unused)
+mr_status mr_h5_table_texts(const mr_h5_table *table, const char *path, const char *name,
+                            mr_names *out)
 {
-    (void)about;
-    (void)unused;
-    hid_t attribute = H5Aopen(object, name, H5P_DEFAULT);
-    hid_t type = attribute >= 0 ? H5Aget_type(attribute) : H5I_INVALID_HID;
-    hsize_t bytes = attribute >= 0 ? H5Aget_storage_size(attribute) : 0;
-    void *value = type >= 0 ? mr_alloc(MR_MEM_OTHER, (size_t)bytes + 1) : NULL;
-    herr_t result = value ? H5Aread(attribute, type, value) : -1;
-    mr_free(value);
+    hid_t stored = H5I_INVALID_HID, type = H5I_INVALID_HID;
+    mr_status status = MR_OK;
+    MR_H5(stored = H5Dget_type(table->handle), MR_ERR_FORMAT, path, "%s: type", name);
+    status = text_type(stored, path, name, &type);
+    if (status == MR_OK)
+        status = H5Tis_variable_str(type) > 0 ? read_variable(table, path, name, type, out)
+                                              : read_fixed(table, path, name, type, out);
+cleanup:
     if (type >= 0) H5Tclose(type);
-    if (attribute >= 0) H5Aclose(attribute);
-    return result;
-}
-
-mr_status mr_h5_verify(hid_t file, const char *path, const char *group)
-{
-    MR_CHECK(H5Aiterate2(file, H5_INDEX_NAME, H5_ITER_NATIVE, NULL, read_attribute, NULL) >= 0,
-             MR_ERR_FORMAT, "%s: an attribute cannot be read", path);
-    return verify_group(file, path, group, 0);
+    if (stored >= 0) H5Tclose(stored);
+    return status;
 }

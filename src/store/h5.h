@@ -2,8 +2,10 @@
 #define MR_STORE_H5_H
 
 /** @file
- * What every user of HDF5 in this layer shares: error reporting, property lists, and checked access
- * to tables, the datasets whose first extent grows by a row at a time.
+ * What the writer and the reader of run logs share of HDF5: error reporting, property lists, and
+ * checked access to attributes and to tables, the datasets whose first extent grows by a row at a
+ * time. Files come from any tool, and may be made up: numbers of every width and texts of every
+ * kind are read, in any layout within the file, at a cost that follows its size.
  *
  * HDF5 prints nothing itself once mr_h5_start was called; a failed call becomes a message by MR_H5.
  */
@@ -33,7 +35,9 @@ typedef struct mr_h5_table {
 /** Starts the library and silences its own printing; may be called again. Local. */
 MR_NODISCARD mr_status mr_h5_start(void);
 
-/** Records "path: <formatted>: <HDF5's innermost description>" and returns code. Local. */
+/** Records "path: <formatted>: <HDF5's innermost description>" and returns code, or where the
+ * operating system refused something MR_ERR_IO with its reason, and MR_ERR_MEMORY where memory was
+ * short: neither tells anything of the file. Local. */
 mr_status mr_h5_fail(mr_status code, const char *path, const char *fmt, ...) MR_PRINTF(3, 4);
 
 /** Takes a failed HDF5 call (a negative result) to the label cleanup with `status` set. */
@@ -46,15 +50,21 @@ mr_status mr_h5_fail(mr_status code, const char *path, const char *fmt, ...) MR_
     } while (0)
 
 /** Makes a file access list without file locks: sound files are only ever replaced whole. Local.
- * @param in_memory  keep the file in memory and never write it back (H5Pclose is the caller's)
- * @return the list, or a negative value */
+ * @param in_memory  for a file that is written, in memory, and never written back; else for reading
+ * @return the list, for H5Pclose, or a negative value */
 hid_t mr_h5_access(bool in_memory);
+
+/** Opens a file for reading, whatever the environment says of locks. Local.
+ * @param[out] file  for H5Fclose; negative on failure
+ * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY, MR_ERR_FORMAT (not HDF5, or damaged) */
+MR_NODISCARD mr_status mr_h5_open(const char *path, hid_t *file);
 
 /** Tells whether an object is at an absolute path. Local. */
 bool mr_h5_exists(hid_t file, const char *name);
 
-/** Tells whether a group is at an absolute path. Local. */
-bool mr_h5_is_group(hid_t file, const char *name);
+/** Tells whether what is at an absolute path is a group. Local.
+ * @return MR_OK, MR_ERR_FORMAT (nothing is there, or it has several names) */
+MR_NODISCARD mr_status mr_h5_is_group(hid_t file, const char *path, const char *name, bool *group);
 
 /** Puts one value of a type in place of an object's attribute of that name. Local.
  * @param file_type, type  in the file and at value
@@ -62,25 +72,27 @@ bool mr_h5_is_group(hid_t file, const char *name);
 MR_NODISCARD mr_status mr_h5_set_attribute(hid_t object, const char *path, const char *name,
                                            hid_t file_type, hid_t type, const void *value);
 
-/** Reads the one value of an attribute of a file or dataset into value: int64_t, double, or a text
- * with its terminating zero. Local.
- * @param class  H5T_INTEGER, H5T_FLOAT or H5T_STRING, as it must be in the file
- * @param room   bytes at value; 0 and NULL only ask for *bytes
- * @param bytes  gets the bytes needed
- * @return MR_OK, MR_ERR_FORMAT (absent, or another class; message names the attribute) */
-MR_NODISCARD mr_status mr_h5_attribute(hid_t object, const char *path, const char *name,
-                                       H5T_class_t class, void *value, size_t room, size_t *bytes);
+/** Reads the one value of an attribute of a file, group or dataset: a whole number, a number, or a
+ * text, which is the caller's, for mr_free. Local.
+ * @return MR_OK, MR_ERR_FORMAT (absent, or no such value; message names the attribute),
+ *         MR_ERR_MEMORY @{ */
+MR_NODISCARD mr_status mr_h5_int(hid_t object, const char *path, const char *name, int64_t *out);
+MR_NODISCARD mr_status mr_h5_double(hid_t object, const char *path, const char *name, double *out);
+MR_NODISCARD mr_status mr_h5_text(hid_t object, const char *path, const char *name, char **out);
+/** @} */
 
 /** Checks the attributes `format` and `format_version`. Local. @return MR_OK, MR_ERR_FORMAT */
 MR_NODISCARD mr_status mr_h5_check_format(hid_t file, const char *path, const char *format,
                                           int64_t version);
 
-/** Lists the members of a group, ascending by name; an absent group has none. Local.
+/** Lists the members of a group, ascending by name, without links that stand for a path; an absent
+ * group has none. Local.
  * @param[out] names  start from {0}; the caller frees it, also on failure */
 MR_NODISCARD mr_status mr_h5_members(hid_t file, const char *path, const char *group,
                                      mr_names *names);
 
-/** Opens a dataset and checks that its extents agree with the bytes stored for it. Local.
+/** Opens a dataset and checks that its extents agree with the bytes stored for it, packed or not.
+ * Local.
  * @param path       of the file, for messages
  * @param[out] table closed on failure
  * @return MR_OK, MR_ERR_FORMAT (message names path and dataset) */
@@ -90,15 +102,19 @@ MR_NODISCARD mr_status mr_h5_table_open(hid_t file, const char *path, const char
 /** Closes a table; closed ones are left. Local. */
 void mr_h5_table_close(mr_h5_table *table);
 
+/** Returns how many rows of so many bytes an item are read at once, at least 1. Local. */
+int64_t mr_h5_table_block(const mr_h5_table *table, size_t item_bytes);
+
 /** Reads rows first..first+count-1 as type into data [count, columns]. Local.
  * @return MR_OK, MR_ERR_FORMAT (a checksum fails) */
 MR_NODISCARD mr_status mr_h5_table_read(const mr_h5_table *table, const char *path,
                                         const char *name, int64_t first, int64_t count, hid_t type,
                                         void *data);
 
-/** Reads every attribute of the file and every dataset below a group, so that their checksums are
- * tested. Local.
+/** Reads all of a table of texts. Local.
+ * @param[out] out  start from {0}; the caller frees it, also on failure
  * @return MR_OK, MR_ERR_FORMAT, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_h5_verify(hid_t file, const char *path, const char *group);
+MR_NODISCARD mr_status mr_h5_table_texts(const mr_h5_table *table, const char *path,
+                                         const char *name, mr_names *out);
 
 #endif

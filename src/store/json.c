@@ -73,6 +73,7 @@ mr_status mr_json_write(const char *path, const json_t *value)
 json_t *mr_json_text(const char *text)
 {
     mr_text out = {0};
+    if (mr_utf8_valid(text, strlen(text)) == strlen(text)) return json_string(text);
     for (size_t left = strlen(text); left > 0;) {
         uint32_t point;
         const int length = mr_utf8_decode(text, left, &point);

@@ -1,19 +1,17 @@
-#include "store/runlog.h"
-
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/utf8.h"
-#include "store/h5.h"
+#include "store/runlog_impl.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
-    PENDING = 256, /* training rows held back, so that a step costs no HDF5 call */
     CHUNK_BYTES = 8192,
     CHUNK_COLUMNS = 16384,
 };
@@ -21,20 +19,9 @@ enum {
 static const double FLUSH_INTERVAL = 1.0; /* seconds, at least */
 static const double FLUSH_FACTOR = 50.0;  /* times the duration of the last flush, at least */
 
-struct mr_runlog {
-    char *path;            /* owned */
-    hid_t file;            /* owned, in memory */
-    double opened;         /* mr_clock when this process began */
-    double seconds_before; /* of the processes before this one */
-    double next_flush;     /* mr_clock */
-    bool dirty;            /* something is not in the file at path */
-    int n_pending;
-    mr_runlog_step pending[PENDING];
-};
-
-/* Creates the dataset `name` with no rows yet. columns 0: one-dimensional. */
-static mr_status create_table(mr_runlog *log, const char *name, hid_t type, int64_t columns)
+mr_status mr_runlog_make_table(mr_runlog *log, const char *name, hid_t type, int64_t columns)
 {
+    if (mr_h5_exists(log->file, name)) return MR_OK;
     mr_status status = MR_OK;
     hid_t space = H5I_INVALID_HID, links = H5I_INVALID_HID, layout = H5I_INVALID_HID;
     hid_t dataset = H5I_INVALID_HID;
@@ -63,11 +50,10 @@ cleanup:
     return status;
 }
 
-/* Appends data [rows, columns] of a memory type, creating the dataset with file_type at first. */
-static mr_status append(mr_runlog *log, const char *name, hid_t file_type, hid_t type, int64_t rows,
-                        int64_t columns, const void *data)
+mr_status mr_runlog_append(mr_runlog *log, const char *name, hid_t file_type, hid_t type,
+                           int64_t rows, int64_t columns, const void *data)
 {
-    if (!mr_h5_exists(log->file, name)) MR_TRY(create_table(log, name, file_type, columns));
+    MR_TRY(mr_runlog_make_table(log, name, file_type, columns));
     mr_h5_table table;
     MR_TRY(mr_h5_table_open(log->file, log->path, name, &table));
     mr_status status = MR_OK;
@@ -99,16 +85,16 @@ cleanup:
 
 static mr_status append_ints(mr_runlog *log, const char *name, int64_t rows, const int64_t *values)
 {
-    return append(log, name, H5T_STD_I64LE, H5T_NATIVE_INT64, rows, 0, values);
+    return mr_runlog_append(log, name, H5T_STD_I64LE, H5T_NATIVE_INT64, rows, 0, values);
 }
 
 static mr_status append_doubles(mr_runlog *log, const char *name, int64_t rows,
                                 const double *values)
 {
-    return append(log, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, rows, 0, values);
+    return mr_runlog_append(log, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, rows, 0, values);
 }
 
-static mr_status write_pending(mr_runlog *log)
+mr_status mr_runlog_write_pending(mr_runlog *log)
 {
     static const struct {
         const char *name;
@@ -121,7 +107,7 @@ static mr_status write_pending(mr_runlog *log)
     };
     int n = log->n_pending;
     if (n == 0) return MR_OK;
-    int64_t ints[PENDING] = {0};
+    int64_t ints[MR_RUNLOG_PENDING] = {0};
     for (int i = 0; i < n; i++)
         ints[i] = log->pending[i].step;
     MR_TRY(append_ints(log, "/train/step", n, ints));
@@ -129,7 +115,7 @@ static mr_status write_pending(mr_runlog *log)
         ints[i] = log->pending[i].tokens;
     MR_TRY(append_ints(log, "/train/tokens", n, ints));
     for (size_t c = 0; c < sizeof columns / sizeof *columns; c++) {
-        double doubles[PENDING];
+        double doubles[MR_RUNLOG_PENDING];
         for (int i = 0; i < n; i++)
             memcpy(&doubles[i], (const char *)&log->pending[i] + columns[c].offset, sizeof(double));
         MR_TRY(append_doubles(log, columns[c].name, n, doubles));
@@ -144,8 +130,10 @@ static mr_runlog *allocate(const char *path)
     if (!log) return NULL;
     log->file = H5I_INVALID_HID;
     log->opened = mr_clock();
+    char folder[PATH_MAX];
     log->path = mr_strdup(path);
-    if (!log->path) mr_runlog_abandon(&log);
+    log->folder = mr_strdup(getcwd(folder, sizeof folder) ? folder : "/");
+    if (!log->path || !log->folder) mr_runlog_abandon(&log);
     return log;
 }
 
@@ -171,63 +159,14 @@ cleanup:
     return status;
 }
 
-/* Every dataset of a group must have as many rows as its `step`; a group without one is passed. */
-static mr_status check_rows(const mr_runlog *log, const char *group)
-{
-    char name[MR_H5_PATH];
-    snprintf(name, sizeof name, "%s/step", group);
-    if (!mr_h5_exists(log->file, name)) return MR_OK;
-    mr_h5_table table;
-    MR_TRY(mr_h5_table_open(log->file, log->path, name, &table));
-    int64_t rows = table.rows;
-    mr_h5_table_close(&table);
-    mr_names names = {0};
-    mr_status status = mr_h5_members(log->file, log->path, group, &names);
-    for (int64_t i = 0; status == MR_OK && i < names.count; i++) {
-        snprintf(name, sizeof name, "%s/%s", group, names.item[i]);
-        status = mr_h5_table_open(log->file, log->path, name, &table);
-        if (status == MR_OK && table.rows != rows)
-            status = mr_fail(MR_ERR_FORMAT, "%s: %s has %" PRId64 " rows, %s/step %" PRId64,
-                             log->path, name, table.rows, group, rows);
-        mr_h5_table_close(&table);
-    }
-    mr_names_free(&names);
-    return status;
-}
-
-static mr_status check_evaluations(const mr_runlog *log)
-{
-    mr_names names = {0};
-    mr_status status = mr_h5_members(log->file, log->path, "/eval", &names);
-    for (int64_t i = 0; status == MR_OK && i < names.count; i++) {
-        char group[MR_H5_PATH];
-        snprintf(group, sizeof group, "/eval/%s", names.item[i]);
-        status = check_rows(log, group);
-    }
-    mr_names_free(&names);
-    return status;
-}
-
-/* Takes the events' clock up where it stopped. */
-static mr_status resume_clock(mr_runlog *log)
-{
-    const char *name = "/events/seconds";
-    if (!mr_h5_exists(log->file, name)) return MR_OK;
-    mr_h5_table table;
-    MR_TRY(mr_h5_table_open(log->file, log->path, name, &table));
-    mr_status status = MR_OK;
-    if (table.rows > 0)
-        status = mr_h5_table_read(&table, log->path, name, table.rows - 1, 1, H5T_NATIVE_DOUBLE,
-                                  &log->seconds_before);
-    mr_h5_table_close(&table);
-    return status;
-}
-
 bool mr_runlog_is(const char *head, size_t bytes)
 {
     static const char signature[] = "\x89HDF\r\n\x1a\n";
     size_t length = sizeof signature - 1;
-    return bytes >= length && memcmp(head, signature, length) == 0;
+    /* Other tools may put a block of their own before it, of 512 bytes or a multiple by two. */
+    for (size_t at = 0; at + length <= bytes; at = at == 0 ? 512 : 2 * at)
+        if (memcmp(head + at, signature, length) == 0) return true;
+    return false;
 }
 
 mr_status mr_runlog_unsound(const char *path)
@@ -236,118 +175,6 @@ mr_status mr_runlog_unsound(const char *path)
     const char *why = mr_message();
     if (strncmp(why, path, length) == 0 && strncmp(why + length, ": ", 2) == 0) why += length + 2;
     return mr_fail(MR_ERR_FORMAT, "%s: not a sound run log: %s", path, why);
-}
-
-static mr_status load(mr_runlog *log)
-{
-    mr_status status = MR_OK;
-    hid_t access = H5I_INVALID_HID;
-    MR_H5(access = mr_h5_access(true), MR_ERR_IO, log->path, "cannot load it");
-    MR_H5(log->file = H5Fopen(log->path, H5F_ACC_RDWR, access), MR_ERR_FORMAT, log->path,
-          "cannot load it");
-    if ((status = mr_h5_check_format(log->file, log->path, MR_RUNLOG_FORMAT, MR_RUNLOG_VERSION)) !=
-        MR_OK)
-        goto cleanup;
-    if ((status = mr_h5_verify(log->file, log->path, "/")) != MR_OK) goto cleanup;
-    if ((status = check_rows(log, "/train")) != MR_OK) goto cleanup;
-    if ((status = check_rows(log, "/events")) != MR_OK) goto cleanup;
-    if ((status = check_evaluations(log)) != MR_OK) goto cleanup;
-    status = resume_clock(log);
-cleanup:
-    if (access >= 0) H5Pclose(access);
-    return status;
-}
-
-mr_status mr_runlog_reopen(const char *path, mr_runlog **out)
-{
-    *out = NULL;
-    MR_CHECK(access(path, R_OK) == 0, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
-    MR_TRY(mr_h5_start());
-    mr_runlog *log = allocate(path);
-    if (!log) return MR_ERR_MEMORY;
-    mr_status status = load(log);
-    if (status == MR_ERR_FORMAT) status = mr_runlog_unsound(path);
-    if (status != MR_OK)
-        mr_runlog_abandon(&log);
-    else
-        *out = log;
-    return status;
-}
-
-/* Counts the leading rows of a group's `step` that are not behind a step; -1 where it has none. */
-static mr_status count_kept(const mr_runlog *log, const char *group, int64_t step, int64_t *kept)
-{
-    char name[MR_H5_PATH];
-    *kept = -1;
-    snprintf(name, sizeof name, "%s/step", group);
-    if (!mr_h5_exists(log->file, name)) return MR_OK;
-    mr_h5_table table;
-    MR_TRY(mr_h5_table_open(log->file, log->path, name, &table));
-    mr_status status = MR_OK;
-    double *steps = NULL;
-    if (table.columns != 1 || table.class == H5T_STRING) {
-        status = mr_fail(MR_ERR_FORMAT, "%s: %s is not one number a row", log->path, name);
-        goto cleanup;
-    }
-    steps = mr_alloc_array(MR_MEM_OTHER, (size_t)table.rows, sizeof *steps);
-    if (!steps) {
-        status = MR_ERR_MEMORY;
-        goto cleanup;
-    }
-    status = mr_h5_table_read(&table, log->path, name, 0, table.rows, H5T_NATIVE_DOUBLE, steps);
-    if (status != MR_OK) goto cleanup;
-    *kept = table.rows;
-    while (*kept > 0 && steps[*kept - 1] > (double)step)
-        (*kept)--;
-cleanup:
-    mr_free(steps);
-    mr_h5_table_close(&table);
-    return status;
-}
-
-static mr_status cut_table(mr_runlog *log, const char *name, int64_t rows)
-{
-    mr_h5_table table;
-    MR_TRY(mr_h5_table_open(log->file, log->path, name, &table));
-    mr_status status = MR_OK;
-    const hsize_t extents[2] = {(hsize_t)rows, (hsize_t)table.columns};
-    if (table.rows <= rows) goto cleanup;
-    log->dirty = true;
-    MR_H5(H5Dset_extent(table.handle, extents), MR_ERR_IO, log->path, "cannot shorten %s", name);
-cleanup:
-    mr_h5_table_close(&table);
-    return status;
-}
-
-static mr_status rewind_group(mr_runlog *log, const char *group, int64_t step, int depth)
-{
-    MR_CHECK(depth < MR_H5_DEPTH, MR_ERR_FORMAT, "%s: group %s: too many groups within groups",
-             log->path, group);
-    int64_t kept;
-    MR_TRY(count_kept(log, group, step, &kept));
-    mr_names names = {0};
-    mr_status status = mr_h5_members(log->file, log->path, depth == 0 ? "/" : group, &names);
-    for (int64_t i = 0; status == MR_OK && i < names.count; i++) {
-        char name[MR_H5_PATH];
-        int length = snprintf(name, sizeof name, "%s/%s", group, names.item[i]);
-        if (length < 0 || (size_t)length >= sizeof name) {
-            status = mr_fail(MR_ERR_FORMAT, "%s: group %s: a path is too long", log->path, group);
-        } else if (mr_h5_is_group(log->file, name)) {
-            if (strcmp(name, "/events") != 0) status = rewind_group(log, name, step, depth + 1);
-        } else if (kept >= 0) {
-            status = cut_table(log, name, kept);
-        }
-    }
-    mr_names_free(&names);
-    return status;
-}
-
-mr_status mr_runlog_rewind(mr_runlog *log, int64_t step, bool evaluated)
-{
-    MR_TRY(write_pending(log));
-    MR_TRY(rewind_group(log, "", step, 0));
-    if (evaluated || !mr_h5_exists(log->file, "/eval")) return MR_OK;
-    return rewind_group(log, "/eval", step - 1, 1);
 }
 
 static mr_status set_attribute(mr_runlog *log, const char *name, hid_t file_type, hid_t type,
@@ -368,13 +195,20 @@ cleanup:
     return status;
 }
 
-mr_status mr_runlog_set_text(mr_runlog *log, const char *name, const char *value)
+mr_status mr_runlog_set_text_of(const mr_runlog *log, hid_t object, const char *name,
+                                const char *value)
 {
     hid_t type = H5I_INVALID_HID;
     mr_status status = make_text_type(log, strlen(value) + 1, &type);
-    if (status == MR_OK) status = set_attribute(log, name, type, type, value);
+    if (status == MR_OK) status = mr_h5_set_attribute(object, log->path, name, type, type, value);
     if (type >= 0) H5Tclose(type);
     return status;
+}
+
+mr_status mr_runlog_set_text(mr_runlog *log, const char *name, const char *value)
+{
+    log->dirty = true;
+    return mr_runlog_set_text_of(log, log->file, name, value);
 }
 
 mr_status mr_runlog_set_int(mr_runlog *log, const char *name, int64_t value)
@@ -389,7 +223,7 @@ mr_status mr_runlog_set_double(mr_runlog *log, const char *name, double value)
 
 mr_status mr_runlog_train(mr_runlog *log, const mr_runlog_step *row)
 {
-    if (log->n_pending == PENDING) MR_TRY(write_pending(log));
+    if (log->n_pending == MR_RUNLOG_PENDING) MR_TRY(mr_runlog_write_pending(log));
     log->pending[log->n_pending++] = *row;
     log->dirty = true;
     return MR_OK;
@@ -463,18 +297,7 @@ mr_status mr_runlog_eval(mr_runlog *log, const char *name, int64_t step,
     }
     if (n_items == 0) return MR_OK;
     MR_TRY(eval_path(log, name, "items", path));
-    return append(log, path, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, 1, n_items, items);
-}
-
-/* Sets a text attribute of an object. */
-static mr_status set_text_of(const mr_runlog *log, hid_t object, const char *name,
-                             const char *value)
-{
-    hid_t type = H5I_INVALID_HID;
-    mr_status status = make_text_type(log, strlen(value) + 1, &type);
-    if (status == MR_OK) status = mr_h5_set_attribute(object, log->path, name, type, type, value);
-    if (type >= 0) H5Tclose(type);
-    return status;
+    return mr_runlog_append(log, path, H5T_IEEE_F32LE, H5T_NATIVE_FLOAT, 1, n_items, items);
 }
 
 mr_status mr_runlog_describe(mr_runlog *log, const char *name, const mr_runlog_set *about)
@@ -489,14 +312,14 @@ mr_status mr_runlog_describe(mr_runlog *log, const char *name, const mr_runlog_s
                                     {"item", about->item},
                                     {"primary", about->score[0].name}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts && status == MR_OK; i++)
-        status = set_text_of(log, object, texts[i][0], texts[i][1]);
+        status = mr_runlog_set_text_of(log, object, texts[i][0], texts[i][1]);
     for (int i = 0; i < about->scores && status == MR_OK; i++) {
         const mr_runlog_score *score = &about->score[i];
         int64_t lower = score->lower_is_better;
         H5Oclose(object);
         MR_TRY(eval_path(log, name, score->name, path));
         MR_H5(object = H5Oopen(log->file, path, H5P_DEFAULT), MR_ERR_IO, log->path, "%s", path);
-        status = set_text_of(log, object, "unit", score->unit);
+        status = mr_runlog_set_text_of(log, object, "unit", score->unit);
         if (status == MR_OK)
             status = mr_h5_set_attribute(object, log->path, "lower_is_better", H5T_STD_I64LE,
                                          H5T_NATIVE_INT64, &lower);
@@ -506,15 +329,25 @@ cleanup:
     return status;
 }
 
-/* Appends a text of at most bytes-1 bytes, cut before a character of UTF-8 that does not fit. */
-static mr_status append_text(mr_runlog *log, const char *name, const char *text, size_t bytes)
+mr_status mr_runlog_append_texts(mr_runlog *log, const char *name, const char *const *texts,
+                                 int64_t count, size_t bytes)
 {
-    char cell[MR_RUNLOG_TEXT] = "";
-    snprintf(cell, sizeof cell, "%.*s", (int)mr_utf8_cut(text, bytes - 1), text);
+    enum { BLOCK = 1024 };
+    char *cells = mr_alloc_array(MR_MEM_OTHER, count < BLOCK ? (size_t)count : BLOCK, bytes);
+    if (!cells) return MR_ERR_MEMORY;
     hid_t type = H5I_INVALID_HID;
     mr_status status = make_text_type(log, bytes, &type);
-    if (status == MR_OK) status = append(log, name, type, type, 1, 0, cell);
+    if (status == MR_OK) status = mr_runlog_make_table(log, name, type, 0);
+    for (int64_t first = 0; status == MR_OK && first < count; first += BLOCK) {
+        int64_t rows = count - first < BLOCK ? count - first : BLOCK;
+        memset(cells, 0, (size_t)rows * bytes);
+        for (int64_t i = 0; i < rows; i++)
+            memcpy(cells + (size_t)i * bytes, texts[first + i],
+                   mr_utf8_cut(texts[first + i], bytes - 1));
+        status = mr_runlog_append(log, name, type, type, rows, 0, cells);
+    }
     if (type >= 0) H5Tclose(type);
+    mr_free(cells);
     return status;
 }
 
@@ -523,8 +356,8 @@ mr_status mr_runlog_event(mr_runlog *log, int64_t step, const char *kind, const 
     double seconds = log->seconds_before + mr_clock() - log->opened;
     MR_TRY(append_ints(log, "/events/step", 1, &step));
     MR_TRY(append_doubles(log, "/events/seconds", 1, &seconds));
-    MR_TRY(append_text(log, "/events/kind", kind, MR_RUNLOG_KIND));
-    return append_text(log, "/events/text", text, MR_RUNLOG_TEXT);
+    MR_TRY(mr_runlog_append_texts(log, "/events/kind", &kind, 1, MR_RUNLOG_KIND));
+    return mr_runlog_append_texts(log, "/events/text", &text, 1, MR_RUNLOG_TEXT);
 }
 
 /* Finds the bytes of the file in memory, valid until the next call of HDF5. They are the driver's
@@ -548,15 +381,78 @@ cleanup:
     return status;
 }
 
+/* Puts aside what is in the way of a folder, or of a file where one is wanted. */
+static bool put_aside(const char *path)
+{
+    char aside[PATH_MAX];
+    if (mr_file_put_aside(path, "previous", aside) != MR_OK) return false;
+    mr_warn("'%s' was in the way of a run log and is now '%s'", path, aside);
+    return true;
+}
+
+/* Goes back to the folder that the process was started in, where that was taken away. */
+static bool go_back(const char *folder)
+{
+    char there[PATH_MAX];
+    if (getcwd(there, sizeof there)) return false;
+    if (mr_file_make_folders(folder) != MR_OK || chdir(folder) != 0) return false;
+    mr_warn("'%s' was taken away; it is made again for the run log", folder);
+    return true;
+}
+
+/* Makes way for a file that could be written before: its folder may have been taken away, or others
+ * may have put something in its place. Tells whether anything was done. */
+static bool make_way(const char *path)
+{
+    char part[PATH_MAX];
+    struct stat about;
+    bool done = false;
+    int length = snprintf(part, sizeof part, "%s.tmp", path);
+    if (length >= PATH_MAX) return false;
+    if (stat(part, &about) == 0 && S_ISDIR(about.st_mode)) done = put_aside(part);
+    part[length - 4] = '\0';
+    if (stat(part, &about) == 0 && S_ISDIR(about.st_mode)) done = put_aside(part) || done;
+    for (char *slash = strrchr(part, '/'); slash && slash > part; slash = strrchr(part, '/')) {
+        *slash = '\0';
+        bool there = stat(part, &about) == 0;
+        if (there && S_ISDIR(about.st_mode)) break;
+        if (there) done = put_aside(part) || done;
+    }
+    snprintf(part, sizeof part, "%s", path);
+    char *slash = strrchr(part, '/');
+    if (!slash || slash == part) return done;
+    *slash = '\0';
+    if (stat(part, &about) == 0 || mr_file_make_folders(part) != MR_OK) return done;
+    if (!done) mr_warn("'%s' was taken away; it is made again for the run log", part);
+    return true;
+}
+
+static mr_status write_image(const mr_runlog *log, const void *image, size_t bytes)
+{
+    char message[MR_MESSAGE_MAX];
+    mr_status status = mr_file_write(log->path, image, bytes);
+    if (status != MR_ERR_IO || !log->written) return status;
+    snprintf(message, sizeof message, "%s", mr_message());
+    bool back = go_back(log->folder);
+    if (make_way(log->path) || back) return mr_file_write(log->path, image, bytes);
+    return mr_fail(status, "%s", message);
+}
+
+bool mr_runlog_due(const mr_runlog *log)
+{
+    return log->dirty && mr_clock() >= log->next_flush;
+}
+
 mr_status mr_runlog_flush(mr_runlog *log, bool force)
 {
     double before = mr_clock();
-    if (!log->dirty || (!force && before < log->next_flush)) return MR_OK;
+    if (!log->dirty || (!force && !mr_runlog_due(log))) return MR_OK;
     const void *image = NULL;
     size_t bytes = 0;
-    MR_TRY(write_pending(log));
+    MR_TRY(mr_runlog_write_pending(log));
     MR_TRY(find_image(log, &image, &bytes));
-    mr_status status = mr_file_write(log->path, image, bytes);
+    mr_status status = write_image(log, image, bytes);
+    log->written = log->written || status == MR_OK;
     log->dirty = status != MR_OK;
     double after = mr_clock(), pause = FLUSH_FACTOR * (after - before);
     log->next_flush = after + (pause > FLUSH_INTERVAL ? pause : FLUSH_INTERVAL);
@@ -577,6 +473,7 @@ void mr_runlog_abandon(mr_runlog **log)
     if (!old) return;
     if (old->file >= 0) H5Fclose(old->file);
     mr_free(old->path);
+    mr_free(old->folder);
     mr_free(old);
     *log = NULL;
 }

@@ -55,9 +55,9 @@ MR_NODISCARD mr_status mr_runlog_create(const char *path, mr_runlog **out);
  * readers. Local. @return MR_ERR_FORMAT */
 mr_status mr_runlog_unsound(const char *path);
 
-/** Loads a log to go on with it, after reading all of it. Local.
- * @return MR_OK, MR_ERR_IO (no such file), MR_ERR_FORMAT ("path: not a sound run log: <why>"),
- *         MR_ERR_MEMORY */
+/** Loads a log to go on with it, whatever tool wrote the file, after reading all of it. Local.
+ * @return MR_OK, MR_ERR_IO (it cannot be read now), MR_ERR_FORMAT ("path: not a sound run log:
+ *         <why>"), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_runlog_reopen(const char *path, mr_runlog **out);
 
 /** Drops what was recorded after a step: in every group that has a dataset `step`, the rows behind
@@ -111,8 +111,13 @@ MR_NODISCARD mr_status mr_runlog_eval(mr_runlog *log, const char *name, int64_t 
 MR_NODISCARD mr_status mr_runlog_event(mr_runlog *log, int64_t step, const char *kind,
                                        const char *text);
 
-/** Makes the file at the path current. Without force it does so at most once a second, and not
- * before 50 times the duration of the last flush have passed, so at most 2 % of the time. Local.
+/** Tells whether a flush without force would write now. Local. */
+bool mr_runlog_due(const mr_runlog *log);
+
+/** Makes the file at the path current; a folder that was taken away since it was written is made
+ * again, and what others put in its way is put aside. Without force it does so at most once a
+ * second, and not before 50 times the duration of the last flush have passed, so at most 2 % of the
+ * time. Local.
  * @return MR_OK, MR_ERR_IO (what stood at the path still does), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_runlog_flush(mr_runlog *log, bool force);
 

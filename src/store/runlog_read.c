@@ -3,43 +3,24 @@
 #include "store/h5.h"
 #include "store/runlog.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 struct mr_runlog_reader {
     char *path; /* owned */
     hid_t file; /* owned */
 };
 
-static mr_status open_file(mr_runlog_reader *reader)
-{
-    mr_status status = MR_OK;
-    hid_t access = H5I_INVALID_HID;
-    MR_H5(access = mr_h5_access(false), MR_ERR_IO, reader->path, "cannot open it");
-    MR_H5(reader->file = H5Fopen(reader->path, H5F_ACC_RDONLY, access), MR_ERR_FORMAT, reader->path,
-          "cannot open it");
-    status = mr_h5_check_format(reader->file, reader->path, MR_RUNLOG_FORMAT, MR_RUNLOG_VERSION);
-cleanup:
-    if (access >= 0) H5Pclose(access);
-    return status;
-}
-
 mr_status mr_runlog_open(const char *path, mr_runlog_reader **out)
 {
     *out = NULL;
-    struct stat about;
-    MR_CHECK(access(path, R_OK) == 0 && stat(path, &about) == 0, MR_ERR_IO, "cannot open '%s': %s",
-             path, strerror(errno));
-    MR_CHECK(S_ISREG(about.st_mode), MR_ERR_IO, "cannot open '%s': not a regular file", path);
-    MR_TRY(mr_h5_start());
     mr_runlog_reader *reader = mr_alloc(MR_MEM_OTHER, sizeof *reader);
     if (!reader) return MR_ERR_MEMORY;
     reader->file = H5I_INVALID_HID;
     reader->path = mr_strdup(path);
-    mr_status status = reader->path ? open_file(reader) : MR_ERR_MEMORY;
+    mr_status status = reader->path ? mr_h5_open(path, &reader->file) : MR_ERR_MEMORY;
+    if (status == MR_OK)
+        status = mr_h5_check_format(reader->file, path, MR_RUNLOG_FORMAT, MR_RUNLOG_VERSION);
     if (status == MR_ERR_FORMAT) status = mr_runlog_unsound(path);
     if (status != MR_OK)
         mr_runlog_close_reader(&reader);
@@ -60,28 +41,20 @@ void mr_runlog_close_reader(mr_runlog_reader **reader)
 
 mr_status mr_runlog_get_text(const mr_runlog_reader *reader, const char *name, char **out)
 {
-    *out = NULL;
-    size_t bytes = 0;
-    MR_TRY(mr_h5_attribute(reader->file, reader->path, name, H5T_STRING, NULL, 0, &bytes));
-    char *text = mr_alloc(MR_MEM_OTHER, bytes);
-    if (!text) return MR_ERR_MEMORY;
-    mr_status status =
-        mr_h5_attribute(reader->file, reader->path, name, H5T_STRING, text, bytes, &bytes);
-    if (status != MR_OK)
-        mr_free(text);
-    else
-        *out = text;
-    return status;
+    return mr_h5_text(reader->file, reader->path, name, out);
 }
 
 /* Reads a text attribute of an object; absent ones are "". */
 static mr_status text_of(const mr_runlog_reader *reader, hid_t object, const char *name, char *out,
                          size_t room)
 {
-    size_t bytes = 0;
+    char *text = NULL;
     out[0] = '\0';
     if (H5Aexists(object, name) <= 0) return MR_OK;
-    return mr_h5_attribute(object, reader->path, name, H5T_STRING, out, room, &bytes);
+    MR_TRY(mr_h5_text(object, reader->path, name, &text));
+    snprintf(out, room, "%s", text);
+    mr_free(text);
+    return MR_OK;
 }
 
 mr_status mr_runlog_tells(const mr_runlog_reader *reader, const char *set, const char *score,
@@ -110,11 +83,8 @@ mr_status mr_runlog_tells(const mr_runlog_reader *reader, const char *set, const
           path);
     if (H5Aexists(object, "lower_is_better") <= 0) goto cleanup;
     int64_t lower = 0;
-    size_t bytes = 0;
     status = text_of(reader, object, "unit", out->unit, sizeof out->unit);
-    if (status == MR_OK)
-        status = mr_h5_attribute(object, reader->path, "lower_is_better", H5T_INTEGER, &lower,
-                                 sizeof lower, &bytes);
+    if (status == MR_OK) status = mr_h5_int(object, reader->path, "lower_is_better", &lower);
     out->lower_is_better = lower != 0;
     out->told = status == MR_OK;
 cleanup:
@@ -124,14 +94,12 @@ cleanup:
 
 mr_status mr_runlog_get_int(const mr_runlog_reader *reader, const char *name, int64_t *out)
 {
-    size_t bytes;
-    return mr_h5_attribute(reader->file, reader->path, name, H5T_INTEGER, out, sizeof *out, &bytes);
+    return mr_h5_int(reader->file, reader->path, name, out);
 }
 
 mr_status mr_runlog_get_double(const mr_runlog_reader *reader, const char *name, double *out)
 {
-    size_t bytes;
-    return mr_h5_attribute(reader->file, reader->path, name, H5T_FLOAT, out, sizeof *out, &bytes);
+    return mr_h5_double(reader->file, reader->path, name, out);
 }
 
 bool mr_runlog_has_attribute(const mr_runlog_reader *reader, const char *name)
@@ -225,23 +193,10 @@ mr_status mr_runlog_texts(const mr_runlog_reader *reader, const char *dataset, m
     mr_h5_table table;
     MR_TRY(mr_h5_table_open(reader->file, reader->path, dataset, &table));
     mr_status status = MR_OK;
-    hid_t type = H5I_INVALID_HID;
-    char *cell = NULL;
-    if (table.class != H5T_STRING || !table.flat) {
+    if (table.class != H5T_STRING || !table.flat)
         status =
             mr_fail(MR_ERR_FORMAT, "%s: %s: expected texts in 1 dimension", reader->path, dataset);
-        goto cleanup;
-    }
-    MR_H5(type = H5Dget_type(table.handle), MR_ERR_FORMAT, reader->path, "%s: type", dataset);
-    cell = mr_alloc(MR_MEM_OTHER, table.item_bytes + 1);
-    if (!cell) status = MR_ERR_MEMORY;
-    for (int64_t i = 0; status == MR_OK && i < table.rows; i++) {
-        status = mr_h5_table_read(&table, reader->path, dataset, i, 1, type, cell);
-        if (status == MR_OK) status = mr_names_add(texts, cell);
-    }
-cleanup:
-    mr_free(cell);
-    if (type >= 0) H5Tclose(type);
+    if (status == MR_OK) status = mr_h5_table_texts(&table, reader->path, dataset, texts);
     mr_h5_table_close(&table);
     if (status != MR_OK) mr_names_free(texts);
     return status;

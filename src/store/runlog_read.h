@@ -15,8 +15,8 @@ typedef struct mr_runlog_reader mr_runlog_reader;
 
 /** Opens a log without locking it. Local.
  * @param[out] out  set on MR_OK, else NULL
- * @return MR_OK, MR_ERR_IO (no such file), MR_ERR_FORMAT ("path: not a sound run log: <why>"),
- *         MR_ERR_MEMORY */
+ * @return MR_OK, MR_ERR_IO (it cannot be read now), MR_ERR_FORMAT ("path: not a sound run log:
+ *         <why>"), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_runlog_open(const char *path, mr_runlog_reader **out);
 
 /** Closes *reader, frees it and sets it to NULL; NULL is allowed. Local. */

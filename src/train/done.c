@@ -132,50 +132,61 @@ static void say_done(const mr_config *config, const mr_run_outcome *outcome,
 
 /* Decides on rank 0, where the log is of a finished run and its inputs have been read or, with a
  * message why, could not be. */
-static mr_done judge(const mr_config *config, const mr_record_found *found, const mr_inputs *now,
-                     const char *unknown, mr_run_outcome *outcome)
+static mr_status judge(const mr_config *config, const mr_record_found *found, const mr_inputs *now,
+                       const char *unknown, mr_run_outcome *outcome, mr_done *done)
 {
     mr_text differing = {0};
-    mr_done done = MR_DONE_NO;
+    mr_status status = MR_OK;
     bool drawn = config->model.init == MR_INIT_RANDOM;
     if (!unknown[0] && inputs_differ(found, now, drawn, &differing)) {
         mr_log("%s: %s is of other inputs (%s): it is kept, and the run begun anew",
                config->run.name, outcome->log, mr_text_get(&differing));
-        done = MR_DONE_OTHERS;
+        *done = MR_DONE_OTHERS;
     } else {
-        mr_status status = find_left_behind(config, found, &done);
-        if (status == MR_OK && done >= MR_DONE_UNSAVED) status = outcome_of_log(outcome);
-        if (status == MR_OK && done == MR_DONE_YES) say_done(config, outcome, found, unknown);
-        if (status != MR_OK) {
-            mr_warn("%s; the run is done again", mr_message());
-            done = MR_DONE_NO;
-        }
+        status = find_left_behind(config, found, done);
+        if (status == MR_OK && *done >= MR_DONE_UNSAVED) status = outcome_of_log(outcome);
+        if (status == MR_OK && *done == MR_DONE_YES) say_done(config, outcome, found, unknown);
     }
     mr_text_free(&differing);
-    return done;
+    return status;
 }
 
-mr_done mr_done_find(const mr_comm *comm, const mr_config *config, mr_run_outcome *outcome)
+/* An unsound log is no finished run: it is written anew. One that cannot be read now may be sound.
+ */
+static mr_status do_again(mr_status status)
+{
+    if (status == MR_OK || mr_record_tells_nothing(status)) return status;
+    mr_warn("%s; the run is done again", mr_message());
+    return MR_OK;
+}
+
+mr_status mr_done_find(const mr_comm *comm, const mr_config *config, mr_run_outcome *outcome,
+                       mr_done *done)
 {
     mr_record_found found = {0};
     mr_inputs now;
-    mr_done done = MR_DONE_NO;
     const mr_run_outcome blank = *outcome;
-    /* An unsound log is no finished run: it is written anew. */
-    if (comm->rank == 0 && mr_record_find(config, outcome->log, &found) != MR_OK) {
-        mr_warn("%s; the run is done again", mr_message());
-        found.ours = false;
+    mr_status status = MR_OK;
+    *done = MR_DONE_NO;
+    if (comm->rank == 0) {
+        status = mr_record_find(config, outcome->log, &found);
+        if (status != MR_OK) found.ours = false;
+        status = do_again(status);
     }
+    MR_TRY(mr_comm_agree_root(comm, status));
     bool finished = mr_comm_any(comm, found.ours && found.completed);
-    if (!finished) return MR_DONE_NO;
+    if (!finished) return MR_OK;
     mr_status read = mr_trainer_inputs(comm, config, &now);
     if (comm->rank == 0) {
         char unknown[MR_MESSAGE_MAX];
         snprintf(unknown, sizeof unknown, "%s", read == MR_OK ? "" : mr_message());
-        done = judge(config, &found, &now, unknown, outcome);
-        if (done < MR_DONE_UNSAVED) *outcome = blank;
+        status = judge(config, &found, &now, unknown, outcome, done);
+        if (status != MR_OK) *done = MR_DONE_NO;
+        status = do_again(status);
+        if (*done < MR_DONE_UNSAVED) *outcome = blank;
     }
-    mr_comm_broadcast(comm, &done, sizeof done, 0);
+    MR_TRY(mr_comm_agree_root(comm, status));
+    mr_comm_broadcast(comm, done, sizeof *done, 0);
     mr_comm_broadcast(comm, outcome, sizeof *outcome, 0);
-    return done;
+    return MR_OK;
 }

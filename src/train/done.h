@@ -16,7 +16,9 @@ typedef enum mr_done {
 
 /** Compares a run with the log at outcome->log, and says on rank 0 what it finds. What cannot be
  * compared, as data that are gone, counts as it was. On MR_DONE_YES and MR_DONE_UNSAVED the outcome
- * is filled from the log. Collective; the same on every rank. */
-mr_done mr_done_find(const mr_comm *comm, const mr_config *config, mr_run_outcome *outcome);
+ * is filled from the log. Collective; the same on every rank.
+ * @return MR_OK; MR_ERR_IO, MR_ERR_MEMORY (the log may be there, but cannot be read now) */
+MR_NODISCARD mr_status mr_done_find(const mr_comm *comm, const mr_config *config,
+                                    mr_run_outcome *outcome, mr_done *done);
 
 #endif

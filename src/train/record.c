@@ -7,6 +7,7 @@
 #include "train/kept.h"
 #include "train/state.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -131,6 +132,11 @@ mr_status mr_record_begin(mr_record *record)
     return start(record);
 }
 
+bool mr_record_tells_nothing(mr_status status)
+{
+    return status == MR_ERR_IO || status == MR_ERR_MEMORY;
+}
+
 /* Copies an attribute that older logs lack. */
 static mr_status find_text(const mr_runlog_reader *reader, const char *name, char *out, size_t room)
 {
@@ -178,7 +184,7 @@ mr_status mr_record_find(const mr_config *config, const char *path, mr_record_fo
 {
     mr_runlog_reader *reader = NULL;
     *out = (mr_record_found){0};
-    if (access(path, F_OK) != 0) return MR_OK;
+    if (access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR)) return MR_OK;
     mr_status status = mr_runlog_open(path, &reader);
     if (status == MR_OK) status = find_run(config, reader, out);
     mr_runlog_close_reader(&reader);
@@ -197,6 +203,7 @@ mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ra
     mr_status status = mr_record_find(record->config, record->path, &found);
     bool ours = status == MR_OK && found.ours;
     if (ours) status = mr_runlog_reopen(record->path, &record->log);
+    if (mr_record_tells_nothing(status)) return status;
     if (status == MR_OK && ours) {
         record->claimed = true;
         MR_TRY(mr_runlog_rewind(record->log, t->step, evaluated));
@@ -261,12 +268,21 @@ static mr_status record_events(mr_record *record, const mr_step_result *result)
     return mr_record_event(record, "merge", text);
 }
 
+/* How far the run has come is told while it runs, too. */
+static mr_status write_file(mr_record *record, bool force)
+{
+    MR_TRY(mr_runlog_set_int(record->log, "steps", record->trainer->step));
+    return mr_runlog_flush(record->log, force);
+}
+
 /* Brings the file up to date now and then. Once it could be written, a time at which it cannot be
  * is waited out: the rows stay in memory, and checkpoints and the end insist. */
 static mr_status flush(mr_record *record)
 {
-    mr_status status = mr_runlog_flush(record->log, false);
+    if (!mr_runlog_due(record->log)) return MR_OK;
+    mr_status status = write_file(record, false);
     if (status != MR_ERR_IO || !record->written) {
+        if (status == MR_OK && record->behind) mr_log("%s: written again", record->path);
         record->written = record->written || status == MR_OK;
         record->behind = false;
         return status;
@@ -334,7 +350,7 @@ mr_status mr_record_flush(mr_record *record)
 {
     if (!record->log) return MR_OK;
     MR_TRY(mr_record_claim(record));
-    return mr_runlog_flush(record->log, true);
+    return write_file(record, true);
 }
 
 mr_status mr_record_kept(mr_record *record, const char *kept)

@@ -21,6 +21,10 @@ typedef struct mr_record {
     bool behind;              /**< and at the last try could not */
 } mr_record;
 
+/** Tells of a failure to read a log that it says nothing of the log: it may be read another time,
+ * and must not be taken for damaged. */
+bool mr_record_tells_nothing(mr_status status);
+
 /** What a log says of the run it is of. Plain data. */
 typedef struct mr_record_found {
     bool ours;      /**< of this very run; false where there is no log, and nothing below is set */
@@ -37,7 +41,7 @@ typedef struct mr_record_found {
 
 /** Reads who the log at a path is of.
  * @return MR_OK, also where there is none; MR_ERR_FORMAT (not a sound log), MR_ERR_CONFIG,
- * MR_ERR_MEMORY */
+ * MR_ERR_IO, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_record_find(const mr_config *config, const char *path,
                                       mr_record_found *out);
 
@@ -45,7 +49,7 @@ MR_NODISCARD mr_status mr_record_find(const mr_config *config, const char *path,
 MR_NODISCARD mr_status mr_record_begin(mr_record *record);
 
 /** Goes on with the log that stands at the path, set back to the trainer's step; starts one where
- * it is missing, unsound, or another run's.
+ * it is missing, unsound, or another run's, but not where it cannot be read now.
  * @param own        the run's own folder of checkpoints is gone on with; else it is put aside in
  * time
  * @param evaluated  no evaluation of the trainer's step is owed: what the log has of it stays */

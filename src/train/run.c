@@ -37,6 +37,7 @@ typedef struct run_state {
     int lock; /* rank 0: handle that keeps other processes off this run's files; -1 elsewhere */
     double began, saved_at; /* clock at the start, and at the last checkpoint */
     bool evaluated;         /* no evaluation of the present step is owed */
+    bool unsaved;           /* the last checkpoint could not be written */
     int64_t tokens;
     double training_seconds;
     mr_run_outcome *outcome;
@@ -103,12 +104,14 @@ static mr_status begin_save(run_state *run)
     return status;
 }
 
-/* A checkpoint at its time that cannot be written costs the run nothing but that. */
+/* A checkpoint that cannot be written costs the run nothing else, and is told once in a row. */
 static mr_status forgive(run_state *run, mr_status status)
 {
     if (status != MR_ERR_IO && status != MR_ERR_MEMORY) return status;
-    mr_warn("%s: step %lld: no checkpoint: %s; the run goes on", run->config->run.name,
-            (long long)run->trainer->step, mr_message());
+    if (!run->unsaved)
+        mr_warn("%s: step %lld: no checkpoint: %s; the run goes on", run->config->run.name,
+                (long long)run->trainer->step, mr_message());
+    run->unsaved = true;
     return mr_comm_agree_root(run->comm,
                               mr_record_event(&run->record, "no_checkpoint", mr_message()));
 }
@@ -125,6 +128,7 @@ static mr_status finish_save(run_state *run, bool forgiving)
         if (status != MR_OK) mr_checkpointer_cancel(checkpointer);
     }
     if (status == MR_OK) status = mr_checkpointer_finish(checkpointer);
+    if (status == MR_OK) run->unsaved = false;
     return forgiving ? forgive(run, status) : status;
 }
 
@@ -220,6 +224,8 @@ static mr_status train(run_state *run, const char **stop_reason)
             return mr_fail(status, "%s", message);
         }
         status = mr_record_step(&run->record, &result);
+        if (mr_file_keep_lock(run->lock_path, &run->lock) != MR_OK)
+            mr_warn("%s: %s", run->config->run.name, mr_message());
         show_progress(run, &result);
         MR_TRY(after_step(run, status, t->step == last, &stop));
         if (stop) return stopped(run, stop_reason);
@@ -413,8 +419,10 @@ static ending leave_behind(run_state *run, bool completed)
 {
     const mr_keep keep = (mr_keep)run->config->run.keep;
     ending end = {.status = MR_OK};
-    mr_status status = mr_comm_agree_root(run->comm, mr_record_claim(&run->record));
-    if (status != MR_OK) {
+    /* The log first: it makes a folder that was taken away again. A disk that refuses is told
+     * later. */
+    mr_status status = mr_comm_agree_root(run->comm, mr_record_flush(&run->record));
+    if (status != MR_OK && status != MR_ERR_IO) {
         note_failure(&end, status, "");
         return end;
     }
@@ -518,7 +526,7 @@ mr_status mr_run(const mr_comm *comm, const mr_config *config, const char *resum
         [MR_SIGNAL_USR2] = SIGUSR2, [MR_SIGNAL_USR1] = SIGUSR1, [MR_SIGNAL_INT] = SIGINT};
     reset_outcome(config, outcome);
     mr_done done = MR_DONE_NO;
-    if (strcmp(resume, MR_RESUME_AUTO) == 0) done = mr_done_find(comm, config, outcome);
+    if (strcmp(resume, MR_RESUME_AUTO) == 0) MR_TRY(mr_done_find(comm, config, outcome, &done));
     outcome->skipped = done >= MR_DONE_UNSAVED;
     if (done == MR_DONE_YES) return MR_OK;
     if (done == MR_DONE_OTHERS) resume = MR_RESUME_NEVER; /* its checkpoints are of those too */

@@ -204,6 +204,8 @@ static mr_status configure(const bench_options *o, const char *method, int ranks
     if (status == MR_OK) status = set_if_there(config, "method.operator=sharing");
     snprintf(config->model.config, sizeof config->model.config, "%s", o->model);
     config->model.init = MR_INIT_RANDOM;
+    /* Its tokens are random ones, of no text. */
+    snprintf(config->model.tokenizer, sizeof config->model.tokenizer, "bytes");
     config->train.steps = 1000000;
     config->train.global_batch = o->batch * ranks;
     config->train.micro_batch = o->batch;

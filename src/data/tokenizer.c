@@ -129,6 +129,15 @@ static mr_status load(mr_tokenizer *tokenizer, const char *path, const char *fil
     return MR_OK;
 }
 
+static mr_status hash_of(const char *file, size_t size, char out[MR_HASH_TEXT])
+{
+    mr_hash *hash;
+    MR_TRY(mr_hash_create(&hash));
+    mr_hash_add(hash, file, size);
+    mr_hash_finish(&hash, out);
+    return MR_OK;
+}
+
 static mr_status pieces_create(mr_tokenizer *tokenizer, const char *source)
 {
     const char *slash = strrchr(source, '/'), *name = slash ? slash + 1 : source;
@@ -139,7 +148,7 @@ static mr_status pieces_create(mr_tokenizer *tokenizer, const char *source)
     mr_status status = mr_file_read(source, MR_MEM_DATA, &file, &size);
     if (status == MR_ERR_IO)
         return mr_fail_in(status, "tokenizer: expected bytes or the file of a SentencePiece model");
-    if (status == MR_OK) status = mr_hash_file(source, tokenizer->hash, NULL);
+    if (status == MR_OK) status = hash_of(file, size, tokenizer->hash);
     if (status == MR_OK) status = load(tokenizer, source, file, size);
     mr_free(file);
     return status;

@@ -208,6 +208,7 @@ mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ra
         record->claimed = true;
         MR_TRY(mr_runlog_rewind(record->log, t->step, evaluated));
         MR_TRY(describe(record));
+        tell_of_tokenizer(record);
     } else {
         if (status != MR_OK) mr_warn("%s", mr_message());
         mr_warn("%s: no log of this run to go on with: a new one starts at step %lld", record->path,

@@ -10,6 +10,7 @@
 #include "ranks.h"
 #include "store/checkpoint.h"
 #include "train/registry.h"
+#include "train/run.h"
 #include "train/state.h"
 
 #include <stdlib.h>
@@ -45,20 +46,27 @@ typedef struct owner {
     mr_trainer *trainer;
 } owner;
 
+/* Loads the configuration with three keys set. Collective on comm. */
+static void load(const mr_comm *comm, const char *first, const char *second, const char *third,
+                 mr_config *out)
+{
+    const char *const sets[] = {first, second, third};
+    mr_run_list runs;
+    must(mr_config_load(comm, "base.yaml", sets, 3, mr_registry_of_program(), &runs));
+    must(mr_run_list_get(&runs, 0, out));
+    mr_run_list_free(&runs);
+}
+
 /* Lays a run out and allocates it. Collective on comm. */
 static void start(owner *o, const mr_comm *comm, const char *name, const char *method,
                   const char *shard)
 {
     char sets[3][64];
-    const char *const list[] = {sets[0], sets[1], sets[2]};
-    mr_run_list runs;
     mr_hf_config arch;
     snprintf(sets[0], sizeof sets[0], "run.name=%s", name);
     snprintf(sets[1], sizeof sets[1], "method.name=%s", method);
     snprintf(sets[2], sizeof sets[2], "parallel.shard=%s", shard);
-    must(mr_config_load(comm, "base.yaml", list, 3, mr_registry_of_program(), &runs));
-    must(mr_run_list_get(&runs, 0, &o->config));
-    mr_run_list_free(&runs);
+    load(comm, sets[0], sets[1], sets[2], &o->config);
     must(mr_backend_create("cpu", 0, 1, &o->be));
     must(mr_trainer_arch(comm, &o->config, &arch));
     must(mr_trainer_create(comm, &o->config, o->be, &arch, &o->trainer));
@@ -212,6 +220,35 @@ static void a_read_that_fails_on_one_rank_is_told_on_all(void **state)
     assert_on_all_ranks(status == MR_ERR_IO && strstr(mr_message(), "became shorter"));
 }
 
+/* The reading of a checkpoint's configuration, by the linker's --wrap: it fails on one rank. */
+static int without_memory = -1;
+mr_status __real_mr_config_parse_resolved(const mr_registry *registry, const char *text,
+                                          mr_config *out);
+mr_status __wrap_mr_config_parse_resolved(const mr_registry *registry, const char *text,
+                                          mr_config *out);
+
+mr_status __wrap_mr_config_parse_resolved(const mr_registry *registry, const char *text,
+                                          mr_config *out)
+{
+    if (world.rank == without_memory) return mr_fail(MR_ERR_MEMORY, "no memory on this rank");
+    return __real_mr_config_parse_resolved(registry, text, out);
+}
+
+static void a_configuration_that_one_rank_cannot_read_ends_all(void **state)
+{
+    (void)state;
+    static mr_config config;
+    static mr_run_outcome outcome;
+    if (world.size == 1) skip_because("for several ranks");
+    load(&world, "run.name=broken", "method.name=lora", "train.stop_after=2", &config);
+    must(mr_run(&world, &config, MR_RESUME_AUTO, &outcome));
+    without_memory = world.size - 1;
+    mr_status status = mr_run(&world, &config, MR_RESUME_AUTO, &outcome);
+    without_memory = -1;
+    assert_on_all_ranks(status == MR_ERR_MEMORY);
+    assert_on_all_ranks(strstr(mr_message(), "no memory on this rank"));
+}
+
 static int enter(void **state)
 {
     if (ranks_enter_folder(state) != 0) return -1;
@@ -255,6 +292,7 @@ int main(int argc, char **argv)
         TEST(every_shard_is_opened_once_by_as_many_ranks),
         TEST(another_number_of_ranks_and_mode_read_the_same_bits),
         TEST(a_read_that_fails_on_one_rank_is_told_on_all),
+        TEST(a_configuration_that_one_rank_cannot_read_ends_all),
     };
     return ranks_end(cmocka_run_group_tests(tests, enter, leave));
 }

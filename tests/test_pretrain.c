@@ -2,9 +2,11 @@
 #include "data_files.h"
 #include "logs.h"
 #include "program.h"
+#include "store/runlog_read.h"
 
 #include <jansson.h>
 
+#include <math.h>
 #include <unistd.h>
 
 static const program_setting alone = {.ranks = 0};
@@ -163,6 +165,70 @@ static void an_evaluation_is_the_same_on_any_number_of_ranks(void **state)
         log_assert_same_bits(logs[0], logs[i], "/eval/pretrain/loss", 0);
 }
 
+/* However many are scored at once, down to one of a micro-batch of four. */
+static void an_evaluation_is_the_same_in_batches_of_any_size(void **state)
+{
+    (void)state;
+    static const int batches[] = {256, 1, 3};
+    double want = 0;
+    write_run();
+    write_documents("batches.txt");
+    program_result result =
+        program_succeed(alone, "data prepare batches.txt --to batches --heldout 0.3");
+    program_free(&result);
+    for (int i = 0; i < 6; i++) {
+        char log[64];
+        int64_t count;
+        result = program_succeed((program_setting){.ranks = i % 2 ? 2 : 0},
+                                 "run run.yaml --set task.data=batches --set train.global_batch=8 "
+                                 "--set train.micro_batch=4 --set eval.at_steps=[2] "
+                                 "--set eval.batch=%d --set run.name=batches%d",
+                                 batches[i / 2], i);
+        program_free(&result);
+        snprintf(log, sizeof log, "out/batches%d.h5", i);
+        double *loss = log_series(log, "/eval/pretrain/loss", &count);
+        assert_int_equal(count, 1);
+        if (i == 0) want = loss[0];
+        assert_true(fabs(loss[0] - want) <= 1e-6 * want);
+        mr_free(loss);
+    }
+}
+
+static void the_log_says_what_scores_are_and_what_was_known_before(void **state)
+{
+    (void)state;
+    int64_t count;
+    write_run();
+    write_documents("before.txt");
+    program_result result =
+        program_succeed(alone, "data prepare before.txt --to before --heldout 0.3");
+    program_free(&result);
+    result = program_succeed(alone, "run run.yaml --set task.data=before --set run.name=before "
+                                    "--set eval.at_start=true --set eval.every=1");
+    program_free(&result);
+    double *steps = log_series("out/before.h5", "/eval/pretrain/step", &count);
+    double *ppl = log_series("out/before.h5", "/eval/pretrain/perplexity", &count);
+    assert_int_equal(count, 3);
+    for (int i = 0; i < 3; i++)
+        assert_true(steps[i] == i);
+    assert_true(ppl[0] > ppl[2]);
+    mr_free(steps);
+    mr_free(ppl);
+    mr_runlog_reader *reader = NULL;
+    mr_runlog_about about;
+    must(mr_runlog_open("out/before.h5", &reader));
+    must(mr_runlog_tells(reader, "pretrain", NULL, &about));
+    assert_string_equal(about.kind, "predict");
+    assert_string_equal(about.part, "heldout");
+    assert_string_equal(about.primary, "perplexity");
+    must(mr_runlog_tells(reader, "pretrain", "perplexity", &about));
+    assert_true(about.told && about.lower_is_better);
+    assert_string_equal(about.unit, "ppl");
+    must(mr_runlog_tells(reader, "pretrain", "nothing", &about));
+    assert_false(about.told);
+    mr_runlog_close_reader(&reader);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +237,8 @@ int main(void)
         cmocka_unit_test(a_shard_that_changes_in_a_run_ends_it_with_its_name),
         cmocka_unit_test(an_evaluation_of_nothing_is_refused),
         cmocka_unit_test(an_evaluation_is_the_same_on_any_number_of_ranks),
+        cmocka_unit_test(an_evaluation_is_the_same_in_batches_of_any_size),
+        cmocka_unit_test(the_log_says_what_scores_are_and_what_was_known_before),
     };
     return cmocka_run_group_tests(tests, program_enter_folder, folder_leave);
 }

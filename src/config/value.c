@@ -20,7 +20,7 @@ static const void *const_field_of(const mr_key *key, const void *base)
     return (const char *)base + key->offset;
 }
 
-void mr_value_one_of(const char *const *names, mr_text *out)
+static void one_of(const char *const *names, mr_text *out)
 {
     mr_text_add(out, "one of ");
     for (int i = 0; names[i]; i++)
@@ -55,7 +55,7 @@ void mr_value_expected(const mr_key *key, mr_text *out)
         mr_text_add(out, "a text of at most %zu bytes", key->bytes - 1);
         return;
     case MR_KEY_ENUM:
-        mr_value_one_of(key->choices, out);
+        one_of(key->choices, out);
         return;
     case MR_KEY_STRINGS:
         mr_text_add(out, "a list of at most %d texts of 1..%d bytes", (int)MR_CONFIG_LIST,
@@ -200,7 +200,7 @@ static const char *nearest_name(const char *const *names, const char *found)
 static mr_status fail_name(const mr_key *key, const char *const *names, const mr_yaml_node *node)
 {
     mr_text expected = {0}, hint = {0};
-    mr_value_one_of(names, &expected);
+    one_of(names, &expected);
     const char *nearest = node->kind == MR_YAML_SCALAR ? nearest_name(names, node->text) : NULL;
     if (nearest) mr_text_add(&hint, "; did you mean \"%s\"?", nearest);
     mr_status status = fail_found(key, mr_text_get(&expected), node, mr_text_get(&hint));
@@ -303,7 +303,7 @@ void mr_value_one_of_choices(const mr_choice *rows, mr_text *out)
 {
     const char *names[MR_CHOICES + 1];
     list_names(rows, names);
-    mr_value_one_of(names, out);
+    one_of(names, out);
 }
 
 mr_status mr_value_check_name(const mr_key *key, const mr_choice *rows, const char *name)

@@ -39,7 +39,4 @@ void mr_value_text(const mr_key *key, const void *base, mr_value_form form, mr_t
 /** Appends what a value of key must be: "an integer in 1..65536", "one of f32, bf16". Local. */
 void mr_value_expected(const mr_key *key, mr_text *out);
 
-/** Appends "one of a, b, c" of names, NULL at the end. Local. */
-void mr_value_one_of(const char *const *names, mr_text *out);
-
 #endif

@@ -39,14 +39,18 @@ static mr_pass pass_of(const mr_model *model, int64_t sequences, bool dropout, u
                        int64_t first_micro, int64_t w)
 {
     const mr_geometry *g = &model->geometry;
-    return (mr_pass){.rows = sequences * g->tokens,
+    const mr_micro *micro = &model->micro[w];
+    int64_t rows = sequences * g->tokens;
+    mr_tensor starts = micro->starts;
+    if (mr_tensor_exists(starts)) starts = mr_tensor_cols(starts, 0, rows);
+    return (mr_pass){.rows = rows,
                      .shape = {.batch = sequences,
                                .tokens = g->tokens,
                                .heads = model->arch.num_attention_heads,
                                .kv_heads = model->arch.num_key_value_heads,
                                .head_size = model->arch.head_dim},
-                     .positions = model->micro[w].positions,
-                     .starts = model->micro[w].starts,
+                     .positions = mr_tensor_cols(micro->positions, 0, rows),
+                     .starts = starts,
                      .rope = &model->rope,
                      .dropout = dropout,
                      .step = step,
@@ -71,6 +75,7 @@ static void forward(mr_model *model, int64_t sequences, int64_t in_wave, bool dr
             mr_micro *micro = &model->micro[w];
             mr_pass pass = pass_of(model, sequences, dropout, step, first_micro, w);
             mr_layer_acts acts = mr_layer_first_rows(&micro->layer[l], rows);
+            acts.lse = mr_tensor_rows(acts.lse, 0, sequences * model->arch.num_attention_heads);
             mr_tensor stream = {0}; /* there is none before the first layer */
             if (l > 0) stream = mr_tensor_rows(micro->layer[l - 1].h, 0, rows);
             mr_layer_forward(model, l, &pass, &acts, stream,

@@ -167,6 +167,21 @@ static void the_peak_is_kept(void **state)
     assert_int_equal(mr_memory_peak_total(), peak);
 }
 
+static void sizes_end_where_no_machine_goes_on(void **state)
+{
+    (void)state;
+    assert_int_equal(mr_bytes_add(5, 3, 8), 29);
+    assert_int_equal(mr_bytes_add(5, 0, 8), 5);
+    assert_int_equal(mr_bytes_add(5, INT64_MAX, 0), 5);
+    assert_true(mr_bytes_add(0, (int64_t)1 << 62, 1) == MR_BYTES_MOST);
+    assert_true(mr_bytes_add(0, ((int64_t)1 << 62) - 1, 1) == MR_BYTES_MOST - 1);
+    assert_true(mr_bytes_add(1, ((int64_t)1 << 62) - 1, 1) == MR_BYTES_MOST);
+    assert_true(mr_bytes_add(2, ((int64_t)1 << 62) - 1, 1) == MR_BYTES_MOST);
+    assert_true(mr_bytes_add(0, INT64_MAX, SIZE_MAX) == MR_BYTES_MOST);
+    assert_true(mr_bytes_add(SIZE_MAX, 1, 1) == MR_BYTES_MOST);
+    assert_true(mr_bytes_add(MR_BYTES_MOST, 0, 0) == MR_BYTES_MOST);
+}
+
 static void memory_is_aligned_and_zeroed(void **state)
 {
     (void)state;
@@ -812,6 +827,7 @@ int main(void)
         cmocka_unit_test(an_abort_calls_its_handler_first),
         cmocka_unit_test(memory_is_counted_by_purpose),
         cmocka_unit_test(the_peak_is_kept),
+        cmocka_unit_test(sizes_end_where_no_machine_goes_on),
         cmocka_unit_test(memory_is_aligned_and_zeroed),
         cmocka_unit_test(a_growing_array_keeps_its_items_and_zeroes_the_new_ones),
         cmocka_unit_test(an_array_that_cannot_grow_is_left_as_it_was),

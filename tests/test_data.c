@@ -3,6 +3,8 @@
 #include "data/pair.h"
 #include "settings_task.h"
 
+#include <stdlib.h>
+
 enum { ROOM = 4096 };
 
 /* Data of one task with the `bytes` tokenizer. */
@@ -302,26 +304,46 @@ static void the_first_pair_of_seed_zero_stays_what_it_is(void **state)
     close_task(&f);
 }
 
+static int compare_uuids(const void *a, const void *b)
+{
+    return memcmp(a, b, sizeof(mr_uuid));
+}
+
 static void keys_and_values_are_all_distinct(void **state)
 {
     (void)state;
     enum { PAIRS = 5000 };
     fixture f = open_task("uuid", PAIRS, 0, 1);
     mr_uuid *uuids = mr_alloc_array(MR_MEM_DATA, 2 * PAIRS, sizeof *uuids);
-    mr_uuid_set set = {0};
     assert_non_null(uuids);
-    assert_int_equal(mr_uuid_set_create(uuids, 2 * PAIRS, &set), MR_OK);
     for (int64_t i = 0; i < PAIRS; i++) {
         char text[ROOM];
         sample_text(&f, i, text, NULL);
         uuids[2 * i] = uuid_read(text + 1);
         uuids[2 * i + 1] = uuid_read(text + 34);
-        assert_true(mr_uuid_set_add(&set, 2 * i));
-        assert_true(mr_uuid_set_add(&set, 2 * i + 1));
     }
-    mr_uuid_set_free(&set);
+    qsort(uuids, 2 * PAIRS, sizeof *uuids, compare_uuids);
+    for (int64_t i = 1; i < 2 * PAIRS; i++)
+        assert_true(compare_uuids(&uuids[i - 1], &uuids[i]) < 0);
     mr_free(uuids);
     close_task(&f);
+}
+
+static void pairs_take_no_memory_however_many_there_are(void **state)
+{
+    (void)state;
+    fixture one = open_task("uuid", 1, 5, 1);
+    size_t bytes = mr_memory_live_total();
+    char text[ROOM], same[ROOM];
+    sample_text(&one, 0, text, NULL);
+    close_task(&one);
+    fixture many = open_task("uuid", 1000000000, 5, 1);
+    assert_int_equal(mr_memory_live_total(), bytes);
+    sample_text(&many, 0, same, NULL);
+    assert_string_equal(same, text);
+    sample_text(&many, 999999999, same, NULL);
+    assert_string_not_equal(same, text);
+    close_task(&many);
 }
 
 static void a_pair_does_not_depend_on_how_many_there_are(void **state)
@@ -336,21 +358,6 @@ static void a_pair_does_not_depend_on_how_many_there_are(void **state)
     }
     close_task(&many);
     close_task(&few);
-}
-
-static void an_equal_uuid_is_drawn_again(void **state)
-{
-    (void)state;
-    mr_uuid members[2];
-    mr_uuid_set set = {0};
-    mr_random first = mr_uuid_stream(9, MR_UUID_KEY, 0), second = mr_uuid_stream(9, MR_UUID_KEY, 1);
-    const mr_uuid taken = mr_uuid_draw(&first, 1), next = mr_uuid_draw(&second, 1);
-    members[0] = taken;
-    assert_int_equal(mr_uuid_set_create(members, 2, &set), MR_OK);
-    assert_true(mr_uuid_set_add(&set, 0));
-    mr_uuid_draw_distinct(9, MR_UUID_KEY, 1, members, &set);
-    assert_memory_equal(&members[1], &next, sizeof next);
-    mr_uuid_set_free(&set);
 }
 
 static void a_uuid_prompt_is_the_sample_before_its_answer(void **state)
@@ -821,7 +828,7 @@ int main(void)
         cmocka_unit_test(the_first_pair_of_seed_zero_stays_what_it_is),
         cmocka_unit_test(keys_and_values_are_all_distinct),
         cmocka_unit_test(a_pair_does_not_depend_on_how_many_there_are),
-        cmocka_unit_test(an_equal_uuid_is_drawn_again),
+        cmocka_unit_test(pairs_take_no_memory_however_many_there_are),
         cmocka_unit_test(a_uuid_prompt_is_the_sample_before_its_answer),
         cmocka_unit_test(a_score_is_the_share_of_digits_at_their_place),
         cmocka_unit_test(digits_that_are_missing_count_as_wrong),

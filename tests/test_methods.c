@@ -71,6 +71,7 @@ static site make_site(mr_lab *lab, const mr_config *config, int64_t n, int64_t i
 {
     site s = {.lab = lab, .n = n, .in = in, .out = {out1, out2}};
     mr_status status = create(lab, config, in, s.out, &s.a);
+    if (status == MR_OK) status = mr_adapter_allocate(s.a);
     if (status != MR_OK || !s.a) mr_abort("%s", mr_message());
     s.call.be = lab->be;
     s.x = mr_lab_normals(lab, n * in);

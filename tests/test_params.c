@@ -250,6 +250,22 @@ static void parameters_are_counted(void **state)
     assert_on_all_ranks(all == expected && trained == expected_trained);
 }
 
+static void more_parameters_than_can_be_counted_are_refused(void **state)
+{
+    (void)state;
+    mr_params *params;
+    int id;
+    const int64_t side = (int64_t)1 << 25;
+    must(mr_params_create(&world, be, MR_SHARD_FULL, (mr_params_types){0}, 2, &params));
+    must(mr_params_add(params, 0, MR_FLAT_FROZEN, "most", side, side - 1, MR_INIT_ZERO, 0, &id));
+    must(mr_params_add(params, 1, MR_FLAT_TRAINED, "rest", side, 1, MR_INIT_ZERO, 0, &id));
+    mr_status status =
+        mr_params_add(params, 1, MR_FLAT_ADAPTER, "one more", 1, 1, MR_INIT_ZERO, 0, &id);
+    bool said = strstr(mr_message(), "one more [1, 1]: the model has more than 2^50 parameters");
+    mr_params_destroy(&params);
+    assert_on_all_ranks(status == MR_ERR_ARG && said);
+}
+
 static void what_is_allocated_is_what_was_announced(void **state)
 {
     (void)state;
@@ -756,6 +772,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_tree_takes_the_slots_it_announces),
         cmocka_unit_test(the_order_of_addition_shows_in_the_leaves),
         cmocka_unit_test(parameters_are_counted),
+        cmocka_unit_test(more_parameters_than_can_be_counted_are_refused),
         cmocka_unit_test(what_is_allocated_is_what_was_announced),
         cmocka_unit_test(every_element_is_filled_where_it_is_kept),
         cmocka_unit_test(every_rank_reads_whole_parameters),

@@ -1,8 +1,10 @@
+#include "logs.h"
 #include "program.h"
 
 #include <jansson.h>
 
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A model whose waves are worth narrowing: each micro-batch of a wave takes megabytes. */
@@ -164,6 +166,117 @@ static void a_run_fits_what_the_job_has(void **state)
     program_free(&run);
 }
 
+/* A program alone in 2 GB of address space, of which its libraries take most. */
+static program_setting in_little_memory(void)
+{
+    program_write("little.sh", "#!/bin/sh\nulimit -v 2000000\nexec \"$@\"\n");
+    assert_int_equal(chmod("little.sh", 0755), 0);
+    return (program_setting){.wrapper = "./little.sh", .seconds = 60};
+}
+
+/* What has no place in any machine is refused by the plan, before any of it is allocated: in little
+ * memory, and at once. */
+static void sizes_beyond_all_measure_are_refused_by_the_plan(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *options, *message;
+    } cases[] = {
+        {"--set train.global_batch=1000000000", "GiB a rank and 8 GiB are allowed"},
+        {"--set train.global_batch=1000000000 --ranks 4", "GiB a rank and 8 GiB are allowed"},
+        {"--set train.seq_len=16777216 --set model.config=long.json",
+         "GiB a rank and 8 GiB are allowed"},
+        {"--set model.config=large.json --set train.micro_batch=1000 --set train.global_batch=1000",
+         "GiB a rank and 8 GiB are allowed"},
+        {"--set model.config=large.json --set method.name=dora --set method.r=65536",
+         "GiB a rank and 8 GiB are allowed"},
+        {"--set model.config=large.json --set method.name=asylora --set method.r=65536",
+         "GiB a rank and 8 GiB are allowed"},
+        {"--set model.config=huge.json",
+         "model.layers.0.self_attn.v_proj.weight [16777216, 16777216]: the model has more than "
+         "2^50 parameters"},
+        {"--set eval.batch=1000000000 --set task.pairs=1000000000",
+         "GiB a rank and 8 GiB are allowed"},
+        {"--set task.name=copy --set task.copies=1000000 --set model.config=long.json "
+         "--set eval.batch=1000000000",
+         "GiB a rank and 8 GiB are allowed"},
+        {"--set train.micro_batch=16000000 --set train.global_batch=16000000 --set "
+         "method.name=mora --set method.operator=rotation --set method.r=1",
+         "train.micro_batch: 16000000 samples of 66 tokens are 4224000000 rows of a product of "
+         "method mora, 4 a token, and more than 2147483647"},
+    };
+    static const char shape[] = "{\"model_type\": \"llama\", \"hidden_size\": %d, "
+                                "\"intermediate_size\": %d, \"num_hidden_layers\": %d, "
+                                "\"num_attention_heads\": 64, \"vocab_size\": 16777216, "
+                                "\"max_position_embeddings\": 1073741824}";
+    program_write("long.json", shape, 128, 128, 1);
+    program_write("large.json", shape, 65536, 262144, 200);
+    program_write("huge.json", shape, 16777216, 16777216, 65536);
+    const program_setting little = in_little_memory();
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        program_result plan = program_run(
+            little, "run wide.yaml --dry-run --set parallel.memory_gib=8 %s", cases[i].options);
+        print_message("  %s: %.0f ms\n", cases[i].options, 1e3 * plan.seconds);
+        assert_int_equal(plan.exit_code, 1);
+        assert_contains(plan.err, cases[i].message);
+        program_free(&plan);
+    }
+}
+
+/* As many as there may be: their scores are planned, they themselves take nothing. */
+static void a_billion_pairs_are_planned_in_little_memory(void **state)
+{
+    (void)state;
+    const program_setting little = in_little_memory();
+    program_result plan = program_succeed(
+        little, "run wide.yaml --dry-run --json --set task.pairs=1000000000 --set eval.items=1000 "
+                "--set parallel.memory_gib=8");
+    json_t *few = plan_of(&plan);
+    program_free(&plan);
+    plan = program_succeed(little, "run wide.yaml --dry-run --json --set task.pairs=1000000000 "
+                                   "--set parallel.memory_gib=16");
+    json_t *all = plan_of(&plan);
+    program_free(&plan);
+    json_t *some = json_object_get(few, "bytes"), *most = json_object_get(all, "bytes");
+    assert_int_equal(field(most, "data") - field(some, "data"), 4 * (1000000000LL - 1000));
+    assert_int_equal(field(most, "other") - field(some, "other"), 4 * (1000000000LL - 1000));
+    json_decref(few);
+    json_decref(all);
+}
+
+/* What a run takes at any time is what its plan says, but for texts, what a thread works in, and
+ * pieces of files: some MiB, whatever the shape. */
+static void a_run_never_takes_more_than_its_plan(void **state)
+{
+    (void)state;
+    enum { PIECES = 6 << 20 };
+    static const char *const methods[] = {"fft", "dora", "asylora", "remora"};
+    program_write("stout.json",
+                  "{\"model_type\": \"llama\", \"hidden_size\": 256, \"intermediate_size\": 1024, "
+                  "\"num_hidden_layers\": 2, \"num_attention_heads\": 4, \"vocab_size\": 20000, "
+                  "\"max_position_embeddings\": 128}");
+    program_write("stout.yaml", "run: {name: stout, output: out}\n"
+                                "model: {config: stout.json, init: random}\n"
+                                "task: {name: uuid, pairs: 64}\n"
+                                "method: {name: fft, r: 256, merge_every: 1, freeze_a: true}\n"
+                                "train: {steps: 2, global_batch: 8, micro_batch: 2, lr: 1e-3,\n"
+                                "        check_every: 1}\n"
+                                "eval: {batch: 8, every: 1, items: 8}\n"
+                                "checkpoint: {every_steps: 1}\n");
+    for (size_t m = 0; m < sizeof methods / sizeof methods[0]; m++) {
+        char log[64];
+        program_result run = program_succeed(
+            (program_setting){.ranks = 2, .seconds = 600},
+            "run stout.yaml --set method.name=%s --set run.name=%s", methods[m], methods[m]);
+        program_free(&run);
+        snprintf(log, sizeof log, "out/%s.h5", methods[m]);
+        int64_t planned = log_int(log, "planned_bytes"), peak = log_int(log, "peak_bytes");
+        print_message("  %s: planned %lld, at most %lld\n", methods[m], (long long)planned,
+                      (long long)peak);
+        assert_true(peak <= planned + PIECES);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +285,9 @@ int main(void)
         cmocka_unit_test(the_limit_and_its_source_are_printed),
         cmocka_unit_test(what_is_assumed_of_a_node_is_said),
         cmocka_unit_test(a_run_fits_what_the_job_has),
+        cmocka_unit_test(sizes_beyond_all_measure_are_refused_by_the_plan),
+        cmocka_unit_test(a_billion_pairs_are_planned_in_little_memory),
+        cmocka_unit_test(a_run_never_takes_more_than_its_plan),
     };
     return cmocka_run_group_tests(tests, enter, folder_leave);
 }

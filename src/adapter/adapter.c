@@ -63,7 +63,8 @@ mr_status mr_adapter_create(mr_backend *be, const mr_adapter_method *method,
                       .lora_alpha = config->lora_alpha,
                       .lora_dropout = config->lora_dropout,
                       .linears = linears,
-                      .in = in};
+                      .in = in,
+                      .product_rows = 1};
     memcpy(a->out, out, (size_t)linears * sizeof *out);
     mr_status status = method->setup(a, config, names);
     if (status != MR_OK) {
@@ -72,6 +73,11 @@ mr_status mr_adapter_create(mr_backend *be, const mr_adapter_method *method,
     }
     *out_adapter = a;
     return MR_OK;
+}
+
+mr_status mr_adapter_allocate(mr_adapter *a)
+{
+    return a->method->allocate ? a->method->allocate(a) : MR_OK;
 }
 
 void mr_adapter_destroy(mr_adapter **a)

@@ -122,10 +122,14 @@ typedef struct mr_adapter_method {
     bool merges; /**< every method.merge_every steps the update is added to the base, and starts
                       anew */
 
-    /** Fills a->params, a->param, a->saved_cols, a->work_cols, a->macs and a->state; config starts
-     * the struct of schema; names are the linears', for messages.
+    /** Fills a->params, a->param, a->saved_cols, a->work_cols, a->macs, a->table_bytes, a->state,
+     * and a->product_rows where it is more than 1, without the tensors of the state: plans are made
+     * of it. config starts the struct of schema; names are the linears', for messages.
      * @return MR_OK, MR_ERR_ARG, MR_ERR_CONFIG, MR_ERR_MEMORY */
     mr_status (*setup)(mr_adapter *a, const mr_adapter_config *config, const char *const *names);
+    /** Allocates the state's tensors, a->table_bytes of MR_MEM_ACTIVATIONS.
+     * @return MR_OK, MR_ERR_MEMORY. Optional. */
+    mr_status (*allocate)(mr_adapter *a);
     /** Frees a->state; also called where setup failed. Optional. */
     void (*teardown)(mr_adapter *a);
     /** Becomes what restart number `restart` of the run asks for, weights apart. Optional. */
@@ -168,6 +172,8 @@ struct mr_adapter {
     mr_adapter_param param[MR_SITE_LINEARS][MR_ADAPTER_PARAMS];
     int64_t saved_cols, work_cols; /**< floats a token; without dropout's copy of x */
     int64_t macs;                  /**< multiply-adds a token of the forward products */
+    int64_t product_rows;          /**< rows of the tallest product, a token */
+    size_t table_bytes;            /**< of the tensors in state */
     uint64_t refreshed;            /**< generation of the weights at the last refresh; 0: none */
     void *state;                   /**< the method's own, owned */
 };
@@ -181,7 +187,8 @@ const mr_adapter_config *mr_adapter_config_of(const mr_config *config);
 /** Returns the method of a name, NULL where there is none. */
 const mr_adapter_method *mr_adapter_find(const char *name);
 
-/** Creates the adapter of a site: `linears` linears of `in` inputs and out[] outputs. Local.
+/** Creates the adapter of a site: `linears` linears of `in` inputs and out[] outputs, without its
+ * tables. Local.
  * @param[in] config  of this method
  * @param[in] names  the linears' names, for messages
  * @return MR_OK, MR_ERR_ARG (r not in 1..max(I, O), or more than the method takes: names the
@@ -190,6 +197,10 @@ MR_NODISCARD mr_status mr_adapter_create(mr_backend *be, const mr_adapter_method
                                          const mr_adapter_config *config, int linears, int64_t in,
                                          const int64_t *out, const char *const *names,
                                          mr_adapter **out_adapter);
+
+/** Allocates the adapter's tables, a->table_bytes; everything but destroy needs them. Local.
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_adapter_allocate(mr_adapter *a);
 
 /** Frees *a and sets it to NULL; NULL is allowed. */
 void mr_adapter_destroy(mr_adapter **a);

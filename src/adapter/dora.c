@@ -26,6 +26,8 @@ typedef struct dora_factors {
 } dora_factors;
 
 typedef struct dora_state {
+    int64_t outputs, most; /* of all linears, and of one at most */
+    int64_t mixed_rows;
     mr_tensor memory; /* of all factors, owned */
     dora_factors factors[MR_SITE_LINEARS];
     mr_tensor base_squares[MR_SITE_LINEARS]; /* F64 [1, O]: |W0_i|^2, parts of the first, owned */
@@ -60,7 +62,21 @@ static mr_status setup(mr_adapter *a, const mr_adapter_config *config, const cha
     }
     a->saved_cols += all; /* V x */
     a->work_cols += all;  /* the gradient of it */
-    MR_TRY(mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F32, 1, 3 * all, &state->memory));
+    int64_t rows = MIXED / a->r > 1 ? MIXED / a->r : 1;
+    state->outputs = all;
+    state->most = most;
+    state->mixed_rows = rows < most ? rows : most;
+    a->table_bytes = (size_t)(3 * all + a->r * a->r + state->mixed_rows * a->r) * sizeof(float) +
+                     (size_t)(all + most) * sizeof(double);
+    return MR_OK;
+}
+
+static mr_status allocate(mr_adapter *a)
+{
+    dora_state *state = a->state;
+    mr_backend *be = a->be;
+    const mr_purpose tables = MR_MEM_ACTIVATIONS;
+    MR_TRY(mr_backend_tensor(be, tables, MR_F32, 1, 3 * state->outputs, &state->memory));
     int64_t at = 0;
     for (int i = 0; i < a->linears; i++) {
         mr_tensor *const places[] = {&state->factors[i].inverse, &state->factors[i].ratio,
@@ -68,15 +84,13 @@ static mr_status setup(mr_adapter *a, const mr_adapter_config *config, const cha
         for (int k = 0; k < 3; k++, at += a->out[i])
             *places[k] = mr_tensor_cols(state->memory, at, a->out[i]);
     }
-    MR_TRY(mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F64, 1, all, &state->base_squares[0]));
+    MR_TRY(mr_backend_tensor(be, tables, MR_F64, 1, state->outputs, &state->base_squares[0]));
     for (int i = a->linears - 1; i >= 0; i--)
         state->base_squares[i] =
             mr_tensor_cols(state->base_squares[0], outputs_before(a, i), a->out[i]);
-    MR_TRY(mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F64, 1, most, &state->squares));
-    MR_TRY(mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F32, a->r, a->r, &state->gram));
-    int64_t rows = MIXED / a->r > 1 ? MIXED / a->r : 1;
-    if (rows > most) rows = most;
-    return mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F32, rows, a->r, &state->mixed);
+    MR_TRY(mr_backend_tensor(be, tables, MR_F64, 1, state->most, &state->squares));
+    MR_TRY(mr_backend_tensor(be, tables, MR_F32, a->r, a->r, &state->gram));
+    return mr_backend_tensor(be, tables, MR_F32, state->mixed_rows, a->r, &state->mixed);
 }
 
 static void teardown(mr_adapter *a)
@@ -284,6 +298,7 @@ const mr_adapter_method mr_method_dora = {
     .summary = "LoRA with the lengths of the rows learnt apart (Liu et al. 2024)",
     .schema = &mr_lora_schema,
     .setup = setup,
+    .allocate = allocate,
     .teardown = teardown,
     .start = start,
     .refresh = refresh,

@@ -110,9 +110,9 @@ static mr_status create_angles(mr_adapter *a, mora_bundle *b)
             sine[i * half + c] = (float)sin(angle);
         }
     if (status == MR_OK)
-        status = mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F32, b->blocks, half, &b->cosine);
+        status = mr_backend_tensor(a->be, MR_MEM_ACTIVATIONS, MR_F32, b->blocks, half, &b->cosine);
     if (status == MR_OK)
-        status = mr_backend_tensor(a->be, MR_MEM_OTHER, MR_F32, b->blocks, half, &b->sine);
+        status = mr_backend_tensor(a->be, MR_MEM_ACTIVATIONS, MR_F32, b->blocks, half, &b->sine);
     if (status == MR_OK) {
         a->be->ops->upload(a->be, b->cosine, cosine);
         a->be->ops->upload(a->be, b->sine, sine);
@@ -161,14 +161,24 @@ mr_status mr_mora_setup(mr_adapter *a, mr_mora_cycle cycle, const char *const *n
         int64_t work;
         if (in_blocks(a)) {
             work = 2 * b->width; /* turned blocks and one linear's products; both recomputed */
+            if (b->blocks > a->product_rows) a->product_rows = b->blocks;
         } else {
             b->saved = a->saved_cols;
             a->saved_cols += b->r_hat;
             work = (b->count + 1) * b->r_hat;
         }
         if (work > a->work_cols) a->work_cols = work;
-        if (operator_of(a) == MR_MORA_ROTATION) MR_TRY(create_angles(a, b));
+        if (operator_of(a) == MR_MORA_ROTATION)
+            a->table_bytes += (size_t)(b->blocks * (b->r_hat / 2)) * 2 * sizeof(float);
     }
+    return MR_OK;
+}
+
+mr_status mr_mora_allocate(mr_adapter *a)
+{
+    mora_state *state = a->state;
+    for (int i = 0; a->table_bytes > 0 && i < state->bundles; i++)
+        MR_TRY(create_angles(a, &state->bundle[i]));
     return MR_OK;
 }
 
@@ -343,6 +353,7 @@ const mr_adapter_method mr_method_mora = {
     .summary = "square matrix between compression and decompression (Jiang et al. 2024)",
     .schema = &schema,
     .setup = setup,
+    .allocate = mr_mora_allocate,
     .teardown = mr_mora_teardown,
     .forward = mr_mora_forward,
     .backward = mr_mora_backward,

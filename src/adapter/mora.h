@@ -44,6 +44,7 @@ typedef struct mr_mora_cycle {
 /** Sets an adapter up; its operator is the first of the cycle. */
 mr_status mr_mora_setup(mr_adapter *a, mr_mora_cycle cycle, const char *const *names);
 void mr_mora_set_restart(mr_adapter *a, int64_t restart);
+mr_status mr_mora_allocate(mr_adapter *a);
 void mr_mora_teardown(mr_adapter *a);
 void mr_mora_forward(const mr_adapter *a, const mr_adapter_call *call);
 void mr_mora_backward(const mr_adapter *a, const mr_adapter_call *call);

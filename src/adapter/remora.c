@@ -52,6 +52,7 @@ const mr_adapter_method mr_method_remora = {
     .schema = &schema,
     .merges = true,
     .setup = setup,
+    .allocate = mr_mora_allocate,
     .teardown = mr_mora_teardown,
     .set_restart = mr_mora_set_restart,
     .forward = mr_mora_forward,

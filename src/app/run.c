@@ -60,7 +60,7 @@ static void print_plan(const mr_config *config, const mr_run_plan *p)
 {
     const mr_geometry *g = &p->geometry;
     printf("%s\n  %-14s %14s\n", config->run.name, "bytes a rank", "MiB");
-    for (int i = 0; i < MR_PLANNED; i++)
+    for (int i = 0; i < MR_MEM_PURPOSES; i++)
         printf("    %-12s %14.2f  (%zu bytes)\n", mr_purpose_name((mr_purpose)i),
                (double)p->plan.bytes[i] / 0x1p20, p->plan.bytes[i]);
     printf("    %-12s %14.2f  (%zu bytes)\n", "total", (double)p->plan.total / 0x1p20,
@@ -79,7 +79,7 @@ static void print_plan(const mr_config *config, const mr_run_plan *p)
 static void add_plan(json_t *rows, const mr_config *config, const mr_run_plan *p)
 {
     json_t *bytes = json_object();
-    for (int i = 0; i < MR_PLANNED; i++)
+    for (int i = 0; i < MR_MEM_PURPOSES; i++)
         json_object_set_new(bytes, mr_purpose_name((mr_purpose)i),
                             json_integer((json_int_t)p->plan.bytes[i]));
     json_array_append_new(

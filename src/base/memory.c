@@ -31,6 +31,14 @@ const char *mr_purpose_name(mr_purpose purpose)
     return names[purpose];
 }
 
+size_t mr_bytes_add(size_t bytes, int64_t count, size_t size)
+{
+    MR_INVARIANT(count >= 0);
+    if (bytes > MR_BYTES_MOST) bytes = MR_BYTES_MOST;
+    if (size > 0 && (size_t)count > (MR_BYTES_MOST - bytes) / size) return MR_BYTES_MOST;
+    return bytes + (size_t)count * size;
+}
+
 static header *header_of(void *memory)
 {
     header *head = (header *)(void *)((char *)memory - MR_MEM_ALIGNMENT);

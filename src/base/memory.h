@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** What memory is for. The first eight are what `--dry-run` plans to the byte. */
+/** What memory is for. All but the last are what `--dry-run` plans to the byte. */
 typedef enum mr_purpose {
     MR_MEM_WEIGHTS,     /**< parameters this rank keeps */
     MR_MEM_GRADIENTS,   /**< reduced gradients and their partial sums */
@@ -28,6 +28,12 @@ typedef enum mr_purpose {
 } mr_purpose;
 
 enum { MR_MEM_ALIGNMENT = 64 }; /**< bytes; a cache line and the widest vector */
+
+/** Sizes that a plan counts end here: what comes out larger is this, more than any machine has. */
+#define MR_BYTES_MOST ((size_t)1 << 62)
+
+/** Returns bytes + count * size, MR_BYTES_MOST at most; count is not negative. Local. */
+size_t mr_bytes_add(size_t bytes, int64_t count, size_t size);
 
 /** Returns the name of a purpose ("weights", ...). Local. */
 const char *mr_purpose_name(mr_purpose purpose);

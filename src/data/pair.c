@@ -36,46 +36,6 @@ void mr_uuid_print(mr_uuid uuid, char out[MR_UUID_DIGITS])
     }
 }
 
-mr_status mr_uuid_set_create(const mr_uuid *members, int64_t count, mr_uuid_set *out)
-{
-    MR_INVARIANT(count >= 0 && count < UINT32_MAX);
-    uint64_t slots = 16;
-    while (slots < 2 * (uint64_t)count)
-        slots *= 2;
-    *out = (mr_uuid_set){.members = members, .mask = slots - 1};
-    out->slots = mr_alloc_array(MR_MEM_DATA, (size_t)slots, sizeof *out->slots);
-    return out->slots ? MR_OK : MR_ERR_MEMORY;
-}
-
-bool mr_uuid_set_add(mr_uuid_set *set, int64_t index)
-{
-    const mr_uuid *uuid = &set->members[index];
-    /* The first six bytes are all random, more bits than any table here has slots. */
-    uint64_t slot = 0;
-    for (int i = 0; i < 6; i++)
-        slot = slot << 8 | uuid->bytes[i];
-    for (slot &= set->mask; set->slots[slot] != 0; slot = (slot + 1) & set->mask)
-        if (memcmp(&set->members[set->slots[slot] - 1], uuid, sizeof *uuid) == 0) return false;
-    set->slots[slot] = (uint32_t)(index + 1);
-    return true;
-}
-
-void mr_uuid_set_free(mr_uuid_set *set)
-{
-    mr_free(set->slots);
-    *set = (mr_uuid_set){0};
-}
-
-void mr_uuid_draw_distinct(uint64_t seed, mr_uuid_kind kind, int64_t index, mr_uuid *members,
-                           mr_uuid_set *set)
-{
-    int64_t attempt = 0;
-    do {
-        mr_random stream = mr_uuid_stream(seed, kind, attempt++);
-        members[index] = mr_uuid_draw(&stream, index);
-    } while (!mr_uuid_set_add(set, index));
-}
-
 mr_status mr_prompt_parse(const char *text, mr_prompt *out)
 {
     const char *mark = strstr(text, key_mark);

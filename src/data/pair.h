@@ -22,7 +22,7 @@ typedef struct mr_uuid {
 /** What UUIDs are drawn for; two kinds of a seed never share numbers. Values are part of the data's
  * identity. */
 typedef enum mr_uuid_kind {
-    MR_UUID_KEY = 0,        /**< number: of the attempt; index: of the pair */
+    MR_UUID_KEY = 0,        /**< number: 0; index: of the pair */
     MR_UUID_VALUE = 1,      /**< as MR_UUID_KEY */
     MR_UUID_COPY_KEY = 2,   /**< number: of the item; index: of the pair in it */
     MR_UUID_COPY_VALUE = 3, /**< as MR_UUID_COPY_KEY */
@@ -37,29 +37,6 @@ mr_uuid mr_uuid_draw(const mr_random *stream, int64_t index);
 
 /** Writes 32 lower-case hex digits; no terminating zero. Local. */
 void mr_uuid_print(mr_uuid uuid, char out[MR_UUID_DIGITS]);
-
-/** A set of indices into an array of UUIDs, no two of them of equal UUIDs. Owns slots. */
-typedef struct mr_uuid_set {
-    const mr_uuid *members; /**< borrowed */
-    uint32_t *slots;        /**< index + 1, 0 where empty */
-    uint64_t mask;
-} mr_uuid_set;
-
-/** Makes an empty set over members [count], count below 2^32 - 1. Local. @return MR_OK,
- * MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_uuid_set_create(const mr_uuid *members, int64_t count, mr_uuid_set *out);
-
-/** Adds members[index], unless an equal one is in. Local. @return whether it was added */
-bool mr_uuid_set_add(mr_uuid_set *set, int64_t index);
-
-/** Frees the set; a zeroed one is allowed. Local. */
-void mr_uuid_set_free(mr_uuid_set *set);
-
-/** Draws members[index], again while it equals one already in set, and adds it. Attempt a takes the
- * UUID at `index` of stream number a of the kind. Local.
- * @param set  over members */
-void mr_uuid_draw_distinct(uint64_t seed, mr_uuid_kind kind, int64_t index, mr_uuid *members,
-                           mr_uuid_set *set);
 
 /** What a configuration tells a task of pairs; its own keys follow in a struct of its own. */
 typedef struct mr_pair_config {

@@ -99,7 +99,7 @@ static int64_t most_items(const mr_evaluator *e)
 
 void mr_evaluator_bytes(const mr_evaluator *e, size_t bytes[MR_MEM_PURPOSES])
 {
-    bytes[MR_MEM_EVAL] += (size_t)most_items(e) * sizeof *e->records;
+    bytes[MR_MEM_EVAL] = mr_bytes_add(bytes[MR_MEM_EVAL], most_items(e), sizeof *e->records);
     for (int i = 0; i < e->sets; i++)
         if (e->set[i].kind->bytes) e->set[i].kind->bytes(&e->set[i], bytes);
 }
@@ -134,22 +134,23 @@ mr_status mr_evaluator_run(mr_evaluator *e, int index, mr_evaluation *out)
     return set->kind->run(set, out->value, e->records);
 }
 
-mr_status mr_eval_share_items(const mr_comm *comm, float *items, int64_t count)
+void mr_eval_share_items(const mr_comm *comm, float *items, int64_t count)
 {
-    int64_t *bits = mr_alloc_array(MR_MEM_DATA, (size_t)count, sizeof *bits);
-    MR_AGREE(comm, bits ? MR_OK : MR_ERR_MEMORY);
-    for (int64_t i = 0; i < count; i++) {
-        int32_t pattern;
-        memcpy(&pattern, &items[i], sizeof pattern);
-        bits[i] = pattern;
+    enum { PIECE = 1024 }; /* there may be more of them than memory holds twice */
+    int64_t bits[PIECE];
+    for (int64_t first = 0; comm->size > 1 && first < count; first += PIECE) {
+        int64_t part = count - first < PIECE ? count - first : PIECE;
+        for (int64_t i = 0; i < part; i++) {
+            int32_t pattern;
+            memcpy(&pattern, &items[first + i], sizeof pattern);
+            bits[i] = pattern;
+        }
+        mr_comm_sum_i64(comm, bits, part);
+        for (int64_t i = 0; i < part; i++) {
+            int32_t pattern = (int32_t)bits[i];
+            memcpy(&items[first + i], &pattern, sizeof pattern);
+        }
     }
-    mr_comm_sum_i64(comm, bits, count);
-    for (int64_t i = 0; i < count; i++) {
-        int32_t pattern = (int32_t)bits[i];
-        memcpy(&items[i], &pattern, sizeof pattern);
-    }
-    mr_free(bits);
-    return MR_OK;
 }
 
 mr_status mr_eval_go_on(const mr_comm *comm)

@@ -114,8 +114,8 @@ void mr_evaluator_destroy(mr_evaluator **out);
 MR_NODISCARD mr_status mr_evaluator_run(mr_evaluator *evaluator, int index, mr_evaluation *out);
 
 /** For kinds. Puts items together of which each rank has some and zeros elsewhere: bit patterns are
- * added. Collective. @return MR_OK, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_eval_share_items(const mr_comm *comm, float *items, int64_t count);
+ * added. Collective. */
+void mr_eval_share_items(const mr_comm *comm, float *items, int64_t count);
 
 /** For kinds, between batches: an evaluation may last far longer than the time there is between a
  * request to stop and the end. Collective. @return MR_OK, MR_STOPPED */

@@ -8,9 +8,7 @@ mr_status mr_generator_create(mr_model *model, int64_t batch, int64_t prompt, in
     if (!g) return MR_ERR_MEMORY;
     *g = (mr_generator){
         .model = model, .batch = batch, .prompt = prompt, .capacity = prompt + new_tokens};
-    g->ids = mr_alloc_array(MR_MEM_OTHER, (size_t)batch, sizeof *g->ids);
-    mr_status status = g->ids ? MR_OK : MR_ERR_MEMORY;
-    if (status == MR_OK) status = mr_session_create(model, batch, prompt, g->capacity, &g->session);
+    mr_status status = mr_session_create(model, batch, prompt, g->capacity, &g->session);
     if (status == MR_OK)
         *out = g;
     else
@@ -21,11 +19,13 @@ mr_status mr_generator_create(mr_model *model, int64_t batch, int64_t prompt, in
 void mr_generator_bytes(const mr_generator *g, size_t bytes[MR_MEM_PURPOSES])
 {
     mr_session_bytes(g->session, bytes);
+    bytes[MR_MEM_EVAL] = mr_bytes_add(bytes[MR_MEM_EVAL], g->batch, sizeof *g->ids);
 }
 
 mr_status mr_generator_allocate(mr_generator *g)
 {
-    return mr_session_allocate(g->session);
+    g->ids = mr_alloc_array(MR_MEM_EVAL, (size_t)g->batch, sizeof *g->ids);
+    return g->ids ? mr_session_allocate(g->session) : MR_ERR_MEMORY;
 }
 
 void mr_generator_destroy(mr_generator **out)

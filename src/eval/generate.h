@@ -13,11 +13,11 @@ typedef struct mr_generator {
     int64_t prompt;   /**< longest prompt, tokens */
     int64_t capacity; /**< longest prompt and what is generated behind it, tokens */
     mr_session *session;
-    int32_t *ids; /**< [B], scratch */
+    int32_t *ids; /**< [B], scratch, owned */
 } mr_generator;
 
 /** Lays out a generator without allocating its tensors: enough for plans. Local.
- * @return MR_OK, MR_ERR_MEMORY */
+ * @return as mr_session_create */
 MR_NODISCARD mr_status mr_generator_create(mr_model *model, int64_t batch, int64_t prompt,
                                            int64_t new_tokens, mr_generator **out);
 

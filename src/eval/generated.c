@@ -27,12 +27,11 @@ static mr_status create(mr_eval_set *set)
     mr_text_free(&answer);
     MR_TRY(status);
     int64_t ranks = mr_model_comm(set->model)->size, share = (set->items + ranks - 1) / ranks;
-    int64_t batch = set->batch < share ? set->batch : share;
-    int64_t rows = mr_model_logits_rows(mr_model_arch(set->model));
     /* A sample holds prompt and answer, so a prompt is shorter by the answer. */
-    return mr_generator_create(set->model, batch < rows ? batch : rows,
-                               set->dataset->longest - room->new_tokens, room->new_tokens,
-                               &room->generator);
+    int64_t longest = set->dataset->longest, prompt = longest - room->new_tokens;
+    int64_t batch =
+        mr_session_batch(set->model, set->batch < share ? set->batch : share, prompt, longest);
+    return mr_generator_create(set->model, batch, prompt, room->new_tokens, &room->generator);
 }
 
 static void bytes(const mr_eval_set *set, size_t out[MR_MEM_PURPOSES])
@@ -40,7 +39,8 @@ static void bytes(const mr_eval_set *set, size_t out[MR_MEM_PURPOSES])
     const asking *room = set->state;
     const mr_generator *g = room->generator;
     mr_generator_bytes(g, out);
-    out[MR_MEM_EVAL] += (size_t)(g->batch * (g->prompt + 1 + room->new_tokens)) * sizeof(int32_t);
+    out[MR_MEM_EVAL] = mr_bytes_add(out[MR_MEM_EVAL], g->batch * (g->prompt + 1 + room->new_tokens),
+                                    sizeof(int32_t));
 }
 
 static mr_status allocate(mr_eval_set *set)
@@ -126,7 +126,7 @@ static mr_status run(mr_eval_set *set, double values[MR_EVAL_SCORES], float *ite
         if (one != MR_OK) local = one;
     }
     MR_TRY(mr_comm_agree(comm, local));
-    MR_TRY(mr_eval_share_items(comm, items, set->items));
+    mr_eval_share_items(comm, items, set->items);
     double sum = 0, whole = 0;
     for (int64_t i = 0; i < set->items; i++) {
         sum += (double)items[i];

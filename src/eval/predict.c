@@ -30,7 +30,8 @@ static size_t rows_of(const mr_eval_set *set)
 
 static void bytes(const mr_eval_set *set, size_t out[MR_MEM_PURPOSES])
 {
-    out[MR_MEM_EVAL] += rows_of(set) * (2 * sizeof(int32_t) + sizeof(double));
+    out[MR_MEM_EVAL] =
+        mr_bytes_add(out[MR_MEM_EVAL], (int64_t)rows_of(set), 2 * sizeof(int32_t) + sizeof(double));
 }
 
 static mr_status allocate(mr_eval_set *set)
@@ -101,7 +102,7 @@ static mr_status run(mr_eval_set *set, double values[MR_EVAL_SCORES], float *ite
     MR_TRY(mr_comm_agree(comm, local));
     mr_exact_reduce(comm, &sum, 1);
     mr_comm_sum_i64(comm, &tokens, 1);
-    MR_TRY(mr_eval_share_items(comm, items, set->items));
+    mr_eval_share_items(comm, items, set->items);
     double loss = mr_exact_value(&sum) / (double)(tokens > 0 ? tokens : 1);
     values[0] = exp(loss);
     values[1] = loss;

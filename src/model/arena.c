@@ -4,6 +4,6 @@ mr_tensor mr_arena_take(mr_arena *arena, mr_dtype dtype, int64_t rows, int64_t c
 {
     size_t size = mr_dtype_size(dtype);
     size_t at = (arena->used + MR_MEM_ALIGNMENT - 1) / MR_MEM_ALIGNMENT * MR_MEM_ALIGNMENT;
-    arena->used = at + (size_t)(rows * cols) * size;
+    arena->used = mr_bytes_add(at, rows, mr_bytes_add(0, cols, size));
     return mr_tensor_of(arena->buffer, dtype, (int64_t)(at / size), rows, cols);
 }

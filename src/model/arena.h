@@ -7,7 +7,8 @@
 #include "base/memory.h"
 #include "tensor/tensor.h"
 
-/** Where the next tensor goes. Start from {0} to measure, from a buffer to place. */
+/** Where the next tensor goes. Start from {0} to measure, which ends at MR_BYTES_MOST, or from a
+ * buffer to place. */
 typedef struct mr_arena {
     mr_buffer *buffer; /**< borrowed */
     size_t used;       /**< bytes */

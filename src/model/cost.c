@@ -1,4 +1,4 @@
-/* What a step takes: products of the passes, and what travels. */
+/* What a model takes: products of the passes, what travels, and memory between the passes. */
 
 #include "model/model_impl.h"
 
@@ -73,18 +73,27 @@ static void replay_use(replay *r, int unit, int next)
 }
 
 /* The order of model/pass.c: up, the head, down. */
-static void replay_step(const mr_model *model, replay *r)
+static void replay_wave(const mr_model *model, replay *r)
 {
     int layers = (int)model->arch.num_hidden_layers, head = model->head_unit;
-    for (int64_t wave = 0; wave < model->geometry.waves; wave++) {
-        replay_use(r, 0, mr_model_layer_unit(0));
-        for (int l = 0; l < layers; l++)
-            replay_use(r, mr_model_layer_unit(l),
-                       l + 1 < layers ? mr_model_layer_unit(l + 1) : head);
-        replay_use(r, head, mr_model_layer_unit(layers - 1));
-        for (int l = layers - 1; l >= 0; l--)
-            replay_use(r, mr_model_layer_unit(l), l > 0 ? mr_model_layer_unit(l - 1) : -1);
-    }
+    replay_use(r, 0, mr_model_layer_unit(0));
+    for (int l = 0; l < layers; l++)
+        replay_use(r, mr_model_layer_unit(l), l + 1 < layers ? mr_model_layer_unit(l + 1) : head);
+    replay_use(r, head, mr_model_layer_unit(layers - 1));
+    for (int l = layers - 1; l >= 0; l--)
+        replay_use(r, mr_model_layer_unit(l), l > 0 ? mr_model_layer_unit(l - 1) : -1);
+}
+
+/* All waves but the first find in the lanes what the one before them left. */
+static void replay_step(const mr_model *model, replay *r)
+{
+    replay_wave(model, r);
+    replay first = *r;
+    if (model->geometry.waves == 1) return;
+    replay_wave(model, r);
+    int64_t more = model->geometry.waves - 2;
+    r->elements += (double)more * (r->elements - first.elements);
+    r->gathers += more * (r->gathers - first.gathers);
 }
 
 static void count_traffic(const mr_model *model, mr_model_cost *cost)
@@ -115,4 +124,26 @@ mr_model_cost mr_model_step_cost(const mr_model *model)
     mr_model_cost cost = {.flops = step_flops(model)};
     count_traffic(model, &cost);
     return cost;
+}
+
+/* A matrix that is orthonormalised is drawn whole: in double precision, as it becomes, and what
+ * LAPACK works in, some columns of it. */
+static size_t draw_scratch(const mr_params *params)
+{
+    enum { WORK_COLUMNS = 64 };
+    size_t most = 0;
+    for (mr_params_walk at = {0}; mr_params_next(params, &at);) {
+        if (at.param->init != MR_INIT_ORTHONORMAL) continue;
+        size_t bytes =
+            mr_bytes_add(0, at.param->rows * at.param->cols, sizeof(double) + sizeof(float));
+        bytes = mr_bytes_add(bytes, at.param->rows * WORK_COLUMNS, sizeof(double));
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+size_t mr_model_scratch(const mr_model *model)
+{
+    size_t merge = mr_model_merge_scratch(model), draw = draw_scratch(model->params);
+    return merge > draw ? merge : draw;
 }

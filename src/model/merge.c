@@ -69,7 +69,7 @@ static void merge_layer(mr_model *model, int index, const merge_scratch *scratch
     }
 }
 
-static mr_status create_scratch(mr_model *model, merge_scratch *scratch)
+static int64_t most_inputs(const mr_model *model)
 {
     int64_t most = 0;
     for (int64_t l = 0; l < model->arch.num_hidden_layers; l++)
@@ -77,7 +77,19 @@ static mr_status create_scratch(mr_model *model, merge_scratch *scratch)
             const mr_adapter *adapter = model->layer[l].adapter[s];
             if (adapter && adapter->in > most) most = adapter->in;
         }
-    MR_TRY(mr_backend_tensor(model->be, MR_MEM_OTHER, MR_F32, 1, CHUNK * most, &scratch->rows));
+    return most;
+}
+
+size_t mr_model_merge_scratch(const mr_model *model)
+{
+    int64_t cols = most_inputs(model) + mr_model_adapter_work(model);
+    return model->method->merges ? mr_bytes_add(0, CHUNK * cols, sizeof(float)) : 0;
+}
+
+static mr_status create_scratch(mr_model *model, merge_scratch *scratch)
+{
+    MR_TRY(mr_backend_tensor(model->be, MR_MEM_OTHER, MR_F32, 1, CHUNK * most_inputs(model),
+                             &scratch->rows));
     return mr_backend_tensor(model->be, MR_MEM_OTHER, MR_F32, CHUNK, mr_model_adapter_work(model),
                              &scratch->work);
 }

@@ -2,6 +2,7 @@
 
 #include "model/model_impl.h"
 
+#include <limits.h>
 #include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -256,10 +257,44 @@ int64_t mr_model_adapter_work(const mr_model *model)
     return most;
 }
 
+int64_t mr_model_product_rows(const mr_model *model)
+{
+    int64_t most = 1;
+    for (int64_t l = 0; l < model->arch.num_hidden_layers; l++)
+        for (int s = 0; s < MR_SITES; s++) {
+            const mr_adapter *adapter = model->layer[l].adapter[s];
+            if (adapter && adapter->product_rows > most) most = adapter->product_rows;
+        }
+    return most;
+}
+
+/* Bytes of the tables of all adapters. */
+static size_t table_bytes(const mr_model *model)
+{
+    size_t bytes = 0;
+    for (int64_t l = 0; l < model->arch.num_hidden_layers; l++)
+        for (int s = 0; s < MR_SITES; s++)
+            if (model->layer[l].adapter[s]) bytes += model->layer[l].adapter[s]->table_bytes;
+    return bytes;
+}
+
 int64_t mr_model_logits_rows(const mr_hf_config *arch)
 {
     int64_t rows = LOGITS_BYTES / (int64_t)sizeof(float) / arch->vocab_size;
     return rows < 1 ? 1 : rows;
+}
+
+/* Products have less than 2^31 rows: BLAS counts them so. */
+static mr_status check_rows(const mr_model *model)
+{
+    int64_t n = model->geometry.batch * model->geometry.tokens;
+    int64_t rows = mr_model_product_rows(model);
+    MR_CHECK(n <= INT_MAX / rows, MR_ERR_ARG,
+             "train.micro_batch: %lld samples of %lld tokens are %lld rows of a product of method "
+             "%s, %lld a token, and more than %d; take fewer",
+             (long long)model->geometry.batch, (long long)model->geometry.tokens,
+             (long long)(n * rows), model->method->name, (long long)rows, INT_MAX);
+    return MR_OK;
 }
 
 /* Places everything of a pass in an arena; called once to measure and once to place. */
@@ -338,6 +373,7 @@ mr_status mr_model_create(const mr_model_options *options, mr_model **out)
         if (!model->micro[w].layer) goto cleanup;
     }
     status = lay_out(model, options);
+    if (status == MR_OK) status = check_rows(model);
     if (status != MR_OK) goto cleanup;
     mr_arena measure = {0};
     place_activations(model, &measure);
@@ -349,11 +385,29 @@ cleanup:
     return status;
 }
 
+/* 0..T-1 for each sequence of a micro-batch. */
+static mr_status set_positions(mr_model *model)
+{
+    mr_backend *be = model->be;
+    int64_t count = model->geometry.tokens;
+    int32_t *positions = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *positions);
+    if (!positions) return MR_ERR_MEMORY;
+    for (int64_t i = 0; i < count; i++)
+        positions[i] = (int32_t)i;
+    for (int64_t b = 0; b < model->geometry.batch; b++)
+        be->ops->upload(be, mr_tensor_cols(model->in_order, b * count, count), positions);
+    mr_free(positions);
+    return MR_OK;
+}
+
 mr_status mr_model_allocate(mr_model *model)
 {
     mr_backend *be = model->be;
     MR_TRY(mr_params_allocate(model->params));
     MR_TRY(mr_reduce_allocate(model->reduce));
+    for (int64_t l = 0; l < model->arch.num_hidden_layers; l++)
+        for (int s = 0; s < MR_SITES; s++)
+            if (model->layer[l].adapter[s]) MR_TRY(mr_adapter_allocate(model->layer[l].adapter[s]));
     MR_TRY(be->ops->buffer_create(be, MR_MEM_ACTIVATIONS, model->activation_bytes,
                                   &model->activations));
     mr_arena arena = {.buffer = model->activations};
@@ -363,14 +417,7 @@ mr_status mr_model_allocate(mr_model *model)
     model->host_readings = mr_alloc_array(MR_MEM_ACTIVATIONS, (size_t)model->readings.cols,
                                           sizeof *model->host_readings);
     if (!model->host_readings) return MR_ERR_MEMORY;
-    int64_t n = model->in_order.cols;
-    int32_t *positions = mr_alloc_array(MR_MEM_OTHER, (size_t)n, sizeof *positions);
-    if (!positions) return MR_ERR_MEMORY;
-    for (int64_t i = 0; i < n; i++)
-        positions[i] = (int32_t)(i % model->geometry.tokens);
-    be->ops->upload(be, model->in_order, positions);
-    mr_free(positions);
-    return MR_OK;
+    return set_positions(model);
 }
 
 const mr_comm *mr_model_comm(const mr_model *model)
@@ -407,8 +454,10 @@ void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES])
 {
     mr_params_bytes(model->params, bytes);
     mr_reduce_bytes(model->reduce, bytes);
-    bytes[MR_MEM_ACTIVATIONS] += model->activation_bytes + rope_bytes(model) +
-                                 (size_t)model->readings.cols * sizeof *model->host_readings;
+    size_t activations = model->activation_bytes + rope_bytes(model) + table_bytes(model);
+    bytes[MR_MEM_ACTIVATIONS] = mr_bytes_add(bytes[MR_MEM_ACTIVATIONS], 1, activations);
+    bytes[MR_MEM_ACTIVATIONS] =
+        mr_bytes_add(bytes[MR_MEM_ACTIVATIONS], model->readings.cols, sizeof *model->host_readings);
 }
 
 bool mr_model_next_choice(const mr_model *model, mr_model_choice *choice)

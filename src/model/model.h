@@ -70,6 +70,10 @@ mr_params *mr_model_params(const mr_model *model);
 /** Adds to bytes[purpose] what mr_model_allocate will take. Local. */
 void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES]);
 
+/** Returns the most bytes (MR_MEM_OTHER) that are taken for a while by what is not a pass: drawing
+ * weights, reading, merging, saving. Local. */
+size_t mr_model_scratch(const mr_model *model);
+
 /** What a step costs, whatever it is computed on. */
 typedef struct mr_model_cost {
     double flops;    /**< over all ranks: 2 a multiply-add, causal attention as half a square,
@@ -170,8 +174,5 @@ MR_NODISCARD mr_status mr_model_finish_step(mr_model *model, mr_exact *loss, mr_
  * NULL all logits [sequences * T, V] into it (host). Collective; no allocation. */
 void mr_model_evaluate(mr_model *model, const mr_model_batch *batch, int64_t sequences,
                        double *losses, float *logits);
-
-/** Returns how many rows of logits are kept at once, whatever the vocabulary. */
-int64_t mr_model_logits_rows(const mr_hf_config *arch);
 
 #endif

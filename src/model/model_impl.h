@@ -147,6 +147,15 @@ static inline int mr_model_layer_unit(int index)
 /** Returns the most work columns an adapter of the model asks for. */
 int64_t mr_model_adapter_work(const mr_model *model);
 
+/** Returns how many rows of logits are kept at once, whatever the vocabulary. */
+int64_t mr_model_logits_rows(const mr_hf_config *arch);
+
+/** Returns the most rows that one token is in a product of the model. */
+int64_t mr_model_product_rows(const mr_model *model);
+
+/** Returns the bytes a merge takes while it lasts; 0 where the method does none. */
+size_t mr_model_merge_scratch(const mr_model *model);
+
 /** Places the activations of one layer, or (layer NULL) a set that serves any layer, for so many
  * rows of B sequences; x is left to the caller. */
 void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *arena, int64_t rows,

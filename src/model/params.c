@@ -13,6 +13,9 @@ struct mr_gather_lane {
 
 enum { GATHER_LANES = 2 };
 
+/* Elements of all parameters: with any number of copies bytes stay below 2^62. */
+static const int64_t MOST_ELEMENTS = (int64_t)1 << 50;
+
 mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard,
                            mr_params_types types, int units, mr_params **out)
 {
@@ -38,6 +41,10 @@ mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard,
 mr_status mr_params_add(mr_params *params, int unit, mr_flat_kind kind, const char *name,
                         int64_t rows, int64_t cols, mr_init_kind init, double init_scale, int *id)
 {
+    MR_CHECK(rows <= (MOST_ELEMENTS - params->elements) / cols, MR_ERR_ARG,
+             "%s [%lld, %lld]: the model has more than 2^50 parameters", name, (long long)rows,
+             (long long)cols);
+    params->elements += rows * cols;
     MR_TRY(mr_grow(MR_MEM_OTHER, &params->param, &params->param_room, params->param_count + 1,
                    sizeof *params->param));
     mr_flat *flat = &params->unit[unit].flat[kind];

@@ -43,6 +43,7 @@ struct mr_params {
     mr_unit *unit;
     mr_param *param;
     int64_t waves;
+    int64_t elements;       /**< of all parameters */
     mr_gather_lane *gather; /**< two lanes: the unit in use and the next; owned */
     int lane_in_use;
     uint64_t generation; /**< raised whenever weights have changed; never 0 */

@@ -5,6 +5,8 @@
 
 #include "model/model_impl.h"
 
+#include <limits.h>
+
 struct mr_session {
     mr_model *model;
     int64_t batch;    /* B */
@@ -16,9 +18,25 @@ struct mr_session {
     mr_tensor branch, tokens, positions, last, stream, addend, normed, rstd, logits, ids, work;
     mr_cache cache;
     mr_rope rope;
-    int32_t *host;    /* [B * prompt + 1] scratch for indices */
-    int32_t *lengths; /* [B] tokens so far */
+    int32_t *host;    /* [B * prompt + 1] scratch for indices, owned */
+    int32_t *lengths; /* [B] tokens so far, owned */
 };
+
+/* Sequences whose rows can be counted. */
+static int64_t most_sequences(const mr_model *model, int64_t prompt, int64_t capacity)
+{
+    int64_t longest = prompt * mr_model_product_rows(model);
+    return INT_MAX / (longest > capacity ? longest : capacity);
+}
+
+int64_t mr_session_batch(const mr_model *model, int64_t wanted, int64_t prompt, int64_t capacity)
+{
+    int64_t rows = most_sequences(model, prompt, capacity);
+    int64_t logits = mr_model_logits_rows(&model->arch);
+    if (wanted > rows) wanted = rows;
+    if (wanted > logits) wanted = logits;
+    return wanted > 1 ? wanted : 1;
+}
 
 static void place(mr_session *s, mr_arena *arena)
 {
@@ -51,15 +69,16 @@ mr_status mr_session_create(mr_model *model, int64_t batch, int64_t prompt, int6
                             mr_session **out)
 {
     *out = NULL;
+    MR_CHECK(batch <= most_sequences(model, prompt, capacity), MR_ERR_ARG,
+             "generation: %lld sequences of up to %lld tokens are more rows than %d",
+             (long long)batch, (long long)capacity, INT_MAX);
     mr_session *s = mr_alloc(MR_MEM_OTHER, sizeof *s);
     if (!s) return MR_ERR_MEMORY;
     *s = (mr_session){.model = model, .batch = batch, .prompt = prompt, .capacity = capacity};
     size_t layers = (size_t)model->arch.num_hidden_layers;
     s->cache.k = mr_alloc_array(MR_MEM_OTHER, layers, sizeof *s->cache.k);
     s->cache.v = mr_alloc_array(MR_MEM_OTHER, layers, sizeof *s->cache.v);
-    s->host = mr_alloc_array(MR_MEM_OTHER, (size_t)(batch * prompt + 1), sizeof *s->host);
-    s->lengths = mr_alloc_array(MR_MEM_OTHER, (size_t)batch, sizeof *s->lengths);
-    if (!s->cache.k || !s->cache.v || !s->host || !s->lengths) {
+    if (!s->cache.k || !s->cache.v) {
         mr_session_destroy(&s);
         return MR_ERR_MEMORY;
     }
@@ -72,14 +91,18 @@ mr_status mr_session_create(mr_model *model, int64_t batch, int64_t prompt, int6
 
 void mr_session_bytes(const mr_session *s, size_t bytes[MR_MEM_PURPOSES])
 {
-    bytes[MR_MEM_EVAL] +=
-        s->bytes + (size_t)(s->capacity * s->model->arch.head_dim) * sizeof(float);
+    size_t eval = mr_bytes_add(bytes[MR_MEM_EVAL], 1, s->bytes);
+    eval = mr_bytes_add(eval, s->capacity * s->model->arch.head_dim, sizeof(float));
+    bytes[MR_MEM_EVAL] = mr_bytes_add(eval, s->batch * s->prompt + 1 + s->batch, sizeof(int32_t));
 }
 
 mr_status mr_session_allocate(mr_session *s)
 {
     mr_backend *be = s->model->be;
     MR_TRY(be->ops->buffer_create(be, MR_MEM_EVAL, s->bytes, &s->memory));
+    s->host = mr_alloc_array(MR_MEM_EVAL, (size_t)(s->batch * s->prompt + 1), sizeof *s->host);
+    s->lengths = mr_alloc_array(MR_MEM_EVAL, (size_t)s->batch, sizeof *s->lengths);
+    if (!s->host || !s->lengths) return MR_ERR_MEMORY;
     mr_arena arena = {.buffer = s->memory};
     place(s, &arena);
     for (int64_t b = 0; b <= s->batch; b++)

@@ -11,10 +11,14 @@
 /** B sequences on their way. Owns its memory; borrows the model. */
 typedef struct mr_session mr_session;
 
+/** Returns the most sequences of a session, `wanted` at most and 1 at least, whose logits and rows
+ * stay within what the model computes at once. Local. */
+int64_t mr_session_batch(const mr_model *model, int64_t wanted, int64_t prompt, int64_t capacity);
+
 /** Lays out a session without allocating its tensors: enough for plans. Local.
  * @param prompt    most tokens of a sequence that mr_session_start takes
  * @param capacity  most tokens of a sequence at its end, at least prompt
- * @return MR_OK, MR_ERR_MEMORY */
+ * @return MR_OK, MR_ERR_ARG (more tokens than can be counted), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_session_create(mr_model *model, int64_t batch, int64_t prompt,
                                          int64_t capacity, mr_session **out);
 

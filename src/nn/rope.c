@@ -2,31 +2,41 @@
 
 #include <math.h>
 
-mr_status mr_rope_create(mr_backend *be, int64_t positions, int64_t head_size, double theta,
-                         mr_purpose purpose, mr_rope *out)
+/* Writes the angles of positions first..first+count-1. */
+static void fill_angles(float *cosine, float *sine, int64_t first, int64_t count, int64_t head_size,
+                        double theta)
 {
-    *out = (mr_rope){0};
     int64_t half = head_size / 2;
-    mr_status status = MR_ERR_MEMORY;
-    float *cosine = mr_alloc_array(MR_MEM_OTHER, (size_t)(positions * half), sizeof *cosine);
-    float *sine = mr_alloc_array(MR_MEM_OTHER, (size_t)(positions * half), sizeof *sine);
-    if (!cosine || !sine) goto cleanup;
-    for (int64_t t = 0; t < positions; t++)
+    for (int64_t t = 0; t < count; t++)
         for (int64_t c = 0; c < half; c++) {
             /* Rounded where Hugging Face rounds: the frequency and the angle are float32. */
             float exponent = (float)(2 * c) / (float)head_size;
             float frequency = (float)(1.0 / (double)(float)pow(theta, (double)exponent));
-            float angle = (float)t * frequency;
+            float angle = (float)(first + t) * frequency;
             cosine[t * half + c] = (float)cos((double)angle);
             sine[t * half + c] = (float)sin((double)angle);
         }
-    status = mr_backend_tensor(be, purpose, MR_F32, positions, half, &out->cosine);
+}
+
+mr_status mr_rope_create(mr_backend *be, int64_t positions, int64_t head_size, double theta,
+                         mr_purpose purpose, mr_rope *out)
+{
+    enum { PIECE = 1024 }; /* positions: there may be many */
+    *out = (mr_rope){0};
+    int64_t half = head_size / 2, room = positions < PIECE ? positions : PIECE;
+    float *cosine = mr_alloc_array(MR_MEM_OTHER, (size_t)(room * half), sizeof *cosine);
+    float *sine = mr_alloc_array(MR_MEM_OTHER, (size_t)(room * half), sizeof *sine);
+    mr_status status = cosine && sine ? MR_OK : MR_ERR_MEMORY;
+    if (status == MR_OK)
+        status = mr_backend_tensor(be, purpose, MR_F32, positions, half, &out->cosine);
     if (status == MR_OK)
         status = mr_backend_tensor(be, purpose, MR_F32, positions, half, &out->sine);
-    if (status != MR_OK) goto cleanup;
-    be->ops->upload(be, out->cosine, cosine);
-    be->ops->upload(be, out->sine, sine);
-cleanup:
+    for (int64_t first = 0; status == MR_OK && first < positions; first += room) {
+        int64_t count = positions - first < room ? positions - first : room;
+        fill_angles(cosine, sine, first, count, head_size, theta);
+        be->ops->upload(be, mr_tensor_rows(out->cosine, first, count), cosine);
+        be->ops->upload(be, mr_tensor_rows(out->sine, first, count), sine);
+    }
     mr_free(cosine);
     mr_free(sine);
     if (status != MR_OK) mr_rope_destroy(be, out);

@@ -17,6 +17,13 @@ mr_status mr_optimizer_create(mr_params *params, const mr_config *config, mr_opt
     return MR_ERR_MEMORY;
 }
 
+void mr_optimizer_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
+{
+    const mr_optimizer *none = NULL;
+    bytes[MR_MEM_OTHER] = mr_bytes_add(bytes[MR_MEM_OTHER], mr_params_length(params),
+                                       sizeof *none->param_steps + sizeof *none->updates);
+}
+
 void mr_optimizer_destroy(mr_optimizer *optimizer)
 {
     if (!optimizer->params) return;

@@ -23,6 +23,9 @@ typedef struct mr_optimizer {
 MR_NODISCARD mr_status mr_optimizer_create(mr_params *params, const mr_config *config,
                                            mr_optimizer *out);
 
+/** Adds to bytes[purpose] what mr_optimizer_create will take. Local. */
+void mr_optimizer_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES]);
+
 /** Frees what the optimizer owns. */
 void mr_optimizer_destroy(mr_optimizer *optimizer);
 

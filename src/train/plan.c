@@ -43,19 +43,27 @@ mr_memory_limit mr_memory_limit_of(const mr_comm *comm, const mr_config *config,
     return limit;
 }
 
-mr_plan mr_plan_of(const mr_model *model, const mr_evaluator *evaluator)
+mr_plan mr_plan_of(const mr_model *model, const mr_evaluator *evaluator, size_t data, size_t other)
 {
     mr_plan plan = {.cost = mr_model_step_cost(model)};
     mr_model_bytes(model, plan.bytes);
     if (evaluator) mr_evaluator_bytes(evaluator, plan.bytes);
-    for (int i = 0; i < MR_PLANNED; i++)
-        plan.total += plan.bytes[i];
+    for (int i = 0; i < MR_MEM_PURPOSES; i++)
+        plan.total = mr_bytes_add(plan.total, 1, plan.bytes[i]);
+    mr_plan_add(&plan, MR_MEM_DATA, data);
+    mr_plan_add(&plan, MR_MEM_OTHER, other);
     return plan;
+}
+
+void mr_plan_add(mr_plan *plan, mr_purpose purpose, size_t bytes)
+{
+    plan->bytes[purpose] = mr_bytes_add(plan->bytes[purpose], 1, bytes);
+    plan->total = mr_bytes_add(plan->total, 1, bytes);
 }
 
 void mr_plan_check(const mr_plan *plan)
 {
-    for (int i = 0; i < MR_PLANNED; i++)
+    for (int i = 0; i < MR_MEM_OTHER; i++)
         if (mr_memory_live((mr_purpose)i) != plan->bytes[i])
             mr_abort("%s: planned %zu bytes, allocated %zu", mr_purpose_name((mr_purpose)i),
                      plan->bytes[i], mr_memory_live((mr_purpose)i));

@@ -7,11 +7,10 @@
 
 #include "eval/evaluator.h"
 
-enum { MR_PLANNED = MR_MEM_CHECKPOINT + 1 }; /**< purposes that are planned, the first ones */
-
 typedef struct mr_plan {
-    size_t bytes[MR_MEM_PURPOSES]; /**< exact for the purposes that are planned */
-    size_t total;                  /**< their sum */
+    size_t bytes[MR_MEM_PURPOSES]; /**< exact; of MR_MEM_OTHER the most there is at a time, but for
+                                        texts and pieces of files */
+    size_t total;                  /**< their sum, MR_BYTES_MOST at most */
     mr_model_cost cost;            /**< of a step */
 } mr_plan;
 
@@ -30,11 +29,15 @@ typedef struct mr_memory_limit {
 mr_memory_limit mr_memory_limit_of(const mr_comm *comm, const mr_config *config, int64_t node_ranks,
                                    const char *assumed);
 
-/** Plans a laid-out model and evaluator (NULL: none). Local; ranks differ in nothing. */
-mr_plan mr_plan_of(const mr_model *model, const mr_evaluator *evaluator);
+/** Plans a laid-out model and evaluator (NULL: none), and so many bytes of data and of other things
+ * beside them. Local; ranks differ in nothing. */
+mr_plan mr_plan_of(const mr_model *model, const mr_evaluator *evaluator, size_t data, size_t other);
 
-/** Aborts unless what has been allocated is what was planned, purpose by purpose: plan and
- * allocation are one description. Local. */
+/** Counts bytes of a purpose into a plan. Local. */
+void mr_plan_add(mr_plan *plan, mr_purpose purpose, size_t bytes);
+
+/** Aborts unless what has been allocated is what was planned, purpose by purpose, but for
+ * MR_MEM_OTHER: plan and allocation are one description. Local. */
 void mr_plan_check(const mr_plan *plan);
 
 #endif

@@ -128,9 +128,43 @@ static void plan_staging(mr_trainer *t)
 {
     if (t->config->checkpoint.every_steps == 0 && t->config->checkpoint.every_minutes <= 0) return;
     size_t bytes = mr_state_staging_bytes(t->model);
-    if (t->plan.total + bytes > t->limit.bytes) return;
-    t->plan.bytes[MR_MEM_CHECKPOINT] = bytes;
-    t->plan.total += bytes;
+    if (mr_bytes_add(t->plan.total, 1, bytes) > t->limit.bytes) return;
+    mr_plan_add(&t->plan, MR_MEM_CHECKPOINT, bytes);
+}
+
+/* What the task holds by now, and the samples of a step. */
+static size_t data_bytes(const mr_trainer *t)
+{
+    const mr_geometry *g = mr_model_geometry(t->model);
+    int64_t tokens = g->waves * g->in_wave * g->batch * g->tokens;
+    return mr_bytes_add(mr_memory_live(MR_MEM_DATA), tokens,
+                        sizeof *t->tokens + sizeof *t->targets);
+}
+
+/* The log of a run as it stands in memory, on rank 0: rows of training, and scores of items. */
+static size_t log_bytes(const mr_trainer *t)
+{
+    enum { TRAINING_ROW = 6 * sizeof(double), SCORES_ROW = 8 * sizeof(double) };
+    const mr_config *c = t->config;
+    int64_t evaluations = c->eval.at_steps.count;
+    if (c->eval.every > 0) evaluations += t->total_steps / c->eval.every;
+    size_t bytes = mr_bytes_add(0, t->total_steps / c->log.every, TRAINING_ROW);
+    for (int i = 0; t->evaluator && i < t->evaluator->sets; i++) {
+        size_t row = mr_bytes_add(SCORES_ROW, t->evaluator->set[i].items, sizeof(float));
+        bytes = mr_bytes_add(bytes, evaluations > 0 ? evaluations : 1, row);
+    }
+    return bytes;
+}
+
+/* What the layout holds by now, what the optimizer and the log will, and scratch. */
+static size_t other_bytes(const mr_trainer *t)
+{
+    size_t bytes[MR_MEM_PURPOSES] = {0};
+    mr_optimizer_bytes(mr_model_params(t->model), bytes);
+    bytes[MR_MEM_OTHER] =
+        mr_bytes_add(bytes[MR_MEM_OTHER], 1, mr_memory_live(MR_MEM_OTHER) - t->held);
+    bytes[MR_MEM_OTHER] = mr_bytes_add(bytes[MR_MEM_OTHER], 1, log_bytes(t));
+    return mr_bytes_add(bytes[MR_MEM_OTHER], 1, mr_model_scratch(t->model));
 }
 
 /* The sets of a run: what its task offers to be scored by, under the task's name. */
@@ -160,13 +194,14 @@ static mr_status lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry ge
                             .geometry = geometry},
         &t->model));
     if (t->dataset) MR_TRY(create_evaluator(t));
-    t->plan = mr_plan_of(t->model, t->evaluator);
+    t->plan = mr_plan_of(t->model, t->evaluator, data_bytes(t), other_bytes(t));
     plan_staging(t);
     return MR_OK;
 }
 
 static mr_status create(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
 {
+    t->held = mr_memory_live(MR_MEM_OTHER);
     MR_TRY(create_data(t, arch, plan_only));
     mr_geometry geometry;
     MR_TRY(cut_batch(t, &geometry));
@@ -197,8 +232,8 @@ mr_status mr_trainer_check_memory(const mr_trainer *t)
 {
     MR_CHECK(t->plan.total <= t->limit.bytes, MR_ERR_ARG,
              "the plan takes %.3g GiB a rank and %.3g GiB are allowed (%s); "
-             "smaller train.micro_batch, train.recompute: layer, parallel.shard: full or more "
-             "ranks take less",
+             "smaller train.micro_batch, train.global_batch or eval.batch, train.recompute: layer, "
+             "parallel.shard: full or more ranks take less",
              (double)t->plan.total / 0x1p30, (double)t->limit.bytes / 0x1p30, t->limit.why);
     return MR_OK;
 }

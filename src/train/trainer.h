@@ -52,6 +52,7 @@ typedef struct mr_trainer {
     bool rank_free;                /**< the bits of a run do not depend on the number of ranks */
     int32_t *tokens;               /**< [micro-batches here, N] of the step */
     int32_t *targets;
+    size_t held; /**< bytes of MR_MEM_OTHER that were there before the trainer */
 } mr_trainer;
 
 /** Writes the path of the config.json a configuration names. Local. @return MR_OK, MR_ERR_IO */

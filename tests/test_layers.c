@@ -51,6 +51,15 @@ static bool includes_a_layer_below(const char *layer, const char *line, size_t l
     return of < 0 || of > layer_number(layer, strlen(layer));
 }
 
+/* What a header of this ending holds is known in its own folder alone. */
+static bool includes_an_inside_of_others(const char *layer, const char *line, size_t length)
+{
+    const char *name = circles_included(line, length, '"');
+    const char *slash = name ? memchr(name, '/', (size_t)(line + length - name)) : NULL;
+    if (!slash || !find(slash, (size_t)(line + length - slash), "_impl.h\"")) return false;
+    return layer_number(name, (size_t)(slash - name)) != layer_number(layer, strlen(layer));
+}
+
 static bool includes_outside(const char *layer, const char *line, size_t length, const char *header,
                              const char *allowed)
 {
@@ -180,6 +189,12 @@ static void a_layer_includes_only_those_above_it(void **state)
 {
     (void)state;
     assert_kept(includes_a_layer_below);
+}
+
+static void only_their_own_layer_includes_insides(void **state)
+{
+    (void)state;
+    assert_kept(includes_an_inside_of_others);
 }
 
 static void only_store_includes_hdf5(void **state)
@@ -336,6 +351,7 @@ static void the_rules_find_what_breaks_them(void **state)
     assert_true(breaks(includes_a_layer_below, "base", "#include \"comm/comm.h\""));
     assert_true(breaks(includes_a_layer_below, "data", "  # include \"eval/x.h\""));
     assert_true(breaks(includes_a_layer_below, "app", "#include \"util/x.h\""));
+    assert_true(breaks(includes_an_inside_of_others, "train", "#include \"model/model_impl.h\""));
     assert_true(breaks(includes_hdf5_outside_store, "train", "#include <hdf5_hl.h>"));
     assert_true(breaks(includes_blas_outside_backend, "nn", "#include <cblas.h>"));
     assert_true(breaks(names_the_world_outside_app, "store", "f(MPI_COMM_WORLD);"));
@@ -349,6 +365,8 @@ static void the_rules_let_pass_what_keeps_them(void **state)
     assert_false(breaks(includes_a_layer_below, "eval", "#include \"backend/cpu/cpu.h\""));
     assert_false(breaks(includes_a_layer_below, "app", "#include \"mr_build_info.h\""));
     assert_false(breaks(includes_a_layer_below, "base", "say(\"include comm/comm.h\");"));
+    assert_false(breaks(includes_an_inside_of_others, "model", "#include \"model/model_impl.h\""));
+    assert_false(breaks(includes_an_inside_of_others, "train", "#include \"model/model.h\""));
     assert_false(breaks(includes_hdf5_outside_store, "store", "#include <hdf5.h>"));
     assert_false(breaks(includes_blas_outside_backend, "backend", "#include <cblas.h>"));
     assert_false(breaks(names_the_world_outside_app, "app", "f(MPI_COMM_WORLD);"));
@@ -365,6 +383,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_folder_of_src_is_a_layer),
         cmocka_unit_test(a_layer_includes_only_those_above_it),
+        cmocka_unit_test(only_their_own_layer_includes_insides),
         cmocka_unit_test(only_store_includes_hdf5),
         cmocka_unit_test(only_backend_includes_blas),
         cmocka_unit_test(only_app_and_comm_name_the_world),

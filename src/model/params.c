@@ -78,16 +78,6 @@ void mr_params_layout(mr_params *params, int64_t waves)
 }
 
 /* The elements of a flat that one rank is responsible for. */
-static int64_t shard_count(const mr_params *params, const mr_flat *flat)
-{
-    return flat->count / params->comm->size;
-}
-
-static bool weights_sharded(const mr_params *params, int kind)
-{
-    return params->shard == MR_SHARD_FULL && kind != MR_FLAT_ADAPTER;
-}
-
 /* Elements a rank keeps of one flat: the one place that says so, for the plan and the allocation.
  */
 typedef struct flat_size {
@@ -108,8 +98,9 @@ static bool is_copied(const mr_params *params, int kind)
 static flat_size size_of_flat(const mr_params *params, int unit, int kind)
 {
     const mr_flat *flat = &params->unit[unit].flat[kind];
-    int64_t whole = flat->count, shard = shard_count(params, flat);
-    flat_size size = {.weights = weights_sharded(params, kind) ? shard : whole};
+    int64_t whole = flat->count, shard = mr_flat_shard_count(params, flat);
+    bool kept = mr_flat_kept_whole(params, (mr_flat_kind)kind, MR_SLAB_WEIGHTS);
+    flat_size size = {.weights = kept ? whole : shard};
     if (kind == MR_FLAT_FROZEN || whole == 0) return size;
     size.grad = size.moment = params->shard == MR_SHARD_NONE ? whole : shard;
     size.partial_rows = mr_tree_slots(params->waves) - 1;
@@ -273,7 +264,8 @@ static void start_gather(mr_params *params, mr_gather_lane *lane, int unit)
     int64_t at = 0;
     for (int k = 0; k < MR_FLATS; k++) {
         mr_flat *flat = &params->unit[unit].flat[k];
-        if (flat->count == 0 || !weights_sharded(params, k)) continue;
+        if (flat->count == 0 || mr_flat_kept_whole(params, (mr_flat_kind)k, MR_SLAB_WEIGHTS))
+            continue;
         mr_tensor place = mr_tensor_cols(lane->memory, at, flat->count);
         params->be->ops->gather_start(params->be, params->comm, place, computed(flat),
                                       &lane->transfer[k]);
@@ -328,7 +320,7 @@ mr_tensor mr_params_weight(const mr_params *params, int id)
     const mr_param *param = &params->param[id];
     const mr_unit *unit = &params->unit[param->unit];
     mr_tensor flat = computed(&unit->flat[param->kind]);
-    if (params->gather && weights_sharded(params, (int)param->kind)) {
+    if (params->gather && !mr_flat_kept_whole(params, param->kind, MR_SLAB_WEIGHTS)) {
         const mr_gather_lane *lane = &params->gather[params->lane_in_use];
         MR_INVARIANT(lane->unit == param->unit);
         int64_t at = param->kind == MR_FLAT_TRAINED ? unit->flat[MR_FLAT_FROZEN].count : 0;
@@ -357,7 +349,7 @@ void mr_params_invalidate(mr_params *params)
 
 mr_tensor mr_flat_slot(const mr_params *params, const mr_flat *flat, int slot)
 {
-    int64_t shard = shard_count(params, flat);
+    int64_t shard = mr_flat_shard_count(params, flat);
     if (slot > 0) return mr_tensor_rows(flat->partial, slot - 1, 1);
     /* Under none the own part of the gradient has its place in the whole. */
     bool whole = params->shard == MR_SHARD_NONE;
@@ -373,7 +365,7 @@ int64_t mr_params_square_count(const mr_params *params)
     int64_t count = 0;
     for (int u = 0; u < params->unit_count; u++)
         for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++)
-            count += shard_count(params, &params->unit[u].flat[k]) / MR_SQUARE_RUN;
+            count += mr_flat_shard_count(params, &params->unit[u].flat[k]) / MR_SQUARE_RUN;
     return count;
 }
 
@@ -383,7 +375,7 @@ void mr_params_square_sums(const mr_params *params, mr_tensor sums)
     for (int u = 0; u < params->unit_count; u++)
         for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
             const mr_flat *flat = &params->unit[u].flat[k];
-            int64_t runs = shard_count(params, flat) / MR_SQUARE_RUN;
+            int64_t runs = mr_flat_shard_count(params, flat) / MR_SQUARE_RUN;
             if (runs == 0) continue;
             params->be->ops->square_sums(params->be, mr_tensor_cols(sums, at, runs),
                                          mr_flat_slot(params, flat, 0));
@@ -415,184 +407,30 @@ void mr_params_publish(mr_params *params)
     for (int u = 0; shared && u < params->unit_count; u++)
         for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
             mr_flat *flat = &params->unit[u].flat[k];
-            if (flat->count == 0 || weights_sharded(params, k)) continue;
+            if (flat->count == 0 || !mr_flat_kept_whole(params, (mr_flat_kind)k, MR_SLAB_WEIGHTS))
+                continue;
             start_sharing(params, flat, flat->weights);
         }
     finish_sharing(params);
     mr_phase_end(params->be, MR_PHASE_COMM);
 }
 
-/* The part [first, first + count) of a parameter that lies in [from, from + extent) of its flat. */
-static int64_t overlap(const mr_param *param, int64_t from, int64_t extent, int64_t *first)
-{
-    int64_t begin = param->offset, end = begin + param->rows * param->cols;
-    int64_t low = begin > from ? begin : from;
-    int64_t high = end < from + extent ? end : from + extent;
-    *first = low - begin;
-    return high > low ? high - low : 0;
-}
-
-mr_own mr_params_own(const mr_params *params, int id)
-{
-    const mr_param *param = &params->param[id];
-    const mr_flat *flat = &params->unit[param->unit].flat[param->kind];
-    int64_t from = 0, extent = flat->count;
-    MR_INVARIANT(param->trained);
-    if (params->shard != MR_SHARD_NONE) {
-        extent = shard_count(params, flat);
-        from = params->comm->rank * extent;
-    }
-    mr_own own = {0};
-    own.count = overlap(param, from, extent, &own.first);
-    if (own.count == 0) return own;
-    int64_t in_flat = param->offset + own.first, in_own = in_flat - from;
-    bool sharded = weights_sharded(params, (int)param->kind);
-    own.weight = mr_tensor_cols(flat->weights, sharded ? in_own : in_flat, own.count);
-    own.grad = mr_tensor_cols(flat->grad, in_own, own.count);
-    own.m = mr_tensor_cols(flat->m, in_own, own.count);
-    own.v = mr_tensor_cols(flat->v, in_own, own.count);
-    return own;
-}
-
-/* Elements [from, from + extent) of a flat, cut to what is used, of memory whose first element is
- * element `base` of the flat. */
-static mr_slab slab_of(const mr_flat *flat, mr_tensor memory, int64_t base, int64_t from,
-                       int64_t extent)
-{
-    int64_t end = from + extent < flat->used ? from + extent : flat->used;
-    if (end <= from) return (mr_slab){0};
-    mr_slab slab = {.first = from, .count = end - from};
-    /* Before the allocation a slab has its place and its size, and no values. */
-    if (mr_tensor_exists(memory)) slab.values = mr_tensor_cols(memory, from - base, end - from);
-    return slab;
-}
-
-static mr_tensor memory_of(const mr_flat *flat, mr_slab_kind what)
-{
-    switch (what) {
-    case MR_SLAB_M:
-        return flat->m;
-    case MR_SLAB_V:
-        return flat->v;
-    default:
-        return flat->weights;
-    }
-}
-
-/* Whether a rank keeps all of a flat. */
-static bool kept_whole(const mr_params *params, mr_flat_kind kind, mr_slab_kind what)
-{
-    return what == MR_SLAB_WEIGHTS ? !weights_sharded(params, (int)kind)
-                                   : params->shard == MR_SHARD_NONE;
-}
-
-/* Element of the flat that its kept memory starts with. */
-static int64_t kept_from(const mr_params *params, const mr_flat *flat, mr_flat_kind kind,
-                         mr_slab_kind what)
-{
-    return kept_whole(params, kind, what) ? 0 : params->comm->rank * shard_count(params, flat);
-}
-
-/* As mr_params_shard and mr_params_kept, of a whole flat; first counts its elements. */
-static mr_slab flat_shard(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
-{
-    const mr_flat *flat = &params->unit[unit].flat[kind];
-    int64_t extent = shard_count(params, flat);
-    if (kind == MR_FLAT_FROZEN && what != MR_SLAB_WEIGHTS) return (mr_slab){0};
-    return slab_of(flat, memory_of(flat, what), kept_from(params, flat, kind, what),
-                   params->comm->rank * extent, extent);
-}
-
-static mr_slab flat_kept(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
-{
-    const mr_flat *flat = &params->unit[unit].flat[kind];
-    int64_t from = kept_from(params, flat, kind, what);
-    int64_t extent = kept_whole(params, kind, what) ? flat->count : shard_count(params, flat);
-    if (kind == MR_FLAT_FROZEN && what != MR_SLAB_WEIGHTS) return (mr_slab){0};
-    return slab_of(flat, memory_of(flat, what), from, from, extent);
-}
-
-/* The part of a parameter that lies in a slab of its flat. */
-static mr_slab within(const mr_param *param, mr_slab flat)
-{
-    mr_slab slab = {0};
-    slab.count = overlap(param, flat.first, flat.count, &slab.first);
-    if (slab.count == 0) return (mr_slab){0};
-    if (mr_tensor_exists(flat.values))
-        slab.values =
-            mr_tensor_cols(flat.values, param->offset + slab.first - flat.first, slab.count);
-    return slab;
-}
-
-mr_slab mr_params_shard(const mr_params *params, int id, mr_slab_kind what)
-{
-    const mr_param *param = &params->param[id];
-    return within(param, flat_shard(params, param->unit, param->kind, what));
-}
-
-mr_slab mr_params_kept(const mr_params *params, int id, mr_slab_kind what)
-{
-    const mr_param *param = &params->param[id];
-    return within(param, flat_kept(params, param->unit, param->kind, what));
-}
-
-bool mr_params_replicated(const mr_params *params, int id, mr_slab_kind what)
-{
-    const mr_param *param = &params->param[id];
-    return kept_whole(params, param->kind, what) && (param->trained || what == MR_SLAB_WEIGHTS);
-}
-
 void mr_params_share(mr_params *params, bool frozen)
 {
     mr_params_invalidate(params);
     for (int u = 0; params->comm->size > 1 && u < params->unit_count; u++)
-        for (int k = frozen ? MR_FLAT_FROZEN : MR_FLAT_TRAINED; k < MR_FLATS; k++)
+        for (int k = frozen ? MR_FLAT_FROZEN : MR_FLAT_TRAINED; k < MR_FLATS; k++) {
+            mr_flat *flat = &params->unit[u].flat[k];
+            const mr_tensor memory[] = {
+                [MR_SLAB_WEIGHTS] = flat->weights, [MR_SLAB_M] = flat->m, [MR_SLAB_V] = flat->v};
             for (int what = MR_SLAB_WEIGHTS; what <= MR_SLAB_V; what++) {
-                mr_flat *flat = &params->unit[u].flat[k];
-                mr_tensor memory = memory_of(flat, (mr_slab_kind)what);
-                if (!mr_tensor_exists(memory) ||
-                    !kept_whole(params, (mr_flat_kind)k, (mr_slab_kind)what))
+                if (!mr_tensor_exists(memory[what]) ||
+                    !mr_flat_kept_whole(params, (mr_flat_kind)k, (mr_slab_kind)what))
                     continue;
-                start_sharing(params, flat, memory);
+                start_sharing(params, flat, memory[what]);
                 params->be->ops->wait(params->be, &flat->publish);
             }
-}
-
-int64_t mr_params_shard_most(const mr_params *params, bool frozen)
-{
-    int64_t count = 0;
-    for (int u = 0; u < params->unit_count; u++)
-        for (int k = 0; k < MR_FLATS; k++) {
-            const mr_flat *flat = &params->unit[u].flat[k];
-            int64_t shard = shard_count(params, flat);
-            int64_t most = shard < flat->used ? shard : flat->used;
-            if (k != MR_FLAT_FROZEN) count += 3 * most;
-            if (k == MR_FLAT_FROZEN && frozen) count += most;
         }
-    return count;
-}
-
-mr_status mr_params_fill(mr_params *params, int id, mr_params_source source, void *context)
-{
-    enum { CHUNK = 1 << 20 };
-    const mr_param *param = &params->param[id];
-    const mr_flat *flat = &params->unit[param->unit].flat[param->kind];
-    int64_t from = kept_from(params, flat, param->kind, MR_SLAB_WEIGHTS), first;
-    int64_t count = overlap(param, from, flat->weights.cols, &first);
-    if (count == 0) return MR_OK;
-    float *values =
-        mr_alloc_array(MR_MEM_OTHER, (size_t)(count < CHUNK ? count : CHUNK), sizeof *values);
-    if (!values) return MR_ERR_MEMORY;
-    mr_status status = MR_OK;
-    for (int64_t done = 0; done < count && status == MR_OK; done += CHUNK) {
-        int64_t part = count - done < CHUNK ? count - done : CHUNK;
-        status = source(context, param, first + done, part, values);
-        if (status != MR_OK) break;
-        int64_t at = param->offset + first + done - from;
-        params->be->ops->upload(params->be, mr_tensor_cols(flat->weights, at, part), values);
-    }
-    mr_free(values);
-    return status;
 }
 
 void mr_params_read(mr_params *params, int id, float *out)

@@ -49,6 +49,19 @@ struct mr_params {
     uint64_t generation; /**< raised whenever weights have changed; never 0 */
 };
 
+/** Returns the elements of a flat that one rank is responsible for: count / P. */
+static inline int64_t mr_flat_shard_count(const mr_params *params, const mr_flat *flat)
+{
+    return flat->count / params->comm->size;
+}
+
+/** Tells whether a rank keeps all of the flats of a kind, or its shard of each. */
+static inline bool mr_flat_kept_whole(const mr_params *params, mr_flat_kind kind, mr_slab_kind what)
+{
+    if (what != MR_SLAB_WEIGHTS) return params->shard == MR_SHARD_NONE;
+    return params->shard != MR_SHARD_FULL || kind == MR_FLAT_ADAPTER;
+}
+
 /** Returns a slot of the tree over waves as [1, count / P]. Slot 0 is where the own gradient ends
  * up. */
 mr_tensor mr_flat_slot(const mr_params *params, const mr_flat *flat, int slot);

@@ -82,8 +82,8 @@ static int64_t most_inputs(const mr_model *model)
 
 size_t mr_model_merge_scratch(const mr_model *model)
 {
-    int64_t cols = most_inputs(model) + mr_model_adapter_work(model);
-    return model->method->merges ? mr_bytes_add(0, CHUNK * cols, sizeof(float)) : 0;
+    int64_t inputs = most_inputs(model), cols = inputs + mr_model_adapter_work(model);
+    return inputs > 0 ? mr_bytes_add(0, CHUNK * cols, sizeof(float)) : 0;
 }
 
 static mr_status create_scratch(mr_model *model, merge_scratch *scratch)

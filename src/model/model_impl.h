@@ -153,7 +153,7 @@ int64_t mr_model_logits_rows(const mr_hf_config *arch);
 /** Returns the most rows that one token is in a product of the model. */
 int64_t mr_model_product_rows(const mr_model *model);
 
-/** Returns the bytes a merge takes while it lasts; 0 where the method does none. */
+/** Returns the bytes a merge takes while it lasts; 0 where there is nothing to merge. */
 size_t mr_model_merge_scratch(const mr_model *model);
 
 /** Places the activations of one layer, or (layer NULL) a set that serves any layer, for so many

@@ -61,7 +61,8 @@ static void every_field_stands_in_the_schema(void **state)
     (void)state;
     const mr_schema *core = &mr_schema_core;
     expect_covered(core, "mr_config", 0, offsetof(mr_config, task.keys));
-    expect_covered(core, "mr_config", offsetof(mr_config, method), offsetof(mr_config, method.keys));
+    expect_covered(core, "mr_config", offsetof(mr_config, method),
+                   offsetof(mr_config, method.keys));
     expect_covered(core, "mr_config", offsetof(mr_config, train), offsetof(mr_config, registry));
 }
 
@@ -72,7 +73,7 @@ static void every_key_has_a_field_of_its_type(void **state)
         [MR_KEY_INT] = sizeof(int64_t),      [MR_KEY_FLOAT] = sizeof(double),
         [MR_KEY_BOOL] = sizeof(bool),        [MR_KEY_STRING] = 0,
         [MR_KEY_ENUM] = sizeof(int32_t),     [MR_KEY_STRINGS] = sizeof(mr_string_list),
-        [MR_KEY_INTS] = sizeof(mr_int_list),
+        [MR_KEY_INTS] = sizeof(mr_int_list), [MR_KEY_ITEMS] = sizeof(mr_item_list),
     };
     const mr_registry *registry = config_registry();
     for (int i = 0; i < registry->count; i++) {
@@ -649,6 +650,217 @@ static void the_help_has_every_key(void **state)
     mr_text_free(&help);
 }
 
+/* Choices. */
+
+static void a_key_of_another_method_or_task_is_refused(void **state)
+{
+    (void)state;
+    config_assert_error(CONFIG_MODEL "method: {name: fft, r: 8}\n",
+                        "uuid.yaml:3:21: method.r: not a key of method fft; lora, relora and mora "
+                        "have it");
+    config_assert_error(CONFIG_MODEL "method: {operator: sharing, name: lora}\n",
+                        "uuid.yaml:3:10: method.operator: not a key of method lora; mora has it");
+    config_assert_error(CONFIG_MODEL "task: {name: math, pairs: 8}\n",
+                        "uuid.yaml:3:20: task.pairs: not a key of task math; uuid has it");
+    static const char *const sets[][2] = {{"method.name=fft", "method.r=60000"},
+                                          {"method.r=60000", "method.name=fft"}};
+    for (int i = 0; i < 2; i++) {
+        mr_run_list list;
+        assert_int_equal(config_load(CONFIG_MODEL, sets[i], 2, &list), MR_ERR_CONFIG);
+        assert_string_equal(mr_message(), "--set method.r=60000: method.r: not a key of method "
+                                          "fft; lora, relora and mora have it");
+    }
+    /* Its value is looked at first: a slip is told where it stands. */
+    config_assert_error(CONFIG_MODEL "method: {name: fft, r: 0}\n",
+                        "uuid.yaml:3:24: method.r: expected an integer in 1..65536, found \"0\"");
+}
+
+static void keys_of_the_file_go_with_its_method_where_another_is_set(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {"method.name=fft"};
+    mr_config config =
+        load_one(CONFIG_MODEL "method: {name: mora, r: 4, operator: sharing}\n", sets, 1);
+    assert_string_equal(config.method.name, "fft");
+    assert_false(mr_config_has(&config, "method.r"));
+    assert_null(mr_config_field(&config, "method.operator"));
+    for (size_t b = 0; b < sizeof config.method.keys.bytes; b++)
+        assert_int_equal(config.method.keys.bytes[b], 0);
+}
+
+static void keys_of_a_choice_come_in_any_order(void **state)
+{
+    (void)state;
+    mr_config config =
+        load_one(CONFIG_MODEL
+                 "method: {operator: rotation, r: 4, name: mora}\ntask: {pairs: 3, name: uuid}\n",
+                 NULL, 0);
+    assert_int_equal(method_of(&config)->operator, 7);
+    assert_int_equal(method_of(&config)->r, 4);
+    assert_true(method_of(&config)->lora_alpha == 16);
+    assert_int_equal(task_of(&config)->pairs, 3);
+    must(mr_config_set(&config, "method.name=relora"));
+    assert_int_equal(method_of(&config)->merge_every, 2000);
+    assert_int_equal(method_of(&config)->r, 8);
+    assert_int_equal(mr_config_set(&config, "method.operator=auto"), MR_ERR_CONFIG);
+    assert_string_equal(mr_message(), "--set method.operator=auto: method.operator: not a key of "
+                                      "method relora; mora has it");
+}
+
+static void a_resolved_text_has_its_version_and_the_keys_that_apply(void **state)
+{
+    (void)state;
+    mr_config config = load_one(CONFIG_MODEL "method.name: fft\ntask.name: math\n", NULL, 0);
+    mr_text text = {0};
+    must(mr_config_resolved(&config, &text));
+    assert_int_equal(strncmp(mr_text_get(&text), "version: 2\nrun:\n", 16), 0);
+    assert_contains(mr_text_get(&text),
+                    "task:\n  name: \"math\"\nmethod:\n  name: \"fft\"\ntrain:\n");
+    mr_text_free(&text);
+}
+
+/* Texts of the first version have no version, and every key whatever was chosen. */
+static void older_resolved_texts_are_read(void **state)
+{
+    (void)state;
+    static const char flat[] = "task:\n  name: \"uuid\"\n  pairs: 4\nmethod:\n  r: 16\n"
+                               "  operator: sharing\n  merge_every: 7\n  name: \"%s\"\n";
+    char text[256];
+    mr_config config;
+    snprintf(text, sizeof text, flat, "fft");
+    must(mr_config_parse_resolved(config_registry(), text, &config));
+    assert_false(mr_config_has(&config, "method.r"));
+    assert_int_equal(task_of(&config)->pairs, 4);
+    snprintf(text, sizeof text, flat, "relora");
+    must(mr_config_parse_resolved(config_registry(), text, &config));
+    assert_int_equal(method_of(&config)->r, 16);
+    assert_int_equal(method_of(&config)->merge_every, 7);
+    assert_int_equal(mr_config_parse_resolved(config_registry(),
+                                              "version: 2\nmethod: {name: fft, r: 4}\n", &config),
+                     MR_ERR_CONFIG);
+    assert_contains(mr_message(), "resolved configuration:2:21: method.r: not a key of method fft");
+    assert_int_equal(mr_config_parse_resolved(config_registry(), "version: 3\n", &config),
+                     MR_ERR_CONFIG);
+    assert_string_equal(mr_message(), "resolved configuration:1:10: version: expected an integer "
+                                      "in 1..2, found \"3\"");
+}
+
+static void help_is_narrowed_to_a_topic(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *topic, *has, *lacks;
+    } cases[] = {{"method.mora", "method.operator", "method.merge_every"},
+                 {"method.fft", "It has no keys of its own", "method.r "},
+                 {"task", "Of uuid.", "train.lr"},
+                 {"train.lr", "train.lr ", "train.lr_scale"},
+                 {"matrix", "varying slowest", "run.name"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mr_text help = {0};
+        must(mr_config_help(config_registry(), cases[i].topic, &help));
+        assert_contains(mr_text_get(&help), cases[i].has);
+        if (strstr(mr_text_get(&help), cases[i].lacks)) fail_msg("%s", mr_text_get(&help));
+        mr_text_free(&help);
+    }
+    mr_text help = {0};
+    assert_int_equal(mr_config_help(config_registry(), "method.moar", &help), MR_ERR_USAGE);
+    assert_string_equal(mr_message(), "--help: expected a section, a key, or a choice such as "
+                                      "method.mora, found \"method.moar\"");
+    mr_text_free(&help);
+}
+
+/* Lists of mappings. */
+
+typedef struct case_item {
+    int64_t items;
+    char part[16];
+} case_item;
+
+static const mr_key item_keys[] = {
+    {MR_KEY_FIELD(case_item, "items", items), .type = MR_KEY_INT, .fallback = "5", .min = 1,
+     .max = 9, .help = "Items."},
+    {MR_KEY_FIELD(case_item, "part", part), .type = MR_KEY_STRING, .fallback = "test",
+     .help = "Part."},
+};
+static const mr_schema item_schema = MR_SCHEMA(case_item, item_keys);
+static const mr_choice item_kinds[] = {
+    {"generate", "by generation", &item_schema}, {"plain", NULL, NULL}, {NULL, NULL, NULL}};
+static const mr_key sets_key = {.key = "eval.sets",
+                                .type = MR_KEY_ITEMS,
+                                .bytes = sizeof(mr_item_list),
+                                .kinds = item_kinds,
+                                .fallback = "[]"};
+
+static void lists_of_mappings_have_the_keys_of_their_kinds(void **state)
+{
+    (void)state;
+    static mr_item_list list, again;
+    must(mr_value_set_text(&sets_key, "x",
+                           "[{items: 7, kind: generate}, {kind: plain}, {kind: generate, part: a}]",
+                           &list));
+    assert_int_equal(list.count, 3);
+    assert_string_equal(list.item[0].kind, "generate");
+    assert_int_equal(((const case_item *)(const void *)&list.item[0].keys)->items, 7);
+    assert_string_equal(((const case_item *)(const void *)&list.item[0].keys)->part, "test");
+    assert_string_equal(list.item[1].kind, "plain");
+    mr_text text = {0};
+    mr_value_text(&sets_key, &list, MR_VALUE_YAML, &text);
+    assert_string_equal(mr_text_get(&text),
+                        "[{kind: \"generate\", items: 7, part: \"test\"}, {kind: \"plain\"}, "
+                        "{kind: \"generate\", items: 5, part: \"a\"}]");
+    memset(&again, 0xff, sizeof again);
+    must(mr_value_set_text(&sets_key, "x", mr_text_get(&text), &again));
+    assert_memory_equal(&list, &again, sizeof list);
+    mr_text_free(&text);
+}
+
+static void lists_of_mappings_name_the_place_at_fault(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *message;
+        int node;
+        bool at_key;
+    } cases[] = {
+        {"5",
+         "eval.sets: expected a list of at most 16 mappings, each with its kind, one of "
+         "generate, plain, found \"5\"",
+         0, false},
+        {"[5]", "eval.sets: expected a mapping, found \"5\"", 1, false},
+        {"[{kind: plain}, {items: 5}]", "eval.sets: kind: missing; expected one of generate, plain",
+         3, false},
+        {"[{kind: plane}]",
+         "eval.sets: kind: expected one of generate, plain, found \"plane\"; "
+         "did you mean \"plain\"?",
+         2, false},
+        {"[{kind: generate, items: 10}]",
+         "eval.sets: items: expected an integer in 1..9, found \"10\"", 3, false},
+        {"[{kind: plain, items: 5}]",
+         "eval.sets: unknown key \"items\"; the keys of plain are kind", 3, true},
+        {"[{kind: generate, prat: a}]",
+         "eval.sets: unknown key \"prat\"; the keys of generate are kind, items, part", 3, true},
+    };
+    static mr_item_list list;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mr_yaml yaml;
+        mr_value_fault fault;
+        must(mr_yaml_parse("x", cases[i].text, strlen(cases[i].text), MR_YAML_ROOT_ANY, &yaml));
+        assert_int_equal(mr_value_set(&sets_key, &yaml, 0, &list, &fault), MR_ERR_CONFIG);
+        assert_string_equal(mr_message(), cases[i].message);
+        assert_int_equal(fault.node, cases[i].node);
+        assert_int_equal(fault.at_key, cases[i].at_key);
+        mr_yaml_free(&yaml);
+    }
+    mr_text many = {0};
+    mr_text_add(&many, "[{kind: plain}");
+    for (int i = 0; i < MR_CONFIG_ITEMS; i++)
+        mr_text_add(&many, ", {kind: plain}");
+    mr_text_add(&many, "]");
+    assert_int_equal(mr_value_set_text(&sets_key, "x", mr_text_get(&many), &list), MR_ERR_CONFIG);
+    assert_contains(mr_message(), "found a list with more items");
+    mr_text_free(&many);
+}
+
 /* Damaged texts. */
 
 static void try_text(const char *text, size_t bytes)
@@ -764,6 +976,14 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_resolved_text_reads_back_as_the_same_bytes),
         cmocka_unit_test(a_resolved_text_is_checked),
         cmocka_unit_test(the_help_has_every_key),
+        cmocka_unit_test(a_key_of_another_method_or_task_is_refused),
+        cmocka_unit_test(keys_of_the_file_go_with_its_method_where_another_is_set),
+        cmocka_unit_test(keys_of_a_choice_come_in_any_order),
+        cmocka_unit_test(a_resolved_text_has_its_version_and_the_keys_that_apply),
+        cmocka_unit_test(older_resolved_texts_are_read),
+        cmocka_unit_test(help_is_narrowed_to_a_topic),
+        cmocka_unit_test(lists_of_mappings_have_the_keys_of_their_kinds),
+        cmocka_unit_test(lists_of_mappings_name_the_place_at_fault),
         cmocka_unit_test(every_prefix_of_a_text_is_read_or_refused),
         cmocka_unit_test(every_damaged_byte_of_a_text_is_read_or_refused),
         cmocka_unit_test(nothing_is_left_allocated),

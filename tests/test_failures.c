@@ -33,6 +33,17 @@ static const failure failures[] = {
      "found \"1\""},
     {"an unknown method lists the known ones", 1, 4, "run base.yaml --set method.name=moar",
      "method.name: expected one of "},
+    {"a key of another method is refused in a file", 1, 4, "run other.yaml",
+     "config: other.yaml:1:22: method.operator: not a key of method dora; mora and remora have it"},
+    {"full fine-tuning has no modules to adapt", 1, 4,
+     "run base.yaml --set method.name=fft --set method.target_modules=[nonsense]",
+     "config: --set method.target_modules=[nonsense]: method.target_modules: not a key of method "
+     "fft; lora, lora_plus, "},
+    {"a key of another task is refused", 1, 4, "run base.yaml --set task.data=text",
+     "config: --set task.data=text: task.data: not a key of task uuid; pretrain has it"},
+    {"a help on nothing tells what there is help on", 2, 1, "run --help method.moar",
+     "usage: mora run: --help: expected a section, a key, or a choice such as method.mora, found "
+     "\"method.moar\""},
     {"a missing file is named", 1, 4, "run nothing.yaml",
      "i/o: cannot open 'nothing.yaml': No such file or directory"},
     {"a global batch of no whole micro-batches is refused", 1, 4,
@@ -165,6 +176,7 @@ static int enter(void **state)
                                "parallel: {threads: 1}\n");
     program_write("unknown.yaml", "train:\n  setps: 4\n");
     program_write("eight.yaml", "method: {r: eight}\n");
+    program_write("other.yaml", "method: {name: dora, operator: sharing}\n");
     program_write("plain", "a regular file\n");
     program_write_shape("small.json", 32, 200, false);
     program_make_folder("garbage");

@@ -189,6 +189,89 @@ static void values_of_a_matrix_are_checked_in_their_place(void **state)
                         "uuid.yaml:3:21: method.r: expected an integer in 1..65536, found a list");
 }
 
+static void expect_merged(const char *text, const char *names, int merged)
+{
+    mr_run_list list;
+    expect_names(text, NULL, 0, names);
+    must(config_load(text, NULL, 0, &list));
+    assert_int_equal(list.merged, merged);
+    mr_run_list_free(&list);
+}
+
+static void a_key_that_a_run_does_not_have_drops_out_of_it(void **state)
+{
+    (void)state;
+    expect_merged(CONFIG_MODEL "matrix: {method.name: [lora, mora, fft], method.operator: "
+                               "[sharing, rotation]}\n",
+                  "uuid.lora uuid.mora-operatorsharing uuid.mora-operatorrotation uuid.fft", 2);
+    expect_merged(CONFIG_MODEL "matrix: {method.operator: [sharing, rotation], method.name: "
+                               "[lora, mora], run.seed: [1, 2]}\n",
+                  "uuid.lora-seed1 uuid.lora-seed2 uuid.operatorsharing-mora-seed1 "
+                  "uuid.operatorsharing-mora-seed2 uuid.operatorrotation-mora-seed1 "
+                  "uuid.operatorrotation-mora-seed2",
+                  2);
+    expect_merged(CONFIG_MODEL "matrix: {task.name: [uuid, math], task.pairs: [8, 16]}\n",
+                  "uuid.nameuuid-pairs8 uuid.nameuuid-pairs16 uuid.namemath", 1);
+}
+
+static void equal_runs_of_several_blocks_are_one(void **state)
+{
+    (void)state;
+    expect_merged(CONFIG_MODEL "matrix:\n"
+                               "- {method.name: fft, train.lr: 0.1}\n"
+                               "- {method.name: [fft, lora], method.r: [4, 8], train.lr: 0.1}\n",
+                  "uuid.fft uuid.lora-r4 uuid.lora-r8", 2);
+    /* 0.1 as it stands outside: the name of the first remains. */
+    expect_merged(CONFIG_MODEL "train.lr: 0.1\n"
+                               "matrix: [{method.name: fft}, "
+                               "{method.name: [fft, lora], train.lr: [0.1, 0.2]}]\n",
+                  "uuid.fft uuid.fft-lr0.2 uuid.lora-lr0.1 uuid.lora-lr0.2", 1);
+    /* Names that were asked for are two runs. */
+    expect_merged(CONFIG_MODEL
+                  "matrix: [{run.name: a, method.name: fft}, {run.name: b, method.name: fft}]\n",
+                  "a b", 0);
+}
+
+static void what_drops_out_leaves_no_trace_in_a_run(void **state)
+{
+    (void)state;
+    mr_run_list list;
+    must(config_load(CONFIG_MODEL "method: {r: 4}\n"
+                                  "matrix: {method.name: [mora, fft, lora], method.operator: "
+                                  "[sharing], method.lora_alpha: 3}\n",
+                     NULL, 0, &list));
+    assert_int_equal(list.count, 3);
+    mr_config mora = config_run(&list, 0), fft = config_run(&list, 1), lora = config_run(&list, 2);
+    assert_int_equal(method_of(&mora)->operator, 2);
+    assert_int_equal(method_of(&lora)->operator, 0);
+    assert_true(method_of(&lora)->r == 4 && method_of(&lora)->lora_alpha == 3);
+    for (size_t b = 0; b < sizeof fft.method.keys.bytes; b++)
+        assert_int_equal(fft.method.keys.bytes[b], 0);
+    mr_run_list_free(&list);
+}
+
+static void keys_outside_a_matrix_are_of_some_method_in_it(void **state)
+{
+    (void)state;
+    static const char text[] = CONFIG_MODEL "method: {r: 4, operator: sharing}\n"
+                                            "matrix: {method.name: [fft, mora]}\n";
+    static const char *const one[] = {"method.name=fft"}, *const key[] = {"method.r=6"};
+    expect_names(text, NULL, 0, "uuid.fft uuid.mora");
+    expect_names(text, one, 1, "uuid.fft");
+    expect_names(text, key, 1, "uuid.fft uuid.mora");
+    config_assert_error(CONFIG_MODEL "method: {r: 4, operator: sharing}\n"
+                                     "matrix: {method.name: [fft, lora]}\n",
+                        "uuid.yaml:3:16: method.operator: not a key of method fft or lora; mora "
+                        "has it");
+    mr_run_list list;
+    static const char *const operator[] = {"method.operator=sharing"};
+    assert_int_equal(
+        config_load(CONFIG_MODEL "matrix: {method.name: [fft, lora]}\n", operator, 1, &list),
+        MR_ERR_CONFIG);
+    assert_string_equal(mr_message(), "--set method.operator=sharing: method.operator: not a key "
+                                      "of method fft or lora; mora has it");
+}
+
 static void the_form_of_a_matrix_is_checked(void **state)
 {
     (void)state;
@@ -317,6 +400,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(values_that_names_cannot_tell_apart_have_a_hash),
         cmocka_unit_test(names_of_runs_have_a_length),
         cmocka_unit_test(values_of_a_matrix_are_checked_in_their_place),
+        cmocka_unit_test(a_key_that_a_run_does_not_have_drops_out_of_it),
+        cmocka_unit_test(equal_runs_of_several_blocks_are_one),
+        cmocka_unit_test(what_drops_out_leaves_no_trace_in_a_run),
+        cmocka_unit_test(keys_outside_a_matrix_are_of_some_method_in_it),
         cmocka_unit_test(the_form_of_a_matrix_is_checked),
         cmocka_unit_test(keys_are_checked_together_in_every_run),
         cmocka_unit_test(two_runs_of_one_name_are_refused),

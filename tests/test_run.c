@@ -98,6 +98,22 @@ static void a_list_numbers_and_names_the_runs(void **state)
     program_free(&listed);
 }
 
+/* Neither is trained twice, nor tabled as two methods. */
+static void a_list_has_equal_runs_once_and_tells(void **state)
+{
+    (void)state;
+    program_write("equal.yaml",
+                  "run: {name: equal, output: out}\nmodel: {config: tiny.json, init: random}\n"
+                  "train: {steps: 1}\nmatrix: {method.name: [lora, mora, fft], method.operator: "
+                  "[sharing, rotation]}\n");
+    program_result listed = program_succeed((program_setting){.ranks = 2}, "run equal.yaml --list");
+    assert_string_equal(listed.out, "0 equal.lora\n1 equal.mora-operatorsharing\n"
+                                    "2 equal.mora-operatorrotation\n3 equal.fft\n");
+    assert_contains(listed.err,
+                    "4 runs; 2 more combinations of the matrix are equal to one of them\n");
+    program_free(&listed);
+}
+
 static void a_matrix_runs_on_1_2_and_4_ranks(void **state)
 {
     (void)state;
@@ -589,6 +605,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_list_numbers_and_names_the_runs),
+        cmocka_unit_test(a_list_has_equal_runs_once_and_tells),
         cmocka_unit_test(a_matrix_runs_on_1_2_and_4_ranks),
         cmocka_unit_test(losses_have_the_same_bits_however_sharded),
         cmocka_unit_test(gradient_norms_have_the_same_bits_however_sharded),

@@ -163,6 +163,21 @@ static mr_status plan_runs(const mr_comm *comm, const mr_run_list *list, int fir
 }
 
 /* Rank 0 prints the numbers and names of runs first..last-1. */
+/* Prints the keys that stand behind --help, if it is given. */
+static mr_status help_on_topic(const mr_comm *comm, int argc, char **argv, bool *done)
+{
+    mr_text keys = {0};
+    int at = 1;
+    while (at < argc && strcmp(argv[at - 1], "--help") != 0)
+        at++;
+    *done = at < argc;
+    if (!*done) return MR_OK;
+    mr_status status = mr_config_help(mr_registry_of_program(), argv[at], &keys);
+    if (status == MR_OK && comm->rank == 0) fputs(mr_text_get(&keys), stdout);
+    mr_text_free(&keys);
+    return status == MR_OK ? MR_OK : mr_fail_in(status, "mora run");
+}
+
 static mr_status list_runs(const mr_run_list *list, int first, int last, bool json)
 {
     json_t *rows = json_array();
@@ -176,6 +191,9 @@ static mr_status list_runs(const mr_run_list *list, int first, int last, bool js
             printf("%d %s\n", i, name);
     }
     if (status == MR_OK && json) status = mr_print_json(rows);
+    if (list->merged > 0)
+        mr_log("%d runs; %d more combination%s of the matrix %s equal to one of them", list->count,
+               list->merged, list->merged == 1 ? "" : "s", list->merged == 1 ? "is" : "are");
     json_decref(rows);
     return status;
 }
@@ -282,7 +300,10 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
         {"json", MR_OPTION_FLAG, &json, NULL, "print results as JSON"},
     };
     mr_text keys = {0};
-    mr_status status = mr_config_help(registry, NULL, &keys);
+    bool helped;
+    mr_status status = help_on_topic(comm, argc, argv, &helped);
+    if (status != MR_OK || helped) return status;
+    status = mr_config_help(registry, NULL, &keys);
     if (status == MR_OK)
         status =
             mr_options_parse(comm, &mr_command_run, options, sizeof options / sizeof options[0],
@@ -339,7 +360,8 @@ const mr_command mr_command_run = {
     .name = "run",
     .usage = "FILE.yaml [--set KEY=VALUE]... [--list] [--index N] [--resume auto|never|DIR]\n"
              "                    [--dry-run [--ranks N [--ranks-per-node M]]]\n"
-             "                    [--progress auto|bar|lines|none] [--json]",
+             "                    [--progress auto|bar|lines|none] [--json]\n"
+             "       mora run --help [SECTION | KEY | method.NAME | task.NAME]",
     .summary = "train, evaluate and record the runs a YAML file describes",
     .run = run,
 };

@@ -18,6 +18,8 @@ enum {
     MR_CONFIG_NAME = 64,    /**< bytes of a list item */
     MR_CONFIG_LIST = 64,    /**< most items of a list */
     MR_CONFIG_BLOCK = 9216, /**< most bytes of the keys of a method or task */
+    MR_CONFIG_ITEMS = 16,   /**< most items of a list of mappings */
+    MR_CONFIG_ITEM = 1536,  /**< most bytes of the keys of such an item */
 };
 
 typedef struct mr_string_list {
@@ -50,6 +52,18 @@ typedef enum mr_guard {
 
 /** Signals that may ask a run to stop, besides SIGTERM. */
 typedef enum mr_signal { MR_SIGNAL_USR2, MR_SIGNAL_USR1, MR_SIGNAL_INT } mr_signal;
+
+/** A list of mappings: each of a kind, with the keys of that kind in a struct of its own. */
+typedef struct mr_item_list {
+    int32_t count;
+    struct mr_item {
+        char kind[MR_CONFIG_NAME];
+        union {
+            max_align_t align;
+            unsigned char bytes[MR_CONFIG_ITEM]; /**< zero behind the struct */
+        } keys;
+    } item[MR_CONFIG_ITEMS];
+} mr_item_list;
 
 /** A choice and the keys that it alone has: a struct of the choice's own, zero behind it. */
 typedef struct mr_block {

@@ -33,7 +33,7 @@ static int row_of_topic(const mr_registry *registry, const char *topic, int *tab
     for (*table = 0; topic && *table < registry->tables; ++*table) {
         const char *key = registry->table[*table].key;
         size_t section = strcspn(key, ".") + 1;
-        if (strncmp(key, topic, section) != 0) continue;
+        if (strncmp(key, topic, section) != 0 || strcmp(key + section, "name") != 0) continue;
         int row = mr_registry_row(registry, *table, topic + section);
         if (row >= 0) return row;
     }
@@ -58,6 +58,29 @@ static void add_choices(const mr_choice *rows, mr_text *out)
         if (!rows->summary) continue;
         mr_text_add(out, "    %-*s", HELP_INDENT - 4, rows->name);
         add_wrapped(rows->summary, out);
+    }
+}
+
+/* A key of an item: its name, what it may be, and its help. */
+static void add_item_key(const mr_key *key, mr_text *out)
+{
+    mr_text line = {0};
+    mr_value_expected(key, &line);
+    mr_text_add(&line, " (default %s): %s", key->fallback[0] ? key->fallback : "empty", key->help);
+    mr_text_add(out, "      %-*s", HELP_INDENT - 6, key->key);
+    add_wrapped(mr_text_get(&line), out);
+    out->failed = out->failed || line.failed;
+    mr_text_free(&line);
+}
+
+/* The kinds that items of a list may be, each with its keys. */
+static void add_kinds(const mr_choice *kind, mr_text *out)
+{
+    for (; kind->name; kind++) {
+        mr_text_add(out, "    %-*s", HELP_INDENT - 4, kind->name);
+        add_wrapped(kind->summary ? kind->summary : "", out);
+        for (int i = 0; kind->schema && i < kind->schema->count; i++)
+            add_item_key(&kind->schema->key[i], out);
     }
 }
 
@@ -94,13 +117,15 @@ static void add_key(const mr_registry *registry, int index, bool owners, mr_text
     mr_text_free(&line);
     if (about->table >= 0 && owners) add_owners(registry, about, out);
     if (table >= 0 && owners) add_choices(registry->table[table].rows, out);
+    if (key->kinds) add_kinds(key->kinds, out);
 }
 
-static mr_status fail_topic(const mr_registry *registry, const char *topic)
+static mr_status fail_topic(const char *topic)
 {
-    mr_registry_fail_unknown(registry, topic, MR_ERR_USAGE);
-    return mr_fail_in(MR_ERR_USAGE, "--help: neither a section, a key, nor a choice like "
-                                    "method.mora");
+    return mr_fail(MR_ERR_USAGE,
+                   "--help: expected a section, a key, or a choice such as method.mora, found "
+                   "\"%.100s\"",
+                   topic);
 }
 
 mr_status mr_config_help(const mr_registry *registry, const char *topic, mr_text *out)
@@ -123,7 +148,7 @@ mr_status mr_config_help(const mr_registry *registry, const char *topic, mr_text
         before = i;
         shown++;
     }
-    if (shown == 0 && row < 0 && strcmp(topic, "matrix") != 0) return fail_topic(registry, topic);
+    if (shown == 0 && row < 0 && strcmp(topic, "matrix") != 0) return fail_topic(topic);
     if (shown == 0 && row >= 0) mr_text_add(out, "  It has no keys of its own.\n");
     if (!topic) mr_text_add(out, "\nA path may start with ~/, your home folder.\n");
     if (!topic || strcmp(topic, "matrix") == 0)

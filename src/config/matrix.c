@@ -71,7 +71,7 @@ static mr_status take_dimension(void *context, int key, int node)
     mr_matrix_dimension *one = &matrix->dimensions[matrix->dimension_count++];
     *one = (mr_matrix_dimension){
         .key = key, .listed = matrix->value_count, .first = matrix->value_count};
-    bool is_list = about->type == MR_KEY_STRINGS || about->type == MR_KEY_INTS;
+    bool is_list = about->type >= MR_KEY_STRINGS;
     if (nodes[node].kind != MR_YAML_SEQUENCE) MR_TRY(take_value(matrix, key, node));
     for (int at = node + 1; at < nodes[node].end; at = nodes[at].end) {
         if (nodes[node].kind != MR_YAML_SEQUENCE) break;

@@ -36,6 +36,21 @@ static bool declared_alike(const mr_key *a, const mr_key *b)
            same_text(a->help, b->help);
 }
 
+/* The key with the kinds of its items, where it is a list of them and there is a table. */
+static const mr_key *with_kinds(const mr_key *key, mr_registry *out)
+{
+    if (key->type != MR_KEY_ITEMS) return key;
+    for (int t = 0; t < out->tables; t++) {
+        if (strcmp(out->table[t].key, key->key) != 0) continue;
+        for (const mr_choice *kind = out->table[t].rows; kind->name; kind++)
+            MR_INVARIANT(!kind->schema || kind->schema->bytes <= MR_CONFIG_ITEM);
+        out->list[t] = *key;
+        out->list[t].kinds = out->table[t].rows;
+        return &out->list[t];
+    }
+    return key;
+}
+
 static void add_key(const mr_key *key, int table, int row, mr_registry *out)
 {
     int at = mr_registry_find(out, key->key);
@@ -72,7 +87,7 @@ void mr_registry_build(const mr_choice_table *tables, int count, mr_registry *ou
     MR_INVARIANT(count <= MR_REGISTRY_TABLES);
     *out = (mr_registry){.table = tables, .tables = count};
     for (int i = 0; i < mr_schema_core.count; i++) {
-        add_key(&mr_schema_core.key[i], -1, 0, out);
+        add_key(with_kinds(&mr_schema_core.key[i], out), -1, 0, out);
         int table = mr_registry_table_of(out, out->count - 1);
         if (table >= 0) add_choices(table, out);
     }
@@ -94,8 +109,9 @@ int mr_registry_find(const mr_registry *registry, const char *key)
 
 int mr_registry_table_of(const mr_registry *registry, int key)
 {
-    for (int t = 0; t < registry->tables; t++)
-        if (strcmp(registry->table[t].key, registry->at[key].key->key) == 0) return t;
+    const mr_key *about = registry->at[key].key;
+    for (int t = 0; t < registry->tables && about->type == MR_KEY_STRING; t++)
+        if (strcmp(registry->table[t].key, about->key) == 0) return t;
     return -1;
 }
 

@@ -12,9 +12,9 @@ enum {
     MR_REGISTRY_TABLES = 8, /**< most tables */
 };
 
-/** The choices that a text key of the core has. */
+/** The choices that a text key of the core has, or the kinds that items of a list may be. */
 typedef struct mr_choice_table {
-    const char *key;       /**< "method.name", "task.name", "parallel.backend" */
+    const char *key;       /**< "method.name", "parallel.backend", "eval.sets" */
     const mr_choice *rows; /**< NULL name at the end; borrowed */
 } mr_choice_table;
 
@@ -26,12 +26,14 @@ typedef struct mr_registry_key {
 } mr_registry_key;
 
 /** All of them, in the order of the core; a choice's keys follow its name. Start with
- * mr_registry_build; plain data that borrows the tables. */
+ * mr_registry_build, and stay where it was built; borrows the tables. */
 typedef struct mr_registry {
     const mr_choice_table *table;
     int tables;
     mr_registry_key at[MR_REGISTRY_KEYS];
     int count;
+    mr_key
+        list[MR_REGISTRY_TABLES]; /**< keys of the core that are lists of items, with the kinds */
 } mr_registry;
 
 /** Collects the keys of the core and of all tables. What two rows declare differently, and a schema
@@ -44,7 +46,8 @@ const mr_registry *mr_registry_core(void);
 /** Returns the number of the key of a dotted name, or -1. Local. */
 int mr_registry_find(const mr_registry *registry, const char *key);
 
-/** Returns the number of the table of choices that a key number names one of, or -1. Local. */
+/** Returns the number of the table of choices that a key number names one of, or -1; lists of items
+ * name none. Local. */
 int mr_registry_table_of(const mr_registry *registry, int key);
 
 /** Returns the row of a name in a table, -1 where there is none. Local. */

@@ -12,7 +12,7 @@
 
 #include <stddef.h>
 
-/** Type of a value, and of its field. */
+/** Type of a value, and of its field; lists come last. */
 typedef enum mr_key_type {
     MR_KEY_INT,     /**< int64_t */
     MR_KEY_FLOAT,   /**< double */
@@ -21,19 +21,22 @@ typedef enum mr_key_type {
     MR_KEY_ENUM,    /**< int32_t, the index of the text in choices */
     MR_KEY_STRINGS, /**< mr_string_list */
     MR_KEY_INTS,    /**< mr_int_list */
+    MR_KEY_ITEMS,   /**< mr_item_list */
 } mr_key_type;
 
 /** One key. All pointers are to constants of the program. */
 typedef struct mr_key {
-    const char *key;            /**< "section.name" */
-    size_t offset;              /**< bytes from the start of the schema's struct */
-    size_t bytes;               /**< of the field */
-    const char *fallback;       /**< the default, as it would be given to --set */
-    int64_t min, max;           /**< INT and items of INTS; both ends belong to the range */
-    double low, high;           /**< FLOAT; INFINITY: no upper end */
-    const char *const *choices; /**< ENUM: texts by value, NULL at the end */
-    const char *unit;           /**< "tokens", "steps", ...; NULL where there is none */
-    const char *help;           /**< one line */
+    const char *key;               /**< "section.name" */
+    size_t offset;                 /**< bytes from the start of the schema's struct */
+    size_t bytes;                  /**< of the field */
+    const char *fallback;          /**< the default, as it would be given to --set */
+    int64_t min, max;              /**< INT and items of INTS; both ends belong to the range */
+    double low, high;              /**< FLOAT; INFINITY: no upper end */
+    const char *const *choices;    /**< ENUM: texts by value, NULL at the end */
+    const struct mr_choice *kinds; /**< ITEMS: what an item may be, a NULL name at the end; of a key
+                                        of the core the registry has them */
+    const char *unit;              /**< "tokens", "steps", ...; NULL where there is none */
+    const char *help;              /**< one line */
     mr_key_type type;
     bool low_open, high_open; /**< FLOAT: the end does not belong to the range */
     bool is_path;             /**< STRING: of a file or folder, if it is not empty */
@@ -48,11 +51,11 @@ typedef struct mr_schema {
 
 enum { MR_CHOICES = 64 }; /**< most choices of a table */
 
-/** One choice: a method, a task, ... */
+/** One choice: a method, a task, a kind of item, ... */
 typedef struct mr_choice {
     const char *name;        /**< NULL at the end of a table */
     const char *summary;     /**< one line, or NULL */
-    const mr_schema *schema; /**< its own keys, "method.r"; NULL: none */
+    const mr_schema *schema; /**< its own keys, "method.r", of an item "part"; NULL: none */
 } mr_choice;
 
 /** The first fields of an mr_key: its name, and the field of a struct that holds it. */

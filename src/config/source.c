@@ -64,6 +64,13 @@ static mr_status fail_at_key(const mr_source *source, const mr_yaml_node *node, 
     return mr_fail_in(code, "%s:%d:%d", source->file, node->key_line, node->key_column);
 }
 
+static mr_status fail_at_fault(const mr_source *source, const mr_yaml *yaml, mr_value_fault fault,
+                               mr_status code)
+{
+    const mr_yaml_node *node = &yaml->nodes[fault.node];
+    return fault.at_key ? fail_at_key(source, node, code) : mr_source_fail_at(source, node, code);
+}
+
 mr_status mr_source_fail_of(const mr_source *source, int key, mr_status code)
 {
     const mr_origin *origin = &source->origins[key];
@@ -88,11 +95,11 @@ mr_status mr_source_set(const mr_source *source, const mr_yaml *yaml, int node, 
     size_t base;
     const mr_key *about = mr_registry_bind(config, key, &base);
     if (!about) return MR_OK;
-    int fault = node;
+    mr_value_fault fault;
     mr_status status = mr_value_set(about, yaml, node, (char *)config + base, &fault);
     if (status == MR_OK) status = check_name(source->registry, key, config);
     if (status == MR_OK) return MR_OK;
-    return mr_source_fail_at(source, &yaml->nodes[fault], status);
+    return fail_at_fault(source, yaml, fault, status);
 }
 
 /* Where a key's field stands while no choice is made: any block has room for it. */
@@ -115,10 +122,10 @@ mr_status mr_source_check(const mr_source *source, const mr_yaml *yaml, int node
     mr_config scratch;
     void *base = loose_base(source->registry, key, &scratch);
     const mr_key *about = source->registry->at[key].key;
-    int fault = node;
+    mr_value_fault fault;
     mr_status status = mr_value_set(about, yaml, node, base, &fault);
     if (status == MR_OK) status = check_name(source->registry, key, &scratch);
-    if (status != MR_OK) return mr_source_fail_at(source, &yaml->nodes[fault], status);
+    if (status != MR_OK) return fail_at_fault(source, yaml, fault, status);
     return add_texts(about, base, out);
 }
 
@@ -200,9 +207,9 @@ static mr_status read_version(mr_source *source, int node)
                                    .min = 1,
                                    .max = MR_CONFIG_VERSION};
     int64_t found = 0;
-    int fault = node;
+    mr_value_fault fault;
     mr_status status = mr_value_set(&version, source->yaml, node, &found, &fault);
-    if (status != MR_OK) return mr_source_fail_at(source, &source->yaml->nodes[fault], status);
+    if (status != MR_OK) return fail_at_fault(source, source->yaml, fault, status);
     source->version = (int)found;
     return MR_OK;
 }

@@ -65,6 +65,11 @@ void mr_value_expected(const mr_key *key, mr_text *out)
         mr_text_add(out, "a list of at most %d values, each ", (int)MR_CONFIG_LIST);
         expect_integer(key, "an integer", out);
         return;
+    case MR_KEY_ITEMS:
+        mr_text_add(out, "a list of at most %d mappings, each with its kind, ",
+                    (int)MR_CONFIG_ITEMS);
+        mr_value_one_of_choices(key->kinds, out);
+        return;
     }
 }
 
@@ -221,7 +226,7 @@ static mr_status read_enum(const mr_key *key, const mr_yaml_node *node, int32_t 
 
 /* Reads the items of a list; a scalar is a list of one. */
 static mr_status read_list(const mr_key *key, const mr_yaml *yaml, int node, void *field,
-                           int *fault)
+                           mr_value_fault *fault)
 {
     const mr_yaml_node *whole = &yaml->nodes[node];
     bool texts = key->type == MR_KEY_STRINGS;
@@ -241,7 +246,7 @@ static mr_status read_list(const mr_key *key, const mr_yaml *yaml, int node, voi
     int32_t count = 0;
     for (int at = whole->kind == MR_YAML_SEQUENCE ? node + 1 : node; at < end;
          at = yaml->nodes[at].end) {
-        *fault = at;
+        fault->node = at;
         const mr_yaml_node *item = &yaml->nodes[at];
         if (count == MR_CONFIG_LIST) return fail_type(key, whole, " with more items");
         if (texts)
@@ -257,11 +262,86 @@ static mr_status read_list(const mr_key *key, const mr_yaml *yaml, int node, voi
     return MR_OK;
 }
 
-mr_status mr_value_set(const mr_key *key, const mr_yaml *yaml, int node, void *base, int *fault)
+/* The name that an item gives as its kind. */
+static mr_status read_kind(const mr_key *key, const mr_yaml *yaml, int item, mr_value_fault *fault,
+                           const mr_choice **kind)
+{
+    static const mr_key about = {.key = "kind", .type = MR_KEY_STRING, .bytes = MR_CONFIG_NAME};
+    char name[MR_CONFIG_NAME] = "";
+    for (int at = item + 1; at < yaml->nodes[item].end; at = yaml->nodes[at].end) {
+        if (strcmp(yaml->nodes[at].path, "kind") != 0) continue;
+        fault->node = at;
+        MR_TRY(read_string(&about, &yaml->nodes[at], 1, name, sizeof name));
+        MR_TRY(mr_value_check_name(&about, key->kinds, name));
+    }
+    if (name[0] == '\0') {
+        mr_text expected = {0};
+        mr_value_one_of_choices(key->kinds, &expected);
+        mr_status status =
+            mr_fail(MR_ERR_CONFIG, "kind: missing; expected %s", mr_text_get(&expected));
+        mr_text_free(&expected);
+        return status;
+    }
+    for (*kind = key->kinds; strcmp((*kind)->name, name) != 0; ++*kind)
+        ;
+    return MR_OK;
+}
+
+static mr_status fail_item_key(const mr_choice *kind, const char *found)
+{
+    mr_text known = {0};
+    mr_text_add(&known, "kind");
+    for (int i = 0; kind->schema && i < kind->schema->count; i++)
+        mr_text_add(&known, ", %s", kind->schema->key[i].key);
+    mr_status status = mr_fail(MR_ERR_CONFIG, "unknown key \"%.100s\"; the keys of %s are %s",
+                               found, kind->name, mr_text_get(&known));
+    mr_text_free(&known);
+    return status;
+}
+
+static mr_status read_item(const mr_key *key, const mr_yaml *yaml, int item, struct mr_item *out,
+                           mr_value_fault *fault)
+{
+    const mr_choice *kind = NULL;
+    MR_TRY(read_kind(key, yaml, item, fault, &kind));
+    memcpy(out->kind, kind->name, strlen(kind->name));
+    for (int i = 0; kind->schema && i < kind->schema->count; i++)
+        MR_TRY(mr_value_set_text(&kind->schema->key[i], "default", kind->schema->key[i].fallback,
+                                 &out->keys));
+    for (int at = item + 1; at < yaml->nodes[item].end; at = yaml->nodes[at].end) {
+        const char *path = yaml->nodes[at].path;
+        if (strcmp(path, "kind") == 0) continue;
+        const mr_key *own = kind->schema ? mr_schema_key(kind->schema, path) : NULL;
+        *fault = (mr_value_fault){at, !own};
+        if (!own) return fail_item_key(kind, path);
+        MR_TRY(mr_value_set(own, yaml, at, &out->keys, fault));
+    }
+    return MR_OK;
+}
+
+static mr_status read_items(const mr_key *key, const mr_yaml *yaml, int node, mr_item_list *field,
+                            mr_value_fault *fault)
+{
+    const mr_yaml_node *whole = &yaml->nodes[node];
+    if (whole->kind != MR_YAML_SEQUENCE) return fail_type(key, whole, "");
+    memset(field, 0, sizeof *field);
+    for (int at = node + 1; at < whole->end; at = yaml->nodes[at].end) {
+        if (field->count == MR_CONFIG_ITEMS) return fail_type(key, whole, " with more items");
+        fault->node = at;
+        if (yaml->nodes[at].kind != MR_YAML_MAPPING)
+            return fail_found(key, "a mapping", &yaml->nodes[at], "");
+        mr_status status = read_item(key, yaml, at, &field->item[field->count++], fault);
+        if (status != MR_OK) return mr_fail_in(status, "%s", key->key);
+    }
+    return MR_OK;
+}
+
+mr_status mr_value_set(const mr_key *key, const mr_yaml *yaml, int node, void *base,
+                       mr_value_fault *fault)
 {
     const mr_yaml_node *value = &yaml->nodes[node];
     void *field = field_of(key, base);
-    *fault = node;
+    *fault = (mr_value_fault){.node = node};
     switch (key->type) {
     case MR_KEY_INT:
         return read_integer(key, value, field);
@@ -276,6 +356,8 @@ mr_status mr_value_set(const mr_key *key, const mr_yaml *yaml, int node, void *b
     case MR_KEY_STRINGS:
     case MR_KEY_INTS:
         return read_list(key, yaml, node, field, fault);
+    case MR_KEY_ITEMS:
+        return read_items(key, yaml, node, field, fault);
     }
     mr_abort("%s: unknown type %d", key->key, (int)key->type);
 }
@@ -284,7 +366,7 @@ mr_status mr_value_set_text(const mr_key *key, const char *name, const char *tex
 {
     mr_yaml yaml = {0};
     MR_TRY(mr_yaml_parse_value(name, text, &yaml));
-    int fault = 0;
+    mr_value_fault fault;
     mr_status status = mr_value_set(key, &yaml, 0, base, &fault);
     if (status != MR_OK) status = mr_fail_in(status, "%s", name);
     mr_yaml_free(&yaml);
@@ -382,6 +464,24 @@ static void add_list(const mr_key *key, const void *field, mr_value_form form, m
     if (form == MR_VALUE_YAML) mr_text_add(out, "]");
 }
 
+static void add_items(const mr_key *key, const mr_item_list *list, mr_value_form form, mr_text *out)
+{
+    if (form == MR_VALUE_YAML) mr_text_add(out, "[");
+    for (int32_t n = 0; n < list->count; n++) {
+        const mr_choice *kind = key->kinds;
+        while (strcmp(kind->name, list->item[n].kind) != 0)
+            kind++;
+        mr_text_add(out, "%s{kind: ", n > 0 ? ", " : "");
+        add_string(kind->name, form, out);
+        for (int i = 0; kind->schema && i < kind->schema->count; i++) {
+            mr_text_add(out, ", %s: ", kind->schema->key[i].key);
+            mr_value_text(&kind->schema->key[i], &list->item[n].keys, form, out);
+        }
+        mr_text_add(out, "}");
+    }
+    if (form == MR_VALUE_YAML) mr_text_add(out, "]");
+}
+
 void mr_value_text(const mr_key *key, const void *base, mr_value_form form, mr_text *out)
 {
     const void *field = const_field_of(key, base);
@@ -404,6 +504,9 @@ void mr_value_text(const mr_key *key, const void *base, mr_value_form form, mr_t
     case MR_KEY_STRINGS:
     case MR_KEY_INTS:
         add_list(key, field, form, out);
+        return;
+    case MR_KEY_ITEMS:
+        add_items(key, field, form, out);
         return;
     }
 }

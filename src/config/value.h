@@ -7,12 +7,18 @@
 #include "config/schema.h"
 #include "config/yaml.h"
 
+/** Where a value is wrong: at a node, the value or something in it, or at the key of that node. */
+typedef struct mr_value_fault {
+    int node;
+    bool at_key;
+} mr_value_fault;
+
 /** Reads node of yaml into the field of key in base (the struct of its schema). Bytes of the field
  * behind the value become zero, so that equal values have equal bytes. Local.
- * @param[out] fault  on failure the node the message is about: node, or an item of it
+ * @param[out] fault  on failure what the message is about
  * @return MR_OK, MR_ERR_CONFIG ("method.r: expected an integer in 1..65536, found \"eight\"") */
 MR_NODISCARD mr_status mr_value_set(const mr_key *key, const mr_yaml *yaml, int node, void *base,
-                                    int *fault);
+                                    mr_value_fault *fault);
 
 /** Reads a value as it would be given to --set; name stands before every message. Local.
  * @return as mr_value_set, MR_ERR_MEMORY */

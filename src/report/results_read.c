@@ -39,7 +39,7 @@ static mr_status take_member(const char *folder, const char *name, int depth, mr
     bool slash = ends_in(folder, "/");
     MR_TRY(mr_file_path(path, "%s%s%s", folder, slash ? "" : "/", name));
     if (lstat(path, &about) != 0) return MR_OK;
-    /* Shards of checkpoints have the same ending and are no logs. */
+    /* There are no logs among checkpoints; shards of older ones have the same ending. */
     if (S_ISDIR(about.st_mode) && strstr(name, ".checkpoints")) return MR_OK;
     if (S_ISDIR(about.st_mode)) return find_below(path, depth + 1, paths);
     return ends_in(name, ".h5") ? mr_names_add(paths, path) : MR_OK;

@@ -19,8 +19,10 @@
 /* Expects nothing but what the tests made: no temporary file. */
 static int leave(void **state)
 {
-    static const char *const made[] = {"file",       "kept", "deep/er/folder", "deep/er", "deep",
-                                       "busy/inner", "busy"};
+    static const char *const made[] = {
+        "file",          "kept",     "deep/er/folder", "deep/er",   "deep/far/away/inner",
+        "deep/far/away", "deep/far", "deep/link",      "deep/loop", "deep",
+        "busy/inner",    "busy"};
     for (size_t i = 0; i < sizeof made / sizeof made[0]; i++)
         remove(made[i]);
     return folder_leave_empty(state);
@@ -735,6 +737,20 @@ static void folders_are_made_with_their_parents(void **state)
     assert_int_equal(mr_file_make_folders("deep/er/folder"), MR_OK);
 }
 
+static void folders_are_made_where_links_stand_for_them(void **state)
+{
+    (void)state;
+    struct stat about;
+    assert_int_equal(mr_file_make_folders("deep"), MR_OK);
+    assert_int_equal(symlink("far/away", "deep/link"), 0);
+    must(mr_file_make_folders("deep/link/inner"));
+    assert_int_equal(stat("deep/far/away/inner", &about), 0);
+    must(mr_file_make_folders("deep/link/inner"));
+    assert_int_equal(symlink("loop", "deep/loop"), 0);
+    assert_int_equal(mr_file_make_folders("deep/loop/inner"), MR_ERR_IO);
+    assert_contains(mr_message(), "cannot make folder 'deep/loop/inner'");
+}
+
 static void a_folder_below_a_file_cannot_be_made(void **state)
 {
     (void)state;
@@ -865,6 +881,7 @@ int main(void)
         cmocka_unit_test(a_missing_file_is_named),
         cmocka_unit_test(a_folder_is_not_read_as_a_file),
         cmocka_unit_test(folders_are_made_with_their_parents),
+        cmocka_unit_test(folders_are_made_where_links_stand_for_them),
         cmocka_unit_test(a_folder_below_a_file_cannot_be_made),
         cmocka_unit_test(a_folder_in_place_of_a_file_cannot_be_made),
         cmocka_unit_test(paths_too_long_are_refused),

@@ -210,6 +210,20 @@ bool mr_file_is_empty_folder(const char *path)
     return entries == 2; /* itself and the one above */
 }
 
+/* Makes the folder that a link stands for, as of a disk that was cleared. */
+static mr_status make_target(const char *link)
+{
+    char target[PATH_MAX], path[PATH_MAX];
+    ssize_t length = readlink(link, target, sizeof target - 1);
+    MR_CHECK(length > 0, MR_ERR_IO, "cannot make folder '%s': it cannot be read where it links to",
+             link);
+    target[length] = '\0';
+    const char *slash = strrchr(link, '/');
+    int before = target[0] == '/' || !slash ? 0 : (int)(slash - link) + 1;
+    MR_TRY(mr_file_path(path, "%.*s%s", before, link, target));
+    return mr_file_make_folders(path);
+}
+
 mr_status mr_file_make_folders(const char *path)
 {
     char partial[PATH_MAX];
@@ -222,6 +236,10 @@ mr_status mr_file_make_folders(const char *path)
             int failure = errno;
             struct stat about;
             bool there = failure == EEXIST && stat(partial, &about) == 0;
+            if (failure == EEXIST && !there && errno == ENOENT) {
+                MR_TRY(make_target(partial));
+                there = stat(partial, &about) == 0;
+            }
             if (there && !S_ISDIR(about.st_mode)) failure = ENOTDIR;
             MR_CHECK(there && S_ISDIR(about.st_mode), MR_ERR_IO, "cannot make folder '%s': %s",
                      path, strerror(failure));

@@ -58,7 +58,8 @@ MR_NODISCARD mr_status mr_file_keep_lock(const char *path, int *handle);
  * to -1, which is allowed. Local. */
 void mr_file_unlock(const char *path, int *handle);
 
-/** Makes a folder and its missing parents. Local. @return MR_OK, MR_ERR_IO */
+/** Makes a folder and its missing parents, through links that stand for some. Local.
+ * @return MR_OK, MR_ERR_IO */
 MR_NODISCARD mr_status mr_file_make_folders(const char *path);
 
 #endif

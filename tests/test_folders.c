@@ -183,7 +183,7 @@ static void a_model_is_not_saved_over_one_that_no_run_saved(void **state)
     model_files_free(&files);
     refused("run run.yaml --set run.name=over --set run.save_model=other",
             "run.save_model: 'other' holds a model already (config.json), which no run saved "
-            "there; name another folder");
+            "there; name another folder, or move that away");
 }
 
 static void a_model_is_not_saved_over_that_of_another_run(void **state)
@@ -367,11 +367,11 @@ static void a_config_that_changed_is_told_apart(void **state)
     assert_int_equal(system("cp -r base theta"), 0);
     done_anew("theta", "--set model.path=theta",
               "sed -i 's/\"rms_norm_eps\": 1e-05/\"rms_norm_eps\": 0.001/' theta/config.json",
-              "(a model of rms_norm_eps 1.0000000000000001e-05 and 0.001)");
+              "(rms_norm_eps 0.001 instead of 1.0000000000000001e-05)");
     program_write_shape("drawn.json", 32, 259, false);
     done_anew("drawn", "--set model.path= --set model.config=drawn.json --set model.init=random",
               "sed -i 's/\"initializer_range\": 0.02/\"initializer_range\": 0.05/' drawn.json",
-              "(a model of initializer_range 0.02 and 0.05");
+              "(initializer_range 0.05");
 }
 
 static void data_that_changed_are_told_apart(void **state)
@@ -406,7 +406,24 @@ static void weights_that_change_before_a_run_goes_on_are_noticed(void **state)
     assert_int_equal(system("printf x | dd of=moving/model.safetensors bs=1 seek=9001 "
                             "conv=notrunc 2>/dev/null"),
                      0);
-    refused(arguments, "out/moving.checkpoints/step-00000002: its run had data ");
+    refused(arguments,
+            "out/moving.checkpoints/step-00000002: the inputs of its run are others now: base "
+            "weights ");
+}
+
+static void a_config_that_changes_before_a_run_goes_on_is_noticed(void **state)
+{
+    (void)state;
+    program_write_shape("range.json", 32, 259, false);
+    const char *const arguments = "run run.yaml --set run.name=range --set model.path= --set "
+                                  "model.config=range.json --set model.init=random";
+    program_result run = program_succeed(alone, "%s --set train.stop_after=2", arguments);
+    program_free(&run);
+    assert_int_equal(system("sed -i 's/\"initializer_range\": 0.02/\"initializer_range\": "
+                            "0.05/' range.json"),
+                     0);
+    refused(arguments, "out/range.checkpoints/step-00000002: the inputs of its run are others now: "
+                       "initializer_range 0.05");
 }
 
 /* A log of a program that kept nothing, and hashed a sample of the weights. */
@@ -459,7 +476,8 @@ static void a_config_beside_the_folder_must_be_that_of_the_folder(void **state)
     (void)state;
     assert_int_equal(system("sed 's/1e-05/1e-06/' base/config.json > apart.json"), 0);
     refused("run run.yaml --set run.name=apart --set model.config=apart.json",
-            "config: apart: model.config: apart.json and base/config.json differ: rms_norm_eps");
+            "config: apart: model.config: apart.json differs from base/config.json: "
+            "rms_norm_eps");
 }
 
 int main(void)
@@ -481,6 +499,7 @@ int main(void)
         cmocka_unit_test(a_config_that_changed_is_told_apart),
         cmocka_unit_test(data_that_changed_are_told_apart),
         cmocka_unit_test(weights_that_change_before_a_run_goes_on_are_noticed),
+        cmocka_unit_test(a_config_that_changes_before_a_run_goes_on_is_noticed),
         cmocka_unit_test(a_log_of_an_older_program_counts_as_done),
         cmocka_unit_test(what_nothing_uses_is_warned_of_once_and_biases_are_refused),
         cmocka_unit_test(a_config_beside_the_folder_must_be_that_of_the_folder),

@@ -222,6 +222,18 @@ static void an_id_of_minus_1_is_none(void **state)
     assert_int_equal(config.eos_count, 0);
 }
 
+static void dropout_of_attention_is_warned_of(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    listen_to_warnings();
+    reads("{" LLAMA SIZES ",\"attention_dropout\":0.1}", &config);
+    assert_warned("model/config.json: attention_dropout: 0.1 is not applied");
+    listen_to_warnings();
+    reads("{" LLAMA SIZES ",\"attention_dropout\":0.0}", &config);
+    assert_warned(NULL);
+}
+
 static void a_missing_config_is_named(void **state)
 {
     (void)state;
@@ -581,6 +593,7 @@ int main(void)
         TEST(ids_may_be_null),
         TEST(a_byte_order_mark_is_passed_over),
         TEST(an_id_of_minus_1_is_none),
+        TEST(dropout_of_attention_is_warned_of),
         TEST(a_missing_config_is_named),
         REFUSES("broken_json", "{\n  \"a\": }", ":2:"),
         REFUSES("a_list", "[]", "expected an object, found a list"),
@@ -615,6 +628,9 @@ int main(void)
         REFUSES("partial_rotation",
                 "{" LLAMA SIZES ",\"rope_parameters\":{\"partial_rotary_factor\":0.5}}",
                 "rope_parameters.partial_rotary_factor: 0.5 is not supported, only 1"),
+        REFUSES("partial_rotation_of_the_older_key",
+                "{" LLAMA SIZES ",\"partial_rotary_factor\":0.25}",
+                "config.json: partial_rotary_factor: 0.25 is not supported, only 1"),
         REFUSES("two_thetas",
                 "{" LLAMA SIZES ",\"rope_theta\":10000,\"rope_parameters\":{\"rope_theta\":20000}}",
                 "rope_theta: 10000 at the top level, but 20000 beside the rope type"),

@@ -58,11 +58,10 @@ MR_NODISCARD mr_status mr_hf_config_read(const char *path, mr_hf_config *config)
  * Local. */
 void mr_hf_config_text(const mr_hf_config *config, char out[MR_HF_CONFIG_TEXT]);
 
-/** Tells whether a configuration differs from the text of another; keys that the text lacks are
- * passed over. Local.
+/** Tells whether two such texts differ in a key that both have. Local.
  * @param drawn     weights are drawn: their range counts
- * @param[out] out  on true: the first key with both values, "rope_theta 10000 and 500000" */
-bool mr_hf_config_differs(const mr_hf_config *config, const char *text, bool drawn,
+ * @param[out] out  on true: the first key with both values, "rope_theta 10000 instead of 500000" */
+bool mr_hf_config_differs(const char *now, const char *then, bool drawn,
                           char out[MR_HF_CONFIG_TEXT]);
 
 /** Checks that a folder may be a model's. One that holds an adapter is not: what was trained would

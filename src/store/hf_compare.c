@@ -51,22 +51,30 @@ void mr_hf_config_text(const mr_hf_config *config, char out[MR_HF_CONFIG_TEXT])
     }
 }
 
-bool mr_hf_config_differs(const mr_hf_config *config, const char *text, bool drawn,
+/* Finds the value behind a key in a text; NULL where it has none. */
+static const char *find_value(const char *text, const char *key, int *length)
+{
+    size_t start = strlen(key);
+    while (text && (strncmp(text, key, start) != 0 || text[start] != ' '))
+        text = (text = strstr(text, ", ")) ? text + 2 : NULL;
+    if (!text) return NULL;
+    text += start + 1;
+    *length = (int)strcspn(text, ",");
+    return text;
+}
+
+bool mr_hf_config_differs(const char *now, const char *then, bool drawn,
                           char out[MR_HF_CONFIG_TEXT])
 {
     for (int i = 0; i < KEYS; i++) {
-        char value[VALUE], start[64];
-        if (!drawn && keys[i].offset == offsetof(mr_hf_config, initializer_range)) continue;
-        size_t length = (size_t)snprintf(start, sizeof start, "%s ", keys[i].name);
-        const char *at = text;
-        while (at && strncmp(at, start, length) != 0)
-            at = (at = strstr(at, ", ")) ? at + 2 : NULL;
-        if (!at) continue; /* a text of a program that did not know the key */
-        at += length;
-        int room = (int)strcspn(at, ",");
-        value_text(config, i, value);
-        if ((size_t)room == strlen(value) && strncmp(at, value, (size_t)room) == 0) continue;
-        snprintf(out, MR_HF_CONFIG_TEXT, "%s %.*s and %s", keys[i].name, room, at, value);
+        int new_length, old_length;
+        const char *new = find_value(now, keys[i].name, &new_length);
+        const char *old = find_value(then, keys[i].name, &old_length);
+        bool counts = drawn || keys[i].offset != offsetof(mr_hf_config, initializer_range);
+        if (!new || !old || !counts) continue;
+        if (new_length == old_length && strncmp(new, old, (size_t)new_length) == 0) continue;
+        snprintf(out, MR_HF_CONFIG_TEXT, "%s %.*s instead of %.*s", keys[i].name, new_length, new,
+                 old_length, old);
         return true;
     }
     return false;

@@ -216,6 +216,12 @@ static mr_status read_config(const char *path, const json_t *root, mr_hf_config 
     config->initializer_range = 0.02;
     MR_TRY(get_double(path, root, "initializer_range", 0.0, 10.0, &config->initializer_range));
     MR_TRY(get_bool(path, root, "tie_word_embeddings", &config->tie_word_embeddings));
+    double dropout = 0.0, fraction = 1.0;
+    MR_TRY(get_double(path, root, "attention_dropout", 0.0, 1.0, &dropout));
+    if (dropout > 0.0) mr_warn("%s: attention_dropout: %g is not applied", path, dropout);
+    MR_TRY(get_double(path, root, "partial_rotary_factor", 0.0, 1.0, &fraction));
+    MR_CHECK(fraction == 1.0, MR_ERR_FORMAT,
+             "%s: partial_rotary_factor: %g is not supported, only 1", path, fraction);
     MR_TRY(read_theta(path, root, config));
     return read_tokens(path, root, config);
 }

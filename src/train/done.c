@@ -65,36 +65,6 @@ static mr_status outcome_of_log(mr_run_outcome *outcome)
     return status;
 }
 
-/* Whether a hash of weights can be compared: older ones are of a sample. */
-static bool is_whole(const char *hash)
-{
-    return strncmp(hash, MR_HF_HASH_TAG, sizeof MR_HF_HASH_TAG - 1) == 0;
-}
-
-/* Adds "<what> <then> and now <now>" where two hashes differ. */
-static void compare(mr_text *out, const char *what, const char *then, const char *now)
-{
-    enum { SHOWN = 12 }; /* digits */
-    if (strcmp(then, now) == 0) return;
-    mr_text_add(out, "%s%s %.*s and now %.*s", out->length > 0 ? ", " : "", what, SHOWN,
-                then[0] ? then : "none", SHOWN, now[0] ? now : "none");
-}
-
-/* Tells whether a log is of other inputs, and of which. */
-static bool inputs_differ(const mr_record_found *then, const mr_inputs *now, bool drawn,
-                          mr_text *what)
-{
-    char model[MR_HF_CONFIG_TEXT];
-    const size_t tag = sizeof MR_HF_HASH_TAG - 1;
-    compare(what, "data", then->data_hash, now->data_hash);
-    if (then->tokenizer[0]) compare(what, "tokenizer", then->tokenizer_hash, now->tokenizer_hash);
-    if (is_whole(then->weights_hash) && is_whole(now->weights_hash))
-        compare(what, "base weights", then->weights_hash + tag, now->weights_hash + tag);
-    if (mr_hf_config_differs(&now->arch, then->model, drawn, model))
-        mr_text_add(what, "%sa model of %s", what->length > 0 ? ", " : "", model);
-    return what->length > 0;
-}
-
 /* What a finished run of these inputs is without: its model, or the tensors it kept. */
 static mr_status find_left_behind(const mr_config *config, const mr_record_found *found,
                                   mr_done *done)
@@ -104,8 +74,7 @@ static mr_status find_left_behind(const mr_config *config, const mr_record_found
     mr_kept_path(config, kept);
     bool there = access(kept, F_OK) == 0;
     if (config->run.save_model[0])
-        MR_TRY(mr_saved_find(config, found->steps, found->data_hash, found->weights_hash,
-                             !found->kept[0], &whole));
+        MR_TRY(mr_saved_find(config, found->steps, &found->inputs, !found->kept[0], &whole));
     *done = whole ? MR_DONE_YES : there ? MR_DONE_UNSAVED : MR_DONE_NO;
     if (*done == MR_DONE_NO)
         mr_warn("%s: done, but its model is not in '%s' and neither are its trained tensors in "
@@ -138,7 +107,7 @@ static mr_status judge(const mr_config *config, const mr_record_found *found, co
     mr_text differing = {0};
     mr_status status = MR_OK;
     bool drawn = config->model.init == MR_INIT_RANDOM;
-    if (!unknown[0] && inputs_differ(found, now, drawn, &differing)) {
+    if (!unknown[0] && mr_inputs_differ(&found->inputs, now, drawn, &differing)) {
         mr_log("%s: %s is of other inputs (%s): it is kept, and the run begun anew",
                config->run.name, outcome->log, mr_text_get(&differing));
         *done = MR_DONE_OTHERS;

@@ -1,5 +1,6 @@
 #include "train/kept.h"
 
+#include "base/file.h"
 #include "train/state.h"
 
 #include <inttypes.h>
@@ -36,18 +37,25 @@ mr_status mr_kept_write(const mr_trainer *t)
     mr_kept_path(c, path);
     snprintf(steps, sizeof steps, "%" PRId64, t->step);
     snprintf(restart, sizeof restart, "%" PRId64, restart_of(t));
-    mr_status status = mr_comm_agree(t->comm, mr_config_resolved(c, &config));
-    const mr_safetensors_pair pairs[] = {
+    mr_status status = mr_config_resolved(c, &config);
+    /* A folder that was taken away meanwhile is no reason to lose what was trained. */
+    if (status == MR_OK && t->comm->rank == 0) status = mr_file_make_folders(c->run.output);
+    status = mr_comm_agree(t->comm, status);
+    mr_inputs inputs = t->inputs;
+    mr_inputs_field field[MR_INPUTS_FIELDS];
+    mr_inputs_fields(&inputs, field);
+    enum { OWN = 7 };
+    mr_safetensors_pair pairs[OWN + MR_INPUTS_FIELDS] = {
         {"format", "pt"}, /* as loaders of PyTorch want it */
         {"kind", FORMAT},
         {"run", c->run.name},
         {"holds", mr_kept_word(all ? MR_KEEP_ALL : MR_KEEP_TRAINED)},
         {"steps", steps},
         {"restart", restart},
-        {"data_hash", t->data_hash},
-        {"weights_hash", t->weights_hash},
         {"config", mr_text_get(&config)},
     };
+    for (int i = 0; i < MR_INPUTS_FIELDS; i++)
+        pairs[OWN + i] = (mr_safetensors_pair){field[i].name, field[i].text};
     if (status == MR_OK)
         status = mr_model_write(t->model, all ? MR_PART_ALL : MR_PART_TRAINED, path, pairs,
                                 (int64_t)(sizeof pairs / sizeof *pairs));
@@ -55,36 +63,42 @@ mr_status mr_kept_write(const mr_trainer *t)
     return status;
 }
 
-/* Expects one line of the metadata. */
-static mr_status expect_pair(const mr_safetensors *file, const char *key, const char *expected)
+/* A line of the metadata, "" where there is none. */
+static const char *pair_of(const mr_safetensors *file, const char *key)
 {
-    const char *found = mr_safetensors_metadata(file, key);
-    MR_CHECK(found && strcmp(found, expected) == 0, MR_ERR_FORMAT,
-             "%s: %s: expected '%s', found '%.100s'", mr_safetensors_path(file), key, expected,
-             found ? found : "nothing");
-    return MR_OK;
+    const char *text = mr_safetensors_metadata(file, key);
+    return text ? text : "";
 }
 
 static mr_status check_source(const mr_trainer *t, const mr_safetensors *file)
 {
-    const char *config = mr_safetensors_metadata(file, "config");
+    const char *path = mr_safetensors_path(file);
+    const bool drawn = t->config->model.init == MR_INIT_RANDOM;
     mr_config theirs;
-    MR_TRY(expect_pair(file, "kind", FORMAT));
-    MR_TRY(expect_pair(file, "data_hash", t->data_hash));
-    MR_TRY(expect_pair(file, "weights_hash", t->weights_hash));
-    MR_TRY(mr_config_parse_resolved(t->config->registry, config ? config : "", &theirs));
+    mr_inputs then = {.data_hash = ""};
+    mr_inputs_field field[MR_INPUTS_FIELDS];
+    mr_text differing = {0};
+    mr_inputs_fields(&then, field);
+    for (int i = 0; i < MR_INPUTS_FIELDS; i++)
+        snprintf(field[i].text, field[i].room, "%s", pair_of(file, field[i].name));
+    MR_CHECK(strcmp(pair_of(file, "kind"), FORMAT) == 0, MR_ERR_FORMAT,
+             "%s: kind: expected '%s', found '%.100s'", path, FORMAT, pair_of(file, "kind"));
+    MR_TRY(mr_config_parse_resolved(t->config->registry, pair_of(file, "config"), &theirs));
     const char *key = mr_state_differing_key(t->config, &theirs);
-    MR_CHECK(!key, MR_ERR_FORMAT, "%s: of another run: %s differs", mr_safetensors_path(file), key);
-    return MR_OK;
+    MR_CHECK(!key, MR_ERR_FORMAT, "%s: of another run: %s differs", path, key);
+    mr_status status = MR_OK;
+    if (mr_inputs_differ(&then, &t->inputs, drawn, &differing))
+        status =
+            mr_fail(MR_ERR_FORMAT, "%s: of other inputs: now %s", path, mr_text_get(&differing));
+    mr_text_free(&differing);
+    return status;
 }
 
 static mr_status read_file(mr_trainer *t, const mr_safetensors *file)
 {
-    const char *steps = mr_safetensors_metadata(file, "steps");
-    const char *holds = mr_safetensors_metadata(file, "holds");
-    bool all = holds && strcmp(holds, mr_kept_word(MR_KEEP_ALL)) == 0;
+    bool all = strcmp(pair_of(file, "holds"), mr_kept_word(MR_KEEP_ALL)) == 0;
     MR_TRY(check_source(t, file));
-    t->step = steps ? strtoll(steps, NULL, 10) : 0;
+    t->step = strtoll(pair_of(file, "steps"), NULL, 10);
     MR_CHECK(t->step == t->total_steps, MR_ERR_FORMAT,
              "%s: steps: expected %" PRId64 ", the length of the run, found %" PRId64,
              mr_safetensors_path(file), t->total_steps, t->step);

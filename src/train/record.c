@@ -30,8 +30,9 @@ static mr_status describe(mr_record *record)
     const mr_params *params = mr_model_params(t->model);
     mr_runlog *log = record->log;
     mr_text text = {0};
-    char model[MR_HF_CONFIG_TEXT];
-    mr_hf_config_text(mr_model_arch(t->model), model);
+    mr_inputs inputs = t->inputs;
+    mr_inputs_field fields[MR_INPUTS_FIELDS];
+    mr_inputs_fields(&inputs, fields);
     mr_status status = mr_config_resolved(c, &text);
     const struct {
         const char *name, *value;
@@ -46,10 +47,6 @@ static mr_status describe(mr_record *record)
         {"task", c->task.name},
         {"method", c->method.name},
         {"tokenizer", t->tokenizer->source},
-        {"tokenizer_hash", t->tokenizer->hash},
-        {"data_hash", t->data_hash},
-        {"weights_hash", t->weights_hash},
-        {"model_config", model},
         {"stop_reason", "running, or killed"},
         {"same_bits_on", t->rank_free ? "1, 2, 4 ... ranks that divide the micro-batches, "
                                         "at the same number of threads"
@@ -73,6 +70,8 @@ static mr_status describe(mr_record *record)
     };
     for (size_t i = 0; status == MR_OK && i < sizeof texts / sizeof texts[0]; i++)
         status = mr_runlog_set_text(log, texts[i].name, texts[i].value);
+    for (int i = 0; status == MR_OK && i < MR_INPUTS_FIELDS; i++)
+        status = mr_runlog_set_text(log, fields[i].name, fields[i].text);
     for (size_t i = 0; status == MR_OK && i < sizeof ints / sizeof ints[0]; i++)
         status = mr_runlog_set_int(log, ints[i].name, ints[i].value);
     if (status == MR_OK) status = mr_runlog_set_double(log, "flops_per_step", t->plan.cost.flops);
@@ -154,23 +153,16 @@ static mr_status find_run(const mr_config *config, const mr_runlog_reader *reade
 {
     mr_config theirs;
     char *stop = NULL, *text = NULL;
-    const struct {
-        const char *name;
-        char *value;
-        size_t room;
-    } texts[] = {{"data_hash", out->data_hash, sizeof out->data_hash},
-                 {"tokenizer", out->tokenizer, sizeof out->tokenizer},
-                 {"tokenizer_hash", out->tokenizer_hash, sizeof out->tokenizer_hash},
-                 {"weights_hash", out->weights_hash, sizeof out->weights_hash},
-                 {"model_config", out->model, sizeof out->model},
-                 {"git_commit", out->commit, sizeof out->commit},
-                 {"kept", out->kept, sizeof out->kept}};
+    mr_inputs_field fields[MR_INPUTS_FIELDS];
+    mr_inputs_fields(&out->inputs, fields);
     mr_status status = mr_runlog_get_text(reader, "stop_reason", &stop);
     if (status == MR_OK) status = mr_runlog_get_text(reader, "config", &text);
     if (status == MR_OK) status = mr_config_parse_resolved(config->registry, text, &theirs);
     if (status == MR_OK) status = mr_runlog_get_int(reader, "steps", &out->steps);
-    for (size_t i = 0; status == MR_OK && i < sizeof texts / sizeof *texts; i++)
-        status = find_text(reader, texts[i].name, texts[i].value, texts[i].room);
+    for (int i = 0; status == MR_OK && i < MR_INPUTS_FIELDS; i++)
+        status = find_text(reader, fields[i].name, fields[i].text, fields[i].room);
+    if (status == MR_OK) status = find_text(reader, "git_commit", out->commit, sizeof out->commit);
+    if (status == MR_OK) status = find_text(reader, "kept", out->kept, sizeof out->kept);
     if (status == MR_OK) {
         out->ours = !mr_state_differing_key(config, &theirs);
         out->completed = strcmp(stop, MR_STOP_COMPLETED) == 0;

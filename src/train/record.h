@@ -30,13 +30,9 @@ typedef struct mr_record_found {
     bool ours;      /**< of this very run; false where there is no log, and nothing below is set */
     bool completed; /**< it came to its end */
     int64_t steps;
-    char data_hash[MR_DATASET_HASH];
-    char tokenizer[MR_CONFIG_STRING]; /**< its source; "" in older logs */
-    char tokenizer_hash[MR_HASH_TEXT];
-    char weights_hash[MR_HF_HASH]; /**< "" where they were drawn, and in older logs */
-    char model[MR_HF_CONFIG_TEXT]; /**< mr_hf_config_text; "" in older logs */
-    char commit[64];               /**< of the program */
-    char kept[16];                 /**< value of run.keep the end had; "" in older logs */
+    mr_inputs inputs;
+    char commit[64]; /**< of the program */
+    char kept[16];   /**< value of run.keep the end had; "" in older logs */
 } mr_record_found;
 
 /** Reads who the log at a path is of.

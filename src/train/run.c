@@ -450,7 +450,12 @@ static mr_status save_of_kept(run_state *run)
 {
     const mr_config *c = run->config;
     MR_TRY(take_places(run));
-    MR_TRY(mr_kept_read(run->trainer));
+    mr_status status = mr_kept_read(run->trainer);
+    if (status != MR_OK) {
+        char message[MR_MESSAGE_MAX];
+        snprintf(message, sizeof message, "%s", mr_message());
+        return mr_fail(status, "%.900s; --resume never trains the run again", message);
+    }
     MR_TRY(mr_saved_write(run->saved, run->trainer));
     drop_kept(run);
     mr_log("%s: done already, see %s; its model is saved to %s from its trained tensors",

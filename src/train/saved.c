@@ -50,16 +50,21 @@ static const char *text_of(const json_t *mark, const char *key)
 static mr_status write_mark(const mr_saved *saved, const mr_trainer *t)
 {
     char path[PATH_MAX];
+    mr_inputs inputs = {.data_hash = ""};
+    mr_inputs_field field[MR_INPUTS_FIELDS];
     mr_text config = {0};
+    if (t) inputs = t->inputs;
+    mr_inputs_fields(&inputs, field);
     json_t *mark = json_pack("{s:s, s:o, s:o, s:b}", "format", MR_SAVED_FORMAT, "run",
                              mr_json_text(saved->config->run.name), "log", mr_json_text(saved->log),
                              "whole", t != NULL);
     mr_status status = mark ? MR_OK : MR_ERR_MEMORY;
     if (status == MR_OK && t) {
         status = mr_config_resolved(saved->config, &config);
-        json_t *about = json_pack("{s:I, s:s, s:s, s:s}", "steps", (json_int_t)t->step, "data_hash",
-                                  t->data_hash, "weights_hash", t->weights_hash, "config",
-                                  mr_text_get(&config));
+        json_t *about =
+            json_pack("{s:I, s:s}", "steps", (json_int_t)t->step, "config", mr_text_get(&config));
+        for (int i = 0; i < MR_INPUTS_FIELDS; i++)
+            json_object_set_new(about, field[i].name, json_string(field[i].text));
         if (!about || json_object_update(mark, about) != 0) status = MR_ERR_MEMORY;
         json_decref(about);
     }
@@ -91,7 +96,7 @@ static mr_status check_owner(const mr_saved *saved, bool *marked)
     *marked = mark != NULL;
     MR_CHECK(mark || !found, MR_ERR_CONFIG,
              "run.save_model: '%s' holds a model already (%s), which no run saved there; name "
-             "another folder",
+             "another folder, or move that away",
              folder, found);
     mr_status status = MR_OK;
     if (mark && (strcmp(text_of(mark, "run"), saved->config->run.name) != 0 ||
@@ -165,7 +170,9 @@ mr_status mr_saved_write(const mr_saved *saved, mr_trainer *t)
     const mr_safetensors_pair format = {"format", "pt"};
     char path[PATH_MAX];
     bool first = t->comm->rank == 0;
-    MR_TRY(mr_comm_agree_root(t->comm, first ? write_mark(saved, NULL) : MR_OK));
+    mr_status begun = first ? mr_file_make_folders(saved->config->run.save_model) : MR_OK;
+    if (first && begun == MR_OK) begun = write_mark(saved, NULL);
+    MR_TRY(mr_comm_agree_root(t->comm, begun));
     if (!mr_model_method(t->model)->trains_base) MR_TRY(mr_model_merge(t->model));
     MR_AGREE(t->comm, path_in(saved->config, MR_HF_WEIGHTS, path));
     MR_TRY(mr_model_write(t->model, MR_PART_PUBLIC, path, &format, 1));
@@ -180,19 +187,30 @@ void mr_saved_free(mr_saved **saved)
     *saved = NULL;
 }
 
-static mr_status is_of_run(const json_t *mark, const mr_config *config, bool *same)
+/* Whether a mark is of this very run, with these inputs, after so many steps. */
+static mr_status is_of_run(const json_t *mark, const mr_config *config, int64_t steps,
+                           const mr_inputs *inputs, bool *same)
 {
     mr_config theirs;
+    mr_inputs then = {.data_hash = ""};
+    mr_inputs_field field[MR_INPUTS_FIELDS];
+    mr_text differing = {0};
     *same = false;
     if (!json_is_true(json_object_get(mark, "whole"))) return MR_OK;
     MR_TRY(mr_config_parse_resolved(config->registry, text_of(mark, "config"), &theirs));
+    mr_inputs_fields(&then, field);
+    for (int i = 0; i < MR_INPUTS_FIELDS; i++)
+        snprintf(field[i].text, field[i].room, "%s", text_of(mark, field[i].name));
     *same = strcmp(text_of(mark, "run"), config->run.name) == 0 &&
-            !mr_state_differing_key(config, &theirs);
+            json_integer_value(json_object_get(mark, "steps")) == steps &&
+            !mr_state_differing_key(config, &theirs) &&
+            !mr_inputs_differ(&then, inputs, config->model.init == MR_INIT_RANDOM, &differing);
+    mr_text_free(&differing);
     return MR_OK;
 }
 
-mr_status mr_saved_find(const mr_config *config, int64_t steps, const char *data_hash,
-                        const char *weights_hash, bool unmarked, bool *whole)
+mr_status mr_saved_find(const mr_config *config, int64_t steps, const mr_inputs *inputs,
+                        bool unmarked, bool *whole)
 {
     char path[PATH_MAX];
     json_t *mark = NULL;
@@ -200,12 +218,8 @@ mr_status mr_saved_find(const mr_config *config, int64_t steps, const char *data
     MR_TRY(path_in(config, MR_HF_WEIGHTS, path));
     if (access(path, F_OK) != 0) return MR_OK;
     MR_TRY(read_mark(config, &mark));
-    mr_status status = mark ? is_of_run(mark, config, whole) : MR_OK;
-    if (!mark) *whole = unmarked;
-    if (mark && *whole)
-        *whole = json_integer_value(json_object_get(mark, "steps")) == steps &&
-                 strcmp(text_of(mark, "data_hash"), data_hash) == 0 &&
-                 strcmp(text_of(mark, "weights_hash"), weights_hash) == 0;
+    *whole = unmarked;
+    mr_status status = mark ? is_of_run(mark, config, steps, inputs, whole) : MR_OK;
     json_decref(mark);
     return status;
 }

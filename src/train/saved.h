@@ -29,10 +29,10 @@ MR_NODISCARD mr_status mr_saved_write(const mr_saved *saved, mr_trainer *trainer
 void mr_saved_free(mr_saved **saved);
 
 /** Tells whether the folder of a configuration holds the model that the run had after so many
- * steps, whole. Local.
+ * steps from these inputs, whole. Local.
  * @param unmarked  what a model without a mark counts as
  * @return MR_OK, MR_ERR_FORMAT (a mark that cannot be read), MR_ERR_IO, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_saved_find(const mr_config *config, int64_t steps, const char *data_hash,
-                                     const char *weights_hash, bool unmarked, bool *whole);
+MR_NODISCARD mr_status mr_saved_find(const mr_config *config, int64_t steps,
+                                     const mr_inputs *inputs, bool unmarked, bool *whole);
 
 #endif

@@ -143,35 +143,57 @@ static mr_status hash_shapes(const mr_params *params, char out[MR_HASH_TEXT])
     return MR_OK;
 }
 
-/* What a model computes besides its tensors' shapes, and from what, as text. */
-static mr_status describe_source(const mr_trainer *t, mr_text *out)
+static json_t *inputs_json(const mr_trainer *t)
 {
-    const mr_hf_config *a = mr_model_arch(t->model);
-    mr_text_add(out,
-                "data %s, weights %s, heads %lld of %lld, rms_norm_eps %.17g, rope_theta %.17g",
-                t->data_hash, t->weights_hash[0] ? t->weights_hash : "drawn",
-                (long long)a->num_attention_heads, (long long)a->num_key_value_heads,
-                a->rms_norm_eps, a->rope_theta);
-    return out->failed ? MR_ERR_MEMORY : MR_OK;
+    mr_inputs inputs = t->inputs;
+    mr_inputs_field field[MR_INPUTS_FIELDS];
+    json_t *object = json_object();
+    mr_inputs_fields(&inputs, field);
+    for (int i = 0; i < MR_INPUTS_FIELDS; i++)
+        if (json_object_set_new(object, field[i].name, json_string(field[i].text)) != 0) {
+            json_decref(object);
+            return NULL;
+        }
+    return object;
+}
+
+/* A checkpoint of other inputs is of another run. */
+static mr_status check_inputs(const mr_trainer *t, const char *path, const json_t *saved)
+{
+    mr_inputs then = {.data_hash = ""};
+    mr_inputs_field field[MR_INPUTS_FIELDS];
+    mr_text differing = {0};
+    mr_status status = MR_OK;
+    mr_inputs_fields(&then, field);
+    for (int i = 0; i < MR_INPUTS_FIELDS; i++) {
+        const char *text = json_string_value(json_object_get(saved, field[i].name));
+        snprintf(field[i].text, field[i].room, "%s", text ? text : "");
+    }
+    if (mr_inputs_differ(&then, &t->inputs, t->config->model.init == MR_INIT_RANDOM, &differing))
+        status = mr_fail(MR_ERR_FORMAT,
+                         "%s: the inputs of its run are others now: %s; --resume never starts over "
+                         "and keeps it",
+                         path, mr_text_get(&differing));
+    mr_text_free(&differing);
+    return status;
 }
 
 /* Scalars of the trainer, for rank 0. */
 static mr_status pack_scalars(const mr_trainer *t, json_t *run, json_t **out)
 {
     const mr_guard_state *g = &t->guard;
-    mr_text config = {0}, source = {0};
+    mr_text config = {0};
     char shapes[MR_HASH_TEXT];
     json_t *steps = json_array();
     *out = NULL;
     mr_status status = mr_config_resolved(t->config, &config);
     if (status == MR_OK) status = hash_shapes(mr_model_params(t->model), shapes);
-    if (status == MR_OK) status = describe_source(t, &source);
     for (int i = 0; i < mr_params_length(mr_model_params(t->model)); i++)
         mr_json_append(&steps, json_integer((json_int_t)t->optimizer.param_steps[i]));
     if (status == MR_OK) {
         *out = json_pack(
-            "{s:s, s:s, s:s, s:I, s:I, s:b, s:O, s:{s:I, s:f, s:f, s:I, s:I, s:I}, s:O}", "config",
-            mr_text_get(&config), "source", mr_text_get(&source), "shapes", shapes, "step",
+            "{s:s, s:o, s:s, s:I, s:I, s:b, s:O, s:{s:I, s:f, s:f, s:I, s:I, s:I}, s:O}", "config",
+            mr_text_get(&config), "inputs", inputs_json(t), "shapes", shapes, "step",
             (json_int_t)t->step, "threads", (json_int_t)t->be->threads, "rank_free", t->rank_free,
             "param_steps", steps, "guard", "seen", (json_int_t)g->seen, "mean", g->mean, "variance",
             g->variance, "nonfinite", (json_int_t)g->nonfinite, "spikes", (json_int_t)g->spikes,
@@ -180,7 +202,6 @@ static mr_status pack_scalars(const mr_trainer *t, json_t *run, json_t **out)
     }
     json_decref(steps);
     mr_text_free(&config);
-    mr_text_free(&source);
     return status;
 }
 
@@ -201,9 +222,9 @@ mr_status mr_state_save(mr_trainer *t, json_t *run)
 static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
 {
     const mr_params *params = mr_model_params(t->model);
-    const char *path = mr_checkpoint_path(checkpoint), *shapes, *source, *problem = NULL;
+    const char *path = mr_checkpoint_path(checkpoint), *shapes, *problem = NULL;
     json_int_t step, seen, nonfinite, spikes, skipped;
-    json_t *steps, *run;
+    json_t *inputs, *steps, *run;
     char own[MR_HASH_TEXT];
     json_error_t error;
     mr_guard_state *g = &t->guard;
@@ -214,20 +235,14 @@ static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
     } state = {.constant = mr_checkpoint_state(checkpoint)};
     int rank_free,
         bad = json_unpack_ex(state.plain, &error, 0,
-                             "{s:s, s:s, s:I, s:b, s:o, s:{s:I, s:F, s:F, s:I, s:I, s:I}, s:o}",
-                             "source", &source, "shapes", &shapes, "step", &step, "rank_free",
+                             "{s:o, s:s, s:I, s:b, s:o, s:{s:I, s:F, s:F, s:I, s:I, s:I}, s:o}",
+                             "inputs", &inputs, "shapes", &shapes, "step", &step, "rank_free",
                              &rank_free, "param_steps", &steps, "guard", "seen", &seen, "mean",
                              &g->mean, "variance", &g->variance, "nonfinite", &nonfinite, "spikes",
                              &spikes, "skipped", &skipped, "run", &run);
     MR_CHECK(!bad, MR_ERR_FORMAT, "%s: its state cannot be read: %s", path, error.text);
     MR_TRY(hash_shapes(params, own));
-    mr_text now = {0};
-    mr_status status = describe_source(t, &now);
-    if (status == MR_OK && strcmp(mr_text_get(&now), source) != 0)
-        status = mr_fail(MR_ERR_FORMAT, "%s: its run had %s; this one has %s", path, source,
-                         mr_text_get(&now));
-    mr_text_free(&now);
-    MR_TRY(status);
+    MR_TRY(check_inputs(t, path, inputs));
     if (strcmp(own, shapes) != 0)
         problem = "it was saved from a model with other tensors";
     else if (!json_is_array(steps) || json_array_size(steps) != (size_t)mr_params_length(params))

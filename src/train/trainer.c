@@ -22,13 +22,15 @@ mr_status mr_trainer_config_path(const mr_config *config, char path[PATH_MAX])
 /* A configuration given apart from the folder that the weights are read from must be that one's. */
 static mr_status check_apart(const mr_config *config, const char *path, const mr_hf_config *arch)
 {
-    char other[PATH_MAX], text[MR_HF_CONFIG_TEXT], differing[MR_HF_CONFIG_TEXT];
+    char other[PATH_MAX], differing[MR_HF_CONFIG_TEXT];
+    char ours[MR_HF_CONFIG_TEXT], of_folder[MR_HF_CONFIG_TEXT];
     mr_hf_config theirs;
     MR_TRY(mr_file_path(other, "%s/config.json", config->model.path));
     MR_TRY(mr_hf_config_read(other, &theirs));
-    mr_hf_config_text(arch, text);
-    MR_CHECK(!mr_hf_config_differs(&theirs, text, false, differing), MR_ERR_CONFIG,
-             "model.config: %s and %s differ: %s", path, other, differing);
+    mr_hf_config_text(arch, ours);
+    mr_hf_config_text(&theirs, of_folder);
+    MR_CHECK(!mr_hf_config_differs(ours, of_folder, false, differing), MR_ERR_CONFIG,
+             "model.config: %s differs from %s: %s", path, other, differing);
     return MR_OK;
 }
 
@@ -292,7 +294,7 @@ static mr_status read_weights(mr_trainer *t)
     mr_hf *weights;
     mr_status status = open_weights(t->comm, t->config, arch, &weights);
     if (status == MR_OK) status = mr_comm_agree(t->comm, mr_model_load(t->model, weights));
-    if (status == MR_OK) status = mr_hf_hash(t->comm, weights, arch, t->weights_hash);
+    if (status == MR_OK) status = mr_hf_hash(t->comm, weights, arch, t->inputs.weights_hash);
     mr_hf_close(&weights);
     return status;
 }
@@ -304,12 +306,19 @@ static mr_status set_weights(mr_trainer *t)
     return pretrained ? read_weights(t) : MR_OK;
 }
 
-static mr_status hash_data(const mr_config *config, mr_inputs *out)
+/* Names what is trained on, and with: all but the weights. */
+static mr_status name_inputs(const mr_trainer *t, const mr_hf_config *arch, mr_inputs *out)
+{
+    memcpy(out->tokenizer_hash, t->tokenizer->hash, sizeof out->tokenizer_hash);
+    mr_hf_config_text(arch, out->model);
+    return mr_dataset_hash(t->dataset, out->data_hash);
+}
+
+static mr_status read_data(const mr_config *config, const mr_hf_config *arch, mr_inputs *out)
 {
     mr_trainer t = {.config = config};
-    mr_status status = open_data(&t, &out->arch);
-    if (status == MR_OK) status = mr_dataset_hash(t.dataset, out->data_hash);
-    if (status == MR_OK) memcpy(out->tokenizer_hash, t.tokenizer->hash, sizeof out->tokenizer_hash);
+    mr_status status = open_data(&t, arch);
+    if (status == MR_OK) status = name_inputs(&t, arch, out);
     mr_dataset_destroy(&t.dataset);
     mr_tokenizer_destroy(&t.tokenizer);
     return status;
@@ -317,13 +326,14 @@ static mr_status hash_data(const mr_config *config, mr_inputs *out)
 
 mr_status mr_trainer_inputs(const mr_comm *comm, const mr_config *config, mr_inputs *out)
 {
+    mr_hf_config arch;
     mr_hf *weights;
     *out = (mr_inputs){.data_hash = ""};
-    MR_TRY(mr_trainer_arch(comm, config, &out->arch));
-    MR_AGREE(comm, hash_data(config, out));
+    MR_TRY(mr_trainer_arch(comm, config, &arch));
+    MR_AGREE(comm, read_data(config, &arch, out));
     if (config->model.init != MR_INIT_PRETRAINED) return MR_OK;
-    mr_status status = open_weights(comm, config, &out->arch, &weights);
-    if (status == MR_OK) status = mr_hf_hash(comm, weights, &out->arch, out->weights_hash);
+    mr_status status = open_weights(comm, config, &arch, &weights);
+    if (status == MR_OK) status = mr_hf_hash(comm, weights, &arch, out->weights_hash);
     mr_hf_close(&weights);
     return status;
 }
@@ -338,7 +348,7 @@ static mr_status allocate(mr_trainer *t)
     t->tokens = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->tokens);
     t->targets = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->targets);
     if (!t->tokens || !t->targets) return MR_ERR_MEMORY;
-    return mr_dataset_hash(t->dataset, t->data_hash);
+    return name_inputs(t, mr_model_arch(t->model), &t->inputs);
 }
 
 mr_status mr_trainer_allocate(mr_trainer *t)

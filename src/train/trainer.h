@@ -11,6 +11,7 @@
 #include "optim/schedule.h"
 #include "store/checkpoint.h"
 #include "train/guard.h"
+#include "train/inputs.h"
 #include "train/plan.h"
 
 /** What one optimizer step did. */
@@ -40,8 +41,7 @@ typedef struct mr_trainer {
     mr_order order;
     mr_plan plan;
     mr_memory_limit limit;
-    char data_hash[MR_DATASET_HASH]; /**< set by mr_trainer_allocate */
-    char weights_hash[MR_HF_HASH];   /**< of the weights that were read, or "" */
+    mr_inputs inputs; /**< set by mr_trainer_allocate */
     int64_t seq_len;
     int64_t micro_batches; /**< of a step, over all ranks */
     int64_t total_steps;
@@ -63,14 +63,6 @@ MR_NODISCARD mr_status mr_trainer_config_path(const mr_config *config, char path
  *         weights are read from); the same on every rank */
 MR_NODISCARD mr_status mr_trainer_arch(const mr_comm *comm, const mr_config *config,
                                        mr_hf_config *arch);
-
-/** What a run starts from, as its log names it. */
-typedef struct mr_inputs {
-    mr_hf_config arch;
-    char data_hash[MR_DATASET_HASH];
-    char tokenizer_hash[MR_HASH_TEXT]; /**< "" of bytes */
-    char weights_hash[MR_HF_HASH];     /**< "" where they are drawn */
-} mr_inputs;
 
 /** Reads what a configuration's inputs are by now, the base weights in full. Collective.
  * @return MR_OK, MR_ERR_IO (one is not there), MR_ERR_FORMAT, MR_ERR_CONFIG, MR_ERR_MEMORY; the

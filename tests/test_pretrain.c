@@ -229,6 +229,70 @@ static void the_log_says_what_scores_are_and_what_was_known_before(void **state)
     mr_runlog_close_reader(&reader);
 }
 
+static void rates_are_chosen_on_one_part_and_reported_on_another(void **state)
+{
+    (void)state;
+    int64_t count;
+    write_run();
+    write_documents("parts.txt");
+    program_result result =
+        program_succeed(alone, "data prepare parts.txt --to parts --heldout 0.3");
+    program_free(&result);
+    program_write("parts.yaml", "run: {name: parts, output: parts-out}\n"
+                                "model: {config: tiny.json, init: random}\n"
+                                "task: {name: pretrain, data: parts}\n"
+                                "method: {name: fft}\n"
+                                "train: {steps: 2, seq_len: 16, global_batch: 4, micro_batch: 2}\n"
+                                "eval:\n"
+                                "  sets:\n"
+                                "    - {kind: predict, name: validation, part: validation}\n"
+                                "    - {kind: predict, name: pretrain, part: test, items: 5}\n"
+                                "matrix: {train.lr: [1e-3, 1e-2]}\n");
+    result = program_succeed(alone, "run parts.yaml");
+    program_free(&result);
+    for (int i = 0; i < 2; i++) {
+        static const char *const sets[] = {"validation", "test"};
+        const char *log = i ? "parts-out/parts.lr0.01.h5" : "parts-out/parts.lr0.001.h5";
+        mr_runlog_reader *reader = NULL;
+        mr_runlog_about about;
+        must(mr_runlog_open(log, &reader));
+        for (int k = 0; k < 2; k++) {
+            must(mr_runlog_tells(reader, k ? "pretrain" : "validation", NULL, &about));
+            assert_string_equal(about.part, sets[k]);
+        }
+        mr_runlog_close_reader(&reader);
+        double *tokens = log_series(log, "/eval/pretrain/tokens", &count);
+        assert_true(count == 1 && tokens[0] == 5 * 15);
+        mr_free(tokens);
+    }
+    result = program_succeed(alone, "table parts-out --paper table3");
+    assert_contains(result.out, "the rate with the best mean on the validation part");
+    assert_contains(result.out, "perplexity is logged as ppl, lower is better");
+    program_free(&result);
+    static const char *const wrong[][2] = {
+        {"[{kind: generate}]",
+         "eval: set generate: kind generate of part train: the task has no prompts"},
+        {"[{kind: predict, part: test}, {kind: predict}]",
+         "eval: two sets have the name \"predict\""},
+    };
+    for (int i = 0; i < 2; i++) {
+        char yaml[512];
+        snprintf(yaml, sizeof yaml,
+                 "run: {name: wrong, output: parts-out}\n"
+                 "model: {config: tiny.json, init: random}\n"
+                 "task: {name: pretrain, data: parts}\n"
+                 "method: {name: fft}\n"
+                 "train: {steps: 2, seq_len: 16, global_batch: 4}\n"
+                 "eval: {sets: %s}\n",
+                 wrong[i][0]);
+        program_write("wrong.yaml", yaml);
+        result = program_run(alone, "run wrong.yaml");
+        assert_int_equal(result.exit_code, 1);
+        assert_contains(result.err, wrong[i][1]);
+        program_free(&result);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +303,7 @@ int main(void)
         cmocka_unit_test(an_evaluation_is_the_same_on_any_number_of_ranks),
         cmocka_unit_test(an_evaluation_is_the_same_in_batches_of_any_size),
         cmocka_unit_test(the_log_says_what_scores_are_and_what_was_known_before),
+        cmocka_unit_test(rates_are_chosen_on_one_part_and_reported_on_another),
     };
     return cmocka_run_group_tests(tests, program_enter_folder, folder_leave);
 }

@@ -122,6 +122,7 @@ typedef struct mr_config {
         int64_t every;
         int64_t batch;
         int64_t items;
+        mr_item_list sets; /**< keys of an item start with mr_eval_keys */
     } eval;
     struct {
         int32_t shard; /**< mr_shard */

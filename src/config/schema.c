@@ -126,6 +126,9 @@ static const mr_key table[] = {
          "Most items a rank scores at once; predicted ones are no more than train.micro_batch."},
     {FIELD(eval.items), .type = MR_KEY_INT, .fallback = "0", .max = BILLION, .unit = "items",
      .help = "Items scored: the first by generation, or held-out sequences spread evenly; 0: all."},
+    {FIELD(eval.sets), .type = MR_KEY_ITEMS, .fallback = "[]",
+     .help =
+         "What is scored, one set after another; empty: what the task offers, with eval.items."},
 
     {FIELD(parallel.shard), .type = MR_KEY_ENUM, .fallback = "full", .choices = shard_texts,
      .help = "What is split over the ranks: weights too, optimizer state alone, or nothing."},

@@ -35,6 +35,13 @@ static void expect_integer(const mr_key *key, const char *one, mr_text *out)
         mr_text_add(out, "%s in %lld..%lld", one, (long long)key->min, (long long)key->max);
 }
 
+/* What an item may be; nothing, where no table of kinds was handed in. */
+static const mr_choice *kinds_of(const mr_key *key)
+{
+    static const mr_choice none = {0};
+    return key->kinds ? key->kinds : &none;
+}
+
 void mr_value_expected(const mr_key *key, mr_text *out)
 {
     switch (key->type) {
@@ -68,7 +75,7 @@ void mr_value_expected(const mr_key *key, mr_text *out)
     case MR_KEY_ITEMS:
         mr_text_add(out, "a list of at most %d mappings, each with its kind, ",
                     (int)MR_CONFIG_ITEMS);
-        mr_value_one_of_choices(key->kinds, out);
+        mr_value_one_of_choices(kinds_of(key), out);
         return;
     }
 }
@@ -272,17 +279,17 @@ static mr_status read_kind(const mr_key *key, const mr_yaml *yaml, int item, mr_
         if (strcmp(yaml->nodes[at].path, "kind") != 0) continue;
         fault->node = at;
         MR_TRY(read_string(&about, &yaml->nodes[at], 1, name, sizeof name));
-        MR_TRY(mr_value_check_name(&about, key->kinds, name));
+        MR_TRY(mr_value_check_name(&about, kinds_of(key), name));
     }
     if (name[0] == '\0') {
         mr_text expected = {0};
-        mr_value_one_of_choices(key->kinds, &expected);
+        mr_value_one_of_choices(kinds_of(key), &expected);
         mr_status status =
             mr_fail(MR_ERR_CONFIG, "kind: missing; expected %s", mr_text_get(&expected));
         mr_text_free(&expected);
         return status;
     }
-    for (*kind = key->kinds; strcmp((*kind)->name, name) != 0; ++*kind)
+    for (*kind = kinds_of(key); strcmp((*kind)->name, name) != 0; ++*kind)
         ;
     return MR_OK;
 }
@@ -468,7 +475,7 @@ static void add_items(const mr_key *key, const mr_item_list *list, mr_value_form
 {
     if (form == MR_VALUE_YAML) mr_text_add(out, "[");
     for (int32_t n = 0; n < list->count; n++) {
-        const mr_choice *kind = key->kinds;
+        const mr_choice *kind = kinds_of(key);
         while (strcmp(kind->name, list->item[n].kind) != 0)
             kind++;
         mr_text_add(out, "%s{kind: ", n > 0 ? ", " : "");

@@ -95,15 +95,10 @@ mr_status mr_dataset_sample(const mr_dataset *dataset, int64_t index, int32_t *t
     return form_sample(dataset, dataset->task->sample, index, tokens, targets, capacity, length);
 }
 
-const char *const *mr_part_names(void)
-{
-    static const char *const names[] = {[MR_PART_TRAIN] = "train",
-                                        [MR_PART_HELDOUT] = "heldout",
-                                        [MR_PART_VALIDATION] = "validation",
-                                        [MR_PART_TEST] = "test",
-                                        NULL};
-    return names;
-}
+const char *const mr_part_texts[MR_PARTS + 1] = {[MR_PART_TRAIN] = "train",
+                                                 [MR_PART_HELDOUT] = "heldout",
+                                                 [MR_PART_VALIDATION] = "validation",
+                                                 [MR_PART_TEST] = "test"};
 
 int64_t mr_dataset_part_items(const mr_dataset *dataset, mr_part part)
 {

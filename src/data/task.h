@@ -91,8 +91,8 @@ void mr_dataset_destroy(mr_dataset **dataset);
 MR_NODISCARD mr_status mr_dataset_sample(const mr_dataset *dataset, int64_t index, int32_t *tokens,
                                          int32_t *targets, int64_t capacity, int64_t *length);
 
-/** Returns the names of the parts, by their values, NULL at the end. Local. */
-const char *const *mr_part_names(void);
+/** Names of the parts, by their values, NULL at the end. */
+extern const char *const mr_part_texts[MR_PARTS + 1];
 
 /** Returns how many samples a part has; 0: the data has none of it. Local. */
 int64_t mr_dataset_part_items(const mr_dataset *dataset, mr_part part);

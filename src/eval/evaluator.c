@@ -15,6 +15,14 @@ const mr_eval_kind *mr_eval_kind_at(int index)
     return index < KINDS ? kinds[index] : NULL;
 }
 
+const mr_choice *mr_eval_choices(void)
+{
+    static mr_choice rows[KINDS + 1];
+    for (int i = 0; i < KINDS; i++)
+        rows[i] = (mr_choice){kinds[i]->name, kinds[i]->summary, kinds[i]->schema};
+    return rows;
+}
+
 static const mr_eval_kind *find_kind(const char *name)
 {
     for (int i = 0; i < KINDS; i++)
@@ -56,7 +64,7 @@ static mr_status add_set(mr_evaluator *e, mr_model *model, const mr_dataset *dat
     const char *name = wish->name[0] ? wish->name : kind->name;
     const char *refused = kind->refuses(dataset, part);
     MR_CHECK(!refused, MR_ERR_CONFIG, "eval: set %s: kind %s of part %s: %s", name, kind->name,
-             mr_part_names()[part], refused);
+             mr_part_texts[part], refused);
     for (int i = 0; i < e->sets; i++)
         MR_CHECK(strcmp(e->set[i].name, name) != 0, MR_ERR_CONFIG,
                  "eval: two sets have the name \"%s\"", name);

@@ -10,6 +10,7 @@
  * An evaluator needs a model and data, and no training.
  */
 
+#include "config/schema.h"
 #include "data/batch.h"
 #include "model/model.h"
 
@@ -25,13 +26,41 @@ typedef struct mr_eval_score {
     bool lower_is_better;
 } mr_eval_score;
 
+/** Keys that every kind has: what the struct of a kind's keys starts with. */
+typedef struct mr_eval_keys {
+    char name[MR_CONFIG_NAME]; /**< group of the run log; "": the name of the kind */
+    int32_t part;              /**< mr_part */
+    int64_t items;             /**< 0: all of the part */
+    int64_t batch;             /**< 0: eval.batch */
+} mr_eval_keys;
+
+/** Their rows in the table of a kind. @param part  the part that is scored by default, as text */
+#define MR_EVAL_KEYS(default_part)                                                                 \
+    {MR_KEY_FIELD(mr_eval_keys, "name", name), .type = MR_KEY_STRING, .fallback = "",              \
+     .help = "Name of the set in log and tables; empty: that of the kind."},                       \
+        {MR_KEY_FIELD(mr_eval_keys, "part", part), .type = MR_KEY_ENUM,                            \
+         .fallback = (default_part), .choices = mr_part_texts,                                     \
+         .help = "Part of the data that is scored."},                                              \
+        {MR_KEY_FIELD(mr_eval_keys, "items", items),                                               \
+         .type = MR_KEY_INT,                                                                       \
+         .fallback = "0",                                                                          \
+         .max = MR_KEY_BILLION,                                                                    \
+         .unit = "items",                                                                          \
+         .help = "How many are scored; 0: all."},                                                  \
+    {                                                                                              \
+        MR_KEY_FIELD(mr_eval_keys, "batch", batch), .type = MR_KEY_INT, .fallback = "0",           \
+                                                    .max = MR_KEY_BILLION, .unit = "items",        \
+                                                    .help = "As eval.batch; 0: what that is."      \
+    }
+
 typedef struct mr_eval_set mr_eval_set;
 
 /** One way of scoring. */
 typedef struct mr_eval_kind {
     const char *name;
-    const char *summary; /**< one line for --help */
-    const char *item;    /**< what the record of an item is */
+    const char *summary;     /**< one line for --help */
+    const char *item;        /**< what the record of an item is */
+    const mr_schema *schema; /**< its keys, over a struct that starts with mr_eval_keys */
     int scores;
     mr_eval_score score[MR_EVAL_SCORES];
 
@@ -85,6 +114,9 @@ typedef struct mr_evaluation {
     double value[MR_EVAL_SCORES]; /**< in the order of set->kind->score */
     const float *items;           /**< [set->items], until the next run; borrowed */
 } mr_evaluation;
+
+/** Returns the kinds as choices of eval.sets. Local. */
+const mr_choice *mr_eval_choices(void);
 
 /** Returns kind number index, NULL behind the last one. */
 const mr_eval_kind *mr_eval_kind_at(int index);

@@ -137,10 +137,14 @@ static mr_status run(mr_eval_set *set, double values[MR_EVAL_SCORES], float *ite
     return MR_OK;
 }
 
+static const mr_key keys[] = {MR_EVAL_KEYS("train")};
+static const mr_schema schema = MR_SCHEMA(mr_eval_keys, keys);
+
 const mr_eval_kind mr_eval_generate = {
     .name = "generate",
     .summary = "what is generated behind the prompts of a task, the most probable token each time",
     .item = "score of an answer, 0 to 1",
+    .schema = &schema,
     .scores = 2,
     .score = {{.name = "accuracy", .unit = "fraction"}, {.name = "exact", .unit = "fraction"}},
     .refuses = refuses,

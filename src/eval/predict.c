@@ -110,10 +110,14 @@ static mr_status run(mr_eval_set *set, double values[MR_EVAL_SCORES], float *ite
     return MR_OK;
 }
 
+static const mr_key keys[] = {MR_EVAL_KEYS("heldout")};
+static const mr_schema schema = MR_SCHEMA(mr_eval_keys, keys);
+
 const mr_eval_kind mr_eval_predict = {
     .name = "predict",
     .summary = "how well sequences are predicted, spread evenly over a part of the data",
     .item = "mean loss of a sequence, nats a scored token",
+    .schema = &schema,
     .scores = 3,
     .score = {{.name = "perplexity", .unit = "ppl", .lower_is_better = true},
               {.name = "loss", .unit = "nats a token", .lower_is_better = true},

@@ -328,7 +328,7 @@ mr_status mr_record_evaluation(mr_record *record, const mr_evaluation *e)
                           e->set->items));
     return mr_runlog_describe(record->log, e->set->name,
                               &(mr_runlog_set){.kind = kind->name,
-                                               .part = mr_part_names()[e->set->part],
+                                               .part = mr_part_texts[e->set->part],
                                                .item = kind->item,
                                                .scores = kind->scores,
                                                .score = scores});

@@ -169,12 +169,25 @@ static size_t other_bytes(const mr_trainer *t)
     return mr_bytes_add(bytes[MR_MEM_OTHER], 1, mr_model_scratch(t->model));
 }
 
-/* The sets of a run: what its task offers to be scored by, under the task's name. */
+/* The sets of a run: those of eval.sets, or what its task offers to be scored by, under the task's
+ * name. */
 static mr_status create_evaluator(mr_trainer *t)
 {
-    mr_eval_wish wish = {.items = t->config->eval.items, .batch = t->config->eval.batch};
-    snprintf(wish.name, sizeof wish.name, "%s", t->config->task.name);
-    return mr_evaluator_create(t->model, t->dataset, &wish, 1, &t->evaluator);
+    const mr_config *c = t->config;
+    const mr_item_list *sets = &c->eval.sets;
+    mr_eval_wish wishes[MR_CONFIG_ITEMS] = {{.items = c->eval.items, .batch = c->eval.batch}};
+    snprintf(wishes[0].name, sizeof wishes[0].name, "%s", c->task.name);
+    for (int i = 0; i < sets->count; i++) {
+        const mr_eval_keys *keys = (const void *)&sets->item[i].keys;
+        mr_eval_wish *wish = &wishes[i];
+        *wish = (mr_eval_wish){.part = (mr_part)keys->part,
+                               .items = keys->items,
+                               .batch = keys->batch > 0 ? keys->batch : c->eval.batch};
+        snprintf(wish->name, sizeof wish->name, "%s", keys->name);
+        snprintf(wish->kind, sizeof wish->kind, "%s", sets->item[i].kind);
+    }
+    return mr_evaluator_create(t->model, t->dataset, wishes, sets->count > 0 ? sets->count : 1,
+                               &t->evaluator);
 }
 
 /* Lays out model and evaluator for a geometry, and plans them. */

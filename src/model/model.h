@@ -50,8 +50,8 @@ typedef struct mr_model_options {
 } mr_model_options;
 
 /** Lays a model out without allocating its tensors: enough for plans. Local.
- * @return MR_OK, MR_ERR_ARG (r), MR_ERR_CONFIG (target_modules, modules_to_save, operator,
- *         lr_scale), MR_ERR_MEMORY */
+ * @return MR_OK, MR_ERR_ARG (r; more parameters, or rows of a product, than can be counted),
+ *         MR_ERR_CONFIG (target_modules, modules_to_save, operator, lr_scale), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_model_create(const mr_model_options *options, mr_model **out);
 
 /** Allocates parameters and activations, zeroed. Local. @return MR_OK, MR_ERR_MEMORY */
@@ -70,8 +70,8 @@ mr_params *mr_model_params(const mr_model *model);
 /** Adds to bytes[purpose] what mr_model_allocate will take. Local. */
 void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES]);
 
-/** Returns the most bytes (MR_MEM_OTHER) that are taken for a while by what is not a pass: drawing
- * weights, reading, merging, saving. Local. */
+/** Returns the most bytes (MR_MEM_OTHER) that drawing weights or merging take while they last,
+ * pieces of a few MiB apart. Local. */
 size_t mr_model_scratch(const mr_model *model);
 
 /** What a step costs, whatever it is computed on. */

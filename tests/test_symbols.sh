@@ -1,5 +1,6 @@
 #!/bin/sh
 # Every symbol that a source file exports is used by another one, or stands below with its reason.
+# A sanitizer adds one of its own for each global (__odr_asan), which no source file names.
 # Needs MR_OBJECTS, the folder of the object files, and MR_SOURCE_DIR.
 set -eu
 
@@ -27,7 +28,7 @@ nm -g -P -A $objects | awk -v allowed="$allowed" '
         for (i = 1; i <= count; i++)
             if (split(line[i], word, " ") > 0) reason[word[1]] = 1
     }
-    $3 ~ /^[TDBRC]$/ { from[$2] = $1 }
+    $3 ~ /^[TDBRC]$/ && $2 !~ /^__odr_asan/ { from[$2] = $1 }
     $3 == "U" { used[$2] = 1 }
     END {
         for (name in from)

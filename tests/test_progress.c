@@ -149,7 +149,7 @@ static void progress_may_be_lines_on_a_terminal_or_nothing(void **state)
                                           "run two.yaml --resume never --progress none");
     assert_null(strchr(none.err, '\033'));
     assert_null(strstr(none.err, "/80"));
-    assert_contains(none.err, "two.seed2: step 40: accuracy");
+    assert_contains(none.err, "two.seed2: step 40: uuid: accuracy");
     program_free(&none);
 }
 

@@ -4,6 +4,7 @@
 
 #include "app/command.h"
 #include "config/load.h"
+#include "report/description.h"
 #include "store/json.h"
 #include "train/registry.h"
 
@@ -22,10 +23,10 @@ static mr_status describe_runs(const mr_comm *comm, const char *path, json_t **o
         status = mr_run_list_name(&list, i, name);
         json_array_append_new(names, json_string(name));
     }
-    mr_info_put(description, "kind", json_string("run configuration"));
-    mr_info_put(description, "file", mr_json_text(path));
-    mr_info_put(description, "runs", json_integer(list.count));
-    mr_info_put(description, "names", names);
+    mr_description_put(description, "kind", json_string("run configuration"));
+    mr_description_put(description, "file", mr_json_text(path));
+    mr_description_put(description, "runs", json_integer(list.count));
+    mr_description_put(description, "names", names);
     mr_run_list_free(&list);
     *out = description;
     return status;
@@ -51,7 +52,7 @@ static mr_status print_description(const json_t *description, bool json)
 {
     if (json) return mr_print_json(description);
     mr_text text = {0};
-    mr_info_text(description, &text);
+    mr_description_text(description, &text);
     mr_status status = mr_print_text(&text);
     mr_text_free(&text);
     return status;

@@ -2,10 +2,8 @@
 #define MR_APP_INFO_H
 
 /** @file
- * What a file is and what it holds: recognised by its content, described as JSON, and that printed
- * for people. */
+ * What a file is and what it holds: recognised by its content, described as JSON. */
 
-#include "base/text.h"
 #include "comm/comm.h"
 
 #include <jansson.h>
@@ -60,12 +58,5 @@ MR_NODISCARD mr_status mr_info_checkpoint(const mr_comm *comm, const char *path,
  * @param[out] out  the same on every rank, given back with json_decref; NULL on failure
  * @return MR_OK, MR_ERR_IO (of the folder itself), MR_ERR_MEMORY; the same on every rank */
 MR_NODISCARD mr_status mr_info_checkpoints(const mr_comm *comm, const char *path, json_t **out);
-
-/** Puts a value into an object; a NULL value (no memory, or text that is not UTF-8) becomes null.
- * Local. */
-void mr_info_put(json_t *object, const char *key, json_t *value);
-
-/** Appends a description as text: values by lines, lists of objects as tables. Local. */
-void mr_info_text(const json_t *description, mr_text *out);
 
 #endif

@@ -1,6 +1,7 @@
 #include "app/info.h"
 #include "base/file.h"
 #include "config/schema.h"
+#include "report/description.h"
 #include "store/hf.h"
 #include "store/json.h"
 #include "store/runlog.h"
@@ -127,7 +128,7 @@ static json_t *metadata_json(const mr_safetensors *file)
     int64_t count;
     const mr_safetensors_pair *pairs = mr_safetensors_pairs(file, &count);
     for (int64_t i = 0; i < count; i++)
-        mr_info_put(metadata, pairs[i].key, json_string(pairs[i].value));
+        mr_description_put(metadata, pairs[i].key, json_string(pairs[i].value));
     return metadata;
 }
 
@@ -157,12 +158,12 @@ static void put_totals(json_t *object, const int64_t totals[MR_SAFETENSORS_DTYPE
     int64_t sum = 0;
     for (int d = 0; d < MR_SAFETENSORS_DTYPES; d++) {
         if (totals[d] == 0) continue;
-        mr_info_put(by_type, mr_safetensors_dtype_name((mr_safetensors_dtype)d),
-                    json_integer(totals[d]));
+        mr_description_put(by_type, mr_safetensors_dtype_name((mr_safetensors_dtype)d),
+                           json_integer(totals[d]));
         sum += totals[d];
     }
-    mr_info_put(object, "elements", json_integer(sum));
-    mr_info_put(object, "elements_by_dtype", by_type);
+    mr_description_put(object, "elements", json_integer(sum));
+    mr_description_put(object, "elements_by_dtype", by_type);
 }
 
 static mr_status describe_safetensors(const char *path, json_t *object)
@@ -174,10 +175,10 @@ static mr_status describe_safetensors(const char *path, json_t *object)
     int64_t count = mr_safetensors_count(file);
     for (int64_t i = 0; i < count; i++)
         add_tensor(mr_safetensors_at(file, i), tensors, totals);
-    mr_info_put(object, "tensors", json_integer(count));
+    mr_description_put(object, "tensors", json_integer(count));
     put_totals(object, totals);
-    mr_info_put(object, "metadata", metadata_json(file));
-    mr_info_put(object, "tensor", tensors);
+    mr_description_put(object, "metadata", metadata_json(file));
+    mr_description_put(object, "tensor", tensors);
     mr_safetensors_close(&file);
     return MR_OK;
 }
@@ -203,10 +204,10 @@ static mr_status describe_index(const char *path, json_t *object)
         json_int_t tensors = json_integer_value(json_object_get(files, file));
         json_object_set_new(files, file, json_integer(tensors + 1));
     }
-    mr_info_put(object, "tensors", json_integer((json_int_t)json_object_size(map)));
+    mr_description_put(object, "tensors", json_integer((json_int_t)json_object_size(map)));
     json_t *metadata = json_object_get(root, "metadata");
-    mr_info_put(object, "metadata", metadata ? json_incref(metadata) : json_object());
-    mr_info_put(object, "tensors_by_file", files);
+    mr_description_put(object, "metadata", metadata ? json_incref(metadata) : json_object());
+    mr_description_put(object, "tensors_by_file", files);
     json_decref(root);
     return status;
 }
@@ -242,19 +243,20 @@ static mr_status describe_model(const char *path, json_t *object)
     };
     json_t *config = json_object(), *ends = json_array();
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
-        mr_info_put(config, sizes[i].key, json_integer(sizes[i].value));
-    mr_info_put(config, "rms_norm_eps", json_real(c.rms_norm_eps));
-    mr_info_put(config, "rope_theta", json_real(c.rope_theta));
-    mr_info_put(config, "tie_word_embeddings", json_boolean(c.tie_word_embeddings));
-    mr_info_put(config, "bos_token_id",
-                c.bos_token_id < 0 ? json_null() : json_integer(c.bos_token_id));
+        mr_description_put(config, sizes[i].key, json_integer(sizes[i].value));
+    mr_description_put(config, "rms_norm_eps", json_real(c.rms_norm_eps));
+    mr_description_put(config, "rope_theta", json_real(c.rope_theta));
+    mr_description_put(config, "tie_word_embeddings", json_boolean(c.tie_word_embeddings));
+    mr_description_put(config, "bos_token_id",
+                       c.bos_token_id < 0 ? json_null() : json_integer(c.bos_token_id));
     for (int i = 0; i < c.eos_count; i++)
         json_array_append_new(ends, json_integer(c.eos_token_id[i]));
-    mr_info_put(config, "eos_token_id", ends);
+    mr_description_put(config, "eos_token_id", ends);
     double parameters = count_parameters(&c);
-    mr_info_put(object, "parameters",
-                parameters < 9e15 ? json_integer((json_int_t)parameters) : json_real(parameters));
-    mr_info_put(object, "config", config);
+    mr_description_put(object, "parameters",
+                       parameters < 9e15 ? json_integer((json_int_t)parameters)
+                                         : json_real(parameters));
+    mr_description_put(object, "config", config);
     return MR_OK;
 }
 
@@ -276,10 +278,10 @@ static mr_status describe_weights(const char *folder, json_t *object)
         json_object_set_new(files, name, json_integer(before + 1));
         add_tensor(entry, tensors, totals);
     }
-    mr_info_put(object, "tensors", json_integer(count));
+    mr_description_put(object, "tensors", json_integer(count));
     put_totals(object, totals);
-    mr_info_put(object, "tensors_by_file", files);
-    mr_info_put(object, "tensor", tensors);
+    mr_description_put(object, "tensors_by_file", files);
+    mr_description_put(object, "tensor", tensors);
     mr_hf_close(&weights);
     return status;
 }
@@ -295,7 +297,7 @@ static mr_status describe_folder(const char *folder, json_t *object)
         MR_TRY(mr_file_path(path, "%s/%s", folder, weights[i]));
         if (access(path, F_OK) == 0) return describe_weights(folder, object);
     }
-    mr_info_put(object, "tensors", json_integer(0));
+    mr_description_put(object, "tensors", json_integer(0));
     return MR_OK;
 }
 
@@ -303,7 +305,7 @@ static mr_status describe_bytes(const char *path, json_t *object)
 {
     struct stat about;
     MR_CHECK(stat(path, &about) == 0, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
-    mr_info_put(object, "bytes", json_integer((json_int_t)about.st_size));
+    mr_description_put(object, "bytes", json_integer((json_int_t)about.st_size));
     return MR_OK;
 }
 
@@ -318,8 +320,8 @@ mr_status mr_info_describe(const char *path, mr_info_kind kind, bool config, jso
     if (kind == MR_INFO_RUN_LOG) return mr_info_run_log(path, config, out);
     if (kind == MR_INFO_SHARDS) return mr_info_shards(path, out);
     json_t *object = json_object();
-    mr_info_put(object, "kind", json_string(names[kind]));
-    mr_info_put(object, "file", mr_json_text(path));
+    mr_description_put(object, "kind", json_string(names[kind]));
+    mr_description_put(object, "file", mr_json_text(path));
     mr_status status = MR_OK;
     if (kind != MR_INFO_FOLDER) status = describe_bytes(path, object);
     if (status == MR_OK && kind == MR_INFO_SAFETENSORS) status = describe_safetensors(path, object);

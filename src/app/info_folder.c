@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "data/task.h"
 #include "data/token_shards.h"
+#include "report/description.h"
 #include "store/checkpoint_folder.h"
 #include "store/json.h"
 #include "train/state.h"
@@ -49,8 +50,8 @@ mr_status mr_info_recognise_folder(const char *path, mr_info_kind *kind, bool *k
 
 static void put_kind(json_t *object, const char *kind, const char *path)
 {
-    mr_info_put(object, "kind", json_string(kind));
-    mr_info_put(object, "file", mr_json_text(path));
+    mr_description_put(object, "kind", json_string(kind));
+    mr_description_put(object, "file", mr_json_text(path));
 }
 
 /* Hands a description over, or frees it after a failure. */
@@ -69,7 +70,7 @@ static mr_status put_count(const char *path, const char *key, const json_t *valu
     MR_CHECK(json_is_integer(value), MR_ERR_FORMAT,
              "%s: %s: state: %s: expected a whole number, found %s", path, MR_CHECKPOINT_MANIFEST,
              key, mr_json_kind(value));
-    mr_info_put(object, key, json_integer(json_integer_value(value)));
+    mr_description_put(object, key, json_integer(json_integer_value(value)));
     return MR_OK;
 }
 
@@ -79,13 +80,13 @@ static mr_status add_state(const mr_checkpoint *checkpoint, bool config, json_t 
     const json_t *state = mr_checkpoint_state(checkpoint), *run = json_object_get(state, "run");
     mr_config saved;
     MR_TRY(mr_state_config(checkpoint, &saved));
-    mr_info_put(object, "run", json_string(saved.run.name));
-    mr_info_put(object, "task", json_string(saved.task.name));
-    mr_info_put(object, "method", json_string(saved.method.name));
+    mr_description_put(object, "run", json_string(saved.run.name));
+    mr_description_put(object, "task", json_string(saved.task.name));
+    mr_description_put(object, "method", json_string(saved.method.name));
     MR_TRY(put_count(path, "skipped", json_object_get(json_object_get(state, "guard"), "skipped"),
                      object));
     MR_TRY(put_count(path, "tokens", json_object_get(run, "tokens"), object));
-    if (config) mr_info_put(object, "config", json_incref(json_object_get(state, "config")));
+    if (config) mr_description_put(object, "config", json_incref(json_object_get(state, "config")));
     return MR_OK;
 }
 
@@ -102,8 +103,8 @@ static void add_tensors(const mr_checkpoint *checkpoint, json_t *object)
             json_array_append_new(shape, json_integer((json_int_t)extent[d]));
         json_array_append_new(rows, json_pack("{s:s, s:o}", "name", name, "shape", shape));
     }
-    mr_info_put(object, "tensors", json_integer(count));
-    mr_info_put(object, "tensor", rows);
+    mr_description_put(object, "tensors", json_integer(count));
+    mr_description_put(object, "tensor", rows);
 }
 
 mr_status mr_info_checkpoint(const mr_comm *comm, const char *path, bool config, json_t **out)
@@ -113,10 +114,10 @@ mr_status mr_info_checkpoint(const mr_comm *comm, const char *path, bool config,
     MR_TRY(mr_checkpoint_open(comm, path, &checkpoint));
     json_t *object = json_object();
     put_kind(object, "checkpoint", path);
-    mr_info_put(object, "condition", json_string("sound"));
-    mr_info_put(object, "step", json_integer(mr_checkpoint_step(checkpoint)));
-    mr_info_put(object, "ranks", json_integer(mr_checkpoint_ranks(checkpoint)));
-    mr_info_put(object, "bytes", json_integer(mr_checkpoint_bytes(checkpoint)));
+    mr_description_put(object, "condition", json_string("sound"));
+    mr_description_put(object, "step", json_integer(mr_checkpoint_step(checkpoint)));
+    mr_description_put(object, "ranks", json_integer(mr_checkpoint_ranks(checkpoint)));
+    mr_description_put(object, "bytes", json_integer(mr_checkpoint_bytes(checkpoint)));
     mr_status status = add_state(checkpoint, config, object);
     add_tensors(checkpoint, object);
     mr_checkpoint_close(&checkpoint);
@@ -164,11 +165,11 @@ static mr_status test_step(const mr_comm *comm, const char *path, int64_t step, 
                          MR_CHECKPOINT_MANIFEST, step, mr_checkpoint_step(checkpoint));
     *sound = status == MR_OK;
     if (*sound) {
-        mr_info_put(row, "ranks", json_integer(mr_checkpoint_ranks(checkpoint)));
-        mr_info_put(row, "bytes", json_integer(mr_checkpoint_bytes(checkpoint)));
+        mr_description_put(row, "ranks", json_integer(mr_checkpoint_ranks(checkpoint)));
+        mr_description_put(row, "bytes", json_integer(mr_checkpoint_bytes(checkpoint)));
     }
-    mr_info_put(row, "condition",
-                mr_json_text(*sound ? "sound" : without_path(mr_message(), path)));
+    mr_description_put(row, "condition",
+                       mr_json_text(*sound ? "sound" : without_path(mr_message(), path)));
     mr_checkpoint_close(&checkpoint);
     /* What is short of memory says nothing about the checkpoint. */
     return status == MR_ERR_MEMORY ? status : MR_OK;
@@ -185,7 +186,8 @@ static mr_status add_step(const mr_comm *comm, const char *folder, const mr_chec
                             strrchr(path, '/') + 1, "ranks", "bytes");
     json_array_append_new(rows, row);
     if (entry->kind != MR_CHECKPOINT_PARTIAL) return test_step(comm, path, entry->step, row, sound);
-    mr_info_put(row, "condition", json_string("not whole: being written, or left by a kill"));
+    mr_description_put(row, "condition",
+                       json_string("not whole: being written, or left by a kill"));
     return MR_OK;
 }
 
@@ -204,10 +206,11 @@ mr_status mr_info_checkpoints(const mr_comm *comm, const char *path, json_t **ou
     }
     mr_free(entries);
     put_kind(object, "checkpoints of a run", path);
-    mr_info_put(object, "checkpoints", json_integer(count));
-    mr_info_put(object, "sound", json_integer(sound_count));
-    mr_info_put(object, "newest_sound_step", sound_count > 0 ? json_integer(newest) : json_null());
-    mr_info_put(object, "checkpoint", rows);
+    mr_description_put(object, "checkpoints", json_integer(count));
+    mr_description_put(object, "sound", json_integer(sound_count));
+    mr_description_put(object, "newest_sound_step",
+                       sound_count > 0 ? json_integer(newest) : json_null());
+    mr_description_put(object, "checkpoint", rows);
     return finish(status, object, out);
 }
 
@@ -247,22 +250,23 @@ static void add_prepared(const mr_token_manifest *m, json_t *object)
     const mr_recipe *set = &m->recipe;
     json_t *errors = json_object();
     for (int f = 0; f < MR_FAULTS; f++)
-        mr_info_put(errors, mr_fault_name((mr_fault)f), json_integer(m->errors[f]));
-    mr_info_put(object, "shards", json_integer(m->shards));
-    mr_info_put(object, "token_bytes", json_integer(m->token_bytes));
-    mr_info_put(object, "tokenizer",
-                json_pack("{s:s, s:s?, s:i, s:i}", "name", m->tokenizer, "sha256",
-                          m->tokenizer_hash[0] != '\0' ? m->tokenizer_hash : NULL, "vocabulary",
-                          (int)m->vocabulary, "eos", (int)m->eos));
-    mr_info_put(object, "settings",
-                json_pack("{s:s, s:s, s:s, s:f, s:I}", "field", set->field, "documents",
-                          set->documents == MR_DOCUMENTS_FILES ? "file" : "lines", "on_error",
-                          set->on_error == MR_FAULT_SKIP ? "skip" : "error", "heldout",
-                          set->heldout, "unit_bytes", (json_int_t)set->unit_bytes));
-    mr_info_put(object, "splits", splits_json(m));
-    mr_info_put(object, "errors", errors);
-    mr_info_put(object, "inputs", json_integer(m->inputs));
-    mr_info_put(object, "input", inputs_json(m));
+        mr_description_put(errors, mr_fault_name((mr_fault)f), json_integer(m->errors[f]));
+    mr_description_put(object, "shards", json_integer(m->shards));
+    mr_description_put(object, "token_bytes", json_integer(m->token_bytes));
+    mr_description_put(object, "tokenizer",
+                       json_pack("{s:s, s:s?, s:i, s:i}", "name", m->tokenizer, "sha256",
+                                 m->tokenizer_hash[0] != '\0' ? m->tokenizer_hash : NULL,
+                                 "vocabulary", (int)m->vocabulary, "eos", (int)m->eos));
+    mr_description_put(object, "settings",
+                       json_pack("{s:s, s:s, s:s, s:f, s:I}", "field", set->field, "documents",
+                                 set->documents == MR_DOCUMENTS_FILES ? "file" : "lines",
+                                 "on_error", set->on_error == MR_FAULT_SKIP ? "skip" : "error",
+                                 "heldout", set->heldout, "unit_bytes",
+                                 (json_int_t)set->unit_bytes));
+    mr_description_put(object, "splits", splits_json(m));
+    mr_description_put(object, "errors", errors);
+    mr_description_put(object, "inputs", json_integer(m->inputs));
+    mr_description_put(object, "input", inputs_json(m));
 }
 
 mr_status mr_info_shards(const char *path, json_t **out)
@@ -274,8 +278,8 @@ mr_status mr_info_shards(const char *path, json_t **out)
     json_t *object = json_object();
     put_kind(object, "token shards", path);
     /* As long as the logs of runs on these shards have it. */
-    mr_info_put(object, "data_hash",
-                json_stringn(mr_token_shards_hash(shards), (size_t)MR_DATASET_HASH - 1));
+    mr_description_put(object, "data_hash",
+                       json_stringn(mr_token_shards_hash(shards), (size_t)MR_DATASET_HASH - 1));
     add_prepared(mr_token_shards_manifest(shards), object);
     mr_token_shards_close(&shards);
     return finish(status, object, out);

@@ -1,4 +1,5 @@
 #include "app/info.h"
+#include "report/description.h"
 #include "store/json.h"
 #include "store/runlog.h"
 #include "store/runlog_read.h"
@@ -50,7 +51,7 @@ static mr_status add_text(const mr_runlog_reader *reader, const char *name, json
 {
     char *text = NULL;
     MR_TRY(mr_runlog_get_text(reader, name, &text));
-    mr_info_put(object, name, mr_json_text(text));
+    mr_description_put(object, name, mr_json_text(text));
     mr_free(text);
     return MR_OK;
 }
@@ -68,11 +69,11 @@ static mr_status add_attributes(const mr_runlog_reader *reader, json_t *object)
             break;
         case INTEGER:
             MR_TRY(mr_runlog_get_int(reader, name, &integer));
-            mr_info_put(object, name, json_integer(integer));
+            mr_description_put(object, name, json_integer(integer));
             break;
         case REAL:
             MR_TRY(mr_runlog_get_double(reader, name, &real));
-            mr_info_put(object, name, mr_json_number(real));
+            mr_description_put(object, name, mr_json_number(real));
             break;
         }
     }
@@ -99,15 +100,15 @@ static mr_status add_series(const mr_runlog_reader *reader, json_t *object)
             if (value[k] < least) least = value[k];
             if (value[k] > most) most = value[k];
         }
-        mr_info_put(row, "first", count > 0 ? mr_json_number(value[0]) : json_null());
-        mr_info_put(row, "last", count > 0 ? mr_json_number(value[count - 1]) : json_null());
-        mr_info_put(row, "least", count > 0 ? mr_json_number(least) : json_null());
-        mr_info_put(row, "most", count > 0 ? mr_json_number(most) : json_null());
+        mr_description_put(row, "first", count > 0 ? mr_json_number(value[0]) : json_null());
+        mr_description_put(row, "last", count > 0 ? mr_json_number(value[count - 1]) : json_null());
+        mr_description_put(row, "least", count > 0 ? mr_json_number(least) : json_null());
+        mr_description_put(row, "most", count > 0 ? mr_json_number(most) : json_null());
         json_array_append_new(rows, row);
         mr_free(value);
     }
     mr_names_free(&names);
-    mr_info_put(object, "train", rows);
+    mr_description_put(object, "train", rows);
     return status;
 }
 
@@ -134,8 +135,8 @@ static mr_status add_column(const mr_runlog_reader *reader, const char *evaluati
         status = mr_fail(MR_ERR_FORMAT, "%s: expected as many rows as steps, %zu, found %lld",
                          dataset, json_array_size(rows), (long long)count);
     for (int64_t i = 0; status == MR_OK && i < count; i++)
-        mr_info_put(json_array_get(rows, (size_t)i), name,
-                    steps ? whole_number(value[i]) : mr_json_number(value[i]));
+        mr_description_put(json_array_get(rows, (size_t)i), name,
+                           steps ? whole_number(value[i]) : mr_json_number(value[i]));
     mr_free(value);
     return status;
 }
@@ -149,7 +150,7 @@ static mr_status add_evaluation(const mr_runlog_reader *reader, const char *name
     for (int64_t i = 0; status == MR_OK && i < scores.count; i++)
         status = add_column(reader, name, scores.item[i], false, rows);
     mr_names_free(&scores);
-    mr_info_put(object, name, rows);
+    mr_description_put(object, name, rows);
     return status;
 }
 
@@ -161,7 +162,7 @@ static mr_status add_evaluations(const mr_runlog_reader *reader, json_t *object)
     for (int64_t i = 0; status == MR_OK && i < names.count; i++)
         status = add_evaluation(reader, names.item[i], evaluations);
     mr_names_free(&names);
-    mr_info_put(object, "evaluations", evaluations);
+    mr_description_put(object, "evaluations", evaluations);
     return status;
 }
 
@@ -185,8 +186,8 @@ static mr_status add_events(const mr_runlog_reader *reader, json_t *object)
         json_array_append_new(rows, json_pack("{s:o, s:o, s:o}", "step", whole_number(step[i]),
                                               "kind", mr_json_text(kinds.item[i]), "text",
                                               mr_json_text(texts.item[i])));
-    mr_info_put(object, "events", json_integer(count));
-    mr_info_put(object, "last_events", rows);
+    mr_description_put(object, "events", json_integer(count));
+    mr_description_put(object, "last_events", rows);
     mr_free(step);
     mr_names_free(&kinds);
     mr_names_free(&texts);
@@ -199,8 +200,8 @@ mr_status mr_info_run_log(const char *path, bool config, json_t **out)
     *out = NULL;
     MR_TRY(mr_runlog_open(path, &reader));
     json_t *object = json_object();
-    mr_info_put(object, "kind", json_string("run log"));
-    mr_info_put(object, "file", mr_json_text(path));
+    mr_description_put(object, "kind", json_string("run log"));
+    mr_description_put(object, "file", mr_json_text(path));
     mr_status status = add_attributes(reader, object);
     if (status == MR_OK) status = add_series(reader, object);
     if (status == MR_OK) status = add_evaluations(reader, object);

@@ -1,4 +1,5 @@
-#include "app/info.h"
+#include "report/description.h"
+
 #include "report/layout.h"
 
 #include <stdio.h>
@@ -153,12 +154,12 @@ static void add_object(const json_t *object, int indent, mr_text *out)
     }
 }
 
-void mr_info_put(json_t *object, const char *key, json_t *value)
-{
-    json_object_set_new(object, key, value ? value : json_null());
-}
-
-void mr_info_text(const json_t *description, mr_text *out)
+void mr_description_text(const json_t *description, mr_text *out)
 {
     add_object(description, 0, out);
+}
+
+void mr_description_put(json_t *object, const char *key, json_t *value)
+{
+    json_object_set_new(object, key, value ? value : json_null());
 }

@@ -124,6 +124,12 @@ static void what_stands_beside_the_weights_travels_with_them(void **state)
     assert_true(json_is_true(json_object_get(config, "whole")));
     assert_string_equal(json_string_value(json_object_get(config, "run")), "beside");
     json_decref(config);
+    program_result told = program_succeed(alone, "info beside/mora.json");
+    assert_contains(told.out, "mark of a saved model");
+    program_free(&told);
+    told = program_succeed(alone, "info beside");
+    assert_contains(told.out, "whole  ");
+    program_free(&told);
 }
 
 static void a_tokenizer_travels_with_the_model(void **state)
@@ -316,6 +322,8 @@ static void a_run_keeps_what_it_trained(void **state)
     log_assert_text("out/all.h5", "kept", "all");
     assert_false(file_exists(kept_of("none", "--set run.keep=none")));
     done("run run.yaml --set run.name=none --set run.keep=none", "none: done already");
+    done("run run.yaml --set run.name=none",
+         "none: its trained tensors were not kept (run.keep: none)");
 }
 
 static void kept_tensors_that_are_gone_are_missed(void **state)

@@ -20,7 +20,8 @@ static const char *const file_names[] = {"config.json",
                                          "pytorch_model.bin",
                                          "consolidated.safetensors",
                                          "adapter_config.json",
-                                         "adapter.safetensors"};
+                                         "adapter.safetensors",
+                                         "mora.json"};
 enum { FILE_NAMES = sizeof file_names / sizeof *file_names };
 
 static const char folder[] = "model", config_path[] = "model/config.json";
@@ -522,6 +523,21 @@ static void a_folder_with_an_adapter_is_refused(void **state)
     assert_contains(mr_message(), "adapter.safetensors in it is an adapter");
 }
 
+static void a_folder_whose_save_was_broken_off_is_refused(void **state)
+{
+    (void)state;
+    mr_hf *weights;
+    put_text("config.json", "{}");
+    put_weights("model.safetensors", (const char *const[]){"a"}, 1);
+    put_text("mora.json", "{\"format\": \"mora model\", \"whole\": false}");
+    assert_int_equal(open_folder(&weights), MR_ERR_FORMAT);
+    assert_contains(mr_message(), "model folder 'model': it is not whole (mora.json): the run that "
+                                  "saves there has not ended, or its save was broken off");
+    put_text("mora.json", "{\"format\": \"mora model\", \"whole\": true}");
+    must(open_folder(&weights));
+    mr_hf_close(&weights);
+}
+
 static void a_damaged_shard_is_named(void **state)
 {
     (void)state;
@@ -693,6 +709,7 @@ int main(void)
         TEST(every_file_of_the_weights_named_by_its_index_is_no_stray),
         TEST(a_shard_that_is_gone_is_named_with_the_file_beside_the_index),
         TEST(a_folder_with_an_adapter_is_refused),
+        TEST(a_folder_whose_save_was_broken_off_is_refused),
         TEST(a_damaged_shard_is_named),
         TEST(reads_a_model_of_the_older_config),
         TEST(reads_a_model_of_the_newer_config),

@@ -15,6 +15,7 @@ typedef enum mr_info_kind {
     MR_INFO_INDEX,       /**< model.safetensors.index.json */
     MR_INFO_FOLDER,      /**< config.json and weights */
     MR_INFO_MODEL,       /**< config.json alone */
+    MR_INFO_MARK,        /**< mora.json of a model folder */
     MR_INFO_SHARDS,      /**< folder that `mora data prepare` wrote */
     MR_INFO_CHECKPOINT,  /**< folder of one checkpoint */
     MR_INFO_CHECKPOINTS, /**< folder of a run's checkpoints */
@@ -33,7 +34,7 @@ MR_NODISCARD mr_status mr_info_recognise(const char *path, mr_info_kind *kind);
 MR_NODISCARD mr_status mr_info_recognise_folder(const char *path, mr_info_kind *kind, bool *known);
 
 /** Describes a file or folder of a kind before MR_INFO_CHECKPOINT. Local.
- * @param config  of a run log: with its resolved configuration
+ * @param config  of a run log or a saved model: with its resolved configuration
  * @param[out] out  an object the caller gives back with json_decref; NULL on failure
  * @return MR_OK, what reading it returns, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_info_describe(const char *path, mr_info_kind kind, bool config,

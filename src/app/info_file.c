@@ -67,17 +67,24 @@ static bool is_runs(const head *h)
     return false;
 }
 
+static bool is_mark(const json_t *root)
+{
+    const char *format = json_string_value(json_object_get(root, "format"));
+    return format && strcmp(format, MR_HF_MARK_FORMAT) == 0;
+}
+
 static mr_status recognise_json(const char *path, mr_info_kind *kind)
 {
     json_t *root = NULL;
     MR_TRY(mr_json_read(path, &root));
-    bool index = json_object_get(root, "weight_map") != NULL;
+    bool index = json_object_get(root, "weight_map") != NULL, mark = is_mark(root);
     bool model = json_object_get(root, "model_type") || json_object_get(root, "architectures") ||
                  json_object_get(root, "hidden_size");
     json_decref(root);
-    *kind = index ? MR_INFO_INDEX : MR_INFO_MODEL;
-    return index || model ? MR_OK
-                          : unknown(path, "a JSON object without model_type and weight_map");
+    *kind = mark ? MR_INFO_MARK : index ? MR_INFO_INDEX : MR_INFO_MODEL;
+    return mark || index || model
+               ? MR_OK
+               : unknown(path, "a JSON object without model_type and weight_map");
 }
 
 static mr_status recognise_file(const head *h, mr_info_kind *kind)
@@ -301,6 +308,32 @@ static mr_status describe_folder(const char *folder, json_t *object)
     return MR_OK;
 }
 
+/* What a mark says, in its order; its configuration where it is asked for. */
+static mr_status describe_mark(const char *path, bool config, json_t *object)
+{
+    json_t *root = NULL, *value;
+    const char *key;
+    MR_TRY(mr_json_read(path, &root));
+    json_object_foreach(root, key, value)
+    {
+        bool shown = strcmp(key, "format") != 0 && (config || strcmp(key, "config") != 0);
+        if (shown) mr_description_put(object, key, json_incref(value));
+    }
+    json_decref(root);
+    return MR_OK;
+}
+
+static mr_status describe_saved(const char *folder, bool config, json_t *object)
+{
+    char path[PATH_MAX];
+    MR_TRY(describe_folder(folder, object));
+    MR_TRY(mr_file_path(path, "%s/%s", folder, MR_HF_MARK));
+    if (access(path, F_OK) != 0) return MR_OK;
+    json_t *saved = json_object();
+    mr_description_put(object, "saved", saved);
+    return describe_mark(path, config, saved);
+}
+
 static mr_status describe_bytes(const char *path, json_t *object)
 {
     struct stat about;
@@ -312,10 +345,9 @@ static mr_status describe_bytes(const char *path, json_t *object)
 mr_status mr_info_describe(const char *path, mr_info_kind kind, bool config, json_t **out)
 {
     static const char *const names[] = {
-        [MR_INFO_SAFETENSORS] = "safetensors",
-        [MR_INFO_INDEX] = "index of safetensors",
-        [MR_INFO_FOLDER] = "model folder",
-        [MR_INFO_MODEL] = "model configuration",
+        [MR_INFO_SAFETENSORS] = "safetensors",    [MR_INFO_INDEX] = "index of safetensors",
+        [MR_INFO_FOLDER] = "model folder",        [MR_INFO_MODEL] = "model configuration",
+        [MR_INFO_MARK] = "mark of a saved model",
     };
     if (kind == MR_INFO_RUN_LOG) return mr_info_run_log(path, config, out);
     if (kind == MR_INFO_SHARDS) return mr_info_shards(path, out);
@@ -326,7 +358,8 @@ mr_status mr_info_describe(const char *path, mr_info_kind kind, bool config, jso
     if (kind != MR_INFO_FOLDER) status = describe_bytes(path, object);
     if (status == MR_OK && kind == MR_INFO_SAFETENSORS) status = describe_safetensors(path, object);
     if (status == MR_OK && kind == MR_INFO_INDEX) status = describe_index(path, object);
-    if (status == MR_OK && kind == MR_INFO_FOLDER) status = describe_folder(path, object);
+    if (status == MR_OK && kind == MR_INFO_FOLDER) status = describe_saved(path, config, object);
+    if (status == MR_OK && kind == MR_INFO_MARK) status = describe_mark(path, config, object);
     if (status == MR_OK && kind == MR_INFO_MODEL) status = describe_model(path, object);
     if (status != MR_OK) {
         json_decref(object);

@@ -147,6 +147,26 @@ static mr_status open_indexed(mr_hf *weights)
     return status;
 }
 
+/* A save that was broken off leaves files of two models, or of half a one. */
+static mr_status check_mark(const char *folder)
+{
+    char path[PATH_MAX];
+    json_t *mark;
+    if (!holds(folder, MR_HF_MARK)) return MR_OK;
+    MR_TRY(mr_file_path(path, "%s/%s", folder, MR_HF_MARK));
+    MR_TRY(mr_json_read(path, &mark));
+    const char *format = json_string_value(json_object_get(mark, "format"));
+    bool ours = format && strcmp(format, MR_HF_MARK_FORMAT) == 0;
+    mr_status status = MR_OK;
+    if (ours && json_is_false(json_object_get(mark, "whole")))
+        status = mr_fail(MR_ERR_FORMAT,
+                         "model folder '%s': it is not whole (" MR_HF_MARK
+                         "): the run that saves there has not ended, or its save was broken off",
+                         folder);
+    json_decref(mark);
+    return status;
+}
+
 mr_status mr_hf_check_folder(const char *folder)
 {
     static const char *const adapters[] = {"adapter_config.json", "adapter_model.safetensors",
@@ -162,7 +182,7 @@ mr_status mr_hf_check_folder(const char *folder)
                  folder, adapters[i]);
     MR_CHECK(holds(folder, "config.json"), MR_ERR_IO, "model folder '%s': no config.json in it",
              folder);
-    return MR_OK;
+    return check_mark(folder);
 }
 
 /* Tells of weights beside those that are read: of an older save, or a part the index forgot.

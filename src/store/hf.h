@@ -17,6 +17,10 @@
 
 #include <stdbool.h>
 
+#define MR_HF_MARK "mora.json" /**< of a folder this program saved: whose it is */
+#define MR_HF_MARK_FORMAT                                                                          \
+    "mora model" /**< its field `format`; `whole` tells whether all is there */
+
 /** Begins a hash of whole weights: logs from before it hold one of a sample, without a tag. */
 #define MR_HF_HASH_TAG "whole:"
 
@@ -65,7 +69,8 @@ bool mr_hf_config_differs(const char *now, const char *then, bool drawn,
                           char out[MR_HF_CONFIG_TEXT]);
 
 /** Checks that a folder may be a model's. One that holds an adapter is not: what was trained would
- * be left out. Local. @return MR_OK, MR_ERR_IO (no such folder, no config.json), MR_ERR_FORMAT */
+ * be left out; nor is one whose save was broken off. Local.
+ * @return MR_OK, MR_ERR_IO (no such folder, no config.json), MR_ERR_FORMAT, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_hf_check_folder(const char *folder);
 
 /** Opens the weights of a folder: every shard, every name of the index. Where there is an index it

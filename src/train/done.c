@@ -80,8 +80,12 @@ static mr_status find_left_behind(const mr_config *config, const mr_record_found
         mr_warn("%s: done, but its model is not in '%s' and neither are its trained tensors in "
                 "'%s': it is trained again",
                 config->run.name, config->run.save_model, kept);
-    bool expected = found->kept[0] && strcmp(found->kept, mr_kept_word(MR_KEEP_NONE)) != 0;
-    if (*done == MR_DONE_YES && expected && !there)
+    bool missed = *done == MR_DONE_YES && config->run.keep != MR_KEEP_NONE && !there;
+    if (missed && strcmp(found->kept, mr_kept_word(MR_KEEP_NONE)) == 0)
+        mr_warn("%s: its trained tensors were not kept (run.keep: none); --resume never trains "
+                "them again",
+                config->run.name);
+    else if (missed && found->kept[0]) /* older programs kept none */
         mr_warn("%s: the trained tensors that it kept in '%s' are gone; --resume never trains "
                 "them again",
                 config->run.name, kept);

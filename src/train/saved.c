@@ -30,14 +30,14 @@ static mr_status read_mark(const mr_config *config, json_t **out)
 {
     char path[PATH_MAX];
     *out = NULL;
-    MR_TRY(path_in(config, MR_SAVED_MARK, path));
+    MR_TRY(path_in(config, MR_HF_MARK, path));
     if (access(path, F_OK) != 0) return MR_OK;
     MR_TRY(mr_json_read(path, out));
     const char *format = json_string_value(json_object_get(*out, "format"));
-    if (format && strcmp(format, MR_SAVED_FORMAT) == 0) return MR_OK;
+    if (format && strcmp(format, MR_HF_MARK_FORMAT) == 0) return MR_OK;
     json_decref(*out);
     *out = NULL;
-    return mr_fail(MR_ERR_FORMAT, "%s: format: expected '%s'", path, MR_SAVED_FORMAT);
+    return mr_fail(MR_ERR_FORMAT, "%s: format: expected '%s'", path, MR_HF_MARK_FORMAT);
 }
 
 static const char *text_of(const json_t *mark, const char *key)
@@ -55,7 +55,7 @@ static mr_status write_mark(const mr_saved *saved, const mr_trainer *t)
     mr_text config = {0};
     if (t) inputs = t->inputs;
     mr_inputs_fields(&inputs, field);
-    json_t *mark = json_pack("{s:s, s:o, s:o, s:b}", "format", MR_SAVED_FORMAT, "run",
+    json_t *mark = json_pack("{s:s, s:o, s:o, s:b}", "format", MR_HF_MARK_FORMAT, "run",
                              mr_json_text(saved->config->run.name), "log", mr_json_text(saved->log),
                              "whole", t != NULL);
     mr_status status = mark ? MR_OK : MR_ERR_MEMORY;
@@ -68,7 +68,7 @@ static mr_status write_mark(const mr_saved *saved, const mr_trainer *t)
         if (!about || json_object_update(mark, about) != 0) status = MR_ERR_MEMORY;
         json_decref(about);
     }
-    if (status == MR_OK) status = path_in(saved->config, MR_SAVED_MARK, path);
+    if (status == MR_OK) status = path_in(saved->config, MR_HF_MARK, path);
     if (status == MR_OK) status = mr_json_write(path, mark);
     json_decref(mark);
     mr_text_free(&config);
@@ -113,7 +113,7 @@ static mr_status check_owner(const mr_saved *saved, bool *marked)
 static mr_status probe(const mr_config *config)
 {
     char path[PATH_MAX];
-    MR_TRY(path_in(config, MR_SAVED_MARK ".probe", path));
+    MR_TRY(path_in(config, MR_HF_MARK ".probe", path));
     MR_TRY(mr_file_write(path, "", 0));
     unlink(path);
     return MR_OK;

@@ -3,13 +3,10 @@
 
 /** @file
  * The folder a run saves its model to (run.save_model): a model that any reader of Hugging Face's
- * layout loads, the update merged into its weights, and beside it MR_SAVED_MARK, which tells whose
+ * layout loads, the update merged into its weights, and beside it MR_HF_MARK, which tells whose
  * it is and that it is whole. */
 
 #include "train/trainer.h"
-
-#define MR_SAVED_MARK "mora.json"
-#define MR_SAVED_FORMAT "mora model" /**< its field `format` */
 
 typedef struct mr_saved mr_saved; /**< a folder a run has taken; all of it on rank 0 */
 

@@ -163,6 +163,16 @@ static mr_status copy_table(mr_runlog *log, const source *from, const char *name
     return status;
 }
 
+/* Writes the path of a group's member, and whether it is a group itself. */
+static mr_status find_member(hid_t file, const char *path, const char *group, const char *member,
+                             char name[MR_H5_PATH], bool *inner)
+{
+    int length = snprintf(name, MR_H5_PATH, "%s/%s", group, member);
+    MR_CHECK(length >= 0 && length < MR_H5_PATH, MR_ERR_FORMAT, "%s: group %s: a path is too long",
+             path, group);
+    return mr_h5_is_group(file, path, name, inner);
+}
+
 static mr_status copy_group(mr_runlog *log, const source *from, const char *group, int depth)
 {
     MR_CHECK(depth < MR_H5_DEPTH, MR_ERR_FORMAT, "%s: group %s: too many groups within groups",
@@ -171,11 +181,8 @@ static mr_status copy_group(mr_runlog *log, const source *from, const char *grou
     mr_status status = mr_h5_members(from->file, from->path, depth == 0 ? "/" : group, &names);
     for (int64_t i = 0; status == MR_OK && i < names.count; i++) {
         char name[MR_H5_PATH];
-        bool inner = false;
-        int length = snprintf(name, sizeof name, "%s/%s", group, names.item[i]);
-        if (length < 0 || (size_t)length >= sizeof name)
-            status = mr_fail(MR_ERR_FORMAT, "%s: group %s: a path is too long", from->path, group);
-        if (status == MR_OK) status = mr_h5_is_group(from->file, from->path, name, &inner);
+        bool inner;
+        status = find_member(from->file, from->path, group, names.item[i], name, &inner);
         if (status == MR_OK)
             status = inner ? copy_group(log, from, name, depth + 1) : copy_table(log, from, name);
         if (status == MR_OK) status = copy_attributes(log, from, name);
@@ -322,11 +329,8 @@ static mr_status rewind_group(mr_runlog *log, const char *group, int64_t step, i
     mr_status status = mr_h5_members(log->file, log->path, depth == 0 ? "/" : group, &names);
     for (int64_t i = 0; status == MR_OK && i < names.count; i++) {
         char name[MR_H5_PATH];
-        bool inner = false;
-        int length = snprintf(name, sizeof name, "%s/%s", group, names.item[i]);
-        if (length < 0 || (size_t)length >= sizeof name)
-            status = mr_fail(MR_ERR_FORMAT, "%s: group %s: a path is too long", log->path, group);
-        if (status == MR_OK) status = mr_h5_is_group(log->file, log->path, name, &inner);
+        bool inner;
+        status = find_member(log->file, log->path, group, names.item[i], name, &inner);
         if (status != MR_OK || strcmp(name, "/events") == 0) continue;
         if (inner)
             status = rewind_group(log, name, step, depth + 1);

@@ -1,7 +1,7 @@
 #include "base/memory.h"
 #include "data/batch.h"
 #include "data/pair.h"
-#include "settings_task.h"
+#include "settings.h"
 
 #include <stdlib.h>
 

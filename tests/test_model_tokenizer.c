@@ -7,7 +7,7 @@
 #include "folder.h"
 #include "logs.h"
 #include "program.h"
-#include "settings_task.h"
+#include "settings.h"
 
 #include <string.h>
 #include <sys/stat.h>

@@ -4,7 +4,7 @@
 #include "data/token_shards.h"
 #include "data_files.h"
 #include "program.h"
-#include "settings_task.h"
+#include "settings.h"
 
 #include <dirent.h>
 #include <stdlib.h>

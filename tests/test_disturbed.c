@@ -50,10 +50,8 @@ static void shell(const char *line)
 /* A wrapper under which a call fails, see faults.c. */
 static program_setting failing(const char *fault, const char *present)
 {
-    program_write("failing.sh",
-                  "#!/bin/sh\nMR_FAULT=%s%s%s LD_PRELOAD=%s ASAN_OPTIONS=detect_leaks=0:"
-                  "verify_asan_link_order=0 exec \"$@\"\n",
-                  fault, present ? " MR_FAULT_WHILE=" : "", present ? present : "", MR_TEST_FAULTS);
+    program_write("failing.sh", "#!/bin/sh\nMR_FAULT=%s%s%s LD_PRELOAD=%s exec \"$@\"\n", fault,
+                  present ? " MR_FAULT_WHILE=" : "", present ? present : "", MR_TEST_FAULTS);
     assert_int_equal(chmod("failing.sh", 0755), 0);
     return (program_setting){.wrapper = "./failing.sh"};
 }

@@ -20,6 +20,7 @@
  */
 
 #include "base/memory.h"
+#include "base/node_memory.h"
 #include "base/random.h"
 #include "comm/comm.h"
 #include "config/registry.h"
@@ -46,6 +47,13 @@ typedef struct mr_transfer {
     mr_request request; /**< of MPI, where the backend goes through the host */
     void *state;        /**< the backend's own */
 } mr_transfer;
+
+/** What buffers are taken from. */
+typedef struct mr_backend_memory {
+    mr_node_memory each; /**< what the processes that share one may take together */
+    int devices;         /**< of a node, each with so much, its processes dealt over them in turn by
+                              node_rank; 1 where all share one, as they do the host's */
+} mr_backend_memory;
 
 /** Shape of a causal attention: rows of q are tokens (sequence-major), columns heads of HS. */
 typedef struct mr_attention_shape {
@@ -154,6 +162,9 @@ typedef struct mr_backend_ops {
 
     /** Tells whether models may compute in a type. F32 always. */
     bool (*computes)(mr_backend *be, mr_dtype dtype);
+    /** Tells what buffers will be taken from: the host's memory by base/node_memory.h, of a device
+     * what is free on it now. To be asked before any process of the node creates buffers. */
+    mr_backend_memory (*memory)(mr_backend *be);
     /** Frees what the backend itself holds. */
     void (*destroy)(mr_backend *be);
     /** Creates zeroed memory of bytes, counted under purpose. @return MR_OK, MR_ERR_MEMORY */

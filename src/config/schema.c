@@ -137,8 +137,8 @@ static const mr_key table[] = {
     {FIELD(parallel.backend), .type = MR_KEY_STRING, .fallback = "cpu", .help = "What computes."},
     {FIELD(parallel.memory_gib), .type = MR_KEY_FLOAT, .fallback = "0", .high = INFINITY,
      .unit = "GiB a rank",
-     .help = "Memory the plan must fit; 0: 0.8 of what the node or job has, divided by the node's "
-             "ranks."},
+     .help = "Memory the plan must fit; 0: 0.8 of what the node, job or device has, divided by the "
+             "ranks that share it."},
 
     {FIELD(log.every), .type = MR_KEY_INT, .fallback = "1", .min = 1, .max = BILLION,
      .unit = "optimizer steps",

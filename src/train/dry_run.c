@@ -8,8 +8,8 @@
 
 /* The limit for a plan of other ranks than those that are here. Without a word on how many share a
  * node it is as many as this node has cores for. Collective. */
-static mr_memory_limit limit_for(const mr_comm *comm, const mr_config *config, int64_t ranks,
-                                 int64_t node_ranks)
+static mr_memory_limit limit_for(const mr_comm *comm, const mr_config *config, mr_backend *be,
+                                 int64_t ranks, int64_t node_ranks)
 {
     const char *assumed = NULL;
     if (ranks > 0 && node_ranks == 0) {
@@ -19,7 +19,7 @@ static mr_memory_limit limit_for(const mr_comm *comm, const mr_config *config, i
         assumed = ", assumed by the cores of this one (--ranks-per-node)";
     }
     if (ranks > 0 && node_ranks > ranks) node_ranks = ranks;
-    return mr_memory_limit_of(comm, config, node_ranks, assumed);
+    return mr_memory_limit_of(comm, config, be, node_ranks, assumed);
 }
 
 mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks,
@@ -38,8 +38,11 @@ mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks
     mr_status status = mr_comm_agree(
         comm, mr_backend_create(config->parallel.backend, mr_node_rank(comm), threads, &be));
     if (status == MR_OK) status = mr_trainer_arch(comm, config, &arch);
-    mr_memory_limit limit = limit_for(comm, config, ranks, node_ranks);
-    if (status == MR_OK) status = mr_trainer_plan(&planned, config, be, &arch, limit, &trainer);
+    mr_memory_limit limit = {0};
+    if (status == MR_OK) {
+        limit = limit_for(comm, config, be, ranks, node_ranks);
+        status = mr_trainer_plan(&planned, config, be, &arch, limit, &trainer);
+    }
     if (status == MR_OK) {
         *out = (mr_run_plan){
             .plan = trainer->plan,

@@ -1,11 +1,10 @@
 #include "train/plan.h"
 
-#include "base/node_memory.h"
 #include "comm/node.h"
 
 #include <stdio.h>
 
-static const double SHARE = 0.8; /* of a node's memory that plans may fill */
+static const double SHARE = 0.8; /* of memory that plans may fill */
 
 static size_t whole_bytes(double bytes)
 {
@@ -22,8 +21,8 @@ static void take_smallest(const mr_comm *comm, mr_memory_limit *limit)
     mr_comm_broadcast(comm, limit, sizeof *limit, (int)-found[1]);
 }
 
-mr_memory_limit mr_memory_limit_of(const mr_comm *comm, const mr_config *config, int64_t node_ranks,
-                                   const char *assumed)
+mr_memory_limit mr_memory_limit_of(const mr_comm *comm, const mr_config *config, mr_backend *be,
+                                   int64_t node_ranks, const char *assumed)
 {
     mr_memory_limit limit = {.node_ranks = node_ranks};
     if (config->parallel.memory_gib > 0) {
@@ -31,11 +30,15 @@ mr_memory_limit mr_memory_limit_of(const mr_comm *comm, const mr_config *config,
         snprintf(limit.why, sizeof limit.why, "parallel.memory_gib");
         return limit;
     }
-    mr_node_memory node = mr_node_memory_find("");
+    mr_backend_memory memory = be->ops->memory(be);
     if (node_ranks == 0) limit.node_ranks = mr_node_ranks(comm);
-    limit.bytes = whole_bytes(SHARE * (double)node.bytes / (double)limit.node_ranks);
+    int64_t sharing = (limit.node_ranks + memory.devices - 1) / memory.devices;
+    limit.bytes = whole_bytes(SHARE * (double)memory.each.bytes / (double)sharing);
     int length = snprintf(limit.why, sizeof limit.why, "%g of %.3g GiB, %s", SHARE,
-                          (double)node.bytes / 0x1p30, node.what);
+                          (double)memory.each.bytes / 0x1p30, memory.each.what);
+    if (memory.devices > 1)
+        length += snprintf(limit.why + length, sizeof limit.why - (size_t)length,
+                           " of each of %d devices", memory.devices);
     if (limit.node_ranks > 1)
         snprintf(limit.why + length, sizeof limit.why - (size_t)length, ", for %lld ranks a node%s",
                  (long long)limit.node_ranks, assumed ? assumed : "");

@@ -21,13 +21,13 @@ typedef struct mr_memory_limit {
     char why[320];      /**< "0.8 of 23.5 GiB, available memory, for 2 ranks a node" */
 } mr_memory_limit;
 
-/** Returns parallel.memory_gib, or 0.8 of what the smallest node has for its processes
- * (base/node_memory.h), divided by the ranks on it: the rest is for what no plan counts, which is
- * the program, its libraries and pieces of files. Collective; the same on every rank.
+/** Returns parallel.memory_gib, or 0.8 of the memory that the backend tells of, where it is least,
+ * divided by the ranks that share it: the rest is for what no plan counts, which is the program,
+ * its libraries and pieces of files. Collective; the same on every rank.
  * @param node_ranks  ranks of a node, 0 for those that this one has
  * @param assumed     where node_ranks is not the user's word: how it was chosen; else NULL */
-mr_memory_limit mr_memory_limit_of(const mr_comm *comm, const mr_config *config, int64_t node_ranks,
-                                   const char *assumed);
+mr_memory_limit mr_memory_limit_of(const mr_comm *comm, const mr_config *config, mr_backend *be,
+                                   int64_t node_ranks, const char *assumed);
 
 /** Plans a laid-out model and evaluator (NULL: none), and so many bytes of data and of other things
  * beside them. Local; ranks differ in nothing. */

@@ -279,7 +279,7 @@ static mr_status create_agreed(const mr_comm *comm, const mr_config *config, mr_
 mr_status mr_trainer_create(const mr_comm *comm, const mr_config *config, mr_backend *be,
                             const mr_hf_config *arch, mr_trainer **out)
 {
-    mr_memory_limit limit = mr_memory_limit_of(comm, config, 0, NULL);
+    mr_memory_limit limit = mr_memory_limit_of(comm, config, be, 0, NULL);
     return create_agreed(comm, config, be, arch, limit, false, out);
 }
 

@@ -53,6 +53,12 @@ static bool computes(mr_backend *be, mr_dtype dtype)
     return dtype == MR_F32;
 }
 
+static mr_backend_memory memory(mr_backend *be)
+{
+    (void)be;
+    return (mr_backend_memory){.each = mr_node_memory_find(""), .devices = 1};
+}
+
 /* BF16 elements of a tensor from, or to, F32 on the host. */
 static void upload_bf16(mr_tensor dst, const float *src)
 {
@@ -159,6 +165,7 @@ float *mr_cpu_scratch(const mr_backend *be)
 static const mr_backend_ops cpu_ops = {
     .name = "cpu",
     .computes = computes,
+    .memory = memory,
     .destroy = destroy,
     .buffer_create = buffer_create,
     .buffer_destroy = buffer_destroy,

@@ -10,6 +10,7 @@
 
 #include <limits.h>
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -182,6 +183,48 @@ static void sizes_end_where_no_machine_goes_on(void **state)
     assert_true(mr_bytes_add(0, INT64_MAX, SIZE_MAX) == MR_BYTES_MOST);
     assert_true(mr_bytes_add(SIZE_MAX, 1, 1) == MR_BYTES_MOST);
     assert_true(mr_bytes_add(MR_BYTES_MOST, 0, 0) == MR_BYTES_MOST);
+}
+
+/* Allocates and frees, and fails in its own words. */
+static void *work_with_memory(void *number)
+{
+    enum { ROUNDS = 20000, HELD = 16 };
+    void *held[HELD] = {NULL};
+    char said[32];
+    for (int i = 0; i < ROUNDS; i++) {
+        mr_free(held[i % HELD]);
+        held[i % HELD] = mr_alloc(MR_MEM_GATHER, 1 + (size_t)i % 100);
+    }
+    for (int i = 0; i < HELD; i++)
+        mr_free(held[i]);
+    snprintf(said, sizeof said, "thread %d", *(int *)number);
+    mr_fail(MR_ERR_ARG, "%s", said);
+    sched_yield();
+    return strcmp(mr_message(), said) == 0 ? NULL : number;
+}
+
+static void threads_share_the_count_and_keep_their_messages(void **state)
+{
+    (void)state;
+    enum { THREADS = 4 };
+    pthread_t thread[THREADS];
+    int number[THREADS];
+    mr_fail(MR_ERR_ARG, "of the first");
+    size_t live = mr_memory_live(MR_MEM_GATHER), total = mr_memory_live_total();
+    mr_memory_guard(true); /* of this thread alone */
+    for (int i = 0; i < THREADS; i++) {
+        number[i] = i;
+        assert_int_equal(pthread_create(&thread[i], NULL, work_with_memory, &number[i]), 0);
+    }
+    for (int i = 0; i < THREADS; i++) {
+        void *failed;
+        assert_int_equal(pthread_join(thread[i], &failed), 0);
+        assert_null(failed);
+    }
+    mr_memory_guard(false);
+    assert_int_equal(mr_memory_live(MR_MEM_GATHER), live);
+    assert_int_equal(mr_memory_live_total(), total);
+    assert_string_equal(mr_message(), "of the first");
 }
 
 static void memory_is_aligned_and_zeroed(void **state)
@@ -844,6 +887,7 @@ int main(void)
         cmocka_unit_test(memory_is_counted_by_purpose),
         cmocka_unit_test(the_peak_is_kept),
         cmocka_unit_test(sizes_end_where_no_machine_goes_on),
+        cmocka_unit_test(threads_share_the_count_and_keep_their_messages),
         cmocka_unit_test(memory_is_aligned_and_zeroed),
         cmocka_unit_test(a_growing_array_keeps_its_items_and_zeroes_the_new_ones),
         cmocka_unit_test(an_array_that_cannot_grow_is_left_as_it_was),

@@ -1,5 +1,6 @@
 #include "base/memory.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,11 +13,11 @@ typedef struct header {
 
 static const uint32_t HEADER_MAGIC = 0x6d6f7261u; /* "mora" */
 
-static size_t live_bytes[MR_MEM_PURPOSES];
-static size_t live_total;
-static size_t peak_total;
+static atomic_size_t live_bytes[MR_MEM_PURPOSES];
+static atomic_size_t live_total;
+static atomic_size_t peak_total;
 #ifdef MR_DEBUG
-static int guard_depth;
+static _Thread_local int guard_depth;
 #endif
 
 const char *mr_purpose_name(mr_purpose purpose)
@@ -46,6 +47,15 @@ static header *header_of(void *memory)
     return head;
 }
 
+/* Counts what was allocated; the peak is raised by whichever thread saw the most. */
+static void add_live(mr_purpose purpose, size_t bytes)
+{
+    atomic_fetch_add(&live_bytes[purpose], bytes);
+    size_t total = atomic_fetch_add(&live_total, bytes) + bytes, peak = atomic_load(&peak_total);
+    while (total > peak && !atomic_compare_exchange_weak(&peak_total, &peak, total))
+        continue;
+}
+
 void *mr_alloc(mr_purpose purpose, size_t bytes)
 {
 #ifdef MR_DEBUG
@@ -61,14 +71,12 @@ void *mr_alloc(mr_purpose purpose, size_t bytes)
     }
     if (!block) {
         mr_fail(MR_ERR_MEMORY, "cannot allocate %zu bytes for %s (%zu held already)", bytes,
-                mr_purpose_name(purpose), live_total);
+                mr_purpose_name(purpose), mr_memory_live_total());
         return NULL;
     }
     header *head = (header *)(void *)block;
     *head = (header){.bytes = bytes, .purpose = purpose, .magic = HEADER_MAGIC};
-    live_bytes[purpose] += bytes;
-    live_total += bytes;
-    if (live_total > peak_total) peak_total = live_total;
+    add_live(purpose, bytes);
     return memset(block + MR_MEM_ALIGNMENT, 0, bytes);
 }
 
@@ -112,25 +120,25 @@ void mr_free(void *memory)
 {
     if (!memory) return;
     header *head = header_of(memory);
-    live_bytes[head->purpose] -= head->bytes;
-    live_total -= head->bytes;
+    atomic_fetch_sub(&live_bytes[head->purpose], head->bytes);
+    atomic_fetch_sub(&live_total, head->bytes);
     head->magic = 0;
     free(head);
 }
 
 size_t mr_memory_live(mr_purpose purpose)
 {
-    return live_bytes[purpose];
+    return atomic_load(&live_bytes[purpose]);
 }
 
 size_t mr_memory_live_total(void)
 {
-    return live_total;
+    return atomic_load(&live_total);
 }
 
 size_t mr_memory_peak_total(void)
 {
-    return peak_total;
+    return atomic_load(&peak_total);
 }
 
 void mr_memory_guard(bool on)

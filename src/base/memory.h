@@ -3,7 +3,8 @@
 
 /** @file
  * Counted allocation: every byte the program holds stands under a purpose, so that a plan made
- * before a run can be compared with what the run took, and what is left at exit can be named.
+ * before a run can be compared with what the run took, and what is left at exit can be named. Any
+ * thread may allocate and free.
  */
 
 #include "base/status.h"
@@ -68,7 +69,8 @@ size_t mr_memory_live_total(void);
 /** Returns the largest value mr_memory_live_total has had. Local. */
 size_t mr_memory_peak_total(void);
 
-/** Makes any allocation fatal while on; on and off nest. Debug builds only, else no effect. */
+/** Makes any allocation of the calling thread fatal while on; on and off nest. Debug builds only,
+ * else no effect. */
 void mr_memory_guard(bool on);
 
 #endif

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char message_record[MR_MESSAGE_MAX];
+static _Thread_local char message_record[MR_MESSAGE_MAX];
 static void (*abort_handler)(const char *message);
 
 mr_status mr_fail(mr_status code, const char *fmt, ...)

@@ -2,7 +2,8 @@
 #define MR_BASE_STATUS_H
 
 /** @file
- * One status type and one message record for the whole program.
+ * One status type for the whole program, and one message record a thread: work that is dealt over
+ * threads brings the message of what failed to the one that waits for it.
  *
  * A function that can fail returns an mr_status; the message is set once, where the failure
  * happened, and names the file, the place in it, what was found and what was expected. A status

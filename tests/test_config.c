@@ -450,14 +450,15 @@ static void evaluation_steps_ascend(void **state)
 static void learning_rate_factors_are_pairs(void **state)
 {
     (void)state;
-    load_one(CONFIG_MODEL "train.lr_scale: [lora_B=16, embed=1e-1]\n", NULL, 0);
-    static const char *const bad[] = {"lora_B", "=2", "a=", "a=0", "a=-1", "a=1e", "a=nan"};
+    load_one(CONFIG_MODEL "train.lr_scale: [lora_B=16, embed=1e-1, lm_head@1e-2]\n", NULL, 0);
+    static const char *const bad[] = {"lora_B", "=2", "a=", "a=0", "a=-1", "a=1e",
+                                      "a=nan",  "a@", "@2", "a@0", "a@1=2"};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         char text[128], wanted[256];
         snprintf(text, sizeof text, CONFIG_MODEL "train.lr_scale: [\"%s\"]\n", bad[i]);
         snprintf(wanted, sizeof wanted,
-                 "uuid.yaml:3:17: train.lr_scale: expected name=factor with a factor in (0, 1e9], "
-                 "found \"%s\"",
+                 "uuid.yaml:3:17: train.lr_scale: expected name=factor or name@rate with a number "
+                 "in (0, 1e9], found \"%s\"",
                  bad[i]);
         config_assert_error(text, wanted);
     }

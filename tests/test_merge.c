@@ -418,6 +418,25 @@ static void factors_on_learning_rates_multiply(void **state)
     assert_on_all_ranks(found[0] == 0.5 && found[1] == 1.5 && found[2] == 1 && found[3] == 3);
 }
 
+static void a_rate_of_its_own_does_not_depend_on_the_others(void **state)
+{
+    (void)state;
+    tiny_options options = tiny_defaults(&world, "lora_plus");
+    tiny t;
+    options.lr_ratio = 3;
+    options.lr_scale = (mr_string_list){.count = 1, .item = {"v_proj@0.25"}};
+    must(tiny_lay_out(&options, &t));
+    const mr_params *params = mr_model_params(t.model);
+    double lr = t.config->train.lr, found[3];
+    static const char *const names[3] = {"model.layers.0.self_attn.v_proj.lora_A",
+                                         "model.layers.0.self_attn.v_proj.lora_B",
+                                         "model.layers.0.self_attn.q_proj.lora_B"};
+    for (int i = 0; i < 3; i++)
+        found[i] = lr * mr_params_at(params, find_param(params, names[i]))->lr_scale;
+    tiny_destroy(&t);
+    assert_on_all_ranks(found[0] == 0.25 && found[1] == 0.25 && found[2] == 3 * lr);
+}
+
 int main(int argc, char **argv)
 {
     ranks_begin(&argc, &argv);
@@ -436,6 +455,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_frozen_tensor_is_drawn_orthonormal_and_not_trained),
         cmocka_unit_test(recomputation_with_dropout_changes_no_bit_of_a_gradient),
         cmocka_unit_test(factors_on_learning_rates_multiply),
+        cmocka_unit_test(a_rate_of_its_own_does_not_depend_on_the_others),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     mr_comm_destroy(&alone);

@@ -65,6 +65,7 @@ mr_status tiny_lay_out(const tiny_options *options, tiny *out)
                             .method = mr_adapter_find(options->method),
                             .adapter = adapter,
                             .lr_scale = &c->train.lr_scale,
+                            .lr = c->train.lr,
                             .shard = options->shard,
                             .recompute = options->recompute == MR_RECOMPUTE_LAYER,
                             .seed = 11,

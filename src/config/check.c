@@ -153,17 +153,19 @@ static mr_status check_evaluation(const mr_config *config, const char **key)
     return MR_OK;
 }
 
-mr_status mr_config_lr_scale(const char *item, char name[MR_CONFIG_NAME], double *factor)
+mr_status mr_config_lr_scale(const char *item, char name[MR_CONFIG_NAME], double *number,
+                             bool *is_rate)
 {
-    const char *equals = strchr(item, '=');
-    bool named = equals && equals > item && equals - item < MR_CONFIG_NAME;
+    const char *sign = item + strcspn(item, "=@");
+    bool named = *sign && sign > item && sign - item < MR_CONFIG_NAME;
     bool digits =
-        named && equals[1] != '\0' && strspn(equals + 1, "0123456789.eE+-") == strlen(equals + 1);
+        named && sign[1] != '\0' && strspn(sign + 1, "0123456789.eE+-") == strlen(sign + 1);
     char *rest = NULL;
-    *factor = digits ? strtod(equals + 1, &rest) : 0.0;
-    MR_CHECK(digits && *rest == '\0' && *factor > 0.0 && *factor <= 1e9, MR_ERR_CONFIG,
-             "expected name=factor with a factor in (0, 1e9], found \"%s\"", item);
-    snprintf(name, MR_CONFIG_NAME, "%.*s", (int)(equals - item), item);
+    *number = digits ? strtod(sign + 1, &rest) : 0.0;
+    *is_rate = *sign == '@';
+    MR_CHECK(digits && *rest == '\0' && *number > 0.0 && *number <= 1e9, MR_ERR_CONFIG,
+             "expected name=factor or name@rate with a number in (0, 1e9], found \"%s\"", item);
+    snprintf(name, MR_CONFIG_NAME, "%.*s", (int)(sign - item), item);
     return MR_OK;
 }
 
@@ -172,8 +174,9 @@ static mr_status check_lr_scale(const mr_config *config, const char **key)
     const mr_string_list *scales = &config->train.lr_scale;
     for (int32_t i = 0; i < scales->count; i++) {
         char name[MR_CONFIG_NAME];
-        double factor;
-        if (mr_config_lr_scale(scales->item[i], name, &factor) != MR_OK)
+        double number;
+        bool is_rate;
+        if (mr_config_lr_scale(scales->item[i], name, &number, &is_rate) != MR_OK)
             return fail_key(key, "train.lr_scale", "%s", mr_message());
     }
     return MR_OK;

@@ -158,10 +158,11 @@ bool mr_config_has(const mr_config *config, const char *key);
 /** Returns the field of a key, NULL where the configuration does not have it. Borrowed. Local. */
 const void *mr_config_field(const mr_config *config, const char *key);
 
-/** Takes an item of train.lr_scale apart: "name=factor", factor in (0, 1e9]. Local.
+/** Takes an item of train.lr_scale apart: "name=factor", a factor on train.lr, or "name@rate", a
+ * rate in its place; each number in (0, 1e9]. Local.
  * @return MR_OK, MR_ERR_CONFIG (without the key) */
 MR_NODISCARD mr_status mr_config_lr_scale(const char *item, char name[MR_CONFIG_NAME],
-                                          double *factor);
+                                          double *number, bool *is_rate);
 
 /** Cuts the slashes off the ends of the paths of a configuration: with and without they are one.
  * Local. */

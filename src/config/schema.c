@@ -82,7 +82,9 @@ static const mr_key table[] = {
     {FIELD(train.lr), .type = MR_KEY_FLOAT, .fallback = "1e-3", .low_open = true, .high = INFINITY,
      .help = "Peak learning rate."},
     {FIELD(train.lr_scale), .type = MR_KEY_STRINGS, .fallback = "[]",
-     .help = "Items name=factor: tensors whose name contains name learn at factor times lr."},
+     .help =
+         "Items name=factor or name@rate: tensors whose name contains name learn at factor times "
+         "lr, or at that rate whatever lr is."},
     {FIELD(train.schedule), .type = MR_KEY_ENUM, .fallback = "linear", .choices = schedule_texts,
      .help = "Course of the learning rate after the warm-up."},
     {FIELD(train.warmup_steps), .type = MR_KEY_INT, .fallback = "0", .max = BILLION,

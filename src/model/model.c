@@ -195,19 +195,20 @@ static mr_status add_layer(mr_model *model, module_lists *lists, int index)
     return model->method->trains_base ? MR_OK : add_adapters(model, lists, index);
 }
 
-/* Applies train.lr_scale: each item "name=factor" to the tensors whose name contains it, on top of
- * what the method asks for. */
-static mr_status apply_lr_scale(mr_model *model, const mr_string_list *scales)
+/* Applies train.lr_scale: each item to the tensors whose name contains its name; factors on top of
+ * what the method asks for, rates in its place. */
+static mr_status apply_lr_scale(mr_model *model, const mr_string_list *scales, double lr)
 {
     for (int i = 0; scales && i < scales->count; i++) {
         char part[MR_CONFIG_NAME];
-        double factor;
-        MR_TRY(mr_config_lr_scale(scales->item[i], part, &factor));
+        double number;
+        bool is_rate;
+        MR_TRY(mr_config_lr_scale(scales->item[i], part, &number, &is_rate));
         int matched = 0;
         for (int p = 0; p < model->params->param_count; p++) {
             mr_param *param = &model->params->param[p];
             if (!param->trained || !strstr(param->name, part)) continue;
-            param->lr_scale *= factor;
+            param->lr_scale = is_rate ? number / lr : number * param->lr_scale;
             matched++;
         }
         MR_CHECK(matched > 0, MR_ERR_CONFIG,
@@ -240,7 +241,7 @@ static mr_status lay_out(mr_model *model, const mr_model_options *options)
     if (!model->method->trains_base) MR_TRY(check_used(&lists));
     model->below = mr_params_at(model->params, model->embed)->trained ||
                    mr_params_at(model->params, model->layer[0].norm[0])->trained;
-    MR_TRY(apply_lr_scale(model, options->lr_scale));
+    MR_TRY(apply_lr_scale(model, options->lr_scale, options->lr));
     mr_params_layout(model->params, model->geometry.waves);
     return mr_reduce_create(model->params, model->geometry.in_wave, tied ? 0 : -1, &model->reduce);
 }

@@ -41,7 +41,8 @@ typedef struct mr_model_options {
     const mr_adapter_method *method;
     const mr_adapter_config *adapter; /**< of the method; a module of modules_to_save has its own
                                            weights trained, and no adapter */
-    const mr_string_list *lr_scale;   /**< items "name=factor" of trained tensors; NULL: none */
+    const mr_string_list *lr_scale;   /**< train.lr_scale, of trained tensors; NULL: none */
+    double lr;                        /**< train.lr, which lr_scale's rates are told by */
     mr_shard shard;
     mr_dtype compute; /**< dtype of activations and of the weights they meet */
     bool recompute;   /**< layers compute activations again in the backward pass */

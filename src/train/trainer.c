@@ -202,6 +202,7 @@ static mr_status lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry ge
                             .method = mr_adapter_find(t->config->method.name),
                             .adapter = mr_adapter_config_of(t->config),
                             .lr_scale = &t->config->train.lr_scale,
+                            .lr = t->config->train.lr,
                             .shard = (mr_shard)t->config->parallel.shard,
                             .compute = t->config->model.dtype == 1 ? MR_BF16 : MR_F32,
                             .recompute = t->config->train.recompute == MR_RECOMPUTE_LAYER,

@@ -14,8 +14,9 @@ static const char *const layers[] = {"base",  "comm", "config",  "tensor", "back
 
 enum { LAYERS = sizeof layers / sizeof layers[0], PATH = 1024 };
 
-/* Looks at one line, which is not zero-terminated; tells whether it breaks the rule. */
-typedef bool (*rule)(const char *layer, const char *line, size_t length);
+/* Looks at one line, which is not zero-terminated, of a file, "store/hf.c"; tells whether it breaks
+ * the rule. */
+typedef bool (*rule)(const char *file, const char *line, size_t length);
 
 /* What a walk over files found. */
 typedef struct findings {
@@ -34,6 +35,16 @@ static int layer_number(const char *name, size_t length)
     return -1;
 }
 
+static int layer_of(const char *file)
+{
+    return layer_number(file, strcspn(file, "/"));
+}
+
+static bool is_in(const char *file, const char *layer)
+{
+    return layer_of(file) == layer_number(layer, strlen(layer));
+}
+
 static const char *find(const char *line, size_t length, const char *part)
 {
     size_t wanted = strlen(part);
@@ -42,56 +53,112 @@ static const char *find(const char *line, size_t length, const char *part)
     return NULL;
 }
 
-static bool includes_a_layer_below(const char *layer, const char *line, size_t length)
+static bool includes_a_layer_below(const char *file, const char *line, size_t length)
 {
     const char *name = circles_included(line, length, '"');
     const char *slash = name ? memchr(name, '/', (size_t)(line + length - name)) : NULL;
     if (!slash) return false;
     int of = layer_number(name, (size_t)(slash - name));
-    return of < 0 || of > layer_number(layer, strlen(layer));
+    return of < 0 || of > layer_of(file);
 }
 
 /* What a header of this ending holds is known in its own folder alone. */
-static bool includes_an_inside_of_others(const char *layer, const char *line, size_t length)
+static bool includes_an_inside_of_others(const char *file, const char *line, size_t length)
 {
     const char *name = circles_included(line, length, '"');
     const char *slash = name ? memchr(name, '/', (size_t)(line + length - name)) : NULL;
     if (!slash || !find(slash, (size_t)(line + length - slash), "_impl.h\"")) return false;
-    return layer_number(name, (size_t)(slash - name)) != layer_number(layer, strlen(layer));
+    return layer_number(name, (size_t)(slash - name)) != layer_of(file);
 }
 
-static bool includes_outside(const char *layer, const char *line, size_t length, const char *header,
+static bool includes_outside(const char *file, const char *line, size_t length, const char *header,
                              const char *allowed)
 {
     const char *name = circles_included(line, length, '<');
     return name && find(name, (size_t)(line + length - name), header) == name &&
-           strcmp(layer, allowed) != 0;
+           !is_in(file, allowed);
 }
 
-static bool includes_hdf5_outside_store(const char *layer, const char *line, size_t length)
+static bool includes_hdf5_outside_store(const char *file, const char *line, size_t length)
 {
-    return includes_outside(layer, line, length, "hdf5", "store");
+    return includes_outside(file, line, length, "hdf5", "store");
 }
 
-static bool includes_blas_outside_backend(const char *layer, const char *line, size_t length)
+static bool includes_blas_outside_backend(const char *file, const char *line, size_t length)
 {
-    return includes_outside(layer, line, length, "cblas", "backend");
+    return includes_outside(file, line, length, "cblas", "backend");
 }
 
-static bool names_the_world_outside_app(const char *layer, const char *line, size_t length)
+static bool names_the_world_outside_app(const char *file, const char *line, size_t length)
 {
-    return find(line, length, "MPI_COMM_WORLD") && strcmp(layer, "app") != 0 &&
-           strcmp(layer, "comm") != 0;
+    return find(line, length, "MPI_COMM_WORLD") && !is_in(file, "app") && !is_in(file, "comm");
 }
 
-static bool names_a_method(const char *layer, const char *line, size_t length)
+static bool names_a_method(const char *file, const char *line, size_t length)
 {
     static const char *const methods[] = {"\"fft\"",  "\"lora\"",   "\"lora_plus\"", "\"asylora\"",
                                           "\"dora\"", "\"relora\"", "\"mora\"",      "\"remora\""};
-    if (strcmp(layer, "model") != 0 && strcmp(layer, "train") != 0 && strcmp(layer, "eval") != 0)
-        return false;
+    if (!is_in(file, "model") && !is_in(file, "train") && !is_in(file, "eval")) return false;
     for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++)
         if (find(line, length, methods[i])) return true;
+    return false;
+}
+
+/* Above the backends what is computed with is of the type that the model computes in. What is F32
+ * whatever that is (backend/backend.h) is told by a name on the line. */
+static bool says_f32_for_what_is_computed_with(const char *file, const char *line, size_t length)
+{
+    static const struct {
+        const char *file; /* NULL: any */
+        const char *part;
+    } allowed[] = {
+        {NULL, "->rstd"},                                  /* statistics of rows */
+        {NULL, "->lse"},                                   /* the same */
+        {NULL, "cosine)"},                                 /* tables of angles */
+        {NULL, "sine)"},                                   /* the same */
+        {NULL, "MR_MEM_GRADIENTS,"},                       /* gradients of parameters */
+        {NULL, "MR_MEM_REDUCE,"},                          /* their sums over ranks */
+        {NULL, "MR_MEM_OPTIMIZER,"},                       /* what the optimizer works on */
+        {"adapter/dora.c", "&state->memory"},              /* factors of rows */
+        {"model/params.c", "params->types.compute : MR_"}, /* weights that are trained, or merged */
+        {"model/merge.c", "model->be, MR_MEM_OTHER,"},     /* merged weights are formed in F32 */
+        {"train/trainer.c", "MR_BF16 : MR_F32"},           /* where the type is chosen */
+    };
+    if (!find(line, length, "MR_F32") || is_in(file, "tensor") || is_in(file, "backend"))
+        return false;
+    for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
+        if ((!allowed[i].file || strcmp(allowed[i].file, file) == 0) &&
+            find(line, length, allowed[i].part))
+            return false;
+    return true;
+}
+
+/* Buffers are held by those who place tensors in them, and followed by nobody outside backends. */
+static bool follows_a_buffer(const char *file, const char *line, size_t length)
+{
+    static const char *const holders[] = {"model/arena.h", "model/model_impl.h", "model/session.c"};
+    if (is_in(file, "tensor") || is_in(file, "backend")) return false;
+    const char *name = circles_included(line, length, '"');
+    if (name && find(name, (size_t)(line + length - name), "backend/") == name)
+        return find(name, (size_t)(line + length - name), "backend/backend.h\"") != name;
+    if (find(line, length, "struct mr_buffer")) return true;
+    for (size_t i = 0; i < sizeof holders / sizeof holders[0]; i++)
+        if (strcmp(file, holders[i]) == 0) return find(line, length, "buffer->");
+    return find(line, length, "mr_buffer");
+}
+
+/* The table takes host memory where it copies from or to it, and hands none out. */
+static bool hands_out_an_address(const char *file, const char *line, size_t length)
+{
+    static const char *const pointers[] = {"void *",   "char *",    "float *",
+                                           "double *", "int32_t *", "int64_t *"};
+    static const char *const allowed[] = {"(*upload)", "(*download)", "void *state;",
+                                          "const char *", "char **argv"};
+    if (strcmp(file, "backend/backend.h") != 0) return false;
+    for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
+        if (find(line, length, allowed[i])) return false;
+    for (size_t i = 0; i < sizeof pointers / sizeof pointers[0]; i++)
+        if (find(line, length, pointers[i])) return true;
     return false;
 }
 
@@ -137,13 +204,11 @@ static void walk_top(const char *folder, visitor visit, void *context)
 static void look_at(const char *path, const char *name, const char *text, void *context)
 {
     findings *found = context;
-    char layer[PATH];
-    snprintf(layer, sizeof layer, "%.*s", (int)strcspn(name, "/"), name);
     int number = 0;
     for (const char *line = text; *line; line += *line == '\n') {
         size_t length = strcspn(line, "\n");
         number++;
-        if (found->broken_by && found->broken_by(layer, line, length)) {
+        if (found->broken_by && found->broken_by(name, line, length)) {
             print_error("%s:%d: %.*s\n", path, number, (int)length, line);
             found->broken++;
         }
@@ -219,6 +284,19 @@ static void model_train_and_eval_name_no_method(void **state)
 {
     (void)state;
     assert_kept(names_a_method);
+}
+
+static void f32_stands_only_where_the_contract_says_so(void **state)
+{
+    (void)state;
+    assert_kept(says_f32_for_what_is_computed_with);
+}
+
+static void no_address_leaves_a_backend(void **state)
+{
+    (void)state;
+    assert_kept(follows_a_buffer);
+    assert_kept(hands_out_an_address);
 }
 
 static void no_file_is_too_long(void **state)
@@ -340,9 +418,9 @@ static void circles_of_files_are_found(void **state)
     assert_false(runs_in_a_circle(false, none, 4));
 }
 
-static bool breaks(rule broken_by, const char *layer, const char *line)
+static bool breaks(rule broken_by, const char *file, const char *line)
 {
-    return broken_by(layer, line, strlen(line));
+    return broken_by(file, line, strlen(line));
 }
 
 static void the_rules_find_what_breaks_them(void **state)
@@ -356,6 +434,16 @@ static void the_rules_find_what_breaks_them(void **state)
     assert_true(breaks(includes_blas_outside_backend, "nn", "#include <cblas.h>"));
     assert_true(breaks(names_the_world_outside_app, "store", "f(MPI_COMM_WORLD);"));
     assert_true(breaks(names_a_method, "train", "if (strcmp(name, \"mora\") == 0)"));
+    assert_true(breaks(says_f32_for_what_is_computed_with, "model/layer.c",
+                       "acts->q = mr_arena_take(arena, MR_F32, rows, q_cols);"));
+    assert_true(breaks(says_f32_for_what_is_computed_with, "adapter/lora.c",
+                       "mr_backend_tensor(be, tables, MR_F32, 1, n, &state->memory)"));
+    assert_true(breaks(follows_a_buffer, "model/arena.c", "#include \"backend/cpu/cpu.h\""));
+    assert_true(breaks(follows_a_buffer, "nn/head.c", "struct mr_buffer { void *data; };"));
+    assert_true(breaks(follows_a_buffer, "nn/head.c", "mr_buffer *b = t.buffer;"));
+    assert_true(breaks(follows_a_buffer, "model/arena.h", "float *p = arena->buffer->data;"));
+    assert_true(breaks(hands_out_an_address, "backend/backend.h",
+                       "    void *(*address)(mr_backend *be, mr_tensor t);"));
 }
 
 static void the_rules_let_pass_what_keeps_them(void **state)
@@ -372,6 +460,13 @@ static void the_rules_let_pass_what_keeps_them(void **state)
     assert_false(breaks(names_the_world_outside_app, "app", "f(MPI_COMM_WORLD);"));
     assert_false(breaks(names_a_method, "train", "mr_log(\"mora: done\");"));
     assert_false(breaks(names_a_method, "adapter", ".name = \"mora\","));
+    assert_false(breaks(says_f32_for_what_is_computed_with, "model/layer.c",
+                        "acts->rstd1 = mr_arena_take(arena, MR_F32, 1, rows);"));
+    assert_false(breaks(says_f32_for_what_is_computed_with, "backend/cpu/cpu.c", "MR_F32"));
+    assert_false(breaks(follows_a_buffer, "nn/head.c", "#include \"backend/backend.h\""));
+    assert_false(breaks(follows_a_buffer, "model/arena.h", "    mr_buffer *buffer;"));
+    assert_false(breaks(hands_out_an_address, "backend/backend.h",
+                        "    void (*upload)(mr_backend *be, mr_tensor dst, const void *src);"));
 }
 
 int main(void)
@@ -388,6 +483,8 @@ int main(void)
         cmocka_unit_test(only_backend_includes_blas),
         cmocka_unit_test(only_app_and_comm_name_the_world),
         cmocka_unit_test(model_train_and_eval_name_no_method),
+        cmocka_unit_test(f32_stands_only_where_the_contract_says_so),
+        cmocka_unit_test(no_address_leaves_a_backend),
         cmocka_unit_test(no_file_is_too_long),
         cmocka_unit_test(no_circle_of_headers),
         cmocka_unit_test(no_circle_of_files),

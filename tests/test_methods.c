@@ -39,7 +39,7 @@ static mr_config *configuration(const char *method, int64_t r, double dropout)
 static mr_status create(mr_lab *lab, const mr_config *config, int64_t in, const int64_t *out,
                         mr_adapter **a)
 {
-    return mr_adapter_create(lab->be, mr_adapter_find(config->method.name),
+    return mr_adapter_create(lab->be, lab->dtype, mr_adapter_find(config->method.name),
                              mr_adapter_config_of(config), LINEARS, in, out, names, a);
 }
 

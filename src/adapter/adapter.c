@@ -41,7 +41,7 @@ const mr_adapter_method *mr_adapter_find(const char *name)
     return NULL;
 }
 
-mr_status mr_adapter_create(mr_backend *be, const mr_adapter_method *method,
+mr_status mr_adapter_create(mr_backend *be, mr_dtype compute, const mr_adapter_method *method,
                             const mr_adapter_config *config, int linears, int64_t in,
                             const int64_t *out, const char *const *names, mr_adapter **out_adapter)
 {
@@ -59,6 +59,7 @@ mr_status mr_adapter_create(mr_backend *be, const mr_adapter_method *method,
     if (!a) return MR_ERR_MEMORY;
     *a = (mr_adapter){.method = method,
                       .be = be,
+                      .compute = compute,
                       .r = config->r,
                       .lora_alpha = config->lora_alpha,
                       .lora_dropout = config->lora_dropout,

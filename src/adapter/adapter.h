@@ -163,6 +163,7 @@ typedef struct mr_adapter_method {
 struct mr_adapter {
     const mr_adapter_method *method;
     mr_backend *be;
+    mr_dtype compute; /**< of the model */
     int64_t r;
     double lora_alpha, lora_dropout;
     int linears;
@@ -189,11 +190,13 @@ const mr_adapter_method *mr_adapter_find(const char *name);
 
 /** Creates the adapter of a site: `linears` linears of `in` inputs and out[] outputs, without its
  * tables. Local.
+ * @param[in] compute  the type that the model computes in
  * @param[in] config  of this method
  * @param[in] names  the linears' names, for messages
  * @return MR_OK, MR_ERR_ARG (r not in 1..max(I, O), or more than the method takes: names the
  *         linear), MR_ERR_CONFIG (operator), MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_adapter_create(mr_backend *be, const mr_adapter_method *method,
+MR_NODISCARD mr_status mr_adapter_create(mr_backend *be, mr_dtype compute,
+                                         const mr_adapter_method *method,
                                          const mr_adapter_config *config, int linears, int64_t in,
                                          const int64_t *out, const char *const *names,
                                          mr_adapter **out_adapter);

@@ -66,8 +66,8 @@ static mr_status setup(mr_adapter *a, const mr_adapter_config *config, const cha
     state->outputs = all;
     state->most = most;
     state->mixed_rows = rows < most ? rows : most;
-    a->table_bytes = (size_t)(3 * all + a->r * a->r + state->mixed_rows * a->r) * sizeof(float) +
-                     (size_t)(all + most) * sizeof(double);
+    a->table_bytes = (size_t)(3 * all) * sizeof(float) + (size_t)(all + most) * sizeof(double) +
+                     (size_t)((a->r + state->mixed_rows) * a->r) * mr_dtype_size(a->compute);
     return MR_OK;
 }
 
@@ -89,8 +89,8 @@ static mr_status allocate(mr_adapter *a)
         state->base_squares[i] =
             mr_tensor_cols(state->base_squares[0], outputs_before(a, i), a->out[i]);
     MR_TRY(mr_backend_tensor(be, tables, MR_F64, 1, state->most, &state->squares));
-    MR_TRY(mr_backend_tensor(be, tables, MR_F32, a->r, a->r, &state->gram));
-    return mr_backend_tensor(be, tables, MR_F32, state->mixed_rows, a->r, &state->mixed);
+    MR_TRY(mr_backend_tensor(be, tables, a->compute, a->r, a->r, &state->gram));
+    return mr_backend_tensor(be, tables, a->compute, state->mixed_rows, a->r, &state->mixed);
 }
 
 static void teardown(mr_adapter *a)

@@ -39,16 +39,16 @@ static int by_value(const void *a, const void *b)
 }
 
 /* FLOP/s of this rank's products: the best of several shapes and repetitions, all ranks at once. */
-static mr_status gemm_rate(mr_backend *be, double *best)
+static mr_status gemm_rate(mr_backend *be, mr_dtype dtype, double *best)
 {
     static const int64_t shapes[][3] = {{2048, 512, 1376}, {2048, 2048, 2048}, {4096, 512, 4096}};
     *best = 0;
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
         int64_t m = shapes[s][0], k = shapes[s][1], n = shapes[s][2];
         mr_tensor a = {0}, b = {0}, c = {0};
-        mr_status status = mr_backend_tensor(be, MR_MEM_OTHER, MR_F32, m, k, &a);
-        if (status == MR_OK) status = mr_backend_tensor(be, MR_MEM_OTHER, MR_F32, k, n, &b);
-        if (status == MR_OK) status = mr_backend_tensor(be, MR_MEM_OTHER, MR_F32, m, n, &c);
+        mr_status status = mr_backend_tensor(be, MR_MEM_OTHER, dtype, m, k, &a);
+        if (status == MR_OK) status = mr_backend_tensor(be, MR_MEM_OTHER, dtype, k, n, &b);
+        if (status == MR_OK) status = mr_backend_tensor(be, MR_MEM_OTHER, dtype, m, n, &c);
         if (status == MR_OK) {
             be->ops->fill(be, a, 1.5f);
             be->ops->fill(be, b, -0.5f);
@@ -226,17 +226,17 @@ static mr_status bench_methods(const mr_comm *comm, mr_backend *be, const bench_
                                const mr_hf_config *arch, json_t *rows)
 {
     double rate;
-    mr_comm_barrier(comm);
-    MR_AGREE(comm, gemm_rate(be, &rate));
-    int64_t kilo = (int64_t)(rate / 1e3);
-    mr_comm_sum_i64(comm, &kilo, 1);
     bool first = true;
     mr_config config;
     char method[MR_CONFIG_NAME];
     next_method(o->methods, method);
     MR_TRY(configure(o, method, comm->size, &config));
+    mr_comm_barrier(comm);
+    MR_AGREE(comm, gemm_rate(be, mr_trainer_dtype(&config), &rate));
+    int64_t kilo = (int64_t)(rate / 1e3);
+    mr_comm_sum_i64(comm, &kilo, 1);
     if (comm->rank == 0 && !o->json)
-        printf("%s, %d ranks x %d threads, global batch %lld x %lld tokens, r %lld, sgemm %.1f "
+        printf("%s, %d ranks x %d threads, global batch %lld x %lld tokens, r %lld, gemm %.1f "
                "GFLOP/s\n",
                o->model, comm->size, be->threads, (long long)config.train.global_batch,
                (long long)config.train.seq_len, (long long)o->r, (double)kilo / 1e6);
@@ -306,6 +306,6 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
 const mr_command mr_command_bench = {
     .name = "bench",
     .usage = "[--model FILE] [--methods LIST] [--batch N] [--seq N] [--json] ...",
-    .summary = "measure tokens/s and FLOP/s of training steps against the sgemm rate",
+    .summary = "measure tokens/s and FLOP/s of training steps against the rate of plain products",
     .run = run,
 };

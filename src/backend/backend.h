@@ -222,7 +222,8 @@ typedef struct mr_backend_ops {
      * so that the order of addition is free and one changed element always shows. */
     void (*digest)(mr_backend *be, mr_tensor out, mr_tensor x);
 
-    /** c [M, N] = alpha op(a) op(b) + beta c, op transposing where asked; any strides. */
+    /** c [M, N] = alpha op(a) op(b) + beta c, op transposing where asked; any strides. a and b are
+     * of one type, c of that or F32. */
     void (*gemm)(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
                  mr_tensor b, float beta, mr_tensor c);
 
@@ -236,8 +237,8 @@ typedef struct mr_backend_ops {
     /** x [N, C] = x s, s [1, N] a factor a row. */
     void (*scale_rows)(mr_backend *be, mr_tensor x, mr_tensor s);
     /** Factors of rows whose lengths are trained apart, all [1, N]: inverse = 1 / sqrt(squares),
-     * squares F64, 0 where that is not above 0 (NaN stays NaN); ratio = magnitude inverse; gain =
-     * ratio - 1; each rounded once from double. */
+     * squares F64, 0 where that is not above 0 (NaN stays NaN); ratio = magnitude inverse,
+     * magnitude a weight; gain = ratio - 1; each rounded once from double. */
     void (*row_factors)(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_tensor gain,
                         mr_tensor squares, mr_tensor magnitude);
     /** ds [1, C] = sum over rows of dy x, the gradient of the factors of scale_columns; where dx

@@ -113,8 +113,8 @@ static mr_status add_adapter(mr_model *model, const mr_adapter_config *config, i
                              int count, const int64_t *outs, int64_t in, const char *const *names)
 {
     mr_layer *layer = &model->layer[index];
-    MR_TRY(mr_adapter_create(model->be, model->method, config, count, in, outs, names,
-                             &layer->adapter[site]));
+    MR_TRY(mr_adapter_create(model->be, model->compute, model->method, config, count, in, outs,
+                             names, &layer->adapter[site]));
     const mr_adapter *adapter = layer->adapter[site];
     for (int p = 0; p < adapter->params; p++)
         for (int i = 0; i < count; i++) {

@@ -89,11 +89,15 @@ static mr_status open_data(mr_trainer *t, const mr_hf_config *arch)
     return mr_dataset_create(t->config, t->tokenizer, &t->dataset);
 }
 
+mr_dtype mr_trainer_dtype(const mr_config *config)
+{
+    return config->model.dtype == 1 ? MR_BF16 : MR_F32;
+}
+
 static mr_status create_data(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
 {
     const mr_config *c = t->config;
-    mr_dtype dtype = c->model.dtype == 1 ? MR_BF16 : MR_F32;
-    MR_CHECK(t->be->ops->computes(t->be, dtype), MR_ERR_CONFIG,
+    MR_CHECK(t->be->ops->computes(t->be, mr_trainer_dtype(c)), MR_ERR_CONFIG,
              "model.dtype: backend '%s' computes in f32 only, found \"bf16\"", t->be->ops->name);
     mr_status status = open_data(t, arch);
     /* A plan needs of the data only what the configuration may say as well. */
@@ -204,7 +208,7 @@ static mr_status lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry ge
                             .lr_scale = &t->config->train.lr_scale,
                             .lr = t->config->train.lr,
                             .shard = (mr_shard)t->config->parallel.shard,
-                            .compute = t->config->model.dtype == 1 ? MR_BF16 : MR_F32,
+                            .compute = mr_trainer_dtype(t->config),
                             .recompute = t->config->train.recompute == MR_RECOMPUTE_LAYER,
                             .seed = (uint64_t)t->config->run.seed,
                             .geometry = geometry},

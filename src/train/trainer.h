@@ -55,6 +55,9 @@ typedef struct mr_trainer {
     size_t held; /**< bytes of MR_MEM_OTHER that were there before the trainer */
 } mr_trainer;
 
+/** Returns the type that models of a configuration compute in. Local. */
+mr_dtype mr_trainer_dtype(const mr_config *config);
+
 /** Writes the path of the config.json a configuration names. Local. @return MR_OK, MR_ERR_IO */
 MR_NODISCARD mr_status mr_trainer_config_path(const mr_config *config, char path[PATH_MAX]);
 

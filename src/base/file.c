@@ -172,7 +172,17 @@ mr_status mr_file_write(const char *path, const void *data, size_t size)
     int handle = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     MR_CHECK(handle >= 0, MR_ERR_IO, "cannot create '%s': %s", beside, strerror(errno));
     int failure = mr_file_write_at(handle, data, size, 0);
-    if (failure == 0 && fsync(handle) != 0) failure = errno;
+    if (failure != 0) {
+        close(handle);
+        unlink(beside);
+        return mr_fail(MR_ERR_IO, "cannot write '%s': %s", path, strerror(failure));
+    }
+    return mr_file_publish(handle, beside, path);
+}
+
+mr_status mr_file_publish(int handle, const char *beside, const char *path)
+{
+    int failure = fsync(handle) == 0 ? 0 : errno;
     if (close(handle) != 0 && failure == 0) failure = errno;
     if (failure == 0 && rename(beside, path) != 0) failure = errno;
     if (failure != 0) {

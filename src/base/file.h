@@ -26,6 +26,11 @@ MR_NODISCARD mr_status mr_file_read(const char *path, mr_purpose purpose, char *
  * Local. @return MR_OK, MR_ERR_IO (message names the path) */
 MR_NODISCARD mr_status mr_file_write(const char *path, const void *data, size_t size);
 
+/** Makes a file that was written beside a path the one at the path: syncs it, closes it, renames
+ * it. Local. @param handle  of the file beside; closed, and the file removed, on failure too
+ * @return MR_OK, MR_ERR_IO (message names the path) */
+MR_NODISCARD mr_status mr_file_publish(int handle, const char *beside, const char *path);
+
 /** Writes all of data at an offset of an open file. Records no message: threads may call it. Local.
  * @return 0 or an error number */
 int mr_file_write_at(int handle, const void *data, size_t bytes, int64_t offset);

@@ -1,4 +1,4 @@
-#include "store/h5.h"
+#include "store/h5_impl.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -67,7 +67,7 @@ mr_status mr_h5_fail(mr_status code, const char *path, const char *fmt, ...)
     return mr_fail(code, "%s: %s: %s", path, what, why.text[0] ? why.text : "HDF5 gives no reason");
 }
 
-hid_t mr_h5_access(bool in_memory)
+hid_t mr_h5_access(mr_h5_use use)
 {
     hid_t access = H5Pcreate(H5P_FILE_ACCESS);
     if (access < 0) return access;
@@ -77,11 +77,11 @@ hid_t mr_h5_access(bool in_memory)
 #endif
     /* The formats of 1.8 have checksums in their metadata, which the older ones lack; those of 1.10
      * refuse a file that its writer has not closed, as it is in every flushed image. */
-    if (result >= 0 && in_memory)
+    if (result >= 0 && use != MR_H5_READ)
         result = H5Pset_libver_bounds(access, H5F_LIBVER_V18, H5F_LIBVER_V18);
-    if (result >= 0 && in_memory) result = H5Pset_fapl_core(access, GROW_BYTES, false);
-    if (result >= 0 && !in_memory) result = H5Pset_fapl_sec2(access);
-    if (result >= 0 && !in_memory) result = H5Pset_cache(access, 0, 521, CACHE_BYTES, 0.75);
+    if (result >= 0 && use == MR_H5_IN_MEMORY) result = H5Pset_fapl_core(access, GROW_BYTES, false);
+    if (result >= 0 && use != MR_H5_IN_MEMORY) result = H5Pset_fapl_sec2(access);
+    if (result >= 0 && use == MR_H5_READ) result = H5Pset_cache(access, 0, 521, CACHE_BYTES, 0.75);
     if (result >= 0) return access;
     H5Pclose(access);
     return H5I_INVALID_HID;
@@ -97,12 +97,20 @@ mr_status mr_h5_open(const char *path, hid_t *file)
              path, strerror(errno));
     MR_CHECK(S_ISREG(about.st_mode), MR_ERR_IO, "cannot open '%s': not a regular file", path);
     MR_TRY(mr_h5_start());
-    MR_H5(access_list = mr_h5_access(false), MR_ERR_IO, path, "cannot open it");
+    MR_H5(access_list = mr_h5_access(MR_H5_READ), MR_ERR_IO, path, "cannot open it");
     MR_H5(*file = H5Fopen(path, H5F_ACC_RDONLY, access_list), MR_ERR_FORMAT, path,
           "cannot open it");
 cleanup:
     if (access_list >= 0) H5Pclose(access_list);
     return status;
+}
+
+mr_status mr_h5_unsound(const char *path, const char *what)
+{
+    size_t length = strlen(path);
+    const char *why = mr_message();
+    if (strncmp(why, path, length) == 0 && strncmp(why + length, ": ", 2) == 0) why += length + 2;
+    return mr_fail(MR_ERR_FORMAT, "%s: not %s: %s", path, what, why);
 }
 
 bool mr_h5_exists(hid_t file, const char *name)
@@ -139,104 +147,17 @@ cleanup:
     return status;
 }
 
-mr_status mr_h5_set_attribute(hid_t object, const char *path, const char *name, hid_t file_type,
-                              hid_t type, const void *value)
+mr_status mr_h5_make_text_type(const char *path, size_t bytes, hid_t *type)
 {
     mr_status status = MR_OK;
-    hid_t space = H5I_INVALID_HID, attribute = H5I_INVALID_HID;
-    htri_t exists;
-    MR_H5(exists = H5Aexists(object, name), MR_ERR_IO, path, "attribute '%s'", name);
-    if (exists > 0)
-        MR_H5(H5Adelete(object, name), MR_ERR_IO, path, "cannot replace attribute '%s'", name);
-    MR_H5(space = H5Screate(H5S_SCALAR), MR_ERR_IO, path, "attribute '%s'", name);
-    MR_H5(attribute = H5Acreate2(object, name, file_type, space, H5P_DEFAULT, H5P_DEFAULT),
-          MR_ERR_IO, path, "cannot create attribute '%s'", name);
-    MR_H5(H5Awrite(attribute, type, value), MR_ERR_IO, path, "cannot write attribute '%s'", name);
+    MR_H5(*type = H5Tcopy(H5T_C_S1), MR_ERR_IO, path, "the type of texts");
+    MR_H5(H5Tset_size(*type, bytes), MR_ERR_IO, path, "the type of texts");
+    MR_H5(H5Tset_cset(*type, H5T_CSET_UTF8), MR_ERR_IO, path, "the type of texts");
 cleanup:
-    if (attribute >= 0) H5Aclose(attribute);
-    if (space >= 0) H5Sclose(space);
     return status;
 }
 
-/* An attribute of one value. */
-typedef struct attribute {
-    hid_t handle, type;
-    H5T_class_t class;
-    size_t bytes; /* of the value in the file */
-} attribute;
-
-static void close_attribute(attribute *a)
-{
-    if (a->type >= 0) H5Tclose(a->type);
-    if (a->handle >= 0) H5Aclose(a->handle);
-}
-
-/* Opens an attribute that must be one value of a kind. */
-static mr_status open_attribute(hid_t object, const char *path, const char *name, bool text,
-                                const char *expected, attribute *out)
-{
-    *out = (attribute){.handle = H5I_INVALID_HID, .type = H5I_INVALID_HID};
-    MR_CHECK(H5Aexists(object, name) != 0, MR_ERR_FORMAT, "%s: no attribute '%s'", path, name);
-    mr_status status = MR_OK;
-    hid_t space = H5I_INVALID_HID, file = H5I_INVALID_HID;
-    hsize_t file_bytes = 0;
-    MR_H5(out->handle = H5Aopen(object, name, H5P_DEFAULT), MR_ERR_FORMAT, path, "attribute '%s'",
-          name);
-    MR_H5(out->type = H5Aget_type(out->handle), MR_ERR_FORMAT, path, "attribute '%s'", name);
-    MR_H5(space = H5Aget_space(out->handle), MR_ERR_FORMAT, path, "attribute '%s'", name);
-    MR_H5(file = H5Iget_file_id(object), MR_ERR_FORMAT, path, "attribute '%s'", name);
-    MR_H5(H5Fget_filesize(file, &file_bytes), MR_ERR_FORMAT, path, "its size");
-    out->class = H5Tget_class(out->type);
-    out->bytes = H5Tget_size(out->type);
-    bool number = out->class == H5T_INTEGER || out->class == H5T_FLOAT;
-    if (!(text ? out->class == H5T_STRING : number) || H5Sget_simple_extent_npoints(space) != 1 ||
-        out->bytes > file_bytes)
-        status = mr_fail(MR_ERR_FORMAT, "%s: attribute '%s' is not %s", path, name, expected);
-cleanup:
-    if (file >= 0) H5Fclose(file);
-    if (space >= 0) H5Sclose(space);
-    if (status != MR_OK) close_attribute(out);
-    return status;
-}
-
-mr_status mr_h5_int(hid_t object, const char *path, const char *name, int64_t *out)
-{
-    static const char expected[] = "a whole number";
-    const double most = 0x1p53;
-    attribute a;
-    double value = 0;
-    MR_TRY(open_attribute(object, path, name, false, expected, &a));
-    mr_status status = MR_OK;
-    if (a.class == H5T_INTEGER) {
-        MR_H5(H5Aread(a.handle, H5T_NATIVE_INT64, out), MR_ERR_FORMAT, path,
-              "cannot read attribute '%s'", name);
-        goto cleanup;
-    }
-    MR_H5(H5Aread(a.handle, H5T_NATIVE_DOUBLE, &value), MR_ERR_FORMAT, path,
-          "cannot read attribute '%s'", name);
-    if (!(value >= -most && value <= most) || (double)(int64_t)value != value)
-        status = mr_fail(MR_ERR_FORMAT, "%s: attribute '%s' is not %s", path, name, expected);
-    else
-        *out = (int64_t)value;
-cleanup:
-    close_attribute(&a);
-    return status;
-}
-
-mr_status mr_h5_double(hid_t object, const char *path, const char *name, double *out)
-{
-    attribute a;
-    MR_TRY(open_attribute(object, path, name, false, "a number", &a));
-    mr_status status = MR_OK;
-    MR_H5(H5Aread(a.handle, H5T_NATIVE_DOUBLE, out), MR_ERR_FORMAT, path,
-          "cannot read attribute '%s'", name);
-cleanup:
-    close_attribute(&a);
-    return status;
-}
-
-/* Makes the type in memory of texts in the file, whatever they are closed or filled by there. */
-static mr_status text_type(hid_t stored, const char *path, const char *name, hid_t *type)
+mr_status mr_h5_text_type(hid_t stored, const char *path, const char *name, hid_t *type)
 {
     mr_status status = MR_OK;
     MR_H5(*type = H5Tcopy(stored), MR_ERR_FORMAT, path, "%s: its type", name);
@@ -245,53 +166,6 @@ static mr_status text_type(hid_t stored, const char *path, const char *name, hid
     MR_H5(H5Tset_strpad(*type, H5T_STR_NULLTERM), MR_ERR_FORMAT, path, "%s: its type", name);
 cleanup:
     return status;
-}
-
-mr_status mr_h5_text(hid_t object, const char *path, const char *name, char **out)
-{
-    attribute a;
-    hid_t type = H5I_INVALID_HID;
-    char *text = NULL, *theirs = NULL;
-    *out = NULL;
-    MR_TRY(open_attribute(object, path, name, true, "a text", &a));
-    mr_status status = text_type(a.type, path, name, &type);
-    if (status != MR_OK) goto cleanup;
-    bool variable = H5Tis_variable_str(type) > 0;
-    if (!variable) {
-        text = mr_alloc(MR_MEM_OTHER, a.bytes + 1);
-        status = text ? MR_OK : MR_ERR_MEMORY;
-        if (status != MR_OK) goto cleanup;
-    }
-    MR_H5(H5Aread(a.handle, type, variable ? (void *)&theirs : text), MR_ERR_FORMAT, path,
-          "cannot read attribute '%s'", name);
-    if (variable) text = mr_strdup(theirs ? theirs : "");
-    status = text ? MR_OK : MR_ERR_MEMORY;
-    if (status != MR_OK) goto cleanup;
-    *out = text;
-    text = NULL;
-cleanup:
-    if (theirs) H5free_memory(theirs);
-    mr_free(text);
-    if (type >= 0) H5Tclose(type);
-    close_attribute(&a);
-    return status;
-}
-
-mr_status mr_h5_check_format(hid_t file, const char *path, const char *format, int64_t version)
-{
-    char *text = NULL;
-    int64_t found = 0;
-    MR_TRY(mr_h5_text(file, path, "format", &text));
-    mr_status status = MR_OK;
-    if (strcmp(text, format) != 0)
-        status =
-            mr_fail(MR_ERR_FORMAT, "%s: format: expected '%s', found '%.64s'", path, format, text);
-    mr_free(text);
-    MR_TRY(status);
-    MR_TRY(mr_h5_int(file, path, "format_version", &found));
-    MR_CHECK(found == version, MR_ERR_FORMAT,
-             "%s: format_version: expected %" PRId64 ", found %" PRId64, path, version, found);
-    return MR_OK;
 }
 
 /* What a listing of a group fills. */
@@ -412,7 +286,9 @@ cleanup:
     return status;
 }
 
-mr_status mr_h5_table_open(hid_t file, const char *path, const char *name, mr_h5_table *table)
+/* Opens a dataset of least to most dimensions. */
+static mr_status open_table(hid_t file, const char *path, const char *name, int least, int most,
+                            mr_h5_table *table)
 {
     *table = (mr_h5_table){.handle = H5I_INVALID_HID};
     bool group;
@@ -421,7 +297,7 @@ mr_status mr_h5_table_open(hid_t file, const char *path, const char *name, mr_h5
     MR_CHECK(!group, MR_ERR_FORMAT, "%s: %s: expected a dataset, found a group", path, name);
     mr_status status = MR_OK;
     hid_t type = H5I_INVALID_HID, space = H5I_INVALID_HID;
-    hsize_t extents[H5S_MAX_RANK] = {0};
+    hsize_t extents[H5S_MAX_RANK] = {0}, columns = 1;
     MR_H5(table->handle = H5Dopen2(file, name, H5P_DEFAULT), MR_ERR_FORMAT, path, "dataset %s",
           name);
     MR_H5(type = H5Dget_type(table->handle), MR_ERR_FORMAT, path, "%s: type", name);
@@ -431,16 +307,24 @@ mr_status mr_h5_table_open(hid_t file, const char *path, const char *name, mr_h5
           "%s: extents", name);
     table->class = H5Tget_class(type);
     table->item_bytes = H5Tget_size(type);
+    table->dims = dims;
     table->flat = dims == 1;
     bool known =
         table->class == H5T_INTEGER || table->class == H5T_FLOAT || table->class == H5T_STRING;
-    if (dims < 1 || dims > 2 || !known || table->item_bytes == 0) {
-        status = mr_fail(MR_ERR_FORMAT, "%s: %s: expected numbers or texts in 1 or 2 dimensions",
-                         path, name);
+    if (dims < least || dims > most || !known || table->item_bytes == 0) {
+        status = mr_fail(MR_ERR_FORMAT, "%s: %s: expected numbers or texts in %s%d dimension%s",
+                         path, name, least < most ? "1 or " : "", most, most > 1 ? "s" : "");
         goto cleanup;
     }
-    hsize_t columns = dims == 1 ? 1 : extents[1];
-    if (extents[0] > INT64_MAX || columns > INT64_MAX / table->item_bytes) {
+    bool small = extents[0] <= INT64_MAX;
+    for (int i = 0; i < dims; i++)
+        table->extent[i] = extents[i];
+    for (int i = 1; i < dims && small; i++) {
+        hsize_t room = INT64_MAX / table->item_bytes / (columns > 0 ? columns : 1);
+        small = extents[i] <= room;
+        columns *= extents[i];
+    }
+    if (!small) {
         status = mr_fail(MR_ERR_FORMAT, "%s: %s: extents out of range", path, name);
         goto cleanup;
     }
@@ -452,6 +336,17 @@ cleanup:
     if (type >= 0) H5Tclose(type);
     if (status != MR_OK) mr_h5_table_close(table);
     return status;
+}
+
+mr_status mr_h5_table_open(hid_t file, const char *path, const char *name, mr_h5_table *table)
+{
+    return open_table(file, path, name, 1, 2, table);
+}
+
+mr_status mr_h5_table_open_as(hid_t file, const char *path, const char *name, int dims,
+                              mr_h5_table *table)
+{
+    return open_table(file, path, name, dims, dims, table);
 }
 
 void mr_h5_table_close(mr_h5_table *table)
@@ -474,13 +369,15 @@ mr_status mr_h5_table_read(const mr_h5_table *table, const char *path, const cha
     if (count == 0) return MR_OK;
     mr_status status = MR_OK;
     hid_t rows = H5I_INVALID_HID, block = H5I_INVALID_HID;
-    int dims = table->flat ? 1 : 2;
-    const hsize_t start[2] = {(hsize_t)first, 0};
-    const hsize_t extents[2] = {(hsize_t)count, (hsize_t)table->columns};
+    const hsize_t start[MR_H5_DIMS] = {(hsize_t)first};
+    hsize_t extents[MR_H5_DIMS] = {(hsize_t)count};
+    for (int i = 1; i < table->dims; i++)
+        extents[i] = table->extent[i];
     MR_H5(rows = H5Dget_space(table->handle), MR_ERR_FORMAT, path, "%s: extents", name);
     MR_H5(H5Sselect_hyperslab(rows, H5S_SELECT_SET, start, NULL, extents, NULL), MR_ERR_FORMAT,
           path, "%s: row %" PRId64, name, first);
-    MR_H5(block = H5Screate_simple(dims, extents, NULL), MR_ERR_FORMAT, path, "%s: rows", name);
+    MR_H5(block = H5Screate_simple(table->dims, extents, NULL), MR_ERR_FORMAT, path, "%s: rows",
+          name);
     MR_H5(H5Dread(table->handle, type, block, rows, H5P_DEFAULT, data), MR_ERR_FORMAT, path,
           "cannot read %s", name);
 cleanup:
@@ -536,7 +433,7 @@ mr_status mr_h5_table_texts(const mr_h5_table *table, const char *path, const ch
     hid_t stored = H5I_INVALID_HID, type = H5I_INVALID_HID;
     mr_status status = MR_OK;
     MR_H5(stored = H5Dget_type(table->handle), MR_ERR_FORMAT, path, "%s: type", name);
-    status = text_type(stored, path, name, &type);
+    status = mr_h5_text_type(stored, path, name, &type);
     if (status == MR_OK)
         status = H5Tis_variable_str(type) > 0 ? read_variable(table, path, name, type, out)
                                               : read_fixed(table, path, name, type, out);

@@ -20,16 +20,19 @@
 enum {
     MR_H5_PATH = 1024, /**< bytes of a path within a file with its terminating zero */
     MR_H5_DEPTH = 16,  /**< groups within groups: more is a loop */
+    MR_H5_DIMS = 3,    /**< of a table, at most */
 };
 
-/** A dataset [rows] or [rows, columns]. */
+/** A dataset [rows], [rows, columns] or [rows, ...]. */
 typedef struct mr_h5_table {
     hid_t handle; /**< owned; H5I_INVALID_HID while closed */
-    bool flat;    /**< one-dimensional; columns is then 1 */
-    int64_t rows; /**< extent that grows */
-    int64_t columns;
-    H5T_class_t class; /**< H5T_INTEGER, H5T_FLOAT, H5T_STRING */
-    size_t item_bytes; /**< of one element in the file */
+    int dims;
+    hsize_t extent[MR_H5_DIMS]; /**< [dims] */
+    bool flat;                  /**< one-dimensional; columns is then 1 */
+    int64_t rows;               /**< extent that grows */
+    int64_t columns;            /**< product of the other extents */
+    H5T_class_t class;          /**< H5T_INTEGER, H5T_FLOAT, H5T_STRING */
+    size_t item_bytes;          /**< of one element in the file */
 } mr_h5_table;
 
 /** Starts the library and silences its own printing; may be called again. Local. */
@@ -49,15 +52,26 @@ mr_status mr_h5_fail(mr_status code, const char *path, const char *fmt, ...) MR_
         }                                                                                          \
     } while (0)
 
-/** Makes a file access list without file locks: sound files are only ever replaced whole. Local.
- * @param in_memory  for a file that is written, in memory, and never written back; else for reading
+/** What a file is opened for. */
+typedef enum mr_h5_use {
+    MR_H5_READ,
+    MR_H5_IN_MEMORY, /**< to be written, in memory, and never written back */
+    MR_H5_CREATE,    /**< to be written, on the disk */
+} mr_h5_use;
+
+/** Makes a file access list without file locks: sound files are only ever replaced whole, or have
+ * values put into room that was made for them. Local.
  * @return the list, for H5Pclose, or a negative value */
-hid_t mr_h5_access(bool in_memory);
+hid_t mr_h5_access(mr_h5_use use);
 
 /** Opens a file for reading, whatever the environment says of locks. Local.
  * @param[out] file  for H5Fclose; negative on failure
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY, MR_ERR_FORMAT (not HDF5, or damaged) */
 MR_NODISCARD mr_status mr_h5_open(const char *path, hid_t *file);
+
+/** Turns the recorded message "path: <why>" into "path: not <what>: <why>". Local.
+ * @return MR_ERR_FORMAT */
+mr_status mr_h5_unsound(const char *path, const char *what);
 
 /** Tells whether an object is at an absolute path. Local. */
 bool mr_h5_exists(hid_t file, const char *name);
@@ -71,6 +85,14 @@ MR_NODISCARD mr_status mr_h5_is_group(hid_t file, const char *path, const char *
  * @return MR_OK, MR_ERR_IO (message names the attribute) */
 MR_NODISCARD mr_status mr_h5_set_attribute(hid_t object, const char *path, const char *name,
                                            hid_t file_type, hid_t type, const void *value);
+
+/** As mr_h5_set_attribute, of a text. Local. */
+MR_NODISCARD mr_status mr_h5_set_text(hid_t object, const char *path, const char *name,
+                                      const char *value);
+
+/** Makes the type of texts of up to bytes-1 bytes, closed by zeros. Local.
+ * @param[out] type  for H5Tclose; negative on failure */
+MR_NODISCARD mr_status mr_h5_make_text_type(const char *path, size_t bytes, hid_t *type);
 
 /** Reads the one value of an attribute of a file, group or dataset: a whole number, a number, or a
  * text, which is the caller's, for mr_free. Local.
@@ -98,6 +120,10 @@ MR_NODISCARD mr_status mr_h5_members(hid_t file, const char *path, const char *g
  * @return MR_OK, MR_ERR_FORMAT (message names path and dataset) */
 MR_NODISCARD mr_status mr_h5_table_open(hid_t file, const char *path, const char *name,
                                         mr_h5_table *table);
+
+/** As mr_h5_table_open, for one of so many dimensions, of 1 to MR_H5_DIMS. Local. */
+MR_NODISCARD mr_status mr_h5_table_open_as(hid_t file, const char *path, const char *name, int dims,
+                                           mr_h5_table *table);
 
 /** Closes a table; closed ones are left. Local. */
 void mr_h5_table_close(mr_h5_table *table);

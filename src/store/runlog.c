@@ -145,7 +145,7 @@ mr_status mr_runlog_create(const char *path, mr_runlog **out)
     if (!log) return MR_ERR_MEMORY;
     mr_status status = MR_OK;
     hid_t access = H5I_INVALID_HID;
-    MR_H5(access = mr_h5_access(true), MR_ERR_IO, path, "cannot start a run log");
+    MR_H5(access = mr_h5_access(MR_H5_IN_MEMORY), MR_ERR_IO, path, "cannot start a run log");
     MR_H5(log->file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access), MR_ERR_IO, path,
           "cannot start a run log");
     if ((status = mr_runlog_set_text(log, "format", MR_RUNLOG_FORMAT)) != MR_OK) goto cleanup;
@@ -171,10 +171,7 @@ bool mr_runlog_is(const char *head, size_t bytes)
 
 mr_status mr_runlog_unsound(const char *path)
 {
-    size_t length = strlen(path);
-    const char *why = mr_message();
-    if (strncmp(why, path, length) == 0 && strncmp(why + length, ": ", 2) == 0) why += length + 2;
-    return mr_fail(MR_ERR_FORMAT, "%s: not a sound run log: %s", path, why);
+    return mr_h5_unsound(path, "a sound run log");
 }
 
 static mr_status set_attribute(mr_runlog *log, const char *name, hid_t file_type, hid_t type,
@@ -184,31 +181,10 @@ static mr_status set_attribute(mr_runlog *log, const char *name, hid_t file_type
     return mr_h5_set_attribute(log->file, log->path, name, file_type, type, value);
 }
 
-/* Makes the type of texts of up to bytes-1 bytes, closed by zeros. */
-static mr_status make_text_type(const mr_runlog *log, size_t bytes, hid_t *type)
-{
-    mr_status status = MR_OK;
-    MR_H5(*type = H5Tcopy(H5T_C_S1), MR_ERR_IO, log->path, "the type of texts");
-    MR_H5(H5Tset_size(*type, bytes), MR_ERR_IO, log->path, "the type of texts");
-    MR_H5(H5Tset_cset(*type, H5T_CSET_UTF8), MR_ERR_IO, log->path, "the type of texts");
-cleanup:
-    return status;
-}
-
-mr_status mr_runlog_set_text_of(const mr_runlog *log, hid_t object, const char *name,
-                                const char *value)
-{
-    hid_t type = H5I_INVALID_HID;
-    mr_status status = make_text_type(log, strlen(value) + 1, &type);
-    if (status == MR_OK) status = mr_h5_set_attribute(object, log->path, name, type, type, value);
-    if (type >= 0) H5Tclose(type);
-    return status;
-}
-
 mr_status mr_runlog_set_text(mr_runlog *log, const char *name, const char *value)
 {
     log->dirty = true;
-    return mr_runlog_set_text_of(log, log->file, name, value);
+    return mr_h5_set_text(log->file, log->path, name, value);
 }
 
 mr_status mr_runlog_set_int(mr_runlog *log, const char *name, int64_t value)
@@ -312,14 +288,14 @@ mr_status mr_runlog_describe(mr_runlog *log, const char *name, const mr_runlog_s
                                     {"item", about->item},
                                     {"primary", about->score[0].name}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts && status == MR_OK; i++)
-        status = mr_runlog_set_text_of(log, object, texts[i][0], texts[i][1]);
+        status = mr_h5_set_text(object, log->path, texts[i][0], texts[i][1]);
     for (int i = 0; i < about->scores && status == MR_OK; i++) {
         const mr_runlog_score *score = &about->score[i];
         int64_t lower = score->lower_is_better;
         H5Oclose(object);
         MR_TRY(eval_path(log, name, score->name, path));
         MR_H5(object = H5Oopen(log->file, path, H5P_DEFAULT), MR_ERR_IO, log->path, "%s", path);
-        status = mr_runlog_set_text_of(log, object, "unit", score->unit);
+        status = mr_h5_set_text(object, log->path, "unit", score->unit);
         if (status == MR_OK)
             status = mr_h5_set_attribute(object, log->path, "lower_is_better", H5T_STD_I64LE,
                                          H5T_NATIVE_INT64, &lower);
@@ -336,7 +312,7 @@ mr_status mr_runlog_append_texts(mr_runlog *log, const char *name, const char *c
     char *cells = mr_alloc_array(MR_MEM_OTHER, count < BLOCK ? (size_t)count : BLOCK, bytes);
     if (!cells) return MR_ERR_MEMORY;
     hid_t type = H5I_INVALID_HID;
-    mr_status status = make_text_type(log, bytes, &type);
+    mr_status status = mr_h5_make_text_type(log->path, bytes, &type);
     if (status == MR_OK) status = mr_runlog_make_table(log, name, type, 0);
     for (int64_t first = 0; status == MR_OK && first < count; first += BLOCK) {
         int64_t rows = count - first < BLOCK ? count - first : BLOCK;

@@ -41,10 +41,6 @@ MR_NODISCARD mr_status mr_runlog_append_texts(mr_runlog *log, const char *name,
                                               const char *const *texts, int64_t count,
                                               size_t bytes);
 
-/** Sets a text attribute of an object of the file. Local. */
-MR_NODISCARD mr_status mr_runlog_set_text_of(const mr_runlog *log, hid_t object, const char *name,
-                                             const char *value);
-
 /** Appends the training rows that are held back. Local. */
 MR_NODISCARD mr_status mr_runlog_write_pending(mr_runlog *log);
 

@@ -52,8 +52,7 @@ cleanup:
     return status;
 }
 
-static mr_status copy_attribute(mr_runlog *log, const source *from, const char *name, hid_t object,
-                                hid_t to)
+static mr_status copy_attribute(const source *from, const char *name, hid_t object, hid_t to)
 {
     const char *path = from->path;
     char *text = NULL;
@@ -69,7 +68,7 @@ static mr_status copy_attribute(mr_runlog *log, const source *from, const char *
     H5T_class_t class = one ? H5Tget_class(type) : H5T_NO_CLASS;
     if (class == H5T_STRING) {
         status = mr_h5_text(object, path, name, &text);
-        if (status == MR_OK) status = mr_runlog_set_text_of(log, to, name, text);
+        if (status == MR_OK) status = mr_h5_set_text(to, path, name, text);
         mr_free(text);
     } else if (class == H5T_INTEGER) {
         status = mr_h5_int(object, path, name, &whole);
@@ -103,7 +102,7 @@ static mr_status copy_attributes(mr_runlog *log, const source *from, const char 
     MR_H5(H5Aiterate2(object, H5_INDEX_NAME, H5_ITER_INC, NULL, add_name, &names), MR_ERR_FORMAT,
           from->path, "%s: an attribute cannot be read", where);
     for (int64_t i = 0; status == MR_OK && i < names.count; i++)
-        status = copy_attribute(log, from, names.item[i], object, to);
+        status = copy_attribute(from, names.item[i], object, to);
 cleanup:
     if (to >= 0) H5Oclose(to);
     if (object >= 0) H5Oclose(object);

@@ -270,19 +270,9 @@ mr_status mr_safetensors_finish(mr_safetensors_writer **writer)
     mr_safetensors_writer *file = *writer;
     mr_status status = check_complete(file);
     if (status != MR_OK) goto cleanup;
-    int failure = mr_safetensors_sync(file);
-    if (close(file->handle) != 0 && failure == 0) failure = errno;
+    status = mr_file_publish(file->handle, file->beside, file->path);
     file->handle = -1;
-    if (failure == 0 && rename(file->beside, file->path) != 0) failure = errno;
-    if (failure != 0) {
-        status = mr_fail(MR_ERR_IO, "cannot write '%s': %s", file->path, strerror(failure));
-        goto cleanup;
-    }
     file->beside[0] = '\0';
-    failure = mr_file_sync_folder(file->path);
-    if (failure != 0)
-        status =
-            mr_fail(MR_ERR_IO, "cannot sync the folder of '%s': %s", file->path, strerror(failure));
 cleanup:
     mr_safetensors_abandon(writer);
     return status;

@@ -5,8 +5,17 @@
 #include <stdio.h>
 #include <string.h>
 
-/* One row a kind; a set without one is of the first that the data can be scored by. */
-static const mr_eval_kind *const kinds[] = {&mr_eval_generate, &mr_eval_predict};
+/* One row a kind: mr_eval_<name> of eval/<name>.c. A set without one is of the first that the data
+ * can be scored by. */
+#define KINDS_OF(ROW)                                                                              \
+    ROW(generate)                                                                                  \
+    ROW(predict)
+
+#define DECLARED(name) extern const mr_eval_kind mr_eval_##name;
+#define ADDRESS(name) &mr_eval_##name,
+
+KINDS_OF(DECLARED)
+static const mr_eval_kind *const kinds[] = {KINDS_OF(ADDRESS)};
 
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
@@ -46,9 +55,7 @@ static const mr_eval_kind *default_kind(const mr_dataset *dataset, mr_part *part
 {
     for (int i = 0; i < KINDS; i++)
         for (int p = 0; p < MR_PARTS; p++) {
-            /* Prediction of what was trained on is no default: it is the loss of the training. */
-            if (kinds[i] == &mr_eval_predict && p == MR_PART_TRAIN) continue;
-            if (kinds[i]->refuses(dataset, (mr_part)p)) continue;
+            if (!(kinds[i]->unasked & 1u << p) || kinds[i]->refuses(dataset, (mr_part)p)) continue;
             *part = (mr_part)p;
             return kinds[i];
         }

@@ -60,6 +60,8 @@ typedef struct mr_eval_kind {
     const char *name;
     const char *summary;     /**< one line for --help */
     const char *item;        /**< what the record of an item is */
+    unsigned unasked;        /**< parts of the data, bits 1 << mr_part, that are scored so where a
+                                  set names no kind: 0 for a kind that is to be named */
     const mr_schema *schema; /**< its keys, over a struct that starts with mr_eval_keys */
     int scores;
     mr_eval_score score[MR_EVAL_SCORES];
@@ -152,8 +154,5 @@ void mr_eval_share_items(const mr_comm *comm, float *items, int64_t count);
 /** For kinds, between batches: an evaluation may last far longer than the time there is between a
  * request to stop and the end. Collective. @return MR_OK, MR_STOPPED */
 MR_NODISCARD mr_status mr_eval_go_on(const mr_comm *comm);
-
-/** The rows of the table. */
-extern const mr_eval_kind mr_eval_generate, mr_eval_predict;
 
 #endif

@@ -143,6 +143,7 @@ static const mr_schema schema = MR_SCHEMA(mr_eval_keys, keys);
 const mr_eval_kind mr_eval_generate = {
     .name = "generate",
     .summary = "what is generated behind the prompts of a task, the most probable token each time",
+    .unasked = 1u << MR_PART_TRAIN,
     .item = "score of an answer, 0 to 1",
     .schema = &schema,
     .scores = 2,

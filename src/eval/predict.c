@@ -116,6 +116,8 @@ static const mr_schema schema = MR_SCHEMA(mr_eval_keys, keys);
 const mr_eval_kind mr_eval_predict = {
     .name = "predict",
     .summary = "how well sequences are predicted, spread evenly over a part of the data",
+    /* Not what is trained on: that is the loss of the training. */
+    .unasked = 1u << MR_PART_HELDOUT | 1u << MR_PART_VALIDATION | 1u << MR_PART_TEST,
     .item = "mean loss of a sequence, nats a scored token",
     .schema = &schema,
     .scores = 3,

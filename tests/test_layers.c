@@ -8,9 +8,9 @@
 #include <sys/stat.h>
 
 /* A layer may include itself and those before it. */
-static const char *const layers[] = {"base",  "comm", "config",  "tensor", "backend", "linalg",
-                                     "store", "nn",   "adapter", "model",  "data",    "corpus",
-                                     "optim", "eval", "train",   "report", "app"};
+static const char *const layers[] = {"base",   "comm",  "config",  "tensor", "backend", "linalg",
+                                     "store",  "nn",    "adapter", "model",  "spectra", "data",
+                                     "corpus", "optim", "eval",    "train",  "report",  "app"};
 
 enum { LAYERS = sizeof layers / sizeof layers[0], PATH = 1024 };
 

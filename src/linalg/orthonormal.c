@@ -1,14 +1,10 @@
 #include "linalg/orthonormal.h"
 
 #include "base/memory.h"
+#include "linalg/lapack_impl.h"
 
 #include <limits.h>
 #include <math.h>
-
-void dgeqrf_(const int *m, const int *n, double *a, const int *lda, double *tau, double *work,
-             const int *lwork, int *info);
-void dorgqr_(const int *m, const int *n, const int *k, double *a, const int *lda, const double *tau,
-             double *work, const int *lwork, int *info);
 
 /* The workspace both routines are happy with. */
 static mr_status query_work(double *a, int rows, int cols, int *lwork)

@@ -2,21 +2,41 @@
 #define MR_LINALG_SVD_H
 
 /** @file
- * Singular values of a dense matrix that one rank holds, through LAPACK. */
+ * Singular values and vectors of a dense matrix that one rank holds, through LAPACK.
+ *
+ * Threads may each work on a matrix of their own; BLAS is to be left to one thread a call, as the
+ * backend sets it. */
 
 #include "base/status.h"
 
+#include <stddef.h>
 #include <stdint.h>
 
-/** Computes all singular values of a in descending order, by dgesdd without vectors. Local.
+/** Computes all singular values of a in descending order, within about 1e-15 of the largest. Local.
  * Takes a copy of a and LAPACK's workspace while it runs.
  * @param[in]  a       [rows, cols], row-major, dense; left as it is
  * @param[in]  rows    1..INT_MAX
  * @param[in]  cols    1..INT_MAX
  * @param[out] values  [min(rows, cols)]; undefined on failure
  * @return MR_OK; MR_ERR_ARG (extents); MR_ERR_NUMERIC (an element or a singular value is not
- *         finite, or the iteration did not converge: the message has dgesdd's info);
+ *         finite, or the iteration did not converge: the message has LAPACK's info);
  *         MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_svd_values(const double *a, int64_t rows, int64_t cols, double *values);
+
+/** Computes a = sum over j of values[j] u_j v_j^T, n = min(rows, cols), values descending. Local.
+ * Small values may differ from those of mr_svd_values by 1e-15 of the largest.
+ * @param[in]  a, rows, cols  as of mr_svd_values
+ * @param[out] values  [n]
+ * @param[out] u       [n, rows]: row j is u_j
+ * @param[out] v       [n, cols]: row j is v_j
+ * @return as mr_svd_values */
+MR_NODISCARD mr_status mr_svd(const double *a, int64_t rows, int64_t cols, double *values,
+                              double *u, double *v);
+
+/** Returns the floating-point operations of mr_svd_values. Local. */
+double mr_svd_flops(int64_t rows, int64_t cols);
+
+/** Returns an upper bound of the bytes that mr_svd_values holds while it runs. Local. */
+size_t mr_svd_bytes(int64_t rows, int64_t cols);
 
 #endif

@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include "base/thread.h"
 #include "store/checkpoint.h"
 #include "store/checkpoint_folder.h"
 #include "store/checkpoint_manifest.h"
@@ -6,9 +7,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <pthread.h>
-#include <signal.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -40,9 +38,7 @@ struct mr_checkpointer {
     void *context;                 /* not staged */
     int64_t bytes;                 /* written and hashed */
     int failure;                   /* error number; 0: none */
-    pthread_t thread;              /* valid while joinable */
-    bool joinable;
-    atomic_bool done;
+    mr_thread thread;
     atomic_bool given_up; /* the thread should end soon */
 };
 
@@ -178,7 +174,6 @@ mr_status mr_checkpointer_create(const mr_comm *comm, const char *folder, int64_
     if (cp) {
         cp->comm = comm;
         cp->keep = keep;
-        atomic_init(&cp->done, true);
         atomic_init(&cp->given_up, false);
         status = fill(cp, folder, slabs, count, staging);
     }
@@ -224,40 +219,16 @@ static int write_parts(mr_checkpointer *cp)
 
 /* Writes the data of this rank's shard. Runs in a thread of its own where staged: nothing in it may
  * allocate, record a message or call MPI. */
-static void write_shard(mr_checkpointer *cp)
+static void write_shard(void *context)
 {
+    mr_checkpointer *cp = context;
     cp->failure = write_parts(cp);
-    atomic_store(&cp->done, true);
-}
-
-static void *run_thread(void *cp)
-{
-    write_shard(cp);
-    return NULL;
-}
-
-/* Starts the thread; where the system gives none, the write is done at once. */
-static void launch(mr_checkpointer *cp)
-{
-    /* Signals are for the thread that runs the steps: it inherits what is blocked now. */
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    cp->joinable = pthread_create(&cp->thread, NULL, run_thread, cp) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    if (!cp->joinable) write_shard(cp);
-}
-
-static void join(mr_checkpointer *cp)
-{
-    if (cp->joinable) pthread_join(cp->thread, NULL);
-    cp->joinable = false;
 }
 
 /* Ends a write at any stage and frees what belongs to it. Local. */
 static void end_write(mr_checkpointer *cp)
 {
-    join(cp);
+    mr_thread_wait(&cp->thread);
     mr_safetensors_abandon(&cp->writer);
     mr_hash_destroy(&cp->hash);
     if (cp->state) json_decref(cp->state);
@@ -318,7 +289,6 @@ mr_status mr_checkpointer_start(mr_checkpointer *cp, int64_t step, const json_t 
         return status;
     }
     cp->under_way = true;
-    atomic_store(&cp->done, false);
     if (!cp->staging) {
         write_shard(cp);
         return MR_OK;
@@ -329,13 +299,13 @@ mr_status mr_checkpointer_start(mr_checkpointer *cp, int64_t step, const json_t 
         if (slab->count > 0) source(context, i, slab->first, slab->count, to);
         to += slab->count;
     }
-    launch(cp);
+    mr_thread_start(&cp->thread, write_shard, cp);
     return MR_OK;
 }
 
 bool mr_checkpointer_busy(const mr_checkpointer *cp)
 {
-    return !atomic_load(&cp->done);
+    return mr_thread_busy(&cp->thread);
 }
 
 bool mr_checkpointer_under_way(const mr_checkpointer *cp)
@@ -375,7 +345,7 @@ static mr_status complete(mr_checkpointer *cp, const mr_manifest_file *files)
 mr_status mr_checkpointer_wait(mr_checkpointer *cp)
 {
     if (!cp->under_way) return MR_OK;
-    join(cp);
+    mr_thread_wait(&cp->thread);
     mr_status status = MR_OK;
     if (cp->failure != 0)
         status = mr_fail(MR_ERR_IO, "cannot write '%s': %s", cp->path, strerror(cp->failure));

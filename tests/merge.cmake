@@ -1,5 +1,5 @@
 # Tests of a tiny model that are MPI programs themselves.
-foreach(name merge modules)
+foreach(name merge modules linears)
   mr_add_test(${name} LINK mr_model NPROCS 1 2 4)
   target_sources(test_${name} PRIVATE ranks.c tiny.c)
 endforeach()

@@ -119,6 +119,7 @@ typedef struct mr_adapter_method {
     const char *summary;
     const mr_schema *schema; /**< its keys, over a struct that starts with mr_adapter_config */
     bool trains_base; /**< the base weights are trained and there is no adapter: nothing follows */
+    bool scales_rows; /**< what is learnt is no sum W0 + dW: mr_update.ratio is not absent */
     bool merges; /**< every method.merge_every steps the update is added to the base, and starts
                       anew */
 

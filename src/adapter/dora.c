@@ -297,6 +297,7 @@ const mr_adapter_method mr_method_dora = {
     .name = "dora",
     .summary = "LoRA with the lengths of the rows learnt apart (Liu et al. 2024)",
     .schema = &mr_lora_schema,
+    .scales_rows = true,
     .setup = setup,
     .allocate = allocate,
     .teardown = teardown,

@@ -1,5 +1,6 @@
 /* What a model takes: products of the passes, what travels, and memory between the passes. */
 
+#include "model/linears.h"
 #include "model/model_impl.h"
 
 /* Multiply-adds a token of the base linears of a layer: forward, backward to the input, and to the
@@ -144,6 +145,6 @@ static size_t draw_scratch(const mr_params *params)
 
 size_t mr_model_scratch(const mr_model *model)
 {
-    size_t merge = mr_model_merge_scratch(model), draw = draw_scratch(model->params);
+    size_t merge = mr_merge_scratch_bytes(model), draw = draw_scratch(model->params);
     return merge > draw ? merge : draw;
 }

@@ -1,16 +1,11 @@
 /* Adapters and base weights: what starts from them, what is merged into them, and starting anew. */
 
+#include "model/linears.h"
 #include "model/model_impl.h"
 
-/* Rows that are merged at once. Chunks start at multiples of it and are computed whole, whatever
- * part of them a rank keeps: how a product is cut shows in its bits. */
-enum { CHUNK = 64 };
-
-/* Scratch of a merge. */
-typedef struct merge_scratch {
-    mr_tensor rows; /* [1, CHUNK * most inputs], owned */
-    mr_tensor work; /* [CHUNK, most work columns], owned */
-} merge_scratch;
+/* Chunks start at multiples of it and are computed whole, whatever part of them a rank keeps: how a
+ * product is cut shows in its bits. */
+enum { CHUNK = MR_MERGE_ROWS };
 
 mr_status mr_model_prepare_adapters(mr_model *model)
 {
@@ -18,8 +13,7 @@ mr_status mr_model_prepare_adapters(mr_model *model)
     mr_status status = MR_OK;
     if (!model->method->start) return MR_OK;
     for (int l = 0; l < layers; l++) { /* to the end in any case: other ranks count on this one */
-        mr_params_use(model->params, mr_model_layer_unit(l),
-                      l + 1 < layers ? mr_model_layer_unit(l + 1) : -1);
+        mr_model_use_layer(model, l, l + 1 < layers ? l + 1 : -1);
         for (int s = 0; s < MR_SITES; s++) {
             if (!model->layer[l].adapter[s] || status != MR_OK) continue;
             mr_adapter_call call = mr_layer_adapter_weights(model, l, s);
@@ -33,7 +27,7 @@ mr_status mr_model_prepare_adapters(mr_model *model)
 
 /* Merges the rows of one linear that this rank keeps part of. */
 static void merge_linear(mr_model *model, const mr_adapter *adapter, const mr_adapter_call *call,
-                         int linear, int id, const merge_scratch *scratch)
+                         int linear, int id, const mr_merge_scratch *scratch)
 {
     mr_backend *be = model->be;
     const mr_param *param = &model->params->param[id];
@@ -55,7 +49,7 @@ static void merge_linear(mr_model *model, const mr_adapter *adapter, const mr_ad
     }
 }
 
-static void merge_layer(mr_model *model, int index, const merge_scratch *scratch)
+static void merge_layer(mr_model *model, int index, const mr_merge_scratch *scratch)
 {
     const mr_layer *layer = &model->layer[index];
     for (int s = 0; s < MR_SITES; s++) {
@@ -80,13 +74,13 @@ static int64_t most_inputs(const mr_model *model)
     return most;
 }
 
-size_t mr_model_merge_scratch(const mr_model *model)
+size_t mr_merge_scratch_bytes(const mr_model *model)
 {
     int64_t inputs = most_inputs(model), cols = inputs + mr_model_adapter_work(model);
     return inputs > 0 ? mr_bytes_add(0, CHUNK * cols, sizeof(float)) : 0;
 }
 
-static mr_status create_scratch(mr_model *model, merge_scratch *scratch)
+mr_status mr_merge_scratch_create(const mr_model *model, mr_merge_scratch *scratch)
 {
     MR_TRY(mr_backend_tensor(model->be, MR_MEM_OTHER, MR_F32, 1, CHUNK * most_inputs(model),
                              &scratch->rows));
@@ -94,19 +88,23 @@ static mr_status create_scratch(mr_model *model, merge_scratch *scratch)
                              &scratch->work);
 }
 
+void mr_merge_scratch_free(const mr_model *model, mr_merge_scratch *scratch)
+{
+    mr_backend_free(model->be, &scratch->rows);
+    mr_backend_free(model->be, &scratch->work);
+}
+
 mr_status mr_model_merge(mr_model *model)
 {
-    merge_scratch scratch = {0};
+    mr_merge_scratch scratch = {0};
     int layers = (int)model->arch.num_hidden_layers;
-    mr_status status = mr_comm_agree(model->comm, create_scratch(model, &scratch));
+    mr_status status = mr_comm_agree(model->comm, mr_merge_scratch_create(model, &scratch));
     for (int l = 0; l < layers && status == MR_OK; l++) {
-        mr_params_use(model->params, mr_model_layer_unit(l),
-                      l + 1 < layers ? mr_model_layer_unit(l + 1) : -1);
+        mr_model_use_layer(model, l, l + 1 < layers ? l + 1 : -1);
         merge_layer(model, l, &scratch);
     }
     mr_params_invalidate(model->params);
-    mr_backend_free(model->be, &scratch.rows);
-    mr_backend_free(model->be, &scratch.work);
+    mr_merge_scratch_free(model, &scratch);
     return status;
 }
 

@@ -1,5 +1,6 @@
 /* Layout and memory of a model; the contract stands in model/model.h. */
 
+#include "model/linears.h"
 #include "model/model_impl.h"
 
 #include <limits.h>
@@ -17,6 +18,11 @@ static const char *const linear_names[MR_LINEARS] = {
     [MR_LINEAR_GATE] = "mlp.gate_proj", [MR_LINEAR_UP] = "mlp.up_proj",
     [MR_LINEAR_DOWN] = "mlp.down_proj",
 };
+
+const char *mr_linear_name(int linear)
+{
+    return strrchr(linear_names[linear], '.') + 1;
+}
 
 static void linear_shape(const mr_hf_config *a, int linear, int64_t *out, int64_t *in)
 {
@@ -55,6 +61,15 @@ static mr_status item_matches(const char *key, const char *item, const char *nam
     *matches = length <= whole && strcmp(name + whole - length, item) == 0 &&
                (length == whole || name[whole - length - 1] == '.');
     return MR_OK;
+}
+
+mr_status mr_model_linear_matches(const mr_model *model, const mr_model_linear *linear,
+                                  const char *key, const char *item, bool *matches)
+{
+    char module[MR_PARAM_NAME];
+    const char *name = model->params->param[linear->weight].name;
+    snprintf(module, sizeof module, "%.*s", (int)(strrchr(name, '.') - name), name);
+    return item_matches(key, item, module, matches);
 }
 
 /* Whether a linear is meant by target_modules. */

@@ -144,6 +144,9 @@ static inline int mr_model_layer_unit(int index)
     return 1 + index;
 }
 
+/** Returns the name of a linear among those of its layer ("q_proj"). */
+const char *mr_linear_name(int linear);
+
 /** Returns the most work columns an adapter of the model asks for. */
 int64_t mr_model_adapter_work(const mr_model *model);
 
@@ -152,9 +155,6 @@ int64_t mr_model_logits_rows(const mr_hf_config *arch);
 
 /** Returns the most rows that one token is in a product of the model. */
 int64_t mr_model_product_rows(const mr_model *model);
-
-/** Returns the bytes a merge takes while it lasts; 0 where there is nothing to merge. */
-size_t mr_model_merge_scratch(const mr_model *model);
 
 /** Places the activations of one layer, or (layer NULL) a set that serves any layer, for so many
  * rows of B sequences; x is left to the caller. */

@@ -2,6 +2,7 @@
 
 #include "base/hash.h"
 #include "linalg/orthonormal.h"
+#include "model/linears.h"
 #include "model/model_impl.h"
 
 #include <limits.h>
@@ -96,28 +97,32 @@ mr_status mr_model_draw(mr_model *model, uint64_t seed, bool base, bool adapters
     return status;
 }
 
-struct entry_source {
+/* A tensor of a file that holds a parameter. */
+typedef struct entry_source {
     const mr_safetensors *file;
     const mr_safetensors_entry *entry;
-};
+} entry_source;
 
 static mr_status read_entry(void *context, const mr_param *param, int64_t first, int64_t count,
                             float *out)
 {
     (void)param;
-    const struct entry_source *source = context;
+    const entry_source *source = context;
     return mr_safetensors_read_f32(source->file, source->entry, first, count, out);
 }
 
-static mr_status load_param(mr_model *model, int id, const mr_safetensors *file,
-                            const mr_safetensors_entry *entry)
+static mr_status check_entry(const entry_source *source, const mr_param *param)
 {
-    const mr_param *param = &model->params->param[id];
     /* Norm weights are vectors in the public format, one row here. */
     const int64_t shape[2] = {param->rows, param->cols};
-    bool vector = entry->dims == 1 && param->rows == 1;
-    MR_TRY(mr_safetensors_expect(file, entry, vector ? 1 : 2, vector ? &shape[1] : shape));
-    struct entry_source source = {file, entry};
+    bool vector = source->entry->dims == 1 && param->rows == 1;
+    return mr_safetensors_expect(source->file, source->entry, vector ? 1 : 2,
+                                 vector ? &shape[1] : shape);
+}
+
+static mr_status load_param(mr_model *model, int id, entry_source source)
+{
+    MR_TRY(check_entry(&source, &model->params->param[id]));
     return mr_params_fill(model->params, id, read_entry, &source);
 }
 
@@ -125,14 +130,26 @@ mr_status mr_model_load(mr_model *model, const mr_hf *weights)
 {
     for (int i = 0; i < model->params->param_count; i++) {
         const mr_param *param = &model->params->param[i];
+        entry_source source;
         if (param->adapter) continue;
-        const mr_safetensors *file;
-        const mr_safetensors_entry *entry;
-        MR_TRY(mr_hf_find(weights, param->name, &file, &entry));
-        MR_TRY(load_param(model, i, file, entry));
+        MR_TRY(mr_hf_find(weights, param->name, &source.file, &source.entry));
+        MR_TRY(load_param(model, i, source));
     }
     mr_params_invalidate(model->params);
     return MR_OK;
+}
+
+mr_status mr_model_start_values(const mr_model *model, uint64_t seed, const mr_hf *weights, int id,
+                                int64_t first, int64_t count, float *out)
+{
+    const mr_param *param = mr_params_at(model->params, id);
+    draw_source drawn = {.seed = seed};
+    entry_source source;
+    MR_INVARIANT(!param->adapter && param->init != MR_INIT_ORTHONORMAL);
+    if (!weights) return draw(&drawn, param, first, count, out);
+    MR_TRY(mr_hf_find(weights, param->name, &source.file, &source.entry));
+    MR_TRY(check_entry(&source, param));
+    return read_entry(&source, param, first, count, out);
 }
 
 /* Whether merges change the weight of a linear. */
@@ -270,7 +287,7 @@ mr_status mr_model_read(mr_model *model, mr_model_part part, const mr_safetensor
         const mr_safetensors_entry *entry = mr_safetensors_find(file, params->param[i].name);
         MR_CHECK(entry, MR_ERR_FORMAT, "%s: no tensor '%s'", mr_safetensors_path(file),
                  params->param[i].name);
-        MR_TRY(load_param(model, i, file, entry));
+        MR_TRY(load_param(model, i, (entry_source){file, entry}));
         count++;
     }
     MR_CHECK(count == mr_safetensors_count(file), MR_ERR_FORMAT,

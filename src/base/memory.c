@@ -27,7 +27,8 @@ const char *mr_purpose_name(mr_purpose purpose)
         [MR_MEM_OPTIMIZER] = "optimizer", [MR_MEM_GATHER] = "gather",
         [MR_MEM_REDUCE] = "reduce",       [MR_MEM_ACTIVATIONS] = "activations",
         [MR_MEM_EVAL] = "eval",           [MR_MEM_CHECKPOINT] = "checkpoint",
-        [MR_MEM_DATA] = "data",           [MR_MEM_OTHER] = "other",
+        [MR_MEM_SPECTRA] = "spectra",     [MR_MEM_DATA] = "data",
+        [MR_MEM_OTHER] = "other",
     };
     return names[purpose];
 }

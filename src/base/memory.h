@@ -23,6 +23,7 @@ typedef enum mr_purpose {
     MR_MEM_ACTIVATIONS, /**< what the backward pass needs, and scratch of a pass */
     MR_MEM_EVAL,        /**< key-value caches and logits of evaluations */
     MR_MEM_CHECKPOINT,  /**< the state of a checkpoint on its way to the disk */
+    MR_MEM_SPECTRA,     /**< matrices whose singular values are computed, and what comes of it */
     MR_MEM_DATA,        /**< samples, batches, tokenizers */
     MR_MEM_OTHER,       /**< everything else */
     MR_MEM_PURPOSES

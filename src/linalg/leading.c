@@ -254,3 +254,14 @@ mr_status mr_leading(const mr_operator *op, int64_t k, double *values, double *u
     mr_free(s.dots);
     return status;
 }
+
+size_t mr_leading_bytes(int64_t rows, int64_t cols, int64_t k)
+{
+    const int64_t small = rows < cols ? rows : cols;
+    /* reserve makes at most half as much room again as is needed, and holds the last one while it
+     * copies; project takes three squares, and LAPACK with vectors five and a strip of blocks. */
+    const int64_t room = (small + 2 * k) * 3 / 2 + 1;
+    const int64_t bases = room * (rows + cols + room + 2) + k * k;
+    const int64_t square = 8 * small * small + 128 * small;
+    return mr_bytes_add(0, 5 * bases / 3 + square, sizeof(double));
+}

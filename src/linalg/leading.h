@@ -8,6 +8,7 @@
 #include "base/status.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /** A linear map A [rows, cols]. */
@@ -45,5 +46,8 @@ mr_operator mr_dense_operator(const mr_dense_matrix *matrix);
  *         MR_ERR_MEMORY; what apply returns */
 MR_NODISCARD mr_status mr_leading(const mr_operator *op, int64_t k, double *values, double *u,
                                   double *v);
+
+/** Returns an upper bound of the bytes that mr_leading comes to hold. Local. */
+size_t mr_leading_bytes(int64_t rows, int64_t cols, int64_t k);
 
 #endif

@@ -1,4 +1,7 @@
 mr_add_test(structure LINK mr_spectra)
 target_sources(test_structure PRIVATE reference.c)
+mr_scarce_memory(structure)
 mr_add_test(measures LINK mr_spectra)
+mr_scarce_memory(measures)
 mr_add_test(leading LINK mr_linalg)
+mr_scarce_memory(leading)

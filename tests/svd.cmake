@@ -1,1 +1,2 @@
 mr_add_test(svd LINK mr_linalg)
+mr_scarce_memory(svd)

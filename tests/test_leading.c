@@ -5,6 +5,7 @@
 #include "linalg/leading.h"
 #include "linalg/product.h"
 #include "linalg/svd.h"
+#include "scarce.h"
 #include "test.h"
 
 #include <math.h>
@@ -151,6 +152,20 @@ static void what_the_operator_returns_ends_it(void **state)
     assert_int_equal(mr_memory_live_total(), 0);
 }
 
+static mr_status lead(void *context)
+{
+    return mr_leading(context, 3, values, u, v);
+}
+
+static void scarce_memory_is_told(void **state)
+{
+    (void)state;
+    const mr_dense_matrix matrix = {50, 40, a};
+    mr_operator op = mr_dense_operator(&matrix);
+    fill(a, 50 * 40, 3);
+    scarce_try(lead, &op);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +176,7 @@ int main(void)
         cmocka_unit_test(the_same_call_gives_the_same_bits),
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(what_the_operator_returns_ends_it),
+        cmocka_unit_test(scarce_memory_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

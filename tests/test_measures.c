@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "linalg/svd.h"
+#include "scarce.h"
 #include "spectra/measures.h"
 #include "spectra/overlap.h"
 #include "test.h"
@@ -188,6 +189,22 @@ static void spaces_at_known_angles_have_their_cosines(void **state)
     assert_int_equal(mr_memory_live_total(), 0);
 }
 
+static mr_status compare_spaces(void *context)
+{
+    const double x[] = {1, 0, 0, 0, 1, 0};
+    double cosines[2];
+    mr_intruders found;
+    (void)context;
+    MR_TRY(mr_principal_cosines(x, x, 2, 3, cosines));
+    return mr_intruders_find(cosines, x, 2, x, 2, 3, 0.5, cosines, &found);
+}
+
+static void scarce_memory_is_told(void **state)
+{
+    (void)state;
+    scarce_try(compare_spaces, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -202,6 +219,7 @@ int main(void)
         cmocka_unit_test(s_star_separates_updates_with_intruders_from_those_without),
         cmocka_unit_test(noise_has_the_norm_asked_for),
         cmocka_unit_test(spaces_at_known_angles_have_their_cosines),
+        cmocka_unit_test(scarce_memory_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "linalg/svd.h"
 #include "reference.h"
+#include "scarce.h"
 #include "settings.h"
 #include "spectra/structure.h"
 
@@ -320,9 +321,81 @@ static void scaled_rows_are_to_be_made_dense(void **state)
     mr_adapter_destroy(&s.a);
 }
 
+/* All that is done with one update. */
+typedef struct work {
+    mr_lab *lab;
+    site site;
+} work;
+
+static mr_status do_all(void *context)
+{
+    enum { ROWS = 12, COLS = 10 };
+    static double values[COLS], dense[ROWS * COLS], x[COLS], y[ROWS];
+    work *w = context;
+    mr_update update;
+    mr_structure s;
+    if (!mr_adapter_update(w->site.a, &w->site.call, 0, &update)) return MR_ERR_ARG;
+    MR_TRY(mr_structure_take(w->lab->be, &update, ROWS, COLS, &s));
+    const mr_operator op = mr_structure_operator(&s);
+    mr_status status = mr_structure_values(&s, values);
+    if (status == MR_OK) status = mr_structure_dense(&s, dense);
+    if (status == MR_OK) status = op.apply(op.context, false, 1, x, y);
+    mr_structure_free(&s);
+    return status;
+}
+
+static void scarce_memory_is_told(void **state)
+{
+    static const struct {
+        const char *method, *operator;
+        int r;
+    } cases[] = {{"lora", NULL, 2},       {"lora", NULL, 12},       {"mora", "sharing", 2},
+                 {"mora", "sharing", 6},  {"mora", "sharing_2", 2}, {"mora", "rotation", 1},
+                 {"mora", "rotation", 4}, {"mora", "decoupling", 1}};
+    work w = {.lab = *state};
+    mr_config config;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        settings_of_method(&config, cases[i].method);
+        settings_put(&config, "method.r", "%d", cases[i].r);
+        if (cases[i].operator) settings_put(&config, "method.operator", "%s", cases[i].operator);
+        assert_true(make_site(w.lab, &config, 0, 12, 10, &w.site));
+        scarce_try(do_all, &w);
+        mr_adapter_destroy(&w.site.a);
+    }
+}
+
+/* What values hold beside the structure itself is what the plan was told. */
+static void what_is_held_is_what_is_told(void **state)
+{
+    mr_lab *lab = *state;
+    mr_config config;
+    double values[100];
+    for (int i = 0; i < 100; i++) {
+        site s;
+        const int operator= MR_MORA_TRUNCATION + i %(MR_MORA_ROTATION - MR_MORA_TRUNCATION + 1);
+        const int64_t rows = 100 + i, cols = 100 - i % 50; /* more and more */
+        settings_of_method(&config, i % 4 == 0 ? "lora" : "mora");
+        settings_put(&config, "method.r", "%d", 1 + i % 60);
+        settings_offer(&config, "method.operator", "%s", mr_mora_operators[operator]);
+        if (!make_site(lab, &config, 0, rows, cols, &s)) continue;
+        mr_structure structure = take(lab, &s);
+        const size_t held = mr_memory_live_total(), before = mr_memory_peak_total();
+        must(mr_structure_values(&structure, values));
+        const size_t peak = mr_memory_peak_total(), told = mr_structure_bytes(&structure);
+        if (peak > before && peak > held + told)
+            fail_msg("%s r %d: told %zu bytes, held %zu", config.method.name, 1 + i % 60, told,
+                     peak - held);
+        assert_true(mr_structure_flops(&structure) > 0);
+        mr_structure_free(&structure);
+        mr_adapter_destroy(&s.a);
+        mr_lab_clear(lab);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        MR_LAB_TEST(what_is_held_is_what_is_told),
         MR_LAB_TEST(products_have_the_values_of_their_triangles),
         MR_LAB_TEST(every_operator_of_mora_has_the_values_of_its_structure),
         MR_LAB_TEST(every_restart_of_remora_has_the_values_of_its_grouping),
@@ -331,6 +404,7 @@ int main(void)
         cmocka_unit_test(a_number_that_is_not_finite_is_named_by_its_place),
         cmocka_unit_test(an_update_of_zeros_has_values_of_zero),
         MR_LAB_TEST(scaled_rows_are_to_be_made_dense),
+        MR_LAB_TEST(scarce_memory_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 #include "base/memory.h"
 #include "base/random.h"
 #include "linalg/svd.h"
+#include "scarce.h"
 #include "test.h"
 
 #include <float.h>
@@ -107,6 +108,157 @@ static void the_matrix_is_left_as_it_was(void **state)
     assert_memory_equal(a, before, sizeof a);
 }
 
+enum { MOST = 400 * 240 };
+
+static double big[MOST], left[MOST], right[MOST], values_with[240], values_alone[240];
+
+/* Shapes on both sides of what the two stages are cut by: blocks of 32, and three to five. */
+static const int shapes[][2] = {{1, 1},   {1, 40},   {2, 2},    {31, 31},   {32, 32},   {33, 33},
+                                {33, 65}, {63, 64},  {65, 64},  {64, 106},  {64, 107},  {97, 96},
+                                {96, 97}, {129, 40}, {160, 96}, {240, 240}, {400, 240}, {130, 131}};
+
+enum { SHAPES = sizeof shapes / sizeof shapes[0] };
+
+static void values_alone_are_those_with_vectors(void **state)
+{
+    (void)state;
+    for (int i = 0; i < SHAPES; i++) {
+        const int rows = shapes[i][0], cols = shapes[i][1], n = rows < cols ? rows : cols;
+        fill(big, rows * cols, (uint64_t)i + 10);
+        assert_int_equal(mr_svd(big, rows, cols, values_with, left, right), MR_OK);
+        assert_int_equal(mr_svd_values(big, rows, cols, values_alone), MR_OK);
+        for (int j = 0; j < n; j++)
+            assert_near(values_alone[j], values_with[j], 1e-14 * values_with[0]);
+    }
+}
+
+static void vectors_compose_the_matrix(void **state)
+{
+    (void)state;
+    for (int i = 0; i < SHAPES; i++) {
+        const int rows = shapes[i][0], cols = shapes[i][1], n = rows < cols ? rows : cols;
+        fill(big, rows * cols, (uint64_t)i + 40);
+        assert_int_equal(mr_svd(big, rows, cols, values_with, left, right), MR_OK);
+        for (int r = 0; r < rows; r++)
+            for (int c = 0; c < cols; c++) {
+                double sum = 0;
+                for (int j = 0; j < n; j++)
+                    sum += values_with[j] * left[j * rows + r] * right[j * cols + c];
+                assert_near(sum, big[r * cols + c], 1e-13 * values_with[0]);
+            }
+        for (int j = 0; j < n; j++)
+            for (int k = 0; k <= j; k++) {
+                double u = 0, v = 0;
+                for (int r = 0; r < rows; r++)
+                    u += left[j * rows + r] * left[k * rows + r];
+                for (int c = 0; c < cols; c++)
+                    v += right[j * cols + c] * right[k * cols + c];
+                assert_near(u, j == k, 1e-13);
+                assert_near(v, j == k, 1e-13);
+            }
+    }
+}
+
+static void the_scale_of_a_matrix_does_not_matter(void **state)
+{
+    (void)state;
+    static const double scales[] = {1e-307, 1e-160, 1e-25, 1e25, 1e160, 1e300};
+    enum { ROWS = 50, COLS = 40 };
+    fill(big, ROWS * COLS, 6);
+    assert_int_equal(mr_svd_values(big, ROWS, COLS, values_with), MR_OK);
+    for (size_t i = 0; i < sizeof scales / sizeof scales[0]; i++) {
+        for (int j = 0; j < ROWS * COLS; j++)
+            left[j] = big[j] * scales[i];
+        assert_int_equal(mr_svd_values(left, ROWS, COLS, values_alone), MR_OK);
+        for (int j = 0; j < COLS; j++)
+            assert_near(values_alone[j] / scales[i], values_with[j], 1e-14 * values_with[0]);
+    }
+}
+
+static void zeros_have_values_of_zero(void **state)
+{
+    (void)state;
+    memset(big, 0, sizeof big);
+    assert_int_equal(mr_svd_values(big, 70, 50, values_alone), MR_OK);
+    for (int j = 0; j < 50; j++)
+        assert_true(values_alone[j] == 0);
+}
+
+/* A spectrum of twelve orders of magnitude: small values within the same distance as large ones. */
+static void graded_values_are_within_the_bound(void **state)
+{
+    (void)state;
+    enum { SIDE = 120 };
+    double wanted[SIDE];
+    fill(big, SIDE * SIDE, 7);
+    assert_int_equal(mr_svd(big, SIDE, SIDE, values_with, left, right), MR_OK);
+    for (int j = 0; j < SIDE; j++)
+        wanted[j] = pow(10, -j / 10.0);
+    for (int r = 0; r < SIDE; r++)
+        for (int c = 0; c < SIDE; c++) {
+            double sum = 0;
+            for (int j = 0; j < SIDE; j++)
+                sum += wanted[j] * left[j * SIDE + r] * right[j * SIDE + c];
+            big[r * SIDE + c] = sum;
+        }
+    assert_int_equal(mr_svd_values(big, SIDE, SIDE, values_alone), MR_OK);
+    for (int j = 0; j < SIDE; j++)
+        assert_near(values_alone[j], wanted[j], 1e-14);
+}
+
+/* One matrix a thread: the same bits as one after another. */
+static void threads_do_not_disturb_one_another(void **state)
+{
+    (void)state;
+    enum { SIDE = 100, MATRICES = 16 };
+    static double matrix[MATRICES][SIDE * SIDE], alone[MATRICES][SIDE], together[MATRICES][SIDE];
+    mr_status status[MATRICES];
+    for (int i = 0; i < MATRICES; i++) {
+        fill(matrix[i], SIDE * SIDE, (uint64_t)i);
+        assert_int_equal(mr_svd_values(matrix[i], SIDE, SIDE, alone[i]), MR_OK);
+    }
+    matrix[5][7] = NAN;
+#pragma omp parallel for num_threads(4) schedule(dynamic, 1)
+    for (int i = 0; i < MATRICES; i++)
+        status[i] = mr_svd_values(matrix[i], SIDE, SIDE, together[i]);
+    for (int i = 0; i < MATRICES; i++) {
+        assert_int_equal(status[i], i == 5 ? MR_ERR_NUMERIC : MR_OK);
+        if (i != 5) assert_memory_equal(together[i], alone[i], sizeof alone[i]);
+    }
+    assert_int_equal(mr_memory_live_total(), 0);
+}
+
+/* Run first: the peak is that of the whole program. */
+static void what_is_held_is_what_is_told(void **state)
+{
+    (void)state;
+    fill(big, 400 * 240, 8);
+    assert_int_equal(mr_svd_values(big, 400, 240, values_alone), MR_OK);
+    assert_int_equal(mr_memory_peak_total(), mr_svd_bytes(400, 240));
+    assert_int_equal(mr_svd_bytes(240, 400), mr_svd_bytes(400, 240));
+    assert_true(mr_svd_bytes(INT_MAX, INT_MAX) == MR_BYTES_MOST);
+}
+
+static mr_status values_of_big(void *context)
+{
+    (void)context;
+    return mr_svd_values(big, 40, 30, values_alone);
+}
+
+static mr_status vectors_of_big(void *context)
+{
+    (void)context;
+    return mr_svd(big, 40, 30, values_with, left, right);
+}
+
+static void scarce_memory_is_told(void **state)
+{
+    (void)state;
+    fill(big, 40 * 30, 8);
+    scarce_try(values_of_big, NULL);
+    scarce_try(vectors_of_big, NULL);
+}
+
 static void no_memory_is_held_afterwards(void **state)
 {
     (void)state;
@@ -164,6 +316,7 @@ static void an_extent_beyond_int_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_held_is_what_is_told),
         cmocka_unit_test(a_diagonal_gives_its_magnitudes_in_descending_order),
         cmocka_unit_test(a_matrix_of_known_values_gives_them),
         cmocka_unit_test(a_single_row_gives_its_length),
@@ -171,6 +324,13 @@ int main(void)
         cmocka_unit_test(squares_of_the_values_sum_to_the_frobenius_norm),
         cmocka_unit_test(a_product_of_rank_two_has_two_values_above_zero),
         cmocka_unit_test(the_matrix_is_left_as_it_was),
+        cmocka_unit_test(values_alone_are_those_with_vectors),
+        cmocka_unit_test(vectors_compose_the_matrix),
+        cmocka_unit_test(the_scale_of_a_matrix_does_not_matter),
+        cmocka_unit_test(zeros_have_values_of_zero),
+        cmocka_unit_test(graded_values_are_within_the_bound),
+        cmocka_unit_test(threads_do_not_disturb_one_another),
+        cmocka_unit_test(scarce_memory_is_told),
         cmocka_unit_test(no_memory_is_held_afterwards),
         cmocka_unit_test(a_nan_is_refused_by_its_place),
         cmocka_unit_test(an_infinity_is_refused_by_its_place),

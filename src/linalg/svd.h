@@ -12,8 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/** Computes all singular values of a in descending order, within about 1e-15 of the largest. Local.
- * Takes a copy of a and LAPACK's workspace while it runs.
+/** Computes all singular values of a in descending order, each within 1e-14 of the largest (seen:
+ * 7e-15 at 2048 x 2048, growing slower than the extents), small ones no better. Local.
+ * Holds mr_svd_bytes while it runs, a copy of a among them.
  * @param[in]  a       [rows, cols], row-major, dense; left as it is
  * @param[in]  rows    1..INT_MAX
  * @param[in]  cols    1..INT_MAX
@@ -36,7 +37,7 @@ MR_NODISCARD mr_status mr_svd(const double *a, int64_t rows, int64_t cols, doubl
 /** Returns the floating-point operations of mr_svd_values. Local. */
 double mr_svd_flops(int64_t rows, int64_t cols);
 
-/** Returns an upper bound of the bytes that mr_svd_values holds while it runs. Local. */
+/** Returns the bytes that mr_svd_values holds while it runs, MR_BYTES_MOST at most. Local. */
 size_t mr_svd_bytes(int64_t rows, int64_t cols);
 
 #endif

@@ -1,0 +1,54 @@
+#ifndef MR_LINALG_DISTRIBUTED_H
+#define MR_LINALG_DISTRIBUTED_H
+
+/** @file
+ * Singular values of a dense matrix that the ranks hold together, through ScaLAPACK.
+ *
+ * With e = 2^-52, n the smaller side, s the largest singular value and v the exact value:
+ *
+ * | route | calls | error of v at most | FLOP, m x n |
+ * |---|---|---|---|
+ * | bidiagonal | pdgeqrf, pdgebrd, dlasq1 | 1e-12 s | 2 m n^2 + 2 n^3 |
+ * | gram | pdsyrk, pdsytrd, dsterf | 64 e s^2 / v; below 1e-7 s all is rounding | m n^2 + 4/3 n^3 |
+ * | pdgesvd | pdgesvd | 1e-12 s | 4 m n^2 - 4/3 n^3 |
+ *
+ * bidiagonal is the default: as exact as pdgesvd, and it makes products of matrices of what pdgesvd
+ * makes products with vectors of. gram takes half its time where values below 1e-7 s tell nothing.
+ * pdgesvd is the reference that they are tried against.
+ */
+
+#include "linalg/scatter.h"
+
+typedef enum mr_distributed_route {
+    MR_DISTRIBUTED_BIDIAGONAL,
+    MR_DISTRIBUTED_GRAM,
+    MR_DISTRIBUTED_PDGESVD,
+    MR_DISTRIBUTED_ROUTES
+} mr_distributed_route;
+
+/** Returns how a route computes, for results to say ("pdgeqrf, pdgebrd, dlasq1"). Local. */
+const char *mr_distributed_route_name(mr_distributed_route route);
+
+/** Returns the ratio to the largest value below which a route's values are rounding. Local. */
+double mr_distributed_resolution(mr_distributed_route route);
+
+/** Computes all singular values in descending order, the same bits on every rank and in every run
+ * of as many ranks and BLAS threads. The sum of their squares is checked against that of the
+ * elements. Collective; MPI must be up.
+ * @param[in]  parts   the matrix, extents 1..INT_MAX
+ * @param[out] values  [min(rows, cols)]; undefined on failure
+ * @return MR_OK; MR_ERR_ARG (extents, counts of parts, more elements or workspace on a rank than
+ *         ScaLAPACK can count); MR_ERR_NUMERIC (an element or a singular value is not finite, no
+ *         convergence, ranks or sums that disagree: the message has the routine and its INFO); what
+ *         a source returned; MR_ERR_MEMORY; the same on every rank */
+MR_NODISCARD mr_status mr_distributed_values(const mr_comm *comm, const mr_matrix_parts *parts,
+                                             mr_distributed_route route, double *values);
+
+/** Returns the most bytes that mr_distributed_values takes on one of `size` ranks; buffers of the
+ * BLACS and PBLAS are not in it. Local. */
+size_t mr_distributed_bytes(int64_t rows, int64_t cols, int size, mr_distributed_route route);
+
+/** Returns its floating-point operations, of all ranks. Local. */
+double mr_distributed_flops(int64_t rows, int64_t cols, mr_distributed_route route);
+
+#endif

@@ -132,17 +132,9 @@ static mr_status add_adapter(mr_model *model, const mr_adapter_config *config, i
                              names, &layer->adapter[site]));
     const mr_adapter *adapter = layer->adapter[site];
     for (int p = 0; p < adapter->params; p++)
-        for (int i = 0; i < count; i++) {
-            const mr_adapter_param *param = &adapter->param[i][p];
-            int *id = &layer->adapter_param[site][i][p];
-            char name[MR_PARAM_NAME + 32];
-            snprintf(name, sizeof name, "%s.%s", names[i], param->suffix);
-            MR_TRY(mr_params_add(model->params, mr_model_layer_unit(index),
-                                 param->frozen ? MR_FLAT_FROZEN : MR_FLAT_ADAPTER, name,
-                                 param->rows, param->cols, param->init, param->init_scale, id));
-            model->params->param[*id].adapter = true;
-            if (param->lr_scale > 0) model->params->param[*id].lr_scale = param->lr_scale;
-        }
+        for (int i = 0; i < count; i++)
+            MR_TRY(mr_params_add_adapter(model->params, mr_model_layer_unit(index), names[i],
+                                         &adapter->param[i][p], &layer->adapter_param[site][i][p]));
     return MR_OK;
 }
 

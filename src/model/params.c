@@ -66,6 +66,18 @@ mr_status mr_params_add(mr_params *params, int unit, mr_flat_kind kind, const ch
     return MR_OK;
 }
 
+mr_status mr_params_add_adapter(mr_params *params, int unit, const char *linear,
+                                const mr_adapter_param *param, int *id)
+{
+    char name[MR_PARAM_NAME + 32];
+    snprintf(name, sizeof name, "%s.%s", linear, param->suffix);
+    MR_TRY(mr_params_add(params, unit, param->frozen ? MR_FLAT_FROZEN : MR_FLAT_ADAPTER, name,
+                         param->rows, param->cols, param->init, param->init_scale, id));
+    params->param[*id].adapter = true;
+    if (param->lr_scale > 0) params->param[*id].lr_scale = param->lr_scale;
+    return MR_OK;
+}
+
 void mr_params_layout(mr_params *params, int64_t waves)
 {
     int64_t unit = (int64_t)params->comm->size * MR_SHARD_BLOCK;

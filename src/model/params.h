@@ -85,11 +85,15 @@ MR_NODISCARD mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_
                                         mr_params_types types, int units, mr_params **out);
 
 /** Appends a parameter to a unit; id gets its index. What is of kind MR_FLAT_ADAPTER is marked as
- * an adapter's, and lr_scale is 1; both may be changed until mr_params_layout. Local.
+ * an adapter's, and lr_scale is 1, which may be changed until mr_params_layout. Local.
  * @return MR_OK, MR_ERR_ARG (more elements than sizes can count), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_params_add(mr_params *params, int unit, mr_flat_kind kind,
                                      const char *name, int64_t rows, int64_t cols,
                                      mr_init_kind init, double init_scale, int *id);
+
+/** Appends a tensor of an adapter of a linear of this name, trained or not. As mr_params_add. */
+MR_NODISCARD mr_status mr_params_add_adapter(mr_params *params, int unit, const char *linear,
+                                             const mr_adapter_param *param, int *id);
 
 /** Fixes the layout once all parameters are in, and the waves of a step (model/reduce.h). Local. */
 void mr_params_layout(mr_params *params, int64_t waves);

@@ -1,7 +1,6 @@
-/* Where weights come from and go to: random draws, files in, files out. */
+/* Where weights come from and go to: random draws (model/draw.h), files in, files out. */
 
-#include "base/hash.h"
-#include "linalg/orthonormal.h"
+#include "model/draw.h"
 #include "model/linears.h"
 #include "model/model_impl.h"
 
@@ -10,91 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-/* FNV-1a of a name, and of a number where it is not 0. */
-static uint64_t name_hash(const char *name, int64_t number)
-{
-    uint64_t hash = mr_hash_fnv(MR_HASH_FNV, name, strlen(name));
-    for (uint64_t rest = (uint64_t)number; rest > 0; rest >>= 8)
-        hash = mr_hash_fnv(hash, &(uint8_t){(uint8_t)rest}, 1);
-    return hash >> 8;
-}
-
-/* What values are drawn from. */
-typedef struct draw_source {
-    uint64_t seed;
-    int64_t restart;
-    float *whole; /* the matrix of a parameter whose elements depend on one another, owned */
-} draw_source;
-
-/* A stream for a name: draws do not depend on how many parameters stand before it. */
-static mr_random stream_of(const draw_source *source, const mr_param *param)
-{
-    return mr_random_stream(source->seed, param->adapter ? MR_RANDOM_ADAPTER : MR_RANDOM_WEIGHTS,
-                            name_hash(param->name, param->adapter ? source->restart : 0));
-}
-
-/* Every rank orthonormalises the whole matrix and keeps what it must. */
-static mr_status draw_orthonormal(draw_source *source, const mr_param *param)
-{
-    size_t count = (size_t)(param->rows * param->cols);
-    mr_random random = stream_of(source, param);
-    double *rows = mr_alloc_array(MR_MEM_OTHER, count, sizeof *rows);
-    source->whole = mr_alloc_array(MR_MEM_OTHER, count, sizeof *source->whole);
-    mr_status status = rows && source->whole ? MR_OK : MR_ERR_MEMORY;
-    if (status == MR_OK) {
-        for (size_t i = 0; i < count; i++)
-            rows[i] = mr_random_normal(&random, i);
-        status = mr_orthonormal_rows(rows, param->rows, param->cols);
-    }
-    if (status == MR_OK)
-        for (size_t i = 0; i < count; i++)
-            source->whole[i] = (float)rows[i];
-    mr_free(rows);
-    return status;
-}
-
-static mr_status draw(void *context, const mr_param *param, int64_t first, int64_t count,
-                      float *out)
-{
-    draw_source *source = context;
-    mr_random random = stream_of(source, param);
-    if (param->init == MR_INIT_ORTHONORMAL && !source->whole)
-        MR_TRY(draw_orthonormal(source, param));
-    for (int64_t i = 0; i < count; i++) {
-        uint64_t index = (uint64_t)(first + i);
-        double value = 0;
-        switch (param->init) {
-        case MR_INIT_ZERO:
-            break;
-        case MR_INIT_ONE:
-            value = 1;
-            break;
-        case MR_INIT_UNIFORM:
-            value = param->init_scale * (2 * mr_random_uniform(&random, index) - 1);
-            break;
-        case MR_INIT_NORMAL:
-            value = param->init_scale * mr_random_normal(&random, index);
-            break;
-        case MR_INIT_ORTHONORMAL:
-            value = (double)source->whole[index];
-            break;
-        }
-        out[i] = (float)value;
-    }
-    return MR_OK;
-}
-
 mr_status mr_model_draw(mr_model *model, uint64_t seed, bool base, bool adapters)
 {
-    mr_status status = MR_OK;
-    for (int i = 0; i < model->params->param_count && status == MR_OK; i++) {
-        if (model->params->param[i].adapter ? !adapters : !base) continue;
-        draw_source source = {.seed = seed, .restart = model->restart};
-        status = mr_params_fill(model->params, i, draw, &source);
-        mr_free(source.whole);
-    }
-    mr_params_invalidate(model->params);
-    return status;
+    return mr_draw_params(model->params, seed, model->restart, base, adapters);
 }
 
 /* A tensor of a file that holds a parameter. */
@@ -143,10 +60,10 @@ mr_status mr_model_start_values(const mr_model *model, uint64_t seed, const mr_h
                                 int64_t first, int64_t count, float *out)
 {
     const mr_param *param = mr_params_at(model->params, id);
-    draw_source drawn = {.seed = seed};
+    mr_draw drawn = {.seed = seed};
     entry_source source;
     MR_INVARIANT(!param->adapter && param->init != MR_INIT_ORTHONORMAL);
-    if (!weights) return draw(&drawn, param, first, count, out);
+    if (!weights) return mr_draw_values(&drawn, param, first, count, out);
     MR_TRY(mr_hf_find(weights, param->name, &source.file, &source.entry));
     MR_TRY(check_entry(&source, param));
     return read_entry(&source, param, first, count, out);

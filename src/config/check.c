@@ -82,7 +82,7 @@ static mr_status check_name(const mr_config *config, const char **key)
 
 static mr_status check_output(const mr_config *config, const char **key)
 {
-    if (config->run.output[0] != '\0') return MR_OK;
+    if (config->run.output[0] != '\0' || !mr_config_has(config, "run.output")) return MR_OK;
     return fail_key(key, "run.output",
                     "expected a folder, found an empty text; \".\" is the one mora runs in");
 }
@@ -90,6 +90,7 @@ static mr_status check_output(const mr_config *config, const char **key)
 static mr_status check_model(const mr_config *config, const char **key)
 {
     bool path = config->model.path[0] != '\0', file = config->model.config[0] != '\0';
+    if (!mr_config_has(config, "model.path")) return MR_OK;
     if (config->model.init == MR_INIT_PRETRAINED && !path)
         return fail_key(key, "model.path",
                         "missing; model.init pretrained reads the weights of this folder");

@@ -54,7 +54,8 @@ static mr_status read_recipe(const char *path, const char *const *sets, int set_
     for (int i = 0; i < set_count; i++)
         MR_TRY(mr_source_override(&out->source, sets[i]));
     name_after_file(path, &out->source.config);
-    MR_TRY(mr_source_check_names(&out->source));
+    /* In a matrix a name may come with each run. */
+    if (matrix == 0) MR_TRY(mr_source_check_names(&out->source, &out->source.config));
     return mr_matrix_create(&out->source, &out->yaml, matrix, &out->matrix);
 }
 

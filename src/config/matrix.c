@@ -271,6 +271,7 @@ mr_status mr_matrix_run(const mr_matrix *matrix, int run, mr_config *out)
 {
     mr_combination one = mr_matrix_combination_of(matrix, run);
     MR_TRY(mr_matrix_make(matrix, &one, out));
+    MR_TRY(mr_source_check_names(matrix->source, out));
     const char *at_fault = NULL;
     mr_status status = mr_config_check(out, &at_fault);
     return status == MR_OK ? MR_OK

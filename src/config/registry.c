@@ -65,6 +65,11 @@ static void add_key(const mr_key *key, int table, int row, mr_registry *out)
     if (table >= 0) one->rows |= UINT64_C(1) << row;
 }
 
+static bool is_left_out(const mr_registry *registry, const char *key)
+{
+    return registry->without && mr_schema_is_listed(registry->without, key);
+}
+
 static void add_choices(int table, mr_registry *out)
 {
     const mr_choice *rows = out->table[table].rows;
@@ -77,6 +82,7 @@ static void add_choices(int table, mr_registry *out)
         MR_INVARIANT(block_offset(section, &offset) && schema->bytes <= MR_CONFIG_BLOCK);
         for (int i = 0; i < schema->count; i++) {
             MR_INVARIANT(strncmp(schema->key[i].key, section, length) == 0);
+            if (is_left_out(out, schema->key[i].key)) continue;
             add_key(&schema->key[i], table, row, out);
         }
     }
@@ -84,9 +90,16 @@ static void add_choices(int table, mr_registry *out)
 
 void mr_registry_build(const mr_choice_table *tables, int count, mr_registry *out)
 {
+    mr_registry_build_without(tables, count, NULL, out);
+}
+
+void mr_registry_build_without(const mr_choice_table *tables, int count, const char *const *without,
+                               mr_registry *out)
+{
     MR_INVARIANT(count <= MR_REGISTRY_TABLES);
-    *out = (mr_registry){.table = tables, .tables = count};
+    *out = (mr_registry){.table = tables, .tables = count, .without = without};
     for (int i = 0; i < mr_schema_core.count; i++) {
+        if (is_left_out(out, mr_schema_core.key[i].key)) continue;
         add_key(with_kinds(&mr_schema_core.key[i], out), -1, 0, out);
         int table = mr_registry_table_of(out, out->count - 1);
         if (table >= 0) add_choices(table, out);

@@ -30,6 +30,8 @@ typedef struct mr_registry_key {
 typedef struct mr_registry {
     const mr_choice_table *table;
     int tables;
+    const char *const *without; /**< keys and sections ("eval.") of the core that are left out, NULL
+                                     at the end; NULL: none. Borrowed */
     mr_registry_key at[MR_REGISTRY_KEYS];
     int count;
     mr_key
@@ -39,6 +41,10 @@ typedef struct mr_registry {
 /** Collects the keys of the core and of all tables. What two rows declare differently, and a schema
  * that is larger than a block, end the program: it is wrong. Local. */
 void mr_registry_build(const mr_choice_table *tables, int count, mr_registry *out);
+
+/** As mr_registry_build, for a command that has no use for some keys of every run. */
+void mr_registry_build_without(const mr_choice_table *tables, int count, const char *const *without,
+                               mr_registry *out);
 
 /** Returns the keys of every run alone, without any choices: what NULL stands for. Local. */
 const mr_registry *mr_registry_core(void);

@@ -148,10 +148,10 @@ mr_status mr_source_value(const mr_source *source, int key, bool set, mr_source_
     return add_texts(about, base, out);
 }
 
-mr_status mr_source_check_names(const mr_source *source)
+mr_status mr_source_check_names(const mr_source *source, const mr_config *config)
 {
     for (int i = 0; i < source->registry->count; i++) {
-        mr_status status = check_name(source->registry, i, &source->config);
+        mr_status status = check_name(source->registry, i, config);
         if (status != MR_OK) return mr_source_fail_of(source, i, status);
     }
     return MR_OK;
@@ -296,7 +296,8 @@ mr_status mr_source_fill(const mr_source *source, mr_config *config)
     for (int t = 0; t < registry->tables; t++) {
         const mr_block *block = mr_registry_block(registry, t, config);
         char name[MR_CONFIG_NAME];
-        if (!block) continue;
+        /* A name that is none yet may come with the matrix, or else is told of by its check. */
+        if (!block || mr_registry_row(registry, t, block->name) < 0) continue;
         memcpy(name, block->name, sizeof name);
         MR_TRY(mr_source_choose(t, name, config));
     }

@@ -93,8 +93,9 @@ MR_NODISCARD mr_status mr_source_check(const mr_source *source, const mr_yaml *y
 MR_NODISCARD mr_status mr_source_value(const mr_source *source, int key, bool set,
                                        mr_source_texts *out);
 
-/** Checks the names of source->config, also those of defaults. Local. */
-MR_NODISCARD mr_status mr_source_check_names(const mr_source *source);
+/** Checks the names of choices in a configuration made of a source, also those of defaults. Local.
+ */
+MR_NODISCARD mr_status mr_source_check_names(const mr_source *source, const mr_config *config);
 
 /** Puts the place of a node before the recorded message ("uuid.yaml:14:9: ..."). Local. */
 mr_status mr_source_fail_at(const mr_source *source, const mr_yaml_node *node, mr_status code);

@@ -123,6 +123,7 @@ static bool says_f32_for_what_is_computed_with(const char *file, const char *lin
         {"model/params.c", "params->types.compute : MR_"}, /* weights that are trained, or merged */
         {"model/merge.c", "model->be, MR_MEM_OTHER,"},     /* merged weights are formed in F32 */
         {"train/trainer.c", "MR_BF16 : MR_F32"},           /* where the type is chosen */
+        {"train/approximate.c", "mr_dtype compute = "},    /* the same */
     };
     if (!find(line, length, "MR_F32") || is_in(file, "tensor") || is_in(file, "backend"))
         return false;

@@ -1,0 +1,1 @@
+mr_add_test(approximate LINK mr_train)

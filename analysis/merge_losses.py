@@ -38,6 +38,8 @@ def main():
     options = parser.parse_args()
     runs = {}
     for path in sorted(glob.glob(os.path.join(options.results, "*.h5"))):
+        if path.endswith(".spectra.h5"):
+            continue
         method, key, loss, merges = read(path)
         runs[method, key] = loss, merges
     n = options.steps

@@ -4,7 +4,7 @@
 
 static const mr_spectra_column columns[SPECTRA_COLUMNS] = {
     {"count", "singular values", "singular values above the threshold", true},
-    {"effective_rank", "1", "exp of the entropy of sigma / sum sigma", false},
+    {"erank_sigma", "1", "exp of the entropy of sigma / sum sigma", false},
     {"k90", "singular values", "least number with 90 % of the energy", true},
 };
 

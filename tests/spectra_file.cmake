@@ -1,2 +1,4 @@
-mr_add_test(spectra_file LINK mr_store hdf5::hdf5)
-target_sources(test_spectra_file PRIVATE spectra_case.c)
+foreach(name spectra_file spectra_foreign)
+  mr_add_test(${name} LINK mr_store hdf5::hdf5)
+  target_sources(test_${name} PRIVATE spectra_case.c)
+endforeach()

@@ -13,17 +13,6 @@ mr_params_read          tests compare whole parameters, and spectra will need th
 mr_runlog_matrix        items of evaluations, which no table reads yet
 mr_schedule_factor      compared with traces of another library
 mr_svd_values           the reference for spectra
-mr_spectra_file_append  no run writes spectra yet
-mr_spectra_file_create  no run writes spectra yet
-mr_spectra_file_is      how spectra are told from run logs
-mr_spectra_file_layout  no command reads spectra yet
-mr_spectra_file_read    no command reads spectra yet
-mr_spectra_file_resume  no run writes spectra yet
-mr_spectra_file_rewind  no run writes spectra yet
-mr_spectra_file_steps   no command reads spectra yet
-mr_spectra_file_trim    no run writes spectra yet
-mr_spectra_row_free     no run writes spectra yet
-mr_spectra_row_make     no run writes spectra yet
 mr_uuid_set_add         tests fill a set that collides
 "
 

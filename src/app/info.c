@@ -86,6 +86,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
 const mr_command mr_command_info = {
     .name = "info",
     .usage = "PATH [--config] [--json]",
-    .summary = "describe a run log, checkpoints, token shards, safetensors, a model or runs' YAML",
+    .summary =
+        "describe a run log, spectra, checkpoints, token shards, safetensors, a model, runs' YAML",
     .run = run,
 };

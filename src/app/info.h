@@ -11,6 +11,7 @@
 /** Kinds of files this program reads or writes. */
 typedef enum mr_info_kind {
     MR_INFO_RUN_LOG,
+    MR_INFO_SPECTRA, /**< of a run's updates */
     MR_INFO_SAFETENSORS,
     MR_INFO_INDEX,       /**< model.safetensors.index.json */
     MR_INFO_FOLDER,      /**< config.json and weights */
@@ -40,7 +41,12 @@ MR_NODISCARD mr_status mr_info_recognise_folder(const char *path, mr_info_kind *
 MR_NODISCARD mr_status mr_info_describe(const char *path, mr_info_kind kind, bool config,
                                         json_t **out);
 
-/** As mr_info_describe, for a run log. Local. */
+/** As mr_info_describe, for spectra: what they are of, and of the last snapshot a table a measure.
+ * Local. */
+MR_NODISCARD mr_status mr_info_spectra(const char *path, json_t **out);
+
+/** As mr_info_describe, for a run log, and the spectra of its run where they are beside it. Local.
+ */
 MR_NODISCARD mr_status mr_info_run_log(const char *path, bool config, json_t **out);
 
 /** As mr_info_describe, for a folder of token shards: its manifest and the sizes of its shards are

@@ -5,6 +5,7 @@
 #include "store/hf.h"
 #include "store/json.h"
 #include "store/runlog.h"
+#include "store/spectra_file.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -28,8 +29,8 @@ static mr_status unknown(const char *path, const char *found)
 {
     return mr_fail(
         MR_ERR_FORMAT,
-        "%s: not a file this program knows: expected a run log, checkpoints, token shards, "
-        "safetensors, a model folder, its config.json or the YAML of runs, found %s",
+        "%s: not a file this program knows: expected a run log, spectra, checkpoints, token "
+        "shards, safetensors, a model folder, its config.json or the YAML of runs, found %s",
         path, found);
 }
 
@@ -91,7 +92,8 @@ static mr_status recognise_file(const head *h, mr_info_kind *kind)
 {
     if (h->count == 0) return unknown(h->path, "an empty file");
     bool log = mr_runlog_is(h->data, h->count);
-    *kind = log ? MR_INFO_RUN_LOG : MR_INFO_SAFETENSORS;
+    bool spectra = log && mr_spectra_file_is(h->path);
+    *kind = spectra ? MR_INFO_SPECTRA : log ? MR_INFO_RUN_LOG : MR_INFO_SAFETENSORS;
     if (log || mr_safetensors_is(h->data, h->count)) return MR_OK;
     if (memchr(h->data, '\0', h->count)) {
         char found[64];
@@ -350,6 +352,7 @@ mr_status mr_info_describe(const char *path, mr_info_kind kind, bool config, jso
         [MR_INFO_MARK] = "mark of a saved model",
     };
     if (kind == MR_INFO_RUN_LOG) return mr_info_run_log(path, config, out);
+    if (kind == MR_INFO_SPECTRA) return mr_info_spectra(path, out);
     if (kind == MR_INFO_SHARDS) return mr_info_shards(path, out);
     json_t *object = json_object();
     mr_description_put(object, "kind", json_string(names[kind]));

@@ -3,9 +3,11 @@
 #include "store/json.h"
 #include "store/runlog.h"
 #include "store/runlog_read.h"
+#include "store/spectra_file.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum { EVENTS_SHOWN = 20, LONGEST = 4096 };
 
@@ -197,6 +199,19 @@ static mr_status add_events(const mr_runlog_reader *reader, json_t *object)
     return status;
 }
 
+/* What is wrong with spectra says nothing of the log. */
+static mr_status add_spectra(const char *log, json_t *object)
+{
+    char path[PATH_MAX];
+    json_t *spectra = NULL;
+    MR_TRY(mr_spectra_file_path(log, path));
+    if (access(path, F_OK) != 0) return MR_OK;
+    mr_status status = mr_info_spectra(path, &spectra);
+    if (status == MR_ERR_MEMORY) return status;
+    mr_description_put(object, "spectra", status == MR_OK ? spectra : mr_json_text(mr_message()));
+    return MR_OK;
+}
+
 mr_status mr_info_run_log(const char *path, bool config, json_t **out)
 {
     mr_runlog_reader *reader = NULL;
@@ -209,6 +224,7 @@ mr_status mr_info_run_log(const char *path, bool config, json_t **out)
     if (status == MR_OK) status = add_series(reader, object);
     if (status == MR_OK) status = add_evaluations(reader, object);
     if (status == MR_OK) status = add_events(reader, object);
+    if (status == MR_OK) status = add_spectra(path, object);
     if (status == MR_OK && config) status = add_text(reader, "config", object);
     mr_runlog_close_reader(&reader);
     if (status == MR_ERR_FORMAT) status = mr_runlog_unsound(path);

@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "config/value.h"
 #include "report/layout.h"
+#include "report/statistics.h"
 #include "store/json.h"
 #include "train/target.h"
 
@@ -11,7 +12,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RATES = 64 }; /* most rates of a method that are told apart */
+enum { RATES = 64 }; /* most rates of a method, and most seeds of a rate */
+
+/* The runs of one target, method, r and rate. */
+typedef struct rate_runs {
+    const mr_approximated *run; /* [runs] by seed */
+    int64_t runs;
+    mr_estimate error; /* over the seeds; of none where one is not finite */
+} rate_runs;
 
 /* Appends the keys of a section that not every choice with keys has: "exponent=1". */
 static void add_own_keys(const mr_config *config, const char *section, mr_text *out)
@@ -119,8 +127,11 @@ static mr_estimate error_of(const mr_approximated *run, int64_t runs)
     return mr_estimate_of(value, runs);
 }
 
-int64_t mr_approximations_rates(mr_approximations *all, int64_t begin, int64_t limit,
-                                mr_approximated_rate *rate, int *rates, int *best)
+/* Finds the rates of the method that run number `begin` is the first of, and the best of them: the
+ * least mean error; on ties the lower rate; -1: every rate has an error that is not finite. Returns
+ * the first run of the next method, or target. */
+static int64_t rates_from(const mr_approximations *all, int64_t begin, rate_runs rate[RATES],
+                          int *rates, int *best)
 {
     const mr_approximated *run = all->run;
     int64_t at = begin;
@@ -131,9 +142,9 @@ int64_t mr_approximations_rates(mr_approximations *all, int64_t begin, int64_t l
         int64_t next = at + 1;
         while (next < all->count && same_rate(&run[at], &run[next]))
             next++;
-        MR_INVARIANT(*rates < limit);
-        mr_approximated_rate *one = &rate[*rates];
-        *one = (mr_approximated_rate){&run[at], next - at, error_of(&run[at], next - at)};
+        MR_INVARIANT(*rates < RATES);
+        rate_runs *one = &rate[*rates];
+        *one = (rate_runs){&run[at], next - at, error_of(&run[at], next - at)};
         if (one->error.n > 0 &&
             (*best < 0 || mr_statistics_lead(one->error.mean, rate[*best].error.mean, true) > 0))
             *best = *rates;
@@ -144,7 +155,7 @@ int64_t mr_approximations_rates(mr_approximations *all, int64_t begin, int64_t l
 }
 
 /* Means over the seeds of a rate. */
-static double mean_of(const mr_approximated_rate *rate, size_t offset)
+static double mean_of(const rate_runs *rate, size_t offset)
 {
     double sum = 0;
     for (int64_t i = 0; i < rate->runs; i++)
@@ -154,7 +165,7 @@ static double mean_of(const mr_approximated_rate *rate, size_t offset)
 
 /* Whether the best rate is at an end of those tried, where a better one may lie outside: not where
  * there is none better. */
-static bool is_edge(const mr_approximated_rate *rate, int rates, int best)
+static bool is_edge(const rate_runs *rate, int rates, int best)
 {
     const double digit = 5e-5; /* of what is printed */
     if (best < 0 || rates == 1 || (best > 0 && best < rates - 1)) return false;
@@ -162,10 +173,10 @@ static bool is_edge(const mr_approximated_rate *rate, int rates, int best)
              digit);
 }
 
-static void add_row(const mr_approximated_rate *rate, int rates, int best, mr_grid *grid)
+static void add_row(const rate_runs *rate, int rates, int best, mr_grid *grid)
 {
     const mr_approximated *first = rate[0].run;
-    const mr_approximated_rate *one = &rate[best < 0 ? 0 : best];
+    const rate_runs *one = &rate[best < 0 ? 0 : best];
     const double optimum = mean_of(one, offsetof(mr_approximation, optimum));
     char number[MR_LAYOUT_NUMBER];
     mr_grid_cell(grid, "%s", first->method);
@@ -197,9 +208,9 @@ static int64_t print_target(mr_approximations *all, int64_t at, bool *edge, mr_t
     mr_text_add(out, "%s: effective rank %.1f\n", first->target, first->result.target_rank);
     const int64_t target = first->target_index;
     while (at < all->count && all->run[at].target_index == target) {
-        mr_approximated_rate rate[RATES];
+        rate_runs rate[RATES];
         int rates, best;
-        at = mr_approximations_rates(all, at, RATES, rate, &rates, &best);
+        at = rates_from(all, at, rate, &rates, &best);
         add_row(rate, rates, best, &grid);
         *edge = *edge || is_edge(rate, rates, best);
     }
@@ -233,7 +244,7 @@ static json_t *run_json(const mr_approximated *run)
                      mr_json_number(r->rank), "target_rank", mr_json_number(r->target_rank));
 }
 
-static json_t *rates_json(const mr_approximated_rate *rate, int rates)
+static json_t *rates_json(const rate_runs *rate, int rates)
 {
     json_t *list = json_array();
     for (int i = 0; i < rates; i++) {
@@ -254,10 +265,10 @@ json_t *mr_approximations_json(mr_approximations *all)
     json_t *methods = json_array();
     sort(all);
     for (int64_t at = 0; at < all->count;) {
-        mr_approximated_rate rate[RATES];
+        rate_runs rate[RATES];
         const mr_approximated *first = &all->run[at];
         int rates, best;
-        at = mr_approximations_rates(all, at, RATES, rate, &rates, &best);
+        at = rates_from(all, at, rate, &rates, &best);
         json_t *list = rates_json(rate, rates);
         json_array_append_new(
             methods,

@@ -6,7 +6,6 @@
  * rate whose error is least in the mean over seeds, beside the least error there is. */
 
 #include "base/text.h"
-#include "report/statistics.h"
 #include "train/approximate.h"
 
 #include <jansson.h>
@@ -23,13 +22,6 @@ typedef struct mr_approximated {
     mr_approximation result;
 } mr_approximated;
 
-/** The runs of one target, method, r and rate. Borrows run. */
-typedef struct mr_approximated_rate {
-    const mr_approximated *run; /**< [runs] by seed */
-    int64_t runs;
-    mr_estimate error; /**< over the seeds whose error is finite; of none where any is not */
-} mr_approximated_rate;
-
 /** Runs. Start from {0}; free with mr_approximations_free. Owns run. */
 typedef struct mr_approximations {
     int64_t count, room;
@@ -40,15 +32,6 @@ typedef struct mr_approximations {
 /** Adds an approximation. Local. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_approximations_add(mr_approximations *all, const mr_config *config,
                                              const mr_approximation *result);
-
-/** Finds the rates of the method that run number `begin` of the sorted runs is the first of, and
- * the best of them: the least mean error; on ties the lower rate. Local.
- * @param[out] rate  [at most limit]
- * @param[out] rates their number
- * @param[out] best  -1: every rate has an error that is not finite
- * @return the first run of the next method, or target */
-int64_t mr_approximations_rates(mr_approximations *all, int64_t begin, int64_t limit,
-                                mr_approximated_rate *rate, int *rates, int *best);
 
 /** Appends a table a target. Local. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_approximations_print(mr_approximations *all, mr_text *out);

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "config/value.h"
 #include "store/runlog_read.h"
+#include "store/spectra_file.h"
 #include "train/registry.h"
 
 #include <dirent.h>
@@ -42,7 +43,9 @@ static mr_status take_member(const char *folder, const char *name, int depth, mr
     /* There are no logs among checkpoints; shards of older ones have the same ending. */
     if (S_ISDIR(about.st_mode) && strstr(name, ".checkpoints")) return MR_OK;
     if (S_ISDIR(about.st_mode)) return find_below(path, depth + 1, paths);
-    return ends_in(name, ".h5") ? mr_names_add(paths, path) : MR_OK;
+    /* Spectra stand beside the log of their run; a run may have a name that ends like theirs. */
+    bool log = ends_in(name, ".h5") && !(ends_in(name, ".spectra.h5") && mr_spectra_file_is(path));
+    return log ? mr_names_add(paths, path) : MR_OK;
 }
 
 static mr_status find_below(const char *folder, int depth, mr_names *paths)

@@ -6,7 +6,7 @@
 
 #include "report/results.h"
 
-/** Lists the files below a folder whose names end in ".h5", ascending by path. Local.
+/** Lists the files below a folder whose names end in ".h5", but spectra, ascending by path. Local.
  * @param[out] paths  start from {0}; the caller frees it, also on failure
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_results_find(const char *folder, mr_names *paths);

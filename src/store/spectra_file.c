@@ -206,6 +206,12 @@ static mr_status make_beside(const char *path, const mr_spectra_layout *layout, 
     return status;
 }
 
+static mr_status sync(int handle, const char *path)
+{
+    MR_CHECK(fsync(handle) == 0, MR_ERR_IO, "cannot write '%s': %s", path, strerror(errno));
+    return MR_OK;
+}
+
 /* Keeps what stands at a path under another name. */
 static mr_status put_aside(const char *path)
 {
@@ -216,13 +222,24 @@ static mr_status put_aside(const char *path)
     return MR_OK;
 }
 
+mr_status mr_spectra_file_path(const char *log, char out[PATH_MAX])
+{
+    static const char ending[] = ".h5";
+    size_t length = strlen(log), tail = sizeof ending - 1;
+    if (length > tail && strcmp(log + length - tail, ending) == 0) length -= tail;
+    MR_CHECK(length < PATH_MAX, MR_ERR_IO, "the path '%.64s...' is too long", log);
+    return mr_file_path(out, "%.*s.spectra%s", (int)length, log, ending);
+}
+
 mr_status mr_spectra_file_create(const char *path, const mr_spectra_layout *layout)
 {
     char beside[PATH_MAX];
     int handle;
     MR_TRY(mr_spectra_check_layout(path, layout));
     MR_TRY(make_beside(path, layout, first_room(layout), beside, &handle));
-    mr_status status = put_aside(path);
+    /* What stands there is in no one's way before this file is whole, and on the disk. */
+    mr_status status = sync(handle, beside);
+    if (status == MR_OK) status = put_aside(path);
     if (status == MR_OK) return mr_file_publish(handle, beside, path);
     close(handle);
     unlink(beside);
@@ -280,12 +297,6 @@ static mr_status write_part(hid_t file, int handle, const char *path, const mr_s
     mr_status status = write_rows(file, handle, path, field, snapshot, 1, whole);
     mr_free(whole);
     return status;
-}
-
-static mr_status sync(int handle, const char *path)
-{
-    MR_CHECK(fsync(handle) == 0, MR_ERR_IO, "cannot write '%s': %s", path, strerror(errno));
-    return MR_OK;
 }
 
 /* Puts a snapshot into free room; only then, once it is on the disk, does it count. */

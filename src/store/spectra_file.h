@@ -30,6 +30,7 @@
 
 #include "base/status.h"
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -83,6 +84,10 @@ MR_NODISCARD mr_status mr_spectra_row_make(const mr_spectra_layout *layout, int6
 /** Frees the arrays of a row and sets it to {0}. Local. */
 void mr_spectra_row_free(mr_spectra_row *row);
 
+/** Writes the path of the spectra of a run: of its log `<run>.h5`, `<run>.spectra.h5`. Local.
+ * @return MR_OK, MR_ERR_IO (too long) */
+MR_NODISCARD mr_status mr_spectra_file_path(const char *log, char out[PATH_MAX]);
+
 /** Returns the bytes that a snapshot takes in the file. Local. */
 double mr_spectra_file_row_bytes(const mr_spectra_layout *layout);
 
@@ -119,7 +124,8 @@ MR_NODISCARD mr_status mr_spectra_file_trim(const char *path);
 /** A file that is read, as it was when it was opened. */
 typedef struct mr_spectra_file mr_spectra_file;
 
-/** Tells whether a file is one of spectra; false too where it cannot be opened. Local. */
+/** Tells whether a file is one of spectra; of one that HDF5 cannot open, whether its name says so.
+ * Local. */
 bool mr_spectra_file_is(const char *path);
 
 /** Opens a file without locking it. Local.

@@ -238,9 +238,12 @@ void mr_spectra_file_close(mr_spectra_file **file)
 
 bool mr_spectra_file_is(const char *path)
 {
+    static const char ending[] = ".spectra.h5";
+    const size_t length = strlen(path), tail = sizeof ending - 1;
     hid_t file;
     char *format = NULL;
-    if (mr_h5_open(path, &file) != MR_OK) return false;
+    if (mr_h5_open(path, &file) != MR_OK)
+        return length > tail && strcmp(path + length - tail, ending) == 0;
     bool is = mr_h5_text(file, path, "format", &format) == MR_OK &&
               strcmp(format, MR_SPECTRA_FORMAT) == 0;
     mr_free(format);

@@ -12,6 +12,23 @@ enum { DEEPEST = 16 }; /* folders below a root; links may form circles */
 
 static const char ending[] = ".safetensors";
 
+mr_status mr_golden_roots(mr_names *roots)
+{
+    const char *source = getenv("MR_SOURCE_DIR"), *named = getenv("MORA_GOLDEN");
+    if (!source) mr_abort("MR_SOURCE_DIR is not set: run this test through ctest");
+    if (!named || !*named) named = "../shared/golden";
+    while (*named) {
+        char root[PATH_MAX];
+        const int length = (int)strcspn(named, ":");
+        snprintf(root, sizeof root, "%s%s%.*s", *named == '/' ? "" : source,
+                 *named == '/' ? "" : "/", length, named);
+        if (length > 0) MR_TRY(mr_names_add(roots, root));
+        named += length;
+        named += *named == ':';
+    }
+    return MR_OK;
+}
+
 static bool holds(const char *folder, const char *name)
 {
     char path[PATH_MAX];

@@ -21,6 +21,12 @@ typedef struct mr_golden_set {
     mr_golden_folder *folder; /**< [count], owned */
 } mr_golden_set;
 
+/** Appends the roots of references beyond the tree's own: those that MORA_GOLDEN names, colon-
+ * separated, relative ones taken from the top of the sources; without it ../shared/golden, whether
+ * it is there or not. Local.
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_golden_roots(mr_names *roots);
+
 /** Appends every folder at or below root that holds model/config.json and batch.safetensors, in the
  * order of their names; one that holds only one of them, or cannot be opened, and a root without
  * any, are appended with their problem. Local.

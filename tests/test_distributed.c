@@ -88,8 +88,8 @@ static bool within_bound(mr_distributed_route route, const double *expected, con
         double bound = 1e-12 * s;
         if (route == MR_DISTRIBUTED_GRAM)
             bound = expected[i] >= mr_distributed_resolution(route) * s
-                        ? fmax(bound, 64 * DBL_EPSILON * s * s / expected[i])
-                        : 2 * mr_distributed_resolution(route) * s;
+                        ? fmax(bound, 4 * DBL_EPSILON * s * s / expected[i])
+                        : mr_distributed_resolution(route) * s;
         if (fabs(found[i] - expected[i]) <= bound) continue;
         print_error("%s: value %lld of %lld: expected %.17g, found %.17g, bound %.3g\n",
                     names[route], (long long)i, (long long)n, expected[i], found[i], bound);

@@ -642,31 +642,23 @@ static void plan_folder(golden_plan *plan, const mr_golden_folder *folder)
     mr_names_free(&stems);
 }
 
-/* Finds the folders below all roots; relative ones stand beside the sources. */
+/* Finds the folders below the tree's own root and all others. */
 static void find_folders(golden_plan *plan, mr_golden_set *set)
 {
     static char label[] = "../shared/golden";
     static const mr_golden_folder beside = {.label = label};
-    const char *source = getenv("MR_SOURCE_DIR"), *roots = getenv("MORA_GOLDEN");
-    char root[PATH_MAX];
+    const char *source = getenv("MR_SOURCE_DIR"), *named = getenv("MORA_GOLDEN");
     if (!source) mr_abort("MR_SOURCE_DIR is not set: run this test through ctest");
+    char root[PATH_MAX];
     snprintf(root, sizeof root, "%s/tests/golden", source);
-    mr_status status = mr_golden_find(root, set);
-    if (!roots || !*roots) {
-        snprintf(root, sizeof root, "%s/../shared/golden", source);
-        add_test(plan, &beside, "", "is there", references_stand_beside_the_sources);
-        if (test_has_shared() && status == MR_OK) status = mr_golden_find(root, set);
-        roots = "";
-    }
-    while (*roots && status == MR_OK) {
-        int length = (int)strcspn(roots, ":");
-        snprintf(root, sizeof root, "%s%s%.*s", *roots == '/' ? "" : source,
-                 *roots == '/' ? "" : "/", length, roots);
-        if (length > 0) status = mr_golden_find(root, set);
-        roots += length;
-        roots += *roots == ':';
-    }
-    must(status);
+    must(mr_golden_find(root, set));
+    const bool shared = !named || !*named;
+    if (shared) add_test(plan, &beside, "", "is there", references_stand_beside_the_sources);
+    mr_names roots = {0};
+    must(mr_golden_roots(&roots));
+    for (int64_t i = 0; i < roots.count; i++)
+        if (!shared || test_has_shared()) must(mr_golden_find(roots.item[i], set));
+    mr_names_free(&roots);
 }
 
 int main(int argc, char **argv)

@@ -285,7 +285,7 @@ static const route *route_of(mr_distributed_route which)
     static const route routes[MR_DISTRIBUTED_ROUTES] = {
         [MR_DISTRIBUTED_BIDIAGONAL] = {"pdgeqrf, pdgebrd, dlasq1", 1e-12, run_bidiagonal,
                                        run_bidiagonal_numbers, bidiagonal_flops},
-        [MR_DISTRIBUTED_GRAM] = {"pdsyrk, pdsytrd, dsterf", 1e-7, run_gram, run_gram_numbers,
+        [MR_DISTRIBUTED_GRAM] = {"pdsyrk, pdsytrd, dsterf", 3e-8, run_gram, run_gram_numbers,
                                  gram_flops},
         [MR_DISTRIBUTED_PDGESVD] = {"pdgesvd", 1e-12, run_pdgesvd, run_pdgesvd_numbers,
                                     pdgesvd_flops},

@@ -4,17 +4,20 @@
 /** @file
  * Singular values of a dense matrix that the ranks hold together, through ScaLAPACK.
  *
- * With e = 2^-52, n the smaller side, s the largest singular value and v the exact value:
+ * With e = 2^-52, n the smaller side, s the largest value and v the exact one:
  *
  * | route | calls | error of v at most | FLOP, m x n |
  * |---|---|---|---|
  * | bidiagonal | pdgeqrf, pdgebrd, dlasq1 | 1e-12 s | 2 m n^2 + 2 n^3 |
- * | gram | pdsyrk, pdsytrd, dsterf | 64 e s^2 / v; below 1e-7 s all is rounding | m n^2 + 4/3 n^3 |
+ * | gram | pdsyrk, pdsytrd, dsterf | 1e-12 s or 4 e s^2 / v | m n^2 + 4/3 n^3 |
  * | pdgesvd | pdgesvd | 1e-12 s | 4 m n^2 - 4/3 n^3 |
  *
+ * gram tells nothing of values below 2 sqrt(e) s = 3e-8 s: what it gives for them is rounding of at
+ * most that size. A value of any route that is small beside s is not exact relative to itself.
+ *
  * bidiagonal is the default: as exact as pdgesvd, and it makes products of matrices of what pdgesvd
- * makes products with vectors of. gram takes half its time where values below 1e-7 s tell nothing.
- * pdgesvd is the reference that they are tried against.
+ * makes products with vectors of. gram takes about half its time. pdgesvd is the reference that
+ * both are tried against.
  */
 
 #include "linalg/scatter.h"

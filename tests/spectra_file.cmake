@@ -1,4 +1,5 @@
-foreach(name spectra_file spectra_foreign)
+foreach(name spectra_file spectra_foreign spectra_kill)
   mr_add_test(${name} LINK mr_store hdf5::hdf5)
   target_sources(test_${name} PRIVATE spectra_case.c)
 endforeach()
+target_link_libraries(test_spectra_kill PRIVATE ${CMAKE_DL_LIBS})

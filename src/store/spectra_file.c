@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,168 +13,6 @@
  * holes) of no more than MOST_BYTES; else, and where none are, for LEAST_ROOM. */
 enum { LEAST_ROOM = 64 };
 static const double MOST_BYTES = 0x1p30;
-
-/* The value of a whole number that is not defined, and the step of no snapshot. */
-static const int64_t UNDEFINED = -1;
-
-static mr_status set_int(hid_t object, const char *path, const char *name, int64_t value)
-{
-    return mr_h5_set_attribute(object, path, name, H5T_STD_I64LE, H5T_NATIVE_INT64, &value);
-}
-
-static mr_status set_double(hid_t object, const char *path, const char *name, double value)
-{
-    return mr_h5_set_attribute(object, path, name, H5T_IEEE_F64LE, H5T_NATIVE_DOUBLE, &value);
-}
-
-/* Makes the property list of a dataset whose values stand in one piece, there from the start. */
-static mr_status make_plist(const char *path, const mr_spectra_field *field, hid_t *out)
-{
-    mr_status status = MR_OK;
-    const bool step = field->dims == 1;
-    MR_H5(*out = H5Pcreate(H5P_DATASET_CREATE), MR_ERR_IO, path, "%s", field->name);
-    MR_H5(H5Pset_layout(*out, H5D_CONTIGUOUS), MR_ERR_IO, path, "%s", field->name);
-    MR_H5(H5Pset_alloc_time(*out, H5D_ALLOC_TIME_EARLY), MR_ERR_IO, path, "%s", field->name);
-    /* Room that is not filled is a hole, which takes no disk. */
-    MR_H5(H5Pset_fill_time(*out, step ? H5D_FILL_TIME_ALLOC : H5D_FILL_TIME_NEVER), MR_ERR_IO, path,
-          "%s", field->name);
-    if (step)
-        MR_H5(H5Pset_fill_value(*out, H5T_NATIVE_INT64, &UNDEFINED), MR_ERR_IO, path, "%s",
-              field->name);
-    MR_H5(H5Pset_obj_track_times(*out, false), MR_ERR_IO, path, "%s", field->name);
-cleanup:
-    return status;
-}
-
-static mr_status make_dataset(hid_t file, const char *path, const mr_spectra_field *field)
-{
-    mr_status status = MR_OK;
-    hid_t type = H5I_INVALID_HID, space = H5I_INVALID_HID, plist = H5I_INVALID_HID;
-    hid_t dataset = H5I_INVALID_HID;
-    if ((status = mr_spectra_type(path, field->kind, &type)) != MR_OK ||
-        (status = make_plist(path, field, &plist)) != MR_OK)
-        goto cleanup;
-    MR_H5(space = H5Screate_simple(field->dims, field->extent, NULL), MR_ERR_IO, path, "%s",
-          field->name);
-    MR_H5(dataset = H5Dcreate2(file, field->name, type, space, H5P_DEFAULT, plist, H5P_DEFAULT),
-          MR_ERR_IO, path, "cannot create %s", field->name);
-    status = mr_h5_set_text(dataset, path, "unit", field->unit);
-    if (status == MR_OK) status = mr_h5_set_text(dataset, path, "definition", field->definition);
-    if (status == MR_OK && field->kind == MR_SPECTRA_DOUBLE)
-        status = set_double(dataset, path, "undefined", NAN);
-    if (status == MR_OK && field->kind == MR_SPECTRA_INTEGER)
-        status = set_int(dataset, path, "undefined", UNDEFINED);
-cleanup:
-    if (dataset >= 0) H5Dclose(dataset);
-    if (plist >= 0) H5Pclose(plist);
-    if (space >= 0) H5Sclose(space);
-    if (type >= 0) H5Tclose(type);
-    return status;
-}
-
-static mr_status make_layers(hid_t group, const char *path, const mr_spectra_group *g)
-{
-    mr_status status = MR_OK;
-    hid_t space = H5I_INVALID_HID, plist = H5I_INVALID_HID, dataset = H5I_INVALID_HID;
-    const hsize_t extent = (hsize_t)g->layers;
-    MR_H5(space = H5Screate_simple(1, &extent, NULL), MR_ERR_IO, path, "layer");
-    MR_H5(plist = H5Pcreate(H5P_DATASET_CREATE), MR_ERR_IO, path, "layer");
-    MR_H5(H5Pset_obj_track_times(plist, false), MR_ERR_IO, path, "layer");
-    MR_H5(dataset =
-              H5Dcreate2(group, "layer", H5T_STD_I64LE, space, H5P_DEFAULT, plist, H5P_DEFAULT),
-          MR_ERR_IO, path, "cannot create layer");
-    MR_H5(H5Dwrite(dataset, H5T_NATIVE_INT64, H5S_ALL, H5S_ALL, H5P_DEFAULT, g->layer), MR_ERR_IO,
-          path, "cannot write layer");
-    status = mr_h5_set_text(dataset, path, "unit", "1");
-    if (status == MR_OK)
-        status = mr_h5_set_text(dataset, path, "definition",
-                                "which decoder layer a matrix is of, from 0");
-cleanup:
-    if (dataset >= 0) H5Dclose(dataset);
-    if (plist >= 0) H5Pclose(plist);
-    if (space >= 0) H5Sclose(space);
-    return status;
-}
-
-static mr_status make_group(hid_t file, const char *path, const mr_spectra_layout *layout,
-                            int64_t index)
-{
-    const mr_spectra_group *g = &layout->group[index];
-    mr_status status = MR_OK;
-    hid_t plist = H5I_INVALID_HID, group = H5I_INVALID_HID;
-    MR_H5(plist = H5Pcreate(H5P_GROUP_CREATE), MR_ERR_IO, path, "/%s", g->projection);
-    MR_H5(H5Pset_obj_track_times(plist, false), MR_ERR_IO, path, "/%s", g->projection);
-    MR_H5(group = H5Gcreate2(file, g->projection, H5P_DEFAULT, plist, H5P_DEFAULT), MR_ERR_IO, path,
-          "cannot create /%s", g->projection);
-    if ((status = set_int(group, path, "rows", g->rows)) != MR_OK ||
-        (status = set_int(group, path, "cols", g->cols)) != MR_OK ||
-        (status = make_layers(group, path, g)) != MR_OK)
-        goto cleanup;
-    for (int64_t i = 0; status == MR_OK && i < mr_spectra_fields(layout, index); i++) {
-        mr_spectra_field field;
-        mr_spectra_field_of(layout, index, i, &field);
-        status = make_dataset(file, path, &field);
-    }
-cleanup:
-    if (group >= 0) H5Gclose(group);
-    if (plist >= 0) H5Pclose(plist);
-    return status;
-}
-
-/* Sets an attribute of names separated by commas. */
-static mr_status set_names(hid_t file, const char *path, const char *name, mr_text *names)
-{
-    mr_status status =
-        names->failed ? MR_ERR_MEMORY : mr_h5_set_text(file, path, name, mr_text_get(names));
-    mr_text_free(names);
-    return status;
-}
-
-static mr_status describe(hid_t file, const char *path, const mr_spectra_layout *layout)
-{
-    mr_text projections = {0}, columns = {0};
-    for (int64_t g = 0; g < layout->groups; g++)
-        mr_text_add(&projections, "%s%s", g > 0 ? "," : "", layout->group[g].projection);
-    for (int64_t c = 0; c < layout->columns; c++)
-        mr_text_add(&columns, "%s%s", c > 0 ? "," : "", layout->column[c].name);
-    mr_status status = set_names(file, path, "projections", &projections);
-    mr_status other = set_names(file, path, "columns", &columns);
-    MR_TRY(status);
-    MR_TRY(other);
-    MR_TRY(mr_h5_set_text(file, path, "format", MR_SPECTRA_FORMAT));
-    MR_TRY(set_int(file, path, "format_version", MR_SPECTRA_VERSION));
-    MR_TRY(mr_h5_set_text(file, path, "run", layout->run));
-    MR_TRY(mr_h5_set_text(file, path, "method", layout->method));
-    MR_TRY(mr_h5_set_text(file, path, "update", layout->update));
-    MR_TRY(set_int(file, path, "r", layout->r));
-    return set_double(file, path, "threshold", layout->threshold);
-}
-
-/* Makes a file with room for layout->snapshots, which is known to be good. */
-static mr_status make_file(const char *path, const mr_spectra_layout *layout)
-{
-    enum { ALIGNMENT = 8 }; /* a step's number is within one page, and so written at once */
-    mr_status status = MR_OK;
-    hid_t access = H5I_INVALID_HID, file = H5I_INVALID_HID;
-    mr_spectra_field step;
-    mr_spectra_step_field(layout, &step);
-    MR_TRY(mr_h5_start());
-    MR_H5(access = mr_h5_access(MR_H5_CREATE), MR_ERR_IO, path, "cannot create it");
-    MR_H5(H5Pset_alignment(access, 1, ALIGNMENT), MR_ERR_IO, path, "cannot create it");
-    MR_H5(file = H5Fcreate(path, H5F_ACC_TRUNC, H5P_DEFAULT, access), MR_ERR_IO, path,
-          "cannot create it");
-    status = describe(file, path, layout);
-    if (status == MR_OK) status = make_dataset(file, path, &step);
-    for (int64_t g = 0; status == MR_OK && g < layout->groups; g++)
-        status = make_group(file, path, layout, g);
-    if (status != MR_OK) goto cleanup;
-    MR_H5(H5Fflush(file, H5F_SCOPE_GLOBAL), MR_ERR_IO, path, "cannot write it");
-cleanup:
-    if (file >= 0 && H5Fclose(file) < 0 && status == MR_OK)
-        status = mr_h5_fail(MR_ERR_IO, path, "cannot write it");
-    if (access >= 0) H5Pclose(access);
-    return status;
-}
 
 static int64_t first_room(const mr_spectra_layout *layout)
 {
@@ -192,18 +29,14 @@ static mr_status open_to_write(const char *path, int *handle)
     return MR_OK;
 }
 
-/* Makes a file beside a path, with so much room, and opens it to be written. */
+/* Makes a file beside a path, with so much room, opened to be written. */
 static mr_status make_beside(const char *path, const mr_spectra_layout *layout, int64_t room,
                              char beside[PATH_MAX], int *handle)
 {
     mr_spectra_layout roomy = *layout;
     roomy.snapshots = room;
-    *handle = -1;
     MR_TRY(mr_file_path(beside, "%s.tmp", path));
-    mr_status status = make_file(beside, &roomy);
-    if (status == MR_OK) status = open_to_write(beside, handle);
-    if (status != MR_OK) unlink(beside);
-    return status;
+    return mr_spectra_make(beside, &roomy, handle);
 }
 
 static mr_status sync(int handle, const char *path)
@@ -293,7 +126,7 @@ static mr_status write_part(hid_t file, int handle, const char *path, const mr_s
     int64_t *whole = mr_alloc_array(MR_MEM_OTHER, (size_t)field->items, sizeof *whole);
     if (!whole) return MR_ERR_MEMORY;
     for (int64_t i = 0; i < field->items; i++)
-        whole[i] = values[i] >= 0 && values[i] < 0x1p63 ? (int64_t)values[i] : UNDEFINED;
+        whole[i] = values[i] >= 0 && values[i] < 0x1p63 ? (int64_t)values[i] : MR_SPECTRA_UNDEFINED;
     mr_status status = write_rows(file, handle, path, field, snapshot, 1, whole);
     mr_free(whole);
     return status;
@@ -425,14 +258,15 @@ static bool is_in_place(const mr_spectra_file *f)
  * it, those that count stand together. */
 static mr_status drop_snapshots(const mr_spectra_file *f, int64_t kept)
 {
+    const int64_t undefined = MR_SPECTRA_UNDEFINED;
     mr_spectra_field field;
     int handle, dropped = 0;
     mr_spectra_step_field(&f->layout, &field);
     MR_TRY(open_to_write(f->path, &handle));
     mr_status status = MR_OK;
     for (int64_t i = f->layout.snapshots - 1; status == MR_OK && i >= kept; i--) {
-        if (f->step[i] == UNDEFINED) continue;
-        status = write_rows(f->file, handle, f->path, &field, i, 1, &UNDEFINED);
+        if (f->step[i] == MR_SPECTRA_UNDEFINED) continue;
+        status = write_rows(f->file, handle, f->path, &field, i, 1, &undefined);
         dropped++;
     }
     if (status == MR_OK && dropped > 0) status = sync(handle, f->path);

@@ -94,7 +94,7 @@ double mr_spectra_file_row_bytes(const mr_spectra_layout *layout);
 /** Makes a file without snapshots, whole or not at all; what stands at the path is kept as
  * `<path>.previous.N`. Local.
  * @return MR_OK, MR_ERR_ARG (names or extents that no file can have), MR_ERR_IO (what stood at the
- *         path still does), MR_ERR_MEMORY */
+ *         path stands there, or is kept so), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_spectra_file_create(const char *path, const mr_spectra_layout *layout);
 
 /** Appends a snapshot and has it on the disk. Local.

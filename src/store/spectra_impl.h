@@ -19,6 +19,9 @@ struct mr_spectra_file {
     int64_t count;            /**< snapshots */
 };
 
+/** The value of a whole number that is not defined, and the step of no snapshot. */
+enum { MR_SPECTRA_UNDEFINED = -1 };
+
 /** How the values of a dataset are kept. */
 typedef enum mr_spectra_kind {
     MR_SPECTRA_DOUBLE,
@@ -68,5 +71,12 @@ MR_NODISCARD mr_status mr_spectra_open_field(hid_t file, const char *path,
 MR_NODISCARD mr_status mr_spectra_read_rows(const mr_spectra_file *file,
                                             const mr_spectra_field *field, int64_t first,
                                             int64_t count, void *data);
+
+/** Makes a file without snapshots, with room for layout->snapshots, of a layout that was checked;
+ * it is not on the disk yet. Local.
+ * @param[out] handle  the file opened to be written; -1 on failure, and no file is there
+ * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_spectra_make(const char *path, const mr_spectra_layout *layout,
+                                       int *handle);
 
 #endif

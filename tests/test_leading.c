@@ -89,6 +89,39 @@ static void equal_values_are_all_found(void **state)
     assert_leading(60, 70, 5);
 }
 
+/* The k-th value and the next one agree in ten digits: many restarts, or more memory. */
+static void close_values_are_told_apart(void **state)
+{
+    (void)state;
+    double sigma[200];
+    for (int i = 0; i < 200; i++)
+        sigma[i] = i < 3 ? 3 - 0.1 * i : i == 3 ? 2.8 * (1 - 1e-10) : 2 - 0.01 * (i - 4);
+    compose(220, 200, sigma);
+    assert_leading(220, 200, 3);
+    compose(200, 220, sigma);
+    assert_leading(200, 220, 1);
+    for (int i = 0; i < 200; i++)
+        sigma[i] = 1 - 1e-9 * i;
+    compose(220, 200, sigma);
+    assert_leading(220, 200, 2);
+}
+
+static void what_is_held_is_within_what_is_told(void **state)
+{
+    (void)state;
+    static const int cases[][3] = {{400, 300, 1}, {400, 300, 10}, {300, 400, 25}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const mr_dense_matrix matrix = {cases[i][0], cases[i][1], a};
+        const mr_operator op = mr_dense_operator(&matrix);
+        const size_t before = mr_memory_peak_total();
+        const size_t told = mr_leading_bytes(matrix.rows, matrix.cols, cases[i][2]);
+        fill(a, MOST, i);
+        must(mr_leading(&op, cases[i][2], values, u, v));
+        assert_true(mr_memory_peak_total() > before);
+        assert_in_range(mr_memory_peak_total(), told / 2, told);
+    }
+}
+
 static void a_rank_below_k_gives_values_of_zero(void **state)
 {
     (void)state;
@@ -169,8 +202,10 @@ static void scarce_memory_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_held_is_within_what_is_told),
         cmocka_unit_test(gaussian_matrices_have_lapacks_triples),
         cmocka_unit_test(equal_values_are_all_found),
+        cmocka_unit_test(close_values_are_told_apart),
         cmocka_unit_test(a_rank_below_k_gives_values_of_zero),
         cmocka_unit_test(graded_values_are_found),
         cmocka_unit_test(the_same_call_gives_the_same_bits),

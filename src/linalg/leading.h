@@ -34,10 +34,9 @@ mr_operator mr_dense_operator(const mr_dense_matrix *matrix);
 /** Computes the k largest singular values of an operator and their vectors. Local.
  *
  * Golub-Kahan-Lanczos in blocks of k, so that values of multiplicity up to k are found, with full
- * reorthogonalisation and without restarts; ends where the residual ||A^T u - sigma v|| of each is
- * below 1e-14 of the largest value, at the latest with the whole space. The start is the same in
- * every call. Holds (rows + cols) doubles a vector of the basis, min(rows, cols) vectors at most.
- * Source: Golub, Luk and Overton 1981 (block Lanczos for singular values).
+ * reorthogonalisation, restarted from the leading pairs; ends where the residual ||A^T u - sigma
+ * v|| of each is below 1e-14 of the largest value, or with the whole space. The start is the same
+ * in every call. Source: Golub, Luk and Overton 1981 (blocks); Baglama and Reichel 2005 (restarts).
  * @param[in]  k       1..min(rows, cols)
  * @param[out] values  [k], descending
  * @param[out] u       [k, rows]: row j is left vector j
@@ -47,7 +46,8 @@ mr_operator mr_dense_operator(const mr_dense_matrix *matrix);
 MR_NODISCARD mr_status mr_leading(const mr_operator *op, int64_t k, double *values, double *u,
                                   double *v);
 
-/** Returns an upper bound of the bytes that mr_leading comes to hold. Local. */
+/** Returns an upper bound of the bytes that mr_leading comes to hold, but for values so close that
+ * dozens of restarts do not tell them apart: then it takes more, at most the whole space. Local. */
 size_t mr_leading_bytes(int64_t rows, int64_t cols, int64_t k);
 
 #endif

@@ -280,5 +280,5 @@ double mr_svd_flops(int64_t rows, int64_t cols)
 size_t mr_svd_bytes(int64_t rows, int64_t cols)
 {
     const size_t count = doubles_of(rows > cols ? rows : cols, rows > cols ? cols : rows);
-    return count < MR_BYTES_MOST / sizeof(double) ? count * sizeof(double) : MR_BYTES_MOST;
+    return mr_bytes_add(0, (int64_t)count, sizeof(double));
 }

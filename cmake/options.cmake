@@ -1,11 +1,13 @@
 option(MR_NATIVE "Compile for this machine's processor (-march=native)" OFF)
 option(MR_SANITIZE "Address and undefined-behaviour sanitizers, allocation guard" OFF)
 option(MR_WERROR "Warnings are errors" OFF)
+option(MR_CUDA "The backend for NVIDIA's devices (needs nvcc, cuBLASLt)" OFF)
 option(MR_BUILD_TESTS "Build the tests (needs cmocka)" ON)
 
 include(FeatureSummary)
 add_feature_info(native MR_NATIVE "code for this machine's processor")
 add_feature_info(sanitizers MR_SANITIZE "address and undefined behaviour")
+add_feature_info(cuda MR_CUDA "parallel.backend: cuda")
 add_feature_info(tests MR_BUILD_TESTS "unit, golden and command-line tests")
 
 if(NOT CMAKE_BUILD_TYPE)
@@ -24,11 +26,14 @@ set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 add_library(mr_flags INTERFACE)
 target_compile_definitions(mr_flags INTERFACE _POSIX_C_SOURCE=200809L)
 target_compile_options(mr_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+  $<$<NOT:$<COMPILE_LANGUAGE:CUDA>>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion>
   $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>
   $<$<COMPILE_LANGUAGE:C>:-Werror=incompatible-pointer-types>
-  $<$<CONFIG:Release>:-O3> $<$<BOOL:${MR_NATIVE}>:-march=native>
-  $<$<BOOL:${MR_WERROR}>:-Werror>)
+  $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda -Xcompiler=-Wall,-Wextra>
+  $<$<CONFIG:Release>:-O3>
+  $<$<AND:$<BOOL:${MR_NATIVE}>,$<NOT:$<COMPILE_LANGUAGE:CUDA>>>:-march=native>
+  $<$<AND:$<BOOL:${MR_WERROR}>,$<NOT:$<COMPILE_LANGUAGE:CUDA>>>:-Werror>
+  $<$<AND:$<BOOL:${MR_WERROR}>,$<COMPILE_LANGUAGE:CUDA>>:-Werror=all-warnings>)
 if(MR_SANITIZE)
   target_compile_definitions(mr_flags INTERFACE MR_DEBUG)
   target_compile_options(mr_flags INTERFACE

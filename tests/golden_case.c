@@ -301,7 +301,7 @@ static mr_status create_model(mr_golden_rig *rig, const char *folder, mr_golden_
         geometry.waves = cut.wide ? 1 : rig->share;
         geometry.in_wave = cut.wide ? rig->share : 1;
     }
-    MR_TRY(mr_backend_create("cpu", 0, 1, &rig->be));
+    MR_TRY(mr_backend_create(test_backend(), 0, 1, &rig->be));
     MR_TRY(mr_model_create(&(mr_model_options){.comm = rig->comm,
                                                .be = rig->be,
                                                .arch = &rig->arch,

@@ -264,8 +264,7 @@ mr_lab *mr_lab_create(int threads, uint64_t seed)
 {
     mr_lab *lab = mr_alloc(MR_MEM_OTHER, sizeof *lab);
     if (!lab) fail_msg("%s", mr_message());
-    const char *name = getenv("MORA_BACKEND");
-    must(mr_backend_create(name && *name ? name : "cpu", 0, threads, &lab->be));
+    must(mr_backend_create(test_backend(), 0, threads, &lab->be));
     lab->random = mr_random_stream(seed, MR_RANDOM_DATA, 0);
     return lab;
 }

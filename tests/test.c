@@ -20,6 +20,12 @@ void test_must(mr_status status, const char *file, int line)
     _fail(file, line);
 }
 
+const char *test_backend(void)
+{
+    const char *name = getenv("MORA_BACKEND");
+    return name && *name ? name : "cpu";
+}
+
 void test_nap(double seconds)
 {
     const double whole = floor(seconds);

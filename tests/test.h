@@ -31,6 +31,10 @@ void test_must(mr_status status, const char *file, int line);
 /** Tells that a failure ends all ranks: those of a program of several. */
 void test_set_peers(bool peers);
 
+/** Returns the name of the backend that tests are to be run on: what MORA_BACKEND says, or "cpu".
+ */
+const char *test_backend(void);
+
 /** Waits. */
 void test_nap(double seconds);
 

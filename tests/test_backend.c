@@ -14,7 +14,8 @@ static void an_unknown_backend_is_refused_by_name(void **state)
     mr_backend *be = NULL;
     assert_int_equal(mr_backend_create("abacus", 0, 1, &be), MR_ERR_ARG);
     assert_null(be);
-    assert_string_equal(mr_message(), "backend 'abacus' is not in this build; there is: cpu");
+    assert_string_equal(mr_message(),
+                        "parallel.backend: \"abacus\" is unknown; there are: cpu cuda auto");
 }
 
 static void the_names_list_every_backend(void **state)
@@ -22,7 +23,36 @@ static void the_names_list_every_backend(void **state)
     (void)state;
     const mr_choice *rows = mr_backend_choices();
     assert_string_equal(rows[0].name, "cpu");
-    assert_null(rows[1].name);
+    assert_string_equal(rows[1].name, "cuda");
+    assert_string_equal(rows[2].name, "auto");
+    assert_null(rows[3].name);
+}
+
+/* Where there is no device, or no CUDA in the build, the name is known and the answer says what to
+ * do. */
+static void cuda_tells_what_it_needs(void **state)
+{
+    (void)state;
+    mr_backend *be = NULL;
+    if (mr_backend_create("cuda", 0, 1, &be) == MR_OK) {
+        mr_backend_destroy(&be);
+        skip_because("there is a device");
+    }
+    assert_null(be);
+    assert_contains(mr_message(), "parallel.backend: \"cuda\" ");
+    if (!strstr(mr_message(), "found no device of NVIDIA"))
+        assert_contains(mr_message(), "cmake --preset cuda && cmake --build --preset cuda");
+}
+
+static void auto_is_a_device_or_the_cpu(void **state)
+{
+    (void)state;
+    mr_backend *be = NULL, *device = NULL;
+    must(mr_backend_create("auto", 0, 1, &be));
+    bool found = mr_backend_create("cuda", 0, 1, &device) == MR_OK;
+    assert_string_equal(be->ops->name, found ? "cuda" : "cpu");
+    mr_backend_destroy(&device);
+    mr_backend_destroy(&be);
 }
 
 static void a_tensor_is_created_zero_counted_and_freed_once(void **state)
@@ -827,6 +857,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_unknown_backend_is_refused_by_name),
         cmocka_unit_test(the_names_list_every_backend),
+        cmocka_unit_test(cuda_tells_what_it_needs),
+        cmocka_unit_test(auto_is_a_device_or_the_cpu),
         MR_LAB_TEST(a_tensor_is_created_zero_counted_and_freed_once),
         MR_LAB_TEST(a_buffer_beyond_memory_is_refused_with_a_message),
         MR_LAB_TEST(phases_have_names_and_book_time),

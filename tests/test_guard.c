@@ -267,7 +267,7 @@ static void a_gradient_shorter_than_the_clip_is_left_as_it_is(void **state)
 int main(int argc, char **argv)
 {
     ranks_begin(&argc, &argv);
-    must(mr_backend_create("cpu", 0, 1, &be));
+    must(mr_backend_create(test_backend(), 0, 1, &be));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_calm_loss_is_sound),
         cmocka_unit_test(a_jump_is_a_spike_and_a_lasting_rise_is_accepted),

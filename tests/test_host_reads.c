@@ -66,7 +66,7 @@ static void steps_of(const char *method, mr_shard shard)
     config.parallel.shard = (int32_t)shard;
     mr_backend *be = NULL;
     mr_trainer *trainer = NULL;
-    must(mr_backend_create("cpu", 0, 1, &be));
+    must(mr_backend_create(test_backend(), 0, 1, &be));
     cpu = be->ops;
     mr_backend_ops counting = *cpu;
     counting.download = counted_download;

@@ -166,7 +166,10 @@ static bool hands_out_an_address(const char *file, const char *line, size_t leng
 static bool is_source(const char *name)
 {
     const char *dot = strrchr(name, '.');
-    return dot && (strcmp(dot, ".c") == 0 || strcmp(dot, ".h") == 0 || strcmp(dot, ".cc") == 0);
+    static const char *const endings[] = {".c", ".h", ".cc", ".cu", ".cuh"};
+    for (size_t i = 0; dot && i < sizeof endings / sizeof endings[0]; i++)
+        if (strcmp(dot, endings[i]) == 0) return true;
+    return false;
 }
 
 /* Visits every source below a folder; `name` is what of its path stands behind the top. */

@@ -766,7 +766,7 @@ static void a_frozen_unit_has_no_leaf(void **state)
 int main(int argc, char **argv)
 {
     ranks_begin(&argc, &argv);
-    must(mr_backend_create("cpu", 0, 1, &be));
+    must(mr_backend_create(test_backend(), 0, 1, &be));
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_tree_adds_as_its_definition_says),
         cmocka_unit_test(a_tree_takes_the_slots_it_announces),

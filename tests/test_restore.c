@@ -67,7 +67,7 @@ static void start(owner *o, const mr_comm *comm, const char *name, const char *m
     snprintf(sets[1], sizeof sets[1], "method.name=%s", method);
     snprintf(sets[2], sizeof sets[2], "parallel.shard=%s", shard);
     load(comm, sets[0], sets[1], sets[2], &o->config);
-    must(mr_backend_create("cpu", 0, 1, &o->be));
+    must(mr_backend_create(test_backend(), 0, 1, &o->be));
     must(mr_trainer_arch(comm, &o->config, &arch));
     must(mr_trainer_create(comm, &o->config, o->be, &arch, &o->trainer));
     must(mr_trainer_allocate(o->trainer));

@@ -57,7 +57,7 @@ mr_status tiny_lay_out(const tiny_options *options, tiny *out)
     c->train.lr_scale = options->lr_scale;
     c->parallel.shard = (int32_t)options->shard;
     c->run.seed = 11;
-    must(mr_backend_create("cpu", 0, 1, &out->be));
+    must(mr_backend_create(test_backend(), 0, 1, &out->be));
     mr_status status = mr_model_create(
         &(mr_model_options){.comm = out->comm,
                             .be = out->be,

@@ -38,32 +38,59 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* FLOP/s of this rank's products: the best of several shapes and repetitions, all ranks at once. */
+/* A matrix of numbers that are not alike: a device runs faster on constants. */
+static mr_status random_matrix(mr_backend *be, mr_dtype dtype, int64_t rows, int64_t cols,
+                               mr_tensor *out)
+{
+    mr_random random = mr_random_stream(1, MR_RANDOM_DATA, 0);
+    size_t room = 2 * (size_t)cols; /* each row starts somewhere else in it */
+    float *values = mr_alloc_array(MR_MEM_OTHER, room, sizeof *values);
+    mr_status status = values ? MR_OK : MR_ERR_MEMORY;
+    for (size_t i = 0; status == MR_OK && i < room; i++)
+        values[i] = (float)(mr_random_uniform(&random, i) - 0.5);
+    if (status == MR_OK) status = mr_backend_tensor(be, MR_MEM_OTHER, dtype, rows, cols, out);
+    for (int64_t i = 0; status == MR_OK && i < rows; i++)
+        be->ops->upload(be, mr_tensor_rows(*out, i, 1), values + 37 * i % cols);
+    mr_free(values);
+    return status;
+}
+
+/* FLOP/s of one product [m, k] [k, n], the best of several repetitions, and its seconds. */
+static mr_status product_rate(mr_backend *be, mr_dtype dtype, int64_t m, int64_t k, int64_t n,
+                              double *best, double *seconds)
+{
+    mr_tensor a = {0}, b = {0}, c = {0};
+    *seconds = 1e9;
+    mr_status status = random_matrix(be, dtype, m, k, &a);
+    if (status == MR_OK) status = random_matrix(be, dtype, k, n, &b);
+    if (status == MR_OK) status = mr_backend_tensor(be, MR_MEM_OTHER, dtype, m, n, &c);
+    for (int i = 0; status == MR_OK && i < 15; i++) {
+        double began = mr_clock();
+        be->ops->gemm(be, false, false, 1, a, b, 0, c);
+        status = be->ops->synchronize(be);
+        double took = mr_clock() - began;
+        if (took < *seconds) *seconds = took;
+    }
+    double rate = 2.0 * (double)(m * k * n) / *seconds;
+    if (rate > *best) *best = rate;
+    mr_backend_free(be, &a);
+    mr_backend_free(be, &b);
+    mr_backend_free(be, &c);
+    return status;
+}
+
+/* FLOP/s of this rank's products: the best of several shapes, all ranks at once. Sides are doubled
+ * until a product takes long enough to fill a fast device. */
 static mr_status gemm_rate(mr_backend *be, mr_dtype dtype, double *best)
 {
     static const int64_t shapes[][3] = {{2048, 512, 1376}, {2048, 2048, 2048}, {4096, 512, 4096}};
+    const double enough = 1e-3;
     *best = 0;
     for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-        int64_t m = shapes[s][0], k = shapes[s][1], n = shapes[s][2];
-        mr_tensor a = {0}, b = {0}, c = {0};
-        mr_status status = mr_backend_tensor(be, MR_MEM_OTHER, dtype, m, k, &a);
-        if (status == MR_OK) status = mr_backend_tensor(be, MR_MEM_OTHER, dtype, k, n, &b);
-        if (status == MR_OK) status = mr_backend_tensor(be, MR_MEM_OTHER, dtype, m, n, &c);
-        if (status == MR_OK) {
-            be->ops->fill(be, a, 1.5f);
-            be->ops->fill(be, b, -0.5f);
-        }
-        for (int i = 0; status == MR_OK && i < 15; i++) {
-            double began = mr_clock();
-            be->ops->gemm(be, false, false, 1, a, b, 0, c);
-            status = be->ops->synchronize(be);
-            double rate = 2.0 * (double)(m * k * n) / (mr_clock() - began);
-            if (rate > *best) *best = rate;
-        }
-        mr_backend_free(be, &a);
-        mr_backend_free(be, &b);
-        mr_backend_free(be, &c);
-        MR_TRY(status);
+        double seconds = 0;
+        for (int64_t f = 1; seconds < enough && f <= 8; f *= 2)
+            MR_TRY(product_rate(be, dtype, f * shapes[s][0], f * shapes[s][1], f * shapes[s][2],
+                                best, &seconds));
     }
     return MR_OK;
 }

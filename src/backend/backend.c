@@ -2,15 +2,41 @@
 
 #include "backend/cpu/cpu.h"
 #include "base/text.h"
+#ifdef MR_CUDA
+#include "backend/cuda/cuda.h"
+#endif
 
 #include <string.h>
 
-/* One row a backend of this build. */
+#ifndef MR_CUDA
+static int mr_cuda_devices(void)
+{
+    return 0;
+}
+
+static mr_status mr_cuda_init(mr_backend *be, int node_rank)
+{
+    (void)be;
+    (void)node_rank;
+    return mr_fail(MR_ERR_ARG,
+                   "parallel.backend: \"cuda\" is not in this build; configure one that has it "
+                   "where nvcc is: cmake --preset cuda && cmake --build --preset cuda");
+}
+#endif
+
+static mr_status init_auto(mr_backend *be, int node_rank)
+{
+    return (mr_cuda_devices() > 0 ? mr_cuda_init : mr_cpu_init)(be, node_rank);
+}
+
+/* One row a name of parallel.backend. */
 static const struct {
     const char *name;
     mr_status (*init)(mr_backend *be, int node_rank);
 } backends[] = {
     {"cpu", mr_cpu_init},
+    {"cuda", mr_cuda_init},
+    {"auto", init_auto},
 };
 
 enum { BACKENDS = sizeof backends / sizeof backends[0] };
@@ -47,8 +73,8 @@ mr_status mr_backend_create(const char *name, int node_rank, int threads, mr_bac
     mr_text known = {0};
     for (int i = 0; i < BACKENDS; i++)
         mr_text_add(&known, " %s", backends[i].name);
-    mr_status status = mr_fail(MR_ERR_ARG, "backend '%s' is not in this build; there is:%s", name,
-                               mr_text_get(&known));
+    mr_status status = mr_fail(MR_ERR_ARG, "parallel.backend: \"%s\" is unknown; there are:%s",
+                               name, mr_text_get(&known));
     mr_text_free(&known);
     return status;
 }

@@ -325,16 +325,17 @@ struct mr_backend {
  * (OPENBLAS_CORETYPE, left alone where it is set). To be called first in main. Local. */
 void mr_backend_prepare(char **argv);
 
-/** Creates the backend of a name ("cpu") for the node_rank-th process of this node, computing on
- * `threads` threads of the host. Local.
- * @return MR_OK, MR_ERR_ARG (unknown name, lists the known ones), MR_ERR_MEMORY */
+/** Creates the backend of a name ("cpu", "cuda", "auto": cuda where there is a device) for the
+ * node_rank-th process of this node, computing on `threads` threads of the host. Local.
+ * @return MR_OK, MR_ERR_ARG (unknown name, lists the known ones; no such device or not in this
+ * build, says what to do), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_backend_create(const char *name, int node_rank, int threads,
                                          mr_backend **out);
 
 /** Frees *be and sets it to NULL; its buffers must be gone. */
 void mr_backend_destroy(mr_backend **be);
 
-/** Returns the backends of this build as choices of parallel.backend, a NULL name behind. */
+/** Returns the backends as choices of parallel.backend, a NULL name behind. */
 const mr_choice *mr_backend_choices(void);
 
 /** Creates a buffer and returns it as a dense [rows, cols] tensor. */

@@ -6,6 +6,7 @@
  * prints for the same bytes. And short hashes, which are no proof against intent: FNV-1a of bytes,
  * and the mixing of one number. What is drawn and written depends on them, so they never change. */
 
+#include "base/device.h"
 #include "base/memory.h"
 
 #include <stdint.h>
@@ -48,7 +49,7 @@ MR_NODISCARD mr_status mr_hash_file(const char *path, char out[MR_HASH_TEXT], in
 /** Returns the 64-bit FNV-1a of some bytes behind those that gave hash. Local. */
 static inline uint64_t mr_hash_fnv(uint64_t hash, const void *data, size_t bytes)
 {
-    const unsigned char *byte = data;
+    const unsigned char *byte = (const unsigned char *)data;
     for (size_t i = 0; i < bytes; i++)
         hash = (hash ^ byte[i]) * 0x100000001b3u;
     return hash;
@@ -56,7 +57,7 @@ static inline uint64_t mr_hash_fnv(uint64_t hash, const void *data, size_t bytes
 
 /** Returns a 64-bit number in which every bit of x has a say, each x its own: the finaliser of
  * MurmurHash3. Local. */
-static inline uint64_t mr_hash_mix(uint64_t x)
+MR_DEVICE static inline uint64_t mr_hash_mix(uint64_t x)
 {
     x ^= x >> 33;
     x *= 0xff51afd7ed558ccdu;

@@ -48,13 +48,19 @@ static header *header_of(void *memory)
     return head;
 }
 
-/* Counts what was allocated; the peak is raised by whichever thread saw the most. */
-static void add_live(mr_purpose purpose, size_t bytes)
+/* The peak is raised by whichever thread saw the most. */
+void mr_memory_hold(mr_purpose purpose, size_t bytes)
 {
     atomic_fetch_add(&live_bytes[purpose], bytes);
     size_t total = atomic_fetch_add(&live_total, bytes) + bytes, peak = atomic_load(&peak_total);
     while (total > peak && !atomic_compare_exchange_weak(&peak_total, &peak, total))
         continue;
+}
+
+void mr_memory_release(mr_purpose purpose, size_t bytes)
+{
+    atomic_fetch_sub(&live_bytes[purpose], bytes);
+    atomic_fetch_sub(&live_total, bytes);
 }
 
 void *mr_alloc(mr_purpose purpose, size_t bytes)
@@ -77,7 +83,7 @@ void *mr_alloc(mr_purpose purpose, size_t bytes)
     }
     header *head = (header *)(void *)block;
     *head = (header){.bytes = bytes, .purpose = purpose, .magic = HEADER_MAGIC};
-    add_live(purpose, bytes);
+    mr_memory_hold(purpose, bytes);
     return memset(block + MR_MEM_ALIGNMENT, 0, bytes);
 }
 
@@ -121,8 +127,7 @@ void mr_free(void *memory)
 {
     if (!memory) return;
     header *head = header_of(memory);
-    atomic_fetch_sub(&live_bytes[head->purpose], head->bytes);
-    atomic_fetch_sub(&live_total, head->bytes);
+    mr_memory_release(head->purpose, head->bytes);
     head->magic = 0;
     free(head);
 }

@@ -61,6 +61,11 @@ char *mr_strdup(const char *text) MR_NODISCARD;
 /** Frees memory of mr_alloc; NULL is allowed. Local. */
 void mr_free(void *memory);
 
+/** Counts bytes that are held elsewhere, on a device, as mr_alloc counts its own; and takes them
+ * off again. Local. */
+void mr_memory_hold(mr_purpose purpose, size_t bytes);
+void mr_memory_release(mr_purpose purpose, size_t bytes);
+
 /** Returns the bytes held now for a purpose. Alignment and bookkeeping are not counted. Local. */
 size_t mr_memory_live(mr_purpose purpose);
 

@@ -8,6 +8,8 @@
  * Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3", Philox4x32-10.
  */
 
+#include "base/device.h"
+
 #include <stdint.h>
 
 /** What a stream is drawn for; two purposes never share numbers. Values are part of the format. */
@@ -28,7 +30,8 @@ typedef struct mr_random {
 } mr_random;
 
 /** Computes the Philox4x32-10 block of a counter under a key. Local. */
-static inline void mr_philox(const uint32_t key[2], const uint32_t counter[4], uint32_t out[4])
+MR_DEVICE static inline void mr_philox(const uint32_t key[2], const uint32_t counter[4],
+                                       uint32_t out[4])
 {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
     uint32_t k0 = key[0], k1 = key[1];

@@ -48,6 +48,7 @@ mr_status mr_draw_values(void *context, const mr_param *param, int64_t first, in
     mr_random random = stream_of(source, param);
     if (param->init == MR_INIT_ORTHONORMAL && !source->whole)
         MR_TRY(draw_orthonormal(source, param));
+#pragma omp parallel for num_threads(source->threads > 0 ? source->threads : 1)
     for (int64_t i = 0; i < count; i++) {
         uint64_t index = (uint64_t)(first + i);
         double value = 0;
@@ -78,7 +79,8 @@ mr_status mr_draw_params(mr_params *params, uint64_t seed, int64_t restart, bool
     mr_status status = MR_OK;
     for (mr_params_walk at = {0}; status == MR_OK && mr_params_next(params, &at);) {
         if (at.param->adapter ? !adapters : !base) continue;
-        mr_draw source = {.seed = seed, .restart = restart};
+        mr_draw source = {
+            .seed = seed, .restart = restart, .threads = mr_params_backend(params)->threads};
         status = mr_params_fill(params, at.id, mr_draw_values, &source);
         mr_free(source.whole);
     }

@@ -7,10 +7,11 @@
 
 #include "model/params.h"
 
-/** What values are drawn from. Start from {seed, restart}; mr_free(whole) in the end. */
+/** What values are drawn from. Start from {seed, restart, threads}; mr_free(whole) in the end. */
 typedef struct mr_draw {
     uint64_t seed;
     int64_t restart;
+    int threads;  /**< that draw, 0 for one; they change nothing */
     float *whole; /**< the matrix of the one parameter that is drawn, where its elements depend on
                        one another; owned */
 } mr_draw;

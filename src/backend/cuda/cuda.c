@@ -1,0 +1,211 @@
+#include "backend/cuda/cuda_impl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static mr_status synchronize(mr_backend *be)
+{
+    mr_cuda *cu = mr_cuda_of(be);
+    mr_cuda_note(be, cudaStreamSynchronize(cu->stream), "queued work");
+    mr_cuda_note(be, cudaGetLastError(), "queued work");
+    if (!cu->failure[0]) return MR_OK;
+    mr_status status = mr_fail(MR_ERR_NUMERIC, "%s", cu->failure);
+    cu->failure[0] = '\0';
+    return status;
+}
+
+static bool computes(mr_backend *be, mr_dtype dtype)
+{
+    (void)be;
+    return dtype == MR_F32 || dtype == MR_BF16;
+}
+
+static mr_backend_memory memory(mr_backend *be)
+{
+    mr_backend_memory found = {.devices = mr_cuda_devices()};
+    size_t available = 0, whole = 0;
+    mr_cuda_note(be, cudaMemGetInfo(&available, &whole), "its memory");
+    found.each.bytes = available;
+    snprintf(found.each.what, sizeof found.each.what, "free memory of CUDA device %d",
+             mr_cuda_of(be)->device);
+    return found;
+}
+
+static void free_buffer(mr_buffer *buffer)
+{
+    cudaFree(buffer->data);
+    mr_memory_release(buffer->purpose, buffer->bytes);
+    mr_free(buffer);
+}
+
+static mr_status buffer_create(mr_backend *be, mr_purpose purpose, size_t bytes, mr_buffer **out)
+{
+    mr_cuda *cu = mr_cuda_of(be);
+    *out = NULL;
+    mr_buffer *buffer = mr_alloc(MR_MEM_OTHER, sizeof *buffer);
+    if (!buffer) return MR_ERR_MEMORY;
+    cudaError_t error = cudaMalloc(&buffer->data, bytes > 0 ? bytes : 1);
+    if (error != cudaSuccess) {
+        cudaGetLastError();
+        mr_free(buffer);
+        return mr_fail(MR_ERR_MEMORY, "CUDA device %d: cannot allocate %zu bytes for %s: %s",
+                       cu->device, bytes, mr_purpose_name(purpose), cudaGetErrorString(error));
+    }
+    *buffer = (mr_buffer){.data = buffer->data, .bytes = bytes, .purpose = purpose};
+    mr_memory_hold(purpose, bytes);
+    mr_cuda_note(be, cudaMemsetAsync(buffer->data, 0, bytes, cu->stream), "a new buffer");
+    *out = buffer;
+    return MR_OK;
+}
+
+static void buffer_destroy(mr_backend *be, mr_buffer **buffer)
+{
+    if (!*buffer) return;
+    mr_cuda_note(be, cudaStreamSynchronize(mr_cuda_of(be)->stream), "queued work");
+    free_buffer(*buffer);
+    *buffer = NULL;
+}
+
+/* Reads the oldest stretch that is not read yet; waits for its end. */
+static void read_stretch(mr_backend *be)
+{
+    mr_cuda *cu = mr_cuda_of(be);
+    mr_cuda_stretch *oldest = &cu->stretches[cu->read++ % MR_CUDA_STRETCHES];
+    float ms = 0;
+    mr_cuda_note(be, cudaEventSynchronize(oldest->end), "the end of a phase");
+    if (cudaEventElapsedTime(&ms, oldest->begin, oldest->end) == cudaSuccess)
+        cu->seconds[oldest->phase] += 1e-3 * (double)ms;
+}
+
+static void phase_begin(mr_backend *be, mr_phase phase)
+{
+    mr_cuda *cu = mr_cuda_of(be);
+    /* So long ago that it is over. */
+    if (cu->booked - cu->read == MR_CUDA_STRETCHES) read_stretch(be);
+    cu->open[phase] = cu->booked++;
+    mr_cuda_stretch *stretch = &cu->stretches[cu->open[phase] % MR_CUDA_STRETCHES];
+    stretch->phase = phase;
+    mr_cuda_note(be, cudaEventRecord(stretch->begin, cu->stream), "the begin of a phase");
+}
+
+static void phase_end(mr_backend *be, mr_phase phase)
+{
+    mr_cuda *cu = mr_cuda_of(be);
+    mr_cuda_stretch *stretch = &cu->stretches[cu->open[phase] % MR_CUDA_STRETCHES];
+    mr_cuda_note(be, cudaEventRecord(stretch->end, cu->stream), "the end of a phase");
+}
+
+static void phase_seconds(mr_backend *be, double seconds[MR_PHASES])
+{
+    mr_cuda *cu = mr_cuda_of(be);
+    while (cu->read < cu->booked)
+        read_stretch(be);
+    memcpy(seconds, cu->seconds, sizeof cu->seconds);
+    memset(cu->seconds, 0, sizeof cu->seconds);
+}
+
+static mr_status create_stretches(mr_cuda *cu)
+{
+    cu->stretches = mr_alloc_array(MR_MEM_OTHER, MR_CUDA_STRETCHES, sizeof *cu->stretches);
+    if (!cu->stretches) return MR_ERR_MEMORY;
+    for (int i = 0; i < MR_CUDA_STRETCHES; i++)
+        if (cudaEventCreate(&cu->stretches[i].begin) != cudaSuccess ||
+            cudaEventCreate(&cu->stretches[i].end) != cudaSuccess)
+            return mr_fail(MR_ERR_MEMORY, "CUDA device %d: cannot create events", cu->device);
+    return MR_OK;
+}
+
+static void destroy(mr_backend *be)
+{
+    mr_cuda *cu = mr_cuda_of(be);
+    if (cu->stream) cudaStreamSynchronize(cu->stream);
+    mr_cuda_attention_destroy(be);
+    mr_cuda_plans_destroy(be);
+    mr_cuda_staging_destroy(be);
+    for (int i = 0; cu->stretches && i < MR_CUDA_STRETCHES; i++) {
+        if (cu->stretches[i].begin) cudaEventDestroy(cu->stretches[i].begin);
+        if (cu->stretches[i].end) cudaEventDestroy(cu->stretches[i].end);
+    }
+    mr_free(cu->stretches);
+    cudaFree(cu->scratch);
+    mr_memory_release(MR_MEM_OTHER, cu->scratch_bytes);
+    if (cu->stream) cudaStreamDestroy(cu->stream);
+    mr_free(cu);
+    be->state = NULL;
+}
+
+static const mr_backend_ops cuda_ops = {
+    .name = "cuda",
+    .computes = computes,
+    .memory = memory,
+    .destroy = destroy,
+    .buffer_create = buffer_create,
+    .buffer_destroy = buffer_destroy,
+    .upload = mr_cuda_upload,
+    .download = mr_cuda_download,
+    .synchronize = synchronize,
+    .phase_begin = phase_begin,
+    .phase_end = phase_end,
+    .phase_seconds = phase_seconds,
+    .gather_start = mr_cuda_gather_start,
+    .exchange_start = mr_cuda_exchange_start,
+    .wait = mr_cuda_wait,
+    .fill = mr_cuda_fill,
+    .copy = mr_cuda_copy,
+    .convert = mr_cuda_convert,
+    .add = mr_cuda_add,
+    .dropout = mr_cuda_dropout,
+    .sum_pieces = mr_cuda_sum_pieces,
+    .square_sums = mr_cuda_square_sums,
+    .count_nonzero = mr_cuda_count_nonzero,
+    .digest = mr_cuda_digest,
+    .gemm = mr_cuda_gemm,
+    .row_dots = mr_cuda_row_dots,
+    .scale_columns = mr_cuda_scale_columns,
+    .scale_rows = mr_cuda_scale_rows,
+    .row_factors = mr_cuda_row_factors,
+    .scale_columns_backward = mr_cuda_scale_columns_backward,
+    .rmsnorm_forward = mr_cuda_rmsnorm_forward,
+    .rmsnorm_backward = mr_cuda_rmsnorm_backward,
+    .rope = mr_cuda_rope,
+    .attention_forward = mr_cuda_attention_forward,
+    .attention_backward = mr_cuda_attention_backward,
+    .attention_cached = mr_cuda_attention_cached,
+    .swiglu_forward = mr_cuda_swiglu_forward,
+    .swiglu_backward = mr_cuda_swiglu_backward,
+    .gather_rows = mr_cuda_gather_rows,
+    .scatter_rows = mr_cuda_scatter_rows,
+    .scatter_add_rows = mr_cuda_scatter_add_rows,
+    .cross_entropy = mr_cuda_cross_entropy,
+    .argmax = mr_cuda_argmax,
+    .group_sum = mr_cuda_group_sum,
+    .group_spread = mr_cuda_group_spread,
+    .group_rows = mr_cuda_group_rows,
+    .block_rotate = mr_cuda_block_rotate,
+    .block_rotate_adjoint = mr_cuda_block_rotate_adjoint,
+    .adamw = mr_cuda_adamw,
+};
+
+mr_status mr_cuda_init(mr_backend *be, int node_rank)
+{
+    int devices = mr_cuda_devices();
+    MR_CHECK(devices > 0, MR_ERR_ARG,
+             "parallel.backend: \"cuda\" found no device of NVIDIA with a driver for CUDA %d.%d",
+             CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    mr_cuda *cu = mr_alloc(MR_MEM_OTHER, sizeof *cu);
+    if (!cu) return MR_ERR_MEMORY;
+    be->state = cu;
+    be->ops = &cuda_ops;
+    cu->device = node_rank % devices;
+    cudaError_t error = cudaSetDevice(cu->device);
+    if (error == cudaSuccess) error = cudaStreamCreateWithFlags(&cu->stream, cudaStreamNonBlocking);
+    mr_status status = MR_OK;
+    if (error != cudaSuccess)
+        status = mr_fail(MR_ERR_ARG, "CUDA device %d: %s", cu->device, cudaGetErrorString(error));
+    if (status == MR_OK) status = mr_cuda_plans_create(be);
+    if (status == MR_OK) status = mr_cuda_staging_create(be);
+    if (status == MR_OK) status = mr_cuda_attention_create(be);
+    if (status == MR_OK) status = create_stretches(cu);
+    if (status != MR_OK) destroy(be);
+    return status;
+}

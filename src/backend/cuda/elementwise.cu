@@ -1,0 +1,256 @@
+/* What is done element by element. */
+
+#include "backend/cuda/kernel.cuh"
+
+void mr_cuda_fill(mr_backend *be, mr_tensor t, float value)
+{
+    MR_BY_TYPE(t.dtype, T, {
+        MR_BY_WIDTH(all_wide(pack_of(t.dtype), {t}), T, N, {
+            matrix<T> to(t);
+            each<N>(be, t.rows, t.cols, [=] __device__(int64_t row, int64_t col) {
+                float v[N];
+                for (int i = 0; i < N; i++)
+                    v[i] = value;
+                store<N>(to.at(row, col), v);
+            });
+        });
+    });
+}
+
+void mr_cuda_copy(mr_backend *be, mr_tensor dst, mr_tensor src)
+{
+    size_t size = mr_dtype_size(dst.dtype), row = (size_t)dst.cols * size;
+    cudaStream_t stream = mr_cuda_of(be)->stream;
+    cudaError_t error;
+    if (dst.rows == 0 || dst.cols == 0) return;
+    if (dst.rows == 1 || (mr_tensor_is_dense(dst) && mr_tensor_is_dense(src)))
+        error = cudaMemcpyAsync(mr_cuda_at(dst), mr_cuda_at(src), row * (size_t)dst.rows,
+                                cudaMemcpyDeviceToDevice, stream);
+    else
+        error = cudaMemcpy2DAsync(mr_cuda_at(dst), (size_t)dst.stride * size, mr_cuda_at(src),
+                                  (size_t)src.stride * size, row, (size_t)dst.rows,
+                                  cudaMemcpyDeviceToDevice, stream);
+    mr_cuda_note(be, error, "a copy");
+}
+
+template <typename T, typename S> static void convert(mr_backend *be, mr_tensor dst, mr_tensor src)
+{
+    matrix<T> to(dst);
+    matrix<S> from(src);
+    if (all_wide(8, {dst, src}))
+        each<8>(be, dst.rows, dst.cols, [=] __device__(int64_t row, int64_t col) {
+            float v[8];
+            load<8>(v, from.at(row, col));
+            store<8>(to.at(row, col), v);
+        });
+    else
+        each<1>(be, dst.rows, dst.cols, [=] __device__(int64_t row, int64_t col) {
+            *to.at(row, col) = from_float<T>(to_float(*from.at(row, col)));
+        });
+}
+
+void mr_cuda_convert(mr_backend *be, mr_tensor dst, mr_tensor src)
+{
+    MR_BY_TYPE(dst.dtype, T, { MR_BY_TYPE(src.dtype, S, { convert<T, S>(be, dst, src); }); });
+}
+
+void mr_cuda_add(mr_backend *be, mr_tensor y, mr_tensor x)
+{
+    MR_BY_TYPE(y.dtype, T, {
+        MR_BY_WIDTH(all_wide(pack_of(y.dtype), {y, x}), T, N, {
+            matrix<T> to(y), from(x);
+            each<N>(be, y.rows, y.cols, [=] __device__(int64_t row, int64_t col) {
+                float a[N], b[N];
+                load<N>(a, to.at(row, col));
+                load<N>(b, from.at(row, col));
+                for (int i = 0; i < N; i++)
+                    a[i] += b[i];
+                store<N>(to.at(row, col), a);
+            });
+        });
+    });
+}
+
+/* Whether each of N elements from an index on stays: a word of Philox each. */
+template <int N>
+static __device__ void mask(bool (&stays)[N], uint64_t index, mr_random stream, uint32_t threshold)
+{
+    uint32_t words[4];
+#pragma unroll
+    for (int i = 0; i < N; i++, index++) {
+        if (i == 0 || index % 4 == 0) {
+            const uint32_t counter[4] = {(uint32_t)(index / 4), (uint32_t)(index / 4 >> 32),
+                                         stream.stream[0], stream.stream[1]};
+            mr_philox(stream.key, counter, words);
+        }
+        stays[i] = words[index % 4] >= threshold;
+    }
+}
+
+void mr_cuda_dropout(mr_backend *be, mr_tensor y, mr_tensor x, float beta, double p,
+                     mr_random stream, int64_t first_row)
+{
+    const uint32_t threshold = (uint32_t)(p * 0x1p32);
+    const float scale = (float)(1.0 / (1.0 - p));
+    const int64_t cols = y.cols;
+    MR_BY_TYPE(y.dtype, T, {
+        MR_BY_WIDTH(all_wide(pack_of(y.dtype), {y, x}), T, N, {
+            matrix<T> to(y), from(x);
+            each<N>(be, y.rows, y.cols, [=] __device__(int64_t row, int64_t col) {
+                float a[N], b[N] = {};
+                bool stays[N];
+                mask<N>(stays, (uint64_t)((first_row + row) * cols + col), stream, threshold);
+                load<N>(a, from.at(row, col));
+                if (beta != 0) load<N>(b, to.at(row, col));
+                for (int i = 0; i < N; i++)
+                    b[i] += stays[i] ? a[i] * scale : 0.0f;
+                store<N>(to.at(row, col), b);
+            });
+        });
+    });
+}
+
+void mr_cuda_swiglu_forward(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up)
+{
+    MR_BY_TYPE(y.dtype, T, {
+        MR_BY_WIDTH(all_wide(pack_of(y.dtype), {y, gate, up}), T, N, {
+            matrix<T> to(y), g(gate), u(up);
+            each<N>(be, y.rows, y.cols, [=] __device__(int64_t row, int64_t col) {
+                float a[N], b[N];
+                load<N>(a, g.at(row, col));
+                load<N>(b, u.at(row, col));
+                for (int i = 0; i < N; i++)
+                    a[i] = a[i] / (1.0f + expf(-a[i])) * b[i];
+                store<N>(to.at(row, col), a);
+            });
+        });
+    });
+}
+
+void mr_cuda_swiglu_backward(mr_backend *be, mr_tensor dgate, mr_tensor dup, mr_tensor dy,
+                             mr_tensor gate, mr_tensor up)
+{
+    MR_BY_TYPE(dy.dtype, T, {
+        MR_BY_WIDTH(all_wide(pack_of(dy.dtype), {dgate, dup, dy, gate, up}), T, N, {
+            matrix<T> dg(dgate), du(dup), d(dy), g(gate), u(up);
+            each<N>(be, dy.rows, dy.cols, [=] __device__(int64_t row, int64_t col) {
+                float a[N], b[N], c[N];
+                load<N>(a, g.at(row, col));
+                load<N>(b, u.at(row, col));
+                load<N>(c, d.at(row, col));
+                /* silu'(g) = s (1 + g (1 - s)), s the logistic function. */
+                for (int i = 0; i < N; i++) {
+                    float s = 1.0f / (1.0f + expf(-a[i])), by_up = c[i] * b[i];
+                    b[i] = c[i] * a[i] * s;
+                    a[i] = by_up * s * (1.0f + a[i] * (1.0f - s));
+                }
+                store<N>(dg.at(row, col), a);
+                store<N>(du.at(row, col), b);
+            });
+        });
+    });
+}
+
+/* Rows of y from rows of x, either of them by ids. */
+static void move_rows(mr_backend *be, mr_tensor y, mr_tensor x, mr_tensor ids, bool gathers)
+{
+    const int32_t *id = (const int32_t *)mr_cuda_at(ids);
+    int64_t rows = ids.cols;
+    MR_BY_TYPE(y.dtype, T, {
+        MR_BY_WIDTH(all_wide(pack_of(y.dtype), {y, x}), T, N, {
+            matrix<T> to(y), from(x);
+            each<N>(be, rows, y.cols, [=] __device__(int64_t row, int64_t col) {
+                int64_t there = id[row];
+                float v[N];
+                load<N>(v, from.at(gathers ? there : row, col));
+                store<N>(to.at(gathers ? row : there, col), v);
+            });
+        });
+    });
+}
+
+void mr_cuda_gather_rows(mr_backend *be, mr_tensor y, mr_tensor w, mr_tensor ids)
+{
+    move_rows(be, y, w, ids, true);
+}
+
+void mr_cuda_scatter_rows(mr_backend *be, mr_tensor y, mr_tensor x, mr_tensor ids)
+{
+    move_rows(be, y, x, ids, false);
+}
+
+void mr_cuda_scale_columns(mr_backend *be, mr_tensor y, mr_tensor kept, mr_tensor x, mr_tensor s,
+                           float beta)
+{
+    const float *factor = (const float *)mr_cuda_at(s);
+    MR_BY_TYPE(y.dtype, T, {
+        MR_BY_WIDTH(all_wide(pack_of(y.dtype), {y, kept, x, s}), T, N, {
+            matrix<T> to(y), keep(kept), from(x);
+            each<N>(be, y.rows, y.cols, [=] __device__(int64_t row, int64_t col) {
+                float a[N], b[N] = {}, f[N];
+                load<N>(a, from.at(row, col));
+                load<N>(f, factor + col);
+                if (beta != 0) load<N>(b, to.at(row, col));
+                for (int i = 0; i < N; i++)
+                    b[i] = (beta != 0 ? beta * b[i] : 0.0f) + a[i] * f[i];
+                if (keep.exists()) store<N>(keep.at(row, col), a);
+                store<N>(to.at(row, col), b);
+            });
+        });
+    });
+}
+
+void mr_cuda_scale_rows(mr_backend *be, mr_tensor x, mr_tensor s)
+{
+    const float *factor = (const float *)mr_cuda_at(s);
+    MR_BY_TYPE(x.dtype, T, {
+        MR_BY_WIDTH(all_wide(pack_of(x.dtype), {x}), T, N, {
+            matrix<T> to(x);
+            each<N>(be, x.rows, x.cols, [=] __device__(int64_t row, int64_t col) {
+                float a[N];
+                load<N>(a, to.at(row, col));
+                for (int i = 0; i < N; i++)
+                    a[i] *= factor[row];
+                store<N>(to.at(row, col), a);
+            });
+        });
+    });
+}
+
+void mr_cuda_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, mr_tensor dy,
+                                    mr_tensor x, mr_tensor s)
+{
+    float *out = (float *)mr_cuda_at(ds);
+    if (mr_tensor_exists(dx)) mr_cuda_scale_columns(be, dx, mr_tensor{}, dy, s, 0);
+    MR_BY_TYPE(dy.dtype, T, {
+        MR_BY_WIDTH(all_wide(pack_of(dy.dtype), {dy, x}), T, N, {
+            matrix<T> g(dy), from(x);
+            sum_columns<N>(be, out, x.rows, x.cols,
+                           [=] __device__(int64_t row, int64_t col, float(&v)[N]) {
+                               float a[N];
+                               load<N>(a, g.at(row, col));
+                               load<N>(v, from.at(row, col));
+                               for (int i = 0; i < N; i++)
+                                   v[i] *= a[i];
+                           });
+        });
+    });
+}
+
+void mr_cuda_row_factors(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_tensor gain,
+                         mr_tensor squares, mr_tensor magnitude)
+{
+    float *pi = (float *)mr_cuda_at(inverse), *pr = (float *)mr_cuda_at(ratio);
+    float *pg = (float *)mr_cuda_at(gain);
+    const double *ps = (const double *)mr_cuda_at(squares);
+    MR_BY_TYPE(magnitude.dtype, T, {
+        const T *pm = (const T *)mr_cuda_at(magnitude);
+        each<1>(be, 1, squares.cols, [=] __device__(int64_t, int64_t i) {
+            double one = ps[i] <= 0 ? 0 : 1 / sqrt(ps[i]);
+            double scaled = (double)to_float(pm[i]) * one;
+            pi[i] = (float)one;
+            pr[i] = (float)scaled;
+            pg[i] = (float)(scaled - 1);
+        });
+    });
+}

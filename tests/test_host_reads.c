@@ -1,4 +1,5 @@
-/* How often a training step makes the backend wait for the host: one vector and its errors. */
+/* How often a training step makes the backend wait for the host, which is for one vector and its
+ * errors, and the ranks for one another. */
 #include "ranks.h"
 #include "test.h"
 #include "train/registry.h"
@@ -28,6 +29,16 @@ static void counted_phase_seconds(mr_backend *be, double seconds[MR_PHASES])
 {
     reads++;
     cpu->phase_seconds(be, seconds);
+}
+
+/* Calls of MPI's reductions. */
+static int reductions;
+
+int MPI_Allreduce(const void *send, void *receive, int count, MPI_Datatype type, MPI_Op operation,
+                  MPI_Comm comm)
+{
+    reductions++;
+    return PMPI_Allreduce(send, receive, count, type, operation, comm);
 }
 
 static void counted_upload(mr_backend *be, mr_tensor dst, const void *src)
@@ -78,7 +89,8 @@ static void steps_of(const char *method, mr_shard shard)
     be->ops = &counting;
     for (int step = 1; step <= STEPS; step++) {
         mr_step_result result = {0};
-        reads = uploads = 0;
+        int64_t signs[MR_RIDERS] = {world.rank, 1, step, 0};
+        reads = uploads = reductions = 0;
         must(mr_trainer_step(trainer, &result));
         assert_true(result.updated);
         /* A merge starts adapters anew: what is drawn for them is sent, what was cleared is read.
@@ -89,13 +101,22 @@ static void steps_of(const char *method, mr_shard shard)
                      reads, 2 + merged);
         if (!merged && uploads > 2)
             fail_msg("%s, step %d: %d uploads, tokens and targets are 2", method, step, uploads);
+        mr_trainer_read_ahead(trainer, signs, MR_RIDERS);
+        assert_int_equal(signs[0], world.size * (world.size - 1) / 2);
+        assert_int_equal(signs[1], world.size);
+        assert_int_equal(signs[2], step * world.size);
+        assert_int_equal(signs[3], 0);
+        /* The loss with the gradient's square; the signs with what is told of the data. The first
+         * step has its data read for it. */
+        if (!merged && reductions > (world.size > 1 ? 2 + (step == 1) : 0))
+            fail_msg("%s, step %d: %d reductions, at most 2 are allowed", method, step, reductions);
     }
     be->ops = cpu;
     mr_trainer_destroy(&trainer);
     mr_backend_destroy(&be);
 }
 
-static void a_step_reads_the_host_twice_at_most(void **state)
+static void a_step_reads_the_host_and_meets_other_ranks_twice_at_most(void **state)
 {
     (void)state;
     static const char *const methods[] = {"fft",  "lora", "lora_plus", "asylora",
@@ -109,7 +130,7 @@ int main(int argc, char **argv)
 {
     ranks_begin(&argc, &argv);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_step_reads_the_host_twice_at_most),
+        cmocka_unit_test(a_step_reads_the_host_and_meets_other_ranks_twice_at_most),
     };
     return ranks_end(cmocka_run_group_tests_name("host reads", tests, NULL, NULL));
 }

@@ -147,7 +147,7 @@ static mr_status agree_on_signs(run_state *run, mr_status log_status, run_signs 
     bool late = run->comm->rank == 0 && minutes > 0 && mr_clock() - run->saved_at > 60 * minutes;
     int64_t sums[4] = {mr_signals_caught() != 0, late,
                        mr_checkpointer_busy(run->trainer->checkpointer), log_status != MR_OK};
-    mr_comm_sum_i64(run->comm, sums, 4);
+    mr_trainer_read_ahead(run->trainer, sums, 4);
     if (sums[3] > 0) return mr_comm_agree_root(run->comm, log_status);
     bool goes_on = step < run->trainer->total_steps;
     *signs = (run_signs){.stop = sums[0] > 0 && (goes_on || evaluation_due(run, step)),

@@ -429,20 +429,49 @@ static mr_status run_waves(mr_trainer *t, double scale, mr_exact *loss, mr_exact
     return mr_model_finish_step(t->model, loss, squares);
 }
 
+/* Reads the data of the next step and adds up what is told of them, and other numbers, in one
+ * reduction. Returns this rank's failure to read. */
+static mr_status read_data_of_step(mr_trainer *t, int64_t *sums, int count)
+{
+    int64_t all[2 + MR_RIDERS] = {0}; /* scored targets, ranks whose data failed, riders */
+    double began = mr_clock();
+    MR_INVARIANT(count <= MR_RIDERS);
+    mr_memory_guard(true);
+    mr_status status = fill_step(t, t->step, &all[0]);
+    all[1] = status != MR_OK;
+    for (int i = 0; i < count; i++)
+        all[2 + i] = sums[i];
+    mr_comm_sum_i64(t->comm, all, 2 + count);
+    for (int i = 0; i < count; i++)
+        sums[i] = all[2 + i];
+    t->data = (mr_step_data){
+        .there = all[1] == 0, .step = t->step, .scored = all[0], .seconds = mr_clock() - began};
+    mr_memory_guard(false);
+    return status;
+}
+
+void mr_trainer_read_ahead(mr_trainer *t, int64_t *sums, int count)
+{
+    if (t->step == t->total_steps)
+        mr_comm_sum_i64(t->comm, sums, count);
+    else
+        (void)read_data_of_step(t, sums, count); /* the step tries once more, and tells */
+}
+
 mr_status mr_trainer_step(mr_trainer *t, mr_step_result *result)
 {
-    double began = mr_clock();
-    int64_t counts[2] = {0, 0}; /* scored targets, ranks whose data failed */
-    mr_memory_guard(true);
-    mr_status status = fill_step(t, t->step, &counts[0]);
-    counts[1] = status != MR_OK;
-    mr_comm_sum_i64(t->comm, counts, 2);
-    mr_memory_guard(false);
-    if (counts[1] > 0) return mr_comm_agree(t->comm, status);
-    status = mr_trainer_compute(t, counts[0], result);
+    double began = mr_clock(), before = 0;
+    if (t->data.there && t->data.step == t->step) {
+        before = t->data.seconds;
+    } else {
+        mr_status status = read_data_of_step(t, NULL, 0);
+        if (!t->data.there) return mr_comm_agree(t->comm, status);
+    }
+    t->data.there = false;
+    mr_status status = mr_trainer_compute(t, t->data.scored, result);
     int64_t check = t->config->train.check_every;
     if (status == MR_OK && check > 0 && t->step % check == 0) status = mr_trainer_check_ranks(t);
-    result->seconds = mr_clock() - began;
+    result->seconds = before + mr_clock() - began;
     return status;
 }
 

@@ -14,6 +14,8 @@
 #include "train/inputs.h"
 #include "train/plan.h"
 
+enum { MR_RIDERS = 4 }; /**< most numbers that travel with what is told of a step's data */
+
 /** What one optimizer step did. */
 typedef struct mr_step_result {
     int64_t step;     /**< its number, from 1 */
@@ -27,6 +29,14 @@ typedef struct mr_step_result {
     int64_t restart;                /**< above 0: the adapters were merged, so many times by now */
     mr_optimizer_reset_count reset; /**< what that cleared */
 } mr_step_result;
+
+/** The data of a step that stand in tokens and targets. */
+typedef struct mr_step_data {
+    bool there; /**< on every rank */
+    int64_t step;
+    int64_t scored; /**< targets, over all ranks */
+    double seconds; /**< that it took to read them and to meet the other ranks */
+} mr_step_data;
 
 /** Owns all but comm, config and be. */
 typedef struct mr_trainer {
@@ -52,6 +62,7 @@ typedef struct mr_trainer {
     bool rank_free;                /**< the bits of a run do not depend on the number of ranks */
     int32_t *tokens;               /**< [micro-batches here, N] of the step */
     int32_t *targets;
+    mr_step_data data;
     size_t held; /**< bytes of MR_MEM_OTHER that were there before the trainer */
 } mr_trainer;
 
@@ -104,6 +115,12 @@ void mr_trainer_destroy(mr_trainer **out);
  *         not finite or a spike and the configuration says stop (nothing is updated); MR_ERR_RANKS
  *         where the ranks' states differ; errors of the data; the same on every rank */
 MR_NODISCARD mr_status mr_trainer_step(mr_trainer *trainer, mr_step_result *result);
+
+/** Adds numbers up over all ranks, in place, and reads the data of the next step, if there is one:
+ * how much of them is scored travels with the numbers, so that the step need not ask. Data that
+ * cannot be read are the step's failure. Collective; no allocation.
+ * @param sums  [count], count <= MR_RIDERS */
+void mr_trainer_read_ahead(mr_trainer *trainer, int64_t *sums, int count);
 
 /** Does the step on what stands in tokens and targets already, of which all_scored targets are
  * scored over all ranks; seconds is left alone. As mr_trainer_step otherwise. */

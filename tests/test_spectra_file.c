@@ -115,18 +115,18 @@ static void trimming_gives_back_what_is_not_used(void **state)
     assert_int_equal(spectra_check(path, &spectra_layout, 5), 5);
 }
 
-static void rewinding_drops_what_came_after_a_step(void **state)
+static void resuming_drops_what_came_after_a_step(void **state)
 {
     (void)state;
     make(12);
-    must(mr_spectra_file_rewind(path, 100));
+    must(mr_spectra_file_resume(path, &spectra_layout, 100));
     assert_int_equal(spectra_check(path, &spectra_layout, 5), 12);
-    must(mr_spectra_file_rewind(path, 34));
+    must(mr_spectra_file_resume(path, &spectra_layout, 34));
     assert_int_equal(spectra_check(path, &spectra_layout, 5), 6);
     for (int64_t i = 7; i <= 12; i++)
         must(spectra_append(path, &spectra_layout, 5 * i));
     assert_int_equal(spectra_check(path, &spectra_layout, 5), 12);
-    must(mr_spectra_file_rewind(path, 0));
+    must(mr_spectra_file_resume(path, &spectra_layout, 0));
     assert_int_equal(spectra_check(path, &spectra_layout, 5), 0);
 }
 
@@ -360,7 +360,7 @@ int main(void)
         TEST(a_file_grows_beyond_its_room),
         TEST(the_room_of_a_new_file_is_bounded),
         TEST(trimming_gives_back_what_is_not_used),
-        TEST(rewinding_drops_what_came_after_a_step),
+        TEST(resuming_drops_what_came_after_a_step),
         TEST(a_step_stands_once),
         TEST(creating_keeps_what_stood_there),
         TEST(resuming_without_a_file_makes_one),

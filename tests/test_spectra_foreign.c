@@ -51,7 +51,7 @@ static void a_missing_file_is_named(void **state)
     opening_expects(MR_ERR_IO, "cannot open 'run.spectra.h5': No such file or directory");
     assert_int_equal(spectra_append(path, &spectra_layout, 5), MR_ERR_IO);
     assert_contains(mr_message(), "cannot open 'run.spectra.h5': No such file or directory");
-    assert_int_equal(mr_spectra_file_rewind(path, 5), MR_ERR_IO);
+    assert_int_equal(mr_spectra_file_trim(path), MR_ERR_IO);
 }
 
 static void cut_files_are_refused_and_kept(void **state)
@@ -89,7 +89,7 @@ static void files_of_another_kind_are_refused(void **state)
     assert_false(mr_spectra_file_is(path));
     opening_expects(MR_ERR_FORMAT, "run.spectra.h5: not sound spectra: format: expected "
                                    "'mora-spectra', found 'mora-run-log'");
-    assert_int_equal(mr_spectra_file_rewind(path, 5), MR_ERR_FORMAT);
+    assert_int_equal(mr_spectra_file_trim(path), MR_ERR_FORMAT);
     must(mr_spectra_file_resume(path, &spectra_layout, 5));
     assert_int_equal(access(previous, F_OK), 0);
     assert_int_equal(spectra_check(path, &spectra_layout, 5), 0);

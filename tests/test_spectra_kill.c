@@ -145,7 +145,7 @@ static mr_status append_beyond_the_room(void)
 
 static mr_status rewind_some(void)
 {
-    return mr_spectra_file_rewind(path, EVERY * (SNAPSHOTS - 3));
+    return mr_spectra_file_resume(path, &spectra_layout, EVERY * (SNAPSHOTS - 3));
 }
 
 static mr_status trim(void)

@@ -274,17 +274,13 @@ static mr_status drop_snapshots(const mr_spectra_file *f, int64_t kept)
     return status;
 }
 
-mr_status mr_spectra_file_rewind(const char *path, int64_t step)
+/* Drops the snapshots behind a step, in a form in which others can follow. */
+static mr_status rewind_to(const mr_spectra_file *f, int64_t step)
 {
-    mr_spectra_file *f;
-    MR_TRY(mr_spectra_file_open(path, &f));
     int64_t kept = f->count;
     while (kept > 0 && f->step[kept - 1] > step)
         kept--;
-    mr_status status =
-        is_in_place(f) ? drop_snapshots(f, kept) : replace(f, kept, f->layout.snapshots);
-    mr_spectra_file_close(&f);
-    return status;
+    return is_in_place(f) ? drop_snapshots(f, kept) : replace(f, kept, f->layout.snapshots);
 }
 
 mr_status mr_spectra_file_resume(const char *path, const mr_spectra_layout *layout, int64_t step)
@@ -294,9 +290,10 @@ mr_status mr_spectra_file_resume(const char *path, const mr_spectra_layout *layo
         return mr_spectra_file_create(path, layout);
     mr_status status = mr_spectra_file_open(path, &f);
     if (status == MR_OK) status = mr_spectra_file_check(f, layout);
+    const bool other = status == MR_ERR_FORMAT;
+    if (status == MR_OK) status = rewind_to(f, step);
     mr_spectra_file_close(&f);
-    if (status == MR_OK) return mr_spectra_file_rewind(path, step);
-    if (status != MR_ERR_FORMAT) return status;
+    if (!other) return status;
     mr_warn("%s", mr_message());
     return mr_spectra_file_create(path, layout);
 }

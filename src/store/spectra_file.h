@@ -106,19 +106,16 @@ MR_NODISCARD mr_status mr_spectra_file_create(const char *path, const mr_spectra
 MR_NODISCARD mr_status mr_spectra_file_append(const char *path, const mr_spectra_layout *layout,
                                               int64_t step, const mr_spectra_row *rows);
 
-/** Drops the snapshots behind a step, so that they can be appended again. Local.
- * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (not sound), MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_spectra_file_rewind(const char *path, int64_t step);
-
-/** Makes the file at a path one to go on with behind a step: rewinds it, or makes a new one where
- * there is none. One that is not sound, or of another layout, is kept as `<path>.previous.N`, with
- * a warning that tells why. Local.
+/** Makes the file at a path one to go on with behind a step: drops the snapshots behind it, so that
+ * they can be appended again, or makes a new file where there is none. One that is not sound, or of
+ * another layout, is kept as `<path>.previous.N`, with a warning that tells why. Local.
  * @return MR_OK, MR_ERR_ARG, MR_ERR_IO (also: it cannot be read now), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_spectra_file_resume(const char *path, const mr_spectra_layout *layout,
                                               int64_t step);
 
 /** Gives back the room that no snapshot uses, once no more are to come soon. Local.
- * @return as mr_spectra_file_rewind */
+ * @return MR_OK, MR_ERR_IO (what the file held it still does), MR_ERR_FORMAT (not sound),
+ *         MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_spectra_file_trim(const char *path);
 
 /** A file that is read, as it was when it was opened. */

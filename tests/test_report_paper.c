@@ -3,6 +3,7 @@
 #include "folder.h"
 #include "report/render.h"
 #include "report_logs.h"
+#include "store/spectra_file.h"
 #include "test.h"
 
 #include <math.h>
@@ -31,7 +32,7 @@ static void the_programs_own_tables_are_sound(void **state)
     mr_text names = {0};
     must(mr_paper_read(&paper));
     mr_paper_names(&paper, &names);
-    assert_string_equal(mr_text_get(&names), "table2, table3");
+    assert_string_equal(mr_text_get(&names), "table2, table3, figure5");
     assert_int_equal(paper.table[0].rows, 5);
     assert_near(paper.table[0].row[4].value[0], 41.6);
     assert_int_equal(mr_paper_only_r(&paper.table[1]), 128);
@@ -64,6 +65,11 @@ static const struct {
      "p.yaml:3:12: choice: no score has the name \"loss\""},
     {HEAD "higher}], by_step: maybe,\n  rows: [{method: m, values: [1, 2]}]}\n",
      "p.yaml:3:107: expected true or false, found \"maybe\""},
+    {"tables:\n"
+     "- {name: t, task: uuid, source: S, setting: s, note: n, sample: pairs, columns: [a],\n"
+     "   scores: [{name: n, caption: c, scale: 1, decimals: 1, better: lower}],\n"
+     "   rows: [{method: m, values: [1]}]}\n",
+     "p.yaml:3:13: expected one of the keys set and spectra"},
 };
 
 static void a_fault_in_the_tables_is_named_with_its_place(void **state)
@@ -146,6 +152,64 @@ static void one_of_several_scores_chooses_the_rate(void **state)
     assert_renders(
         &r, "json",
         "\"set\": \"uuid\",\n   \"score\": \"accuracy\",\n   \"caption\": \"accuracy (%)\"");
+    free_report(&r);
+}
+
+/* Writes spectra with snapshots at steps 100 and 200 beside the log of a seed: counts of the layers
+ * are step + seed, and twice that. */
+static void make_spectra(const char *folder, int64_t seed)
+{
+    static const int64_t layers[] = {0, 1};
+    static const mr_spectra_column column = {"count", "singular values", "above 0.1", true};
+    static const mr_spectra_group group = {"q_proj", 4, 4, 2, layers, 1, 0};
+    static const mr_spectra_layout layout = {.run = "study",
+                                             .method = "mora",
+                                             .update = "dW",
+                                             .r = 8,
+                                             .threshold = 0.1,
+                                             .columns = 1,
+                                             .column = &column,
+                                             .groups = 1,
+                                             .group = &group};
+    char path[256];
+    snprintf(path, sizeof path, "%s/study.mora-r8-lr0.001-seed%lld.spectra.h5", folder,
+             (long long)seed);
+    mr_spectra_row row;
+    must(mr_spectra_row_make(&layout, 0, &row));
+    must(mr_spectra_file_create(path, &layout));
+    for (int64_t step = 100; step <= 200; step += 100) {
+        row.column[0] = (double)(step + seed);
+        row.column[1] = 2 * row.column[0];
+        must(mr_spectra_file_append(path, &layout, step, &row));
+    }
+    mr_spectra_row_free(&row);
+}
+
+static void counts_of_spectra_stand_beside_the_score_that_chooses(void **state)
+{
+    (void)state;
+    static const char counts[] =
+        "tables:\n"
+        "- {name: t, task: pretrain, source: S, setting: s, note: n, sample: x, columns: "
+        "[ceiling],\n"
+        "   scores: [{set: pretrain, name: perplexity, caption: ppl, scale: 1, decimals: 2,\n"
+        "             better: lower},\n"
+        "            {spectra: q_proj, name: count, caption: q, scale: 1, decimals: 1,\n"
+        "             better: higher}],\n"
+        "   choice: perplexity, rows: [{method: mora, r: 128, values: [443]}]}\n";
+    static const report_log logs[] = {
+        {.lr = "0.001", {8, 6}, 2}, {.lr = "0.001", {8, 7}, 4}, {.lr = "0.001", {8, 5}, 6}, {0}};
+    reported r;
+    report_make_logs("spectra", true, logs);
+    make_spectra("spectra", 2);
+    make_spectra("spectra", 4);
+    make_report(counts, "t", "spectra", &r);
+    /* (202 + 404) / 2 and (204 + 408) / 2, of seeds 2 and 4. */
+    assert_renders(&r, "text",
+                   "method  r  lr      seeds | step 200        | step 200       |      ceiling\n"
+                   "mora    8  0.001+  2     |     6.50 ±0.71  |    304.5 ±2.1  |        443.0\n");
+    assert_renders(&r, "text", "completed, but without");
+    assert_renders(&r, "json", "\"projection\": \"q_proj\",\n   \"score\": \"count\"");
     free_report(&r);
 }
 
@@ -258,6 +322,7 @@ int main(void)
         cmocka_unit_test(the_programs_own_tables_are_sound),
         cmocka_unit_test(a_fault_in_the_tables_is_named_with_its_place),
         cmocka_unit_test(one_of_several_scores_chooses_the_rate),
+        cmocka_unit_test(counts_of_spectra_stand_beside_the_score_that_chooses),
         cmocka_unit_test(the_table_holds_mean_spread_and_n_in_the_captions_unit),
         cmocka_unit_test(rows_of_the_paper_are_found_by_keys),
         cmocka_unit_test(of_tables_of_one_name_the_task_of_the_logs_decides),

@@ -64,7 +64,8 @@ typedef struct table_parts {
 } table_parts;
 
 static const field score_fields[] = {
-    {"set", TEXT, true, offsetof(score_parts, score.set)},
+    {"set", TEXT, false, offsetof(score_parts, score.set)},
+    {"spectra", TEXT, false, offsetof(score_parts, score.projection)},
     {"name", TEXT, true, offsetof(score_parts, score.name)},
     {"count", TEXT, false, offsetof(score_parts, score.count)},
     {"caption", TEXT, true, offsetof(score_parts, score.caption)},
@@ -203,6 +204,8 @@ static mr_status take_scores(const reader *r, const table_parts *parts, mr_paper
     for (int k = 0; k < items; k++, at = r->yaml->nodes[at].end) {
         score_parts taken = {.score.chance = NAN};
         MR_TRY(take_fields(r, at, score_fields, &taken));
+        if (!taken.score.set == !taken.score.projection)
+            return fail_at(r, at, "expected one of the keys set and %s", "spectra");
         if (taken.decimals > 9) return fail_at(r, at, "decimals: expected at most %s", "9");
         score[k] = taken.score;
         score[k].decimals = (int)taken.decimals;

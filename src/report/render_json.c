@@ -65,12 +65,12 @@ static json_t *scores_json(const mr_measure *measure, const mr_table *table, int
 {
     json_t *list = json_array();
     for (int k = 0; k < measure->scores; k++)
-        mr_json_append(&list,
-                       json_pack("{s:s, s:s, s:o, s:o, s:o, s:o}", "set", measure->score[k].set,
-                                 "score", measure->score[k].name, "steps",
-                                 numbers(table, row, k, STEP), "mean", numbers(table, row, k, MEAN),
-                                 "spread", numbers(table, row, k, SPREAD), "mean_of_steps",
-                                 mean_of_steps(table, row, k)));
+        mr_json_append(
+            &list, json_pack("{s:s*, s:s*, s:s, s:o, s:o, s:o, s:o}", "set", measure->score[k].set,
+                             "projection", measure->score[k].projection, "score",
+                             measure->score[k].name, "steps", numbers(table, row, k, STEP), "mean",
+                             numbers(table, row, k, MEAN), "spread", numbers(table, row, k, SPREAD),
+                             "mean_of_steps", mean_of_steps(table, row, k)));
     return list;
 }
 
@@ -221,9 +221,10 @@ static json_t *measure_json(const mr_measure *measure)
     json_t *list = json_array();
     for (int k = 0; k < measure->scores; k++) {
         const mr_score *score = &measure->score[k];
-        mr_json_append(&list, json_pack("{s:s, s:s, s:s, s:s, s:o}", "set", score->set, "score",
-                                        score->name, "caption", score->caption, "better",
-                                        better(score), "chance", mr_json_number(score->chance)));
+        mr_json_append(&list, json_pack("{s:s*, s:s*, s:s, s:s, s:s, s:o}", "set", score->set,
+                                        "projection", score->projection, "score", score->name,
+                                        "caption", score->caption, "better", better(score),
+                                        "chance", mr_json_number(score->chance)));
     }
     return list;
 }

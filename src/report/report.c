@@ -180,7 +180,7 @@ static void add_scores_columns(const maker *m, mr_table *table)
     for (int c = 0; c < m->paper->columns; c++) {
         mr_column *column = add_label_column(table, MR_COLUMN_NUMBER, m->paper->column[c]);
         column->part = MR_COLUMN_PAPER;
-        column->decimals = score_that_chooses(m)->decimals;
+        column->decimals = m->paper->measure.score[m->paper->measure.scores - 1].decimals;
         if (c == 0) column->above = mr_table_keep(table, above);
     }
 }

@@ -55,10 +55,13 @@ static bool same_steps(const mr_series *a, const mr_series *b)
 }
 
 /* Leaves out a completed run that has no sound score at each step at which `model` has one. */
-static mr_status judge_scores(mr_result *run, const mr_result *model, int scores)
+static mr_status judge_scores(mr_result *run, const mr_result *model, const mr_measure *measure)
 {
-    for (int k = 0; k < scores; k++) {
+    const mr_score *scored = measure->score;
+    for (int k = 0; k < measure->scores; k++) {
         const mr_series *series = &run->series[k];
+        if (series->count == 0 && scored[k].projection)
+            return leave_out(run, "completed, but without spectra of ", scored[k].projection);
         if (series->count == 0) return leave_out(run, "completed, but never evaluated", "");
         if (!isfinite(series->value[series->count - 1]))
             return leave_out(run, "completed, but its last score is not finite", "");
@@ -85,7 +88,7 @@ static mr_status choose_runs(const mr_results *results, int64_t begin, int64_t e
         if (strcmp(r->stop_reason, MR_STOP_COMPLETED) != 0)
             MR_TRY(leave_out(r, r->stop_reason, ""));
         else
-            MR_TRY(judge_scores(r, model, results->measure.scores));
+            MR_TRY(judge_scores(r, model, &results->measure));
         if (!r->left_out && last && same_run(r, last))
             MR_TRY(leave_out(r, "the same method, rate and seed as ", last->path));
         if (r->left_out) continue;

@@ -26,14 +26,16 @@
 
 /** One score of a log, and how people read it. Borrows its texts. */
 typedef struct mr_score {
-    const char *set;      /**< evaluation set: a group of /eval */
-    const char *name;     /**< dataset in it */
-    const char *count;    /**< dataset beside it that counts what was scored; NULL: none */
-    const char *caption;  /**< what a number says, with its unit */
-    double scale;         /**< a number of the log times this is in the caption's unit */
-    double chance;        /**< what guessing scores, in the caption's unit; NAN: not a constant */
-    int decimals;         /**< that are worth telling */
-    bool lower_is_better; /**< of two */
+    const char *set;        /**< evaluation set: a group of /eval; NULL: see projection */
+    const char *projection; /**< its group in the spectra beside the log, of which the last snapshot
+                                 counts, in the mean over layers; NULL: see set */
+    const char *name;       /**< dataset in it */
+    const char *count;      /**< dataset beside it that counts what was scored; NULL: none */
+    const char *caption;    /**< what a number says, with its unit */
+    double scale;           /**< a number of the log times this is in the caption's unit */
+    double chance;          /**< what guessing scores, in the caption's unit; NAN: not a constant */
+    int decimals;           /**< that are worth telling */
+    bool lower_is_better;   /**< of two */
 } mr_score;
 
 /** What of logs is compared. Borrows its texts and scores. */

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { FOLDER_DEPTH = 32 }; /* most folders inside one another */
 
@@ -156,12 +157,70 @@ static mr_status read_evaluations(const mr_runlog_reader *reader, const char *pa
     return MR_OK;
 }
 
+static double mean_of_defined(const double *value, int64_t count)
+{
+    double sum = 0;
+    int64_t defined = 0;
+    for (int64_t i = 0; i < count; i++) {
+        if (isnan(value[i])) continue;
+        sum += value[i];
+        defined++;
+    }
+    return sum / (double)defined;
+}
+
+/* Reads a measure of a projection from the last snapshot of a file; series stays empty where the
+ * file has none of it. */
+static mr_status read_snapshot(const mr_spectra_file *file, const mr_score *score,
+                               mr_series *series)
+{
+    const mr_spectra_layout *layout = mr_spectra_file_layout(file);
+    int64_t count, group = 0, column = 0;
+    const int64_t *step = mr_spectra_file_steps(file, &count);
+    while (group < layout->groups &&
+           strcmp(layout->group[group].projection, score->projection) != 0)
+        group++;
+    while (column < layout->columns && strcmp(layout->column[column].name, score->name) != 0)
+        column++;
+    if (count == 0 || group == layout->groups || column == layout->columns) return MR_OK;
+    mr_spectra_row row;
+    const int64_t layers = layout->group[group].layers;
+    MR_TRY(mr_spectra_row_make(layout, group, &row));
+    mr_status status = mr_spectra_file_read(file, count - 1, group, &row);
+    if (status == MR_OK) {
+        series->step = mr_alloc_array(MR_MEM_OTHER, 1, sizeof *series->step);
+        series->value = mr_alloc_array(MR_MEM_OTHER, 1, sizeof *series->value);
+        if (!series->step || !series->value) status = MR_ERR_MEMORY;
+    }
+    if (status == MR_OK) {
+        series->count = 1;
+        series->step[0] = (double)step[count - 1];
+        series->value[0] = mean_of_defined(row.column + column * layers, layers);
+    }
+    mr_spectra_row_free(&row);
+    return status;
+}
+
+/* A run may have none beside its log; those that cannot be read are told of. */
+static mr_status read_spectra(const char *log, const mr_score *score, mr_series *series)
+{
+    char path[PATH_MAX];
+    mr_spectra_file *file;
+    MR_TRY(mr_file_path(path, "%.*s.spectra.h5", (int)(strlen(log) - strlen(".h5")), log));
+    if (access(path, F_OK) != 0) return MR_OK;
+    MR_TRY(mr_spectra_file_open(path, &file));
+    mr_status status = read_snapshot(file, score, series);
+    mr_spectra_file_close(&file);
+    return status;
+}
+
 /* A run stopped before its first evaluation has none. */
 static mr_status read_series(const mr_runlog_reader *reader, const char *path,
                              const mr_score *score, mr_series *series)
 {
     char dataset[256];
     double *counts = NULL;
+    if (score->projection) return read_spectra(path, score, series);
     snprintf(dataset, sizeof dataset, "/eval/%s/step", score->set);
     if (!mr_runlog_has(reader, dataset)) return MR_OK;
     MR_TRY(mr_runlog_series(reader, dataset, &series->step, &series->count));
@@ -203,7 +262,7 @@ static mr_status read_scores(const mr_runlog_reader *reader, const mr_measure *m
     for (int k = 0; k < measure->scores; k++) {
         const mr_score *score = &measure->score[k];
         MR_TRY(read_series(reader, result->path, score, &result->series[k]));
-        MR_TRY(mr_runlog_tells(reader, score->set, score->name, &result->told[k]));
+        if (score->set) MR_TRY(mr_runlog_tells(reader, score->set, score->name, &result->told[k]));
     }
     return read_validation(reader, measure, result);
 }

@@ -325,8 +325,8 @@ static void scale_columns_backward(mr_lab *lab, int i)
     int64_t rows = rows_of(lab, i), cols = cols_of(lab, i);
     double *x, *dy, *s, *ds = mr_lab_zeros(lab, cols);
     mr_tensor tx = in(lab, rows, cols, &x), tdy = in(lab, rows, cols, &dy);
-    mr_tensor tds = dense(lab, MR_F32, 1, cols);
-    mr_tensor tdx = i % 3 ? out(lab, rows, cols) : (mr_tensor){0}, ts = vector(lab, cols, &s);
+    mr_tensor tds = dense(lab, MR_F32, 1, cols), ts = vector(lab, cols, &s), tdx = {0};
+    if (i % 3) tdx = i % 2 ? tx : out(lab, rows, cols);
     MR_LAB_RUN(lab, scale_columns_backward, tdx, tds, tdy, tx, i % 3 ? ts : (mr_tensor){0});
     for (int64_t k = 0; k < rows * cols; k++) {
         ds[k % cols] += dy[k] * x[k];

@@ -133,7 +133,8 @@ static void scale_columns_backward_matches_the_formula(void **state)
     mr_lab *lab = *state;
     for (int i = 0; i < CASES; i++) {
         int64_t rows = i == 0 ? 1 : mr_lab_extent(lab, 1, 300);
-        int64_t cols = i == 1 ? 1 : mr_lab_extent(lab, 1, 600), count = rows * cols;
+        int64_t cols = i == 1 ? 1 : mr_lab_extent(lab, 1, i == 2 ? 6000 : 600);
+        int64_t count = rows * cols;
         double *x = mr_lab_normals(lab, count), *dy = mr_lab_normals(lab, count);
         double *s = mr_lab_normals(lab, cols), *ds = mr_lab_zeros(lab, cols);
         double *dx = mr_lab_zeros(lab, count);

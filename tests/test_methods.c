@@ -174,10 +174,12 @@ static double objective(const void *problem)
     return sum;
 }
 
-/* The backward pass as a layer runs it; grads of params k with wanted[k]. */
+/* Both passes as a layer runs them, as the second may use up what the first saves; grads of params
+ * k with wanted[k]. */
 static void run_backward(site *s, mr_adapter_call *call, bool wants_x, const bool *wanted)
 {
     mr_lab *lab = s->lab;
+    run_forward(s);
     *call = s->call;
     for (int i = 0; i < LINEARS; i++)
         call->y[i] = mr_lab_upload(lab, s->cotangent[i], s->n, s->out[i], 0);

@@ -106,11 +106,11 @@ typedef struct mr_adapter_call {
     mr_tensor y[MR_SITE_LINEARS]; /**< [N, O]; forward: x W0^T, becomes x W'^T. Backward: the
                                        gradient there, read */
     mr_tensor d_x;                /**< [N, I]; backward: += , where it exists */
-    mr_tensor saved;              /**< [N, saved_cols], kept from forward to backward */
-    mr_tensor work;               /**< [N, mr_adapter_work_cols], dense scratch */
-    bool dropout;                 /**< training: apply lora_dropout */
-    mr_random stream;             /**< of the dropout mask, by step, layer and site */
-    int64_t first_row;            /**< index of row 0 among the tokens of the global batch */
+    mr_tensor saved;   /**< [N, saved_cols], kept from forward to backward, scratch there */
+    mr_tensor work;    /**< [N, mr_adapter_work_cols], dense scratch */
+    bool dropout;      /**< training: apply lora_dropout */
+    mr_random stream;  /**< of the dropout mask, by step, layer and site */
+    int64_t first_row; /**< index of row 0 among the tokens of the global batch */
 } mr_adapter_call;
 
 /** A method: a row of the table. What is marked optional may be NULL. */
@@ -146,8 +146,8 @@ typedef struct mr_adapter_method {
      * without a mask. */
     void (*forward)(const mr_adapter *a, const mr_adapter_call *call);
     /** Runs before the base's backward products, which read call->y[i] afterwards: may replace it
-     * by a tensor in call->work, which stays until backward returns. call->x and d_x are absent.
-     * Optional. */
+     * by a tensor in call->work or saved, which stay until backward returns. call->x and d_x are
+     * absent. Optional. */
     void (*backward_output)(const mr_adapter *a, mr_adapter_call *call);
     /** Writes grad, adds to d_x what the base's product has not. */
     void (*backward)(const mr_adapter *a, const mr_adapter_call *call);
@@ -234,7 +234,7 @@ void mr_adapter_backward_output(const mr_adapter *a, mr_adapter_call *call);
 
 /** Gradients of a forward call of the same x, saved, stream: grad, and d_x += where it exists,
  * which holds the base's product of call->y already. Follows mr_adapter_backward_output on the same
- * call. Local, no allocation. */
+ * call; the two may overwrite saved. Local, no allocation. */
 void mr_adapter_backward(const mr_adapter *a, const mr_adapter_call *call);
 
 /** Describes the update of a linear by its parts and, where call has them, their gradients; nothing

@@ -60,8 +60,8 @@ static mr_status setup(mr_adapter *a, const mr_adapter_config *config, const cha
         all += a->out[i];
         most = a->out[i] > most ? a->out[i] : most;
     }
-    a->saved_cols += all; /* V x */
-    a->work_cols += all;  /* the gradient of it */
+    a->saved_cols += all;                         /* V x, then the gradient there */
+    if (a->lora_dropout > 0) a->work_cols += all; /* the parts of a masked call */
     int64_t rows = MIXED / a->r > 1 ? MIXED / a->r : 1;
     state->outputs = all;
     state->most = most;
@@ -176,25 +176,27 @@ static void refresh(const mr_adapter *a, const mr_adapter_call *call)
     }
 }
 
-/* The call for LoRA's functions: of saved they see the part that holds A x. */
+/* The call for LoRA's functions: of saved they see the part that holds A x, of work their own. */
 static mr_adapter_call lora_call(const mr_adapter *a, const mr_adapter_call *call)
 {
     mr_adapter_call inner = *call;
     inner.saved = mr_tensor_cols(call->saved, 0, a->linears * a->r);
+    inner.work = mr_tensor_carve(call->work, 0, a->linears * a->r);
     return inner;
 }
 
-/* V x of a linear. */
+/* V x of a linear, and in its place, once the backward pass has read it, the gradient there. */
 static mr_tensor saved_product(const mr_adapter *a, const mr_adapter_call *call, int linear)
 {
     return mr_tensor_cols(call->saved, a->linears * a->r + outputs_before(a, linear),
                           a->out[linear]);
 }
 
-/* Scratch [N, O] of a linear. */
+/* Scratch [N, O] of a linear in a masked call. */
 static mr_tensor work_output(const mr_adapter *a, const mr_adapter_call *call, int linear)
 {
-    return mr_tensor_carve(call->work, outputs_before(a, linear), a->out[linear]);
+    return mr_tensor_carve(call->work, a->linears * a->r + outputs_before(a, linear),
+                           a->out[linear]);
 }
 
 /* y = x W0^T becomes x W'^T where x is the same for both parts. */
@@ -237,28 +239,18 @@ static void backward_output(const mr_adapter *a, mr_adapter_call *call)
     mr_backend *be = call->be;
     const dora_state *state = a->state;
     for (int i = 0; i < a->linears; i++) {
-        mr_tensor grad = call->grad[i][MAGNITUDE], dy = call->y[i];
-        /* With dropout the base's product is that of W0, and reads dy as it is. */
-        if (!call->dropout) call->y[i] = work_output(a, call, i);
-        mr_tensor scaled = call->dropout ? none : call->y[i];
+        mr_tensor grad = call->grad[i][MAGNITUDE], product = saved_product(a, call, i);
         if (mr_tensor_exists(grad)) {
             /* dm_i = sum over tokens of dy_i (V x)_i, over n_i. */
-            be->ops->scale_columns_backward(be, scaled, grad, dy, saved_product(a, call, i),
+            be->ops->scale_columns_backward(be, product, grad, call->y[i], product,
                                             state->factors[i].ratio);
             be->ops->scale_columns(be, grad, none, grad, state->factors[i].inverse, 0);
-        } else if (mr_tensor_exists(scaled)) {
-            be->ops->scale_columns(be, scaled, none, dy, state->factors[i].ratio, 0);
+        } else {
+            be->ops->scale_columns(be, product, none, call->y[i], state->factors[i].ratio, 0);
         }
+        /* With dropout the base's product is that of W0, and reads dy as it is. */
+        if (!call->dropout) call->y[i] = product;
     }
-}
-
-/* Puts dy times a factor a column into the scratch of a linear. */
-static mr_tensor scale_gradient(const mr_adapter *a, const mr_adapter_call *call, int linear,
-                                mr_tensor factors)
-{
-    mr_tensor scaled = work_output(a, call, linear);
-    call->be->ops->scale_columns(call->be, scaled, none, call->y[linear], factors, 0);
-    return scaled;
 }
 
 static void backward(const mr_adapter *a, const mr_adapter_call *call)
@@ -266,13 +258,14 @@ static void backward(const mr_adapter *a, const mr_adapter_call *call)
     mr_backend *be = call->be;
     const dora_state *state = a->state;
     mr_adapter_call inner = lora_call(a, call);
-    for (int i = 0; call->dropout && i < a->linears; i++)
-        inner.y[i] = scale_gradient(a, call, i, state->factors[i].ratio);
-    inner.work = mr_tensor_carve(call->work, outputs_before(a, a->linears), a->linears * a->r);
+    for (int i = 0; i < a->linears; i++)
+        inner.y[i] = saved_product(a, call, i);
     mr_lora_backward(a, &inner);
-    for (int i = 0; call->dropout && mr_tensor_exists(call->d_x) && i < a->linears; i++)
-        be->ops->gemm(be, false, false, 1, scale_gradient(a, call, i, state->factors[i].gain),
-                      call->base[i], 1, call->d_x);
+    for (int i = 0; call->dropout && mr_tensor_exists(call->d_x) && i < a->linears; i++) {
+        mr_tensor scaled = work_output(a, call, i);
+        be->ops->scale_columns(be, scaled, none, call->y[i], state->factors[i].gain, 0);
+        be->ops->gemm(be, false, false, 1, scaled, call->base[i], 1, call->d_x);
+    }
 }
 
 static void update(const mr_adapter *a, const mr_adapter_call *call, int linear, mr_update *out)

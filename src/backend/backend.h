@@ -242,7 +242,7 @@ typedef struct mr_backend_ops {
     void (*row_factors)(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_tensor gain,
                         mr_tensor squares, mr_tensor magnitude);
     /** ds [1, C] = sum over rows of dy x, the gradient of the factors of scale_columns; where dx
-     * exists, dx [N, C] = dy s, which else is not read. */
+     * exists, dx [N, C] = dy s, and may be x; s is not read else. */
     void (*scale_columns_backward)(mr_backend *be, mr_tensor dx, mr_tensor ds, mr_tensor dy,
                                    mr_tensor x, mr_tensor s);
 

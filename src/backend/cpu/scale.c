@@ -1,6 +1,8 @@
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/vector.h"
 
 #include <math.h>
+#include <string.h>
 
 void mr_cpu_row_dots(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, double beta)
 {
@@ -17,23 +19,13 @@ void mr_cpu_row_dots(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, do
     }
 }
 
-/* One row of y = beta y + x s; kept may be NULL. */
-static void scale_row(float *y, float *kept, const float *x, const float *s, int64_t width,
-                      float beta)
+/* One row of y = beta y + x s. */
+static void scale_row(float *y, const float *x, const float *s, int64_t width, float beta)
 {
     if (beta != 0) {
-        for (int64_t j = 0; kept && j < width; j++)
-            kept[j] = x[j];
 #pragma omp simd
         for (int64_t j = 0; j < width; j++)
             y[j] = beta * y[j] + x[j] * s[j];
-    } else if (kept) {
-#pragma omp simd
-        for (int64_t j = 0; j < width; j++) {
-            float value = x[j];
-            kept[j] = value;
-            y[j] = value * s[j];
-        }
     } else {
 #pragma omp simd
         for (int64_t j = 0; j < width; j++)
@@ -46,10 +38,15 @@ void mr_cpu_scale_columns(mr_backend *be, mr_tensor y, mr_tensor kept, mr_tensor
 {
     float *py = mr_cpu_f32(y), *pk = mr_tensor_exists(kept) ? mr_cpu_f32(kept) : NULL;
     const float *px = mr_cpu_f32(x), *ps = mr_cpu_f32(s);
-#pragma omp parallel for num_threads(mr_cpu_threads(be, y.rows *y.cols))
-    for (int64_t i = 0; i < y.rows; i++)
-        scale_row(py + i * y.stride, pk ? pk + i * kept.stride : NULL, px + i * x.stride, ps,
-                  y.cols, beta);
+#pragma omp parallel num_threads(mr_cpu_threads(be, y.rows *y.cols))
+    {
+#pragma omp for
+        for (int64_t i = 0; i < y.rows; i++) {
+            if (pk) mr_stream(pk + i * kept.stride, px + i * x.stride, y.cols);
+            scale_row(py + i * y.stride, px + i * x.stride, ps, y.cols, beta);
+        }
+        mr_stream_end();
+    }
 }
 
 void mr_cpu_scale_rows(mr_backend *be, mr_tensor x, mr_tensor s)
@@ -83,21 +80,29 @@ void mr_cpu_row_factors(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_t
 void mr_cpu_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, mr_tensor dy,
                                    mr_tensor x, mr_tensor s)
 {
-    enum { RUN = 256 };
+    enum { ROWS = 64, RUN = 2048 };
     float *pds = mr_cpu_f32(ds), *pdx = mr_tensor_exists(dx) ? mr_cpu_f32(dx) : NULL;
     const float *pdy = mr_cpu_f32(dy), *px = mr_cpu_f32(x);
     const float *ps = pdx ? mr_cpu_f32(s) : NULL;
-    /* Cut by columns: rows are added in their order on any number of threads. */
-#pragma omp parallel for num_threads(mr_cpu_threads(be, x.rows *x.cols))
     for (int64_t first = 0; first < x.cols; first += RUN) {
         int64_t run = x.cols - first < RUN ? x.cols - first : RUN;
         double sums[RUN] = {0};
-        for (int64_t i = 0; i < x.rows; i++) {
-            const float *gi = pdy + i * dy.stride + first, *xi = px + i * x.stride + first;
+        /* Rows are read whole, for memory's sake, and their blocks added in order: the same sums on
+         * any number of threads. */
+#pragma omp parallel for ordered schedule(static, 1) num_threads(mr_cpu_threads(be, x.rows *run))
+        for (int64_t top = 0; top < x.rows; top += ROWS) {
+            double part[RUN];
+            memset(part, 0, (size_t)run * sizeof *part);
+            for (int64_t i = top; i < top + ROWS && i < x.rows; i++) {
+                const float *gi = pdy + i * dy.stride + first, *xi = px + i * x.stride + first;
 #pragma omp simd
+                for (int64_t j = 0; j < run; j++)
+                    part[j] += (double)gi[j] * (double)xi[j];
+                if (pdx) scale_row(pdx + i * dx.stride + first, gi, ps + first, run, 0);
+            }
+#pragma omp ordered
             for (int64_t j = 0; j < run; j++)
-                sums[j] += (double)gi[j] * (double)xi[j];
-            if (pdx) scale_row(pdx + i * dx.stride + first, NULL, gi, ps + first, run, 0);
+                sums[j] += part[j];
         }
         for (int64_t j = 0; j < run; j++)
             pds[first + j] = (float)sums[j];

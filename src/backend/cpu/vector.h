@@ -2,10 +2,14 @@
 #define MR_BACKEND_CPU_VECTOR_H
 
 /** @file
- * Elementary functions the compiler can vectorise. */
+ * Elementary functions the compiler can vectorise, and stores it does not know. */
 
 #include <stdint.h>
 #include <string.h>
+
+#if defined(__SSE__)
+#include <xmmintrin.h>
+#endif
 
 /** Returns e^x to within 2 ulp; 0 below -87.3, e^88.3 above 88.3, NaN of NaN. */
 static inline float mr_expf(float x)
@@ -33,6 +37,26 @@ static inline float mr_expf(float x)
     memcpy(&scale, &exponent, sizeof scale);
     float value = p * scale;
     return x < -87.3f ? 0.0f : value;
+}
+
+/** Copies what is read long after: past the caches, where the processor can, so that its lines are
+ * not fetched first and put no others out. mr_stream_end goes before another thread reads it. */
+static inline void mr_stream(float *to, const float *from, int64_t count)
+{
+#if defined(__SSE__)
+    for (; count > 0 && (uintptr_t)to % 16 != 0; count--)
+        *to++ = *from++;
+    for (; count >= 4; count -= 4, to += 4, from += 4)
+        _mm_stream_ps(to, _mm_loadu_ps(from));
+#endif
+    memcpy(to, from, (size_t)count * sizeof *to);
+}
+
+static inline void mr_stream_end(void)
+{
+#if defined(__SSE__)
+    _mm_sfence();
+#endif
 }
 
 #endif

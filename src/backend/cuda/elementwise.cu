@@ -221,7 +221,6 @@ void mr_cuda_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, 
                                     mr_tensor x, mr_tensor s)
 {
     float *out = (float *)mr_cuda_at(ds);
-    if (mr_tensor_exists(dx)) mr_cuda_scale_columns(be, dx, mr_tensor{}, dy, s, 0);
     MR_BY_TYPE(dy.dtype, T, {
         MR_BY_WIDTH(all_wide(pack_of(dy.dtype), {dy, x}), T, N, {
             matrix<T> g(dy), from(x);
@@ -235,6 +234,8 @@ void mr_cuda_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, 
                            });
         });
     });
+    /* After the sums, which read x where dx takes its place. */
+    if (mr_tensor_exists(dx)) mr_cuda_scale_columns(be, dx, mr_tensor{}, dy, s, 0);
 }
 
 void mr_cuda_row_factors(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_tensor gain,

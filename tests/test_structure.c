@@ -249,6 +249,23 @@ static void products_are_those_of_the_dense_update(void **state)
     }
 }
 
+static void routes_follow_from_shape_and_kind(void **state)
+{
+    (void)state;
+    mr_structure s = {.rows = 6, .cols = 4, .kind = MR_UPDATE_PRODUCT, .r = 3};
+    assert_int_equal(mr_structure_route(&s), MR_ROUTE_TRIANGLES);
+    s.r = 4;
+    assert_int_equal(mr_structure_route(&s), MR_ROUTE_DENSE);
+    s.kind = MR_UPDATE_GROUPS;
+    assert_int_equal(mr_structure_route(&s), MR_ROUTE_GROUPS);
+    s.kind = MR_UPDATE_BLOCKS;
+    assert_int_equal(mr_structure_route(&s), MR_ROUTE_BLOCKS);
+    s.kind = MR_UPDATE_NONE;
+    assert_int_equal(mr_structure_route(&s), MR_ROUTE_DENSE);
+    for (int i = 0; i < MR_ROUTES; i++)
+        assert_true(strlen(mr_route_text((mr_route)i)) > 0);
+}
+
 static mr_structure product_of(float *a, float *b)
 {
     return (mr_structure){
@@ -401,6 +418,7 @@ int main(void)
         MR_LAB_TEST(every_restart_of_remora_has_the_values_of_its_grouping),
         MR_LAB_TEST(the_shapes_of_a_model_have_them_too),
         MR_LAB_TEST(products_are_those_of_the_dense_update),
+        cmocka_unit_test(routes_follow_from_shape_and_kind),
         cmocka_unit_test(a_number_that_is_not_finite_is_named_by_its_place),
         cmocka_unit_test(an_update_of_zeros_has_values_of_zero),
         MR_LAB_TEST(scaled_rows_are_to_be_made_dense),

@@ -27,15 +27,18 @@ int64_t mr_structure_group(mr_group_map map, int64_t position)
     return longer + (position - longer * (least + 1)) / least;
 }
 
-void mr_structure_turn(double *x, int64_t r, int64_t position, bool back)
+void mr_structure_turn(double *x, int64_t count, int64_t stride, int64_t r, int64_t position,
+                       bool back)
 {
     const int64_t half = r / 2;
     for (int64_t c = 0; c < half; c++) {
         const double angle = (double)position * pow(10000.0, -2.0 * (double)c / (double)r);
         const double cosine = cos(angle), sine = back ? -sin(angle) : sin(angle);
-        const double a = x[c], b = x[c + half];
-        x[c] = a * cosine - b * sine;
-        x[c + half] = b * cosine + a * sine;
+        for (double *pair = x + c; pair < x + c + count * stride; pair += stride) {
+            const double a = pair[0], b = pair[half];
+            pair[0] = a * cosine - b * sine;
+            pair[half] = b * cosine + a * sine;
+        }
     }
 }
 
@@ -81,12 +84,11 @@ static mr_status apply_product(const mr_structure *s, bool transpose, int64_t co
     return status;
 }
 
-/* The blocks of x [count, blocks * r], each turned by its angles, or back. */
+/* Turns the blocks of x [count, blocks * r], each by its angles, or back. */
 static void turn_blocks(const mr_structure *s, int64_t count, bool back, double *x)
 {
-    if (!s->rotate) return;
-    for (int64_t i = 0; i < count * s->blocks; i++)
-        mr_structure_turn(x + i * s->r, s->r, i % s->blocks, back);
+    for (int64_t b = 0; s->rotate && b < s->blocks; b++)
+        mr_structure_turn(x + b * s->r, count, s->blocks * s->r, s->r, b, back);
 }
 
 static mr_status apply_square(const mr_structure *s, bool transpose, int64_t count, const double *x,

@@ -123,18 +123,19 @@ static int64_t shared_cols(const mr_structure *s)
 }
 
 /* Adds the rows of a block to out [.., cols], at the columns of its inputs: those of block 0 first,
- * those of the last behind them. Returns the number of rows. */
+ * those of the last behind them. Returns the number of rows. turned [R, R] is scratch. */
 static int64_t place_block(const mr_structure *s, const double *m, int64_t block, int64_t cols,
                            double *turned, double *out)
 {
     const int64_t rows = rows_of(s, block), last = (s->blocks - 1) * s->r;
+    memcpy(turned, m, (size_t)(rows * s->r) * sizeof *turned);
+    if (s->rotate) mr_structure_turn(turned, rows, s->r, s->r, block, true);
     for (int64_t i = 0; i < rows; i++) {
         const double weight = s->scale * sqrt((double)size_of(s->out, block * s->r + i));
-        memcpy(turned, m + i * s->r, (size_t)s->r * sizeof *turned);
-        if (s->rotate) mr_structure_turn(turned, s->r, block, true);
         for (int64_t c = 0; c < s->r; c++) {
             const int64_t input = (block * s->r + c) % s->cols;
-            out[i * cols + (input < s->r ? input : input - last + s->r)] += weight * turned[c];
+            const int64_t place = input < s->r ? input : input - last + s->r;
+            out[i * cols + place] += weight * turned[i * s->r + c];
         }
     }
     return rows;
@@ -144,7 +145,7 @@ static mr_status coupled_values(const mr_structure *s, const double *m, double *
                                 int64_t *count)
 {
     const int64_t cols = shared_cols(s);
-    double *joint = doubles(2 * s->r * cols), *turned = doubles(s->r);
+    double *joint = doubles(2 * s->r * cols), *turned = doubles(s->r * s->r);
     mr_status status = joint && turned ? MR_OK : MR_ERR_MEMORY;
     if (status == MR_OK) {
         int64_t rows = place_block(s, m, 0, cols, turned, joint);
@@ -210,5 +211,5 @@ void mr_blocks_cost(const mr_structure *s, double *flops, size_t *bytes)
     *flops = 2 * mr_svd_flops(s->r, s->r) + (wraps(s) ? mr_svd_flops(rows, cols) : 0);
     *bytes = wraps(s) ? mr_bytes_add(mr_svd_bytes(rows, cols), 2 * s->r * cols, sizeof(double))
                       : mr_bytes_add(mr_svd_bytes(s->r, s->r), s->r * s->r, sizeof(double));
-    *bytes = mr_bytes_add(*bytes, s->r * (s->r + 2), sizeof(double));
+    *bytes = mr_bytes_add(*bytes, s->r * (2 * s->r + 1), sizeof(double));
 }

@@ -281,22 +281,22 @@ static void parts_of_the_ranks_compute_beside_each_other(void **state)
 static void grids_are_freed(void **state)
 {
     (void)state;
-    mr_grid before, after;
+    mr_process_grid before, after;
     matrix m = normals(40, 50, 8), bad = normals(40, 50, 9);
     bad.a[3] = NAN;
-    mr_grid_create(&world, &before);
-    mr_grid_destroy(&before);
-    mr_grid_create(&world, &before);
+    mr_process_grid_create(&world, &before);
+    mr_process_grid_destroy(&before);
+    mr_process_grid_create(&world, &before);
     const int context = before.context, system = before.system;
-    mr_grid_destroy(&before);
+    mr_process_grid_destroy(&before);
     for (mr_distributed_route route = 0; route < MR_DISTRIBUTED_ROUTES; route++) {
         double values[40];
         must(values_by(&m, route, values));
         assert_on_all_ranks(values_by(&bad, route, values) == MR_ERR_NUMERIC);
     }
-    mr_grid_create(&world, &after);
+    mr_process_grid_create(&world, &after);
     assert_on_all_ranks(after.context == context && after.system == system);
-    mr_grid_destroy(&after);
+    mr_process_grid_destroy(&after);
     mr_free(m.a);
     mr_free(bad.a);
 }

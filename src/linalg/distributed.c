@@ -18,7 +18,7 @@ typedef struct extents {
 /* One matrix under way, as a route sees it. */
 typedef struct problem {
     const mr_comm *comm;
-    mr_grid grid;
+    mr_process_grid grid;
     mr_block_matrix a; /* [m, n] */
     int m, n;
     extents most;
@@ -55,14 +55,14 @@ static int64_t larger(int64_t a, int64_t b)
 static extents most_of(int64_t rows, int64_t cols, int size)
 {
     int nprow, npcol;
-    mr_grid_sides(size, &nprow, &npcol);
+    mr_process_grid_sides(size, &nprow, &npcol);
     const int64_t m = larger(rows, cols), n = rows < cols ? rows : cols;
     return (extents){
         .m = m,
         .n = n,
-        .mp = mr_grid_extent(m, 0, nprow),
-        .np = mr_grid_extent(n, 0, nprow),
-        .nq = mr_grid_extent(n, 0, npcol),
+        .mp = mr_process_grid_extent(m, 0, nprow),
+        .np = mr_process_grid_extent(n, 0, nprow),
+        .nq = mr_process_grid_extent(n, 0, npcol),
     };
 }
 
@@ -400,11 +400,11 @@ mr_status mr_distributed_values(const mr_comm *comm, const mr_matrix_parts *part
     p.m = (int)p.most.m;
     p.n = (int)p.most.n;
     p.values = values;
-    mr_grid_create(comm, &p.grid);
+    mr_process_grid_create(comm, &p.grid);
     mr_status status = mr_block_matrix_create(&p.grid, p.m, p.n, &p.a);
     if (status == MR_OK) status = compute(&p, parts, route_of(which));
     mr_free(p.vectors);
     mr_block_matrix_destroy(&p.a);
-    mr_grid_destroy(&p.grid);
+    mr_process_grid_destroy(&p.grid);
     return status;
 }

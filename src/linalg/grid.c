@@ -7,7 +7,7 @@
 /* What blacs_set numbers so: nonzero makes every combine sum in one order. */
 enum { REPEATABLE_TOPOLOGIES = 15 };
 
-void mr_grid_sides(int size, int *nprow, int *npcol)
+void mr_process_grid_sides(int size, int *nprow, int *npcol)
 {
     *nprow = 1;
     for (int rows = 1; rows <= size / rows; rows++)
@@ -15,10 +15,10 @@ void mr_grid_sides(int size, int *nprow, int *npcol)
     *npcol = size / *nprow;
 }
 
-void mr_grid_create(const mr_comm *comm, mr_grid *out)
+void mr_process_grid_create(const mr_comm *comm, mr_process_grid *out)
 {
-    *out = (mr_grid){.comm = comm};
-    mr_grid_sides(comm->size, &out->nprow, &out->npcol);
+    *out = (mr_process_grid){.comm = comm};
+    mr_process_grid_sides(comm->size, &out->nprow, &out->npcol);
     /* The BLACS do not look at what MPI returns: on their communicator a failure has to be fatal.
      */
     MR_MPI(MPI_Comm_dup(comm->handle, &out->handle));
@@ -34,22 +34,22 @@ void mr_grid_create(const mr_comm *comm, mr_grid *out)
                  out->myrow * npcol + out->mycol == comm->rank);
 }
 
-void mr_grid_destroy(mr_grid *grid)
+void mr_process_grid_destroy(mr_process_grid *grid)
 {
     Cblacs_gridexit(grid->context);
     Cfree_blacs_system_handle(grid->system);
     MR_MPI(MPI_Comm_free(&grid->handle));
-    *grid = (mr_grid){0};
+    *grid = (mr_process_grid){0};
 }
 
-int64_t mr_grid_extent(int64_t n, int proc, int procs)
+int64_t mr_process_grid_extent(int64_t n, int proc, int procs)
 {
     MR_INVARIANT(n >= 0 && n <= INT_MAX);
     const int extent = (int)n, nb = MR_GRID_BLOCK, zero = 0;
     return numroc_(&extent, &nb, &proc, &zero, &procs);
 }
 
-mr_status mr_block_matrix_create(const mr_grid *grid, int64_t rows, int64_t cols,
+mr_status mr_block_matrix_create(const mr_process_grid *grid, int64_t rows, int64_t cols,
                                  mr_block_matrix *out)
 {
     MR_INVARIANT(rows >= 1 && rows <= INT_MAX && cols >= 1 && cols <= INT_MAX);
@@ -57,11 +57,11 @@ mr_status mr_block_matrix_create(const mr_grid *grid, int64_t rows, int64_t cols
         .grid = grid,
         .rows = rows,
         .cols = cols,
-        .local_rows = mr_grid_extent(rows, grid->myrow, grid->nprow),
-        .local_cols = mr_grid_extent(cols, grid->mycol, grid->npcol),
+        .local_rows = mr_process_grid_extent(rows, grid->myrow, grid->nprow),
+        .local_cols = mr_process_grid_extent(cols, grid->mycol, grid->npcol),
     };
     const int64_t most =
-        mr_grid_extent(rows, 0, grid->nprow) * mr_grid_extent(cols, 0, grid->npcol);
+        mr_process_grid_extent(rows, 0, grid->nprow) * mr_process_grid_extent(cols, 0, grid->npcol);
     MR_CHECK(most <= INT_MAX, MR_ERR_ARG,
              "a %lld x %lld matrix on %d ranks is %lld elements on one of them, expected at most "
              "%d: use more ranks",

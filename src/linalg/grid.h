@@ -17,18 +17,18 @@ enum {
 };
 
 /** A process grid. All ranks of comm are in it, row by row. */
-typedef struct mr_grid {
+typedef struct mr_process_grid {
     const mr_comm *comm; /**< borrowed until destroy */
     MPI_Comm handle;     /**< owned */
     int system;          /**< the BLACS's number of handle; owned */
     int context;         /**< the BLACS's number of the grid; owned */
     int nprow, npcol;
     int myrow, mycol;
-} mr_grid;
+} mr_process_grid;
 
 /** A matrix on a grid. Owns local. */
 typedef struct mr_block_matrix {
-    const mr_grid *grid; /**< borrowed until destroy */
+    const mr_process_grid *grid; /**< borrowed until destroy */
     int64_t rows, cols;
     int64_t local_rows, local_cols; /**< of this rank */
     int desc[MR_GRID_DESC];
@@ -37,24 +37,24 @@ typedef struct mr_block_matrix {
 
 /** Computes the sides of the grid of `size` ranks: as near to a square as they allow, no more rows
  * than columns. Local. */
-void mr_grid_sides(int size, int *nprow, int *npcol);
+void mr_process_grid_sides(int size, int *nprow, int *npcol);
 
 /** Makes a grid of all ranks whose sums have the same bits in every run. Collective. */
-void mr_grid_create(const mr_comm *comm, mr_grid *out);
+void mr_process_grid_create(const mr_comm *comm, mr_process_grid *out);
 
 /** Frees the grid. Collective. */
-void mr_grid_destroy(mr_grid *grid);
+void mr_process_grid_destroy(mr_process_grid *grid);
 
 /** Returns how many of n rows or columns lie on the process row or column of a number, of `procs`.
  * Local. */
-int64_t mr_grid_extent(int64_t n, int proc, int procs);
+int64_t mr_process_grid_extent(int64_t n, int proc, int procs);
 
 /** Makes a matrix of zeros. Collective.
  * @param rows, cols  1..INT_MAX each
  * @return MR_OK; MR_ERR_ARG (some rank would hold 2^31 elements or more, which ScaLAPACK cannot
  *         count); MR_ERR_MEMORY; the same on every rank. Then out holds nothing */
-MR_NODISCARD mr_status mr_block_matrix_create(const mr_grid *grid, int64_t rows, int64_t cols,
-                                              mr_block_matrix *out);
+MR_NODISCARD mr_status mr_block_matrix_create(const mr_process_grid *grid, int64_t rows,
+                                              int64_t cols, mr_block_matrix *out);
 
 /** Frees what the matrix holds; one that holds nothing is allowed. Local. */
 void mr_block_matrix_destroy(mr_block_matrix *matrix);

@@ -62,7 +62,7 @@ static bool is_turned(const mr_matrix_parts *parts)
 
 static int owner_of(const scatter *s, int64_t row, int64_t col)
 {
-    const mr_grid *grid = s->out->grid;
+    const mr_process_grid *grid = s->out->grid;
     const bool turned = is_turned(s->parts);
     int64_t i = (turned ? col : row) / MR_GRID_BLOCK, j = (turned ? row : col) / MR_GRID_BLOCK;
     return (int)(i % grid->nprow * grid->npcol + j % grid->npcol);

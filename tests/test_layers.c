@@ -124,6 +124,7 @@ static bool says_f32_for_what_is_computed_with(const char *file, const char *lin
         {"model/merge.c", "model->be, MR_MEM_OTHER,"},     /* merged weights are formed in F32 */
         {"train/trainer.c", "MR_BF16 : MR_F32"},           /* where the type is chosen */
         {"train/approximate.c", "mr_dtype compute = "},    /* the same */
+        {"spectra/updates_adapter.c", "mr_dtype read = "}, /* what files are read as */
     };
     if (!find(line, length, "MR_F32") || is_in(file, "tensor") || is_in(file, "backend"))
         return false;

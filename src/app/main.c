@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 static const mr_command *const commands[] = {
-    &mr_command_run,  &mr_command_data,  &mr_command_table,
+    &mr_command_run,  &mr_command_data,  &mr_command_table,       &mr_command_spectrum,
     &mr_command_info, &mr_command_bench, &mr_command_approximate,
 };
 

@@ -1,0 +1,10 @@
+# Tests of `mora spectrum`, which they start.
+foreach(name spectrum spectrum_golden)
+  mr_add_test(${name} LINK mr_train TIMEOUT 600)
+  target_sources(test_${name} PRIVATE program.c tensor_files.c)
+  target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
+  add_dependencies(test_${name} mora)
+endforeach()
+target_sources(test_spectrum_golden PRIVATE golden_find.c)
+set_tests_properties(spectrum_golden PROPERTIES LABELS "unit;golden")
+set_tests_properties(spectrum PROPERTIES PROCESSORS 2)

@@ -21,6 +21,7 @@ static const char *const file_names[] = {"config.json",
                                          "consolidated.safetensors",
                                          "adapter_config.json",
                                          "adapter.safetensors",
+                                         "generation_config.json",
                                          "mora.json"};
 enum { FILE_NAMES = sizeof file_names / sizeof *file_names };
 
@@ -162,6 +163,80 @@ static void rope_theta_is_read_in_rope_parameters(void **state)
     assert_true(config.rope_theta == 500000.0);
 }
 
+/* Both spellings of a scaling, alone and side by side. */
+static void scaled_positions_are_read_in_both_places(void **state)
+{
+    (void)state;
+#define LLAMA3                                                                                     \
+    "\"rope_type\":\"llama3\",\"factor\":8.0,\"low_freq_factor\":1.0,"                             \
+    "\"high_freq_factor\":4.0,\"original_max_position_embeddings\":8192"
+    static const char *const texts[] = {
+        "{" LLAMA SIZES ",\"rope_theta\":500000,\"rope_scaling\":{" LLAMA3 "}}",
+        "{" LLAMA SIZES ",\"rope_parameters\":{\"rope_theta\":500000," LLAMA3 "}}",
+        "{" LLAMA SIZES ",\"rope_theta\":500000,\"rope_scaling\":{" LLAMA3
+        "},\"rope_parameters\":{\"rope_theta\":500000," LLAMA3 "}}",
+    };
+    mr_hf_config config;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        reads(texts[i], &config);
+        assert_true(config.rope_theta == 500000 && config.rope.type == MR_HF_ROPE_LLAMA3);
+        assert_true(config.rope.factor == 8 && config.rope.low_freq_factor == 1);
+        assert_true(config.rope.high_freq_factor == 4);
+        assert_int_equal(config.rope.original_max_position_embeddings, 8192);
+    }
+    reads("{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}}", &config);
+    assert_true(config.rope.type == MR_HF_ROPE_LINEAR && config.rope.factor == 2);
+    assert_true(config.rope_theta == 10000);
+}
+
+static void another_scaling_is_another_model(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    char plain[MR_HF_CONFIG_TEXT], scaled[MR_HF_CONFIG_TEXT], differing[MR_HF_CONFIG_TEXT];
+    reads("{" LLAMA SIZES "}", &config);
+    mr_hf_config_text(&config, plain);
+    reads("{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2}}", &config);
+    mr_hf_config_text(&config, scaled);
+    assert_true(mr_hf_config_differs(scaled, plain, false, differing));
+    assert_string_equal(differing, "rope_type linear instead of default");
+    reads("{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":3}}", &config);
+    mr_hf_config_text(&config, plain);
+    assert_true(mr_hf_config_differs(scaled, plain, false, differing));
+    assert_string_equal(differing, "rope_factor 2 instead of 3");
+}
+
+static void a_width_that_is_not_used_is_passed_over(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    reads("{" LLAMA SIZES ",\"sliding_window\":4096,\"use_sliding_window\":false,"
+          "\"num_local_experts\":0,\"layer_types\":[\"full_attention\"]}",
+          &config);
+    reads("{" LLAMA SIZES ",\"sliding_window\":null,\"layer_types\":null}", &config);
+    assert_int_equal(config.hidden_size, 64);
+}
+
+/* What the configuration of generation says goes before what config.json says. */
+static void end_ids_of_generation_go_first(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    reads("{" LLAMA SIZES ",\"eos_token_id\":7}", &config);
+    must(mr_hf_generation_read(folder, &config));
+    assert_true(config.eos_count == 1 && config.eos_token_id[0] == 7);
+    put_text("generation_config.json", "{\"temperature\": 0.6}");
+    must(mr_hf_generation_read(folder, &config));
+    assert_true(config.eos_count == 1 && config.eos_token_id[0] == 7);
+    put_text("generation_config.json", "{\"eos_token_id\": [11, 12]}");
+    must(mr_hf_generation_read(folder, &config));
+    assert_true(config.eos_count == 2 && config.eos_token_id[1] == 12);
+    put_text("generation_config.json", "{\"eos_token_id\": [11, 512]}");
+    assert_int_equal(mr_hf_generation_read(folder, &config), MR_ERR_FORMAT);
+    assert_contains(mr_message(), "model/generation_config.json: eos_token_id: expected a token id "
+                                  "in 0..511 (vocab_size 512), found 512");
+}
+
 static void null_heads_count_as_absent(void **state)
 {
     (void)state;
@@ -264,6 +339,11 @@ static void a_written_config_reads_back_to_the_same_values(void **state)
                                   .max_position_embeddings = 128,
                                   .rms_norm_eps = 1.0 / 3.0 * 1e-5,
                                   .rope_theta = 500000.0,
+                                  .rope = {.type = MR_HF_ROPE_LLAMA3,
+                                           .factor = 32,
+                                           .low_freq_factor = 1,
+                                           .high_freq_factor = 4,
+                                           .original_max_position_embeddings = 8192},
                                   .initializer_range = 0.02,
                                   .tie_word_embeddings = true,
                                   .bos_token_id = -1,
@@ -282,6 +362,10 @@ static void a_written_config_reads_back_to_the_same_values(void **state)
     assert_int_equal(got.max_position_embeddings, 128);
     assert_true(got.rms_norm_eps == written.rms_norm_eps);
     assert_true(got.rope_theta == written.rope_theta);
+    char texts[2][MR_HF_CONFIG_TEXT];
+    mr_hf_config_text(&written, texts[0]);
+    mr_hf_config_text(&got, texts[1]);
+    assert_string_equal(texts[0], texts[1]);
     assert_true(got.initializer_range == written.initializer_range);
     assert_true(got.tie_word_embeddings);
     assert_int_equal(got.bos_token_id, -1);
@@ -298,9 +382,10 @@ static void a_written_config_has_short_numbers_and_both_places_of_theta(void **s
     char *text;
     must(mr_file_read(config_path, MR_MEM_OTHER, &text, NULL));
     bool as_expected = strstr(text, "\"rms_norm_eps\": 1e-5,") &&
-                       strstr(text, "\"rope_parameters\": {\n  \"rope_theta\": 10000.0,\n"
-                                    "  \"rope_type\": \"default\"\n },\n"
-                                    " \"rope_theta\": 10000.0,\n") &&
+                       strstr(text, "\"rope_parameters\": {\n  \"rope_type\": \"default\",\n"
+                                    "  \"rope_theta\": 10000.0\n },\n"
+                                    " \"rope_theta\": 10000.0,\n"
+                                    " \"rope_scaling\": null\n") &&
                        strstr(text, "\"eos_token_id\": 2,");
     mr_free(text);
     assert_true(as_expected);
@@ -603,6 +688,10 @@ int main(void)
         TEST(absent_keys_have_the_defaults_of_the_architecture),
         TEST(rope_theta_is_read_at_the_top_level),
         TEST(rope_theta_is_read_in_rope_parameters),
+        TEST(scaled_positions_are_read_in_both_places),
+        TEST(another_scaling_is_another_model),
+        TEST(a_width_that_is_not_used_is_passed_over),
+        TEST(end_ids_of_generation_go_first),
         TEST(null_heads_count_as_absent),
         TEST(head_dim_may_differ_from_the_quotient),
         TEST(end_ids_may_be_a_list),
@@ -621,21 +710,69 @@ int main(void)
         REFUSES("another_activation", "{" LLAMA SIZES ",\"hidden_act\":\"gelu\"}",
                 "hidden_act: 'gelu' is not supported, only 'silu'"),
         REFUSES("attention_bias", "{" LLAMA SIZES ",\"attention_bias\":true}",
-                "attention_bias: true is not supported"),
+                "attention_bias: true is not supported, only false (linears without bias)"),
         REFUSES("mlp_bias", "{" LLAMA SIZES ",\"mlp_bias\":true}",
-                "mlp_bias: true is not supported"),
+                "mlp_bias: true is not supported, only false (linears without bias)"),
         REFUSES("a_bias_that_is_no_boolean", "{" LLAMA SIZES ",\"mlp_bias\":1}",
                 "mlp_bias: expected true or false, found a whole number"),
         REFUSES("quantized_weights", "{" LLAMA SIZES ",\"quantization_config\":{}}",
-                "quantization_config: quantized weights are not supported"),
-        REFUSES("rope_scaling", "{" LLAMA SIZES ",\"rope_scaling\":{\"rope_type\":\"llama3\"}}",
-                "config.json: rope_scaling: 'llama3' is not supported, only 'default'"),
-        REFUSES("the_older_key_of_rope_scaling",
-                "{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2.0}}",
-                "config.json: rope_scaling: 'linear' is not supported"),
-        REFUSES("scaled_rope_parameters",
-                "{" LLAMA SIZES ",\"rope_parameters\":{\"rope_type\":\"yarn\"}}",
-                "config.json: rope_parameters: 'yarn' is not supported"),
+                "quantization_config: quantized weights are not supported, only F32, F16, BF16"),
+        REFUSES("dynamic_scaling",
+                "{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":2.0}}",
+                "config.json: rope_scaling: 'dynamic' is not supported, only 'default', 'linear' "
+                "and 'llama3': its frequencies depend on the longest sequence of a call"),
+        REFUSES("another_scaling",
+                "{" LLAMA SIZES ",\"rope_parameters\":{\"rope_type\":\"yarn\",\"factor\":2.0}}",
+                "config.json: rope_parameters: 'yarn' is not supported, only 'default', 'linear' "
+                "and 'llama3'"),
+        REFUSES("two_rope_types",
+                "{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\",\"rope_type\":\"llama3\"}}",
+                "config.json: rope_scaling: rope_type 'llama3', but type 'linear'"),
+        REFUSES("a_factor_without_a_type", "{" LLAMA SIZES ",\"rope_scaling\":{\"factor\":2.0}}",
+                "rope_scaling.rope_type: expected one beside factor, found nothing"),
+        REFUSES("a_scaling_without_factor",
+                "{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\"}}",
+                "rope_scaling: factor: expected a number, found nothing"),
+        REFUSES("a_factor_that_is_a_text",
+                "{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":\"2\"}}",
+                "rope_scaling: factor: expected a number, found a string"),
+        REFUSES("a_factor_below_1",
+                "{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":0.5}}",
+                "rope_scaling: factor: expected a number in 1..1e+06, found 0.5"),
+        REFUSES("llama3_without_its_wavelengths",
+                "{" LLAMA SIZES ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8}}",
+                "rope_scaling: low_freq_factor: expected a number, found nothing"),
+        REFUSES("llama3_without_its_first_length",
+                "{" LLAMA SIZES ",\"rope_parameters\":{\"rope_type\":\"llama3\",\"factor\":8,"
+                "\"low_freq_factor\":1,\"high_freq_factor\":4}}",
+                "rope_parameters: original_max_position_embeddings: expected a whole number in "
+                "1..1073741824, found nothing"),
+        REFUSES("llama3_of_no_range",
+                "{" LLAMA SIZES ",\"rope_scaling\":{\"rope_type\":\"llama3\",\"factor\":8,"
+                "\"low_freq_factor\":4,\"high_freq_factor\":4}}",
+                "rope_scaling: high_freq_factor: expected more than low_freq_factor 4, found 4"),
+        REFUSES("two_scalings",
+                "{" LLAMA SIZES ",\"rope_scaling\":{\"type\":\"linear\",\"factor\":2},"
+                "\"rope_parameters\":{\"rope_type\":\"linear\",\"factor\":4}}",
+                "rope_parameters: not the scaling of rope_scaling ('linear' there, 'linear' here, "
+                "or other numbers)"),
+        REFUSES("two_nested_thetas",
+                "{" LLAMA SIZES ",\"rope_scaling\":{\"rope_theta\":10},"
+                "\"rope_parameters\":{\"rope_theta\":20}}",
+                "rope_parameters: rope_theta 20, but 10 in rope_scaling"),
+        REFUSES("a_window", "{" LLAMA SIZES ",\"sliding_window\":4096}",
+                "sliding_window: 4096 is not supported, only null (full attention)"),
+        REFUSES("a_window_that_is_used", "{" LLAMA SIZES ",\"use_sliding_window\":true}",
+                "use_sliding_window: true is not supported, only false (full attention)"),
+        REFUSES("layers_of_other_attention",
+                "{" LLAMA SIZES ",\"layer_types\":[\"full_attention\",\"sliding_attention\"]}",
+                "layer_types: 'sliding_attention' is not supported, only 'full_attention'"),
+        REFUSES("layer_types_that_are_no_list", "{" LLAMA SIZES ",\"layer_types\":{}}",
+                "layer_types: expected a list, found an object"),
+        REFUSES("experts", "{" LLAMA SIZES ",\"num_local_experts\":8}",
+                "num_local_experts: 8 experts are not supported, only layers with one MLP"),
+        REFUSES("routed_experts", "{" LLAMA SIZES ",\"n_routed_experts\":64}",
+                "n_routed_experts: 64 experts are not supported"),
         REFUSES("a_rope_type_that_is_no_text",
                 "{" LLAMA SIZES ",\"rope_parameters\":{\"rope_type\":3}}",
                 "rope_parameters.rope_type: expected a string, found a whole number"),
@@ -643,7 +780,7 @@ int main(void)
                 "rope_scaling: expected an object, found a whole number"),
         REFUSES("partial_rotation",
                 "{" LLAMA SIZES ",\"rope_parameters\":{\"partial_rotary_factor\":0.5}}",
-                "rope_parameters.partial_rotary_factor: 0.5 is not supported, only 1"),
+                "rope_parameters: partial_rotary_factor: 0.5 is not supported, only 1"),
         REFUSES("partial_rotation_of_the_older_key",
                 "{" LLAMA SIZES ",\"partial_rotary_factor\":0.25}",
                 "config.json: partial_rotary_factor: 0.25 is not supported, only 1"),

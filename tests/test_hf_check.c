@@ -164,12 +164,75 @@ static void a_tied_head_that_stands_in_the_file_too_passes(void **state)
     assert_sound();
 }
 
-static void a_tied_head_of_its_own_is_refused(void **state)
+/* Reads the configuration of the files and decides whether its head is tied. */
+static mr_hf_config decide(void)
+{
+    mr_hf_config arch;
+    mr_comm_barrier(&world);
+    if (world.rank == 0) model_files_write(files, "model");
+    mr_comm_barrier(&world);
+    must(mr_hf_config_read("model/config.json", &arch));
+    must(mr_hf_untie(&world, "model", &arch));
+    return arch;
+}
+
+static void an_equal_head_stays_tied(void **state)
 {
     (void)state;
+    tie(0);
+    assert_on_all_ranks(decide().tie_word_embeddings);
+    model_files_drop(files, "lm_head.weight");
+    assert_on_all_ranks(decide().tie_word_embeddings);
+}
+
+/* One bit of the last element, which one rank alone compares. */
+static void a_head_of_its_own_is_kept_and_untied(void **state)
+{
+    (void)state;
+    char text[MR_HF_CONFIG_TEXT], tied[MR_HF_HASH], untied[MR_HF_HASH];
+    tie(0);
+    must(check(tied));
     tie(3);
-    assert_refused("model/model.safetensors: tensor 'lm_head.weight' differs from "
-                   "'model.embed_tokens.weight', but model/config.json says tie_word_embeddings");
+    mr_hf_config arch = decide();
+    assert_on_all_ranks(!arch.tie_word_embeddings);
+    mr_hf_config_text(&arch, text);
+    assert_on_all_ranks(strstr(text, "tie_word_embeddings false") != NULL);
+    mr_hf *weights;
+    must(mr_hf_open("model", &weights));
+    must(mr_hf_check(&world, weights, &arch, "model/config.json"));
+    must(mr_hf_hash(&world, weights, &arch, untied));
+    mr_hf_close(&weights);
+    assert_on_all_ranks(mr_hf_uses(&arch, "lm_head.weight") && strcmp(tied, untied) != 0);
+}
+
+static void a_tied_head_of_another_shape_is_refused(void **state)
+{
+    (void)state;
+    tie(0);
+    model_files_drop(files, "lm_head.weight");
+    model_files_add(files, "lm_head.weight", "F32", VOCABULARY + 1, 16, 1);
+    mr_hf_config arch = decide();
+    mr_hf *weights;
+    must(mr_hf_open("model", &weights));
+    mr_status status = mr_hf_check(&world, weights, &arch, "model/config.json");
+    mr_hf_close(&weights);
+    assert_on_all_ranks(status == MR_ERR_FORMAT &&
+                        strstr(mr_message(), "tensor 'lm_head.weight': shape [41, 16], expected "
+                                             "[40, 16] (vocab_size 40, hidden_size 16"));
+}
+
+/* A plan needs no weights. */
+static void a_tied_head_without_weights_stays_tied(void **state)
+{
+    (void)state;
+    tie(0);
+    must(check(NULL));
+    if (world.rank == 0) assert_int_equal(unlink("model/model.safetensors"), 0);
+    mr_comm_barrier(&world);
+    mr_hf_config arch;
+    must(mr_hf_config_read("model/config.json", &arch));
+    must(mr_hf_untie(&world, "model", &arch));
+    assert_on_all_ranks(arch.tie_word_embeddings);
 }
 
 /* What a shard holds is of the model, whether or not the index names it. */
@@ -264,10 +327,12 @@ int main(int argc, char **argv)
         REFUSES(LAYER "self_attn.q_proj.weight_scale", "weight_scale' is no part of the model"),
         REFUSES("model.embed_positions.weight", "embed_positions.weight' is no part of the model"),
         REFUSES("lm_head.bias", "lm_head.bias' is no part of the model"),
+        REFUSES(LAYER "self_attn.bias", "self_attn.bias' is no part of the model"),
         REFUSES("base_model.model.layers.0.self_attn.q_proj.lora_A.weight", "is no part of the"),
         PASSES(LAYER "self_attn.rotary_emb.inv_freq", "F32"),
         PASSES("model.position_ids", "I64"),
         PASSES("model.causal_mask", "BOOL"),
+        PASSES(LAYER "self_attn.bias", "BOOL"),
         PASSES(LAYER "self_attn.masked_bias", "F16"),
         PASSES(LAYER "self_attn._extra_state", "U8"),
         PASSES(LAYER "self_attn.scale_of_others", "F8_E4M3"),
@@ -281,7 +346,10 @@ int main(int argc, char **argv)
         TEST(another_width_of_heads_shows_both),
         TEST(weights_of_another_type_are_refused),
         TEST(a_tied_head_that_stands_in_the_file_too_passes),
-        TEST(a_tied_head_of_its_own_is_refused),
+        TEST(an_equal_head_stays_tied),
+        TEST(a_head_of_its_own_is_kept_and_untied),
+        TEST(a_tied_head_of_another_shape_is_refused),
+        TEST(a_tied_head_without_weights_stays_tied),
         TEST(a_tensor_that_the_index_forgets_is_refused),
         TEST(every_byte_changes_the_hash),
         TEST(a_hash_does_not_depend_on_the_ranks),

@@ -255,6 +255,9 @@ static mr_status describe_model(const char *path, json_t *object)
         mr_description_put(config, sizes[i].key, json_integer(sizes[i].value));
     mr_description_put(config, "rms_norm_eps", json_real(c.rms_norm_eps));
     mr_description_put(config, "rope_theta", json_real(c.rope_theta));
+    mr_description_put(config, "rope_type", json_string(mr_hf_rope_name(c.rope.type)));
+    if (c.rope.type != MR_HF_ROPE_DEFAULT)
+        mr_description_put(config, "rope_factor", json_real(c.rope.factor));
     mr_description_put(config, "tie_word_embeddings", json_boolean(c.tie_word_embeddings));
     mr_description_put(config, "bos_token_id",
                        c.bos_token_id < 0 ? json_null() : json_integer(c.bos_token_id));

@@ -420,8 +420,7 @@ mr_status mr_model_allocate(mr_model *model)
                                   &model->activations));
     mr_arena arena = {.buffer = model->activations};
     place_activations(model, &arena);
-    MR_TRY(mr_rope_create(be, model->geometry.tokens, model->arch.head_dim, model->arch.rope_theta,
-                          MR_MEM_ACTIVATIONS, &model->rope));
+    MR_TRY(mr_model_rope(model, model->geometry.tokens, MR_MEM_ACTIVATIONS, &model->rope));
     model->host_readings = mr_alloc_array(MR_MEM_ACTIVATIONS, (size_t)model->readings.cols,
                                           sizeof *model->host_readings);
     if (!model->host_readings) return MR_ERR_MEMORY;

@@ -147,6 +147,11 @@ static inline int mr_model_layer_unit(int index)
 /** Returns the name of a linear among those of its layer ("q_proj"). */
 const char *mr_linear_name(int linear);
 
+/** Fills a table of angles for positions below `positions`, as the architecture scales them.
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_model_rope(const mr_model *model, int64_t positions, mr_purpose purpose,
+                                     mr_rope *out);
+
 /** Returns the most work columns an adapter of the model asks for. */
 int64_t mr_model_adapter_work(const mr_model *model);
 

@@ -108,8 +108,7 @@ mr_status mr_session_allocate(mr_session *s)
     for (int64_t b = 0; b <= s->batch; b++)
         s->host[b] = (int32_t)b;
     be->ops->upload(be, s->cache.offsets, s->host);
-    return mr_rope_create(be, s->capacity, s->model->arch.head_dim, s->model->arch.rope_theta,
-                          MR_MEM_EVAL, &s->rope);
+    return mr_model_rope(s->model, s->capacity, MR_MEM_EVAL, &s->rope);
 }
 
 void mr_session_destroy(mr_session **out)

@@ -35,10 +35,12 @@ typedef struct mr_rope {
     mr_tensor cosine, sine;
 } mr_rope;
 
-/** Fills tables for positions below `positions`, angles position * theta^(-2c/HS) in float32 as
- * Hugging Face computes them. @return MR_OK, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_rope_create(mr_backend *be, int64_t positions, int64_t head_size,
-                                      double theta, mr_purpose purpose, mr_rope *out);
+/** Fills tables for positions below `positions`, angles position * frequency in float32 as Hugging
+ * Face computes them.
+ * @param frequencies  [HS/2], radians a position
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_rope_create(mr_backend *be, int64_t positions, const float *frequencies,
+                                      int64_t half, mr_purpose purpose, mr_rope *out);
 void mr_rope_destroy(mr_backend *be, mr_rope *rope);
 
 /** Turns q [N, NH*HS] and k [N, NKV*HS] in place by their rows' positions I32 [1, N]. */

@@ -3,27 +3,24 @@
 #include <math.h>
 
 /* Writes the angles of positions first..first+count-1. */
-static void fill_angles(float *cosine, float *sine, int64_t first, int64_t count, int64_t head_size,
-                        double theta)
+static void fill_angles(float *cosine, float *sine, int64_t first, int64_t count,
+                        const float *frequencies, int64_t half)
 {
-    int64_t half = head_size / 2;
     for (int64_t t = 0; t < count; t++)
         for (int64_t c = 0; c < half; c++) {
-            /* Rounded where Hugging Face rounds: the frequency and the angle are float32. */
-            float exponent = (float)(2 * c) / (float)head_size;
-            float frequency = (float)(1.0 / (double)(float)pow(theta, (double)exponent));
-            float angle = (float)(first + t) * frequency;
+            /* Rounded where Hugging Face rounds: the angle is float32. */
+            float angle = (float)(first + t) * frequencies[c];
             cosine[t * half + c] = (float)cos((double)angle);
             sine[t * half + c] = (float)sin((double)angle);
         }
 }
 
-mr_status mr_rope_create(mr_backend *be, int64_t positions, int64_t head_size, double theta,
+mr_status mr_rope_create(mr_backend *be, int64_t positions, const float *frequencies, int64_t half,
                          mr_purpose purpose, mr_rope *out)
 {
     enum { PIECE = 1024 }; /* positions: there may be many */
     *out = (mr_rope){0};
-    int64_t half = head_size / 2, room = positions < PIECE ? positions : PIECE;
+    int64_t room = positions < PIECE ? positions : PIECE;
     float *cosine = mr_alloc_array(MR_MEM_OTHER, (size_t)(room * half), sizeof *cosine);
     float *sine = mr_alloc_array(MR_MEM_OTHER, (size_t)(room * half), sizeof *sine);
     mr_status status = cosine && sine ? MR_OK : MR_ERR_MEMORY;
@@ -33,7 +30,7 @@ mr_status mr_rope_create(mr_backend *be, int64_t positions, int64_t head_size, d
         status = mr_backend_tensor(be, purpose, MR_F32, positions, half, &out->sine);
     for (int64_t first = 0; status == MR_OK && first < positions; first += room) {
         int64_t count = positions - first < room ? positions - first : room;
-        fill_angles(cosine, sine, first, count, head_size, theta);
+        fill_angles(cosine, sine, first, count, frequencies, half);
         be->ops->upload(be, mr_tensor_rows(out->cosine, first, count), cosine);
         be->ops->upload(be, mr_tensor_rows(out->sine, first, count), sine);
     }

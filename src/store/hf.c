@@ -15,8 +15,7 @@
 
 enum { SHARD_LIMIT = 4096 }; /* files */
 
-/* Tells whether a file of the folder exists. */
-static bool holds(const char *folder, const char *name)
+bool mr_hf_holds(const char *folder, const char *name)
 {
     char path[PATH_MAX];
     return mr_file_path(path, "%s/%s", folder, name) == MR_OK && access(path, F_OK) == 0;
@@ -96,7 +95,8 @@ static mr_status open_shards(mr_hf *weights, const char *index, json_t *map)
         mr_status status = mr_safetensors_open(path, &weights->files[i]);
         if (status == MR_OK) continue;
         /* The index may be what is left of an older save. */
-        bool other = holds(weights->folder, MR_HF_WEIGHTS) && !is_opened(weights, MR_HF_WEIGHTS);
+        bool other =
+            mr_hf_holds(weights->folder, MR_HF_WEIGHTS) && !is_opened(weights, MR_HF_WEIGHTS);
         if (other) {
             char message[MR_MESSAGE_MAX];
             snprintf(message, sizeof message, "%s", mr_message());
@@ -152,7 +152,7 @@ static mr_status check_mark(const char *folder)
 {
     char path[PATH_MAX];
     json_t *mark;
-    if (!holds(folder, MR_HF_MARK)) return MR_OK;
+    if (!mr_hf_holds(folder, MR_HF_MARK)) return MR_OK;
     MR_TRY(mr_file_path(path, "%s/%s", folder, MR_HF_MARK));
     MR_TRY(mr_json_read(path, &mark));
     const char *format = json_string_value(json_object_get(mark, "format"));
@@ -176,12 +176,12 @@ mr_status mr_hf_check_folder(const char *folder)
              strerror(errno));
     MR_CHECK(S_ISDIR(about.st_mode), MR_ERR_IO, "model folder '%s': not a folder", folder);
     for (size_t i = 0; i < sizeof adapters / sizeof *adapters; i++)
-        MR_CHECK(!holds(folder, adapters[i]), MR_ERR_FORMAT,
+        MR_CHECK(!mr_hf_holds(folder, adapters[i]), MR_ERR_FORMAT,
                  "model folder '%s': %s in it is an adapter, which would be left out: give a "
                  "folder whose weights it is merged into",
                  folder, adapters[i]);
-    MR_CHECK(holds(folder, "config.json"), MR_ERR_IO, "model folder '%s': no config.json in it",
-             folder);
+    MR_CHECK(mr_hf_holds(folder, "config.json"), MR_ERR_IO,
+             "model folder '%s': no config.json in it", folder);
     return check_mark(folder);
 }
 
@@ -218,16 +218,17 @@ mr_status mr_hf_open(const char *folder, mr_hf **out)
     weights->folder = mr_strdup(folder);
     if (!weights->folder)
         status = MR_ERR_MEMORY;
-    else if (holds(folder, MR_HF_INDEX))
+    else if (mr_hf_holds(folder, MR_HF_INDEX))
         status = open_indexed(weights);
-    else if (holds(folder, MR_HF_WEIGHTS))
+    else if (mr_hf_holds(folder, MR_HF_WEIGHTS))
         status = open_single(weights);
     else
         status = mr_fail(
             MR_ERR_IO,
             "model folder '%s': neither model.safetensors nor model.safetensors.index.json in it%s",
             folder,
-            holds(folder, "pytorch_model.bin") || holds(folder, "pytorch_model.bin.index.json")
+            mr_hf_holds(folder, "pytorch_model.bin") ||
+                    mr_hf_holds(folder, "pytorch_model.bin.index.json")
                 ? "; pytorch_model.bin is not read, save the model as safetensors"
                 : "");
     if (status != MR_OK) {

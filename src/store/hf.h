@@ -25,13 +25,30 @@
 #define MR_HF_HASH_TAG "whole:"
 
 enum {
-    MR_HF_EOS_MAX = 8,       /**< most end-of-text ids */
-    MR_HF_CONFIG_TEXT = 640, /**< bytes of mr_hf_config_text with its zero */
+    MR_HF_EOS_MAX = 8,        /**< most end-of-text ids */
+    MR_HF_CONFIG_TEXT = 1024, /**< bytes of mr_hf_config_text with its zero */
     MR_HF_HASH = (int)sizeof MR_HF_HASH_TAG - 1 + MR_HASH_TEXT /**< bytes of a hash with its zero */
 };
 
 #define MR_HF_WEIGHTS "model.safetensors"          /**< the weights of a folder, in one file */
 #define MR_HF_INDEX "model.safetensors.index.json" /**< or what names the files they lie in */
+#define MR_HF_GENERATION "generation_config.json"  /**< how text is continued, where it is there */
+
+/** How the frequencies of rotary positions are scaled. */
+typedef enum mr_hf_rope_type {
+    MR_HF_ROPE_DEFAULT,
+    MR_HF_ROPE_LINEAR,
+    MR_HF_ROPE_LLAMA3
+} mr_hf_rope_type;
+
+/** Scaling of rotary positions; what a type does not use is 0. */
+typedef struct mr_hf_rope {
+    int32_t type;  /**< mr_hf_rope_type */
+    double factor; /**< linear, llama3: frequencies are divided by it, at least 1 */
+    double low_freq_factor, high_freq_factor; /**< llama3: wavelengths beyond original / low are
+                                                   scaled, those below original / high are not */
+    int64_t original_max_position_embeddings; /**< llama3, tokens */
+} mr_hf_rope;
 
 /** A LLaMA config.json. Plain data without pointers, so that it travels by one broadcast. */
 typedef struct mr_hf_config {
@@ -45,6 +62,7 @@ typedef struct mr_hf_config {
     int64_t max_position_embeddings;     /**< tokens; absent: 2048 */
     double rms_norm_eps;                 /**< absent: 1e-6 */
     double rope_theta;                   /**< top level or in rope_parameters; absent: 10000 */
+    mr_hf_rope rope;                     /**< of rope_scaling or rope_parameters */
     double initializer_range;            /**< absent: 0.02 */
     bool tie_word_embeddings;            /**< absent: false */
     int64_t bos_token_id;                /**< -1 where null or -1; absent: 1 */
@@ -57,6 +75,15 @@ typedef struct mr_hf mr_hf; /**< the open weights of a folder; owns its files */
 /** Reads and checks a config.json. Local.
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message names file and key), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_hf_config_read(const char *path, mr_hf_config *config);
+
+/** Reads the ids that end a generated text: those of the folder's generation_config.json where it
+ * names any, else those of its config.json. Local.
+ * @param[in,out] config  of the folder's config.json; its end ids are replaced
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message names file and key), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_hf_generation_read(const char *folder, mr_hf_config *config);
+
+/** Returns the name of a mr_hf_rope_type as config.json has it ("llama3"). */
+const char *mr_hf_rope_name(int32_t type);
 
 /** Writes what of a configuration decides the values that are computed as "hidden_size 64, ...".
  * Local. */
@@ -95,10 +122,16 @@ bool mr_hf_has(const mr_hf *weights, const char *name);
 /** Tells whether the model of a configuration has a tensor of a name. Local. */
 bool mr_hf_uses(const mr_hf_config *arch, const char *name);
 
+/** Decides whether a head that a configuration ties is tied: where the folder holds one whose
+ * values are not those of the embedding it is kept, arch is untied, and a warning says so. A folder
+ * whose weights are not there is left to mr_hf_open. Collective; each rank compares its share.
+ * Source: Transformers 5; version 4 takes the embedding.
+ * @return as mr_hf_open, the same on every rank */
+MR_NODISCARD mr_status mr_hf_untie(const mr_comm *comm, const char *folder, mr_hf_config *arch);
+
 /** Compares the files of a folder with a configuration: every tensor of the model is there in its
- * shape, a head that is tied is that of the embedding, and what else the files hold changes nothing
- * that is computed. Buffers of older programs are passed over, other tensors are warned of.
- * Collective.
+ * shape, and what else the files hold changes nothing that is computed. Buffers of older programs
+ * are passed over, other tensors are warned of. Collective.
  * @param config  where arch was read from, for messages
  * @return MR_OK, MR_ERR_FORMAT (message names tensor, file and what of config.json it contradicts),
  *         MR_ERR_IO, MR_ERR_MEMORY; the same on every rank */

@@ -9,7 +9,7 @@
 
 /* Files that are copied as they are; those from TOKENIZER on are the tokenizer's. */
 static const char *const names[] = {
-    "generation_config.json",  "tokenizer.model",   "tokenizer.json", "tokenizer_config.json",
+    MR_HF_GENERATION,          "tokenizer.model",   "tokenizer.json", "tokenizer_config.json",
     "special_tokens_map.json", "added_tokens.json", "vocab.json",     "merges.txt",
     "chat_template.jinja",     "chat_template.json"};
 enum { NAMES = sizeof names / sizeof *names, TOKENIZER = 1 };
@@ -22,18 +22,12 @@ struct mr_hf_beside {
     } file[NAMES];
 };
 
-static bool stands_in(const char *folder, const char *name)
-{
-    char path[PATH_MAX];
-    return mr_file_path(path, "%s/%s", folder, name) == MR_OK && access(path, F_OK) == 0;
-}
-
 static mr_status read_files(mr_hf_beside *beside, const char *folder, const char *tokenizer)
 {
     char path[PATH_MAX];
     int count = tokenizer[0] ? TOKENIZER : NAMES;
     for (int i = 0; i < count && folder[0]; i++) {
-        if (!stands_in(folder, names[i])) continue;
+        if (!mr_hf_holds(folder, names[i])) continue;
         MR_TRY(mr_file_path(path, "%s/%s", folder, names[i]));
         MR_TRY(mr_file_read(path, MR_MEM_OTHER, &beside->file[i].bytes, &beside->file[i].size));
     }
@@ -101,8 +95,8 @@ const char *mr_hf_beside_found(const char *folder)
     static const char *const others[] = {"config.json", MR_HF_WEIGHTS, MR_HF_INDEX,
                                          "pytorch_model.bin", "adapter_config.json"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (stands_in(folder, others[i])) return others[i];
+        if (mr_hf_holds(folder, others[i])) return others[i];
     for (int i = 0; i < NAMES; i++)
-        if (stands_in(folder, names[i])) return names[i];
+        if (mr_hf_holds(folder, names[i])) return names[i];
     return NULL;
 }

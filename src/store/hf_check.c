@@ -112,14 +112,15 @@ static bool ends_with(const char *name, const char *ending)
 }
 
 /* Buffers that older programs saved: they follow from the configuration. */
-static bool is_buffer(const char *name)
+static bool is_buffer(const mr_safetensors_entry *entry)
 {
     static const char *const endings[] = {"rotary_emb.inv_freq",   "rotary_emb.cos_cached",
                                           "rotary_emb.sin_cached", "position_ids",
                                           "masked_bias",           "causal_mask"};
     for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
-        if (ends_with(name, endings[i])) return true;
-    return false;
+        if (ends_with(entry->name, endings[i])) return true;
+    /* The mask of attention went by the name that its bias, numbers, would have. */
+    return entry->dtype == MR_SAFETENSORS_BOOL && ends_with(entry->name, "attn.bias");
 }
 
 static bool is_float(mr_safetensors_dtype dtype)
@@ -194,7 +195,7 @@ static mr_status check_tensor(check *c, const mr_safetensors *file,
     bool tied = c->arch->tie_word_embeddings && strcmp(entry->name, MR_HF_HEAD) == 0;
     c->found += kind && used;
     if (kind && used) return check_shape(c, kind, file, entry);
-    if (is_buffer(entry->name) || (tied && used)) return MR_OK;
+    if (is_buffer(entry) || (tied && used)) return MR_OK;
     bool beyond = behind_layer(entry->name, &layer) && layer >= c->arch->num_hidden_layers;
     if (beyond || (!kind && !tied && is_missed(entry))) return refuse_missed(c, file, entry);
     if (c->unused_count < NAMED)
@@ -258,38 +259,56 @@ static mr_status check_here(const mr_hf *weights, const mr_hf_config *arch, cons
     return status;
 }
 
-/* Compares a head with the embedding it is tied to, every `ranks`-th piece from this rank's on. */
-static mr_status check_tied(const mr_comm *comm, const mr_hf *weights, const char *config)
+/* Compares a head with the embedding it is tied to, every `ranks`-th piece from this rank's on. A
+ * shape of its own differs as well; mr_hf_check judges it. */
+static mr_status compare_tied(const mr_comm *comm, const mr_hf *weights, bool *differs)
 {
     enum { PIECE = 1 << 18 };
+    char shape[2][MR_SAFETENSORS_SHAPE];
     static const char *const names[2] = {"model.embed_tokens.weight", MR_HF_HEAD};
     const mr_safetensors *file[2];
     const mr_safetensors_entry *entry[2];
     if (!mr_hf_has(weights, MR_HF_HEAD)) return MR_OK;
     for (int i = 0; i < 2; i++)
         MR_TRY(mr_hf_find(weights, names[i], &file[i], &entry[i]));
-    MR_TRY(mr_safetensors_expect(file[1], entry[1], entry[0]->dims, entry[0]->shape));
+    for (int i = 0; i < 2; i++)
+        mr_safetensors_shape(shape[i], entry[i]->dims, entry[i]->shape);
+    *differs = strcmp(shape[0], shape[1]) != 0;
+    if (*differs) return MR_OK;
     float *values = mr_alloc_array(MR_MEM_OTHER, (size_t)2 * PIECE, sizeof *values);
     if (!values) return MR_ERR_MEMORY;
     mr_status status = MR_OK;
-    for (int64_t at = comm->rank * (int64_t)PIECE; at < entry[0]->count && status == MR_OK;
-         at += comm->size * (int64_t)PIECE) {
+    for (int64_t at = comm->rank * (int64_t)PIECE;
+         at < entry[0]->count && status == MR_OK && !*differs; at += comm->size * (int64_t)PIECE) {
         int64_t count = entry[0]->count - at < PIECE ? entry[0]->count - at : PIECE;
         for (int i = 0; i < 2 && status == MR_OK; i++)
             status = mr_safetensors_read_f32(file[i], entry[i], at, count, values + i * PIECE);
-        if (status == MR_OK && memcmp(values, values + PIECE, (size_t)count * sizeof *values) != 0)
-            status = mr_fail(MR_ERR_FORMAT,
-                             "%s: tensor '%s' differs from '%s', but %s says tie_word_embeddings",
-                             mr_safetensors_path(file[1]), names[1], names[0], config);
+        *differs = memcmp(values, values + PIECE, (size_t)count * sizeof *values) != 0;
     }
     mr_free(values);
     return status;
 }
 
+mr_status mr_hf_untie(const mr_comm *comm, const char *folder, mr_hf_config *arch)
+{
+    mr_hf *weights = NULL;
+    bool differs = false;
+    bool there = mr_hf_holds(folder, MR_HF_INDEX) || mr_hf_holds(folder, MR_HF_WEIGHTS);
+    if (!arch->tie_word_embeddings) return MR_OK;
+    mr_status status = there ? mr_hf_open(folder, &weights) : MR_OK;
+    if (weights) status = compare_tied(comm, weights, &differs);
+    mr_hf_close(&weights);
+    MR_AGREE(comm, status);
+    if (!mr_comm_any(comm, differs)) return MR_OK;
+    arch->tie_word_embeddings = false;
+    mr_warn("model folder '%s': " MR_HF_HEAD " differs from the embedding, though its config.json "
+            "says tie_word_embeddings: it is kept, and the model is not tied",
+            folder);
+    return MR_OK;
+}
+
 mr_status mr_hf_check(const mr_comm *comm, const mr_hf *weights, const mr_hf_config *arch,
                       const char *config)
 {
-    MR_AGREE(comm, check_here(weights, arch, config));
-    return mr_comm_agree(comm,
-                         arch->tie_word_embeddings ? check_tied(comm, weights, config) : MR_OK);
+    return mr_comm_agree(comm, check_here(weights, arch, config));
 }

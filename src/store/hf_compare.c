@@ -11,7 +11,7 @@
 static const struct {
     const char *name;
     size_t offset;
-    enum { WHOLE, REAL, FLAG } type;
+    enum { WHOLE, REAL, FLAG, ROPE } type;
 } keys[] = {
     {"hidden_size", offsetof(mr_hf_config, hidden_size), WHOLE},
     {"intermediate_size", offsetof(mr_hf_config, intermediate_size), WHOLE},
@@ -22,6 +22,12 @@ static const struct {
     {"vocab_size", offsetof(mr_hf_config, vocab_size), WHOLE},
     {"rms_norm_eps", offsetof(mr_hf_config, rms_norm_eps), REAL},
     {"rope_theta", offsetof(mr_hf_config, rope_theta), REAL},
+    {"rope_type", offsetof(mr_hf_config, rope.type), ROPE},
+    {"rope_factor", offsetof(mr_hf_config, rope.factor), REAL},
+    {"rope_low_freq_factor", offsetof(mr_hf_config, rope.low_freq_factor), REAL},
+    {"rope_high_freq_factor", offsetof(mr_hf_config, rope.high_freq_factor), REAL},
+    {"rope_original_max_position_embeddings",
+     offsetof(mr_hf_config, rope.original_max_position_embeddings), WHOLE},
     {"initializer_range", offsetof(mr_hf_config, initializer_range), REAL},
     {"tie_word_embeddings", offsetof(mr_hf_config, tie_word_embeddings), FLAG},
 };
@@ -35,6 +41,8 @@ static void value_text(const mr_hf_config *config, int key, char out[VALUE])
         snprintf(out, VALUE, "%" PRId64, *(const int64_t *)(const void *)at);
     else if (keys[key].type == REAL)
         snprintf(out, VALUE, "%.17g", *(const double *)(const void *)at);
+    else if (keys[key].type == ROPE)
+        snprintf(out, VALUE, "%s", mr_hf_rope_name(*(const int32_t *)(const void *)at));
     else
         snprintf(out, VALUE, "%s", *(const bool *)(const void *)at ? "true" : "false");
 }

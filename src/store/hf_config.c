@@ -1,8 +1,10 @@
+#include "base/file.h"
 #include "base/log.h"
 #include "store/hf_impl.h"
 #include "store/json.h"
 
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 
 /* Bounds that keep every product of two sizes far from overflow. */
@@ -74,47 +76,127 @@ static mr_status require_word(const char *path, const json_t *root, const char *
     return MR_OK;
 }
 
-static mr_status require_false(const char *path, const json_t *root, const char *key)
+/* Refuses true. */
+static mr_status require_false(const char *path, const json_t *root, const char *key,
+                               const char *supported)
 {
     bool found = false;
     MR_TRY(get_bool(path, root, key, &found));
-    MR_CHECK(!found, MR_ERR_FORMAT, "%s: %s: true is not supported", path, key);
+    MR_CHECK(!found, MR_ERR_FORMAT, "%s: %s: true is not supported, only false (%s)", path, key,
+             supported);
     return MR_OK;
 }
 
+static const char *const rope_names[] = {[MR_HF_ROPE_DEFAULT] = "default",
+                                         [MR_HF_ROPE_LINEAR] = "linear",
+                                         [MR_HF_ROPE_LLAMA3] = "llama3"};
+
+const char *mr_hf_rope_name(int32_t type)
+{
+    return rope_names[type];
+}
+
+/* The rope type of an object, in the newer key or the older one; NULL where it has none. */
+static mr_status rope_word(const char *path, const json_t *rope, const char **word)
+{
+    static const char *const keys[] = {"rope_type", "type"};
+    *word = NULL;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const json_t *type = get(rope, keys[i]);
+        if (!type) continue;
+        const char *text = json_string_value(type);
+        MR_CHECK(text, MR_ERR_FORMAT, "%s.%s: expected a string, found %s", path, keys[i],
+                 mr_json_kind(type));
+        MR_CHECK(!*word || strcmp(*word, text) == 0, MR_ERR_FORMAT,
+                 "%s: rope_type '%.64s', but type '%.64s'", path, *word, text);
+        *word = text;
+    }
+    MR_CHECK(*word || !get(rope, "factor"), MR_ERR_FORMAT,
+             "%s.rope_type: expected one beside factor, found nothing", path);
+    return MR_OK;
+}
+
+static mr_status read_rope_type(const char *path, const json_t *rope, int32_t *type)
+{
+    enum { TYPES = sizeof rope_names / sizeof *rope_names };
+    const char *word;
+    *type = MR_HF_ROPE_DEFAULT;
+    MR_TRY(rope_word(path, rope, &word));
+    if (!word) return MR_OK;
+    while (*type < TYPES && strcmp(rope_names[*type], word) != 0)
+        ++*type;
+    MR_CHECK(*type < TYPES, MR_ERR_FORMAT,
+             "%s: '%.64s' is not supported, only 'default', 'linear' and 'llama3'%s", path, word,
+             strcmp(word, "dynamic") == 0
+                 ? ": its frequencies depend on the longest sequence of a call"
+                 : "");
+    return MR_OK;
+}
+
+/* Reads a number that a rope type needs. */
+static mr_status need_double(const char *path, const json_t *rope, const char *key, double low,
+                             double *out)
+{
+    MR_CHECK(get(rope, key), MR_ERR_FORMAT, "%s: %s: expected a number, found nothing", path, key);
+    return get_double(path, rope, key, low, 1e6, out);
+}
+
 /* Reads rope_scaling (the older place) or rope_parameters (the newer one). */
-static mr_status read_rope(const char *path, const json_t *root, const char *key, double *theta)
+static mr_status read_rope(const char *config, const json_t *root, const char *key, double *theta,
+                           mr_hf_rope *out)
 {
     const json_t *rope = get(root, key);
+    char path[PATH_MAX];
     if (!rope) return MR_OK;
-    MR_CHECK(json_is_object(rope), MR_ERR_FORMAT, "%s: %s: expected an object, found %s", path, key,
+    MR_TRY(mr_file_path(path, "%s: %s", config, key));
+    MR_CHECK(json_is_object(rope), MR_ERR_FORMAT, "%s: expected an object, found %s", path,
              mr_json_kind(rope));
-    static const char *const type_keys[] = {"rope_type", "type"};
-    for (size_t i = 0; i < sizeof type_keys / sizeof *type_keys; i++) {
-        const json_t *type = get(rope, type_keys[i]);
-        if (!type) continue;
-        MR_CHECK(json_is_string(type), MR_ERR_FORMAT, "%s: %s.%s: expected a string, found %s",
-                 path, key, type_keys[i], mr_json_kind(type));
-        MR_CHECK(strcmp(json_string_value(type), "default") == 0, MR_ERR_FORMAT,
-                 "%s: %s: '%.64s' is not supported, only 'default'", path, key,
-                 json_string_value(type));
-    }
+    MR_TRY(read_rope_type(path, rope, &out->type));
     double fraction = 1.0;
     MR_TRY(get_double(path, rope, "partial_rotary_factor", 0.0, 1.0, &fraction));
     MR_CHECK(fraction == 1.0, MR_ERR_FORMAT,
-             "%s: %s.partial_rotary_factor: %g is not supported, only 1", path, key, fraction);
-    return get_double(path, rope, "rope_theta", 1.0, 1e12, theta);
+             "%s: partial_rotary_factor: %g is not supported, only 1", path, fraction);
+    MR_TRY(get_double(path, rope, "rope_theta", 1.0, 1e12, theta));
+    if (out->type == MR_HF_ROPE_DEFAULT) return MR_OK;
+    MR_TRY(need_double(path, rope, "factor", 1.0, &out->factor));
+    if (out->type == MR_HF_ROPE_LINEAR) return MR_OK;
+    MR_TRY(need_double(path, rope, "low_freq_factor", 1e-6, &out->low_freq_factor));
+    MR_TRY(need_double(path, rope, "high_freq_factor", 1e-6, &out->high_freq_factor));
+    MR_CHECK(out->high_freq_factor > out->low_freq_factor, MR_ERR_FORMAT,
+             "%s: high_freq_factor: expected more than low_freq_factor %g, found %g", path,
+             out->low_freq_factor, out->high_freq_factor);
+    return get_int(path, rope, "original_max_position_embeddings", true, 1, POSITION_LIMIT,
+                   &out->original_max_position_embeddings);
 }
 
-static mr_status read_theta(const char *path, const json_t *root, mr_hf_config *config)
+static bool same_rope(const mr_hf_rope *a, const mr_hf_rope *b)
 {
-    double top = 0.0, nested = 0.0;
+    return a->type == b->type && a->factor == b->factor &&
+           a->low_freq_factor == b->low_freq_factor && a->high_freq_factor == b->high_freq_factor &&
+           a->original_max_position_embeddings == b->original_max_position_embeddings;
+}
+
+/* Both places may stand side by side, for older and newer readers, and must then say the same. */
+static mr_status read_positions(const char *path, const json_t *root, mr_hf_config *config)
+{
+    double top = 0.0, older = 0.0, newer = 0.0;
+    mr_hf_rope scaling = {0}, parameters = {0};
     MR_TRY(get_double(path, root, "rope_theta", 1.0, 1e12, &top));
-    MR_TRY(read_rope(path, root, "rope_scaling", &nested));
-    MR_TRY(read_rope(path, root, "rope_parameters", &nested));
+    MR_TRY(read_rope(path, root, "rope_scaling", &older, &scaling));
+    MR_TRY(read_rope(path, root, "rope_parameters", &newer, &parameters));
+    MR_CHECK(older == 0.0 || newer == 0.0 || older == newer, MR_ERR_FORMAT,
+             "%s: rope_parameters: rope_theta %g, but %g in rope_scaling", path, newer, older);
+    const double nested = newer > 0.0 ? newer : older;
     MR_CHECK(top == 0.0 || nested == 0.0 || top == nested, MR_ERR_FORMAT,
              "%s: rope_theta: %g at the top level, but %g beside the rope type", path, top, nested);
     config->rope_theta = top > 0.0 ? top : nested > 0.0 ? nested : 10000.0;
+    const bool both = get(root, "rope_scaling") && get(root, "rope_parameters");
+    MR_CHECK(
+        !both || same_rope(&scaling, &parameters), MR_ERR_FORMAT,
+        "%s: rope_parameters: not the scaling of rope_scaling ('%s' there, '%s' here, or other "
+        "numbers)",
+        path, rope_names[scaling.type], rope_names[parameters.type]);
+    config->rope = get(root, "rope_scaling") ? scaling : parameters;
     return MR_OK;
 }
 
@@ -139,22 +221,11 @@ static mr_status read_token(const char *path, const char *key, const json_t *val
     return MR_OK;
 }
 
-static mr_status read_tokens(const char *path, const json_t *root, mr_hf_config *config)
+/* Reads one end id, or a list of them. */
+static mr_status read_ends(const char *path, const json_t *eos, mr_hf_config *config)
 {
-    const json_t *bos = json_object_get(root, "bos_token_id");
-    bool found = false;
-    config->bos_token_id = bos || config->vocab_size <= 1 ? -1 : 1;
-    if (bos && !json_is_null(bos))
-        MR_TRY(read_token(path, "bos_token_id", bos, config->vocab_size, &config->bos_token_id,
-                          &found));
-
-    const json_t *eos = json_object_get(root, "eos_token_id");
-    if (!eos && config->vocab_size > 2) {
-        config->eos_count = 1;
-        config->eos_token_id[0] = 2;
-    }
-    if (!eos || json_is_null(eos)) return MR_OK;
-    bool listed = json_is_array(eos);
+    bool listed = json_is_array(eos), found = false;
+    config->eos_count = 0;
     size_t count = listed ? json_array_size(eos) : 1;
     MR_CHECK(count <= MR_HF_EOS_MAX, MR_ERR_FORMAT,
              "%s: eos_token_id: a list of %zu ids, at most %d are accepted", path, count,
@@ -165,6 +236,35 @@ static mr_status read_tokens(const char *path, const json_t *root, mr_hf_config 
         config->eos_count += found;
     }
     return MR_OK;
+}
+
+static mr_status read_tokens(const char *path, const json_t *root, mr_hf_config *config)
+{
+    const json_t *bos = json_object_get(root, "bos_token_id");
+    bool found = false;
+    config->bos_token_id = bos || config->vocab_size <= 1 ? -1 : 1;
+    if (bos && !json_is_null(bos))
+        MR_TRY(read_token(path, "bos_token_id", bos, config->vocab_size, &config->bos_token_id,
+                          &found));
+    const json_t *eos = json_object_get(root, "eos_token_id");
+    if (!eos && config->vocab_size > 2) {
+        config->eos_count = 1;
+        config->eos_token_id[0] = 2;
+    }
+    return eos && !json_is_null(eos) ? read_ends(path, eos, config) : MR_OK;
+}
+
+mr_status mr_hf_generation_read(const char *folder, mr_hf_config *config)
+{
+    char path[PATH_MAX];
+    json_t *root = NULL;
+    if (!mr_hf_holds(folder, MR_HF_GENERATION)) return MR_OK;
+    MR_TRY(mr_file_path(path, "%s/%s", folder, MR_HF_GENERATION));
+    MR_TRY(mr_json_read(path, &root));
+    const json_t *eos = get(root, "eos_token_id");
+    mr_status status = eos ? read_ends(path, eos, config) : MR_OK;
+    json_decref(root);
+    return status;
 }
 
 static mr_status read_sizes(const char *path, const json_t *root, mr_hf_config *c)
@@ -202,14 +302,61 @@ static mr_status read_sizes(const char *path, const json_t *root, mr_hf_config *
     return MR_OK;
 }
 
-static mr_status read_config(const char *path, const json_t *root, mr_hf_config *config)
+/* Refuses attention that sees a window of what went before. */
+static mr_status refuse_windows(const char *path, const json_t *root)
+{
+    const json_t *window = get(root, "sliding_window"), *types = get(root, "layer_types");
+    MR_TRY(require_false(path, root, "use_sliding_window", "full attention"));
+    /* Where the use is denied in so many words, the width says nothing. */
+    MR_CHECK(!window || json_is_false(get(root, "use_sliding_window")), MR_ERR_FORMAT,
+             "%s: sliding_window: %" JSON_INTEGER_FORMAT
+             " is not supported, only null (full attention)",
+             path, json_integer_value(window));
+    MR_CHECK(!types || json_is_array(types), MR_ERR_FORMAT,
+             "%s: layer_types: expected a list, found %s", path, mr_json_kind(types));
+    for (size_t i = 0; i < json_array_size(types); i++) {
+        const char *type = json_string_value(json_array_get(types, i));
+        MR_CHECK(type && strcmp(type, "full_attention") == 0, MR_ERR_FORMAT,
+                 "%s: layer_types: '%.64s' is not supported, only 'full_attention'", path,
+                 type ? type : mr_json_kind(json_array_get(types, i)));
+    }
+    return MR_OK;
+}
+
+/* Refuses a mixture of experts, by the keys that its architectures number them by. */
+static mr_status refuse_experts(const char *path, const json_t *root)
+{
+    static const char *const keys[] = {"num_local_experts", "num_experts", "n_routed_experts",
+                                       "moe_num_experts"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        int64_t experts = 0;
+        MR_TRY(get_int(path, root, keys[i], false, 0, SIZE_LIMIT, &experts));
+        MR_CHECK(experts == 0, MR_ERR_FORMAT,
+                 "%s: %s: %" PRId64 " experts are not supported, only layers with one MLP", path,
+                 keys[i], experts);
+    }
+    return MR_OK;
+}
+
+/* Refuses what the architecture is not. */
+static mr_status refuse_others(const char *path, const json_t *root)
 {
     MR_TRY(require_word(path, root, "model_type", false, "llama"));
     MR_TRY(require_word(path, root, "hidden_act", true, "silu"));
-    MR_TRY(require_false(path, root, "attention_bias"));
-    MR_TRY(require_false(path, root, "mlp_bias"));
+    MR_TRY(require_false(path, root, "attention_bias", "linears without bias"));
+    MR_TRY(require_false(path, root, "mlp_bias", "linears without bias"));
+    MR_TRY(refuse_windows(path, root));
+    MR_TRY(refuse_experts(path, root));
     MR_CHECK(!get(root, "quantization_config"), MR_ERR_FORMAT,
-             "%s: quantization_config: quantized weights are not supported", path);
+             "%s: quantization_config: quantized weights are not supported, only F32, F16, BF16 "
+             "and F64",
+             path);
+    return MR_OK;
+}
+
+static mr_status read_config(const char *path, const json_t *root, mr_hf_config *config)
+{
+    MR_TRY(refuse_others(path, root));
     MR_TRY(read_sizes(path, root, config));
     config->rms_norm_eps = 1e-6;
     MR_TRY(get_double(path, root, "rms_norm_eps", 0.0, 1.0, &config->rms_norm_eps));
@@ -222,7 +369,7 @@ static mr_status read_config(const char *path, const json_t *root, mr_hf_config 
     MR_TRY(get_double(path, root, "partial_rotary_factor", 0.0, 1.0, &fraction));
     MR_CHECK(fraction == 1.0, MR_ERR_FORMAT,
              "%s: partial_rotary_factor: %g is not supported, only 1", path, fraction);
-    MR_TRY(read_theta(path, root, config));
+    MR_TRY(read_positions(path, root, config));
     return read_tokens(path, root, config);
 }
 
@@ -252,12 +399,41 @@ static json_t *eos_json(const mr_hf_config *config)
     return list;
 }
 
+/* What a rope type needs to be told, NULL where memory is short. */
+static json_t *rope_json(const mr_hf_rope *rope)
+{
+    json_t *out = json_pack("{s:s}", "rope_type", rope_names[rope->type]);
+    int failed = 0;
+    if (rope->type != MR_HF_ROPE_DEFAULT)
+        failed |= json_object_set_new(out, "factor", json_real(rope->factor));
+    if (rope->type == MR_HF_ROPE_LLAMA3) {
+        failed |= json_object_set_new(out, "low_freq_factor", json_real(rope->low_freq_factor));
+        failed |= json_object_set_new(out, "high_freq_factor", json_real(rope->high_freq_factor));
+        failed |= json_object_set_new(out, "original_max_position_embeddings",
+                                      json_integer(rope->original_max_position_embeddings));
+    }
+    if (!failed) return out;
+    json_decref(out);
+    return NULL;
+}
+
+/* Transformers 5 looks in rope_parameters, version 4 in rope_scaling and at the top level. */
+static bool put_rope(json_t *out, const mr_hf_config *config)
+{
+    json_t *parameters = rope_json(&config->rope);
+    bool scaled = config->rope.type != MR_HF_ROPE_DEFAULT;
+    return json_object_set_new(parameters, "rope_theta", json_real(config->rope_theta)) == 0 &&
+           json_object_set_new(out, "rope_parameters", parameters) == 0 &&
+           json_object_set_new(out, "rope_theta", json_real(config->rope_theta)) == 0 &&
+           json_object_set_new(out, "rope_scaling",
+                               scaled ? rope_json(&config->rope) : json_null()) == 0;
+}
+
 json_t *mr_hf_config_json(const mr_hf_config *config)
 {
-    /* Transformers 5 looks in rope_parameters, every version before it at the top level. */
-    return json_pack(
+    json_t *out = json_pack(
         "{s:[s], s:b, s:o, s:o, s:I, s:s, s:I, s:f, s:I, s:I, s:b, s:s, s:I, s:I, s:I, s:f,"
-        " s:{s:f, s:s}, s:f, s:b, s:s, s:I}",
+        " s:b, s:s, s:I}",
         "architectures", "LlamaForCausalLM", "attention_bias", 0, "bos_token_id",
         id_or_null(config->bos_token_id), "eos_token_id", eos_json(config), "head_dim",
         (json_int_t)config->head_dim, "hidden_act", "silu", "hidden_size",
@@ -267,7 +443,9 @@ json_t *mr_hf_config_json(const mr_hf_config *config)
         "num_attention_heads", (json_int_t)config->num_attention_heads, "num_hidden_layers",
         (json_int_t)config->num_hidden_layers, "num_key_value_heads",
         (json_int_t)config->num_key_value_heads, "rms_norm_eps", config->rms_norm_eps,
-        "rope_parameters", "rope_theta", config->rope_theta, "rope_type", "default", "rope_theta",
-        config->rope_theta, "tie_word_embeddings", (int)config->tie_word_embeddings, "torch_dtype",
-        "float32", "vocab_size", (json_int_t)config->vocab_size);
+        "tie_word_embeddings", (int)config->tie_word_embeddings, "torch_dtype", "float32",
+        "vocab_size", (json_int_t)config->vocab_size);
+    if (out && put_rope(out, config)) return out;
+    json_decref(out);
+    return NULL;
 }

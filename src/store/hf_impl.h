@@ -28,6 +28,9 @@ struct mr_hf {
     mr_hf_place *places; /**< owned, [count] by name */
 };
 
+/** Tells whether a file of a folder exists. */
+bool mr_hf_holds(const char *folder, const char *name);
+
 /** Returns a configuration as the object of a config.json, NULL where memory is short; the caller
  * gives it back with json_decref. */
 json_t *mr_hf_config_json(const mr_hf_config *config);

@@ -48,7 +48,8 @@ mr_status mr_trainer_arch(const mr_comm *comm, const mr_config *config, mr_hf_co
 {
     MR_TRY(mr_comm_agree_root(comm, comm->rank == 0 ? read_arch(config, arch) : MR_OK));
     mr_comm_broadcast(comm, arch, sizeof *arch, 0);
-    return MR_OK;
+    bool pretrained = config->model.init == MR_INIT_PRETRAINED;
+    return pretrained ? mr_hf_untie(comm, config->model.path, arch) : MR_OK;
 }
 
 /* Cuts the global batch into micro-batches over ranks and waves. */

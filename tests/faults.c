@@ -1,9 +1,11 @@
 /* Loaded before the program's libraries (LD_PRELOAD), lets calls of the operating system fail as
  * they do on disks that are full, locked, away or out of order. From the environment:
  *
- *     MR_FAULT        CALL:ERROR:PART: the call (open, read, write, sync) fails by that error
- * number for files whose path contains the part MR_FAULT_WHILE  a file; the call fails only while
- * it is there MR_FAULT_MPI    MPI_Init_thread provides this level */
+ * - MR_FAULT, CALL:ERROR:PART: the call (open, read, write, sync) fails by that error number for
+ *   files whose path contains the part;
+ * - MR_FAULT_WHILE, a file: the call fails only while it is there;
+ * - MR_FAULT_NUMBER: only such a call of this number fails, from 1;
+ * - MR_FAULT_MPI: MPI_Init_thread provides this level. */
 
 #define _GNU_SOURCE
 #include <mpi.h>
@@ -29,6 +31,9 @@ static int fault(const char *call, const char *path)
     char *part;
     long error = strtol(spec + length + 1, &part, 10);
     if (*part != ':' || !strstr(path, part + 1)) return 0;
+    static long calls;
+    const char *number = getenv("MR_FAULT_NUMBER");
+    if (number && ++calls != strtol(number, NULL, 10)) return 0;
     return !present || access(present, F_OK) == 0 ? (int)error : 0;
 }
 

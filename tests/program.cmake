@@ -1,5 +1,6 @@
 # Tests of the program as a whole: they start it on up to four ranks themselves.
-foreach(name run plan pretrain failures paths progress resume streams folders disturbed)
+foreach(name run plan pretrain failures paths progress resume streams folders disturbed
+    spectra_run)
   mr_add_test(${name} LINK mr_store TIMEOUT 900 LABELS mpi)
   target_sources(test_${name} PRIVATE program.c logs.c)
   target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
@@ -11,9 +12,12 @@ foreach(name pretrain progress)
   target_link_libraries(test_${name} PRIVATE mr_corpus)
 endforeach()
 target_sources(test_folders PRIVATE model_files.c)
+target_link_libraries(test_spectra_run PRIVATE mr_linalg)
 
 # What is loaded before the program to let its calls fail.
 add_library(test_faults MODULE faults.c)
 target_link_libraries(test_faults PRIVATE MPI::MPI_C ${CMAKE_DL_LIBS})
-add_dependencies(test_disturbed test_faults)
-target_compile_definitions(test_disturbed PRIVATE MR_TEST_FAULTS="$<TARGET_FILE:test_faults>")
+foreach(name disturbed spectra_run)
+  add_dependencies(test_${name} test_faults)
+  target_compile_definitions(test_${name} PRIVATE MR_TEST_FAULTS="$<TARGET_FILE:test_faults>")
+endforeach()

@@ -2,6 +2,7 @@
  * Snapshots of a model's spectra on any number of ranks and under every way of sharding: what they
  * hold is what a dense SVD of the merged model now minus the model at the start has. */
 
+#include "base/signals.h"
 #include "linalg/svd.h"
 #include "ranks.h"
 #include "spectra/measures.h"
@@ -9,6 +10,7 @@
 #include "tiny.h"
 
 #include <math.h>
+#include <signal.h>
 
 static mr_comm alone; /* this rank by itself */
 
@@ -362,6 +364,32 @@ static void modules_and_values_are_chosen(void **state)
     assert_on_all_ranks(three && chosen && refused);
 }
 
+/* Comes last: a request to stop is never forgotten. */
+static void a_request_to_stop_breaks_off_what_is_dense(void **state)
+{
+    (void)state;
+    tiny_options options = tiny_defaults(&world, "relora");
+    tiny t = tiny_create(&options);
+    const mr_snapshot_options wanted = ask();
+    watch w = begin(&t, &wanted);
+    learn(&t, 1);
+    look(&w, true);
+    mr_signals_catch(SIGUSR2);
+    if (world.rank == world.size - 1) raise(SIGUSR2);
+    mr_status copied = mr_snapshots_start(w.snapshots, true, true);
+    bool whole = copied == MR_OK && mr_snapshots_under_way(w.snapshots);
+    if (whole) whole = mr_snapshots_finish(w.snapshots, w.row) == MR_OK;
+    must(mr_model_merge(t.model));
+    must(mr_model_restart(t.model, 1));
+    mr_status dense = mr_snapshots_start(w.snapshots, true, true);
+    bool stopped = dense == MR_STOPPED && !mr_snapshots_under_way(w.snapshots);
+    must(mr_snapshots_start(w.snapshots, true, false));
+    must(mr_snapshots_finish(w.snapshots, w.row));
+    end(&w);
+    tiny_destroy(&t);
+    assert_on_all_ranks(whole && stopped);
+}
+
 int main(int argc, char **argv)
 {
     ranks_begin(&argc, &argv);
@@ -373,6 +401,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(an_update_that_is_zero_has_rank_zero),
         cmocka_unit_test(an_update_that_is_not_finite_is_one_message),
         cmocka_unit_test(modules_and_values_are_chosen),
+        cmocka_unit_test(a_request_to_stop_breaks_off_what_is_dense),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     mr_comm_destroy(&alone);

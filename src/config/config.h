@@ -132,6 +132,12 @@ typedef struct mr_config {
     } parallel;
     struct {
         int64_t every;
+        int64_t spectrum_every;
+        mr_string_list spectrum_modules;
+        int64_t spectrum_top;
+        double spectrum_threshold;
+        int64_t spectrum_cosines;
+        bool spectrum_base;
     } log;
     struct {
         int64_t every_steps;

@@ -145,6 +145,27 @@ static const mr_key table[] = {
     {FIELD(log.every), .type = MR_KEY_INT, .fallback = "1", .min = 1, .max = BILLION,
      .unit = "optimizer steps",
      .help = "Steps from one record of loss and learning rate to the next."},
+    {FIELD(log.spectrum_every), .type = MR_KEY_INT, .fallback = "0", .max = BILLION,
+     .unit = "optimizer steps",
+     .help = "Steps from one record of the updates' singular values to the next, in "
+             "<output>/<name>.spectra.h5; at merges and at the end too; 0: off."},
+    {FIELD(log.spectrum_modules), .type = MR_KEY_STRINGS, .fallback = "[all]",
+     .help =
+         "Linear layers whose updates are looked at, by name (q_proj, ...), or all that learn."},
+    {FIELD(log.spectrum_top), .type = MR_KEY_INT, .fallback = "0", .max = 1 << 24,
+     .unit = "singular values",
+     .help = "Singular values that are recorded of each update, the largest; 0: all. Measures are "
+             "of all of them."},
+    {FIELD(log.spectrum_threshold), .type = MR_KEY_FLOAT, .fallback = "0.1", .high = INFINITY,
+     .help = "Singular values above it are counted."},
+    {FIELD(log.spectrum_cosines), .type = MR_KEY_INT, .fallback = "0", .max = 1024,
+     .unit = "directions",
+     .help = "Cosines of the principal angles between so many leading directions of update and "
+             "base weight, left and right; 0: none."},
+    {FIELD(log.spectrum_base), .type = MR_KEY_BOOL, .fallback = "false",
+     .help =
+         "Compute all singular values of the base weights once a run: the threshold of intruder "
+         "dimensions needs them."},
 
     {FIELD(checkpoint.every_steps), .type = MR_KEY_INT, .fallback = "0", .max = BILLION,
      .unit = "optimizer steps", .help = "Steps from one checkpoint to the next; 0: off."},

@@ -354,6 +354,7 @@ static void unpack(const mr_snapshots *s, const mr_snapshot_linear *l, const dou
         memcpy(row->cosines_left + l->place * k, from, (size_t)k * sizeof *from);
         memcpy(row->cosines_right + l->place * k, from + k, (size_t)k * sizeof *from);
     }
+    memset(row->route[l->place], 0, sizeof *row->route);
     snprintf(row->route[l->place], sizeof *row->route, "%s",
              mr_route_text((mr_route)(int)from[2 * k]));
 }

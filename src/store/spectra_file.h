@@ -37,7 +37,7 @@
 #define MR_SPECTRA_FORMAT "mora-spectra" /**< the attribute `format` */
 enum {
     MR_SPECTRA_VERSION = 1, /**< the attribute `format_version` */
-    MR_SPECTRA_ROUTE = 64,  /**< bytes of a route's text with its terminating zero */
+    MR_SPECTRA_ROUTE = 96,  /**< bytes of a route's text with its terminating zero */
 };
 
 /** A measure, of which every matrix has one value a snapshot. Borrows its texts. */

@@ -92,6 +92,16 @@ static mr_status find_left_behind(const mr_config *config, const mr_record_found
     return MR_OK;
 }
 
+static void say_without_spectra(const mr_config *config)
+{
+    char spectra[MR_SPECTRA_PATH];
+    mr_record_spectra_path(config, spectra);
+    if (config->log.spectrum_every > 0 && access(spectra, F_OK) != 0)
+        mr_warn("%s: done without the spectra that log.spectrum_every asks for; --resume never "
+                "trains it again, with them",
+                config->run.name);
+}
+
 static void say_done(const mr_config *config, const mr_run_outcome *outcome,
                      const mr_record_found *found, const char *unknown)
 {
@@ -119,6 +129,7 @@ static mr_status judge(const mr_config *config, const mr_record_found *found, co
         status = find_left_behind(config, found, done);
         if (status == MR_OK && *done >= MR_DONE_UNSAVED) status = outcome_of_log(outcome);
         if (status == MR_OK && *done == MR_DONE_YES) say_done(config, outcome, found, unknown);
+        if (status == MR_OK && *done == MR_DONE_YES) say_without_spectra(config);
     }
     mr_text_free(&differing);
     return status;

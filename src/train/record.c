@@ -222,6 +222,11 @@ static mr_status put_aside(const char *path)
     return MR_OK;
 }
 
+void mr_record_spectra_path(const mr_config *config, char path[MR_SPECTRA_PATH])
+{
+    snprintf(path, MR_SPECTRA_PATH, "%s/%s.spectra.h5", config->run.output, config->run.name);
+}
+
 mr_status mr_record_claim(mr_record *record)
 {
     char folder[2 * MR_CONFIG_STRING + 16];
@@ -231,9 +236,11 @@ mr_status mr_record_claim(mr_record *record)
     if (!record->checkpoints_claimed) MR_TRY(put_aside(folder));
     record->checkpoints_claimed = true;
     if (!record->claimed) {
-        char kept[MR_KEPT_PATH];
+        char kept[MR_KEPT_PATH], spectra[MR_SPECTRA_PATH];
         mr_kept_path(record->config, kept);
+        mr_record_spectra_path(record->config, spectra);
         MR_TRY(put_aside(kept));
+        MR_TRY(put_aside(spectra));
         MR_TRY(put_aside(record->path));
     }
     record->claimed = true;

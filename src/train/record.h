@@ -41,6 +41,11 @@ typedef struct mr_record_found {
 MR_NODISCARD mr_status mr_record_find(const mr_config *config, const char *path,
                                       mr_record_found *out);
 
+enum { MR_SPECTRA_PATH = 2 * MR_CONFIG_STRING + 16 }; /**< bytes of a path with its zero */
+
+/** Writes the path of a configuration's spectra, beside its log. Local. */
+void mr_record_spectra_path(const mr_config *config, char path[MR_SPECTRA_PATH]);
+
 /** Starts the log of a run; nothing is written yet. */
 MR_NODISCARD mr_status mr_record_begin(mr_record *record);
 
@@ -52,8 +57,8 @@ MR_NODISCARD mr_status mr_record_begin(mr_record *record);
 MR_NODISCARD mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks,
                                         bool own, bool evaluated);
 
-/** Makes the paths of log, checkpoints and kept tensors this run's, before any is first written:
- * what stands there of another run, or of one that is not gone on with, is put aside as
+/** Makes the paths of log, spectra, checkpoints and kept tensors this run's, before any is first
+ * written: what stands there of another run, or of one that is not gone on with, is put aside as
  * `<path>.previous.N`. A run that fails before it has anything to say leaves them where they are.
  * @return MR_OK, MR_ERR_IO (it cannot be put aside) */
 MR_NODISCARD mr_status mr_record_claim(mr_record *record);

@@ -10,6 +10,7 @@
 #include "train/kept.h"
 #include "train/record.h"
 #include "train/saved.h"
+#include "train/spectra.h"
 #include "train/state.h"
 
 #include <math.h>
@@ -32,6 +33,7 @@ typedef struct run_state {
     const mr_config *config;
     mr_trainer *trainer;
     mr_record record;
+    mr_spectra spectra;
     mr_saved *saved; /* the folder of run.save_model; NULL where there is none */
     char lock_path[2 * MR_CONFIG_STRING + 16];
     int lock; /* rank 0: handle that keeps other processes off this run's files; -1 elsewhere */
@@ -116,15 +118,17 @@ static mr_status forgive(run_state *run, mr_status status)
                               mr_record_event(&run->record, "no_checkpoint", mr_message()));
 }
 
-/* Makes a checkpoint under way visible; the log is current before it, but written only once the
- * shards are: on a full disk one that cannot be completed must be out of the log's way. */
+/* Makes a checkpoint under way visible; log and spectra are current before it, but written only
+ * once the shards are: on a full disk one that cannot be completed must be out of the log's way. */
 static mr_status finish_save(run_state *run, bool forgiving)
 {
     mr_checkpointer *checkpointer = run->trainer->checkpointer;
     if (!mr_checkpointer_under_way(checkpointer)) return MR_OK;
+    MR_TRY(mr_spectra_collect(&run->spectra));
     mr_status status = mr_checkpointer_wait(checkpointer);
     if (status == MR_OK) {
-        status = mr_comm_agree_root(run->comm, mr_record_flush(&run->record));
+        status = mr_spectra_flush(&run->spectra);
+        if (status == MR_OK) status = mr_comm_agree_root(run->comm, mr_record_flush(&run->record));
         if (status != MR_OK) mr_checkpointer_cancel(checkpointer);
     }
     if (status == MR_OK) status = mr_checkpointer_finish(checkpointer);
@@ -134,9 +138,9 @@ static mr_status finish_save(run_state *run, bool forgiving)
 
 /** What all ranks agree on after a step. */
 typedef struct run_signs {
-    bool stop;    /**< somebody was asked to stop, and there is something left to compute */
-    bool due;     /**< it is time for a checkpoint */
-    bool written; /**< no rank's writer is at work */
+    bool stop; /**< somebody was asked to stop, and there is something left to compute */
+    bool due;  /**< it is time for a checkpoint */
+    bool idle; /**< no rank writes or computes anything beside the steps */
 } run_signs;
 
 static mr_status agree_on_signs(run_state *run, mr_status log_status, run_signs *signs)
@@ -145,27 +149,38 @@ static mr_status agree_on_signs(run_state *run, mr_status log_status, run_signs 
     int64_t step = run->trainer->step, every = c->checkpoint.every_steps;
     double minutes = c->checkpoint.every_minutes;
     bool late = run->comm->rank == 0 && minutes > 0 && mr_clock() - run->saved_at > 60 * minutes;
-    int64_t sums[4] = {mr_signals_caught() != 0, late,
-                       mr_checkpointer_busy(run->trainer->checkpointer), log_status != MR_OK};
+    bool busy = mr_checkpointer_busy(run->trainer->checkpointer) || mr_spectra_busy(&run->spectra);
+    int64_t sums[4] = {mr_signals_caught() != 0, late, busy, log_status != MR_OK};
     mr_trainer_read_ahead(run->trainer, sums, 4);
     if (sums[3] > 0) return mr_comm_agree_root(run->comm, log_status);
     bool goes_on = step < run->trainer->total_steps;
     *signs = (run_signs){.stop = sums[0] > 0 && (goes_on || evaluation_due(run, step)),
                          .due = goes_on && (sums[1] > 0 || (every > 0 && step % every == 0)),
-                         .written = sums[2] == 0};
+                         .idle = sums[2] == 0};
     return MR_OK;
 }
 
-/* Evaluation and checkpoints after a step. A request to stop comes first, also in the middle of an
- * evaluation: the grace time may be short, and the evaluation is made up for when the run goes on.
- * Tells of the request in *stop. */
+/* Brings in the spectra that are computed, and takes those that are due, unless the run stops. */
+static mr_status take_spectra(run_state *run, bool idle, bool *stop)
+{
+    if (idle) MR_TRY(mr_spectra_collect(&run->spectra));
+    if (*stop) return MR_OK;
+    mr_status status = mr_spectra_take(&run->spectra);
+    *stop = status == MR_STOPPED;
+    return *stop ? MR_OK : status;
+}
+
+/* Evaluation, spectra and checkpoints after a step. A request to stop comes first, also in the
+ * middle of an evaluation or of spectra: the grace time may be short, and they are made up for when
+ * the run goes on. Tells of the request in *stop. */
 static mr_status after_step(run_state *run, mr_status log_status, bool last, bool *stop)
 {
     run_signs signs = {0};
     MR_TRY(agree_on_signs(run, log_status, &signs));
     *stop = signs.stop;
-    if (signs.written || *stop || last) MR_TRY(finish_save(run, true));
+    if (signs.idle || *stop || last) MR_TRY(finish_save(run, true));
     run->evaluated = !evaluation_due(run, run->trainer->step);
+    MR_TRY(take_spectra(run, signs.idle, stop));
     if (!run->evaluated && !*stop) {
         mr_status status = evaluate(run);
         *stop = status == MR_STOPPED;
@@ -201,11 +216,11 @@ static mr_status train(run_state *run, const char **stop_reason)
     mr_trainer *t = run->trainer;
     int64_t last = t->total_steps;
     if (c->train.stop_after > 0 && c->train.stop_after < last) last = c->train.stop_after;
-    if (!run->evaluated) {
-        mr_status status = evaluate(run);
-        if (status == MR_STOPPED) return stopped(run, stop_reason);
-        MR_TRY(status);
-    }
+    /* What a run that was stopped still owed. */
+    mr_status owed = mr_spectra_take(&run->spectra);
+    if (owed == MR_OK && !run->evaluated) owed = evaluate(run);
+    if (owed == MR_STOPPED) return stopped(run, stop_reason);
+    MR_TRY(owed);
     while (t->step < last) {
         mr_step_result result = {0};
         bool stop = false;
@@ -354,6 +369,8 @@ static mr_status begin(run_state *run, const char *resume)
         status = go_on_from(run, checkpoint, folder, own, mr_text_get(&passed_over));
     else if (status == MR_OK)
         status = mr_comm_agree_root(run->comm, mr_record_begin(&run->record));
+    if (status == MR_OK)
+        status = mr_spectra_begin(&run->spectra, run->trainer, &run->record, checkpoint != NULL);
     if (status == MR_OK && !checkpoint) run->evaluated = !evaluation_due(run, 0);
     mr_checkpoint_close(&checkpoint);
     mr_text_free(&passed_over);
@@ -472,6 +489,7 @@ static mr_status end_failed(run_state *run, mr_status status, const char *stop_r
         /* What ranks hold that differ is not to be gone on with; what was started before it was
          * compared is. */
         mr_status saved = finish_save(run, true);
+        if (saved == MR_OK) saved = mr_spectra_end(&run->spectra);
         if (status == MR_ERR_RANKS && saved == MR_OK)
             saved = mr_comm_agree_root(run->comm,
                                        mr_record_event(&run->record, "ranks_differ", message));
@@ -498,6 +516,10 @@ static mr_status run_trainer(run_state *run, const char *resume, bool trained)
     mr_status status = train(run, &stop_reason);
     mr_log_progress_end();
     if (status == MR_ERR_RANKS) stop_reason = STOP_RANKS;
+    if (status == MR_OK) {
+        status = mr_spectra_end(&run->spectra);
+        if (status != MR_OK) stop_reason = NULL;
+    }
     if (status == MR_OK) {
         ending left = leave_behind(run, t->step == t->total_steps);
         if (left.status != MR_OK) status = mr_fail(left.status, "%s", left.message);
@@ -547,6 +569,7 @@ mr_status mr_run(const mr_comm *comm, const mr_config *config, const char *resum
     if (status == MR_OK) status = mr_trainer_arch(comm, config, &arch);
     if (status == MR_OK) status = mr_trainer_create(comm, config, be, &arch, &run.trainer);
     if (status == MR_OK) status = run_trainer(&run, resume, done == MR_DONE_UNSAVED);
+    mr_spectra_free(&run.spectra);
     mr_runlog_abandon(&run.record.log);
     mr_file_unlock(run.lock_path, &run.lock);
     mr_saved_free(&run.saved);

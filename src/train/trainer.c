@@ -195,9 +195,39 @@ static mr_status create_evaluator(mr_trainer *t)
                                &t->evaluator);
 }
 
-/* Lays out model and evaluator for a geometry, and plans them. */
+/* Lays out the spectra where they are asked for, so many dense matrices at a time. */
+static mr_status create_snapshots(mr_trainer *t, int slots)
+{
+    const mr_config *c = t->config;
+    mr_snapshots_destroy(&t->snapshots);
+    if (c->log.spectrum_every == 0) return MR_OK;
+    const bool merges =
+        mr_model_method(t->model)->merges && mr_adapter_config_of(c)->merge_every <= t->total_steps;
+    return mr_snapshots_create(t->model,
+                               &(mr_snapshot_options){.modules = &c->log.spectrum_modules,
+                                                      .threshold = c->log.spectrum_threshold,
+                                                      .top = c->log.spectrum_top,
+                                                      .cosines = c->log.spectrum_cosines,
+                                                      .base = c->log.spectrum_base,
+                                                      .merges = merges,
+                                                      .slots = slots,
+                                                      .threads = t->be->threads},
+                               &t->snapshots);
+}
+
+static void plan(mr_trainer *t)
+{
+    size_t bytes[MR_MEM_PURPOSES] = {0};
+    t->plan = mr_plan_of(t->model, t->evaluator, data_bytes(t), other_bytes(t));
+    if (t->snapshots) mr_snapshots_bytes(t->snapshots, bytes);
+    for (int i = 0; i < MR_MEM_PURPOSES; i++)
+        mr_plan_add(&t->plan, (mr_purpose)i, bytes[i]);
+}
+
+/* Lays out model, evaluator and spectra for a geometry, and plans them. */
 static mr_status lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry geometry)
 {
+    mr_snapshots_destroy(&t->snapshots);
     mr_evaluator_destroy(&t->evaluator);
     mr_model_destroy(&t->model);
     MR_TRY(mr_model_create(
@@ -215,7 +245,14 @@ static mr_status lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry ge
                             .geometry = geometry},
         &t->model));
     if (t->dataset) MR_TRY(create_evaluator(t));
-    t->plan = mr_plan_of(t->model, t->evaluator, data_bytes(t), other_bytes(t));
+    int slots = t->be->threads;
+    MR_TRY(create_snapshots(t, slots));
+    plan(t);
+    while (t->snapshots && slots > 1 && t->plan.total > t->limit.bytes) {
+        slots /= 2;
+        MR_TRY(create_snapshots(t, slots));
+        plan(t);
+    }
     plan_staging(t);
     return MR_OK;
 }
@@ -314,15 +351,21 @@ static mr_status read_weights(mr_trainer *t)
     mr_status status = open_weights(t->comm, t->config, arch, &weights);
     if (status == MR_OK) status = mr_comm_agree(t->comm, mr_model_load(t->model, weights));
     if (status == MR_OK) status = mr_hf_hash(t->comm, weights, arch, t->inputs.weights_hash);
-    mr_hf_close(&weights);
+    if (t->snapshots)
+        t->base = weights; /* stays open: W at the start is read again */
+    else
+        mr_hf_close(&weights);
     return status;
 }
 
 static mr_status set_weights(mr_trainer *t)
 {
+    const uint64_t seed = (uint64_t)t->config->run.seed;
     bool pretrained = t->config->model.init == MR_INIT_PRETRAINED;
-    MR_AGREE(t->comm, mr_model_draw(t->model, (uint64_t)t->config->run.seed, !pretrained, true));
-    return pretrained ? read_weights(t) : MR_OK;
+    MR_AGREE(t->comm, mr_model_draw(t->model, seed, !pretrained, true));
+    if (pretrained) MR_TRY(read_weights(t));
+    if (t->snapshots) mr_snapshots_set_start(t->snapshots, seed, t->base);
+    return MR_OK;
 }
 
 /* Names what is trained on, and with: all but the weights. */
@@ -363,6 +406,7 @@ static mr_status allocate(mr_trainer *t)
     size_t rows = (size_t)(g->batch * g->tokens), here = (size_t)(g->waves * g->in_wave);
     MR_TRY(mr_model_allocate(t->model));
     MR_TRY(mr_evaluator_allocate(t->evaluator));
+    if (t->snapshots) MR_TRY(mr_snapshots_allocate(t->snapshots));
     MR_TRY(mr_optimizer_create(mr_model_params(t->model), t->config, &t->optimizer));
     t->tokens = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->tokens);
     t->targets = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->targets);
@@ -390,6 +434,8 @@ void mr_trainer_destroy(mr_trainer **out)
     mr_trainer *t = *out;
     if (!t) return;
     mr_checkpointer_destroy(&t->checkpointer);
+    mr_snapshots_destroy(&t->snapshots);
+    mr_hf_close(&t->base);
     mr_optimizer_destroy(&t->optimizer);
     mr_evaluator_destroy(&t->evaluator);
     mr_model_destroy(&t->model);
@@ -495,8 +541,7 @@ static mr_status refuse(const mr_trainer *t, const mr_step_result *result)
                    t->guard.mean);
 }
 
-/* Whether a merge follows the step with a number. */
-static bool merges_after(const mr_trainer *t, int64_t step)
+bool mr_trainer_merges_after(const mr_trainer *t, int64_t step)
 {
     return mr_model_method(t->model)->merges &&
            step % mr_adapter_config_of(t->config)->merge_every == 0;
@@ -505,7 +550,8 @@ static bool merges_after(const mr_trainer *t, int64_t step)
 /* Merges the adapters into the weights and starts them anew where their time has come. */
 static mr_status merge_if_due(mr_trainer *t, mr_step_result *result)
 {
-    if (!merges_after(t, t->step)) return MR_OK;
+    if (!mr_trainer_merges_after(t, t->step)) return MR_OK;
+    if (t->before_merge) MR_TRY(t->before_merge(t->merge_context));
     result->restart = t->step / mr_adapter_config_of(t->config)->merge_every;
     MR_TRY(mr_model_merge(t->model));
     MR_TRY(mr_model_restart(t->model, result->restart));
@@ -538,7 +584,8 @@ mr_status mr_trainer_compute(mr_trainer *t, int64_t all_scored, mr_step_result *
     if (result->updated) mr_optimizer_update(&t->optimizer, result->lr, result->grad_norm);
     mr_memory_guard(false);
     /* An update that cannot be judged sound is not to become part of the weights. */
-    bool poisonous = result->verdict == MR_VERDICT_NOT_FINITE && merges_after(t, result->step);
+    bool poisonous =
+        result->verdict == MR_VERDICT_NOT_FINITE && mr_trainer_merges_after(t, result->step);
     if (act == MR_GUARD_STOP || poisonous) return refuse(t, result);
     t->step++;
     return merge_if_due(t, result);

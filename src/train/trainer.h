@@ -9,6 +9,7 @@
 #include "data/batch.h"
 #include "eval/evaluator.h"
 #include "optim/schedule.h"
+#include "spectra/snapshot.h"
 #include "store/checkpoint.h"
 #include "train/guard.h"
 #include "train/inputs.h"
@@ -38,7 +39,7 @@ typedef struct mr_step_data {
     double seconds; /**< that it took to read them and to meet the other ranks */
 } mr_step_data;
 
-/** Owns all but comm, config and be. */
+/** Owns all but comm, config, be and merge_context. */
 typedef struct mr_trainer {
     const mr_comm *comm;
     const mr_config *config;
@@ -59,8 +60,13 @@ typedef struct mr_trainer {
     int64_t step; /**< steps taken, skipped updates included: the position in the data */
     mr_guard_state guard;
     mr_checkpointer *checkpointer; /**< the writer of this run's checkpoints */
-    bool rank_free;                /**< the bits of a run do not depend on the number of ranks */
-    int32_t *tokens;               /**< [micro-batches here, N] of the step */
+    mr_snapshots *snapshots;       /**< of the spectra of what is learnt; NULL where off */
+    mr_hf *base;                   /**< what they read the start from, where it was read */
+    /** Called before each merge, with the adapters as they are then. Collective; optional. */
+    mr_status (*before_merge)(void *context);
+    void *merge_context; /**< borrowed */
+    bool rank_free;      /**< the bits of a run do not depend on the number of ranks */
+    int32_t *tokens;     /**< [micro-batches here, N] of the step */
     int32_t *targets;
     mr_step_data data;
     size_t held; /**< bytes of MR_MEM_OTHER that were there before the trainer */
@@ -126,6 +132,9 @@ void mr_trainer_read_ahead(mr_trainer *trainer, int64_t *sums, int count);
  * scored over all ranks; seconds is left alone. As mr_trainer_step otherwise. */
 MR_NODISCARD mr_status mr_trainer_compute(mr_trainer *trainer, int64_t all_scored,
                                           mr_step_result *result);
+
+/** Tells whether a merge follows the step with a number. Local. */
+bool mr_trainer_merges_after(const mr_trainer *trainer, int64_t step);
 
 /** Compares what every rank should hold alike, as mr_guard_check_ranks; the message names the step.
  * Collective. */

@@ -288,8 +288,11 @@ static void unknown_keys_offer_the_nearest_one(void **state)
     config_assert_error("lr: 1\n", "uuid.yaml:1:1: unknown key \"lr\"; did you mean \"train.lr\"?");
     config_assert_error("matrx: {}\n",
                         "uuid.yaml:1:1: unknown key \"matrx\"; did you mean \"matrix\"?");
-    config_assert_error("log: {wavelength: 8}\n",
-                        "uuid.yaml:1:7: unknown key \"log.wavelength\"; the keys of log are every");
+    config_assert_error(
+        "log: {wavelength: 8}\n",
+        "uuid.yaml:1:7: unknown key \"log.wavelength\"; the keys of log are every, "
+        "spectrum_every, spectrum_modules, spectrum_top, spectrum_threshold, spectrum_cosines, "
+        "spectrum_base");
     config_assert_error(
         "wavelength: 8\n",
         "uuid.yaml:1:1: unknown key \"wavelength\"; the sections are run, model, task, "
@@ -523,8 +526,11 @@ static void errors_of_overrides_name_them(void **state)
     expect_set_error("checkpoint=8", MR_ERR_CONFIG,
                      "--set checkpoint=8: unknown key \"checkpoint\"; the keys of checkpoint are "
                      "every_steps, every_minutes, keep, signal");
-    expect_set_error("log.=8", MR_ERR_CONFIG,
-                     "--set log.=8: unknown key \"log.\"; the keys of log are every");
+    expect_set_error(
+        "log.=8", MR_ERR_CONFIG,
+        "--set log.=8: unknown key \"log.\"; the keys of log are every, "
+        "spectrum_every, spectrum_modules, spectrum_top, spectrum_threshold, spectrum_cosines, "
+        "spectrum_base");
     expect_set_error("matrix=[8]", MR_ERR_CONFIG,
                      "--set matrix=[8]: a matrix stands in the file; set one of its keys, and that "
                      "one value is left of it");

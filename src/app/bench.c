@@ -1,6 +1,7 @@
 /* mora bench: speed of whole training steps, beside the machine's own matrix-product rate. */
 
 #include "adapter/adapter.h"
+#include "app/bench_spectra.h"
 #include "app/command.h"
 #include "base/clock.h"
 #include "base/text.h"
@@ -23,13 +24,14 @@ typedef struct bench_row {
     double gemm_rate;        /* FLOP/s of all ranks together, best of several shapes */
     double phase[MR_PHASES]; /* seconds of an average step */
     int64_t parameters, trained;
+    mr_spectra_cost spectra;
 } bench_row;
 
 typedef struct bench_options {
     const char *model, *methods;
     int64_t batch, seq, steps, r, threads;
     mr_option_list sets;
-    bool json, help;
+    bool spectra, json, help;
 } bench_options;
 
 static int by_value(const void *a, const void *b)
@@ -134,7 +136,7 @@ static mr_status measure_steps(mr_trainer *t, int64_t steps, bench_row *row)
     return status;
 }
 
-static mr_status bench_method(const mr_comm *comm, mr_backend *be, int64_t steps,
+static mr_status bench_method(const mr_comm *comm, mr_backend *be, const bench_options *o,
                               const mr_hf_config *arch, const mr_config *config, bench_row *row)
 {
     mr_trainer *t = NULL;
@@ -146,7 +148,8 @@ static mr_status bench_method(const mr_comm *comm, mr_backend *be, int64_t steps
         row->flops = t->plan.cost.flops;
         row->parameters = mr_params_count(mr_model_params(t->model), false);
         row->trained = mr_params_count(mr_model_params(t->model), true);
-        status = measure_steps(t, steps, row);
+        status = measure_steps(t, o->steps, row);
+        if (status == MR_OK && o->spectra) status = mr_bench_spectra(t, o->steps, &row->spectra);
     }
     mr_trainer_destroy(&t);
     return status;
@@ -169,17 +172,45 @@ static void print_row(const bench_row *row, bool first)
     fflush(stdout);
 }
 
+enum { SPECTRA_EVERY = 50 }; /* steps over which the cost of a snapshot is told */
+
+/* What spectra add to a step, as a share of it. */
+static double spectra_share(const bench_row *row)
+{
+    return row->spectra.seconds / SPECTRA_EVERY / row->seconds;
+}
+
+static void print_spectra(const bench_row *row)
+{
+    const mr_spectra_cost *cost = &row->spectra;
+    printf("%-8s spectra of %lld linears: %.1f ms a snapshot (%.1f ms with no step beside), every "
+           "%d steps %.2f ms a step, %.2f %%\n",
+           "", (long long)cost->linears, 1e3 * cost->seconds, 1e3 * cost->alone, SPECTRA_EVERY,
+           1e3 * cost->seconds / SPECTRA_EVERY, 100 * spectra_share(row));
+    fflush(stdout);
+}
+
+static json_t *spectra_json(const bench_row *row)
+{
+    const mr_spectra_cost *cost = &row->spectra;
+    if (cost->linears == 0) return json_null();
+    return json_pack("{s:I, s:f, s:f, s:i, s:f}", "linears", (json_int_t)cost->linears,
+                     "snapshot_seconds", cost->seconds, "snapshot_alone_seconds", cost->alone,
+                     "every", SPECTRA_EVERY, "share_of_step", spectra_share(row));
+}
+
 static json_t *row_json(const bench_row *row)
 {
     json_t *phases = json_object();
     for (int p = 0; p < MR_PHASES; p++)
         json_object_set_new(phases, mr_phase_name((mr_phase)p), json_real(row->phase[p]));
-    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o}", "method", row->method,
+    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:o}", "method", row->method,
                      "tokens_per_second", row->tokens_s, "step_seconds", row->seconds,
                      "flops_per_second", row->flops / row->seconds, "gemm_flops_per_second",
                      row->gemm_rate, "ratio_to_gemm", row->flops / row->seconds / row->gemm_rate,
                      "parameters", (json_int_t)row->parameters, "trainable_parameters",
-                     (json_int_t)row->trained, "phase_seconds", phases);
+                     (json_int_t)row->trained, "phase_seconds", phases, "spectra",
+                     spectra_json(row));
 }
 
 /* Writes the next method of a comma-separated list; returns what follows. */
@@ -242,6 +273,8 @@ static mr_status configure(const bench_options *o, const char *method, int ranks
     config->eval.items = config->eval.batch = 1;
     config->parallel.threads = o->threads;
     snprintf(config->run.name, sizeof config->run.name, "bench");
+    /* Blocks of so many steps are compared: long enough for what is worked off beside them. */
+    if (o->spectra) config->log.spectrum_every = o->steps;
     for (int i = 0; i < o->sets.count && status == MR_OK; i++)
         status = set_if_there(config, o->sets.item[i]);
     if (status == MR_OK) status = mr_config_expand_paths(config, NULL);
@@ -271,9 +304,10 @@ static mr_status bench_methods(const mr_comm *comm, mr_backend *be, const bench_
         at = next_method(at, method);
         MR_TRY(configure(o, method, comm->size, &config));
         bench_row row = {.gemm_rate = (double)kilo * 1e3};
-        MR_TRY(bench_method(comm, be, o->steps, arch, &config, &row));
+        MR_TRY(bench_method(comm, be, o, arch, &config, &row));
         if (comm->rank == 0 && o->json) json_array_append_new(rows, row_json(&row));
         if (comm->rank == 0 && !o->json) print_row(&row, first);
+        if (comm->rank == 0 && !o->json && o->spectra) print_spectra(&row);
         first = false;
     }
     return MR_OK;
@@ -290,6 +324,7 @@ static mr_status parse(const mr_comm *comm, int argc, char **argv, bench_options
         {"steps", MR_OPTION_INT, &o->steps, "N", "timed steps; the median counts"},
         {"threads", MR_OPTION_INT, &o->threads, "N", "threads a rank; 0: all processors"},
         {"set", MR_OPTION_LIST, &o->sets, "KEY=VALUE", "override a configuration key"},
+        {"spectra", MR_OPTION_FLAG, &o->spectra, NULL, "measure what spectra cost, too"},
         {"json", MR_OPTION_FLAG, &o->json, NULL, "print results as JSON"},
     };
     int operands;

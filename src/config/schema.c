@@ -162,7 +162,7 @@ static const mr_key table[] = {
      .unit = "directions",
      .help = "Cosines of the principal angles between so many leading directions of update and "
              "base weight, left and right; 0: none."},
-    {FIELD(log.spectrum_base), .type = MR_KEY_BOOL, .fallback = "false",
+    {FIELD(log.spectrum_base), .type = MR_KEY_BOOL, .fallback = "true",
      .help =
          "Compute all singular values of the base weights once a run: the threshold of intruder "
          "dimensions needs them."},

@@ -80,31 +80,32 @@ void mr_cpu_row_factors(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_t
 void mr_cpu_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, mr_tensor dy,
                                    mr_tensor x, mr_tensor s)
 {
-    enum { ROWS = 64, RUN = 2048 };
+    enum { PARTS = 16, RUN = 2048 };
     float *pds = mr_cpu_f32(ds), *pdx = mr_tensor_exists(dx) ? mr_cpu_f32(dx) : NULL;
     const float *pdy = mr_cpu_f32(dy), *px = mr_cpu_f32(x);
     const float *ps = pdx ? mr_cpu_f32(s) : NULL;
+    const int64_t rows = (x.rows + PARTS - 1) / PARTS;
+    double sums[PARTS][RUN];
     for (int64_t first = 0; first < x.cols; first += RUN) {
         int64_t run = x.cols - first < RUN ? x.cols - first : RUN;
-        double sums[RUN] = {0};
-        /* Rows are read whole, for memory's sake, and their blocks added in order: the same sums on
-         * any number of threads. */
-#pragma omp parallel for ordered schedule(static, 1) num_threads(mr_cpu_threads(be, x.rows *run))
-        for (int64_t top = 0; top < x.rows; top += ROWS) {
-            double part[RUN];
-            memset(part, 0, (size_t)run * sizeof *part);
-            for (int64_t i = top; i < top + ROWS && i < x.rows; i++) {
+        /* Cut by rows, which memory holds in one piece, into so many parts on any number of
+         * threads: the same sums. */
+#pragma omp parallel for num_threads(mr_cpu_threads(be, x.rows *run))
+        for (int64_t part = 0; part < PARTS; part++) {
+            memset(sums[part], 0, (size_t)run * sizeof *sums[part]);
+            for (int64_t i = part * rows; i < (part + 1) * rows && i < x.rows; i++) {
                 const float *gi = pdy + i * dy.stride + first, *xi = px + i * x.stride + first;
 #pragma omp simd
                 for (int64_t j = 0; j < run; j++)
-                    part[j] += (double)gi[j] * (double)xi[j];
+                    sums[part][j] += (double)gi[j] * (double)xi[j];
                 if (pdx) scale_row(pdx + i * dx.stride + first, gi, ps + first, run, 0);
             }
-#pragma omp ordered
-            for (int64_t j = 0; j < run; j++)
-                sums[j] += part[j];
         }
-        for (int64_t j = 0; j < run; j++)
-            pds[first + j] = (float)sums[j];
+        for (int64_t j = 0; j < run; j++) {
+            double sum = 0;
+            for (int part = 0; part < PARTS; part++)
+                sum += sums[part][j];
+            pds[first + j] = (float)sum;
+        }
     }
 }

@@ -1,5 +1,5 @@
 # Tests of `mora spectrum`, which they start.
-foreach(name spectrum spectrum_golden)
+foreach(name spectrum spectrum_golden spectrum_runs)
   mr_add_test(${name} LINK mr_train TIMEOUT 600)
   target_sources(test_${name} PRIVATE program.c tensor_files.c)
   target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
@@ -7,4 +7,4 @@ foreach(name spectrum spectrum_golden)
 endforeach()
 target_sources(test_spectrum_golden PRIVATE golden_find.c)
 set_tests_properties(spectrum_golden PROPERTIES LABELS "unit;golden")
-set_tests_properties(spectrum PROPERTIES PROCESSORS 2)
+set_tests_properties(spectrum spectrum_runs PROPERTIES PROCESSORS 2)

@@ -331,7 +331,7 @@ static void folders_of_other_shapes_are_named(void **state)
     expect(2, "tuned",
            "tuned: a model alone tells no update: name the one it was made of by --base", NULL);
     expect(1, "nowhere --base base", "nowhere", NULL);
-    expect(2, "", "mora spectrum: expected a folder", NULL);
+    expect(2, "", "mora spectrum: expected a file or folder", NULL);
 }
 
 static void nothing_learnt_is_rank_0(void **state)

@@ -5,11 +5,13 @@
 #include "report/spectrum.h"
 
 #include "app/command.h"
+#include "app/info.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "comm/node.h"
 #include "report/layout.h"
 #include "train/plan.h"
+#include "train/run_updates.h"
 
 #include <langinfo.h>
 #include <locale.h>
@@ -178,10 +180,29 @@ static mr_status analyse(const mr_comm *comm, const request *r, const mr_updates
     return status;
 }
 
+/* Finds out what there is: an adapter, or what mora info tells. Local. */
+static mr_status recognise(const char *path, bool *of_run)
+{
+    mr_info_kind kind = MR_INFO_FOLDER;
+    if (!mr_updates_is_adapter(path)) MR_TRY(mr_info_recognise(path, &kind));
+    *of_run = kind == MR_INFO_RUN_LOG || kind == MR_INFO_SAFETENSORS ||
+              kind == MR_INFO_CHECKPOINT || kind == MR_INFO_CHECKPOINTS;
+    MR_CHECK(
+        *of_run || kind == MR_INFO_FOLDER, MR_ERR_FORMAT,
+        "%s: nothing that was learnt: expected a run log, its trained tensors, checkpoints, an "
+        "adapter or a model folder",
+        path);
+    return MR_OK;
+}
+
 static mr_status open_updates(const mr_comm *comm, const request *r, mr_backend *be,
                               mr_updates **out)
 {
-    mr_status status = mr_updates_open(be, r->what, r->base, out);
+    bool of_run = false;
+    MR_TRY(mr_comm_agree_root(comm, comm->rank == 0 ? recognise(r->what, &of_run) : MR_OK));
+    mr_comm_broadcast(comm, &of_run, sizeof of_run, 0);
+    mr_status status = of_run ? mr_run_updates_open(comm, be, r->what, r->base, out)
+                              : mr_updates_open(be, r->what, r->base, out);
     if (status == MR_OK && r->modules) status = mr_updates_choose(*out, r->modules);
     return mr_comm_agree_first(comm, status, comm->rank);
 }
@@ -232,7 +253,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     if (help) return MR_OK;
     mr_log_set_progress((mr_progress)progress);
     MR_CHECK(operands == 1, MR_ERR_USAGE,
-             "mora spectrum: expected a folder; usage: mora spectrum %s",
+             "mora spectrum: expected a file or folder; usage: mora spectrum %s",
              mr_command_spectrum.usage);
     return run_request(comm, &r);
 }
@@ -240,6 +261,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
 const mr_command mr_command_spectrum = {
     .name = "spectrum",
     .usage = "WHAT [--base DIR] [--out PREFIX] ... [--json]",
-    .summary = "singular values of what was learned: of a PEFT adapter, of two models",
+    .summary =
+        "singular values of what was learned: a run, a checkpoint, a PEFT adapter, two models",
     .run = run,
 };

@@ -75,6 +75,32 @@ bool mr_model_update(const mr_model *model, const mr_model_linear *linear, mr_up
     return mr_adapter_update(adapter, &call, linear->place, out);
 }
 
+static bool is_part(const mr_update *update, int id)
+{
+    return update->kind == MR_UPDATE_PRODUCT ? update->a.offset == id || update->b.offset == id
+                                             : update->m.offset == id;
+}
+
+bool mr_model_adapter_update(const mr_model *model, const mr_model_linear *linear, mr_update *out,
+                             int *lengths)
+{
+    *lengths = -1;
+    if (linear->place < 0) return false;
+    const mr_adapter *adapter = adapter_of(model, linear);
+    mr_adapter_call call = {.be = model->be};
+    for (int p = 0; p < adapter->params; p++) {
+        const int id = part_id(model, linear, p);
+        const mr_param *param = mr_params_at(model->params, id);
+        call.weight[linear->place][p] =
+            mr_tensor_of(NULL, model->compute, id, param->rows, param->cols);
+    }
+    if (!mr_adapter_update(adapter, &call, linear->place, out)) return false;
+    for (int p = 0; adapter->method->scales_rows && p < adapter->params; p++)
+        if (!is_part(out, part_id(model, linear, p))) *lengths = part_id(model, linear, p);
+    out->ratio = (mr_tensor){0};
+    return true;
+}
+
 /* A linear's weight before merging, the one that is kept where this rank has all of it. */
 static mr_tensor base_of(const mr_model *model, int id)
 {

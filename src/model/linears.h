@@ -45,6 +45,13 @@ bool mr_model_update_is_sharded(const mr_model *model, const mr_model_linear *li
  *         method scales rows or tells no structure */
 bool mr_model_update(const mr_model *model, const mr_model_linear *linear, mr_update *out);
 
+/** Describes what a linear's adapter adds to its weight as it stands, merges or not: by shapes
+ * without memory, the offset of each the id of its parameter. Local.
+ * @param[out] lengths  id of the parameter that the rows of the sum are scaled to, -1: of none
+ * @return false where it has no adapter, or that tells no structure */
+bool mr_model_adapter_update(const mr_model *model, const mr_model_linear *linear, mr_update *out,
+                             int *lengths);
+
 enum { MR_MERGE_ROWS = 64 }; /**< rows that are merged at once */
 
 /** Scratch of merging, of the backend. Start from {0}; owned. */

@@ -51,7 +51,7 @@ struct mr_updates {
     const mr_updates_ops *ops;
     mr_backend *be;             /**< borrowed until close */
     char kind[MR_UPDATES_KIND]; /**< "an adapter, lora", for results */
-    char method[32];            /**< "lora"; "fft" of two models */
+    char method[64];            /**< "lora"; "fft" of two models */
     int64_t r;                  /**< 0: there is none */
     int64_t step;               /**< of the run; 0: not known */
     int64_t count, room;

@@ -1,6 +1,7 @@
 #include "train/kept.h"
 
 #include "base/file.h"
+#include "train/registry.h"
 #include "train/state.h"
 
 #include <inttypes.h>
@@ -70,24 +71,32 @@ static const char *pair_of(const mr_safetensors *file, const char *key)
     return text ? text : "";
 }
 
-static mr_status check_source(const mr_trainer *t, const mr_safetensors *file)
+mr_status mr_kept_tell(const mr_safetensors *file, mr_kept_about *out)
+{
+    mr_inputs_field field[MR_INPUTS_FIELDS];
+    MR_CHECK(strcmp(pair_of(file, "kind"), FORMAT) == 0, MR_ERR_FORMAT,
+             "%s: kind: expected '%s', found '%.100s'", mr_safetensors_path(file), FORMAT,
+             pair_of(file, "kind"));
+    out->inputs = (mr_inputs){.data_hash = ""};
+    mr_inputs_fields(&out->inputs, field);
+    for (int i = 0; i < MR_INPUTS_FIELDS; i++)
+        snprintf(field[i].text, field[i].room, "%s", pair_of(file, field[i].name));
+    out->steps = strtoll(pair_of(file, "steps"), NULL, 10);
+    out->restart = strtoll(pair_of(file, "restart"), NULL, 10);
+    return mr_config_parse_resolved(mr_registry_of_program(), pair_of(file, "config"),
+                                    &out->config);
+}
+
+static mr_status check_source(const mr_trainer *t, const mr_safetensors *file,
+                              const mr_kept_about *about)
 {
     const char *path = mr_safetensors_path(file);
     const bool drawn = t->config->model.init == MR_INIT_RANDOM;
-    mr_config theirs;
-    mr_inputs then = {.data_hash = ""};
-    mr_inputs_field field[MR_INPUTS_FIELDS];
     mr_text differing = {0};
-    mr_inputs_fields(&then, field);
-    for (int i = 0; i < MR_INPUTS_FIELDS; i++)
-        snprintf(field[i].text, field[i].room, "%s", pair_of(file, field[i].name));
-    MR_CHECK(strcmp(pair_of(file, "kind"), FORMAT) == 0, MR_ERR_FORMAT,
-             "%s: kind: expected '%s', found '%.100s'", path, FORMAT, pair_of(file, "kind"));
-    MR_TRY(mr_config_parse_resolved(t->config->registry, pair_of(file, "config"), &theirs));
-    const char *key = mr_state_differing_key(t->config, &theirs);
+    const char *key = mr_state_differing_key(t->config, &about->config);
     MR_CHECK(!key, MR_ERR_FORMAT, "%s: of another run: %s differs", path, key);
     mr_status status = MR_OK;
-    if (mr_inputs_differ(&then, &t->inputs, drawn, &differing))
+    if (mr_inputs_differ(&about->inputs, &t->inputs, drawn, &differing))
         status =
             mr_fail(MR_ERR_FORMAT, "%s: of other inputs: now %s", path, mr_text_get(&differing));
     mr_text_free(&differing);
@@ -97,8 +106,10 @@ static mr_status check_source(const mr_trainer *t, const mr_safetensors *file)
 static mr_status read_file(mr_trainer *t, const mr_safetensors *file)
 {
     bool all = strcmp(pair_of(file, "holds"), mr_kept_word(MR_KEEP_ALL)) == 0;
-    MR_TRY(check_source(t, file));
-    t->step = strtoll(pair_of(file, "steps"), NULL, 10);
+    mr_kept_about about;
+    MR_TRY(mr_kept_tell(file, &about));
+    MR_TRY(check_source(t, file, &about));
+    t->step = about.steps;
     MR_CHECK(t->step == t->total_steps, MR_ERR_FORMAT,
              "%s: steps: expected %" PRId64 ", the length of the run, found %" PRId64,
              mr_safetensors_path(file), t->total_steps, t->step);

@@ -24,6 +24,17 @@ const char *mr_kept_word(mr_keep keep);
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY; the same on every rank */
 MR_NODISCARD mr_status mr_kept_write(const mr_trainer *trainer);
 
+/** Whose kept tensors are. */
+typedef struct mr_kept_about {
+    mr_config config; /**< of the run */
+    mr_inputs inputs;
+    int64_t steps, restart;
+} mr_kept_about;
+
+/** Reads from a file whose tensors it keeps. Local.
+ * @return MR_OK, MR_ERR_FORMAT (not such a file), MR_ERR_CONFIG, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_kept_tell(const mr_safetensors *file, mr_kept_about *out);
+
 /** Brings an allocated trainer to the weights a run ended with; moments are not kept. Collective.
  * @return MR_OK, MR_ERR_IO (there are none), MR_ERR_FORMAT (not of this run and these inputs);
  * the same on every rank */

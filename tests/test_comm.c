@@ -264,9 +264,11 @@ static int owner_of(dealing how, int64_t i, int64_t count)
 /* The sum of values that are dealt out and added in the order given (NULL: as they stand). */
 static double sum_of(const double *values, const int64_t *order, int64_t count, dealing how)
 {
-    mr_exact sum = {0};
+    mr_exact sum = {0}, other = {0};
     for (int64_t i = 0; i < count; i++)
-        if (owner_of(how, i, count) == world.rank) mr_exact_add(&sum, values[order ? order[i] : i]);
+        if (owner_of(how, i, count) == world.rank)
+            mr_exact_add(i % 2 ? &sum : &other, values[order ? order[i] : i]);
+    mr_exact_merge(&sum, &other);
     mr_exact_reduce(&world, &sum, 1);
     return mr_exact_value(&sum);
 }

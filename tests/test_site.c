@@ -50,7 +50,7 @@ static void unscaled(mr_backend *be, const mr_site_args *args, int i, mr_tensor 
     }
 }
 
-static void forward(mr_backend *be, const mr_site_args *args)
+static bool forward(mr_backend *be, const mr_site_args *args)
 {
     sites++;
     for (int i = 0; i < args->linears; i++) {
@@ -59,6 +59,7 @@ static void forward(mr_backend *be, const mr_site_args *args)
             cpu->scale_columns(be, args->y[i], (mr_tensor){0}, args->y[i], args->update[i].ratio,
                                0);
     }
+    return true;
 }
 
 static void backward_square(mr_backend *be, const mr_site_args *args, const mr_update *u,
@@ -90,7 +91,7 @@ static void backward_product(mr_backend *be, const mr_site_args *args, const mr_
     if (mr_tensor_exists(args->d_x)) cpu->gemm(be, false, false, 1, d_down, u->a, 1, args->d_x);
 }
 
-static void backward(mr_backend *be, const mr_site_args *args)
+static bool backward(mr_backend *be, const mr_site_args *args)
 {
     sites++;
     if (mr_tensor_exists(args->d_x)) cpu->fill(be, args->d_x, 0);
@@ -113,6 +114,7 @@ static void backward(mr_backend *be, const mr_site_args *args)
         else if (u->kind != MR_UPDATE_NONE)
             backward_square(be, args, u, d_y);
     }
+    return true;
 }
 
 /* Fails unless two arrays are alike but for rounding. */

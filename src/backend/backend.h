@@ -302,9 +302,11 @@ typedef struct mr_backend_ops {
                                  bool rotate, mr_tensor cosine, mr_tensor sine);
 
     /** y[i] = x W'[i]^T for the linears of a site at once, for a backend that is faster so. Where
-     * it is NULL, the base's products and the parts of the updates are entries of their own. @{ */
-    void (*site_forward)(mr_backend *be, const mr_site_args *args);
-    void (*site_backward)(mr_backend *be, const mr_site_args *args);
+     * they are NULL, or return false, which they do for the same sites and then having done nothing,
+     * the base's products and the parts of the updates are entries of their own. They book their
+     * time themselves. @{ */
+    bool (*site_forward)(mr_backend *be, const mr_site_args *args);
+    bool (*site_backward)(mr_backend *be, const mr_site_args *args);
     /** @} */
 
     /** Updates weight, m and v of each of a list in place. @param args  [count], read in the call
@@ -316,7 +318,8 @@ typedef struct mr_backend_ops {
 struct mr_backend {
     const mr_backend_ops *ops;
     int threads;
-    void *state; /**< the backend's own, owned */
+    size_t chunk_bytes; /**< of a matrix that is computed part by part: enough to keep it busy */
+    void *state;        /**< the backend's own, owned */
 };
 
 /** Lets libraries be chosen that must be chosen before the program starts: OpenBLAS picks its

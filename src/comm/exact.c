@@ -1,6 +1,7 @@
 #include "comm/exact.h"
 
 #include <math.h>
+#include <string.h>
 
 __extension__ typedef unsigned __int128 u128; /* not ISO C, but GCC and Clang have it */
 
@@ -8,26 +9,31 @@ enum { LOWEST_EXPONENT = -1088 };
 
 void mr_exact_add(mr_exact *sum, double value)
 {
-    if (!isfinite(value)) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    int exponent = (int)(bits >> 52 & 0x7ff);
+    uint64_t mantissa = bits & 0xfffffffffffffu;
+    if (exponent == 0x7ff) {
         sum->nonfinite++;
         return;
     }
-    if (value == 0) return;
-    int exponent;
-    /* value = mantissa * 2^exponent with a 53-bit integer mantissa. */
-    int64_t mantissa = (int64_t)ldexp(frexp(value, &exponent), 53);
-    exponent -= 53;
-    int position = exponent - LOWEST_EXPONENT;
-    if (position < 0) { /* denormal: the mantissa's low bits are zeros */
-        mantissa /= (int64_t)1 << -position;
-        position = 0;
-    }
-    int digit = position / 32, shift = position % 32;
-    uint64_t magnitude = (uint64_t)(mantissa < 0 ? -mantissa : mantissa);
-    u128 shifted = (u128)magnitude << shift;
-    int64_t sign = mantissa < 0 ? -1 : 1;
+    /* |value| = mantissa * 2^(exponent - 1075), its lowest bit at `position` of the digits. */
+    if (exponent > 0)
+        mantissa |= (uint64_t)1 << 52;
+    else
+        exponent = 1;
+    int position = exponent - 1075 - LOWEST_EXPONENT, digit = position / 32;
+    u128 shifted = (u128)mantissa << position % 32;
+    int64_t sign = bits >> 63 ? -1 : 1;
     for (int i = 0; i < 3; i++)
         sum->digit[digit + i] += sign * (int64_t)(uint32_t)(shifted >> (32 * i));
+}
+
+void mr_exact_merge(mr_exact *sum, const mr_exact *other)
+{
+    for (int i = 0; i < MR_EXACT_DIGITS; i++)
+        sum->digit[i] += other->digit[i];
+    sum->nonfinite += other->nonfinite;
 }
 
 /* Carries upward until every digit but the top one lies in [0, 2^32): the unique form. */

@@ -20,6 +20,9 @@ typedef struct mr_exact {
 /** Adds one double. Local. */
 void mr_exact_add(mr_exact *sum, double value);
 
+/** Adds what another sum holds; both together may have as many summands as one. Local. */
+void mr_exact_merge(mr_exact *sum, const mr_exact *other);
+
 /** Sums over all ranks in place, several sums in one reduction. Collective. */
 void mr_exact_reduce(const mr_comm *comm, mr_exact *sums, int count);
 

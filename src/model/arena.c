@@ -7,3 +7,10 @@ mr_tensor mr_arena_take(mr_arena *arena, mr_dtype dtype, int64_t rows, int64_t c
     arena->used = mr_bytes_add(at, rows, mr_bytes_add(0, cols, size));
     return mr_tensor_of(arena->buffer, dtype, (int64_t)(at / size), rows, cols);
 }
+
+mr_tensor mr_arena_take_rows(mr_arena *arena, mr_dtype dtype, int64_t rows, int64_t cols)
+{
+    const int64_t line = MR_MEM_ALIGNMENT / (int64_t)mr_dtype_size(dtype);
+    return mr_tensor_cols(mr_arena_take(arena, dtype, rows, (cols + line - 1) / line * line), 0,
+                          cols);
+}

@@ -17,4 +17,8 @@ typedef struct mr_arena {
 /** Places a dense tensor at the next cache line of an arena. Local. */
 mr_tensor mr_arena_take(mr_arena *arena, mr_dtype dtype, int64_t rows, int64_t cols);
 
+/** Places a tensor as mr_arena_take does, but with every row at a cache line of its own: products
+ * of odd widths are faster so. Local. */
+mr_tensor mr_arena_take_rows(mr_arena *arena, mr_dtype dtype, int64_t rows, int64_t cols);
+
 #endif

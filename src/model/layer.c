@@ -37,9 +37,9 @@ void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *aren
     acts->h = mr_arena_take(arena, model->compute, rows, a->hidden_size);
     acts->normed2 = mr_arena_take(arena, model->compute, rows, a->hidden_size);
     acts->rstd2 = mr_arena_take(arena, MR_F32, 1, rows);
-    acts->gate = mr_arena_take(arena, model->compute, rows, a->intermediate_size);
-    acts->up = mr_arena_take(arena, model->compute, rows, a->intermediate_size);
-    acts->product = mr_arena_take(arena, model->compute, rows, a->intermediate_size);
+    acts->gate = mr_arena_take_rows(arena, model->compute, rows, a->intermediate_size);
+    acts->up = mr_arena_take_rows(arena, model->compute, rows, a->intermediate_size);
+    acts->product = mr_arena_take_rows(arena, model->compute, rows, a->intermediate_size);
     for (int s = 0; s < MR_SITES; s++)
         acts->saved[s] = mr_arena_take(arena, model->compute, rows, saved_cols(model, layer, s));
 }
@@ -101,8 +101,9 @@ static mr_adapter_call adapter_call(const mr_model *model, int index, int site, 
     return call;
 }
 
-/* Whether the backend takes a site as one: linears and what the adapter makes of them. */
-static bool is_fused(const mr_model *model, const mr_adapter *adapter)
+/* Whether the backend is asked to take a site as one: linears and what the adapter makes of them.
+ */
+static bool is_told(const mr_model *model, const mr_adapter *adapter)
 {
     return model->be->ops->site_forward && (!adapter || adapter->method->update);
 }
@@ -140,10 +141,9 @@ static void site_forward(mr_model *model, int index, int site, const mr_pass *pa
         call = adapter_call(model, index, site, pass, x, y, saved);
         mr_adapter_refresh(adapter, &call, model->params->generation);
     }
-    if (is_fused(model, adapter)) {
+    if (is_told(model, adapter)) {
         mr_site_args args = site_args(model, index, site, x, y, &call);
-        model->be->ops->site_forward(model->be, &args);
-        return;
+        if (model->be->ops->site_forward(model->be, &args)) return;
     }
     mr_phase_begin(model->be, MR_PHASE_LINEAR);
     for (int i = 0; i < mr_sites[site].count; i++)
@@ -171,13 +171,12 @@ static void site_backward(mr_model *model, int index, int site, const mr_pass *p
             for (int p = 0; p < adapter->params; p++)
                 call.grad[i][p] = mr_reduce_grad(model->reduce, layer->adapter_param[site][i][p]);
     }
-    if (is_fused(model, adapter)) {
+    if (is_told(model, adapter)) {
         mr_site_args args = site_args(model, index, site, x, d_y, &call);
         args.d_x = d_x;
         for (int i = 0; i < args.linears; i++)
             args.d_w[i] = mr_reduce_grad(model->reduce, layer->linear[mr_sites[site].linear[i]]);
-        model->be->ops->site_backward(model->be, &args);
-        return;
+        if (model->be->ops->site_backward(model->be, &args)) return;
     }
     if (adapter) {
         mr_adapter_backward_output(adapter, &call);

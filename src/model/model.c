@@ -9,9 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/** Bytes that logits may take at once, whatever the vocabulary. */
-enum { LOGITS_BYTES = 64 << 20 };
-
 static const char *const linear_names[MR_LINEARS] = {
     [MR_LINEAR_Q] = "self_attn.q_proj", [MR_LINEAR_K] = "self_attn.k_proj",
     [MR_LINEAR_V] = "self_attn.v_proj", [MR_LINEAR_O] = "self_attn.o_proj",
@@ -286,9 +283,11 @@ static size_t table_bytes(const mr_model *model)
     return bytes;
 }
 
-int64_t mr_model_logits_rows(const mr_hf_config *arch)
+int64_t mr_model_logits_rows(const mr_model *model)
 {
-    int64_t rows = LOGITS_BYTES / (int64_t)sizeof(float) / arch->vocab_size;
+    enum { EVEN = 128 }; /* rows that products like to be whole multiples of */
+    int64_t rows = (int64_t)(model->be->chunk_bytes / sizeof(float)) / model->arch.vocab_size;
+    if (rows > EVEN) rows -= rows % EVEN;
     return rows < 1 ? 1 : rows;
 }
 
@@ -327,17 +326,17 @@ static void place_activations(mr_model *model, mr_arena *arena)
         micro->branch = mr_arena_take(arena, model->compute, n, a->hidden_size);
     }
     mr_scratch *s = &model->scratch;
-    int64_t chunk = mr_model_logits_rows(a);
+    int64_t chunk = mr_model_logits_rows(model);
     s->final = mr_arena_take(arena, model->compute, n, a->hidden_size);
     s->normed = mr_arena_take(arena, model->compute, n, a->hidden_size);
     s->rstd = mr_arena_take(arena, MR_F32, 1, n);
-    s->logits = mr_arena_take(arena, model->compute, chunk < n ? chunk : n, a->vocab_size);
+    s->logits = mr_arena_take_rows(arena, model->compute, chunk < n ? chunk : n, a->vocab_size);
     s->d_normed = mr_arena_take(arena, model->compute, n, a->hidden_size);
     s->d_attended = mr_arena_take(arena, model->compute, n, q_cols);
     s->d_q = mr_arena_take(arena, model->compute, n, q_cols);
     s->d_k = mr_arena_take(arena, model->compute, n, kv_cols);
     s->d_v = mr_arena_take(arena, model->compute, n, kv_cols);
-    s->d_product = mr_arena_take(arena, model->compute, n, a->intermediate_size);
+    s->d_product = mr_arena_take_rows(arena, model->compute, n, a->intermediate_size);
     s->adapter = mr_arena_take(arena, model->compute, n, mr_model_adapter_work(model));
     int64_t here = g->waves * g->in_wave;
     model->tokens = mr_arena_take(arena, MR_I32, here, n);

@@ -156,7 +156,7 @@ MR_NODISCARD mr_status mr_model_rope(const mr_model *model, int64_t positions, m
 int64_t mr_model_adapter_work(const mr_model *model);
 
 /** Returns how many rows of logits are kept at once, whatever the vocabulary. */
-int64_t mr_model_logits_rows(const mr_hf_config *arch);
+int64_t mr_model_logits_rows(const mr_model *model);
 
 /** Returns the most rows that one token is in a product of the model. */
 int64_t mr_model_product_rows(const mr_model *model);

@@ -172,6 +172,20 @@ void mr_model_train_wave(mr_model *model, int64_t wave, double scale, uint64_t s
     }
 }
 
+/* Adds numbers to an exact sum, whose value does not depend on who adds which. */
+static void add_readings(mr_exact *sum, const double *values, int64_t count, int threads)
+{
+#pragma omp parallel num_threads(threads)
+    {
+        mr_exact part = {0};
+#pragma omp for nowait
+        for (int64_t i = 0; i < count; i++)
+            mr_exact_add(&part, values[i]);
+#pragma omp critical
+        mr_exact_merge(sum, &part);
+    }
+}
+
 mr_status mr_model_finish_step(mr_model *model, mr_exact *loss, mr_exact *squares)
 {
     mr_backend *be = model->be;
@@ -182,8 +196,8 @@ mr_status mr_model_finish_step(mr_model *model, mr_exact *loss, mr_exact *square
     mr_params_square_sums(model->params, mr_tensor_cols(model->readings, losses, all - losses));
     be->ops->download(be, model->host_readings, model->readings);
     mr_status status = be->ops->synchronize(be);
-    for (int64_t i = 0; i < all; i++)
-        mr_exact_add(i < losses ? loss : squares, model->host_readings[i]);
+    add_readings(loss, model->host_readings, losses, be->threads);
+    add_readings(squares, model->host_readings + losses, all - losses, be->threads);
     mr_phase_end(be, MR_PHASE_OPTIMIZER);
     return status;
 }

@@ -32,7 +32,7 @@ static int64_t most_sequences(const mr_model *model, int64_t prompt, int64_t cap
 int64_t mr_session_batch(const mr_model *model, int64_t wanted, int64_t prompt, int64_t capacity)
 {
     int64_t rows = most_sequences(model, prompt, capacity);
-    int64_t logits = mr_model_logits_rows(&model->arch);
+    int64_t logits = mr_model_logits_rows(model);
     if (wanted > rows) wanted = rows;
     if (wanted > logits) wanted = logits;
     return wanted > 1 ? wanted : 1;

@@ -127,11 +127,57 @@ static void destroy(mr_backend *be)
         if (cu->stretches[i].end) cudaEventDestroy(cu->stretches[i].end);
     }
     mr_free(cu->stretches);
-    cudaFree(cu->scratch);
-    mr_memory_release(MR_MEM_OTHER, cu->scratch_bytes);
+    mr_cuda_shrink(&cu->scratch);
+    mr_cuda_shrink(&cu->aligned);
+    if (cu->try_begin) cudaEventDestroy(cu->try_begin);
+    if (cu->try_end) cudaEventDestroy(cu->try_end);
+    if (cu->side_from) cudaEventDestroy(cu->side_from);
+    if (cu->side_done) cudaEventDestroy(cu->side_done);
+    if (cu->side) cudaStreamDestroy(cu->side);
     if (cu->stream) cudaStreamDestroy(cu->stream);
     mr_free(cu);
     be->state = NULL;
+}
+
+void mr_cuda_side_begin(mr_backend *be)
+{
+    mr_cuda *cu = mr_cuda_of(be);
+    cu->beside = true;
+    mr_cuda_note(be, cudaEventRecord(cu->side_from, cu->stream), "the second stream");
+    mr_cuda_note(be, cudaStreamWaitEvent(cu->side, cu->side_from, 0), "the second stream");
+}
+
+void mr_cuda_side_end(mr_backend *be)
+{
+    mr_cuda *cu = mr_cuda_of(be);
+    cu->beside = false;
+    cu->side_open = true;
+    mr_cuda_note(be, cudaEventRecord(cu->side_done, cu->side), "the second stream");
+}
+
+void mr_cuda_side_join(mr_backend *be)
+{
+    mr_cuda *cu = mr_cuda_of(be);
+    if (!cu->side_open) return;
+    cu->side_open = false;
+    mr_cuda_note(be, cudaStreamWaitEvent(cu->stream, cu->side_done, 0), "the second stream");
+}
+
+static cudaError_t create_streams(mr_cuda *cu)
+{
+    int lowest = 0, highest = 0;
+    cudaError_t error = cudaDeviceGetStreamPriorityRange(&lowest, &highest);
+    if (error == cudaSuccess)
+        error = cudaStreamCreateWithPriority(&cu->stream, cudaStreamNonBlocking, highest);
+    if (error == cudaSuccess)
+        error = cudaStreamCreateWithPriority(&cu->side, cudaStreamNonBlocking, lowest);
+    if (error == cudaSuccess)
+        error = cudaEventCreateWithFlags(&cu->side_from, cudaEventDisableTiming);
+    if (error == cudaSuccess)
+        error = cudaEventCreateWithFlags(&cu->side_done, cudaEventDisableTiming);
+    if (error == cudaSuccess) error = cudaEventCreate(&cu->try_begin);
+    if (error == cudaSuccess) error = cudaEventCreate(&cu->try_end);
+    return error;
 }
 
 static const mr_backend_ops cuda_ops = {
@@ -183,6 +229,8 @@ static const mr_backend_ops cuda_ops = {
     .group_rows = mr_cuda_group_rows,
     .block_rotate = mr_cuda_block_rotate,
     .block_rotate_adjoint = mr_cuda_block_rotate_adjoint,
+    .site_forward = mr_cuda_site_forward,
+    .site_backward = mr_cuda_site_backward,
     .adamw = mr_cuda_adamw,
 };
 
@@ -196,9 +244,10 @@ mr_status mr_cuda_init(mr_backend *be, int node_rank)
     if (!cu) return MR_ERR_MEMORY;
     be->state = cu;
     be->ops = &cuda_ops;
+    be->chunk_bytes = (size_t)512 << 20;
     cu->device = node_rank % devices;
     cudaError_t error = cudaSetDevice(cu->device);
-    if (error == cudaSuccess) error = cudaStreamCreateWithFlags(&cu->stream, cudaStreamNonBlocking);
+    if (error == cudaSuccess) error = create_streams(cu);
     mr_status status = MR_OK;
     if (error != cudaSuccess)
         status = mr_fail(MR_ERR_ARG, "CUDA device %d: %s", cu->device, cudaGetErrorString(error));

@@ -54,13 +54,16 @@ typedef struct mr_cuda_attention mr_cuda_attention; /**< plans of cuDNN (attenti
 /** What be->state points to. Owns all. */
 typedef struct mr_cuda {
     int device;
-    cudaStream_t stream;
+    cudaStream_t stream, side;        /**< all work; what runs beside it at low priority */
+    cudaEvent_t side_from, side_done; /**< where side leaves stream and comes back */
+    bool beside, side_open;           /**< products go to side; there are some not joined yet */
     cublasLtHandle_t blas;
-    mr_cuda_plan *plans; /**< [MR_CUDA_PLANS], a table by hash of the shape */
-    void *workspace;     /**< MR_CUDA_WORKSPACE bytes */
-    void *scratch;       /**< of one operation */
-    size_t scratch_bytes;
-    char *slot[MR_CUDA_SLOTS]; /**< pinned */
+    mr_cuda_plan *plans;            /**< [MR_CUDA_PLANS], a table by hash of the shape */
+    void *workspace[2];             /**< MR_CUDA_WORKSPACE bytes, of each stream */
+    mr_buffer scratch;              /**< of one operation */
+    mr_buffer aligned;              /**< of one product: factors whose rows begin at odd places */
+    cudaEvent_t try_begin, try_end; /**< around a product whose algorithms are tried */
+    char *slot[MR_CUDA_SLOTS];      /**< pinned */
     cudaEvent_t slot_free[MR_CUDA_SLOTS];
     void *slot_device; /**< MR_CUDA_SLOT_BYTES: what is converted on its way */
     int turn;
@@ -81,6 +84,14 @@ static inline mr_cuda *mr_cuda_of(const mr_backend *be)
 /** Records a failure of what is queued, for `synchronize` to tell; nothing where it is none. */
 void mr_cuda_note(mr_backend *be, cudaError_t error, const char *what);
 void mr_cuda_note_failure(mr_backend *be, const char *what, const char *why);
+
+/** Makes memory larger where it is smaller; its data is NULL, with the failure noted, where there
+ * is not so much. Frees it. */
+void mr_cuda_grow(mr_backend *be, mr_buffer *memory, size_t bytes);
+void mr_cuda_shrink(mr_buffer *memory);
+
+/** Tells whether two pieces of device memory, multiples of 8 bytes, have the same bits; waits. */
+bool mr_cuda_alike(mr_backend *be, const void *a, const void *b, size_t bytes);
 
 /** Returns scratch of one operation, which the next operation overwrites; it grows the first time
  * that more is asked for, and is NULL, with the failure noted, where there is no memory. */
@@ -128,6 +139,31 @@ static inline void *mr_cuda_at(mr_tensor t)
 {
     return (char *)t.buffer->data + (size_t)t.offset * mr_dtype_size(t.dtype);
 }
+
+/** Between begin and end products go to the second stream, which sees what was queued before; after
+ * join the first one sees what they made. */
+void mr_cuda_side_begin(mr_backend *be);
+void mr_cuda_side_end(mr_backend *be);
+void mr_cuda_side_join(mr_backend *be);
+
+/** How columns between the maps of an update and its matrix stand: in blocks of `side`, `pitch`
+ * apart, zeros between. */
+typedef struct mr_cuda_blocks {
+    int64_t side, pitch;
+} mr_cuda_blocks;
+
+/** As the entries group_sum, group_spread, block_rotate and its adjoint, with columns so placed;
+ * where a result is not added to, it is written. */
+void mr_cuda_sum(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map, mr_cuda_blocks blocks);
+void mr_cuda_spread(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map,
+                    mr_cuda_blocks blocks, bool adds);
+void mr_cuda_rotate(mr_backend *be, mr_tensor y, mr_tensor x, mr_cuda_blocks blocks, bool rotate,
+                    mr_tensor cosine, mr_tensor sine);
+void mr_cuda_rotate_back(mr_backend *be, mr_tensor y, mr_tensor x, mr_cuda_blocks blocks,
+                         bool rotate, mr_tensor cosine, mr_tensor sine, bool adds);
+
+/** y [k pitch, pitch] = matrices m [k side, side], zeros beside and below each. */
+void mr_cuda_pad(mr_backend *be, mr_tensor y, mr_tensor m, int64_t side);
 
 /** As gemm for what cuBLASLt does not take: types that differ, rows at odd places. */
 void mr_cuda_gemm_any(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
@@ -187,6 +223,8 @@ void mr_cuda_block_rotate(mr_backend *be, mr_tensor y, mr_tensor x, int64_t widt
                           mr_tensor cosine, mr_tensor sine);
 void mr_cuda_block_rotate_adjoint(mr_backend *be, mr_tensor y, mr_tensor x, int64_t width,
                                   bool rotate, mr_tensor cosine, mr_tensor sine);
+bool mr_cuda_site_forward(mr_backend *be, const mr_site_args *args);
+bool mr_cuda_site_backward(mr_backend *be, const mr_site_args *args);
 
 #ifdef __cplusplus
 }

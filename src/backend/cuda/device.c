@@ -24,21 +24,31 @@ int mr_cuda_devices(void)
     return 0;
 }
 
+void mr_cuda_grow(mr_backend *be, mr_buffer *memory, size_t bytes)
+{
+    if (bytes <= memory->bytes) return;
+    mr_cuda_note(be, cudaStreamSynchronize(mr_cuda_of(be)->stream), "queued work");
+    mr_cuda_shrink(memory);
+    cudaError_t error = cudaMalloc(&memory->data, bytes);
+    if (error != cudaSuccess) {
+        memory->data = NULL;
+        mr_cuda_note(be, error, "scratch of an operation");
+        return;
+    }
+    memory->bytes = bytes;
+    mr_memory_hold(MR_MEM_OTHER, bytes);
+}
+
+void mr_cuda_shrink(mr_buffer *memory)
+{
+    cudaFree(memory->data);
+    mr_memory_release(MR_MEM_OTHER, memory->bytes);
+    *memory = (mr_buffer){.purpose = MR_MEM_OTHER};
+}
+
 void *mr_cuda_scratch(mr_backend *be, size_t bytes)
 {
-    mr_cuda *cu = mr_cuda_of(be);
-    if (bytes <= cu->scratch_bytes) return cu->scratch;
-    mr_cuda_note(be, cudaStreamSynchronize(cu->stream), "queued work");
-    cudaFree(cu->scratch);
-    mr_memory_release(MR_MEM_OTHER, cu->scratch_bytes);
-    cu->scratch_bytes = 0;
-    cudaError_t error = cudaMalloc(&cu->scratch, bytes);
-    if (error != cudaSuccess) {
-        cu->scratch = NULL;
-        mr_cuda_note(be, error, "scratch of an operation");
-        return NULL;
-    }
-    cu->scratch_bytes = bytes;
-    mr_memory_hold(MR_MEM_OTHER, bytes);
-    return cu->scratch;
+    mr_buffer *memory = &mr_cuda_of(be)->scratch;
+    mr_cuda_grow(be, memory, bytes);
+    return memory->data;
 }

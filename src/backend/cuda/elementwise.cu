@@ -221,21 +221,27 @@ void mr_cuda_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, 
                                     mr_tensor x, mr_tensor s)
 {
     float *out = (float *)mr_cuda_at(ds);
+    const bool writes = mr_tensor_exists(dx);
+    const float *factor = writes ? (const float *)mr_cuda_at(s) : NULL;
+    if (!writes) s = mr_tensor{};
     MR_BY_TYPE(dy.dtype, T, {
-        MR_BY_WIDTH(all_wide(pack_of(dy.dtype), {dy, x}), T, N, {
-            matrix<T> g(dy), from(x);
-            sum_columns<N>(be, out, x.rows, x.cols,
-                           [=] __device__(int64_t row, int64_t col, float(&v)[N]) {
-                               float a[N];
-                               load<N>(a, g.at(row, col));
-                               load<N>(v, from.at(row, col));
-                               for (int i = 0; i < N; i++)
-                                   v[i] *= a[i];
-                           });
+        MR_BY_WIDTH(all_wide(pack_of(dy.dtype), {dx, dy, x, s}), T, N, {
+            matrix<T> g(dy), from(x), to(dx);
+            sum_columns<N>(
+                be, out, x.rows, x.cols, [=] __device__(int64_t row, int64_t col, float(&v)[N]) {
+                    float a[N], f[N];
+                    load<N>(a, g.at(row, col));
+                    load<N>(v, from.at(row, col));
+                    for (int i = 0; i < N; i++)
+                        v[i] *= a[i];
+                    if (!writes) return;
+                    load<N>(f, factor + col); /* x has been read: dx may take its place */
+                    for (int i = 0; i < N; i++)
+                        a[i] *= f[i];
+                    store<N>(to.at(row, col), a);
+                });
         });
     });
-    /* After the sums, which read x where dx takes its place. */
-    if (mr_tensor_exists(dx)) mr_cuda_scale_columns(be, dx, mr_tensor{}, dy, s, 0);
 }
 
 void mr_cuda_row_factors(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_tensor gain,

@@ -22,14 +22,18 @@ struct mr_cuda_plan {
     cublasLtMatmulDesc_t product;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algorithm;
+    bool tried; /* it is the fastest, or the only one */
 };
+
+enum { PROPOSALS = 8 };
 
 mr_status mr_cuda_plans_create(mr_backend *be)
 {
     mr_cuda *cu = mr_cuda_of(be);
     cu->plans = mr_alloc_array(MR_MEM_OTHER, MR_CUDA_PLANS, sizeof *cu->plans);
     if (!cu->plans) return MR_ERR_MEMORY;
-    MR_CHECK(cudaMalloc(&cu->workspace, MR_CUDA_WORKSPACE) == cudaSuccess &&
+    MR_CHECK(cudaMalloc(&cu->workspace[0], MR_CUDA_WORKSPACE) == cudaSuccess &&
+                 cudaMalloc(&cu->workspace[1], MR_CUDA_WORKSPACE) == cudaSuccess &&
                  cublasLtCreate(&cu->blas) == CUBLAS_STATUS_SUCCESS,
              MR_ERR_MEMORY, "CUDA device %d: cannot start cuBLASLt with %zu bytes of workspace",
              cu->device, MR_CUDA_WORKSPACE);
@@ -52,7 +56,8 @@ void mr_cuda_plans_destroy(mr_backend *be)
         forget(&cu->plans[i]);
     mr_free(cu->plans);
     if (cu->blas) cublasLtDestroy(cu->blas);
-    cudaFree(cu->workspace);
+    for (int i = 0; i < 2; i++)
+        cudaFree(cu->workspace[i]);
 }
 
 static cudaDataType_t type_of(int32_t dtype)
@@ -93,15 +98,16 @@ static cublasStatus_t layout(cublasLtMatrixLayout_t *out, int32_t dtype, int64_t
     return cublasLtMatrixLayoutCreate(out, type_of(dtype), (uint64_t)cols, (uint64_t)rows, stride);
 }
 
-static cublasStatus_t choose(mr_cuda *cu, mr_cuda_plan *plan)
+/* The library's proposals, best first. */
+static cublasStatus_t propose(mr_cuda *cu, mr_cuda_plan *plan, int wanted,
+                              cublasLtMatmulHeuristicResult_t *found, int *count)
 {
     const shape *s = &plan->shape;
     const size_t workspace = MR_CUDA_WORKSPACE;
     const uint32_t first = (uint32_t)s->align_b, second = (uint32_t)s->align_a,
                    third = (uint32_t)s->align_c;
     cublasLtMatmulPreference_t wish;
-    cublasLtMatmulHeuristicResult_t found;
-    int count = 0;
+    *count = 0;
     cublasStatus_t status = cublasLtMatmulPreferenceCreate(&wish);
     if (status != CUBLAS_STATUS_SUCCESS) return status;
 #define WISH(name, value)                                                                          \
@@ -113,10 +119,18 @@ static cublasStatus_t choose(mr_cuda *cu, mr_cuda_plan *plan)
     WISH(MIN_ALIGNMENT_D_BYTES, third);
 #undef WISH
     status = cublasLtMatmulAlgoGetHeuristic(cu->blas, plan->product, plan->b, plan->a, plan->c,
-                                            plan->c, wish, 1, &found, &count);
+                                            plan->c, wish, wanted, found, count);
     cublasLtMatmulPreferenceDestroy(wish);
-    if (status == CUBLAS_STATUS_SUCCESS && count == 0) status = CUBLAS_STATUS_NOT_SUPPORTED;
-    plan->algorithm = found.algo;
+    if (status == CUBLAS_STATUS_SUCCESS && *count == 0) status = CUBLAS_STATUS_NOT_SUPPORTED;
+    return status;
+}
+
+static cublasStatus_t choose(mr_cuda *cu, mr_cuda_plan *plan)
+{
+    cublasLtMatmulHeuristicResult_t found;
+    int count;
+    cublasStatus_t status = propose(cu, plan, 1, &found, &count);
+    if (status == CUBLAS_STATUS_SUCCESS) plan->algorithm = found.algo;
     return status;
 }
 
@@ -167,24 +181,123 @@ static mr_cuda_plan *plan_of(mr_cuda *cu, const shape *s)
     return plan;
 }
 
+/* The factors of a product and where it goes. */
+typedef struct operands {
+    float alpha, beta;
+    mr_tensor a, b, c;
+} operands;
+
+static cublasStatus_t multiply(mr_cuda *cu, const mr_cuda_plan *plan, const operands *o,
+                               const cublasLtMatmulAlgo_t *algorithm, void *to)
+{
+    return cublasLtMatmul(cu->blas, plan->product, &o->alpha, mr_cuda_at(o->b), plan->b,
+                          mr_cuda_at(o->a), plan->a, &o->beta, mr_cuda_at(o->c), plan->c, to,
+                          plan->c, algorithm, cu->workspace[cu->beside], MR_CUDA_WORKSPACE,
+                          cu->beside ? cu->side : cu->stream);
+}
+
+/* Milliseconds of one product by an algorithm; a large number where it fails. */
+static float time_of(mr_cuda *cu, const mr_cuda_plan *plan, const operands *o,
+                     const cublasLtMatmulAlgo_t *algorithm, void *to, const cudaEvent_t *events)
+{
+    enum { RUNS = 3 };
+    float ms = 1e9f;
+    bool done = multiply(cu, plan, o, algorithm, to) == CUBLAS_STATUS_SUCCESS;
+    cudaEventRecord(events[0], cu->stream);
+    for (int i = 0; done && i < RUNS; i++)
+        done = multiply(cu, plan, o, algorithm, to) == CUBLAS_STATUS_SUCCESS;
+    cudaEventRecord(events[1], cu->stream);
+    if (cudaEventSynchronize(events[1]) == cudaSuccess && done)
+        cudaEventElapsedTime(&ms, events[0], events[1]);
+    return ms;
+}
+
+/* Tries proposals on the product itself, into memory of their own. */
+static void try_proposals(mr_backend *be, mr_cuda_plan *plan, const operands *o, char *memory,
+                          size_t bytes)
+{
+    mr_cuda *cu = mr_cuda_of(be);
+    cublasLtMatmulHeuristicResult_t found[PROPOSALS];
+    const cudaEvent_t events[2] = {cu->try_begin, cu->try_end};
+    int count;
+    if (propose(cu, plan, PROPOSALS, found, &count) != CUBLAS_STATUS_SUCCESS) return;
+    float best = time_of(cu, plan, o, &found[0].algo, memory, events);
+    for (int i = 1; i < count; i++) {
+        float took = time_of(cu, plan, o, &found[i].algo, memory + bytes, events);
+        if (took >= best || !mr_cuda_alike(be, memory, memory + bytes, bytes)) continue;
+        best = took;
+        plan->algorithm = found[i].algo;
+    }
+}
+
+static void find_fastest(mr_backend *be, mr_cuda_plan *plan, const operands *o)
+{
+    const int64_t worth = (int64_t)1 << 32; /* multiply-adds */
+    const shape *s = &plan->shape;
+    char *memory = NULL;
+    plan->tried = true;
+    if (s->m * s->n * s->k < worth) return;
+    size_t bytes = (size_t)((s->m - 1) * s->ldc + s->n) * mr_dtype_size(o->c.dtype);
+    bytes = (bytes + 255) / 256 * 256;
+    if (cudaMalloc((void **)&memory, 2 * bytes) != cudaSuccess) {
+        cudaGetLastError(); /* then by the first proposal */
+        return;
+    }
+    mr_cuda_note(be, cudaMemsetAsync(memory, 0, 2 * bytes, mr_cuda_of(be)->stream), "a product");
+    try_proposals(be, plan, o, memory, bytes);
+    cudaFree(memory);
+}
+
+/* A factor with rows that begin at 16 bytes: itself, or a copy in a part of the memory for that. */
+static mr_tensor aligned(mr_backend *be, mr_tensor t, mr_buffer *room, size_t *used)
+{
+    const int64_t pad = 16 / (int64_t)mr_dtype_size(t.dtype);
+    if (t.stride % pad == 0 && (uintptr_t)mr_cuda_at(t) % 16 == 0) return t;
+    int64_t pitch = (t.cols + pad - 1) / pad * pad;
+    mr_tensor copy =
+        mr_tensor_of(room, t.dtype, (int64_t)(*used / mr_dtype_size(t.dtype)), t.rows, pitch);
+    *used += (size_t)(t.rows * pitch) * mr_dtype_size(t.dtype);
+    if (room->data) mr_cuda_copy(be, mr_tensor_cols(copy, 0, t.cols), t);
+    return mr_tensor_cols(copy, 0, t.cols);
+}
+
+/* Copies factors of large products in BF16 whose rows begin at odd places: the product is several
+ * times slower than the copy. */
+static void align(mr_backend *be, operands *o, int64_t multiplications)
+{
+    const int64_t worth = (int64_t)1 << 30;
+    mr_buffer *room = &mr_cuda_of(be)->aligned;
+    if (o->a.dtype != MR_BF16 || mr_cuda_of(be)->beside || multiplications < worth) return;
+    mr_buffer none = {0};
+    size_t used = 0;
+    aligned(be, o->a, &none, &used);
+    aligned(be, o->b, &none, &used);
+    if (used == 0) return;
+    mr_cuda_grow(be, room, used);
+    if (!room->data) return;
+    used = 0;
+    o->a = aligned(be, o->a, room, &used);
+    o->b = aligned(be, o->b, room, &used);
+}
+
 void mr_cuda_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
                   mr_tensor b, float beta, mr_tensor c)
 {
     mr_cuda *cu = mr_cuda_of(be);
+    operands o = {.alpha = alpha, .beta = beta, .a = a, .b = b, .c = c};
     if (c.rows == 0 || c.cols == 0) return;
     mr_cuda_plan *plan = NULL;
     if (a.dtype == b.dtype) {
-        shape s = shape_of(transpose_a, transpose_b, a, b, beta, c);
+        align(be, &o, c.rows * c.cols * (transpose_a ? a.rows : a.cols));
+        shape s = shape_of(transpose_a, transpose_b, o.a, o.b, beta, c);
         plan = plan_of(cu, &s);
     }
     if (!plan || !plan->known) {
         mr_cuda_gemm_any(be, transpose_a, transpose_b, alpha, a, b, beta, c);
         return;
     }
-    cublasStatus_t status =
-        cublasLtMatmul(cu->blas, plan->product, &alpha, mr_cuda_at(b), plan->b, mr_cuda_at(a),
-                       plan->a, &beta, mr_cuda_at(c), plan->c, mr_cuda_at(c), plan->c,
-                       &plan->algorithm, cu->workspace, MR_CUDA_WORKSPACE, cu->stream);
+    if (!plan->tried && !cu->beside) find_fastest(be, plan, &o);
+    cublasStatus_t status = multiply(cu, plan, &o, &plan->algorithm, mr_cuda_at(c));
     if (status != CUBLAS_STATUS_SUCCESS)
         mr_cuda_note_failure(be, "a matrix product", cublasLtGetStatusString(status));
 }

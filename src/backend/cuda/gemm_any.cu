@@ -54,9 +54,10 @@ static __global__ void product(either a, either b, either c, int64_t m, int64_t 
 void mr_cuda_gemm_any(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
                       mr_tensor b, float beta, mr_tensor c)
 {
+    mr_cuda *cu = mr_cuda_of(be);
     int64_t k = transpose_a ? a.rows : a.cols;
     dim3 grid((unsigned)((c.rows + TILE - 1) / TILE), (unsigned)((c.cols + TILE - 1) / TILE));
-    product<<<grid, dim3(TILE, TILE), 0, mr_cuda_of(be)->stream>>>(
+    product<<<grid, dim3(TILE, TILE), 0, cu->beside ? cu->side : cu->stream>>>(
         either(a, transpose_a), either(b, transpose_b), either(c, false), c.rows, c.cols, k, alpha,
         beta);
 }

@@ -95,6 +95,29 @@ void mr_cuda_digest(mr_backend *be, mr_tensor out, mr_tensor x)
         "a digest");
 }
 
+static __global__ void differences(int *found, const uint64_t *a, const uint64_t *b, int64_t n)
+{
+    bool differs = false;
+    for (int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x; i < n; i += gridDim.x * THREADS)
+        differs = differs || a[i] != b[i];
+    if (differs) *found = 1;
+}
+
+bool mr_cuda_alike(mr_backend *be, const void *a, const void *b, size_t bytes)
+{
+    mr_cuda *cu = mr_cuda_of(be);
+    const int64_t n = (int64_t)(bytes / sizeof(uint64_t));
+    int *there = (int *)cu->slot_device, found = 1;
+    mr_cuda_note(be, cudaMemsetAsync(there, 0, sizeof *there, cu->stream), "a comparison");
+    differences<<<blocks_for(n), THREADS, 0, cu->stream>>>(there, (const uint64_t *)a,
+                                                           (const uint64_t *)b, n);
+    mr_cuda_note(be,
+                 cudaMemcpyAsync(&found, there, sizeof found, cudaMemcpyDeviceToHost, cu->stream),
+                 "a comparison");
+    mr_cuda_note(be, cudaStreamSynchronize(cu->stream), "a comparison");
+    return !found;
+}
+
 template <typename TA, typename TB>
 static __global__ void row_dots(double *out, matrix<TA> a, matrix<TB> b, int64_t cols, double beta)
 {

@@ -17,8 +17,9 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (the backend comes first)
 import numpy as np  # noqa: E402
 
-# Okabe and Ito's colours, told apart with any colour vision, without the yellow too pale for lines.
-COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000"]
+# Okabe and Ito's colours, told apart with any colour vision, without the yellow too pale for lines;
+# a violet for the eighth.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#5E3C99"]
 DASHES = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1))]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 
@@ -28,9 +29,11 @@ class Failure(Exception):
 
 
 def read_table(program, results, paper):
-    """Returns what `mora table --json` prints about a folder of results beside a table."""
+    """Returns what `mora table --json` prints about a folder of results beside a table, or beside
+    that of the runs' task where paper is None."""
+    named = ["--paper", paper] if paper else []
     try:
-        done = subprocess.run([program, "table", results, "--paper", paper, "--json"],
+        done = subprocess.run([program, "table", results, *named, "--json"],
                               stdout=subprocess.PIPE, check=False, text=True)
     except OSError as error:
         raise Failure(f"cannot start '{program}': {error.strerror}; --mora names it") from error

@@ -31,6 +31,7 @@ model:  {config: tiny.json, init: random}
 task:   {name: uuid, pairs: 8}
 train:  {steps: 8, global_batch: 8, lr: 1e-2}
 eval:   {at_steps: [4, 8]}
+log:    {spectrum_every: 4}
 matrix:
   - {method.name: fft, run.seed: [1, 2]}
   - {method.name: mora, method.r: 8, train.lr: [3e-3, 1e-2], run.seed: [1, 2]}
@@ -140,6 +141,23 @@ cp pretrain/twin.lora* without
 plot without --out without.png --mora "$MR_PROGRAM"
 expect_picture without.png "#0072B2"
 expect_error "plot_pretrain: error: 'false table pretrain' failed" pretrain --out x.png --mora false
+[ ! -e x.png ] || fail "a figure in spite of an error"
+figure=plot_spectra
+plot results --out spectra.png --mora "$MR_PROGRAM" --setting 1
+expect_picture spectra.png "#0072B2" "#D55E00"
+expect_error "plot_spectra: error: no 'pretrain/twin.lora-lr0.003-seed1.spectra.h5': \
+log.spectrum_every of the run asks for spectra" pretrain --out x.png --mora "$MR_PROGRAM"
+figure=plot_approximation
+cat >approximate.yaml <<'END'
+task:   {rows: 16, cols: 16, side: 8, highest: 8}
+method: {r: 1, operator: sharing}
+train:  {steps: 20, lr: 1e-2}
+matrix: {task.name: [flat, gaussian, waves, tiled], method.name: [fft, lora, mora], run.seed: [1, 2]}
+END
+"$MR_PROGRAM" approximate approximate.yaml --progress none --json >approximate.json
+plot approximate.json --out approximate.png
+expect_picture approximate.png "#0072B2" "#D55E00" "#009E73"
+expect_error "plot_approximation: error: 'run.err' is not what" run.err --out x.png
 [ ! -e x.png ] || fail "a figure in spite of an error"
 figure=merge_losses
 plot pretrain >merges.txt

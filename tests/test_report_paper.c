@@ -208,6 +208,12 @@ static void counts_of_spectra_stand_beside_the_score_that_chooses(void **state)
     assert_renders(&r, "text",
                    "method  r  lr      seeds | step 200        | step 200       |      ceiling\n"
                    "mora    8  0.001+  2     |     6.50 ±0.71  |    304.5 ±2.1  |        443.0\n");
+    assert_renders(
+        &r, "text",
+        "                                         | ppl                        | q\n"
+        "method  r  trained  rates  lr      seeds | step 200         all steps | step 200\n"
+        "mora    8   12,345  1      0.001+  2     |     6.50 ±0.71        7.25 |    304.5 ±2.1   "
+        "best\n");
     assert_renders(&r, "text", "completed, but without");
     assert_renders(&r, "json", "\"projection\": \"q_proj\",\n   \"score\": \"count\"");
     free_report(&r);

@@ -228,6 +228,12 @@ static mr_status make_scores(const maker *m)
     return table->failed ? MR_ERR_MEMORY : MR_OK;
 }
 
+/* Whether a score is of several evaluations: of spectra the last snapshot counts alone. */
+static bool has_average(const mr_score *score)
+{
+    return !score->projection;
+}
+
 /* Every score at every step; pages show the last. A setting without evaluations has an empty one.
  */
 static void add_rates_columns(const maker *m, mr_table *table)
@@ -245,9 +251,14 @@ static void add_rates_columns(const maker *m, mr_table *table)
         for (int64_t e = 0; e < series->count; e++)
             add_score_column(m, k, series->step[e], true, table)->detail = e + 1 < series->count;
         if (series->count == 0) add_score_column(m, k, NAN, true, table);
-        mr_column *all = add_label_column(table, MR_COLUMN_NUMBER, "all steps");
-        all->score = k;
-        all->decimals = measure->score[k].decimals;
+        if (has_average(&measure->score[k])) {
+            mr_column *all = add_label_column(table, MR_COLUMN_NUMBER, "all steps");
+            all->score = k;
+            all->decimals = measure->score[k].decimals;
+        }
+        /* Of many scores a page has pieces; those who look for one find all of its columns. */
+        for (int64_t c = before; k > 0 && c < table->columns_added; c++)
+            table->column[c].part = MR_COLUMN_OURS;
         if (measure->scores > 1)
             table->column[before].above = mr_table_keep(table, measure->score[k].caption);
     }
@@ -277,6 +288,7 @@ static mr_status add_rates_row(const maker *m, const mr_row *row, mr_table *tabl
         for (int64_t e = 0; e < steps; e++)
             add_score(&measure->score[k],
                       rate->seeds > 0 ? rate->course[k].at[e] : (mr_estimate){0}, table);
+        if (!has_average(&measure->score[k])) continue;
         if (rate->seeds > 0)
             mr_table_add_number(table, measure->score[k].scale * rate->course[k].average);
         else
@@ -306,7 +318,7 @@ static mr_status make_rates(const maker *m)
     int64_t columns = 7, rows = 0;
     for (int k = 0; k < m->paper->measure.scores; k++) {
         int64_t steps = series_of(m, k)->count;
-        columns += 1 + (steps > 0 ? steps : 1);
+        columns += has_average(&m->paper->measure.score[k]) + (steps > 0 ? steps : 1);
     }
     for (int64_t i = 0; i < m->rows; i++)
         rows += m->row[i].group ? m->row[i].group->rates : 0;

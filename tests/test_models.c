@@ -5,9 +5,8 @@
 
 #include "base/file.h"
 #include "golden_find.h"
-#include "model/model.h"
 #include "ranks.h"
-#include "settings.h"
+#include "reading.h"
 #include "store/hf_beside.h"
 #include "store/json.h"
 
@@ -27,52 +26,6 @@ typedef struct golden_model {
 
 static golden_model *models; /* outlives the tests, which account for counted memory */
 static int64_t model_count;
-
-/** A model that has been read. Owns all. */
-typedef struct reading {
-    mr_hf_config arch;
-    mr_config *config;
-    mr_backend *be;
-    mr_hf *weights;
-    mr_model *model;
-} reading;
-
-static void reading_free(reading *r)
-{
-    mr_model_destroy(&r->model);
-    if (r->be) mr_backend_destroy(&r->be);
-    mr_hf_close(&r->weights);
-    mr_free(r->config);
-    *r = (reading){0};
-}
-
-/* Reads a folder for sequences of so many tokens. Collective; on failure nothing is left. */
-static mr_status read_model(const char *folder, int64_t tokens, reading *r)
-{
-    char path[PATH_MAX];
-    *r = (reading){0};
-    MR_AGREE(&world, mr_file_path(path, "%s/config.json", folder));
-    MR_AGREE(&world, mr_hf_config_read(path, &r->arch));
-    MR_TRY(mr_hf_untie(&world, folder, &r->arch));
-    must(mr_hf_open(folder, &r->weights));
-    must(mr_hf_check(&world, r->weights, &r->arch, path));
-    r->config = mr_alloc(MR_MEM_OTHER, sizeof *r->config);
-    assert_on_all_ranks(r->config);
-    settings_of_method(r->config, "fft");
-    must(mr_backend_create(test_backend(), 0, 1, &r->be));
-    must(mr_model_create(
-        &(mr_model_options){.comm = &world,
-                            .be = r->be,
-                            .arch = &r->arch,
-                            .method = mr_adapter_find("fft"),
-                            .adapter = mr_adapter_config_of(r->config),
-                            .shard = MR_SHARD_FULL,
-                            .geometry = {.batch = 1, .tokens = tokens, .waves = 1, .in_wave = 1}},
-        &r->model));
-    must(mr_model_allocate(r->model));
-    must(mr_model_load(r->model, r->weights));
-    return MR_OK;
-}
 
 /** The sequences of a reference, and what a model makes of them. Owns its arrays. */
 typedef struct sequences {
@@ -248,12 +201,12 @@ static void expect_round_trip(const golden_model *m, const reading *r, sequences
 {
     reading again, third;
     save(r, m->folder, "first");
-    must(read_model("first", s->longest, &again));
+    must(reading_open("first", s->longest, false, &again));
     expect_same_values(r->weights, again.weights, &r->arch);
     save(&again, "first", "second");
     expect_same_file(MR_HF_WEIGHTS);
     expect_same_file("config.json");
-    must(read_model("second", s->longest, &third));
+    must(reading_open("second", s->longest, false, &third));
     const size_t bytes =
         (size_t)(run_sequence(s, r->model, s->count - 1) * r->arch.vocab_size) * sizeof(float);
     memcpy(s->theirs, s->logits, bytes);
@@ -269,7 +222,7 @@ static void a_folder_computes_as_its_reference_and_is_written_whole(void **state
     sequences s;
     reading r;
     open_sequences(m->reference, &s);
-    mr_status status = read_model(m->folder, s.longest, &r);
+    mr_status status = reading_open(m->folder, s.longest, false, &r);
     if (status != MR_OK) {
         /* Whose frequencies follow from the call has no one answer: it is refused by name. */
         const bool named = strstr(mr_message(), "'dynamic' is not supported") != NULL;

@@ -168,7 +168,8 @@ static mr_status add_base(mr_model *model, module_lists *lists, int unit, const 
                           const char *alias, int64_t rows, int64_t cols, mr_init_kind init, int *id)
 {
     char name[MR_PARAM_NAME + 8];
-    mr_flat_kind kind = model->method->trains_base ? MR_FLAT_TRAINED : MR_FLAT_FROZEN;
+    const bool trained = model->method->trains_base && !lists->options->frozen;
+    mr_flat_kind kind = trained ? MR_FLAT_TRAINED : MR_FLAT_FROZEN;
     if (!model->method->trains_base) {
         MR_TRY(mark_saved(lists, module, &kind));
         if (alias) MR_TRY(mark_saved(lists, alias, &kind));
@@ -429,6 +430,11 @@ mr_status mr_model_allocate(mr_model *model)
 const mr_comm *mr_model_comm(const mr_model *model)
 {
     return model->comm;
+}
+
+bool mr_model_gathers(const mr_model *model)
+{
+    return model->params->shard == MR_SHARD_FULL && model->comm->size > 1;
 }
 
 const mr_hf_config *mr_model_arch(const mr_model *model)

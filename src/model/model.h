@@ -46,6 +46,7 @@ typedef struct mr_model_options {
     mr_shard shard;
     mr_dtype compute; /**< dtype of activations and of the weights they meet */
     bool recompute;   /**< layers compute activations again in the backward pass */
+    bool frozen;      /**< the model is only run: a method that trains the base trains nothing */
     uint64_t seed;    /**< of restarts and dropout */
     mr_geometry geometry;
 } mr_model_options;
@@ -67,6 +68,9 @@ const mr_hf_config *mr_model_arch(const mr_model *model);
 const mr_adapter_method *mr_model_method(const mr_model *model);
 const mr_geometry *mr_model_geometry(const mr_model *model);
 mr_params *mr_model_params(const mr_model *model);
+
+/** Tells whether a pass gathers weights, so that all ranks must run as many. Local. */
+bool mr_model_gathers(const mr_model *model);
 
 /** Adds to bytes[purpose] what mr_model_allocate will take. Local. */
 void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES]);

@@ -204,3 +204,8 @@ void mr_session_best(mr_session *s, int32_t *ids)
 {
     s->model->be->ops->download(s->model->be, ids, s->ids);
 }
+
+void mr_session_logits(mr_session *s, float *out)
+{
+    s->model->be->ops->download(s->model->be, out, s->logits);
+}

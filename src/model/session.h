@@ -42,6 +42,9 @@ void mr_session_start(mr_session *session, const int32_t *prompts, const int32_t
  * Collective where weights are sharded. No allocation. */
 void mr_session_append(mr_session *session, const int32_t *ids);
 
+/** Copies the logits of the next token of every sequence to out [B, V]. Local. */
+void mr_session_logits(mr_session *session, float *out);
+
 /** Copies the most probable next token of every sequence to ids [B]. Local. */
 void mr_session_best(mr_session *session, int32_t *ids);
 

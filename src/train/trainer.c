@@ -332,9 +332,8 @@ mr_status mr_trainer_plan(const mr_comm *comm, const mr_config *config, mr_backe
     return create_agreed(comm, config, be, arch, limit, true, out);
 }
 
-/* Opens the folder of the weights and holds it against the architecture. Collective. */
-static mr_status open_weights(const mr_comm *comm, const mr_config *config,
-                              const mr_hf_config *arch, mr_hf **weights)
+mr_status mr_trainer_open_weights(const mr_comm *comm, const mr_config *config,
+                                  const mr_hf_config *arch, mr_hf **weights)
 {
     char path[PATH_MAX];
     mr_status status = mr_trainer_config_path(config, path);
@@ -348,7 +347,7 @@ static mr_status read_weights(mr_trainer *t)
 {
     const mr_hf_config *arch = mr_model_arch(t->model);
     mr_hf *weights;
-    mr_status status = open_weights(t->comm, t->config, arch, &weights);
+    mr_status status = mr_trainer_open_weights(t->comm, t->config, arch, &weights);
     if (status == MR_OK) status = mr_comm_agree(t->comm, mr_model_load(t->model, weights));
     if (status == MR_OK) status = mr_hf_hash(t->comm, weights, arch, t->inputs.weights_hash);
     if (t->snapshots)
@@ -394,7 +393,7 @@ mr_status mr_trainer_inputs(const mr_comm *comm, const mr_config *config, mr_inp
     MR_TRY(mr_trainer_arch(comm, config, &arch));
     MR_AGREE(comm, read_data(config, &arch, out));
     if (config->model.init != MR_INIT_PRETRAINED) return MR_OK;
-    mr_status status = open_weights(comm, config, &arch, &weights);
+    mr_status status = mr_trainer_open_weights(comm, config, &arch, &weights);
     if (status == MR_OK) status = mr_hf_hash(comm, weights, &arch, out->weights_hash);
     mr_hf_close(&weights);
     return status;

@@ -84,6 +84,13 @@ MR_NODISCARD mr_status mr_trainer_config_path(const mr_config *config, char path
 MR_NODISCARD mr_status mr_trainer_arch(const mr_comm *comm, const mr_config *config,
                                        mr_hf_config *arch);
 
+/** Opens the folder that the base weights are read from, and holds it against the architecture.
+ * Collective.
+ * @param[out] weights  for mr_hf_close, also after a failure
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_MEMORY; the same on every rank */
+MR_NODISCARD mr_status mr_trainer_open_weights(const mr_comm *comm, const mr_config *config,
+                                               const mr_hf_config *arch, mr_hf **weights);
+
 /** Reads what a configuration's inputs are by now, the base weights in full. Collective.
  * @return MR_OK, MR_ERR_IO (one is not there), MR_ERR_FORMAT, MR_ERR_CONFIG, MR_ERR_MEMORY; the
  * same on every rank */

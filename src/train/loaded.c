@@ -1,0 +1,87 @@
+#include "train/loaded.h"
+
+#include "data/model_tokenizer.h"
+#include "train/registry.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* The configuration that a model folder alone stands for. */
+static mr_status configure_folder(mr_config *config, const char *folder)
+{
+    mr_config_defaults(mr_registry_of_program(), config);
+    MR_CHECK(strlen(folder) < sizeof config->model.path, MR_ERR_USAGE, "path too long: '%s'",
+             folder);
+    snprintf(config->model.path, sizeof config->model.path, "%s", folder);
+    return mr_config_set(config, "method.name=fft");
+}
+
+static mr_status configure(mr_loaded *l, const char *path, const char *const *sets, int set_count)
+{
+    MR_TRY(configure_folder(&l->config, path));
+    for (int i = 0; i < set_count; i++)
+        MR_TRY(mr_config_set(&l->config, sets[i]));
+    return mr_config_expand_paths(&l->config, NULL);
+}
+
+static mr_status open_all(mr_loaded *l, const char *path, const char *const *sets, int set_count)
+{
+    MR_AGREE(l->comm, configure(l, path, sets, set_count));
+    MR_TRY(mr_trainer_arch(l->comm, &l->config, &l->arch));
+    if (l->config.model.init == MR_INIT_PRETRAINED)
+        MR_AGREE(l->comm, mr_hf_generation_read(l->config.model.path, &l->arch));
+    mr_status status = mr_model_tokenizer_create(&l->config, l->arch.vocab_size, &l->tokenizer);
+    if (status == MR_OK && l->tokenizer->vocabulary > l->arch.vocab_size)
+        status = mr_fail(MR_ERR_CONFIG, "the tokenizer has %d ids, the model's vocab_size is %lld",
+                         l->tokenizer->vocabulary, (long long)l->arch.vocab_size);
+    return mr_comm_agree(l->comm, status);
+}
+
+mr_status mr_loaded_open(const mr_comm *comm, const char *path, const char *const *sets,
+                         int set_count, mr_loaded **out)
+{
+    mr_loaded *l = mr_alloc(MR_MEM_OTHER, sizeof *l);
+    *out = l;
+    if (l) l->comm = comm;
+    MR_AGREE(comm, l ? MR_OK : MR_ERR_MEMORY);
+    mr_status status = open_all(l, path, sets, set_count);
+    if (status != MR_OK) mr_loaded_destroy(out);
+    return status;
+}
+
+mr_status mr_loaded_lay_out(mr_loaded *l, mr_backend *be, mr_shard shard)
+{
+    mr_model_destroy(&l->model);
+    return mr_model_create(
+        &(mr_model_options){.comm = l->comm,
+                            .be = be,
+                            .arch = &l->arch,
+                            .method = mr_adapter_find(l->config.method.name),
+                            .adapter = mr_adapter_config_of(&l->config),
+                            .shard = shard,
+                            .compute = mr_trainer_dtype(&l->config),
+                            .frozen = true,
+                            .seed = (uint64_t)l->config.run.seed,
+                            .geometry = {.batch = 1, .tokens = 2, .waves = 1, .in_wave = 1}},
+        &l->model);
+}
+
+mr_status mr_loaded_read(mr_loaded *l)
+{
+    mr_hf *weights;
+    MR_AGREE(l->comm, mr_model_allocate(l->model));
+    mr_status status = mr_trainer_open_weights(l->comm, &l->config, &l->arch, &weights);
+    if (status == MR_OK) status = mr_comm_agree(l->comm, mr_model_load(l->model, weights));
+    mr_hf_close(&weights);
+    return status;
+}
+
+void mr_loaded_destroy(mr_loaded **out)
+{
+    mr_loaded *l = *out;
+    if (!l) return;
+    mr_model_destroy(&l->model);
+    mr_tokenizer_destroy(&l->tokenizer);
+    mr_free(l);
+    *out = NULL;
+}

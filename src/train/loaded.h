@@ -1,0 +1,39 @@
+#ifndef MR_TRAIN_LOADED_H
+#define MR_TRAIN_LOADED_H
+
+/** @file
+ * A model that is on disk, with its tokenizer, to be run and not trained. */
+
+#include "data/tokenizer.h"
+#include "train/trainer.h"
+
+/** Owns all but comm and be. */
+typedef struct mr_loaded {
+    const mr_comm *comm;
+    mr_config config;  /**< of the run, or the defaults where it is a folder */
+    mr_hf_config arch; /**< with the end ids of generation_config.json, where it names any */
+    mr_tokenizer *tokenizer;
+    mr_model *model; /**< NULL until mr_loaded_lay_out */
+} mr_loaded;
+
+/** Opens a model folder of Hugging Face's layout: its configuration and its tokenizer. Collective.
+ * @param[in]  path  of the folder
+ * @param[in]  sets  [set_count] "key=value" of a configuration, where the defaults will not do
+ * @param[out] out   for mr_loaded_destroy; NULL on failure
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_CONFIG, MR_ERR_USAGE (a set without '='),
+ *         MR_ERR_MEMORY; the same on every rank */
+MR_NODISCARD mr_status mr_loaded_open(const mr_comm *comm, const char *path,
+                                      const char *const *sets, int set_count, mr_loaded **out);
+
+/** Lays the model out, in the place of an earlier layout. Local.
+ * @return as mr_model_create */
+MR_NODISCARD mr_status mr_loaded_lay_out(mr_loaded *loaded, mr_backend *be, mr_shard shard);
+
+/** Allocates the model and reads its weights, each rank those it keeps. Collective.
+ * @return MR_OK, MR_ERR_MEMORY, MR_ERR_IO, MR_ERR_FORMAT; the same on every rank */
+MR_NODISCARD mr_status mr_loaded_read(mr_loaded *loaded);
+
+/** Frees everything and sets *out to NULL; NULL is allowed. Local. */
+void mr_loaded_destroy(mr_loaded **out);
+
+#endif

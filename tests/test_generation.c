@@ -1,0 +1,270 @@
+/** @file
+ * Continuations beside what Transformers writes: <root>/generation/<model>.jsonl, a batch of ragged
+ * prompts a line, for the roots that MORA_GOLDEN names (colon-separated; without it
+ * ../shared/golden); and how tokens are drawn. */
+
+#include "base/file.h"
+#include "eval/continuation.h"
+#include "golden_find.h"
+#include "ranks.h"
+#include "reading.h"
+#include "store/json.h"
+
+#include <dirent.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { BATCH = 3, LINES = 64 }; /* fewer than the prompts of most lines: several groups */
+static const double logprob_within = 1e-4;
+
+/** A model and its lines. */
+typedef struct golden_text {
+    char name[256], folder[PATH_MAX], file[PATH_MAX];
+} golden_text;
+
+static golden_text texts[LINES];
+static int text_count;
+
+static int64_t int_of(const json_t *line, const char *key)
+{
+    const json_t *value = json_object_get(line, key);
+    assert_true(json_is_integer(value));
+    return json_integer_value(value);
+}
+
+static const json_t *item(const json_t *line, const char *key, size_t i)
+{
+    const json_t *value = json_array_get(json_object_get(line, key), i);
+    assert_non_null(value);
+    return value;
+}
+
+/* Reads the prompts of a line; returns the longest. */
+static int64_t read_prompts(const json_t *line, mr_prompt *prompts, size_t count)
+{
+    int64_t longest = 0;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *list = item(line, "prompts", i);
+        int32_t *ids = mr_alloc_array(MR_MEM_OTHER, json_array_size(list), sizeof *ids);
+        assert_non_null(ids);
+        for (size_t t = 0; t < json_array_size(list); t++)
+            ids[t] = (int32_t)json_integer_value(json_array_get(list, t));
+        prompts[i] = (mr_prompt){ids, (int64_t)json_array_size(list)};
+        if (prompts[i].length > longest) longest = prompts[i].length;
+    }
+    return longest;
+}
+
+static void compare_one(const json_t *line, size_t i, const mr_continuation *c)
+{
+    static const char *const names[] = {[MR_STOP_LENGTH] = "length", [MR_STOP_EOS] = "eos"};
+    const json_t *tokens = item(line, "tokens", i), *logprobs = item(line, "logprobs", i);
+    assert_on_all_ranks(c->count == (int64_t)json_array_size(tokens));
+    assert_on_all_ranks(strcmp(json_string_value(item(line, "stop", i)), names[c->stop]) == 0);
+    for (size_t t = 0; t < (size_t)c->count; t++) {
+        assert_on_all_ranks(c->tokens[t] == json_integer_value(json_array_get(tokens, t)));
+        const double expected = json_number_value(json_array_get(logprobs, t));
+        assert_on_all_ranks(fabs(c->logprobs[t] - expected) <= logprob_within);
+    }
+}
+
+/* Where the reference has texts they are those of the folder's tokenizer. */
+static void compare_text(const json_t *line, size_t i, const mr_continue_options *o,
+                         const mr_prompt *prompt, const mr_continuation *c)
+{
+    mr_text text = {0};
+    size_t from;
+    bool stopped;
+    if (!o->tokenizer) return;
+    must(mr_continuation_text(o, prompt, c, &text, &from, &stopped));
+    const char *expected = json_string_value(item(line, "continuation", i));
+    const bool same = strcmp(mr_text_get(&text) + from, expected) == 0;
+    if (!same) print_error("expected \"%s\", found \"%s\"\n", expected, text.data + from);
+    mr_text_free(&text);
+    assert_on_all_ranks(same && !stopped);
+}
+
+/* Continues the prompts of a line by groups of a size, and compares. */
+static void continue_line(const json_t *line, int64_t batch, mr_model *model,
+                          const mr_tokenizer *tokenizer)
+{
+    const size_t count = json_array_size(json_object_get(line, "prompts"));
+    int64_t eos[LINES], ends = (int64_t)json_array_size(json_object_get(line, "eos"));
+    mr_prompt *prompts = mr_alloc_array(MR_MEM_OTHER, count, sizeof *prompts);
+    mr_continuation *out = mr_alloc_array(MR_MEM_OTHER, count, sizeof *out);
+    mr_generator *generator;
+    assert_on_all_ranks(prompts && out && ends <= LINES);
+    for (int64_t i = 0; i < ends; i++)
+        eos[i] = json_integer_value(item(line, "eos", (size_t)i));
+    const mr_continue_options o = {.most = int_of(line, "max_new_tokens"),
+                                   .logprobs = true,
+                                   .eos = eos,
+                                   .eos_count = ends,
+                                   .sampling = {.top_p = 1},
+                                   .tokenizer = tokenizer};
+    const int64_t longest = read_prompts(line, prompts, count);
+    must(mr_generator_create(model, batch, longest, o.most, &generator));
+    must(mr_generator_allocate(generator));
+    must(mr_continue(generator, &o, prompts, (int64_t)count, out));
+    for (size_t i = 0; i < count; i++) {
+        compare_one(line, i, &out[i]);
+        compare_text(line, i, &o, &prompts[i], &out[i]);
+        mr_free((void *)(uintptr_t)prompts[i].ids);
+    }
+    mr_continuations_free(out, (int64_t)count);
+    mr_generator_destroy(&generator);
+    mr_free(prompts);
+    mr_free(out);
+}
+
+static void prompts_are_continued_as_the_reference_does(void **state)
+{
+    const golden_text *g = *state;
+    char path[PATH_MAX], *all;
+    mr_tokenizer *tokenizer = NULL;
+    reading r;
+    must(reading_open(g->folder, 2, true, &r));
+    must(mr_file_path(path, "%s/tokenizer.model", g->folder));
+    if (access(path, F_OK) == 0) must(mr_tokenizer_create(path, &tokenizer));
+    must(mr_file_read(g->file, MR_MEM_OTHER, &all, NULL));
+    int lines = 0;
+    for (char *next, *at = all; *at; at = next) {
+        next = at + strcspn(at, "\n");
+        if (*next) *next++ = '\0';
+        json_t *line = json_loads(at, 0, NULL);
+        assert_non_null(line);
+        continue_line(line, BATCH, r.model, tokenizer);
+        continue_line(line, 1, r.model, tokenizer);
+        json_decref(line);
+        lines++;
+    }
+    mr_free(all);
+    mr_tokenizer_destroy(&tokenizer);
+    reading_free(&r);
+    assert_true(lines > 0);
+}
+
+static void references_of_texts_are_there(void **state)
+{
+    (void)state;
+    if (text_count == 0) skip_because("needs reference texts (MORA_GOLDEN or ../shared)");
+}
+
+enum { VOCAB = 6, DRAWS = 40000 };
+static const float logits[VOCAB] = {1.0F, 3.0F, -2.0F, 3.0F, 0.5F, 2.0F};
+
+/* How often each id is drawn. */
+static void draw(double temperature, double top_p, double share[VOCAB])
+{
+    const mr_sampling s = {.temperature = temperature, .top_p = top_p, .seed = 5};
+    mr_candidate room[VOCAB];
+    for (int i = 0; i < VOCAB; i++)
+        share[i] = 0;
+    for (int i = 0; i < DRAWS; i++)
+        share[mr_sampling_choose(&s, logits, VOCAB, i % 7, i / 7, room)] += 1.0 / DRAWS;
+}
+
+static void the_most_probable_token_is_the_first_of_equals(void **state)
+{
+    (void)state;
+    assert_int_equal(mr_sampling_choose(&(mr_sampling){.top_p = 1}, logits, VOCAB, 0, 0, NULL), 1);
+}
+
+static void tokens_are_drawn_as_often_as_they_are_probable(void **state)
+{
+    (void)state;
+    for (double temperature = 0.5; temperature <= 2; temperature *= 2) {
+        double share[VOCAB], expected[VOCAB], sum = 0;
+        draw(temperature, 1, share);
+        for (int i = 0; i < VOCAB; i++)
+            sum += expected[i] = exp((double)logits[i] / temperature);
+        for (int i = 0; i < VOCAB; i++) {
+            const double p = expected[i] / sum;
+            assert_true(fabs(share[i] - p) <= 5 * sqrt(p * (1 - p) / DRAWS));
+        }
+    }
+}
+
+/* Probabilities 0.38, 0.38, 0.14, 0.05, ...: 0.7 needs the first two, 0.8 the third too. */
+static void the_fewest_tokens_that_reach_a_share_are_drawn_from(void **state)
+{
+    (void)state;
+    double share[VOCAB];
+    draw(1, 0.3, share);
+    assert_true(fabs(share[1] - 1) < 1e-9);
+    draw(1, 0.7, share);
+    assert_true(fabs(share[1] - 0.5) < 0.02 && fabs(share[3] - 0.5) < 0.02);
+    draw(1, 0.8, share);
+    assert_true(share[5] > 0.1 && share[0] == 0 && share[2] == 0 && share[4] == 0);
+}
+
+static void what_is_drawn_follows_from_seed_prompt_and_position(void **state)
+{
+    (void)state;
+    mr_candidate room[VOCAB];
+    int differ[3] = {0};
+    for (int i = 0; i < 200; i++) {
+        mr_sampling s = {.temperature = 1, .top_p = 1, .seed = 9};
+        const int32_t id = mr_sampling_choose(&s, logits, VOCAB, 4, i, room);
+        assert_int_equal(mr_sampling_choose(&s, logits, VOCAB, 4, i, room), id);
+        differ[0] += mr_sampling_choose(&s, logits, VOCAB, 5, i, room) != id;
+        differ[1] += mr_sampling_choose(&s, logits, VOCAB, 4, i + 1000, room) != id;
+        s.seed = 10;
+        differ[2] += mr_sampling_choose(&s, logits, VOCAB, 4, i, room) != id;
+    }
+    for (int i = 0; i < 3; i++)
+        assert_true(differ[i] > 50);
+}
+
+static int is_lines(const struct dirent *entry)
+{
+    const char *dot = strrchr(entry->d_name, '.');
+    return dot && dot > entry->d_name && strcmp(dot, ".jsonl") == 0;
+}
+
+/* The models of a root, and one of the data beside it. */
+static void find_texts(const char *root)
+{
+    struct dirent **entries = NULL;
+    char folder[PATH_MAX], path[PATH_MAX];
+    must(mr_file_path(folder, "%s/generation", root));
+    const int count = scandir(folder, &entries, is_lines, alphasort);
+    for (int i = 0; i < count; i++) {
+        const int length = (int)(strrchr(entries[i]->d_name, '.') - entries[i]->d_name);
+        golden_text *g = &texts[text_count];
+        must(mr_file_path(g->file, "%s/%s", folder, entries[i]->d_name));
+        must(mr_file_path(g->folder, "%s/%.*s/model", root, length, entries[i]->d_name));
+        must(mr_file_path(path, "%s/../data/weights/%.*s-hf", root, length, entries[i]->d_name));
+        if (access(path, F_OK) == 0) must(mr_file_path(g->folder, "%s", path));
+        snprintf(g->name, sizeof g->name, "prompts are continued as the reference does: %.*s",
+                 length, entries[i]->d_name);
+        text_count += text_count + 1 < LINES;
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+int main(int argc, char **argv)
+{
+    ranks_begin(&argc, &argv);
+    mr_names roots = {0};
+    must(mr_golden_roots(&roots));
+    for (int64_t i = 0; i < roots.count; i++)
+        find_texts(roots.item[i]);
+    mr_names_free(&roots);
+    struct CMUnitTest tests[LINES + 8] = {
+        cmocka_unit_test(the_most_probable_token_is_the_first_of_equals),
+        cmocka_unit_test(tokens_are_drawn_as_often_as_they_are_probable),
+        cmocka_unit_test(the_fewest_tokens_that_reach_a_share_are_drawn_from),
+        cmocka_unit_test(what_is_drawn_follows_from_seed_prompt_and_position),
+        cmocka_unit_test(references_of_texts_are_there),
+    };
+    size_t count = 5;
+    for (int i = 0; i < text_count; i++)
+        tests[count++] =
+            (struct CMUnitTest){.name = texts[i].name,
+                                .test_func = prompts_are_continued_as_the_reference_does,
+                                .initial_state = &texts[i]};
+    return ranks_end(_cmocka_run_group_tests("generation", tests, count, NULL, NULL));
+}

@@ -232,7 +232,7 @@ static void try_proposals(mr_backend *be, mr_cuda_plan *plan, const operands *o,
 
 static void find_fastest(mr_backend *be, mr_cuda_plan *plan, const operands *o)
 {
-    const int64_t worth = (int64_t)1 << 32; /* multiply-adds */
+    const int64_t worth = (int64_t)1 << 26; /* multiply-adds */
     const shape *s = &plan->shape;
     char *memory = NULL;
     plan->tried = true;
@@ -248,56 +248,117 @@ static void find_fastest(mr_backend *be, mr_cuda_plan *plan, const operands *o)
     cudaFree(memory);
 }
 
-/* A factor with rows that begin at 16 bytes: itself, or a copy in a part of the memory for that. */
-static mr_tensor aligned(mr_backend *be, mr_tensor t, mr_buffer *room, size_t *used)
+/* A matrix with rows that begin at 16 bytes: itself, or room for a copy. */
+static mr_tensor aligned(mr_tensor t, mr_buffer *room, size_t *used)
 {
     const int64_t pad = 16 / (int64_t)mr_dtype_size(t.dtype);
     if (t.stride % pad == 0 && (uintptr_t)mr_cuda_at(t) % 16 == 0) return t;
     int64_t pitch = (t.cols + pad - 1) / pad * pad;
     mr_tensor copy =
         mr_tensor_of(room, t.dtype, (int64_t)(*used / mr_dtype_size(t.dtype)), t.rows, pitch);
-    *used += (size_t)(t.rows * pitch) * mr_dtype_size(t.dtype);
-    if (room->data) mr_cuda_copy(be, mr_tensor_cols(copy, 0, t.cols), t);
+    *used += (size_t)(t.rows * pitch) * mr_dtype_size(t.dtype) + 255;
+    *used -= *used % 256;
     return mr_tensor_cols(copy, 0, t.cols);
 }
 
-/* Copies factors of large products in BF16 whose rows begin at odd places: the product is several
- * times slower than the copy. */
-static void align(mr_backend *be, operands *o, int64_t multiplications)
+static operands all_aligned(const operands *o, mr_buffer *room, size_t *used)
+{
+    operands even = *o;
+    *used = 0;
+    even.a = aligned(o->a, room, used);
+    even.b = aligned(o->b, room, used);
+    even.c = aligned(o->c, room, used);
+    return even;
+}
+
+static bool is_other(mr_tensor a, mr_tensor b)
+{
+    return a.buffer != b.buffer;
+}
+
+/* What a product by the library costs besides is small against what it is worth. */
+static bool is_large(mr_backend *be, const operands *o, int64_t multiplications)
 {
     const int64_t worth = (int64_t)1 << 30;
-    mr_buffer *room = &mr_cuda_of(be)->aligned;
-    if (o->a.dtype != MR_BF16 || mr_cuda_of(be)->beside || multiplications < worth) return;
-    mr_buffer none = {0};
-    size_t used = 0;
-    aligned(be, o->a, &none, &used);
-    aligned(be, o->b, &none, &used);
-    if (used == 0) return;
-    mr_cuda_grow(be, room, used);
-    if (!room->data) return;
-    used = 0;
-    o->a = aligned(be, o->a, room, &used);
-    o->b = aligned(be, o->b, room, &used);
+    return o->a.dtype == MR_BF16 && o->b.dtype == MR_BF16 && !mr_cuda_of(be)->beside &&
+           multiplications >= worth;
+}
+
+static void run(mr_backend *be, bool transpose_a, bool transpose_b, const operands *o)
+{
+    mr_cuda *cu = mr_cuda_of(be);
+    mr_cuda_plan *plan = NULL;
+    if (o->c.rows == 0 || o->c.cols == 0) return;
+    if (o->a.dtype == o->b.dtype) {
+        shape s = shape_of(transpose_a, transpose_b, o->a, o->b, o->beta, o->c);
+        plan = plan_of(cu, &s);
+    }
+    if (!plan || !plan->known) {
+        mr_cuda_gemm_any(be, transpose_a, transpose_b, o->alpha, o->a, o->b, o->beta, o->c);
+        return;
+    }
+    if (!plan->tried && !cu->beside) find_fastest(be, plan, o);
+    cublasStatus_t status = multiply(cu, plan, o, &plan->algorithm, mr_cuda_at(o->c));
+    if (status != CUBLAS_STATUS_SUCCESS)
+        mr_cuda_note_failure(be, "a matrix product", cublasLtGetStatusString(status));
+}
+
+/* The part of a factor that has the rows, or columns, `first`.. of the product it is in. */
+static mr_tensor part_of(mr_tensor t, bool by_rows, int64_t first, int64_t count)
+{
+    return by_rows ? mr_tensor_rows(t, first, count) : mr_tensor_cols(t, first, count);
+}
+
+/* A large product in BF16 is several times slower where an extent is no multiple of 8: what is over
+ * goes into a product of its own, extent by extent. */
+static void run_even(mr_backend *be, bool ta, bool tb, const operands *o)
+{
+    enum { EVEN = 8 };
+    const int64_t m = o->c.rows, n = o->c.cols, k = ta ? o->a.rows : o->a.cols;
+    const int64_t em = m - m % EVEN, en = n - n % EVEN, ek = k - k % EVEN;
+    operands main = *o, rest = *o;
+    if (ek < k && ek > 0) {
+        main.a = part_of(o->a, ta, 0, ek);
+        main.b = part_of(o->b, !tb, 0, ek);
+        rest.a = part_of(o->a, ta, ek, k - ek);
+        rest.b = part_of(o->b, !tb, ek, k - ek);
+        rest.beta = 1;
+    } else if (em < m && em > 0) {
+        main.a = part_of(o->a, !ta, 0, em);
+        main.c = mr_tensor_rows(o->c, 0, em);
+        rest.a = part_of(o->a, !ta, em, m - em);
+        rest.c = mr_tensor_rows(o->c, em, m - em);
+    } else if (en < n && en > 0) {
+        main.b = part_of(o->b, tb, 0, en);
+        main.c = mr_tensor_cols(o->c, 0, en);
+        rest.b = part_of(o->b, tb, en, n - en);
+        rest.c = mr_tensor_cols(o->c, en, n - en);
+    } else {
+        run(be, ta, tb, o);
+        return;
+    }
+    run_even(be, ta, tb, &main);
+    run(be, ta, tb, &rest);
 }
 
 void mr_cuda_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
                   mr_tensor b, float beta, mr_tensor c)
 {
-    mr_cuda *cu = mr_cuda_of(be);
-    operands o = {.alpha = alpha, .beta = beta, .a = a, .b = b, .c = c};
-    if (c.rows == 0 || c.cols == 0) return;
-    mr_cuda_plan *plan = NULL;
-    if (a.dtype == b.dtype) {
-        align(be, &o, c.rows * c.cols * (transpose_a ? a.rows : a.cols));
-        shape s = shape_of(transpose_a, transpose_b, o.a, o.b, beta, c);
-        plan = plan_of(cu, &s);
-    }
-    if (!plan || !plan->known) {
-        mr_cuda_gemm_any(be, transpose_a, transpose_b, alpha, a, b, beta, c);
+    const operands o = {.alpha = alpha, .beta = beta, .a = a, .b = b, .c = c};
+    const int64_t k = transpose_a ? a.rows : a.cols;
+    mr_buffer *room = &mr_cuda_of(be)->aligned;
+    size_t used = 0;
+    if (!is_large(be, &o, c.rows * c.cols * k)) {
+        run(be, transpose_a, transpose_b, &o);
         return;
     }
-    if (!plan->tried && !cu->beside) find_fastest(be, plan, &o);
-    cublasStatus_t status = multiply(cu, plan, &o, &plan->algorithm, mr_cuda_at(c));
-    if (status != CUBLAS_STATUS_SUCCESS)
-        mr_cuda_note_failure(be, "a matrix product", cublasLtGetStatusString(status));
+    all_aligned(&o, room, &used);
+    if (used > 0) mr_cuda_grow(be, room, used);
+    if (used > room->bytes) return; /* noted */
+    operands even = all_aligned(&o, room, &used);
+    if (is_other(even.a, a)) mr_cuda_copy(be, even.a, a);
+    if (is_other(even.b, b)) mr_cuda_copy(be, even.b, b);
+    if (is_other(even.c, c) && beta != 0) mr_cuda_copy(be, even.c, c);
+    run_even(be, transpose_a, transpose_b, &even);
+    if (is_other(even.c, c)) mr_cuda_copy(be, c, even.c);
 }

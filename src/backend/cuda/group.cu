@@ -41,6 +41,12 @@ static int common_pack(std::initializer_list<int64_t> whole,
     return (int)(bits & -bits);
 }
 
+/* Whether so many elements are 16 bytes, so that there is no better way to take them. */
+static bool is_full(int pack, mr_dtype dtype)
+{
+    return pack >= pack_of(dtype);
+}
+
 /* Whether rows of both, 16 bytes at a time, and one of x in shared memory will do. */
 static bool rows_fit(mr_tensor y, mr_tensor x)
 {
@@ -121,7 +127,10 @@ void mr_cuda_sum(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map, mr_
 {
     const map32 m(map, blocks);
     const int n = (int)x.cols;
-    if (!map.contiguous && blocks.pitch % pack_of(x.dtype) == 0 && rows_fit(y, x)) {
+    int pack = common_pack({map.groups, map.length, n, blocks.side, blocks.pitch, y.cols}, {y, x});
+    if (map.contiguous) pack = 1;
+    if (!is_full(pack, x.dtype) && !map.contiguous && blocks.pitch % pack_of(x.dtype) == 0 &&
+        rows_fit(y, x)) {
         MR_BY_TYPE(x.dtype, T, {
             constexpr int N = 16 / sizeof(T);
             each_row<T, N>(be, y, x, [=] __device__(const T *in, int64_t, int col, float(&v)[N]) {
@@ -137,8 +146,6 @@ void mr_cuda_sum(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map, mr_
         });
         return;
     }
-    int pack = common_pack({map.groups, map.length, n, blocks.side, blocks.pitch, y.cols}, {y, x});
-    if (map.contiguous) pack = 1;
     MR_BY_TYPE(x.dtype, T, {
         MR_BY_PACK(pack, T, N, {
             matrix<T> to(y), from(x);
@@ -166,7 +173,10 @@ void mr_cuda_spread(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map,
 {
     const map32 m(map, blocks);
     const int n = (int)y.cols;
-    if (!map.contiguous && rows_fit(y, x)) {
+    int64_t reached = map.length < y.cols && adds ? map.length : y.cols;
+    int pack = common_pack({map.groups, map.length, n, blocks.side, blocks.pitch}, {y, x});
+    if (map.contiguous) pack = 1;
+    if (!is_full(pack, y.dtype) && !map.contiguous && rows_fit(y, x)) {
         MR_BY_TYPE(y.dtype, T, {
             constexpr int N = 16 / sizeof(T);
             matrix<T> to(y);
@@ -191,9 +201,6 @@ void mr_cuda_spread(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map,
         });
         return;
     }
-    int64_t reached = map.length < y.cols && adds ? map.length : y.cols;
-    int pack = common_pack({map.groups, map.length, n, blocks.side, blocks.pitch}, {y, x});
-    if (map.contiguous) pack = 1;
     MR_BY_TYPE(y.dtype, T, {
         MR_BY_PACK(pack, T, N, {
             matrix<T> to(y), from(x);
@@ -265,7 +272,8 @@ void mr_cuda_rotate(mr_backend *be, mr_tensor y, mr_tensor x, mr_cuda_blocks blo
                     mr_tensor cosine, mr_tensor sine)
 {
     const int n = (int)x.cols, side = (int)blocks.side, pitch = (int)blocks.pitch, half = side / 2;
-    if (rotate && pitch % pack_of(y.dtype) == 0 && rows_fit(y, x)) {
+    int pack = common_pack({n, side, pitch, y.cols, rotate ? half : 0}, {y, x, cosine, sine});
+    if (!is_full(pack, y.dtype) && rotate && pitch % pack_of(y.dtype) == 0 && rows_fit(y, x)) {
         MR_BY_TYPE(y.dtype, T, {
             constexpr int N = 16 / sizeof(T);
             matrix<float> cosines(cosine), sines(sine);
@@ -286,7 +294,6 @@ void mr_cuda_rotate(mr_backend *be, mr_tensor y, mr_tensor x, mr_cuda_blocks blo
         });
         return;
     }
-    int pack = common_pack({n, side, pitch, y.cols, rotate ? half : 0}, {y, x, cosine, sine});
     MR_BY_TYPE(y.dtype, T, {
         MR_BY_PACK(pack, T, N, {
             matrix<T> to(y), from(x);
@@ -311,7 +318,8 @@ void mr_cuda_rotate_back(mr_backend *be, mr_tensor y, mr_tensor x, mr_cuda_block
 {
     const int n = (int)y.cols, side = (int)blocks.side, pitch = (int)blocks.pitch, half = side / 2;
     const int length = (int)(x.cols / pitch) * side;
-    if (rotate && rows_fit(y, x)) {
+    int pack = common_pack({n, side, pitch, rotate ? half : 0}, {y, x, cosine, sine});
+    if (!is_full(pack, y.dtype) && rotate && rows_fit(y, x)) {
         MR_BY_TYPE(y.dtype, T, {
             constexpr int N = 16 / sizeof(T);
             matrix<T> to(y);
@@ -334,7 +342,6 @@ void mr_cuda_rotate_back(mr_backend *be, mr_tensor y, mr_tensor x, mr_cuda_block
         });
         return;
     }
-    int pack = common_pack({n, side, pitch, rotate ? half : 0}, {y, x, cosine, sine});
     MR_BY_TYPE(y.dtype, T, {
         MR_BY_PACK(pack, T, N, {
             matrix<T> to(y), from(x);

@@ -105,9 +105,10 @@ typedef struct square_rooms {
     mr_buffer buffer;      /* the scratch */
     mr_cuda_blocks blocks; /* of the columns of the next three */
     mr_tensor in;          /* [N, blocks * pitch]: what M is applied to, as rows of pitch */
-    mr_tensor out;         /* [N, count * pitch], or as in: products, or gradients there */
+    mr_tensor out;         /* [N, count * pitch], or so many as in: products, or gradients there */
     mr_tensor back;        /* groups: [N, pitch], the gradient of `in` */
     mr_tensor m;           /* [count * pitch, pitch] */
+    mr_tensor d_m;         /* F32 [pitch, pitch]: the gradient of one */
 } square_rooms;
 
 /* @return false where there is no memory, which is noted */
@@ -119,14 +120,16 @@ static bool make_rooms(mr_backend *be, const mr_site_args *args, const bundle *b
     const int64_t pitch = (b->inner + pad - 1) / pad * pad, n = args->x.rows;
     const bool grouped = first->kind == MR_UPDATE_GROUPS;
     const int64_t wide = grouped ? pitch : first->blocks * pitch;
-    const int64_t out = grouped ? b->count * pitch : wide, back = grouped ? pitch : 0;
-    int64_t all = n * (wide + out + back) + b->count * pitch * pitch;
+    const int64_t out = b->count * wide, back = grouped ? pitch : 0;
+    const int64_t all = n * (wide + out + back) + b->count * pitch * pitch;
+    const size_t bytes = (size_t)all * mr_dtype_size(type) + 15, squares = bytes - bytes % 16;
     *r = (square_rooms){.blocks = {b->inner, pitch}};
-    r->buffer.data = mr_cuda_scratch(be, (size_t)all * mr_dtype_size(type));
+    r->buffer.data = mr_cuda_scratch(be, squares + (size_t)(pitch * pitch) * sizeof(float));
     r->in = mr_tensor_of(&r->buffer, type, 0, n, wide);
     r->out = mr_tensor_of(&r->buffer, type, n * wide, n, out);
     r->back = mr_tensor_of(&r->buffer, type, n * (wide + out), n, back);
     r->m = mr_tensor_of(&r->buffer, type, n * (wide + out + back), b->count * pitch, pitch);
+    r->d_m = mr_tensor_of(&r->buffer, MR_F32, (int64_t)(squares / sizeof(float)), pitch, pitch);
     if (r->buffer.data) mr_cuda_pad(be, r->m, b->weight, b->inner);
     return r->buffer.data != NULL;
 }
@@ -134,6 +137,7 @@ static bool make_rooms(mr_backend *be, const mr_site_args *args, const bundle *b
 /* Rows of one matrix's width. */
 static mr_tensor as_rows(mr_tensor t, const square_rooms *r)
 {
+    if (t.cols == r->blocks.pitch) return t;
     return mr_tensor_reshape(t, mr_tensor_count(t) / r->blocks.pitch, r->blocks.pitch);
 }
 
@@ -143,10 +147,12 @@ static mr_tensor matrix_of(const square_rooms *r, int k)
     return mr_tensor_rows(r->m, k * r->blocks.pitch, r->blocks.pitch);
 }
 
-/* The k-th linear's part of what is out. */
-static mr_tensor out_of(const square_rooms *r, int k)
+/* The k-th linear's part of what is out: columns of groups; of blocks, matrices behind one another.
+ */
+static mr_tensor out_of(const square_rooms *r, int k, bool grouped)
 {
-    return mr_tensor_cols(r->out, k * r->blocks.pitch, r->blocks.pitch);
+    if (grouped) return mr_tensor_cols(r->out, k * r->blocks.pitch, r->blocks.pitch);
+    return mr_tensor_carve(r->out, k * r->in.cols, r->in.cols);
 }
 
 static void compress(mr_backend *be, const mr_update *u, mr_tensor x, const square_rooms *r)
@@ -160,19 +166,19 @@ static void compress(mr_backend *be, const mr_update *u, mr_tensor x, const squa
 static void forward_square(mr_backend *be, const mr_site_args *args, const bundle *b, mr_tensor x)
 {
     const mr_update *first = &args->update[b->first];
+    const bool grouped = first->kind == MR_UPDATE_GROUPS;
     square_rooms r;
     if (!make_rooms(be, args, b, &r)) return;
     compress(be, first, x, &r);
-    if (first->kind == MR_UPDATE_GROUPS)
-        mr_cuda_gemm(be, false, true, first->scale, r.in, r.m, 0, r.out);
+    if (grouped) mr_cuda_gemm(be, false, true, first->scale, r.in, r.m, 0, r.out);
     for (int i = b->first, k = 0; i <= b->last; i++) {
         if (!is_adapted(args, i)) continue;
         const mr_update *one = &args->update[i];
-        if (one->kind == MR_UPDATE_BLOCKS)
+        mr_tensor out = out_of(&r, k, grouped);
+        if (!grouped)
             mr_cuda_gemm(be, false, true, one->scale, as_rows(r.in, &r), matrix_of(&r, k), 0,
-                         as_rows(r.out, &r));
-        mr_cuda_spread(be, args->y[i], one->kind == MR_UPDATE_BLOCKS ? r.out : out_of(&r, k),
-                       one->out, r.blocks, false);
+                         as_rows(out, &r));
+        mr_cuda_spread(be, args->y[i], out, one->out, r.blocks, false);
         k++;
     }
 }
@@ -279,23 +285,23 @@ static void backward_square(mr_backend *be, const mr_site_args *args, const bund
     square_rooms r;
     if (!make_rooms(be, args, b, &r)) return;
     compress(be, first, x, &r);
-    mr_tensor in = as_rows(r.in, &r), from = mr_tensor_cols(in, 0, b->inner);
-    for (int pass = 0; pass < (grouped || !wanted ? 1 : 2); pass++)
-        for (int i = b->first, k = 0; i <= b->last; i++) {
-            if (!is_adapted(args, i)) continue;
-            const mr_update *one = &args->update[i];
-            mr_tensor g = grouped ? out_of(&r, k) : r.out;
-            if (pass == 0 || b->count > 1) mr_cuda_sum(be, g, d_y[i], one->out, r.blocks);
-            if (!grouped) g = as_rows(g, &r);
-            if (pass == 0 && mr_tensor_exists(one->d_m))
-                mr_cuda_gemm(be, true, false, one->scale, mr_tensor_cols(g, 0, b->inner), from, 0,
-                             one->d_m);
-            /* Turned blocks are done with in the second pass: their place takes the sum of g M. */
-            if (pass == 1)
-                mr_cuda_gemm(be, false, false, one->scale, g, matrix_of(&r, k), k > 0 ? 1.0f : 0.0f,
-                             in);
-            k++;
-        }
+    mr_tensor in = as_rows(r.in, &r);
+    for (int i = b->first, k = 0; i <= b->last; i++) {
+        if (!is_adapted(args, i)) continue;
+        const mr_update *one = &args->update[i];
+        mr_tensor g = out_of(&r, k++, grouped);
+        mr_cuda_sum(be, g, d_y[i], one->out, r.blocks);
+        if (!mr_tensor_exists(one->d_m)) continue;
+        mr_cuda_gemm(be, true, false, one->scale, as_rows(g, &r), in, 0, r.d_m);
+        mr_cuda_copy(be, one->d_m, mr_tensor_cols(mr_tensor_rows(r.d_m, 0, b->inner), 0, b->inner));
+    }
+    /* Turned blocks are done with: their place takes the sum of g M over the linears. */
+    for (int i = b->first, k = 0; i <= b->last && wanted && !grouped; i++) {
+        if (!is_adapted(args, i)) continue;
+        mr_cuda_gemm(be, false, false, args->update[i].scale, as_rows(out_of(&r, k, false), &r),
+                     matrix_of(&r, k), k > 0 ? 1.0f : 0.0f, in);
+        k++;
+    }
     if (!wanted) return;
     if (grouped) {
         mr_cuda_gemm(be, false, false, first->scale, r.out, r.m, 0, r.back);

@@ -2,3 +2,14 @@ foreach(name backend backend_attention backend_gradients backend_harness backend
   mr_add_test(${name} LINK mr_backend)
   target_sources(test_${name} PRIVATE reference.c)
 endforeach()
+
+# The same on a device, where there is one.
+if(MR_CUDA)
+  foreach(name backend backend_attention backend_gradients backend_harness backend_scale backend_types
+      golden)
+    add_test(NAME ${name}.cuda COMMAND sh -c
+      "test -e /dev/nvidia0 || { echo 'skipped: no device of NVIDIA'; exit 77; }; exec $<TARGET_FILE:test_${name}>")
+    set_tests_properties(${name}.cuda PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS cuda
+      ENVIRONMENT "${MR_TEST_ENVIRONMENT};MORA_BACKEND=cuda")
+  endforeach()
+endif()

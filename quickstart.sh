@@ -16,12 +16,13 @@ say() { printf '\n== %s\n' "$*"; }
 
 packages_apt=(build-essential cmake ninja-build pkg-config openmpi-bin libopenmpi-dev
   libscalapack-openmpi-dev libopenblas-openmp-dev libhdf5-dev libyaml-dev libjansson-dev
-  libssl-dev zlib1g-dev libzstd-dev liblzma-dev libsentencepiece-dev libcmocka-dev hdf5-tools python3-h5py python3-matplotlib)
+  libssl-dev zlib1g-dev libzstd-dev liblzma-dev libpcre2-dev libutf8proc-dev libsentencepiece-dev
+  libcmocka-dev hdf5-tools python3-h5py python3-matplotlib)
 packages_dnf="gcc gcc-c++ cmake ninja-build pkgconf openmpi-devel scalapack-openmpi-devel openblas-devel \
 hdf5-devel libyaml-devel jansson-devel openssl-devel zlib-devel libzstd-devel xz-devel \
-sentencepiece-devel libcmocka-devel python3-h5py python3-matplotlib"
+pcre2-devel utf8proc-devel sentencepiece-devel libcmocka-devel python3-h5py python3-matplotlib"
 packages_spack="cmake ninja openmpi netlib-scalapack openblas threads=openmp hdf5 libyaml jansson \
-openssl zlib zstd xz sentencepiece cmocka py-h5py py-matplotlib"
+openssl zlib zstd xz pcre2 utf8proc sentencepiece cmocka py-h5py py-matplotlib"
 
 # Installs what is missing where apt is the machine's way; elsewhere names it and goes on.
 install_missing() {

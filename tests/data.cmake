@@ -14,3 +14,11 @@ target_sources(test_model_tokenizer PRIVATE logs.c)
 
 mr_add_test(prepare LINK mr_corpus NPROCS 1 2 4)
 target_sources(test_prepare PRIVATE data_files.c ranks.c)
+
+# tokenizer.json: what it may say, and its reference vectors.
+foreach(name hf_tokenizer hf_refused)
+  mr_add_test(${name} LINK mr_corpus)
+  target_sources(test_${name} PRIVATE data_files.c hf_files.c)
+endforeach()
+mr_add_test(hf_golden LINK mr_corpus mr_adapter LABELS golden)
+target_sources(test_hf_golden PRIVATE data_files.c golden_find.c)

@@ -180,7 +180,8 @@ static void an_unknown_tokenizer_is_refused_by_name(void **state)
     (void)state;
     mr_tokenizer *tokenizer = NULL;
     assert_int_equal(mr_tokenizer_create("words", &tokenizer), MR_ERR_IO);
-    assert_contains(mr_message(), "tokenizer: expected bytes or the file of a SentencePiece model: "
+    assert_contains(mr_message(), "tokenizer: expected bytes, or the file of a tokenizer.json or a "
+                                  "SentencePiece model: "
                                   "cannot open 'words'");
     assert_null(tokenizer);
 }

@@ -95,14 +95,34 @@ static void refuses(mr_config config, int64_t vocab_size, mr_status status, cons
     assert_contains(mr_message(), message);
 }
 
+/* A tokenizer.json of four pieces. */
+static void write_json(const char *path)
+{
+    static const char text[] = "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, "
+                               "\"ab\": 2, \"c\": 3}, \"merges\": [\"a b\"]}}";
+    data_write(path, text, sizeof text - 1);
+}
+
 static void a_model_takes_its_own_tokenizer_unless_asked_for_another(void **state)
 {
     (void)state;
     mkdir("own", 0777);
     write_model("own/tokenizer.model", true, true, true);
-    data_write("own/tokenizer.json", "{}", 2);
     takes(config_of("own", "", ""), 32000, "own/tokenizer.model", "from model.path");
     takes(config_of("own", "", "bytes"), 32000, "bytes", "from model.tokenizer");
+    write_json("own/tokenizer.json");
+    takes(config_of("own", "", ""), 32000, "own/tokenizer.json",
+          "from model.path, before its tokenizer.model, which has no added tokens");
+    takes(config_of("own", "", "own/tokenizer.model"), 32000, "own/tokenizer.model",
+          "from model.tokenizer");
+    data_write("own/tokenizer.json", "{}", 2);
+    refuses(config_of("own", "", ""), 32000, MR_ERR_FORMAT,
+            "'own/tokenizer.json': model: expected an object, found nothing; model.tokenizer can "
+            "name 'own/tokenizer.model' in its place");
+    assert_int_equal(unlink("own/tokenizer.model"), 0);
+    write_json("own/tokenizer.json");
+    takes(config_of("own", "", ""), 32000, "own/tokenizer.json", "from model.path");
+    write_model("own/tokenizer.model", true, true, true);
     mkdir("bare", 0777);
     takes(config_of("bare", "", ""), 264, "bytes", "as model.path has no tokenizer");
     takes(config_of("bare", "", ""), 512, "bytes", "as model.path has no tokenizer");
@@ -115,7 +135,7 @@ static void a_model_takes_its_own_tokenizer_unless_asked_for_another(void **stat
 static void a_tokenizer_that_is_not_read_is_never_taken_for_bytes(void **state)
 {
     (void)state;
-    static const char *const files[] = {"tokenizer.json", "tokenizer_config.json", "vocab.json",
+    static const char *const files[] = {"merges.txt", "tokenizer_config.json", "vocab.json",
                                         "spiece.model", "special_tokens_map.json"};
     mkdir("other", 0777);
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
@@ -124,9 +144,9 @@ static void a_tokenizer_that_is_not_read_is_never_taken_for_bytes(void **state)
         data_write(path, "{}", 2);
         snprintf(
             message, sizeof message,
-            "model.path: 'other' has no tokenizer.model, and its tokenizer (%s) is not one "
-            "that is read; set model.tokenizer to a SentencePiece model of the same ids, or to "
-            "bytes",
+            "model.path: 'other' has neither tokenizer.json nor tokenizer.model, and its tokenizer "
+            "(%s) is not one that is read; set model.tokenizer to such a file of the same ids, or "
+            "to bytes",
             files[i]);
         refuses(config_of("other", "", ""), 264, MR_ERR_CONFIG, message);
         snprintf(message, sizeof message, "model.config: beside 'other/config.json' stands %s",
@@ -135,9 +155,10 @@ static void a_tokenizer_that_is_not_read_is_never_taken_for_bytes(void **state)
         takes(config_of("other", "", "bytes"), 264, "bytes", "from model.tokenizer");
         assert_int_equal(unlink(path), 0);
     }
-    refuses(config_of("other", "", ""), 32000, MR_ERR_CONFIG,
-            "model.path: 'other' has no tokenizer.model, and its vocab_size 32000 is not one of "
-            "bytes (259 ids)");
+    refuses(
+        config_of("other", "", ""), 32000, MR_ERR_CONFIG,
+        "model.path: 'other' has neither tokenizer.json nor tokenizer.model, and its vocab_size "
+        "32000 is not one of bytes (259 ids)");
     assert_int_equal(symlink("nowhere", "other/tokenizer.model"), 0);
     refuses(config_of("other", "", ""), 264, MR_ERR_IO, "cannot open 'other/tokenizer.model'");
 }
@@ -150,7 +171,7 @@ static void what_is_no_sentencepiece_model_is_told_apart(void **state)
     } cases[] = {
         {"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n",
          "found in 'odd' a pointer of Git LFS"},
-        {"\n{\"model\": {}}", "found in 'odd' JSON, as of the Hugging Face tokenizers"},
+        {"\n{\"model\": {}}", "tokenizer: 'odd': model.vocab: expected an object of pieces"},
         {"IQ== 0\nIg== 1\n", "found in 'odd' a table of tiktoken"},
         {"anything", "'odd' is not a SentencePiece model: "},
         {"", "'odd' is not a SentencePiece model: "},

@@ -548,7 +548,8 @@ static void a_missing_model_is_named(void **state)
 {
     (void)state;
     refused("nowhere/x.model", MR_ERR_IO,
-            "tokenizer: expected bytes or the file of a SentencePiece model: cannot open "
+            "tokenizer: expected bytes, or the file of a tokenizer.json or a SentencePiece model: "
+            "cannot open "
             "'nowhere/x.model': No such file or directory");
 }
 

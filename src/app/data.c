@@ -22,7 +22,7 @@ static const char prepare_more[] =
     "Files are read through gzip, zstd or xz where their content says so; a name that says so\n"
     "must be right. JSON is read as Unicode text and numbers of double precision: a line with\n"
     "1e999, half a surrogate pair or \\u0000 in the name of a field is told as faulty.\n"
-    "A document, or a JSON line, has at most 1 GiB, or 64 MiB with a SentencePiece model.\n\n"
+    "A document, or a JSON line, has at most 1 GiB, or 64 MiB unless the tokenizer is bytes.\n\n"
     "The tokens of each document and one EOS are joined into shards, one for 16 MiB of text or\n"
     "less; sequences of train.seq_len are cut from the whole of a split when a run reads them;\n"
     "what is left over at its end is dropped. What is held out is decided by a hash of the\n"
@@ -123,7 +123,8 @@ static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const 
     int count;
     const mr_option options[] = {
         {"to", MR_OPTION_PATH, &to, "DIR", "folder to be made"},
-        {"tokenizer", MR_OPTION_PATH, &tokenizer, "FILE", "SentencePiece model, or bytes (bytes)"},
+        {"tokenizer", MR_OPTION_PATH, &tokenizer, "FILE",
+         "tokenizer.json, SentencePiece model, or bytes (bytes)"},
         {"field", MR_OPTION_TEXT, &field, "NAME", "of JSON lines that holds the text (text)"},
         {"heldout", MR_OPTION_TEXT, &heldout, "FRACTION",
          "of documents kept from training (0.01); 0: none"},
@@ -301,7 +302,7 @@ static mr_status run_inspect(const mr_comm *comm, int argc, char **argv)
         {"items", MR_OPTION_INT, &o.items, "N", "samples to show of each split (1)"},
         {"seq-len", MR_OPTION_INT, &o.seq_len, "TOKENS", "of a sample (128)"},
         {"tokenizer", MR_OPTION_PATH, &o.tokenizer, "FILE",
-         "SentencePiece model that decodes the samples; without it ids"},
+         "that decodes the samples; without it ids"},
         {"verify", MR_OPTION_FLAG, &o.verify, NULL, "read every shard and check its SHA-256"},
         {"json", MR_OPTION_FLAG, &o.json, NULL, "print the result as JSON"},
     };
@@ -317,7 +318,7 @@ static mr_status run_inspect(const mr_comm *comm, int argc, char **argv)
 
 static const mr_command prepare_command = {
     .name = "data prepare",
-    .usage = "FILE... --to DIR [--tokenizer bytes|FILE.model] [--field NAME] [--heldout FRACTION] "
+    .usage = "FILE... --to DIR [--tokenizer bytes|FILE] [--field NAME] [--heldout FRACTION] "
              "[--documents lines|file] [--format auto|text|jsonl] [--on-error error|skip] "
              "[--progress auto|bar|lines|none] [--json]",
     .summary = "turn text and JSON lines into token shards, streaming, over the ranks",
@@ -326,7 +327,7 @@ static const mr_command prepare_command = {
 
 static const mr_command inspect_command = {
     .name = "data inspect",
-    .usage = "DIR [--items N] [--seq-len TOKENS] [--tokenizer FILE.model] [--verify] [--json]",
+    .usage = "DIR [--items N] [--seq-len TOKENS] [--tokenizer FILE] [--verify] [--json]",
     .summary = "tell what a folder of token shards holds, and show samples of it",
     .run = run_inspect,
 };

@@ -24,6 +24,19 @@ void mr_text_add(mr_text *text, const char *fmt, ...)
     va_end(again);
 }
 
+void mr_text_add_bytes(mr_text *text, const char *bytes, size_t count)
+{
+    if (text->failed || count == 0) return;
+    const size_t needed = text->length + count + 1;
+    if (mr_grow(MR_MEM_OTHER, &text->data, &text->room, (int64_t)needed, 1) != MR_OK) {
+        text->failed = true;
+        return;
+    }
+    memcpy(text->data + text->length, bytes, count);
+    text->length += count;
+    text->data[text->length] = '\0';
+}
+
 int mr_text_clean(const char *bytes, size_t count, bool lines, char out[MR_TEXT_CLEAN])
 {
     uint32_t point = 0;

@@ -19,6 +19,9 @@ typedef struct mr_text {
 /** Appends formatted text; on a failed allocation sets failed and keeps what is there. Local. */
 void mr_text_add(mr_text *text, const char *fmt, ...) MR_PRINTF(2, 3);
 
+/** Appends bytes as they are, zeros too; failures as mr_text_add. Local. */
+void mr_text_add_bytes(mr_text *text, const char *bytes, size_t count);
+
 enum { MR_TEXT_CLEAN = 17 }; /**< bytes that a cleaned character takes at most, with its zero */
 
 /** Writes the first character of text of others as it may go to a terminal: every byte of a control

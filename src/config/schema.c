@@ -56,8 +56,10 @@ static const mr_key table[] = {
     {FIELD(model.dtype), .type = MR_KEY_ENUM, .fallback = "f32", .choices = dtype_texts,
      .help = "Type the frozen weights are kept in."},
     {FIELD(model.tokenizer), .type = MR_KEY_STRING, .is_path = true, .fallback = "",
-     .help = "A SentencePiece model file, or bytes; empty: tokenizer.model of model.path where it "
-             "is, else bytes, unless other files of a tokenizer or its vocab_size say otherwise."},
+     .help =
+         "A tokenizer.json, a SentencePiece model file, or bytes; empty: tokenizer.json of "
+         "model.path where it is, else its tokenizer.model, else bytes, unless other files of a "
+         "tokenizer or its vocab_size say otherwise."},
 
     {FIELD(task.name), .type = MR_KEY_STRING, .fallback = "uuid",
      .help = "What is learned and scored."},

@@ -6,19 +6,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-static const char model_file[] = "tokenizer.model";
+static const char json_file[] = "tokenizer.json", model_file[] = "tokenizer.model";
 
-/* Files that a tokenizer has beside or in place of tokenizer.model. */
+/* Files that a tokenizer has beside or in place of these. */
 static const char *const foreign_files[] = {
-    "tokenizer.json",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "vocab.json",
-    "merges.txt",
-    "vocab.txt",
-    "tokenizer_config.json",
-    "added_tokens.json",
-    "special_tokens_map.json",
+    "spiece.model", "sentencepiece.bpe.model", "vocab.json",        "merges.txt",
+    "vocab.txt",    "tokenizer_config.json",   "added_tokens.json", "special_tokens_map.json",
     "tekken.json",
 };
 
@@ -52,20 +45,23 @@ static mr_status choose_of_folder(const mr_config *config, int64_t vocab_size,
                                   char source[PATH_MAX], const char **reason)
 {
     const char *folder = config->model.path, *foreign;
-    bool there;
-    MR_TRY(has_file(folder, model_file, &there));
-    *reason = "from model.path";
-    if (there) return mr_file_path(source, "%s/%s", folder, model_file);
+    bool json, model;
+    MR_TRY(has_file(folder, json_file, &json));
+    MR_TRY(has_file(folder, model_file, &model));
+    *reason = json && model ? "from model.path, before its tokenizer.model, which has no added "
+                              "tokens"
+                            : "from model.path";
+    if (json || model) return mr_file_path(source, "%s/%s", folder, json ? json_file : model_file);
     MR_TRY(find_foreign(folder, &foreign));
     MR_CHECK(!foreign, MR_ERR_CONFIG,
-             "model.path: '%s' has no %s, and its tokenizer (%s) is not one that is read; set "
-             "model.tokenizer to a SentencePiece model of the same ids, or to bytes",
-             folder, model_file, foreign);
+             "model.path: '%s' has neither %s nor %s, and its tokenizer (%s) is not one that is "
+             "read; set model.tokenizer to such a file of the same ids, or to bytes",
+             folder, json_file, model_file, foreign);
     MR_CHECK(
         config->model.init == MR_INIT_RANDOM || vocab_size <= MOST_OF_BYTES, MR_ERR_CONFIG,
-        "model.path: '%s' has no %s, and its vocab_size %lld is not one of bytes (%d ids); set "
-        "model.tokenizer to its SentencePiece model, or to bytes",
-        folder, model_file, (long long)vocab_size, (int)MR_BYTES_VOCABULARY);
+        "model.path: '%s' has neither %s nor %s, and its vocab_size %lld is not one of bytes (%d "
+        "ids); set model.tokenizer to such a file, or to bytes",
+        folder, json_file, model_file, (long long)vocab_size, (int)MR_BYTES_VOCABULARY);
     *reason = "as model.path has no tokenizer";
     return MR_OK;
 }
@@ -75,18 +71,34 @@ static mr_status choose_of_folder(const mr_config *config, int64_t vocab_size,
 static mr_status choose_beside(const mr_config *config, const char **reason)
 {
     char folder[PATH_MAX];
-    const char *path = config->model.config, *slash = strrchr(path, '/'), *foreign = model_file;
+    const char *path = config->model.config, *slash = strrchr(path, '/'), *foreign = json_file;
     bool there = false;
     *reason = "as model.tokenizer is not set";
     if (path[0] == '\0') return MR_OK;
     MR_TRY(mr_file_path(folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : "."));
-    MR_TRY(has_file(folder, model_file, &there));
+    MR_TRY(has_file(folder, json_file, &there));
+    if (!there) MR_TRY(has_file(folder, foreign = model_file, &there));
     if (!there) MR_TRY(find_foreign(folder, &foreign));
     MR_CHECK(!foreign, MR_ERR_CONFIG,
-             "model.config: beside '%s' stands %s; set model.tokenizer to that or another "
-             "SentencePiece model, or to bytes",
+             "model.config: beside '%s' stands %s; set model.tokenizer to that, another "
+             "tokenizer.json or SentencePiece model, or to bytes",
              path, foreign);
     return MR_OK;
+}
+
+/* Creates the tokenizer of a folder; where its tokenizer.json cannot be read, its tokenizer.model
+ * is not taken in silence. */
+static mr_status create(const mr_config *config, const char *source, bool asked, mr_tokenizer **out)
+{
+    bool model = false;
+    mr_status status = mr_tokenizer_create(source, out);
+    if (status != MR_ERR_FORMAT || asked || config->model.path[0] == '\0') return status;
+    const size_t folder = strlen(config->model.path);
+    if (strcmp(source + folder + 1, json_file) == 0)
+        MR_TRY(has_file(config->model.path, model_file, &model));
+    if (!model) return status;
+    return mr_fail(status, "%s; model.tokenizer can name '%s/%s' in its place", mr_message(),
+                   config->model.path, model_file);
 }
 
 mr_status mr_model_tokenizer_create(const mr_config *config, int64_t vocab_size, mr_tokenizer **out)
@@ -101,7 +113,7 @@ mr_status mr_model_tokenizer_create(const mr_config *config, int64_t vocab_size,
         MR_TRY(choose_of_folder(config, vocab_size, source, &reason));
     else
         MR_TRY(choose_beside(config, &reason));
-    MR_TRY(mr_tokenizer_create(source, out));
+    MR_TRY(create(config, source, asked, out));
     (*out)->reason = reason;
     if (!asked && (*out)->hash[0] == '\0' && vocab_size > MOST_OF_BYTES)
         mr_warn("model.tokenizer: not set, so that text is read as bytes: %d of the model's %lld "

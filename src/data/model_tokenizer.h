@@ -2,9 +2,14 @@
 #define MR_DATA_MODEL_TOKENIZER_H
 
 /** @file
- * Which tokenizer a model takes: model.tokenizer where it is set, else the tokenizer.model of
- * model.path, else bytes; never bytes where a file or the size of the model's table shows that it
- * was trained on other ids. */
+ * Which tokenizer a model takes: model.tokenizer where it is set, else the tokenizer.json of
+ * model.path, else its tokenizer.model, else bytes; never bytes where a file or the size of the
+ * model's table shows that it was trained on other ids.
+ *
+ * Where both files stand, tokenizer.json is taken: Transformers reads it, and tokens that were
+ * added to a model, as those of a chat, stand in it alone. Of a file that normalises with Prepend
+ * and Replace the ids are those of tokenizer.model on every text without added tokens; one with
+ * Metaspace puts no second blank before a text that begins with one. */
 
 #include "config/config.h"
 #include "data/tokenizer.h"

@@ -141,6 +141,11 @@ void mr_sentencepiece_special(const mr_sentencepiece *model, int32_t *bos, int32
     *pad = model->processor.pad_id();
 }
 
+const char *mr_sentencepiece_piece(const mr_sentencepiece *model, int32_t id)
+{
+    return model->processor.IdToPiece(id).c_str();
+}
+
 int mr_sentencepiece_has_piece(const mr_sentencepiece *model, const char *text)
 {
     return !model->processor.IsUnknown(model->processor.PieceToId(text));

@@ -40,6 +40,9 @@ int32_t mr_sentencepiece_size(const mr_sentencepiece *model);
 void mr_sentencepiece_special(const mr_sentencepiece *model, int32_t *bos, int32_t *eos,
                               int32_t *pad);
 
+/** Returns the piece of an id below the size; borrowed. Local. */
+const char *mr_sentencepiece_piece(const mr_sentencepiece *model, int32_t id);
+
 /** Tells whether a text is a piece of its own. Local. */
 int mr_sentencepiece_has_piece(const mr_sentencepiece *model, const char *text);
 

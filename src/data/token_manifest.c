@@ -47,9 +47,10 @@ mr_status mr_token_manifest_check_tokenizer(const mr_token_manifest *m, const ch
     const bool same_pieces = strcmp(m->tokenizer_hash, t->hash) == 0 &&
                              (t->hash[0] != '\0' || strcmp(m->tokenizer, t->name) == 0);
     MR_CHECK(same_pieces && m->vocabulary == t->vocabulary && m->eos == t->eos, MR_ERR_CONFIG,
-             "'%s' was prepared with tokenizer %s (%s, %d ids), found %s (%s, %d ids)", folder,
-             m->tokenizer, origin(m->tokenizer_hash), m->vocabulary, t->name, origin(t->hash),
-             t->vocabulary);
+             "'%s' was prepared with tokenizer %s (%s, %d ids, EOS %d), found %s (%s, %d ids, EOS "
+             "%d)",
+             folder, m->tokenizer, origin(m->tokenizer_hash), m->vocabulary, m->eos, t->name,
+             origin(t->hash), t->vocabulary, t->eos);
     return MR_OK;
 }
 

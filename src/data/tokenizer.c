@@ -1,6 +1,7 @@
 #include "data/tokenizer.h"
 
 #include "base/file.h"
+#include "data/hf_tokenizer.h"
 #include "data/sentencepiece.h"
 #include "data/sentencepiece_model.h"
 
@@ -18,10 +19,12 @@ static mr_status check_ids(const int32_t *ids, int64_t count)
 
 /* The tokenizer of bytes. */
 
-static mr_status bytes_create(mr_tokenizer *tokenizer, const char *source)
+static mr_status bytes_load(mr_tokenizer *tokenizer, const char *path, const char *file,
+                            size_t size)
 {
-    (void)source;
-    memcpy(tokenizer->name, bytes_name, sizeof bytes_name);
+    (void)path;
+    (void)file;
+    (void)size;
     tokenizer->vocabulary = MR_BYTES_VOCABULARY;
     tokenizer->bos = MR_BYTES_BOS;
     tokenizer->eos = MR_BYTES_EOS;
@@ -46,11 +49,23 @@ static mr_status bytes_encode(const mr_tokenizer *tokenizer, const char *text, s
 }
 
 static mr_status bytes_decode(const mr_tokenizer *tokenizer, const int32_t *ids, int64_t count,
-                              mr_text *out)
+                              bool keep_special, mr_text *out)
 {
     (void)tokenizer;
+    (void)keep_special; /* they have no text */
     for (int64_t i = 0; i < count; i++)
         if (ids[i] < MR_BYTES_BOS) mr_text_add(out, "%c", (int)ids[i]);
+    return out->failed ? MR_ERR_MEMORY : MR_OK;
+}
+
+static mr_status bytes_piece(const mr_tokenizer *tokenizer, int32_t id, mr_text *out)
+{
+    static const char *const names[] = {"<bos>", "<eos>", "<pad>"};
+    (void)tokenizer;
+    if (id >= 0 && id < MR_BYTES_BOS)
+        mr_text_add(out, "%c", (int)id);
+    else if (id >= MR_BYTES_BOS && id < MR_BYTES_VOCABULARY)
+        mr_text_add(out, "%s", names[id - MR_BYTES_BOS]);
     return out->failed ? MR_ERR_MEMORY : MR_OK;
 }
 
@@ -61,10 +76,11 @@ static int64_t bytes_longest(const mr_tokenizer *tokenizer, size_t bytes)
 }
 
 static const mr_tokenizer_ops bytes_ops = {
-    .create = bytes_create,
+    .load = bytes_load,
     .destroy = bytes_destroy,
     .encode = bytes_encode,
     .decode = bytes_decode,
+    .piece = bytes_piece,
     .longest = bytes_longest,
 };
 
@@ -91,11 +107,9 @@ static int64_t growth_of(const mr_sentencepiece *model, bool maps)
 static const char *other_tokenizer(const char *file, size_t size)
 {
     static const char pointer[] = "version https://git-lfs.github.com/";
-    size_t at = strspn(file, " \t\r\n");
+    size_t at;
     if (strncmp(file, pointer, sizeof pointer - 1) == 0)
         return "a pointer of Git LFS, in whose place the file itself is still to be fetched";
-    if (at < size && file[at] == '{')
-        return "JSON, as of the Hugging Face tokenizers, which is not read yet";
     /* Lines of base64, a blank and a rank. */
     at = strspn(file, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=");
     if (at > 0 && at < size && file[at] == ' ' && strspn(file + at + 1, "0123456789") > 0)
@@ -103,11 +117,13 @@ static const char *other_tokenizer(const char *file, size_t size)
     return NULL;
 }
 
-static mr_status load(mr_tokenizer *tokenizer, const char *path, const char *file, size_t size)
+static mr_status pieces_load(mr_tokenizer *tokenizer, const char *path, const char *file,
+                             size_t size)
 {
     char problem[MR_SENTENCEPIECE_PROBLEM];
     const char *other = other_tokenizer(file, size);
-    MR_CHECK(!other, MR_ERR_FORMAT, "tokenizer: expected a SentencePiece model, found in '%s' %s",
+    MR_CHECK(!other, MR_ERR_FORMAT,
+             "tokenizer: expected a SentencePiece model or a tokenizer.json, found in '%s' %s",
              path, other);
     pieces *state = mr_alloc(MR_MEM_DATA, sizeof *state);
     if (!state) return MR_ERR_MEMORY;
@@ -127,31 +143,6 @@ static mr_status load(mr_tokenizer *tokenizer, const char *path, const char *fil
     if (facts.words && mr_sentencepiece_has_piece(state->model, MR_SENTENCEPIECE_BLANK))
         mr_sentencepiece_set_words(state->model, 1);
     return MR_OK;
-}
-
-static mr_status hash_of(const char *file, size_t size, char out[MR_HASH_TEXT])
-{
-    mr_hash *hash;
-    MR_TRY(mr_hash_create(&hash));
-    mr_hash_add(hash, file, size);
-    mr_hash_finish(&hash, out);
-    return MR_OK;
-}
-
-static mr_status pieces_create(mr_tokenizer *tokenizer, const char *source)
-{
-    const char *slash = strrchr(source, '/'), *name = slash ? slash + 1 : source;
-    size_t length = strlen(name), size = 0;
-    char *file = NULL;
-    MR_CHECK(length < sizeof tokenizer->name, MR_ERR_IO, "tokenizer: path too long: '%s'", source);
-    memcpy(tokenizer->name, name, length + 1);
-    mr_status status = mr_file_read(source, MR_MEM_DATA, &file, &size);
-    if (status == MR_ERR_IO)
-        return mr_fail_in(status, "tokenizer: expected bytes or the file of a SentencePiece model");
-    if (status == MR_OK) status = hash_of(file, size, tokenizer->hash);
-    if (status == MR_OK) status = load(tokenizer, source, file, size);
-    mr_free(file);
-    return status;
 }
 
 static void pieces_destroy(mr_tokenizer *tokenizer)
@@ -180,28 +171,18 @@ static mr_status pieces_encode(const mr_tokenizer *tokenizer, const char *text, 
     return MR_OK;
 }
 
-/* Appends text that may hold zeros. */
 static int append(void *context, const char *text, size_t bytes)
 {
-    enum { PART = 1 << 20 };
     mr_text *out = context;
-    while (bytes > 0) {
-        size_t part = strnlen(text, bytes < PART ? bytes : PART);
-        if (part > 0)
-            mr_text_add(out, "%.*s", (int)part, text);
-        else
-            mr_text_add(out, "%c", '\0');
-        part += part == 0;
-        text += part;
-        bytes -= part;
-    }
+    mr_text_add_bytes(out, text, bytes);
     return out->failed;
 }
 
 static mr_status pieces_decode(const mr_tokenizer *tokenizer, const int32_t *ids, int64_t count,
-                               mr_text *out)
+                               bool keep_special, mr_text *out)
 {
     const pieces *state = tokenizer->state;
+    (void)keep_special; /* the library writes none */
     char problem[MR_SENTENCEPIECE_PROBLEM];
     int64_t kept = 0;
     int failed = 0;
@@ -216,6 +197,14 @@ static mr_status pieces_decode(const mr_tokenizer *tokenizer, const int32_t *ids
     return failed ? MR_ERR_MEMORY : MR_OK;
 }
 
+static mr_status pieces_piece(const mr_tokenizer *tokenizer, int32_t id, mr_text *out)
+{
+    const pieces *state = tokenizer->state;
+    if (id >= 0 && id < tokenizer->vocabulary)
+        mr_text_add(out, "%s", mr_sentencepiece_piece(state->model, id));
+    return out->failed ? MR_ERR_MEMORY : MR_OK;
+}
+
 static int64_t pieces_longest(const mr_tokenizer *tokenizer, size_t bytes)
 {
     const pieces *state = tokenizer->state;
@@ -224,23 +213,67 @@ static int64_t pieces_longest(const mr_tokenizer *tokenizer, size_t bytes)
 }
 
 static const mr_tokenizer_ops pieces_ops = {
-    .create = pieces_create,
+    .load = pieces_load,
     .destroy = pieces_destroy,
     .encode = pieces_encode,
     .decode = pieces_decode,
+    .piece = pieces_piece,
     .longest = pieces_longest,
 };
+
+static mr_status hash_of(const char *file, size_t size, char out[MR_HASH_TEXT])
+{
+    mr_hash *hash;
+    MR_TRY(mr_hash_create(&hash));
+    mr_hash_add(hash, file, size);
+    mr_hash_finish(&hash, out);
+    return MR_OK;
+}
+
+/* Whether a file holds an object of JSON, and so no model of SentencePiece. */
+static bool is_json(const char *file, size_t size)
+{
+    const size_t at = strspn(file, " \t\r\n");
+    return at < size && file[at] == '{';
+}
+
+static mr_status load_file(mr_tokenizer *tokenizer, const char *path)
+{
+    char *file = NULL;
+    size_t size = 0;
+    mr_status status = mr_file_read(path, MR_MEM_OTHER, &file, &size);
+    if (status == MR_ERR_IO)
+        return mr_fail_in(status, "tokenizer: expected bytes, or the file of a tokenizer.json or a "
+                                  "SentencePiece model");
+    if (status == MR_OK) status = hash_of(file, size, tokenizer->hash);
+    if (status == MR_OK) {
+        tokenizer->ops = is_json(file, size) ? &mr_hf_tokenizer_ops : &pieces_ops;
+        status = tokenizer->ops->load(tokenizer, path, file, size);
+    }
+    mr_free(file);
+    return status;
+}
+
+static mr_status load(mr_tokenizer *tokenizer, const char *source)
+{
+    const char *slash = strrchr(source, '/'), *name = slash ? slash + 1 : source;
+    const size_t length = strlen(name);
+    MR_CHECK(length < sizeof tokenizer->name, MR_ERR_IO, "tokenizer: path too long: '%s'", source);
+    memcpy(tokenizer->name, name, length + 1);
+    tokenizer->source = mr_strdup(source);
+    if (!tokenizer->source) return MR_ERR_MEMORY;
+    if (strcmp(source, bytes_name) == 0) return tokenizer->ops->load(tokenizer, source, NULL, 0);
+    return load_file(tokenizer, source);
+}
 
 mr_status mr_tokenizer_create(const char *source, mr_tokenizer **out)
 {
     *out = NULL;
     mr_tokenizer *tokenizer = mr_alloc(MR_MEM_DATA, sizeof *tokenizer);
     if (!tokenizer) return MR_ERR_MEMORY;
-    tokenizer->ops = strcmp(source, bytes_name) == 0 ? &bytes_ops : &pieces_ops;
+    tokenizer->ops = &bytes_ops; /* until the file is known */
     tokenizer->reason = "";
-    tokenizer->source = mr_strdup(source);
-    mr_status status =
-        tokenizer->source ? tokenizer->ops->create(tokenizer, source) : MR_ERR_MEMORY;
+    mr_status status = load(tokenizer, source);
     if (status == MR_OK)
         *out = tokenizer;
     else
@@ -267,7 +300,19 @@ mr_status mr_tokenizer_decode(const mr_tokenizer *tokenizer, const int32_t *ids,
                               mr_text *out)
 {
     MR_TRY(check_ids(ids, count));
-    return tokenizer->ops->decode(tokenizer, ids, count, out);
+    return tokenizer->ops->decode(tokenizer, ids, count, false, out);
+}
+
+mr_status mr_tokenizer_decode_special(const mr_tokenizer *tokenizer, const int32_t *ids,
+                                      int64_t count, mr_text *out)
+{
+    MR_TRY(check_ids(ids, count));
+    return tokenizer->ops->decode(tokenizer, ids, count, true, out);
+}
+
+mr_status mr_tokenizer_piece(const mr_tokenizer *tokenizer, int32_t id, mr_text *out)
+{
+    return tokenizer->ops->piece(tokenizer, id, out);
 }
 
 int64_t mr_tokenizer_longest(const mr_tokenizer *tokenizer, size_t bytes)

@@ -12,7 +12,7 @@ static const char *const names[] = {
     MR_HF_GENERATION,          "tokenizer.model",   "tokenizer.json", "tokenizer_config.json",
     "special_tokens_map.json", "added_tokens.json", "vocab.json",     "merges.txt",
     "chat_template.jinja",     "chat_template.json"};
-enum { NAMES = sizeof names / sizeof *names, TOKENIZER = 1 };
+enum { NAMES = sizeof names / sizeof *names, TOKENIZER = 1, TOKENIZER_JSON = 2 };
 
 struct mr_hf_beside {
     json_t *config; /* owned */
@@ -32,8 +32,15 @@ static mr_status read_files(mr_hf_beside *beside, const char *folder, const char
         MR_TRY(mr_file_read(path, MR_MEM_OTHER, &beside->file[i].bytes, &beside->file[i].size));
     }
     if (!tokenizer[0] || strcmp(tokenizer, "bytes") == 0) return MR_OK;
-    return mr_file_read(tokenizer, MR_MEM_OTHER, &beside->file[TOKENIZER].bytes,
-                        &beside->file[TOKENIZER].size);
+    char *file;
+    size_t size;
+    MR_TRY(mr_file_read(tokenizer, MR_MEM_OTHER, &file, &size));
+    /* A model of SentencePiece is no text, and so no object of JSON. */
+    const size_t blanks = strspn(file, " \t\r\n");
+    const int as = blanks < size && file[blanks] == '{' ? TOKENIZER_JSON : TOKENIZER;
+    beside->file[as].bytes = file;
+    beside->file[as].size = size;
+    return MR_OK;
 }
 
 mr_status mr_hf_beside_read(const char *config, const char *folder, const char *tokenizer,

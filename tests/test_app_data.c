@@ -53,7 +53,8 @@ static void the_command_line_is_checked(void **state)
           "data prepare a.txt --to here --documents words");
     fails(2, "--on-error: expected error or skip, found \"panic\"",
           "data prepare a.txt --to here --on-error panic");
-    fails(2, "mora data inspect: expected a folder", "data inspect");
+    fails(2, "mora data inspect: expected a folder or --text", "data inspect");
+    fails(2, "mora data inspect: expected a folder or --text", "data inspect here --text a");
     fails(2, "--seq-len: expected 1..", "data inspect here --seq-len 0");
     fails(1, "cannot open 'here/manifest.json'", "data inspect here");
 }
@@ -202,6 +203,32 @@ static void inspect_shows_decoded_samples(void **state)
     program_free(&result);
 }
 
+static void inspect_shows_how_a_text_is_cut(void **state)
+{
+    (void)state;
+    static const char file[] =
+        "{\"added_tokens\": [{\"id\": 4, \"content\": \"<s>\", \"single_word\": false, \"lstrip\": "
+        "false, \"rstrip\": false, \"normalized\": false, \"special\": true}], \"model\": "
+        "{\"vocab\": "
+        "{\"a\": 0, \"b\": 1, \"ab\": 2, \"\\u001b\": 3}, \"merges\": [\"a b\"]}, "
+        "\"post_processor\": "
+        "{\"type\": \"TemplateProcessing\", \"single\": [{\"SpecialToken\": {\"id\": \"<s>\", "
+        "\"type_id\": 0}}, {\"Sequence\": {\"id\": \"A\", \"type_id\": 0}}], \"special_tokens\": "
+        "{\"<s>\": {\"ids\": [4]}}}}";
+    data_write("cuts.json", file, sizeof file - 1);
+    program_result result =
+        program_succeed(alone, "data inspect --text aabb\x1b<s> --tokenizer cuts.json");
+    assert_contains(result.out, "tokenizer cuts.json, 5 ids: 5 tokens of 8 bytes\n"
+                                "|a|ab|b|\\x1b|<s>|\n");
+    assert_contains(result.out,
+                    "\nbefore        4  <s>\n              0  a\n              2  ab\n");
+    program_free(&result);
+    result = program_succeed(alone, "data inspect --text abc --json");
+    assert_contains(result.out, "97,");
+    assert_contains(result.out, "\"c\"");
+    program_free(&result);
+}
+
 static void inspect_names_a_damaged_shard(void **state)
 {
     (void)state;
@@ -312,6 +339,7 @@ int main(void)
         cmocka_unit_test(documents_left_out_are_told_once_and_counted),
         cmocka_unit_test(a_fault_ends_all_ranks_with_one_message),
         cmocka_unit_test(inspect_shows_decoded_samples),
+        cmocka_unit_test(inspect_shows_how_a_text_is_cut),
         cmocka_unit_test(inspect_names_a_damaged_shard),
         cmocka_unit_test(prepared_tokens_are_those_of_spm_encode_with_llama),
         cmocka_unit_test(prepared_tokens_are_those_of_spm_encode_with_t5),

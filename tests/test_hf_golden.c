@@ -133,10 +133,58 @@ static void every_family_gives_the_golden_ids_and_texts(void **state)
     if (checked == 0) skip_because("needs ../shared/golden/tokenizers, or MORA_GOLDEN");
 }
 
+/* Beside SentencePiece: a file with Prepend and Replace has its ids. */
+
+static void ids_are_those_of_the_sentencepiece_model(void **state)
+{
+    (void)state;
+    static const char *const words[] = {" ",
+                                        "  ",
+                                        "the",
+                                        "Walking",
+                                        "1984",
+                                        "caf\xc3\xa9",
+                                        "\n",
+                                        "\t",
+                                        ".",
+                                        ",",
+                                        "\x01",
+                                        "\xe6\x97\xa5",
+                                        "stone",
+                                        "ing",
+                                        "'s",
+                                        "\xcc\x81",
+                                        "\xf0\x9f\x98\x80",
+                                        "-",
+                                        "\xe2\x96\x81"};
+    enum { WORDS = sizeof words / sizeof words[0], TEXTS = 3000 };
+    mr_tokenizer *json, *pieces;
+    int32_t ids[ROOM], others[ROOM];
+    data_unpack_shared("data/tokenizer/llama_tokenizer.model.xz", "llama.model");
+    data_unpack_shared("golden/tokenizers/llama2_a.json.xz", "llama.json");
+    must(mr_tokenizer_create("llama.json", &json));
+    must(mr_tokenizer_create("llama.model", &pieces));
+    for (uint64_t i = 0; i < TEXTS; i++) {
+        const mr_random random = mr_random_stream(3, MR_RANDOM_DATA, i);
+        mr_text text = {0};
+        int64_t count, other;
+        for (uint64_t w = mr_random_below(&random, 0, 30); w > 0; w--)
+            mr_text_add(&text, "%s", words[mr_random_below(&random, w, WORDS)]);
+        must(mr_tokenizer_encode(json, mr_text_get(&text), text.length, ids, ROOM, &count));
+        must(mr_tokenizer_encode(pieces, mr_text_get(&text), text.length, others, ROOM, &other));
+        if (count != other || memcmp(ids, others, (size_t)count * sizeof *ids) != 0)
+            fail_msg("other ids of \"%s\"", mr_text_get(&text));
+        mr_text_free(&text);
+    }
+    mr_tokenizer_destroy(&json);
+    mr_tokenizer_destroy(&pieces);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_family_gives_the_golden_ids_and_texts),
+        cmocka_unit_test(ids_are_those_of_the_sentencepiece_model),
     };
     return cmocka_run_group_tests(tests, folder_enter, folder_leave);
 }

@@ -537,7 +537,7 @@ static void the_task_needs_the_tokenizer_of_its_data(void **state)
     make_folder("foreign", "foreign.model", LARGE);
     task_refused("foreign", SEQ, MR_ERR_CONFIG,
                  "task.data: 'foreign' was prepared with tokenizer foreign.model (no file, 100000 "
-                 "ids), found bytes (no file, 259 ids)");
+                 "ids, EOS 2), found bytes (no file, 259 ids, EOS 257)");
 }
 
 /* A dataset of the folder "task". */

@@ -2,6 +2,7 @@
  * its options and its --help. */
 
 #include "app/command.h"
+#include "app/data_text.h"
 #include "base/log.h"
 #include "corpus/prepare.h"
 #include "data/order.h"
@@ -247,7 +248,7 @@ static void print_manifest(const char *folder, const mr_token_manifest *m, bool 
 }
 
 typedef struct inspect_options {
-    const char *folder, *tokenizer;
+    const char *folder, *tokenizer, *text;
     int64_t items, seq_len;
     bool verify, json;
 } inspect_options;
@@ -302,15 +303,23 @@ static mr_status run_inspect(const mr_comm *comm, int argc, char **argv)
         {"items", MR_OPTION_INT, &o.items, "N", "samples to show of each split (1)"},
         {"seq-len", MR_OPTION_INT, &o.seq_len, "TOKENS", "of a sample (128)"},
         {"tokenizer", MR_OPTION_PATH, &o.tokenizer, "FILE",
-         "that decodes the samples; without it ids"},
+         "that decodes the samples, without it ids; with --text: that cuts it (bytes)"},
+        {"text", MR_OPTION_TEXT, &o.text, "TEXT",
+         "show how the tokenizer cuts this, in place of a folder"},
         {"verify", MR_OPTION_FLAG, &o.verify, NULL, "read every shard and check its SHA-256"},
         {"json", MR_OPTION_FLAG, &o.json, NULL, "print the result as JSON"},
     };
     MR_TRY(mr_options_parse(comm, &inspect_command, options, sizeof options / sizeof options[0],
                             argc, argv, &o.folder, 1, &count, NULL, &help));
     if (help) return MR_OK;
-    MR_CHECK(count == 1, MR_ERR_USAGE, "mora data inspect: expected a folder; usage: mora %s %s",
+    MR_CHECK(count == (o.text ? 0 : 1), MR_ERR_USAGE,
+             "mora data inspect: expected a folder or --text; usage: mora %s %s",
              inspect_command.name, inspect_command.usage);
+    if (o.text) {
+        if (!o.tokenizer) o.tokenizer = "bytes";
+        return mr_comm_agree_root(
+            comm, comm->rank == 0 ? mr_data_show_text(o.text, o.tokenizer, o.json) : MR_OK);
+    }
     MR_CHECK(o.seq_len > 0 && o.seq_len <= LONGEST, MR_ERR_USAGE,
              "mora data inspect: --seq-len: expected 1..%d", LONGEST);
     return mr_comm_agree_root(comm, comm->rank == 0 ? inspect(&o) : MR_OK);
@@ -327,8 +336,10 @@ static const mr_command prepare_command = {
 
 static const mr_command inspect_command = {
     .name = "data inspect",
-    .usage = "DIR [--items N] [--seq-len TOKENS] [--tokenizer FILE] [--verify] [--json]",
-    .summary = "tell what a folder of token shards holds, and show samples of it",
+    .usage =
+        "DIR | --text TEXT [--items N] [--seq-len TOKENS] [--tokenizer FILE] [--verify] [--json]",
+    .summary = "tell what a folder of token shards holds, and show samples of it; or how a "
+               "tokenizer cuts a text",
     .run = run_inspect,
 };
 

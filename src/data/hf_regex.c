@@ -61,6 +61,8 @@ static void translate_property(translation *t)
 static void translate_escape(translation *t)
 {
     static const char word[] = "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}";
+    /* Outside classes Oniguruma takes these of ISO 8859-1 for characters of words, too. */
+    static const char latin[] = "\\x{b2}\\x{b3}\\x{b9}\\x{bc}-\\x{be}";
     const char letter = t->at + 1 < t->end ? t->at[1] : '\0';
     char problem[64];
     switch (letter) {
@@ -71,12 +73,12 @@ static void translate_escape(translation *t)
         put(t, "\\P{White_Space}", 2);
         return;
     case 'w':
-        mr_text_add(&t->out, t->in_class ? "%s" : "[%s]", word);
+        mr_text_add(&t->out, t->in_class ? "%s" : "[%s%s]", word, latin);
         t->at += 2;
         return;
     case 'W':
         if (t->in_class) break;
-        mr_text_add(&t->out, "[^%s]", word);
+        mr_text_add(&t->out, "[^%s%s]", word, latin);
         t->at += 2;
         return;
     case 'p':

@@ -310,13 +310,23 @@ static mr_status read_settings(const mr_hf_place *at, const json_t *model, mr_hf
     return mr_hf_read_bool(at, model, "ignore_merges", 0, &v->ignore_merges);
 }
 
+/* Whether no character is left out, so that its neighbours would meet. */
+static bool keeps_characters(const json_t *model, const mr_hf_vocabulary *v)
+{
+    bool keeps = v->byte_fallback;
+    for (int byte = 0; byte < MR_HF_BYTES; byte++)
+        keeps = keeps && v->fallback[byte] >= 0;
+    return keeps || !mr_hf_is_null(model, "unk_token");
+}
+
 static mr_status read_model(const mr_hf_place *at, const json_t *model, size_t file_bytes,
                             mr_hf_vocabulary *v)
 {
     mr_hf_string unknown;
     MR_TRY(read_settings(at, model, v));
     MR_TRY(read_pieces(at, model, file_bytes, v));
-    v->words = !v->bytes && !v->ignore_merges && mr_hf_vocabulary_find(v, mark, 3) >= 0;
+    v->words = !v->bytes && !v->ignore_merges && keeps_characters(model, v) &&
+               mr_hf_vocabulary_find(v, mark, 3) >= 0;
     MR_TRY(read_merges(at, model, v));
     for (int byte = 0; v->bytes && v->byte_fallback && byte < MR_HF_BYTES; byte++)
         MR_CHECK(v->single[byte] >= 0, MR_ERR_FORMAT,

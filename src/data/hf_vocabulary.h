@@ -43,8 +43,9 @@ typedef struct mr_hf_vocabulary {
     bool has_unknown;              /**< there is an unk_token, be it no piece */
     bool bytes;                    /**< words are bytes */
     bool fuse_unknown, byte_fallback, ignore_merges;
-    /** No piece that a merge makes has the mark of a blank behind another character, and the mark
-     * is a piece: words can be merged one by one, cut before each mark that follows none. */
+    /** No piece that a merge makes has the mark of a blank behind another character, the mark is a
+     * piece, and no character is left out: words can be merged one by one, cut before each mark
+     * that follows none. */
     bool words;
 } mr_hf_vocabulary;
 

@@ -1,12 +1,17 @@
 #!/bin/sh
 # Every symbol that a source file exports is used by another one, or stands below with its reason.
-# A sanitizer adds one of its own for each global (__odr_asan), which no source file names.
+# A sanitizer adds one of its own for each global (__odr_asan), and OpenMP one for each named critical
+# section, which no source file names.
 # Needs MR_OBJECTS, the folder of the object files, and MR_SOURCE_DIR.
 set -eu
 
 allowed="
 main                    where the program starts
 mr_memory_live_total    tests ask what is still held
+mr_memory_hold          of devices, which not every build has
+mr_memory_release       likewise
+mr_distributed_resolution  tests hold values to it
+mr_energy_top           references tell it
 mr_checkpoint_is        how a checkpoint is told from other folders
 mr_paper_parse          tests read tables of their own
 mr_params_read          tests compare whole parameters, and spectra will need them
@@ -20,7 +25,9 @@ if ! command -v nm >/dev/null; then
     echo "skipped: no nm (Debian: binutils)"
     exit 77
 fi
-objects=$(cd "$MR_SOURCE_DIR" && find src -name '*.c' | sed "s|.*|$MR_OBJECTS/*.dir/&.o|")
+# What is only built for devices is looked at where it was.
+objects=$(cd "$MR_SOURCE_DIR" && find src -name '*.c' ! -path '*/cuda/*' |
+    sed "s|.*|$MR_OBJECTS/*.dir/&.o|")
 # shellcheck disable=SC2086 # patterns, to be expanded
 nm -g -P -A $objects | awk -v allowed="$allowed" '
     BEGIN {
@@ -28,7 +35,7 @@ nm -g -P -A $objects | awk -v allowed="$allowed" '
         for (i = 1; i <= count; i++)
             if (split(line[i], word, " ") > 0) reason[word[1]] = 1
     }
-    $3 ~ /^[TDBRC]$/ && $2 !~ /^__odr_asan/ { from[$2] = $1 }
+    $3 ~ /^[TDBRC]$/ && $2 !~ /^(__odr_asan|\.gomp_critical)/ { from[$2] = $1 }
     $3 == "U" { used[$2] = 1 }
     END {
         for (name in from)

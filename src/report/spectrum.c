@@ -42,7 +42,8 @@ mr_spectrum_column mr_spectrum_column_of(int column)
     return out;
 }
 
-double mr_spectrum_value(const mr_analysis *analysis, int column)
+/* The value of a column; NaN where it is undefined. */
+static double value_of(const mr_analysis *analysis, int column)
 {
     bool noise;
     if (column < mr_measure_count) return mr_measure_value(&analysis->measures, column);
@@ -64,7 +65,7 @@ mr_spectrum_summary mr_spectrum_sum_up(const mr_spectrum *s, int64_t first, int6
 {
     mr_spectrum_summary out = {.mean = 0, .least = NAN, .most = NAN};
     for (int64_t i = first; i < first + count; i++) {
-        const double value = s->all[i].done ? mr_spectrum_value(&s->all[i], column) : NAN;
+        const double value = s->all[i].done ? value_of(&s->all[i], column) : NAN;
         if (isnan(value)) continue;
         out.mean += value;
         out.least = fmin(out.least, value);
@@ -98,8 +99,7 @@ static json_t *matrix_json(const mr_updates_item *item, const mr_analysis *a)
                             (json_int_t)item->layer, "rows", (json_int_t)item->rows, "cols",
                             (json_int_t)item->cols, "route", mr_analysis_route_text(a->route));
     for (int c = 0; c < mr_spectrum_columns(); c++)
-        mr_description_put(out, mr_spectrum_column_of(c).name,
-                           mr_json_number(mr_spectrum_value(a, c)));
+        mr_description_put(out, mr_spectrum_column_of(c).name, mr_json_number(value_of(a, c)));
     return out;
 }
 
@@ -143,7 +143,7 @@ mr_status mr_spectrum_csv(const mr_spectrum *s, const char *path)
                     item->projection, item->layer, item->rows, item->cols,
                     mr_analysis_route_text(a->route));
         for (int c = 0; c < mr_spectrum_columns(); c++) {
-            const double value = mr_spectrum_value(a, c);
+            const double value = value_of(a, c);
             if (isnan(value))
                 mr_text_add(&out, ",");
             else
@@ -243,7 +243,7 @@ static void fill(const mr_spectra_group *g, int64_t layer, const mr_analysis *a,
 {
     memcpy(row->sigma + layer * g->values, a->values, (size_t)g->values * sizeof *a->values);
     for (int c = 0; c < mr_spectrum_columns(); c++)
-        row->column[c * g->layers + layer] = mr_spectrum_value(a, c);
+        row->column[c * g->layers + layer] = value_of(a, c);
     for (int64_t j = 0; j < g->cosines; j++) {
         row->cosines_left[layer * g->cosines + j] = j < a->k ? a->left[j] : NAN;
         row->cosines_right[layer * g->cosines + j] = j < a->k ? a->right[j] : NAN;

@@ -30,9 +30,6 @@ typedef struct mr_spectrum_column {
 } mr_spectrum_column;
 mr_spectrum_column mr_spectrum_column_of(int column);
 
-/** Returns the value of a column; NaN where it is undefined. Local. */
-double mr_spectrum_value(const mr_analysis *analysis, int column);
-
 /** A mean over the layers of a projection that have a value. */
 typedef struct mr_spectrum_summary {
     int64_t defined;

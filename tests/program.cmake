@@ -11,6 +11,8 @@ foreach(name pretrain progress)
   target_sources(test_${name} PRIVATE data_files.c)
   target_link_libraries(test_${name} PRIVATE mr_corpus)
 endforeach()
+# These start one rank or two at a time, and wait for them more than they compute.
+set_tests_properties(resume spectra_run PROPERTIES PROCESSORS 1)
 target_sources(test_folders PRIVATE model_files.c)
 target_link_libraries(test_spectra_run PRIVATE mr_linalg)
 

@@ -18,6 +18,7 @@ mr_params_read          tests compare whole parameters, and spectra will need th
 mr_runlog_matrix        items of evaluations, which no table reads yet
 mr_schedule_factor      compared with traces of another library
 mr_svd_values           the reference for spectra
+mr_tokenizer_decode_special  what references give; texts go without
 mr_uuid_set_add         tests fill a set that collides
 "
 

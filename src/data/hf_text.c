@@ -134,7 +134,8 @@ static int category_of(uint32_t point)
     return range ? range->category : category;
 }
 
-bool mr_hf_is_space(uint32_t point)
+/* Whether a character is white space (White_Space). */
+static bool is_space(uint32_t point)
 {
     if (point < 0x80) return point == ' ' || (point >= '\t' && point <= '\r');
     return point == 0x85 || point == 0xa0 || point == 0x1680 ||
@@ -149,7 +150,8 @@ bool mr_hf_is_number(uint32_t point)
     return category == ND || category == NO || category == UTF8PROC_CATEGORY_NL;
 }
 
-bool mr_hf_is_word(uint32_t point)
+/* Whether a character is one of words (as \w of Unicode's technical standard 18). */
+static bool is_word(uint32_t point)
 {
     switch (category_of(point)) {
     case LU:
@@ -186,7 +188,7 @@ size_t mr_hf_spaces_at_start(const char *text, size_t bytes)
     uint32_t point;
     while (at < bytes) {
         const int length = mr_hf_character(text + at, &point);
-        if (!mr_hf_is_space(point)) break;
+        if (!is_space(point)) break;
         at += (size_t)length;
     }
     return at;
@@ -199,7 +201,7 @@ size_t mr_hf_spaces_at_end(const char *text, size_t bytes)
     while (at > 0) {
         const size_t before = last_character(text, at);
         mr_hf_character(text + before, &point);
-        if (!mr_hf_is_space(point)) break;
+        if (!is_space(point)) break;
         at = before;
     }
     return bytes - at;
@@ -210,7 +212,7 @@ bool mr_hf_starts_with_word(const char *text, size_t bytes)
     uint32_t point;
     if (bytes == 0) return false;
     mr_hf_character(text, &point);
-    return mr_hf_is_word(point);
+    return is_word(point);
 }
 
 bool mr_hf_ends_with_word(const char *text, size_t bytes)
@@ -218,7 +220,7 @@ bool mr_hf_ends_with_word(const char *text, size_t bytes)
     uint32_t point;
     if (bytes == 0) return false;
     mr_hf_character(text + last_character(text, bytes), &point);
-    return mr_hf_is_word(point);
+    return is_word(point);
 }
 
 /* Finds the first newer character from *at on; NULL where there is none. */

@@ -33,11 +33,8 @@ void mr_hf_buffer_free(mr_hf_buffer *buffer);
 /** Decodes the character at text, which is UTF-8, and returns its bytes. */
 int mr_hf_character(const char *text, uint32_t *point);
 
-/** Tells whether a character is white space (White_Space), a number (N), or one of words (as \w of
- * Unicode's technical standard 18). */
-bool mr_hf_is_space(uint32_t point);
+/** Tells whether a character is a number (N). */
 bool mr_hf_is_number(uint32_t point);
-bool mr_hf_is_word(uint32_t point);
 
 /** Returns the bytes of white space at the start and at the end of a text. */
 size_t mr_hf_spaces_at_start(const char *text, size_t bytes);

@@ -1,6 +1,7 @@
 /** @file
  * Singular values of matrices that the ranks hold together, beside LAPACK's of the whole. */
 
+#include "backend/backend.h"
 #include "base/memory.h"
 #include "linalg/distributed.h"
 #include "linalg/scalapack_impl.h"
@@ -513,6 +514,7 @@ static void memory_is_as_planned(void **state)
 
 int main(int argc, char **argv)
 {
+    mr_backend_prepare(argv); /* the BLAS kernels that the program takes */
     ranks_begin(&argc, &argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(memory_is_as_planned),

@@ -1,6 +1,7 @@
 /** @file
  * The routes of linalg/distributed.h, and LAPACK, beside reference spectra. */
 
+#include "backend/backend.h"
 #include "golden_spectra.h"
 #include "linalg/distributed.h"
 #include "linalg/svd.h"
@@ -74,6 +75,7 @@ static void a_route_meets_the_references(void **state)
 
 int main(int argc, char **argv)
 {
+    mr_backend_prepare(argv); /* the BLAS kernels that the program takes */
     ranks_begin(&argc, &argv);
     must(mr_golden_spectra_load(&golden));
     static mr_distributed_route bidiagonal = MR_DISTRIBUTED_BIDIAGONAL;

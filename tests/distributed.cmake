@@ -1,5 +1,6 @@
 mr_add_test(distributed LINK mr_linalg NPROCS 1 2 3 4)
 target_sources(test_distributed PRIVATE ranks.c)
+mr_scarce_memory(distributed)
 # What ScaLAPACK answers, spoiled on the way: tests/test_distributed.c.
 target_link_options(test_distributed PRIVATE -Wl,--wrap=pdgesvd_,--wrap=pdgebrd_,--wrap=dlasq1_)
 

@@ -7,6 +7,7 @@
 #include "linalg/scalapack_impl.h"
 #include "linalg/svd.h"
 #include "ranks.h"
+#include "scarce.h"
 
 #include <float.h>
 #include <limits.h>
@@ -429,10 +430,10 @@ void __wrap_dlasq1_(const int *n, double *d, double *e, double *work, int *info)
     if (fault.dlasq1 != 0) *info = fault.dlasq1;
 }
 
-/* The failure of a 50 x 40 matrix by a route, under the fault. */
+/* The failure of a 40 x 50 matrix by a route, under the fault. */
 static void expect_fault(mr_distributed_route route, mr_status status, const char *message)
 {
-    matrix m = normals(50, 40, 13);
+    matrix m = normals(40, 50, 13);
     double values[40];
     const size_t held = mr_memory_live_total();
     const mr_status found = values_by(&m, route, values);
@@ -450,7 +451,7 @@ static void values_that_do_not_sum_to_the_norm_are_refused(void **state)
     fault.spoil = true;
     expect_fault(
         MR_DISTRIBUTED_PDGESVD, MR_ERR_NUMERIC,
-        "singular values: the squares of those of a 50 x 40 matrix by pdgesvd sum to 1929.857");
+        "singular values: the squares of those of a 40 x 50 matrix by pdgesvd sum to 1929.857");
     fault.spoil = true;
     expect_fault(MR_DISTRIBUTED_BIDIAGONAL, MR_ERR_NUMERIC,
                  "relative difference of at most 3.2e-13");
@@ -461,13 +462,13 @@ static void an_info_is_told_by_its_meaning(void **state)
     (void)state;
     fault.info = 3;
     expect_fault(MR_DISTRIBUTED_PDGESVD, MR_ERR_NUMERIC,
-                 "pdgesvd of a 50 x 40 matrix: dbdsqr did not converge, INFO 3");
+                 "pdgesvd of a 40 x 50 matrix: no convergence, INFO 3");
     fault.info = 41;
     expect_fault(MR_DISTRIBUTED_PDGESVD, MR_ERR_NUMERIC,
                  "the ranks found different values (do their processors differ?), INFO 41");
     fault.info = -602;
     expect_fault(MR_DISTRIBUTED_BIDIAGONAL, MR_ERR_NUMERIC,
-                 "pdgebrd of a 50 x 40 matrix does not take its argument 6, INFO -602");
+                 "pdgebrd of a 40 x 50 matrix does not take its argument 6, INFO -602");
     fault.dlasq1 = 2;
     expect_fault(
         MR_DISTRIBUTED_BIDIAGONAL, MR_ERR_NUMERIC,
@@ -480,6 +481,42 @@ static void a_workspace_beyond_int_is_refused(void **state)
     fault.workspace = 3e9;
     expect_fault(MR_DISTRIBUTED_PDGESVD, MR_ERR_ARG,
                  "takes a workspace of 3000000000 numbers, expected at most 2147483647: use more");
+}
+
+/* A matrix and the route it goes by. */
+typedef struct attempt {
+    matrix m;
+    mr_distributed_route route;
+    double values[12];
+} attempt;
+
+static mr_status try_once(void *context)
+{
+    attempt *a = context;
+    return values_by(&a->m, a->route, a->values);
+}
+
+/* Every allocation of the last rank fails in its turn; the others hear of it. */
+static void memory_that_one_rank_lacks_ends_all(void **state)
+{
+    (void)state;
+    attempt a = {.m = normals(12, 34, 14)};
+    for (a.route = 0; a.route < MR_DISTRIBUTED_ROUTES; a.route++) {
+        mr_status status = MR_ERR_MEMORY;
+        int failures = 0;
+        if (world.rank == world.size - 1) {
+            scarce_try(try_once, &a);
+            status = MR_OK;
+        }
+        for (; status == MR_ERR_MEMORY; failures++) {
+            status = try_once(&a);
+            if (status == MR_ERR_MEMORY && !strstr(mr_message(), "(1 failed): cannot allocate"))
+                mr_abort("%s", mr_message());
+        }
+        assert_on_all_ranks(status == MR_OK);
+        assert_on_all_ranks(world.rank == world.size - 1 || failures > 8);
+    }
+    mr_free(a.m.a);
 }
 
 /* Must run first, over ever larger needs: the peak is that of the whole program. */
@@ -537,6 +574,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(values_that_do_not_sum_to_the_norm_are_refused),
         cmocka_unit_test(an_info_is_told_by_its_meaning),
         cmocka_unit_test(a_workspace_beyond_int_is_refused),
+        cmocka_unit_test(memory_that_one_rank_lacks_ends_all),
     };
     return ranks_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

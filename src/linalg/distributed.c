@@ -2,6 +2,7 @@
 
 #include "comm/exact.h"
 #include "linalg/scalapack_impl.h"
+#include "linalg/svd_impl.h"
 
 #include <float.h>
 #include <limits.h>
@@ -18,8 +19,9 @@ typedef struct extents {
 /* One matrix under way, as a route sees it. */
 typedef struct problem {
     const mr_comm *comm;
+    int rows, cols; /* as given, for messages */
     mr_process_grid grid;
-    mr_block_matrix a; /* [m, n] */
+    mr_block_matrix a; /* [m, n]: the matrix or its transpose */
     int m, n;
     extents most;
     double *vectors; /* [VECTORS, n] */
@@ -33,7 +35,6 @@ typedef struct routine {
     void (*call)(const problem *p, const mr_block_matrix *a, double *work, const int *lwork,
                  int *info);
     int64_t (*numbers)(const extents *most); /* of workspace, by its documentation */
-    const char *meaning;                     /* of a positive INFO, where it has one */
 } routine;
 
 /* A way from the matrix to its values. */
@@ -81,14 +82,14 @@ static mr_status ask_workspace(const problem *p, const routine *r, const mr_bloc
     r->call(p, a, &asked, &query, &info);
     MR_CHECK(info == 0, MR_ERR_NUMERIC,
              "singular values: %s refuses a %d x %d matrix when asked for its workspace, INFO %d",
-             r->name, p->m, p->n, info);
+             r->name, p->rows, p->cols, info);
     /* A double holds any count that fits a machine; an int, which the routine computes with, may
      * not. */
     const int64_t planned = r->numbers(&p->most);
     MR_CHECK(asked <= INT_MAX && planned <= INT_MAX, MR_ERR_ARG,
              "singular values: %s of a %d x %d matrix on %d ranks takes a workspace of %.0f "
              "numbers, expected at most %d: use more ranks",
-             r->name, p->m, p->n, p->comm->size, fmax(asked, (double)planned), INT_MAX);
+             r->name, p->rows, p->cols, p->comm->size, fmax(asked, (double)planned), INT_MAX);
     *count = (int)larger(planned, (int64_t)asked);
     return MR_OK;
 }
@@ -97,11 +98,11 @@ static mr_status check_info(const problem *p, const routine *r, int info)
 {
     MR_CHECK(info >= 0, MR_ERR_NUMERIC,
              "singular values: %s of a %d x %d matrix does not take its argument %d, INFO %d",
-             r->name, p->m, p->n, info < -100 ? -info / 100 : -info, info);
+             r->name, p->rows, p->cols, info < -100 ? -info / 100 : -info, info);
     MR_CHECK(info == 0, MR_ERR_NUMERIC, "singular values: %s of a %d x %d matrix: %s, INFO %d",
-             r->name, p->m, p->n,
+             r->name, p->rows, p->cols,
              info == p->n + 1 ? "the ranks found different values (do their processors differ?)"
-                              : r->meaning,
+                              : "no convergence",
              info);
     return MR_OK;
 }
@@ -169,15 +170,10 @@ static int64_t pdgesvd_numbers(const extents *x)
     return 1 + 6 * x->m + larger(pdgebrd, 4 * x->n);
 }
 
-static const routine pdgesvd = {
-    .name = "pdgesvd",
-    .call = call_pdgesvd,
-    .numbers = pdgesvd_numbers,
-    .meaning = "dbdsqr did not converge",
-};
-static const routine pdgeqrf = {"pdgeqrf", call_pdgeqrf, pdgeqrf_numbers, "unexpected"};
-static const routine pdgebrd = {"pdgebrd", call_pdgebrd, pdgebrd_numbers, "unexpected"};
-static const routine pdsytrd = {"pdsytrd", call_pdsytrd, pdsytrd_numbers, "unexpected"};
+static const routine pdgesvd = {"pdgesvd", call_pdgesvd, pdgesvd_numbers};
+static const routine pdgeqrf = {"pdgeqrf", call_pdgeqrf, pdgeqrf_numbers};
+static const routine pdgebrd = {"pdgebrd", call_pdgebrd, pdgebrd_numbers};
+static const routine pdsytrd = {"pdsytrd", call_pdsytrd, pdsytrd_numbers};
 
 static mr_status run_pdgesvd(problem *p)
 {
@@ -360,14 +356,11 @@ static mr_status check_values(const problem *p, const route *r, int64_t exponent
     MR_CHECK(fabs(sum - squares) <= tolerance * squares, MR_ERR_NUMERIC,
              "singular values: the squares of those of a %d x %d matrix by %s sum to %.17g, those "
              "of its elements to %.17g, expected a relative difference of at most %.2g",
-             p->m, p->n, r->name, ldexp(sum, 2 * (int)exponent), ldexp(squares, 2 * (int)exponent),
-             tolerance);
+             p->rows, p->cols, r->name, ldexp(sum, 2 * (int)exponent),
+             ldexp(squares, 2 * (int)exponent), tolerance);
     for (int i = 0; i < p->n; i++)
         p->values[i] = ldexp(p->values[i], (int)exponent);
-    MR_CHECK(isfinite(p->values[0]), MR_ERR_NUMERIC,
-             "singular values: the largest one of a %d x %d matrix is %g, expected a finite number",
-             p->m, p->n, p->values[0]);
-    return MR_OK;
+    return mr_svd_check_largest(p->rows, p->cols, p->values[0]);
 }
 
 /* From the filled grid to the values. Collective. */
@@ -392,14 +385,16 @@ static mr_status compute(problem *p, const mr_matrix_parts *parts, const route *
 mr_status mr_distributed_values(const mr_comm *comm, const mr_matrix_parts *parts,
                                 mr_distributed_route which, double *values)
 {
-    MR_CHECK(
-        parts->rows >= 1 && parts->rows <= INT_MAX && parts->cols >= 1 && parts->cols <= INT_MAX,
-        MR_ERR_ARG, "singular values: expected a matrix with extents of 1..%d, found %lld x %lld",
-        INT_MAX, (long long)parts->rows, (long long)parts->cols);
-    problem p = {.comm = comm, .most = most_of(parts->rows, parts->cols, comm->size)};
+    MR_TRY(mr_svd_check_extents(parts->rows, parts->cols));
+    problem p = {
+        .comm = comm,
+        .rows = (int)parts->rows,
+        .cols = (int)parts->cols,
+        .most = most_of(parts->rows, parts->cols, comm->size),
+        .values = values,
+    };
     p.m = (int)p.most.m;
     p.n = (int)p.most.n;
-    p.values = values;
     mr_process_grid_create(comm, &p.grid);
     mr_status status = mr_block_matrix_create(&p.grid, p.m, p.n, &p.a);
     if (status == MR_OK) status = compute(&p, parts, route_of(which));

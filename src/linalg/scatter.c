@@ -1,5 +1,7 @@
 #include "linalg/scatter.h"
 
+#include "linalg/svd_impl.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -108,11 +110,7 @@ static mr_status check_finite(const scatter *s, int64_t begin, int64_t end, int6
         const double value = s->given[at - begin];
         if (isfinite(value)) continue;
         *failed_row = at / cols;
-        return mr_fail(MR_ERR_NUMERIC,
-                       "singular values: row %lld, column %lld of a %lld x %lld matrix is %g, "
-                       "expected a finite number",
-                       (long long)*failed_row, (long long)(at % cols), (long long)rows,
-                       (long long)cols, value);
+        return mr_svd_refuse(rows, cols, *failed_row, at % cols, value);
     }
     return MR_OK;
 }

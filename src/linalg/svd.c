@@ -19,20 +19,31 @@ typedef struct problem {
     int *iwork;
 } problem;
 
-mr_status mr_svd_check(const double *a, int64_t rows, int64_t cols, double *largest)
+mr_status mr_svd_check_extents(int64_t rows, int64_t cols)
 {
     MR_CHECK(rows >= 1 && rows <= INT_MAX && cols >= 1 && cols <= INT_MAX, MR_ERR_ARG,
              "singular values: expected a matrix with extents of 1..%d, found %lld x %lld", INT_MAX,
              (long long)rows, (long long)cols);
+    return MR_OK;
+}
+
+mr_status mr_svd_refuse(int64_t rows, int64_t cols, int64_t row, int64_t col, double value)
+{
+    return mr_fail(MR_ERR_NUMERIC,
+                   "singular values: row %lld, column %lld of a %lld x %lld matrix is %g, expected "
+                   "a finite number",
+                   (long long)row, (long long)col, (long long)rows, (long long)cols, value);
+}
+
+mr_status mr_svd_check(const double *a, int64_t rows, int64_t cols, double *largest)
+{
+    MR_TRY(mr_svd_check_extents(rows, cols));
     *largest = 0;
     /* LAPACK gives back NaN for what is not finite, or never comes back where it makes vectors. */
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) {
             const double x = fabs(a[i * cols + j]);
-            MR_CHECK(isfinite(x), MR_ERR_NUMERIC,
-                     "singular values: row %lld, column %lld of a %lld x %lld matrix is %g, "
-                     "expected a finite number",
-                     (long long)i, (long long)j, (long long)rows, (long long)cols, a[i * cols + j]);
+            if (!isfinite(x)) return mr_svd_refuse(rows, cols, i, j, a[i * cols + j]);
             if (x > *largest) *largest = x;
         }
     return MR_OK;

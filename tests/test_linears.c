@@ -137,7 +137,11 @@ static void count_updates(const char *method, bool allocated, int *before, int *
         for (mr_model_linear at = {0}; mr_model_next_linear(t.model, &at);) {
             if (allocated && at.place >= 0 && mr_model_update_is_sharded(t.model, &at))
                 mr_model_use_layer(t.model, at.layer, -1);
-            if (!mr_model_update(t.model, &at, &update)) continue;
+            int lengths;
+            if (allocated ? !mr_model_update(t.model, &at, &update)
+                          : !mr_model_is_structured(t.model, &at) ||
+                                !mr_model_adapter_update(t.model, &at, &update, &lengths))
+                continue;
             const mr_tensor part = update.kind == MR_UPDATE_PRODUCT ? update.a : update.m;
             *counts[restart] += mr_tensor_count(part) > 0 && mr_tensor_exists(part) == allocated;
         }

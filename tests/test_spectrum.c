@@ -211,8 +211,13 @@ static void what_does_not_fit_a_rank_goes_to_all(void **state)
 static void modules_choose(void **state)
 {
     (void)state;
-    json_t *some = json_of(0, "lora --modules q_proj,model.layers.1.mlp.up_proj");
+    json_t *some = json_of(0, "tuned --base base --modules q_proj,model.layers.1.mlp.up_proj");
+    json_t *all = json_of(0, "tuned --base base");
     assert_int_equal(json_array_size(json_object_get(some, "matrices")), LAYERS + 1);
+    /* What is told of a matrix, its noise too, does not depend on the others. */
+    assert_true(json_equal(json_array_get(json_object_get(some, "matrices"), 2),
+                           json_array_get(json_object_get(all, "matrices"), 3)));
+    json_decref(all);
     json_decref(some);
     program_result result = program_run((program_setting){0}, "spectrum lora --modules q_prj");
     assert_int_equal(result.exit_code, 2);

@@ -3,6 +3,7 @@
  * and shorter runs, and on what is missing or another's. */
 
 #include "program.h"
+#include "store/spectra_file.h"
 
 #include <jansson.h>
 
@@ -38,9 +39,10 @@ static void run_all(int ranks, const char *folder, const char *model, int steps,
                       "schedule: constant}\n"
                       "eval: {items: 2}\n"
                       "parallel: {threads: 1}\n"
-                      "checkpoint: {every_steps: 3}\n",
+                      "checkpoint: {every_steps: 3}\n"
+                      "log.spectrum_every: %d\n",
                       m, folder, save ? "saved-" : "", save ? 1 : 0, save ? m : 0, model,
-                      methods[m], steps);
+                      methods[m], steps, save ? 5 : 0);
         program_result result =
             program_succeed((program_setting){.ranks = ranks}, "run run.yaml --progress none");
         program_free(&result);
@@ -119,6 +121,66 @@ static void a_run_has_learnt_what_its_saved_model_tells(void **state)
     }
 }
 
+/* A file of spectra that is read. */
+static mr_spectra_file *open_spectra(const char *path, int64_t *last)
+{
+    mr_spectra_file *file;
+    int64_t count;
+    must(mr_spectra_file_open(path, &file));
+    const int64_t *step = mr_spectra_file_steps(file, &count);
+    assert_true(count > 0 && step[count - 1] == 5);
+    *last = count - 1;
+    return file;
+}
+
+/* Compares the values of a group of two snapshots, to a bound of sigma_1. */
+static void assert_group(const char *label, const mr_spectra_file *a, int64_t at_a,
+                         const mr_spectra_file *b, int64_t at_b, int64_t group, double bound)
+{
+    const mr_spectra_layout *layout[2] = {mr_spectra_file_layout(a), mr_spectra_file_layout(b)};
+    const mr_spectra_group *g = &layout[0]->group[group], *h = &layout[1]->group[group];
+    mr_spectra_row x = {0}, y = {0};
+    assert_string_equal(g->projection, h->projection);
+    assert_true(g->layers == h->layers && g->values == h->values);
+    must(mr_spectra_row_make(layout[0], group, &x));
+    must(mr_spectra_row_make(layout[1], group, &y));
+    must(mr_spectra_file_read(a, at_a, group, &x));
+    must(mr_spectra_file_read(b, at_b, group, &y));
+    for (int64_t i = 0; i < g->layers * g->values; i++) {
+        const double sigma1 = y.sigma[i - i % g->values];
+        if (!(fabs(x.sigma[i] - y.sigma[i]) <= bound * sigma1))
+            fail_msg("%s: %s: value %d: live %.17g, from disk %.17g", label, g->projection, (int)i,
+                     y.sigma[i], x.sigma[i]);
+    }
+    for (int64_t i = 0; bound == 0 && i < g->layers; i++)
+        assert_string_equal(x.route[i], y.route[i]);
+    mr_spectra_row_free(&x);
+    mr_spectra_row_free(&y);
+}
+
+static void a_run_has_learnt_what_was_recorded_while_it_trained(void **state)
+{
+    (void)state;
+    for (int m = 0; m < METHODS; m++) {
+        char arguments[128];
+        int64_t last, only;
+        const bool dense = strstr(methods[m], "fft") || strstr(methods[m], "dora") ||
+                           strstr(methods[m], "merge_every");
+        snprintf(arguments, sizeof arguments, "read/m%d.h5 --out disk", m);
+        json_decref(spectrum_of(2, arguments));
+        snprintf(arguments, sizeof arguments, "read/m%d.spectra.h5", m);
+        mr_spectra_file *live = open_spectra(arguments, &last);
+        mr_spectra_file *disk = open_spectra("disk.spectra.h5", &only);
+        const int64_t groups = mr_spectra_file_layout(live)->groups;
+        assert_int_equal(groups, mr_spectra_file_layout(disk)->groups);
+        /* A dense one is of a merged weight in float32 while it trains. */
+        for (int64_t g = 0; g < groups; g++)
+            assert_group(methods[m], disk, only, live, last, g, dense ? 1e-5 : 0);
+        mr_spectra_file_close(&live);
+        mr_spectra_file_close(&disk);
+    }
+}
+
 static void a_checkpoint_tells_what_a_shorter_run_keeps(void **state)
 {
     (void)state;
@@ -185,6 +247,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_has_learnt_what_its_saved_model_tells),
+        cmocka_unit_test(a_run_has_learnt_what_was_recorded_while_it_trained),
         cmocka_unit_test(a_checkpoint_tells_what_a_shorter_run_keeps),
         cmocka_unit_test(what_is_gone_or_anothers_is_named),
     };

@@ -59,19 +59,19 @@ bool mr_model_update_is_sharded(const mr_model *model, const mr_model_linear *li
     return sharded;
 }
 
+bool mr_model_is_structured(const mr_model *model, const mr_model_linear *linear)
+{
+    return linear->place >= 0 && model->restart == 0 &&
+           !adapter_of(model, linear)->method->scales_rows;
+}
+
 bool mr_model_update(const mr_model *model, const mr_model_linear *linear, mr_update *out)
 {
-    if (linear->place < 0 || model->restart > 0) return false;
+    if (!mr_model_is_structured(model, linear)) return false;
     const mr_adapter *adapter = adapter_of(model, linear);
-    if (adapter->method->scales_rows) return false;
     mr_adapter_call call = {.be = model->be};
-    for (int p = 0; p < adapter->params; p++) {
-        const int id = part_id(model, linear, p);
-        const mr_param *param = mr_params_at(model->params, id);
-        call.weight[linear->place][p] =
-            model->activations ? mr_params_weight(model->params, id)
-                               : mr_tensor_of(NULL, model->compute, 0, param->rows, param->cols);
-    }
+    for (int p = 0; p < adapter->params; p++)
+        call.weight[linear->place][p] = mr_params_weight(model->params, part_id(model, linear, p));
     return mr_adapter_update(adapter, &call, linear->place, out);
 }
 

@@ -39,10 +39,13 @@ void mr_model_use_layer(mr_model *model, int64_t layer, int64_t next);
  * sharded. Local. */
 bool mr_model_update_is_sharded(const mr_model *model, const mr_model_linear *linear);
 
-/** Describes what a linear has learnt since the first step by its structure; of a model that is
- * laid out only, by shapes without memory. Local.
- * @return false where it has none: its own weights are trained, a merge has changed them, or its
- *         method scales rows or tells no structure */
+/** Tells whether what a linear has learnt since the first step is what its adapter adds, and no
+ * more: no merge has changed its weights, and no rows are scaled. Local. */
+bool mr_model_is_structured(const mr_model *model, const mr_model_linear *linear);
+
+/** Describes what a linear that is structured has learnt since the first step, of an allocated
+ * model; its layer is in use, where mr_model_update_is_sharded. Local.
+ * @return false where it is not structured, or its method tells no structure */
 bool mr_model_update(const mr_model *model, const mr_model_linear *linear, mr_update *out);
 
 /** Describes what a linear's adapter adds to its weight as it stands, merges or not: by shapes

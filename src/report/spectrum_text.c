@@ -23,10 +23,10 @@ static const shown of_norms[] = {{"sigma1", "sigma_1"},
                                  {"sigma1_ratio", "to sigma_1(W0)"},
                                  {"frobenius_ratio", "to ||W0||_F"},
                                  {"intruder_threshold", "s*"}};
-static const shown of_directions[] = {
-    {"intruders", "intruders"},        {"intruder_energy_share", "their energy"},
-    {"cosine_update_left", "X to W0"}, {"cosine_update_right", "(right)"},
-    {"cosine_sum_left", "W0+X to W0"}, {"cosine_sum_right", "(right)"}};
+static const shown of_directions[] = {{"intruders", "intruders"},
+                                      {"intruder_energy_share", "their energy"},
+                                      {"cosine_update_left", "X to W0"},
+                                      {"cosine_sum_left", "W0+X to W0"}};
 
 static int column_of(const char *prefix, const char *name)
 {
@@ -183,7 +183,7 @@ static void add_directions(const mr_spectrum *s, mr_text *out)
     snprintf(
         title, sizeof title,
         "leading %lld directions of W0 + X, of dW and of noise of its norm; intruders: |cosine| "
-        "to all of W0 below %g; mean cosines of principal angles, left and right",
+        "to all of W0 below %g; mean cosines of the left spaces",
         (long long)s->options->directions, s->options->epsilon);
     end(&grid, title, out);
 }

@@ -1,5 +1,6 @@
 /* One linear: its values, its measures, and how it lies to its base. */
 
+#include "base/hash.h"
 #include "linalg/svd.h"
 #include "spectra/analysis_impl.h"
 #include "spectra/overlap.h"
@@ -13,9 +14,9 @@ static int64_t side(const mr_updates_item *item)
 }
 
 /* Noise of the update's norm in its place, once it was compared. */
-static mr_status compare_both(const mr_updates_item *item, int64_t index,
-                              const mr_structure *update, const mr_base_space *base,
-                              const mr_analysis_options *options, mr_analysis *out)
+static mr_status compare_both(const mr_updates_item *item, const mr_structure *update,
+                              const mr_base_space *base, const mr_analysis_options *options,
+                              mr_analysis *out)
 {
     const int64_t n = side(item);
     const mr_comparison_options asked = {
@@ -26,8 +27,9 @@ static mr_status compare_both(const mr_updates_item *item, int64_t index,
     mr_status status = x ? mr_structure_dense(update, x) : MR_ERR_MEMORY;
     if (status == MR_OK) status = mr_compare(base, x, &asked, out->left, out->right, &out->own);
     if (status == MR_OK) {
-        mr_noise(options->seed, (uint64_t)index, item->rows, item->cols, out->measures.frobenius,
-                 x);
+        /* Of a stream of the name: other matrices that are looked at change nothing. */
+        const uint64_t stream = mr_hash_fnv(MR_HASH_FNV, item->name, strlen(item->name));
+        mr_noise(options->seed, stream, item->rows, item->cols, out->measures.frobenius, x);
         status = mr_compare(base, x, &asked, NULL, NULL, &out->noise);
     }
     mr_free(x);
@@ -44,7 +46,7 @@ static void relate(const double *values, int64_t n, const mr_updates_item *item,
                                        mr_intruder_theta(values, item->rows, item->cols)});
 }
 
-static mr_status beside_base(const mr_updates_item *item, int64_t index, const mr_stored *weight,
+static mr_status beside_base(const mr_updates_item *item, const mr_stored *weight,
                              const mr_structure *update, const mr_analysis_options *options,
                              mr_analysis *out)
 {
@@ -67,7 +69,7 @@ static mr_status beside_base(const mr_updates_item *item, int64_t index, const m
         out->right = out->left ? out->left + out->k : NULL;
         for (int64_t i = 0; out->left && i < 2 * out->k; i++)
             out->left[i] = NAN;
-        if (status == MR_OK) status = compare_both(item, index, update, &base, options, out);
+        if (status == MR_OK) status = compare_both(item, update, &base, options, out);
     }
     mr_base_space_free(&base);
     return status;
@@ -96,7 +98,7 @@ mr_status mr_analyse_one(const mr_updates *updates, int64_t index,
     if (status == MR_OK) {
         mr_measures_of(out->values, side(item), options->threshold, &out->measures);
         if (mr_stored_exists(&parts.base))
-            status = beside_base(item, index, &parts.base, &update, options, out);
+            status = beside_base(item, &parts.base, &update, options, out);
     }
     mr_structure_free(&update);
     return status;

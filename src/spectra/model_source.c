@@ -71,7 +71,9 @@ void mr_model_source_describe(const mr_model_source *source, int i, mr_structure
 {
     const mr_source_linear *at = &source->at[i];
     mr_update update;
-    if (mr_model_update(source->model, &at->linear, &update) &&
+    int lengths;
+    if (mr_model_is_structured(source->model, &at->linear) &&
+        mr_model_adapter_update(source->model, &at->linear, &update, &lengths) &&
         mr_structure_describe(&update, at->rows, at->cols, out) == MR_OK)
         return;
     *out = (mr_structure){.kind = MR_UPDATE_NONE, .rows = at->rows, .cols = at->cols};

@@ -57,7 +57,6 @@ struct mr_updates {
     int64_t count, room;
     mr_updates_item *item; /**< [count], by projection, then layer */
     mr_hf *base;           /**< NULL: not known, or drawn */
-    int64_t passed_over;   /**< things that were warned of, and are no items */
     void *state;           /**< the kind's */
 };
 

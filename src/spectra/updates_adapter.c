@@ -146,11 +146,9 @@ static mr_status add(mr_updates *updates, const char *module, const mr_safetenso
         cols = weight.cols;
     }
     MR_TRY(mr_updates_add(updates, module, rows, cols, &added));
-    if (!added) {
-        updates->passed_over++;
+    if (!added)
         mr_warn("%s: %s is no linear of a layer and left out", mr_safetensors_path(state->file),
                 module);
-    }
     return MR_OK;
 }
 
@@ -175,7 +173,6 @@ static mr_status add_all(mr_updates *updates)
             MR_TRY(add(updates, module, entry));
         } else if (!ours || !(ends_with(name, FACTOR_B) || ends_with(name, LENGTHS[0]) ||
                               ends_with(name, LENGTHS[1]))) {
-            updates->passed_over++;
             mr_warn("%s: %s is no part of a linear's update and left out",
                     mr_safetensors_path(state->file), name);
         }

@@ -6,6 +6,7 @@
 
 #include <jansson.h>
 
+#include <math.h>
 #include <stdlib.h>
 
 static const program_setting alone = {0};
@@ -42,7 +43,7 @@ static void fails(int exit_code, const char *arguments, const char *message)
 static void the_command_line_is_checked(void **state)
 {
     (void)state;
-    fails(2, "--prompt a", "mora generate: expected a model folder");
+    fails(2, "--prompt a", "mora generate: expected a model folder or a run");
     fails(2, "model", "expected --prompt or --prompts, found neither");
     fails(2, "model --prompt a --prompts prompts.txt", "--prompt or --prompts, found both");
     fails(2, "model --prompt a --temperature hot",
@@ -58,6 +59,9 @@ static void what_cannot_be_read_is_named(void **state)
     (void)state;
     fails(1, "nowhere --prompt a", "cannot open the model folder 'nowhere'");
     fails(1, "model --prompts nowhere", "cannot open 'nowhere'");
+    program_make_folder("empty");
+    fails(1, "empty --prompt a",
+          "'empty': neither a model folder (no config.json in it) nor one of checkpoints");
     fails(1, "model --prompt a --max-new-tokens 127",
           "a prompt of 2 tokens and 127 behind it are more than the model's "
           "max_position_embeddings, 128");
@@ -68,9 +72,9 @@ static void what_cannot_be_read_is_named(void **state)
     fails(1, "model --prompts none.txt", "none.txt: there is no prompt in it");
 }
 
-static json_t *results(program_setting setting, const char *arguments)
+static json_t *results_of(program_setting setting, const char *model, const char *arguments)
 {
-    program_result result = program_succeed(setting, "generate model %s --json", arguments);
+    program_result result = program_succeed(setting, "generate %s %s --json", model, arguments);
     json_t *root = json_loads(result.out, 0, NULL);
     program_free(&result);
     assert_non_null(root);
@@ -78,6 +82,25 @@ static json_t *results(program_setting setting, const char *arguments)
     assert_true(json_real_value(json_object_get(root, "tokens_per_second")) > 0);
     json_decref(root);
     return list;
+}
+
+static json_t *results(program_setting setting, const char *arguments)
+{
+    return results_of(setting, "model", arguments);
+}
+
+/* Merged weights are rounded once: the same tokens, log-probabilities within 1e-4. */
+static void assert_near(json_t *a, json_t *b)
+{
+    assert_int_equal(json_array_size(a), json_array_size(b));
+    for (size_t i = 0; i < json_array_size(a); i++) {
+        const json_t *one = json_array_get(a, i), *other = json_array_get(b, i);
+        const json_t *p = json_object_get(one, "logprobs"), *q = json_object_get(other, "logprobs");
+        assert_true(json_equal(json_object_get(one, "tokens"), json_object_get(other, "tokens")));
+        for (size_t t = 0; t < json_array_size(p); t++)
+            assert_true(fabs(json_real_value(json_array_get(p, t)) -
+                             json_real_value(json_array_get(q, t))) < 1e-4);
+    }
 }
 
 /* Drawn texts, their log-probabilities and their ends: the same bits. */
@@ -107,6 +130,49 @@ static void what_does_not_fit_is_refused(void **state)
     fails(1, "model --prompt a --set parallel.memory_gib=1e-9",
           "GiB a rank and 9.31e-10 GiB are allowed (parallel.memory_gib); a smaller --batch, "
           "shorter texts or more ranks take less");
+}
+
+/* Every method, from tensors that are kept and from a checkpoint: what the saved model writes. */
+static void a_run_writes_what_its_saved_model_does(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"fft",    "lora", "asylora", "dora",
+                                          "relora", "mora", "remora"};
+    static const char *const forms[] = {"left/runs.%s.h5", "left/runs.%s.trained.safetensors",
+                                        "stopped/runs.%s.h5", "stopped/runs.%s.checkpoints"};
+    enum { METHODS = sizeof methods / sizeof *methods, FORMS = sizeof forms / sizeof *forms };
+    static const char asked[] = "--prompts prompts.txt --max-new-tokens 12";
+    program_write("runs.yaml",
+                  "run: {seed: 3, output: left}\nmodel: {path: model}\n"
+                  "task: {name: uuid, pairs: 8}\nmethod: {r: 4, merge_every: 2}\n"
+                  "train: {steps: 5, global_batch: 8, micro_batch: 4, lr: 0.02, "
+                  "schedule: constant}\n"
+                  "eval: {items: 1}\nparallel: {threads: 1}\n"
+                  "matrix: {method.name: [fft, lora, asylora, dora, relora, mora, remora]}\n");
+    program_result ended = program_succeed(alone, "run runs.yaml --set run.save_model=saved");
+    program_result stopped =
+        program_succeed(alone, "run runs.yaml --set run.output=stopped --set train.steps=9 --set "
+                               "train.stop_after=5");
+    program_free(&ended);
+    program_free(&stopped);
+    json_t *base = results(alone, asked);
+    for (int i = 0; i < METHODS; i++) {
+        char path[96];
+        snprintf(path, sizeof path, "saved/runs.%s", methods[i]);
+        json_t *expected = results_of(alone, path, asked);
+        assert_false(json_equal(expected, base));
+        for (int f = 0; f < FORMS; f++) {
+            snprintf(path, sizeof path, forms[f], methods[i]);
+            json_t *found = results_of((program_setting){.ranks = f == 1 ? 2 : 0}, path, asked);
+            assert_near(expected, found);
+            json_decref(found);
+        }
+        json_decref(expected);
+    }
+    json_decref(base);
+    /* The base that a run began with is no other. */
+    fails(1, "left/runs.lora.h5 --prompt a --set model.path=saved/runs.fft",
+          "saved/runs.fft: the weights are not those that the run began with");
 }
 
 static void lines_and_json_lines_are_prompts(void **state)
@@ -175,6 +241,7 @@ int main(void)
         TEST(what_cannot_be_read_is_named),
         TEST(the_text_is_the_same_on_any_number_of_ranks),
         TEST(what_does_not_fit_is_refused),
+        TEST(a_run_writes_what_its_saved_model_does),
         TEST(lines_and_json_lines_are_prompts),
         TEST(end_ids_of_generation_end_a_text),
         TEST(the_stories_model_writes_its_known_text),

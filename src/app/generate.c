@@ -384,7 +384,7 @@ static mr_status check(request *r, int operands)
 {
     enum { LONGEST = 1 << 24, WIDEST = 1 << 16 };
     MR_CHECK(operands == 1, MR_ERR_USAGE,
-             "mora generate: expected a model folder; usage: mora generate %s",
+             "mora generate: expected a model folder or a run; usage: mora generate %s",
              mr_command_generate.usage);
     MR_CHECK((r->prompt.count > 0) != (r->prompts != NULL), MR_ERR_USAGE,
              "mora generate: expected --prompt or --prompts, %s",
@@ -402,6 +402,9 @@ static mr_status check(request *r, int operands)
                  "mora generate: --stop: expected a text, found an empty one");
     return MR_OK;
 }
+
+static const char more[] =
+    "RUN is what a run left: its log, the tensors it keeps, or its checkpoints.\n";
 
 static mr_status run(const mr_comm *comm, int argc, char **argv)
 {
@@ -431,7 +434,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
          "print ids, tokens, log-probabilities and texts as JSON"},
     };
     MR_TRY(mr_options_parse(comm, &mr_command_generate, options, sizeof options / sizeof options[0],
-                            argc, argv, &r.model, 1, &operands, NULL, &help));
+                            argc, argv, &r.model, 1, &operands, more, &help));
     if (help) return MR_OK;
     MR_TRY(check(&r, operands));
     return run_request(comm, &r);
@@ -439,8 +442,9 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
 
 const mr_command mr_command_generate = {
     .name = "generate",
-    .usage = "MODEL_DIR --prompt TEXT... | --prompts FILE [--max-new-tokens N] [--temperature T] "
-             "[--top-p P] [--seed N] [--stop TEXT]... [--json] ...",
+    .usage =
+        "MODEL_DIR|RUN --prompt TEXT... | --prompts FILE [--max-new-tokens N] [--temperature T] "
+        "[--top-p P] [--seed N] [--stop TEXT]... [--json] ...",
     .summary = "continue texts by a model, to look at it",
     .run = run,
 };

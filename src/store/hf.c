@@ -257,6 +257,11 @@ void mr_hf_close(mr_hf **weights)
     *weights = NULL;
 }
 
+const char *mr_hf_folder(const mr_hf *weights)
+{
+    return weights->folder;
+}
+
 int64_t mr_hf_count(const mr_hf *weights)
 {
     return weights->count;

@@ -110,6 +110,9 @@ MR_NODISCARD mr_status mr_hf_open(const char *folder, mr_hf **out);
 /** Closes *weights, frees it and sets it to NULL; NULL is allowed. Local. */
 void mr_hf_close(mr_hf **weights);
 
+/** Returns the folder as it was opened. Borrowed until close. Local. */
+const char *mr_hf_folder(const mr_hf *weights);
+
 /** Returns the number of tensors. Local. */
 int64_t mr_hf_count(const mr_hf *weights);
 

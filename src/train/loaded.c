@@ -1,10 +1,13 @@
 #include "train/loaded.h"
 
+#include "base/file.h"
 #include "data/model_tokenizer.h"
 #include "train/registry.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* The configuration that a model folder alone stands for. */
 static mr_status configure_folder(mr_config *config, const char *folder)
@@ -18,14 +21,40 @@ static mr_status configure_folder(mr_config *config, const char *folder)
 
 static mr_status configure(mr_loaded *l, const char *path, const char *const *sets, int set_count)
 {
-    MR_TRY(configure_folder(&l->config, path));
+    if (l->run)
+        l->config = l->files.about.config;
+    else
+        MR_TRY(configure_folder(&l->config, path));
     for (int i = 0; i < set_count; i++)
         MR_TRY(mr_config_set(&l->config, sets[i]));
     return mr_config_expand_paths(&l->config, NULL);
 }
 
+/* Opens what a run left, unless the path is that of a model folder. Collective. */
+static mr_status open_run(mr_loaded *l, const char *path)
+{
+    char config[PATH_MAX];
+    struct stat about;
+    int32_t what[2] = {0}; /* a path that is there, a folder */
+    if (l->comm->rank == 0) {
+        const bool fits = mr_file_path(config, "%s/config.json", path) == MR_OK;
+        what[0] = fits && stat(path, &about) == 0 && access(config, F_OK) != 0;
+        what[1] = what[0] && S_ISDIR(about.st_mode);
+    }
+    mr_comm_broadcast(l->comm, what, sizeof what, 0);
+    l->run = what[0] != 0;
+    mr_status status = l->run ? mr_run_files_open(l->comm, path, &l->files) : MR_OK;
+    if (status == MR_ERR_IO && what[1])
+        return mr_fail(status,
+                       "'%s': neither a model folder (no config.json in it) nor one of "
+                       "checkpoints",
+                       path);
+    return status;
+}
+
 static mr_status open_all(mr_loaded *l, const char *path, const char *const *sets, int set_count)
 {
+    MR_TRY(open_run(l, path));
     MR_AGREE(l->comm, configure(l, path, sets, set_count));
     MR_TRY(mr_trainer_arch(l->comm, &l->config, &l->arch));
     if (l->config.model.init == MR_INIT_PRETRAINED)
@@ -66,14 +95,45 @@ mr_status mr_loaded_lay_out(mr_loaded *l, mr_backend *be, mr_shard shard)
         &l->model);
 }
 
-mr_status mr_loaded_read(mr_loaded *l)
+static mr_status read_base(mr_loaded *l)
 {
     mr_hf *weights;
-    MR_AGREE(l->comm, mr_model_allocate(l->model));
     mr_status status = mr_trainer_open_weights(l->comm, &l->config, &l->arch, &weights);
+    if (status == MR_OK && l->run)
+        status = mr_run_files_check_base(l->comm, &l->files, weights, &l->arch);
     if (status == MR_OK) status = mr_comm_agree(l->comm, mr_model_load(l->model, weights));
     mr_hf_close(&weights);
     return status;
+}
+
+static mr_status read_left(void *context, const mr_param *param, int64_t first, int64_t count,
+                           float *out)
+{
+    return mr_run_files_read(context, param, first, count, out);
+}
+
+/* Reads what a run left over what it began with. Local. */
+static mr_status read_run(mr_loaded *l)
+{
+    mr_params *params = mr_model_params(l->model);
+    for (mr_params_walk at = {0}; mr_params_next(params, &at);)
+        if (mr_run_files_hold(&l->files, at.param))
+            MR_TRY(mr_params_fill(params, at.id, read_left, &l->files));
+    mr_params_invalidate(params);
+    return MR_OK;
+}
+
+mr_status mr_loaded_read(mr_loaded *l)
+{
+    const bool pretrained = l->config.model.init == MR_INIT_PRETRAINED;
+    MR_AGREE(l->comm, mr_model_allocate(l->model));
+    /* Of an adapter a run leaves what it changed, and the rest is drawn. */
+    if (l->run) mr_model_set_restart(l->model, l->files.about.restart);
+    MR_AGREE(l->comm, mr_model_draw(l->model, (uint64_t)l->config.run.seed, !pretrained, l->run));
+    if (pretrained) MR_TRY(read_base(l));
+    if (!l->run) return MR_OK;
+    MR_TRY(mr_model_prepare_adapters(l->model));
+    return mr_comm_agree(l->comm, read_run(l));
 }
 
 void mr_loaded_destroy(mr_loaded **out)
@@ -82,6 +142,7 @@ void mr_loaded_destroy(mr_loaded **out)
     if (!l) return;
     mr_model_destroy(&l->model);
     mr_tokenizer_destroy(&l->tokenizer);
+    mr_run_files_close(&l->files);
     mr_free(l);
     *out = NULL;
 }

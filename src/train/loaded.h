@@ -5,20 +5,24 @@
  * A model that is on disk, with its tokenizer, to be run and not trained. */
 
 #include "data/tokenizer.h"
-#include "train/trainer.h"
+#include "train/run_files.h"
 
 /** Owns all but comm and be. */
 typedef struct mr_loaded {
     const mr_comm *comm;
-    mr_config config;  /**< of the run, or the defaults where it is a folder */
-    mr_hf_config arch; /**< with the end ids of generation_config.json, where it names any */
+    bool run;           /**< it is what a run left, else a folder */
+    mr_run_files files; /**< of the run */
+    mr_config config;   /**< of the run, or the defaults where it is a folder */
+    mr_hf_config arch;  /**< with the end ids of generation_config.json, where it names any */
     mr_tokenizer *tokenizer;
     mr_model *model; /**< NULL until mr_loaded_lay_out */
 } mr_loaded;
 
-/** Opens a model folder of Hugging Face's layout: its configuration and its tokenizer. Collective.
- * @param[in]  path  of the folder
- * @param[in]  sets  [set_count] "key=value" of a configuration, where the defaults will not do
+/** Opens a model folder of Hugging Face's layout, or what a run left (train/run_files.h): its
+ * configuration and its tokenizer. Collective.
+ * @param[in]  path  of the folder, or as mr_run_files_open takes it
+ * @param[in]  sets  [set_count] "key=value" of a configuration, where its own, or the defaults,
+ * will not do
  * @param[out] out   for mr_loaded_destroy; NULL on failure
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_CONFIG, MR_ERR_USAGE (a set without '='),
  *         MR_ERR_MEMORY; the same on every rank */
@@ -29,7 +33,8 @@ MR_NODISCARD mr_status mr_loaded_open(const mr_comm *comm, const char *path,
  * @return as mr_model_create */
 MR_NODISCARD mr_status mr_loaded_lay_out(mr_loaded *loaded, mr_backend *be, mr_shard shard);
 
-/** Allocates the model and reads its weights, each rank those it keeps. Collective.
+/** Allocates the model and reads its weights, each rank those it keeps; a run's base must be the
+ * one that it began with. Collective.
  * @return MR_OK, MR_ERR_MEMORY, MR_ERR_IO, MR_ERR_FORMAT; the same on every rank */
 MR_NODISCARD mr_status mr_loaded_read(mr_loaded *loaded);
 

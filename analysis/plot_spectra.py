@@ -138,9 +138,11 @@ def draw_scores(axes, drawn, names, table):
     rates = [rate for one in drawn for rate in one["rates"] if rate["seeds"]]
     higher = table["better"] == "higher"
     best = (max if higher else min)(map(score, rates))
+    left_out = 0
     for one in drawn:
         shown = [rate for rate in one["rates"]
                  if rate["seeds"] and score(rate) <= (1 + FAR) * max(best, score(rate) * higher)]
+        left_out += sum(bool(rate["seeds"]) for rate in one["rates"]) - len(shown)
         at = [count_of(rate, names) for rate in shown]
         axes.plot(at, [score(rate) for rate in shown], color=one["colour"], linewidth=1,
                   alpha=0.6)
@@ -151,7 +153,8 @@ def draw_scores(axes, drawn, names, table):
     axes.set_xlim(left=0)
     axes.set_xlabel("count, mean over all linears")
     axes.set_ylabel(table["score"] + (", mean of all evaluations" if by_step else " at the end"))
-    axes.set_title("Score against count\n(open: other rates)", fontsize=12)
+    beyond = f"; {left_out} above {1 + FAR:g} of the best left out" if left_out else ""
+    axes.set_title(f"Score against count\n(open: other rates{beyond})", fontsize=12)
 
 
 def shared_steps(one):

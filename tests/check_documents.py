@@ -124,6 +124,13 @@ def check_sbatch(place, words):
             faults.append(f"{place}: there is no {word}")
 
 
+def check_side_by_side(place, words):
+    """A script that does every run of some files: these must list them."""
+    for word in words:
+        if word.endswith(".yaml"):
+            check_run(place, [word, "--list"], {})
+
+
 def command_of(line):
     """The words of a command line without its comment, its environment and its launcher."""
     words = shlex.split(re.sub(r"\s+(#|\(\d\)).*$", "", line), comments=True)
@@ -151,6 +158,8 @@ def check_command(place, line, files):
         check_ctest(place, rest)
     elif head == "sbatch":
         check_sbatch(place, rest)
+    elif head == "side_by_side.sh":
+        check_side_by_side(place, rest)
     elif head not in OTHERS:
         faults.append(f"{place}: no rule for {line!r}")
 

@@ -223,6 +223,10 @@ static void normalizers_work_in_order(void **state)
 {
     (void)state;
     gives((hf_parts){.normalizer = "{'type': 'Lowercase'}"}, "ABC", "5");
+    gives((hf_parts){.normalizer = "{'type': 'Lowercase'}",
+                     .vocab = "'\xe1\xb2\x8a': 0, '\xc9\xa4': 1, 'i': 2, '\xcc\x87': 3",
+                     .merges = ""},
+          "\xe1\xb2\x89\xea\x9f\x8b\xc4\xb0", "0 1 2 3");
     gives((hf_parts){.normalizer = "{'type': 'Strip', 'strip_left': true, 'strip_right': false}"},
           " \xc2\xa0"
           "a ",

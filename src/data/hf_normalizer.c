@@ -137,6 +137,21 @@ static mr_status replace(const step *s, mr_hf_normalizer_room *room, mr_hf_strin
     return mr_hf_buffer_add(out, text.text + done, text.bytes - done);
 }
 
+/* The lower case of a character, also of those that Unicode 16 and 17 added. */
+static utf8proc_int32_t lower_of(uint32_t point)
+{
+    static const struct {
+        uint32_t first, last, lower; /* of the first */
+    } newer[] = {{0x1c89, 0x1c89, 0x1c8a},   {0xa7cb, 0xa7cb, 0x264},  {0xa7cc, 0xa7cc, 0xa7cd},
+                 {0xa7ce, 0xa7ce, 0xa7cf},   {0xa7d2, 0xa7d2, 0xa7d3}, {0xa7d4, 0xa7d4, 0xa7d5},
+                 {0xa7da, 0xa7da, 0xa7db},   {0xa7dc, 0xa7dc, 0x19b},  {0x10d50, 0x10d65, 0x10d70},
+                 {0x16ea0, 0x16eb8, 0x16ebb}};
+    for (size_t i = 0; point >= newer[0].first && i < sizeof newer / sizeof newer[0]; i++)
+        if (point >= newer[i].first && point <= newer[i].last)
+            return (utf8proc_int32_t)(newer[i].lower + point - newer[i].first);
+    return utf8proc_tolower((utf8proc_int32_t)point);
+}
+
 static mr_status lowercase(mr_hf_string text, mr_hf_buffer *out)
 {
     enum { DOTTED_I = 0x130, LONGEST = 4 };
@@ -148,8 +163,8 @@ static mr_status lowercase(mr_hf_string text, mr_hf_buffer *out)
             MR_TRY(mr_hf_buffer_add(out, "i\xcc\x87", 3));
             continue;
         }
-        const utf8proc_int32_t lower = utf8proc_tolower((utf8proc_int32_t)point);
-        const size_t bytes = (size_t)utf8proc_encode_char(lower, (utf8proc_uint8_t *)made);
+        const size_t bytes =
+            (size_t)utf8proc_encode_char(lower_of(point), (utf8proc_uint8_t *)made);
         MR_TRY(mr_hf_buffer_add(out, made, bytes));
     }
     return MR_OK;

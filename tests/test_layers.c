@@ -122,7 +122,7 @@ static bool says_f32_for_what_is_computed_with(const char *file, const char *lin
         {"adapter/dora.c", "&state->memory"},              /* factors of rows */
         {"model/params.c", "params->types.compute : MR_"}, /* weights that are trained, or merged */
         {"model/merge.c", "model->be, MR_MEM_OTHER,"},     /* merged weights are formed in F32 */
-        {"train/trainer.c", "MR_BF16 : MR_F32"},           /* where the type is chosen */
+        {"train/layout.c", "MR_BF16 : MR_F32"},            /* where the type is chosen */
         {"train/approximate.c", "mr_dtype compute = "},    /* the same */
         {"spectra/updates_adapter.c", "mr_dtype read = "}, /* what files are read as */
     };

@@ -39,6 +39,7 @@ static mr_snapshot_options ask(void)
                                  .base = true,
                                  .merges = true,
                                  .slots = 2,
+                                 .most = INT64_MAX,
                                  .threads = 2};
 }
 
@@ -243,13 +244,41 @@ static void bits_depend_on_neither_ranks_nor_shards_nor_threads(void **state)
     }
 }
 
+static void what_is_too_large_for_a_rank_is_spread_over_all(void **state)
+{
+    (void)state;
+    static const int64_t most[] = {2000, 0};
+    for (int m = 0; m < METHODS; m++)
+        for (int i = 0; i < 2; i++) {
+            tiny_options options = tiny_defaults(&world, methods[m]);
+            options.shard = shards[m % SHARDS];
+            tiny t = tiny_create(&options);
+            mr_snapshot_options wanted = ask();
+            wanted.most = most[i];
+            watch w = begin(&t, &wanted);
+            bool largest = mr_snapshots_largest(w.snapshots) == (i == 0 ? 36 * 36 : 0);
+            learn(&t, 1);
+            must(mr_model_merge(t.model));
+            must(mr_model_restart(t.model, 1));
+            learn(&t, 2);
+            look(&w, true);
+            double worst = hold_against_merged(methods[m], &t, &w);
+            bool routes = world.rank > 0 || strstr(*w.row[GROUPS - 1].route, "pdgebrd");
+            end(&w);
+            tiny_destroy(&t);
+            if (!(worst < 1e-12)) print_error("%s: %g\n", methods[m], worst);
+            assert_on_all_ranks(largest && worst < 1e-12 && routes);
+        }
+}
+
 static void memory_is_what_was_planned(void **state)
 {
     (void)state;
-    for (int m = 0; m < METHODS; m++) {
-        tiny_options options = tiny_defaults(&world, methods[m]);
+    for (int m = 0; m < 2 * METHODS; m++) {
+        tiny_options options = tiny_defaults(&world, methods[m / 2]);
         tiny t = tiny_create(&options);
-        const mr_snapshot_options wanted = ask();
+        mr_snapshot_options wanted = ask();
+        if (m % 2 > 0) wanted.most = 2000;
         size_t bytes[MR_MEM_PURPOSES] = {0};
         watch w = begin(&t, &wanted);
         mr_snapshots_bytes(w.snapshots, bytes);
@@ -397,6 +426,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_snapshot_is_the_dense_svd_of_what_was_learnt),
         cmocka_unit_test(bits_depend_on_neither_ranks_nor_shards_nor_threads),
+        cmocka_unit_test(what_is_too_large_for_a_rank_is_spread_over_all),
         cmocka_unit_test(memory_is_what_was_planned),
         cmocka_unit_test(an_update_that_is_zero_has_rank_zero),
         cmocka_unit_test(an_update_that_is_not_finite_is_one_message),

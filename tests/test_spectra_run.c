@@ -387,6 +387,37 @@ static void the_plan_counts_spectra(void **state)
     }
 }
 
+/* The bytes that a plan has for something, which fits. */
+static long long planned(const char *purpose, double gib)
+{
+    long long bytes = -1;
+    program_result plan = program_succeed(
+        alone,
+        "run base.yaml --dry-run --ranks 64 --ranks-per-node 8 --set model.config=%s/experiments/"
+        "models/llama-2-7b.json --set method.name=fft --set train.global_batch=64 --set "
+        "train.micro_batch=1 --set checkpoint.every_minutes=0 --set parallel.threads=4 --set "
+        "parallel.memory_gib=%g",
+        getenv("MR_SOURCE_DIR"), gib);
+    const char *line = strstr(plan.out, purpose);
+    assert_non_null(line);
+    assert_int_equal(sscanf(line + strlen(purpose), "%*f (%lld bytes)", &bytes), 1);
+    program_free(&plan);
+    return bytes;
+}
+
+static void what_does_not_fit_is_looked_at_one_by_one_and_then_by_all_ranks(void **state)
+{
+    (void)state;
+    const long long matrix = 8LL * 4096 * 11008, square = 8LL * 4096 * 4096;
+    double roomy = (double)planned("total", 1000) / 0x1p30;
+    assert_true(planned("spectra", 1000) / matrix == 4);
+    assert_true(planned("spectra", roomy - 0.5) / matrix == 2);
+    assert_true(planned("spectra", roomy - 1.5) / matrix == 1);
+    long long few = planned("spectra", roomy - 2.2);
+    assert_true(few > square && few < matrix);
+    assert_true(planned("spectra", roomy - 2.6) < 1 << 20);
+}
+
 static void modules_that_are_none_are_refused(void **state)
 {
     (void)state;
@@ -478,6 +509,7 @@ int main(void)
         cmocka_unit_test(other_spectra_are_put_aside_with_a_word),
         cmocka_unit_test(a_finished_run_without_spectra_is_told_of),
         cmocka_unit_test(the_plan_counts_spectra),
+        cmocka_unit_test(what_does_not_fit_is_looked_at_one_by_one_and_then_by_all_ranks),
         cmocka_unit_test(modules_that_are_none_are_refused),
         cmocka_unit_test(a_base_that_cannot_be_read_again_is_one_message),
         cmocka_unit_test(spectra_that_cannot_be_written_are_one_message),

@@ -53,6 +53,7 @@ static mr_status make_groups(mr_snapshots *s)
         l->place = (int)s->group[l->group].layers++;
         l->values = s->group[l->group].values;
         l->cosines = s->group[l->group].cosines;
+        l->spread = s->source.at[i].rows * s->source.at[i].cols > s->options.most;
     }
     for (int g = 0; g < s->groups; g++) {
         s->group[g].layer = layers;
@@ -86,7 +87,8 @@ static mr_status deal(mr_snapshots *s)
     double *cost = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *cost);
     for (int i = 0; load && cost && i < count; i++) {
         const mr_structure update = costliest(s, i);
-        cost[i] = 1 + mr_structure_flops(&update);
+        const bool alone = update.kind != MR_UPDATE_NONE || !s->linear[i].spread;
+        cost[i] = 1 + (alone ? mr_structure_flops(&update) : 0);
     }
     for (int dealt = 0; load && cost && dealt < count; dealt++) {
         int most = 0, owner = 0;
@@ -115,14 +117,14 @@ static void place(mr_snapshots *s)
             l->record = records;
             l->vectors = vectors;
             records += mr_snapshot_record(l);
-            vectors += l->cosines * (s->source.at[i].rows + s->source.at[i].cols);
+            if (!l->spread) vectors += l->cosines * (s->source.at[i].rows + s->source.at[i].cols);
         }
         if (records > s->records) s->records = records;
         if (vectors > s->vectors) s->vectors = vectors;
     }
     for (int i = 0; i < s->source.count; i++) {
         const int64_t elements = s->source.at[i].rows * s->source.at[i].cols;
-        if (elements > s->matrix) s->matrix = elements;
+        if (!s->linear[i].spread && elements > s->matrix) s->matrix = elements;
     }
 }
 
@@ -175,6 +177,11 @@ void mr_snapshots_destroy(mr_snapshots **out)
     *out = NULL;
 }
 
+int64_t mr_snapshots_largest(const mr_snapshots *s)
+{
+    return s->matrix;
+}
+
 /* Bytes of a copy. */
 static size_t copied_bytes(const mr_structure *update)
 {
@@ -218,7 +225,7 @@ static size_t more(size_t a, size_t b)
 void mr_snapshots_bytes(const mr_snapshots *s, size_t bytes[MR_MEM_PURPOSES])
 {
     const int64_t slots = s->options.slots;
-    size_t copies = 0, copied = 0, dense = 0;
+    size_t copies = 0, copied = 0, dense = 0, spread = 0;
     for (int rank = 0; rank < s->comm->size; rank++) {
         size_t own = 0;
         for (int i = 0; i < s->source.count; i++) {
@@ -234,8 +241,12 @@ void mr_snapshots_bytes(const mr_snapshots *s, size_t bytes[MR_MEM_PURPOSES])
         const mr_structure later = costliest(s, i);
         mr_model_source_describe(&s->source, i, &now);
         if (now.kind != MR_UPDATE_NONE) copied = more(copied, scratch_of(s, i, &now));
-        if (later.kind == MR_UPDATE_NONE) dense = more(dense, scratch_of(s, i, &later));
-        dense = more(dense, base_scratch_of(s, i));
+        if (s->linear[i].spread) {
+            spread = more(spread, mr_snapshots_spread_bytes(s, i));
+        } else {
+            if (later.kind == MR_UPDATE_NONE) dense = more(dense, scratch_of(s, i, &later));
+            dense = more(dense, base_scratch_of(s, i));
+        }
         all += mr_snapshot_record(&s->linear[i]);
     }
     size_t *spectra = &bytes[MR_MEM_SPECTRA], *other = &bytes[MR_MEM_OTHER];
@@ -243,7 +254,7 @@ void mr_snapshots_bytes(const mr_snapshots *s, size_t bytes[MR_MEM_PURPOSES])
     *spectra = mr_bytes_add(*spectra, slots, mr_bytes_add(0, s->matrix, sizeof(double)));
     *other = mr_bytes_add(*other, 1, copies + mr_merge_scratch_bytes(s->source.model));
     *other = mr_bytes_add(*other, s->options.threads, copied);
-    *other = mr_bytes_add(*other, slots, dense);
+    *other = mr_bytes_add(*other, 1, more(mr_bytes_add(0, slots, dense), spread));
     *other = mr_bytes_add(*other, all, 2 * sizeof(double)); /* gathered, and as rows of the file */
 }
 
@@ -283,7 +294,9 @@ static void set_rounds(mr_snapshots *s)
             mr_structure update;
             if (s->linear[i].owner != rank) continue;
             mr_model_source_describe(&s->source, i, &update);
-            s->linear[i].round = update.kind == MR_UPDATE_NONE ? dense++ / s->options.slots : -1;
+            s->linear[i].round = update.kind != MR_UPDATE_NONE ? MR_SNAPSHOT_COPIED
+                                 : s->linear[i].spread         ? MR_SNAPSHOT_SPREAD
+                                                               : dense++ / s->options.slots;
         }
 }
 
@@ -306,6 +319,7 @@ static mr_status start(mr_snapshots *s, bool beside, bool stoppable)
 {
     if (!s->measured) {
         MR_TRY(mr_snapshots_measure_base(s, stoppable));
+        MR_TRY(mr_snapshots_measure_spread(s, stoppable));
         MR_TRY(agree(s));
         s->measured = true;
     }
@@ -315,7 +329,8 @@ static mr_status start(mr_snapshots *s, bool beside, bool stoppable)
         mr_thread_start(&s->thread, work_beside, s);
     else
         mr_snapshots_work_off(s, s->options.threads);
-    return mr_snapshots_work_off_dense(s, stoppable);
+    MR_TRY(mr_snapshots_work_off_dense(s, stoppable));
+    return mr_snapshots_work_off_spread(s, stoppable);
 }
 
 mr_status mr_snapshots_start(mr_snapshots *s, bool beside, bool stoppable)
@@ -355,8 +370,7 @@ static void unpack(const mr_snapshots *s, const mr_snapshot_linear *l, const dou
         memcpy(row->cosines_right + l->place * k, from + k, (size_t)k * sizeof *from);
     }
     memset(row->route[l->place], 0, sizeof *row->route);
-    snprintf(row->route[l->place], sizeof *row->route, "%s",
-             mr_route_text((mr_route)(int)from[2 * k]));
+    snprintf(row->route[l->place], sizeof *row->route, "%s", mr_snapshots_route((int)from[2 * k]));
 }
 
 mr_status mr_snapshots_finish(mr_snapshots *s, mr_spectra_row *rows)

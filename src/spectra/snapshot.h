@@ -7,7 +7,10 @@
  * Every linear is one rank's, dealt by cost, for the whole run. An update that has a structure is
  * copied when a snapshot starts and worked off then or beside what follows; one that has none is
  * made dense and worked off at once, some matrices a rank at a time. Each is one LAPACK problem on
- * one thread, so that values depend on neither ranks nor threads. */
+ * one thread, so that values depend on neither ranks nor threads.
+ *
+ * Matrices that are too large for that are spread over the ranks, one after another, through
+ * ScaLAPACK, with the bits of that number of ranks; there are no cosines of them. */
 
 #include "spectra/model_source.h"
 #include "store/spectra_file.h"
@@ -21,11 +24,12 @@ typedef struct mr_snapshot_options {
     double threshold;              /**< singular values above it are counted */
     int64_t top;                   /**< singular values that are told, the largest; 0: all */
     int64_t cosines;               /**< leading directions compared with the base's; 0: none */
-    bool base;   /**< all singular values of the base are computed once, for the thresholds of
-                      intruder dimensions */
-    bool merges; /**< what has a structure now may have none later */
-    int slots;   /**< dense matrices a rank holds at a time, at least 1 */
-    int threads; /**< problems a rank solves at a time */
+    bool base;    /**< all singular values of the base are computed once, for the thresholds of
+                       intruder dimensions */
+    bool merges;  /**< what has a structure now may have none later */
+    int slots;    /**< dense matrices a rank holds at a time, at least 1 */
+    int64_t most; /**< elements: what is dense and has more is spread over the ranks */
+    int threads;  /**< problems a rank solves at a time */
 } mr_snapshot_options;
 
 /** Lays out the snapshots of a laid-out model. Local; ranks differ in nothing.
@@ -36,6 +40,9 @@ MR_NODISCARD mr_status mr_snapshots_create(mr_model *model, const mr_snapshot_op
 /** Frees everything, after waiting for what is under way, and sets *out to NULL; NULL is allowed.
  * Local. */
 void mr_snapshots_destroy(mr_snapshots **out);
+
+/** Returns the elements of the largest matrix that a rank holds by itself; 0: of none. Local. */
+int64_t mr_snapshots_largest(const mr_snapshots *snapshots);
 
 /** Adds to bytes[purpose] what mr_snapshots_allocate takes, and to bytes[MR_MEM_OTHER] the most
  * that comes and goes. Local; ranks differ in nothing. */

@@ -8,6 +8,9 @@
 #include "spectra/measures.h"
 #include "spectra/snapshot.h"
 
+/** Rounds of what is not made dense by one rank. */
+enum { MR_SNAPSHOT_COPIED = -1, MR_SNAPSHOT_SPREAD = -2 };
+
 /** A linear of the snapshots. */
 typedef struct mr_snapshot_linear {
     int owner;          /**< the rank that works it off */
@@ -16,7 +19,8 @@ typedef struct mr_snapshot_linear {
     int64_t cosines;    /**< directions that are compared */
     int64_t record;     /**< of its owner: where its record begins */
     int64_t vectors;    /**< of its owner: where the base's directions begin */
-    int round;          /**< of the snapshot under way: when it is made dense; -1: it is copied */
+    bool spread;        /**< no rank holds it alone, where it is dense */
+    int round;          /**< of the snapshot under way: when it is made dense; or below */
     mr_structure copy;  /**< of its owner, of the snapshot under way; owned */
     mr_base_facts base; /**< of its owner */
     int64_t base_rank;  /**< leading directions of the base that are defined */
@@ -65,8 +69,31 @@ static inline bool mr_snapshot_is_own(const mr_snapshots *s, int i)
     return s->linear[i].owner == s->comm->rank;
 }
 
+/** Keeps the recorded message of a linear that failed, for mr_snapshots_finish. Any thread. */
+void mr_snapshots_fail(mr_snapshots *s, int i, mr_status status);
+
+/** Returns MR_STOPPED where a request to stop has come to any rank. Collective. */
+MR_NODISCARD mr_status mr_snapshots_go_on(const mr_snapshots *s, bool stoppable);
+
+/** Fills the record of an own linear from all of its values, but for cosines, which become NaN;
+ * returns where they stand. Local. */
+double *mr_snapshots_record(mr_snapshots *s, int i, const double *values, int route);
+
 /** Measures the base weights of this rank's linears. Collective. @return as mr_snapshots_start */
 MR_NODISCARD mr_status mr_snapshots_measure_base(mr_snapshots *s, bool stoppable);
+
+/** Measures the base weights that are spread. Collective. @return as mr_snapshots_start */
+MR_NODISCARD mr_status mr_snapshots_measure_spread(mr_snapshots *s, bool stoppable);
+
+/** Works off what is spread. Failures are kept for mr_snapshots_finish. Collective.
+ * @return MR_OK, MR_STOPPED */
+MR_NODISCARD mr_status mr_snapshots_work_off_spread(mr_snapshots *s, bool stoppable);
+
+/** Returns the bytes that working off spread linear i takes on a rank. Local. */
+size_t mr_snapshots_spread_bytes(const mr_snapshots *s, int i);
+
+/** Returns a route of a record in words. */
+const char *mr_snapshots_route(int route);
 
 /** Copies what has a structure. Collective. @return as mr_snapshots_start */
 MR_NODISCARD mr_status mr_snapshots_copy(mr_snapshots *s);

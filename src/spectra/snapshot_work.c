@@ -17,8 +17,7 @@ static int64_t side_of(const mr_source_linear *at)
     return at->rows < at->cols ? at->rows : at->cols;
 }
 
-/* Keeps the recorded message of a linear that failed. */
-static void keep_failure(mr_snapshots *s, int i, mr_status status)
+void mr_snapshots_fail(mr_snapshots *s, int i, mr_status status)
 {
     pthread_mutex_lock(&s->lock);
     if (s->failure.status == MR_OK || i < s->failure.linear) {
@@ -55,8 +54,6 @@ static mr_status compare(const mr_snapshots *s, int i, const mr_structure *updat
 {
     const mr_source_linear *at = &s->source.at[i];
     const mr_snapshot_linear *l = &s->linear[i];
-    for (int64_t j = 0; j < l->cosines; j++)
-        left[j] = right[j] = NAN;
     int64_t k = defined(values, l->cosines, at);
     if (l->base_rank < k) k = l->base_rank;
     if (k == 0) return MR_OK;
@@ -72,29 +69,37 @@ static mr_status compare(const mr_snapshots *s, int i, const mr_structure *updat
     return status;
 }
 
-/* Fills the record of an own linear. */
-static mr_status record(mr_snapshots *s, int i, const mr_structure *update, double *values)
+double *mr_snapshots_record(mr_snapshots *s, int i, const double *values, int route)
 {
     const mr_snapshot_linear *l = &s->linear[i];
     double *at = s->record + l->record;
     mr_measures measures;
-    MR_TRY(mr_structure_values(update, values));
     mr_measures_of(values, side_of(&s->source.at[i]), s->options.threshold, &measures);
     mr_measures_relate(&measures, l->base);
     memcpy(at, values, (size_t)l->values * sizeof *at);
     at += l->values;
     for (int m = 0; m < mr_measure_count; m++)
         *at++ = mr_measure_value(&measures, m);
-    at[2 * l->cosines] = (double)mr_structure_route(update);
-    return l->cosines > 0 ? compare(s, i, update, values, at, at + l->cosines) : MR_OK;
+    for (int64_t j = 0; j < 2 * l->cosines; j++)
+        at[j] = NAN;
+    at[2 * l->cosines] = route;
+    return at;
+}
+
+static mr_status measure(mr_snapshots *s, int i, const mr_structure *update, double *values)
+{
+    const int64_t k = s->linear[i].cosines;
+    MR_TRY(mr_structure_values(update, values));
+    double *cosines = mr_snapshots_record(s, i, values, (int)mr_structure_route(update));
+    return k > 0 ? compare(s, i, update, values, cosines, cosines + k) : MR_OK;
 }
 
 static void work_off(mr_snapshots *s, int i, const mr_structure *update)
 {
     double *values =
         mr_alloc_array(MR_MEM_OTHER, (size_t)side_of(&s->source.at[i]), sizeof *values);
-    mr_status status = values ? record(s, i, update, values) : MR_ERR_MEMORY;
-    if (status != MR_OK) keep_failure(s, i, mr_fail_in(status, "%s", s->source.at[i].name));
+    mr_status status = values ? measure(s, i, update, values) : MR_ERR_MEMORY;
+    if (status != MR_OK) mr_snapshots_fail(s, i, mr_fail_in(status, "%s", s->source.at[i].name));
     mr_free(values);
 }
 
@@ -104,7 +109,7 @@ mr_status mr_snapshots_copy(mr_snapshots *s)
     int64_t in_use = -1;
     for (int i = 0; i < s->source.count; i++) {
         const mr_model_linear *linear = &s->source.at[i].linear;
-        if (s->linear[i].round >= 0) continue;
+        if (s->linear[i].round != MR_SNAPSHOT_COPIED) continue;
         if (linear->layer != in_use && mr_model_update_is_sharded(s->source.model, linear)) {
             in_use = linear->layer;
             mr_model_use_layer(s->source.model, in_use, -1);
@@ -119,7 +124,7 @@ void mr_snapshots_work_off(mr_snapshots *s, int threads)
 {
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
     for (int i = 0; i < s->source.count; i++) {
-        if (s->linear[i].round >= 0 || !mr_snapshot_is_own(s, i)) continue;
+        if (s->linear[i].round != MR_SNAPSHOT_COPIED || !mr_snapshot_is_own(s, i)) continue;
         work_off(s, i, &s->linear[i].copy);
         mr_structure_free(&s->linear[i].copy);
     }
@@ -157,10 +162,10 @@ static void work_off_slot(mr_snapshots *s, int i, double *dense)
     if (status == MR_OK)
         work_off(s, i, &update);
     else
-        keep_failure(s, i, status);
+        mr_snapshots_fail(s, i, status);
 }
 
-static mr_status go_on(const mr_snapshots *s, bool stoppable)
+mr_status mr_snapshots_go_on(const mr_snapshots *s, bool stoppable)
 {
     MR_CHECK(!stoppable || !mr_comm_any(s->comm, mr_signals_caught() != 0), MR_STOPPED,
              "spectra were broken off by a signal");
@@ -173,7 +178,7 @@ mr_status mr_snapshots_work_off_dense(mr_snapshots *s, bool stoppable)
     for (int i = 0; i < s->source.count; i++)
         if (s->linear[i].round >= rounds) rounds = s->linear[i].round + 1;
     for (int round = 0; round < rounds; round++) {
-        MR_TRY(go_on(s, stoppable));
+        MR_TRY(mr_snapshots_go_on(s, stoppable));
         const int count = fill_slots(s, round);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(s->options.slots)
         for (int j = 0; j < count; j++)
@@ -239,7 +244,7 @@ static void measure_base(mr_snapshots *s, int i, double *dense)
         if (status == MR_OK && s->options.base) status = measure_all(at, dense, &l->base);
         if (status != MR_OK) status = mr_fail_in(status, "%s at the start", at->name);
     }
-    if (status != MR_OK) keep_failure(s, i, status);
+    if (status != MR_OK) mr_snapshots_fail(s, i, status);
 }
 
 mr_status mr_snapshots_measure_base(mr_snapshots *s, bool stoppable)
@@ -248,9 +253,9 @@ mr_status mr_snapshots_measure_base(mr_snapshots *s, bool stoppable)
     /* Ranks go on together until the last one has no linear left. */
     while (mr_comm_any(s->comm, next < s->source.count)) {
         int count = 0;
-        MR_TRY(go_on(s, stoppable));
+        MR_TRY(mr_snapshots_go_on(s, stoppable));
         for (; next < s->source.count && count < s->options.slots; next++)
-            if (mr_snapshot_is_own(s, next)) s->in_slot[count++] = next;
+            if (mr_snapshot_is_own(s, next) && !s->linear[next].spread) s->in_slot[count++] = next;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(s->options.slots)
         for (int j = 0; j < count; j++)
             measure_base(s, s->in_slot[j], s->slot[j]);

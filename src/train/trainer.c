@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "data/model_tokenizer.h"
+#include "train/layout.h"
 #include "train/state.h"
 
 #include <limits.h>
@@ -90,11 +91,6 @@ static mr_status open_data(mr_trainer *t, const mr_hf_config *arch)
     return mr_dataset_create(t->config, t->tokenizer, &t->dataset);
 }
 
-mr_dtype mr_trainer_dtype(const mr_config *config)
-{
-    return config->model.dtype == 1 ? MR_BF16 : MR_F32;
-}
-
 static mr_status create_data(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
 {
     const mr_config *c = t->config;
@@ -130,140 +126,13 @@ static mr_status create_data(mr_trainer *t, const mr_hf_config *arch, bool plan_
     return MR_OK;
 }
 
-/* Checkpoints at their times are written in the background, from a copy, where there is room. */
-static void plan_staging(mr_trainer *t)
-{
-    if (t->config->checkpoint.every_steps == 0 && t->config->checkpoint.every_minutes <= 0) return;
-    size_t bytes = mr_state_staging_bytes(t->model);
-    if (mr_bytes_add(t->plan.total, 1, bytes) > t->limit.bytes) return;
-    mr_plan_add(&t->plan, MR_MEM_CHECKPOINT, bytes);
-}
-
-/* What the task holds by now, and the samples of a step. */
-static size_t data_bytes(const mr_trainer *t)
-{
-    const mr_geometry *g = mr_model_geometry(t->model);
-    int64_t tokens = g->waves * g->in_wave * g->batch * g->tokens;
-    return mr_bytes_add(mr_memory_live(MR_MEM_DATA), tokens,
-                        sizeof *t->tokens + sizeof *t->targets);
-}
-
-/* The log of a run as it stands in memory, on rank 0: rows of training, and scores of items. */
-static size_t log_bytes(const mr_trainer *t)
-{
-    enum { TRAINING_ROW = 6 * sizeof(double), SCORES_ROW = 8 * sizeof(double) };
-    const mr_config *c = t->config;
-    int64_t evaluations = c->eval.at_steps.count;
-    if (c->eval.every > 0) evaluations += t->total_steps / c->eval.every;
-    size_t bytes = mr_bytes_add(0, t->total_steps / c->log.every, TRAINING_ROW);
-    for (int i = 0; t->evaluator && i < t->evaluator->sets; i++) {
-        size_t row = mr_bytes_add(SCORES_ROW, t->evaluator->set[i].items, sizeof(float));
-        bytes = mr_bytes_add(bytes, evaluations > 0 ? evaluations : 1, row);
-    }
-    return bytes;
-}
-
-/* What the layout holds by now, what the optimizer and the log will, and scratch. */
-static size_t other_bytes(const mr_trainer *t)
-{
-    size_t bytes[MR_MEM_PURPOSES] = {0};
-    mr_optimizer_bytes(mr_model_params(t->model), bytes);
-    bytes[MR_MEM_OTHER] =
-        mr_bytes_add(bytes[MR_MEM_OTHER], 1, mr_memory_live(MR_MEM_OTHER) - t->held);
-    bytes[MR_MEM_OTHER] = mr_bytes_add(bytes[MR_MEM_OTHER], 1, log_bytes(t));
-    return mr_bytes_add(bytes[MR_MEM_OTHER], 1, mr_model_scratch(t->model));
-}
-
-/* The sets of a run: those of eval.sets, or what its task offers to be scored by, under the task's
- * name. */
-static mr_status create_evaluator(mr_trainer *t)
-{
-    const mr_config *c = t->config;
-    const mr_item_list *sets = &c->eval.sets;
-    mr_eval_wish wishes[MR_CONFIG_ITEMS] = {{.items = c->eval.items, .batch = c->eval.batch}};
-    snprintf(wishes[0].name, sizeof wishes[0].name, "%s", c->task.name);
-    for (int i = 0; i < sets->count; i++) {
-        const mr_eval_keys *keys = (const void *)&sets->item[i].keys;
-        mr_eval_wish *wish = &wishes[i];
-        *wish = (mr_eval_wish){.part = (mr_part)keys->part,
-                               .items = keys->items,
-                               .batch = keys->batch > 0 ? keys->batch : c->eval.batch};
-        snprintf(wish->name, sizeof wish->name, "%s", keys->name);
-        snprintf(wish->kind, sizeof wish->kind, "%s", sets->item[i].kind);
-    }
-    return mr_evaluator_create(t->model, t->dataset, wishes, sets->count > 0 ? sets->count : 1,
-                               &t->evaluator);
-}
-
-/* Lays out the spectra where they are asked for, so many dense matrices at a time. */
-static mr_status create_snapshots(mr_trainer *t, int slots)
-{
-    const mr_config *c = t->config;
-    mr_snapshots_destroy(&t->snapshots);
-    if (c->log.spectrum_every == 0) return MR_OK;
-    const bool merges =
-        mr_model_method(t->model)->merges && mr_adapter_config_of(c)->merge_every <= t->total_steps;
-    return mr_snapshots_create(t->model,
-                               &(mr_snapshot_options){.modules = &c->log.spectrum_modules,
-                                                      .threshold = c->log.spectrum_threshold,
-                                                      .top = c->log.spectrum_top,
-                                                      .cosines = c->log.spectrum_cosines,
-                                                      .base = c->log.spectrum_base,
-                                                      .merges = merges,
-                                                      .slots = slots,
-                                                      .threads = t->be->threads},
-                               &t->snapshots);
-}
-
-static void plan(mr_trainer *t)
-{
-    size_t bytes[MR_MEM_PURPOSES] = {0};
-    t->plan = mr_plan_of(t->model, t->evaluator, data_bytes(t), other_bytes(t));
-    if (t->snapshots) mr_snapshots_bytes(t->snapshots, bytes);
-    for (int i = 0; i < MR_MEM_PURPOSES; i++)
-        mr_plan_add(&t->plan, (mr_purpose)i, bytes[i]);
-}
-
-/* Lays out model, evaluator and spectra for a geometry, and plans them. */
-static mr_status lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry geometry)
-{
-    mr_snapshots_destroy(&t->snapshots);
-    mr_evaluator_destroy(&t->evaluator);
-    mr_model_destroy(&t->model);
-    MR_TRY(mr_model_create(
-        &(mr_model_options){.comm = t->comm,
-                            .be = t->be,
-                            .arch = arch,
-                            .method = mr_adapter_find(t->config->method.name),
-                            .adapter = mr_adapter_config_of(t->config),
-                            .lr_scale = &t->config->train.lr_scale,
-                            .lr = t->config->train.lr,
-                            .shard = (mr_shard)t->config->parallel.shard,
-                            .compute = mr_trainer_dtype(t->config),
-                            .recompute = t->config->train.recompute == MR_RECOMPUTE_LAYER,
-                            .seed = (uint64_t)t->config->run.seed,
-                            .geometry = geometry},
-        &t->model));
-    if (t->dataset) MR_TRY(create_evaluator(t));
-    int slots = t->be->threads;
-    MR_TRY(create_snapshots(t, slots));
-    plan(t);
-    while (t->snapshots && slots > 1 && t->plan.total > t->limit.bytes) {
-        slots /= 2;
-        MR_TRY(create_snapshots(t, slots));
-        plan(t);
-    }
-    plan_staging(t);
-    return MR_OK;
-}
-
 static mr_status create(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
 {
     t->held = mr_memory_live(MR_MEM_OTHER);
     MR_TRY(create_data(t, arch, plan_only));
     mr_geometry geometry;
     MR_TRY(cut_batch(t, &geometry));
-    MR_TRY(lay_out(t, arch, geometry));
+    MR_TRY(mr_trainer_lay_out(t, arch, geometry));
     if (mr_model_method(t->model)->merges &&
         mr_adapter_config_of(t->config)->merge_every > t->total_steps)
         mr_warn("method.merge_every: %lld, so that a run of %lld steps never merges",
@@ -276,9 +145,9 @@ static mr_status create(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
         mr_geometry wider = geometry;
         wider.waves /= 2;
         wider.in_wave *= 2;
-        MR_TRY(lay_out(t, arch, wider));
+        MR_TRY(mr_trainer_lay_out(t, arch, wider));
         if (t->plan.total > t->limit.bytes) {
-            MR_TRY(lay_out(t, arch, geometry));
+            MR_TRY(mr_trainer_lay_out(t, arch, geometry));
             break;
         }
         geometry = wider;

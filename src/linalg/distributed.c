@@ -38,13 +38,13 @@ typedef struct routine {
 } routine;
 
 /* A way from the matrix to its values. */
-typedef struct route {
+typedef struct recipe {
     const char *name;
     double resolution;
     mr_status (*run)(problem *p);
     int64_t (*numbers)(const extents *most); /* that a rank holds beside the vectors, at most */
     double (*flops)(double m, double n);
-} route;
+} recipe;
 
 static const int one = 1;
 
@@ -276,9 +276,9 @@ static double gram_flops(double m, double n)
     return m * n * n + 4.0 / 3 * n * n * n;
 }
 
-static const route *route_of(mr_distributed_route which)
+static const recipe *recipe_of(mr_distributed_route route)
 {
-    static const route routes[MR_DISTRIBUTED_ROUTES] = {
+    static const recipe recipes[MR_DISTRIBUTED_ROUTES] = {
         [MR_DISTRIBUTED_BIDIAGONAL] = {"pdgeqrf, pdgebrd, dlasq1", 1e-12, run_bidiagonal,
                                        run_bidiagonal_numbers, bidiagonal_flops},
         [MR_DISTRIBUTED_GRAM] = {"pdsyrk, pdsytrd, dsterf", 3e-8, run_gram, run_gram_numbers,
@@ -286,32 +286,32 @@ static const route *route_of(mr_distributed_route which)
         [MR_DISTRIBUTED_PDGESVD] = {"pdgesvd", 1e-12, run_pdgesvd, run_pdgesvd_numbers,
                                     pdgesvd_flops},
     };
-    MR_INVARIANT(which >= 0 && which < MR_DISTRIBUTED_ROUTES);
-    return &routes[which];
+    MR_INVARIANT(route >= 0 && route < MR_DISTRIBUTED_ROUTES);
+    return &recipes[route];
 }
 
-const char *mr_distributed_route_name(mr_distributed_route which)
+const char *mr_distributed_route_name(mr_distributed_route route)
 {
-    return route_of(which)->name;
+    return recipe_of(route)->name;
 }
 
-double mr_distributed_resolution(mr_distributed_route which)
+double mr_distributed_resolution(mr_distributed_route route)
 {
-    return route_of(which)->resolution;
+    return recipe_of(route)->resolution;
 }
 
-double mr_distributed_flops(int64_t rows, int64_t cols, mr_distributed_route which)
+double mr_distributed_flops(int64_t rows, int64_t cols, mr_distributed_route route)
 {
-    return route_of(which)->flops((double)larger(rows, cols), (double)(rows < cols ? rows : cols));
+    return recipe_of(route)->flops((double)larger(rows, cols), (double)(rows < cols ? rows : cols));
 }
 
-size_t mr_distributed_bytes(int64_t rows, int64_t cols, int size, mr_distributed_route which)
+size_t mr_distributed_bytes(int64_t rows, int64_t cols, int size, mr_distributed_route route)
 {
     const extents most = most_of(rows, cols, size);
     const size_t matrix = mr_bytes_add(0, most.mp * most.nq, sizeof(double));
     const size_t filling = matrix + mr_scatter_bytes(size);
     const size_t computing = mr_bytes_add(mr_bytes_add(0, VECTORS * most.n, sizeof(double)),
-                                          route_of(which)->numbers(&most), sizeof(double));
+                                          recipe_of(route)->numbers(&most), sizeof(double));
     return filling > computing ? filling : computing;
 }
 
@@ -347,7 +347,7 @@ static void scale(problem *p, int64_t *exponent, double *squares)
 }
 
 /* Compares the values with the elements, and takes the scale off them. Same on all ranks. */
-static mr_status check_values(const problem *p, const route *r, int64_t exponent, double squares)
+static mr_status check_values(const problem *p, const recipe *r, int64_t exponent, double squares)
 {
     double sum = 0;
     for (int i = p->n - 1; i >= 0; i--)
@@ -364,7 +364,7 @@ static mr_status check_values(const problem *p, const route *r, int64_t exponent
 }
 
 /* From the filled grid to the values. Collective. */
-static mr_status compute(problem *p, const mr_matrix_parts *parts, const route *r)
+static mr_status compute(problem *p, const mr_matrix_parts *parts, const recipe *r)
 {
     int64_t exponent;
     double squares = 0;
@@ -383,7 +383,7 @@ static mr_status compute(problem *p, const mr_matrix_parts *parts, const route *
 }
 
 mr_status mr_distributed_values(const mr_comm *comm, const mr_matrix_parts *parts,
-                                mr_distributed_route which, double *values)
+                                mr_distributed_route route, double *values)
 {
     MR_TRY(mr_svd_check_extents(parts->rows, parts->cols));
     problem p = {
@@ -391,13 +391,13 @@ mr_status mr_distributed_values(const mr_comm *comm, const mr_matrix_parts *part
         .rows = (int)parts->rows,
         .cols = (int)parts->cols,
         .most = most_of(parts->rows, parts->cols, comm->size),
-        .values = values,
     };
+    p.values = values;
     p.m = (int)p.most.m;
     p.n = (int)p.most.n;
     mr_process_grid_create(comm, &p.grid);
     mr_status status = mr_block_matrix_create(&p.grid, p.m, p.n, &p.a);
-    if (status == MR_OK) status = compute(&p, parts, route_of(which));
+    if (status == MR_OK) status = compute(&p, parts, recipe_of(route));
     mr_free(p.vectors);
     mr_block_matrix_destroy(&p.a);
     mr_process_grid_destroy(&p.grid);

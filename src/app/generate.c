@@ -94,22 +94,23 @@ static mr_status read_texts(const request *r, prompts *p)
     return MR_OK;
 }
 
-/* Turns prompts into ids, a beginning-of-text id before each unless that is not wanted. */
+/* Turns prompts into ids, with what the tokenizer puts before a text unless that is not wanted. */
 static mr_status encode(const request *r, const mr_tokenizer *tokenizer, prompts *p)
 {
     for (int64_t i = 0; i < p->count; i++) {
         const mr_text *text = &p->text[i];
-        const bool bos = tokenizer->bos >= 0 && !r->no_bos;
+        const int64_t before = r->no_bos ? 0 : tokenizer->before_count;
         int64_t room = mr_tokenizer_longest(tokenizer, text->length), count = 0;
-        int32_t *ids = mr_alloc_array(MR_MEM_DATA, (size_t)room + 1, sizeof *ids);
+        int32_t *ids = mr_alloc_array(MR_MEM_DATA, (size_t)(room + before) + 1, sizeof *ids);
         if (!ids) return MR_ERR_MEMORY;
         p->prompt[i].ids = ids;
-        if (bos) ids[0] = tokenizer->bos;
+        for (int64_t b = 0; b < before; b++)
+            ids[b] = tokenizer->before[b];
         mr_status status = mr_tokenizer_encode(tokenizer, mr_text_get(text), text->length,
-                                               ids + bos, room, &count);
+                                               ids + before, room, &count);
         if (status != MR_OK) return mr_fail_in(status, "prompt %lld", (long long)i + 1);
         MR_INVARIANT(count <= room);
-        p->prompt[i].length = count + bos;
+        p->prompt[i].length = count + before;
         MR_CHECK(p->prompt[i].length > 0, MR_ERR_ARG,
                  "prompt %lld: it is empty, and %s begins no text; expected at least one token",
                  (long long)i + 1, r->no_bos ? "--no-bos" : "a tokenizer without such an id");
@@ -425,7 +426,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
         {"seed", MR_OPTION_INT, &r.seed, "N",
          "of what is drawn, with the prompt's number and the position (0)"},
         {"stop", MR_OPTION_LIST, &r.stop, "TEXT", "end a text before this; may be repeated"},
-        {"no-bos", MR_OPTION_FLAG, &r.no_bos, NULL, "put no beginning-of-text id before a prompt"},
+        {"no-bos", MR_OPTION_FLAG, &r.no_bos, NULL, "put no id that begins a text before a prompt"},
         {"batch", MR_OPTION_INT, &r.batch, "N", "prompts at a time and a rank (at most 8)"},
         {"threads", MR_OPTION_INT, &r.threads, "N", "threads a rank; 0: all processors"},
         {"set", MR_OPTION_LIST, &r.sets, "KEY=VALUE",

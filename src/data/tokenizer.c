@@ -17,6 +17,12 @@ static mr_status check_ids(const int32_t *ids, int64_t count)
     return MR_OK;
 }
 
+static void put_bos_before(mr_tokenizer *tokenizer)
+{
+    tokenizer->before = &tokenizer->bos;
+    tokenizer->before_count = tokenizer->bos >= 0;
+}
+
 /* The tokenizer of bytes. */
 
 static mr_status bytes_load(mr_tokenizer *tokenizer, const char *path, const char *file,
@@ -27,6 +33,7 @@ static mr_status bytes_load(mr_tokenizer *tokenizer, const char *path, const cha
     (void)size;
     tokenizer->vocabulary = MR_BYTES_VOCABULARY;
     tokenizer->bos = MR_BYTES_BOS;
+    put_bos_before(tokenizer);
     tokenizer->eos = MR_BYTES_EOS;
     tokenizer->pad = MR_BYTES_PAD;
     tokenizer->most_bytes = SIZE_MAX;
@@ -137,6 +144,7 @@ static mr_status pieces_load(mr_tokenizer *tokenizer, const char *path, const ch
     MR_CHECK(tokenizer->vocabulary > 0, MR_ERR_FORMAT,
              "tokenizer: '%s' is not a SentencePiece model: it has no pieces", path);
     mr_sentencepiece_special(state->model, &tokenizer->bos, &tokenizer->eos, &tokenizer->pad);
+    put_bos_before(tokenizer);
     tokenizer->most_bytes = MR_TOKENIZER_MOST_PIECES;
     const mr_sentencepiece_facts facts = mr_sentencepiece_read_facts(file, size);
     state->growth = growth_of(state->model, facts.maps);

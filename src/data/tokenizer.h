@@ -45,8 +45,8 @@ struct mr_tokenizer {
     const char *reason;           /**< for it, a constant of the program; "" where none was said */
     int32_t vocabulary;
     int32_t bos, eos, pad; /**< special ids: they stand for no text; -1 where there is none */
-    /** Ids that a tokenizer.json's post-processor puts around a text: [before_count] and
-     * [behind_count], borrowed from state; none of the other kinds. */
+    /** Ids that stand around a text: [before_count] and [behind_count], borrowed. A tokenizer.json's
+     * post-processor tells them; of the other kinds bos stands before, where there is one. */
     const int32_t *before, *behind;
     int64_t before_count, behind_count;
     size_t most_bytes; /**< of a text to encode, for the memory that it takes */

@@ -2,6 +2,7 @@
  * `mora spectrum` as its users meet it, on small folders; numbers of references are tried in
  * test_spectrum_golden.c. */
 
+#include "base/text.h"
 #include "program.h"
 #include "store/spectra_file.h"
 #include "tensor_files.h"
@@ -404,6 +405,46 @@ static void a_file_that_was_cut_is_named(void **state)
     expect(1, "cut", "cut/adapter_model.safetensors", NULL);
 }
 
+static void a_shard_that_was_cut_leaves_the_others(void **state)
+{
+    (void)state;
+    size_t size;
+    tensor_files part[2] = {{0}, {0}}, tuned = {0};
+    mr_text map = {0};
+    make_folder("shards");
+    make_model(&tuned, 1);
+    for (int i = 0; i < tuned.count; i++) {
+        const int shard = strstr(tuned.tensor[i].name, "up_proj") != NULL;
+        const int64_t rows = tuned.tensor[i].rows, cols = tuned.tensor[i].cols;
+        float *to = tensor_files_add(&part[shard], rows, cols, "%s", tuned.tensor[i].name);
+        memcpy(to, tuned.tensor[i].values, (size_t)(rows * cols) * sizeof *to);
+        mr_text_add(&map, "%s\"%s\": \"part-%d.safetensors\"", i > 0 ? ", " : "",
+                    tuned.tensor[i].name, shard);
+    }
+    program_write("shards/model.safetensors.index.json", "{\"weight_map\": {%s}}",
+                  mr_text_get(&map));
+    tensor_files_write(&part[0], "shards/part-0.safetensors");
+    tensor_files_write(&part[1], "shards/part-1.safetensors");
+    json_t *whole = json_of(0, "shards --base base"), *single = json_of(0, "tuned --base base");
+    assert_true(
+        json_equal(json_object_get(whole, "matrices"), json_object_get(single, "matrices")));
+    json_decref(whole);
+    json_decref(single);
+    char *bytes = program_read("shards/part-1.safetensors", &size);
+    test_put_bytes("shards/part-1.safetensors", bytes, size - 100);
+    mr_free(bytes);
+    expect(1, "shards --base base", "shards/part-1.safetensors: ", "q_proj     16x16  2");
+    expect(1, "shards --base base", "model.layers.1.mlp.up_proj: model folder 'shards': no tensor",
+           "down_proj  16x24  2");
+    expect(1, "shards --base base", "shards: 2 of 6 matrices were left out", NULL);
+    test_put_bytes("shards/part-0.safetensors", "", 0);
+    expect(1, "shards --base base", "shards/part-1.safetensors", NULL);
+    mr_text_free(&map);
+    tensor_files_free(&part[0]);
+    tensor_files_free(&part[1]);
+    tensor_files_free(&tuned);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -419,6 +460,7 @@ int main(void)
         cmocka_unit_test(nothing_learnt_is_rank_0),
         cmocka_unit_test(adapters_that_do_not_fit_are_named),
         cmocka_unit_test(a_file_that_was_cut_is_named),
+        cmocka_unit_test(a_shard_that_was_cut_leaves_the_others),
     };
     return cmocka_run_group_tests(tests, enter, folder_leave);
 }

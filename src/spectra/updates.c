@@ -80,7 +80,7 @@ mr_status mr_updates_open(mr_backend *be, const char *folder, const char *base, 
     MR_CHECK(adapter || base, MR_ERR_USAGE,
              "%s: a model alone tells no update: name the one it was made of by --base", folder);
     MR_TRY(mr_updates_begin(be, adapter ? &mr_updates_adapter : &mr_updates_models, &updates));
-    mr_status status = base ? mr_hf_open(base, &updates->base) : MR_OK;
+    mr_status status = base ? mr_hf_open_partly(base, &updates->base) : MR_OK;
     if (status == MR_OK)
         status =
             (adapter ? mr_updates_open_adapter : mr_updates_open_models)(updates, folder, base);

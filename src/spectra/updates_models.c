@@ -48,7 +48,7 @@ static mr_status add_all(mr_updates *updates, const mr_hf *weights, const mr_hf 
 mr_status mr_updates_open_models(mr_updates *updates, const char *folder, const char *base)
 {
     mr_hf *now;
-    MR_TRY(mr_hf_open(folder, &now));
+    MR_TRY(mr_hf_open_partly(folder, &now));
     updates->state = now;
     snprintf(updates->kind, sizeof updates->kind, "a model beside its base");
     snprintf(updates->method, sizeof updates->method, "fft");

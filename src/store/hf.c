@@ -89,11 +89,16 @@ static mr_status open_shards(mr_hf *weights, const char *index, json_t *map)
     }
     weights->files = mr_alloc_array(MR_MEM_OTHER, n_files, sizeof(mr_safetensors *));
     if (!weights->files) return MR_ERR_MEMORY;
+    size_t left_out = 0;
     for (size_t i = 0; i < n_files; i++) {
         char path[PATH_MAX];
         MR_TRY(mr_file_path(path, "%s/%s", weights->folder, file_names[i]));
         mr_status status = mr_safetensors_open(path, &weights->files[i]);
         if (status == MR_OK) continue;
+        if (weights->partly && status != MR_ERR_MEMORY && ++left_out < n_files) {
+            mr_warn("%s; left out", mr_message());
+            continue;
+        }
         /* The index may be what is left of an older save. */
         bool other =
             mr_hf_holds(weights->folder, MR_HF_WEIGHTS) && !is_opened(weights, MR_HF_WEIGHTS);
@@ -121,6 +126,7 @@ static mr_status place_tensors(mr_hf *weights, const char *index, json_t *map)
                                sizeof *weights->file_names, compare_strings);
         MR_INVARIANT(known != NULL);
         const mr_safetensors *file = weights->files[known - weights->file_names];
+        if (!file) continue; /* left out */
         const mr_safetensors_entry *entry = mr_safetensors_find(file, key);
         MR_CHECK(entry, MR_ERR_FORMAT, "%s: weight_map: tensor '%.256s' is not in '%.256s'", index,
                  key, shard);
@@ -208,13 +214,14 @@ static void warn_of_stray_files(const mr_hf *weights)
     mr_text_free(&stray);
 }
 
-mr_status mr_hf_open(const char *folder, mr_hf **out)
+static mr_status open_folder(const char *folder, bool partly, mr_hf **out)
 {
     *out = NULL;
     MR_TRY(mr_hf_check_folder(folder));
     mr_hf *weights = mr_alloc(MR_MEM_OTHER, sizeof *weights);
     if (!weights) return MR_ERR_MEMORY;
     mr_status status;
+    weights->partly = partly;
     weights->folder = mr_strdup(folder);
     if (!weights->folder)
         status = MR_ERR_MEMORY;
@@ -239,6 +246,16 @@ mr_status mr_hf_open(const char *folder, mr_hf **out)
     warn_of_stray_files(weights);
     *out = weights;
     return MR_OK;
+}
+
+mr_status mr_hf_open(const char *folder, mr_hf **out)
+{
+    return open_folder(folder, false, out);
+}
+
+mr_status mr_hf_open_partly(const char *folder, mr_hf **out)
+{
+    return open_folder(folder, true, out);
 }
 
 void mr_hf_close(mr_hf **weights)

@@ -90,6 +90,7 @@ static void one_process_plans_what_its_ranks_would(void **state)
 {
     (void)state;
     assert_int_equal(compare_plans("--set parallel.memory_gib=8"), 32);
+    compare_plans("--set parallel.memory_gib=8 --set log.spectrum_every=2");
     long long narrower = compare_plans("--set parallel.memory_gib=0.006");
     assert_true(narrower > 1 && narrower < 32);
 }

@@ -6,20 +6,31 @@
 
 #include <stdio.h>
 
-/* The limit for a plan of other ranks than those that are here. Without a word on how many share a
- * node it is as many as this node has cores for. Collective. */
-static mr_memory_limit limit_for(const mr_comm *comm, const mr_config *config, mr_backend *be,
-                                 int64_t ranks, int64_t node_ranks)
+/* How the ranks of a plan share a node like this one. */
+typedef struct sharing {
+    int64_t node_ranks;  /* 0: as those that are here do */
+    const char *assumed; /* what the limit says of that */
+    int threads;         /* of a rank */
+} sharing;
+
+/* Of other ranks than those that are here: without a word on how many share a node, as many as it
+ * has cores for. Collective. */
+static sharing share_node(const mr_comm *comm, const mr_config *config, int64_t ranks,
+                          int64_t node_ranks)
 {
-    const char *assumed = NULL;
-    if (ranks > 0 && node_ranks == 0) {
-        int64_t threads = config->parallel.threads > 0 ? config->parallel.threads : 1;
-        node_ranks = mr_node_threads(comm, 0) * mr_node_ranks(comm) / threads;
-        if (node_ranks < 1) node_ranks = 1;
-        assumed = ", assumed by the cores of this one (--ranks-per-node)";
+    const int64_t wanted = config->parallel.threads;
+    if (ranks == 0) return (sharing){.threads = mr_node_threads(comm, wanted)};
+    const int64_t cores = mr_node_threads(comm, 0) * (int64_t)mr_node_ranks(comm);
+    sharing share = {.node_ranks = node_ranks};
+    if (node_ranks == 0) {
+        share.node_ranks = cores / (wanted > 0 ? wanted : 1);
+        share.assumed = ", assumed by the cores of this one (--ranks-per-node)";
     }
-    if (ranks > 0 && node_ranks > ranks) node_ranks = ranks;
-    return mr_memory_limit_of(comm, config, be, node_ranks, assumed);
+    if (share.node_ranks < 1) share.node_ranks = 1;
+    if (share.node_ranks > ranks) share.node_ranks = ranks;
+    const int64_t threads = wanted > 0 ? wanted : cores / share.node_ranks;
+    share.threads = threads > 1 ? (int)threads : 1;
+    return share;
 }
 
 mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks,
@@ -34,13 +45,13 @@ mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks
         planned.size = (int)ranks;
         planned.rank = 0;
     }
-    int threads = mr_node_threads(comm, config->parallel.threads);
+    const sharing share = share_node(comm, config, ranks, node_ranks);
     mr_status status = mr_comm_agree(
-        comm, mr_backend_create(config->parallel.backend, mr_node_rank(comm), threads, &be));
+        comm, mr_backend_create(config->parallel.backend, mr_node_rank(comm), share.threads, &be));
     if (status == MR_OK) status = mr_trainer_arch(comm, config, &arch);
     mr_memory_limit limit = {0};
     if (status == MR_OK) {
-        limit = limit_for(comm, config, be, ranks, node_ranks);
+        limit = mr_memory_limit_of(comm, config, be, share.node_ranks, share.assumed);
         status = mr_trainer_plan(&planned, config, be, &arch, limit, &trainer);
     }
     if (status == MR_OK) {

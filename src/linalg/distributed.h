@@ -16,9 +16,9 @@
  * most that size. A value of any route that is small beside s is not exact relative to itself.
  *
  * bidiagonal is the default: as exact as pdgesvd, and it makes products of matrices of what pdgesvd
- * makes products with vectors of. gram takes about half its time and sends fewer messages, but holds
- * the Gram matrix too. pdgesvd is the reference that both are tried against. Seen on one rank, in
- * processor time, at 4096 x 11008: bidiagonal 50 s and 348 MiB, gram 21 s and 472 MiB; at
+ * makes products with vectors of. gram takes about half its time and sends fewer messages, but
+ * holds the Gram matrix too. pdgesvd is the reference that both are tried against. Seen on one
+ * rank, in processor time, at 4096 x 11008: bidiagonal 50 s and 348 MiB, gram 21 s and 472 MiB; at
  * 2048 x 5504: 4.2 s, 2.5 s, and pdgesvd 17 s.
  */
 

@@ -13,7 +13,7 @@ foreach(name pretrain progress)
 endforeach()
 # These start one rank or two at a time, and wait for them more than they compute.
 set_tests_properties(resume spectra_run PROPERTIES PROCESSORS 1)
-set_property(TEST spectra_run APPEND PROPERTY LABELS long)
+set_property(TEST resume spectra_run APPEND PROPERTY LABELS long)
 target_sources(test_folders PRIVATE model_files.c)
 target_link_libraries(test_spectra_run PRIVATE mr_linalg)
 

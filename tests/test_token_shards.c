@@ -31,28 +31,29 @@ static int32_t token(int shard, int64_t t, int32_t vocabulary)
 
 static void make_folder(const char *folder, const char *tokenizer, int32_t vocabulary)
 {
-    mr_token_manifest m = {
-        .vocabulary = vocabulary, .eos = 2, .token_bytes = vocabulary > 65536 ? 4 : 2};
+    mr_token_manifest m = {.vocabulary = vocabulary,
+                           .eos = 2,
+                           .token_bytes = vocabulary > 65536 ? 4 : 2,
+                           .template_name = "plain"};
     mr_token_manifest_shard shard[SHARDS] = {{.file = ""}};
     mr_shard_writer writer = {.token_bytes = m.token_bytes};
+    mr_token_document about;
     char path[DATA_PATH];
     m.recipe = (mr_recipe){.field = "text", .heldout = 0.25, .unit_bytes = 100};
     snprintf(m.tokenizer, sizeof m.tokenizer, "%s", tokenizer);
     if (strcmp(tokenizer, "bytes") == 0) m.eos = MR_BYTES_EOS;
     program_make_folder(folder);
     for (int s = 0; s < SHARDS; s++) {
-        int64_t tokens = 0;
         snprintf(path, sizeof path, "%s/%s", folder, shards_made[s].file);
-        for (int64_t t = 0; t < shards_made[s].tokens; t++) {
-            int32_t id = token(s, t, vocabulary);
-            assert_int_equal(mr_shard_writer_add(&writer, path, &id, 1), MR_OK);
-        }
-        assert_int_equal(mr_shard_writer_end(&writer, &tokens, shard[s].sha256), MR_OK);
-        assert_int_equal(tokens, shards_made[s].tokens);
         snprintf(shard[s].file, sizeof shard[s].file, "%s", shards_made[s].file);
         shard[s].split = shards_made[s].split;
-        shard[s].tokens = tokens;
-        m.split[shard[s].split].tokens += tokens;
+        for (int64_t t = 0; t < shards_made[s].tokens; t++) {
+            int32_t id = token(s, t, vocabulary);
+            assert_int_equal(mr_shard_writer_add(&writer, path, &id, NULL, 1, &about), MR_OK);
+            mr_token_totals_add(&m.split[shard[s].split], about);
+        }
+        assert_int_equal(mr_shard_writer_end(&writer, &shard[s]), MR_OK);
+        assert_int_equal(shard[s].tokens, shards_made[s].tokens);
     }
     mr_shard_writer_free(&writer);
     m.shard = shard;
@@ -237,11 +238,12 @@ static void of_many_shards_few_are_open(void **state)
         snprintf(path, sizeof path, "many-shards/%s", shard[s].file);
         data_write(path, tokens, sizeof tokens);
         assert_int_equal(mr_hash_file(path, shard[s].sha256, NULL), MR_OK);
+        memcpy(shard[s].index_sha256, shard[s].sha256, sizeof shard[s].sha256);
         shard[s].tokens = EACH;
     }
     snprintf(m.tokenizer, sizeof m.tokenizer, "many");
     m.shards = MANY;
-    m.split[MR_SPLIT_TRAIN].tokens = (int64_t)MANY * EACH;
+    m.split[MR_SPLIT_TRAIN].tokens = m.split[MR_SPLIT_TRAIN].learned = (int64_t)MANY * EACH;
     assert_int_equal(mr_token_manifest_write(&m, "many-shards"), MR_OK);
     mr_token_shards *shards = open_folder("many-shards", SEQ);
     assert_int_equal(mr_token_shards_sequences(shards, MR_SPLIT_TRAIN), SEQUENCES);
@@ -321,6 +323,23 @@ static void a_flipped_byte_is_found_by_verifying(void **state)
     mr_token_shards_close(&shards);
 }
 
+static void an_index_that_is_not_as_stated_is_named(void **state)
+{
+    (void)state;
+    make_folder("indexed", "bytes", MR_BYTES_VOCABULARY);
+    mr_token_shards *shards = open_folder("indexed", SEQ);
+    flip_byte("indexed/train-b.idx", 4, 1);
+    must(mr_token_shards_check(shards));
+    assert_int_equal(mr_token_shards_verify(shards, mr_comm_self()), MR_ERR_FORMAT);
+    assert_contains(mr_message(), "indexed/train-b.idx: damaged: its SHA-256 is ");
+    mr_token_shards_close(&shards);
+    assert_int_equal(truncate("indexed/train-b.idx", 47), 0);
+    refused("indexed", MR_ERR_FORMAT,
+            "indexed/train-b.idx: expected 3 documents of 16 bytes, found 47 bytes");
+    assert_int_equal(unlink("indexed/train-b.idx"), 0);
+    refused("indexed", MR_ERR_FORMAT, "indexed/train-b.idx: No such file or directory");
+}
+
 /* Shards that change while they are in use. */
 
 static mr_status read_first(mr_token_shards *shards)
@@ -389,6 +408,139 @@ static void an_id_past_the_vocabulary_is_named(void **state)
     mr_token_shards_close(&shards);
 }
 
+/* Marked tokens, and folders of version 1. */
+
+/* A folder of one shard of two documents: the second token of the first is learned, and none of the
+ * other. */
+static void make_marked(const char *folder, int32_t vocabulary, const int32_t ids[5])
+{
+    static const uint8_t learned[5] = {0, 1, 0, 0, 0};
+    mr_token_manifest_shard shard = {.file = "train.bin"};
+    mr_token_manifest m = {.vocabulary = vocabulary,
+                           .tokenizer = "some.model",
+                           .eos = 2,
+                           .token_bytes = vocabulary > 32768 ? 4 : 2,
+                           .template_name = "chat.yaml",
+                           .marked = true,
+                           .shard = &shard,
+                           .shards = 1};
+    mr_shard_writer writer = {.token_bytes = m.token_bytes, .marked = true};
+    mr_token_document about;
+    char path[DATA_PATH];
+    memset(m.template_hash, 'c', MR_HASH_TEXT - 1);
+    program_make_folder(folder);
+    snprintf(path, sizeof path, "%s/train.bin", folder);
+    must(mr_shard_writer_add(&writer, path, ids, learned, 3, &about));
+    mr_token_totals_add(&m.split[MR_SPLIT_TRAIN], about);
+    assert_int_equal(about.first_learned, 1);
+    assert_int_equal(about.behind_learned, 2);
+    must(mr_shard_writer_add(&writer, path, ids + 3, learned + 3, 2, &about));
+    mr_token_totals_add(&m.split[MR_SPLIT_TRAIN], about);
+    assert_int_equal(about.first_learned, 2);
+    assert_int_equal(about.behind_learned, 0);
+    must(mr_shard_writer_end(&writer, &shard));
+    mr_shard_writer_free(&writer);
+    must(mr_token_manifest_write(&m, folder));
+}
+
+static void marks_are_no_part_of_the_ids(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *folder;
+        int32_t vocabulary, ids[5];
+        size_t bytes, marked;
+    } cases[] = {{"marked-2", 32768, {32767, 32767, 0, 1, 2}, 10, 3},
+                 {"marked-4", 32769, {32768, 32768, 0, 1, 2}, 20, 7}};
+    for (size_t c = 0; c < 2; c++) {
+        int32_t ids[5];
+        size_t size;
+        make_marked(cases[c].folder, cases[c].vocabulary, cases[c].ids);
+        mr_token_shards *shards = open_folder(cases[c].folder, 5);
+        must(mr_token_shards_verify(shards, mr_comm_self()));
+        must(mr_token_shards_read(shards, MR_SPLIT_TRAIN, 0, 0, 5, ids));
+        assert_memory_equal(ids, cases[c].ids, sizeof ids);
+        const mr_token_totals *train = &mr_token_shards_manifest(shards)->split[MR_SPLIT_TRAIN];
+        assert_int_equal(train->learned, 1);
+        assert_int_equal(train->none_learned, 1);
+        assert_int_equal(train->all_learned, 0);
+        mr_token_shards_close(&shards);
+        char path[DATA_PATH];
+        snprintf(path, sizeof path, "%s/train.bin", cases[c].folder);
+        char *data = program_read(path, &size);
+        assert_int_equal(size, cases[c].bytes);
+        assert_int_equal(data[cases[c].marked] & 0x80, 0x80);
+        assert_int_equal(data[cases[c].marked - size / 5] & 0x80, 0);
+        mr_free(data);
+    }
+    size_t size;
+    char *index = program_read("marked-2/train.idx", &size);
+    static const unsigned char wanted[] = {3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0,
+                                           2, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0};
+    assert_int_equal(size, sizeof wanted);
+    assert_memory_equal(index, wanted, sizeof wanted);
+    mr_free(index);
+}
+
+static void hash_of_text(const char *text, char out[MR_HASH_TEXT])
+{
+    data_write("hashed.txt", text, strlen(text));
+    must(mr_hash_file("hashed.txt", out, NULL));
+}
+
+static void the_hash_of_marked_tokens_covers_template_and_borders(void **state)
+{
+    (void)state;
+    static const int32_t ids[5] = {7, 8, 9, 1, 2};
+    char text[1024], wanted[MR_HASH_TEXT];
+    make_marked("covered", 300, ids);
+    mr_token_shards *shards = open_folder("covered", 1);
+    const mr_token_manifest_shard *shard = mr_token_shards_manifest(shards)->shard;
+    snprintf(text, sizeof text, "mora samples 2\nsome.model 300 2 2\nmarked %s\ntrain 5 %s 2 %s\n",
+             mr_token_shards_manifest(shards)->template_hash, shard->sha256, shard->index_sha256);
+    hash_of_text(text, wanted);
+    assert_string_equal(mr_token_shards_hash(shards), wanted);
+    mr_token_shards_close(&shards);
+}
+
+static void a_folder_of_version_1_reads_as_it_did(void **state)
+{
+    (void)state;
+    char text[2048], of_tokens[MR_HASH_TEXT], wanted[MR_HASH_TEXT];
+    int32_t ids[4];
+    program_make_folder("older");
+    data_write("older/old.tokens", "\x05\x00\xff\xff\x02\x00\x00\x80", 8);
+    must(mr_hash_file("older/old.tokens", of_tokens, NULL));
+    snprintf(
+        text, sizeof text,
+        "{\"format\": \"mora tokens\", \"version\": 1, \"tokenizer\": {\"name\": "
+        "\"some.model\", \"sha256\": \"\", \"vocabulary\": 65536, \"eos\": 2}, \"dtype\": "
+        "\"uint16\", \"settings\": {\"field\": \"text\", \"documents\": \"lines\", "
+        "\"on_error\": \"error\", \"heldout\": 0.0, \"unit_bytes\": 16777216}, \"splits\": "
+        "{\"train\": {\"documents\": 2, \"tokens\": 4, \"bytes\": 9}, \"heldout\": "
+        "{\"documents\": 0, \"tokens\": 0, \"bytes\": 0}}, \"errors\": {\"utf8\": 0, \"json\": "
+        "0, \"field\": 0}, \"inputs\": [], \"shards\": [{\"file\": \"old.tokens\", \"split\": "
+        "\"train\", \"tokens\": 4, \"sha256\": \"%s\"}]}",
+        of_tokens);
+    data_write("older/manifest.json", text, strlen(text));
+    mr_token_shards *shards = open_folder("older", 4);
+    must(mr_token_shards_check(shards));
+    must(mr_token_shards_verify(shards, mr_comm_self()));
+    must(mr_token_shards_read(shards, MR_SPLIT_TRAIN, 0, 0, 4, ids));
+    assert_int_equal(ids[1], 65535);
+    assert_int_equal(ids[3], 32768);
+    const mr_token_manifest *m = mr_token_shards_manifest(shards);
+    assert_int_equal(m->version, 1);
+    assert_false(m->marked);
+    assert_string_equal(m->template_name, "plain");
+    assert_int_equal(m->split[MR_SPLIT_TRAIN].learned, 4);
+    assert_int_equal(m->split[MR_SPLIT_TRAIN].all_learned, 2);
+    snprintf(text, sizeof text, "mora samples 1\nsome.model 65536 2 2\ntrain 4 %s\n", of_tokens);
+    hash_of_text(text, wanted);
+    assert_string_equal(mr_token_shards_hash(shards), wanted);
+    mr_token_shards_close(&shards);
+}
+
 /* Broken manifests. */
 
 static void break_manifest(const char *from, const char *to, const char *message)
@@ -417,9 +569,9 @@ static void a_manifest_of_another_format_is_refused(void **state)
     (void)state;
     break_manifest("mora tokens", "fish tokens",
                    "broken/manifest.json: format: expected \"mora tokens\", found \"fish tokens\"");
-    break_manifest("\"version\": 1", "\"version\": 4294967297",
-                   "version: expected 1, found 4294967297");
-    break_manifest("\"version\": 1", "\"version\": \"1\"", "Expected integer, got string");
+    break_manifest("\"version\": 2", "\"version\": 4294967297",
+                   "version: expected 1 to 2, found 4294967297");
+    break_manifest("\"version\": 2", "\"version\": \"1\"", "Expected integer, got string");
 }
 
 static void a_manifest_must_say_what_fits_together(void **state)
@@ -440,6 +592,13 @@ static void a_manifest_must_say_what_fits_together(void **state)
     break_manifest("\"documents\": \"lines\"", "\"documents\": \"words\"",
                    "settings.documents: unknown value \"words\"");
     break_manifest("\"on_error\"", "\"on_terror\"", "settings: Object item not found: on_error");
+    break_manifest("\"learned\": \"all\"", "\"learned\": \"some\"",
+                   "learned: unknown value \"some\"");
+    break_manifest("\"documents\": 10", "\"documents\": 9",
+                   "split train: its shards have 37 documents, the total is 38");
+    break_manifest("\"learned\": 38", "\"learned\": 37",
+                   "split train: 37 of 38 tokens learned, none in 0 and all in 38 of 38 documents, "
+                   "which does not fit learned \"all\"");
 }
 
 static void a_manifest_cannot_lead_out_of_its_folder(void **state)
@@ -448,6 +607,8 @@ static void a_manifest_cannot_lead_out_of_its_folder(void **state)
     break_manifest("\"train-a.bin\"", "\"../train-a.bin\"",
                    "shards: expected a file name, found \"../train-a.bin\"");
     break_manifest("\"train-a.bin\"", "\"\"", "shards: expected a file name, found \"\"");
+    break_manifest("\"train-a.bin\"", "\"train-a\"",
+                   "shards: expected a file name that ends in .bin, found \"train-a\"");
 }
 
 static void a_hash_must_be_a_hash(void **state)
@@ -589,20 +750,20 @@ static void long_sequences_are_read_in_pieces_without_a_seam(void **state)
     enum { LONG = 1300 };
     mr_token_manifest m = {
         .vocabulary = MR_BYTES_VOCABULARY, .eos = MR_BYTES_EOS, .token_bytes = 2};
-    mr_token_manifest_shard shard = {.file = "train.bin", .tokens = (int64_t)2 * LONG};
+    mr_token_manifest_shard shard = {.file = "train.bin"};
     mr_shard_writer writer = {.token_bytes = 2};
-    int64_t count;
+    mr_token_document about;
+    int32_t written[2 * LONG];
     program_make_folder("long");
-    for (int32_t t = 0; t < 2 * LONG; t++) {
-        int32_t id = t * 7 % 256;
-        assert_int_equal(mr_shard_writer_add(&writer, "long/train.bin", &id, 1), MR_OK);
-    }
-    assert_int_equal(mr_shard_writer_end(&writer, &count, shard.sha256), MR_OK);
+    for (int32_t t = 0; t < 2 * LONG; t++)
+        written[t] = t * 7 % 256;
+    must(mr_shard_writer_add(&writer, "long/train.bin", written, NULL, (int64_t)2 * LONG, &about));
+    must(mr_shard_writer_end(&writer, &shard));
     mr_shard_writer_free(&writer);
     snprintf(m.tokenizer, sizeof m.tokenizer, "bytes");
     m.shard = &shard;
     m.shards = 1;
-    m.split[MR_SPLIT_TRAIN].tokens = count;
+    mr_token_totals_add(&m.split[MR_SPLIT_TRAIN], about);
     assert_int_equal(mr_token_manifest_write(&m, "long"), MR_OK);
 
     fixture f = {.config = config_for("long", LONG)};
@@ -683,7 +844,7 @@ static void hash_with(const char *from, const char *to, char out[MR_HASH_TEXT])
     make_folder("named", "bytes", MR_BYTES_VOCABULARY);
     if (from) replace("named/manifest.json", from, to);
     must(mr_token_manifest_read("named", &m));
-    assert_int_equal(mr_token_manifest_hash(&m, out), MR_OK);
+    assert_int_equal(mr_token_manifest_hash(&m, false, out), MR_OK);
     mr_token_manifest_free(&m);
 }
 
@@ -755,8 +916,12 @@ int main(void)
         cmocka_unit_test(a_missing_shard_is_named),
         cmocka_unit_test(a_shard_cut_after_opening_is_named),
         cmocka_unit_test(a_flipped_byte_is_found_by_verifying),
+        cmocka_unit_test(an_index_that_is_not_as_stated_is_named),
         cmocka_unit_test(shards_that_change_in_use_are_named),
         cmocka_unit_test(an_id_past_the_vocabulary_is_named),
+        cmocka_unit_test(marks_are_no_part_of_the_ids),
+        cmocka_unit_test(the_hash_of_marked_tokens_covers_template_and_borders),
+        cmocka_unit_test(a_folder_of_version_1_reads_as_it_did),
         cmocka_unit_test(a_missing_manifest_is_named),
         cmocka_unit_test(half_a_manifest_is_refused_with_its_place),
         cmocka_unit_test(a_manifest_of_another_format_is_refused),

@@ -65,6 +65,7 @@ static mr_status begin_manifest(const mr_prepare_options *options, const mr_surv
                                 const mr_tokenizer *tokenizer, mr_token_manifest *out)
 {
     mr_token_manifest_set_tokenizer(out, tokenizer);
+    snprintf(out->template_name, sizeof out->template_name, "plain");
     out->recipe = options->recipe;
     out->input = mr_alloc_array(MR_MEM_DATA, (size_t)survey->inputs, sizeof *out->input);
     if (!out->input) return MR_ERR_MEMORY;
@@ -215,12 +216,10 @@ static void add_unit(mr_token_manifest *m, const mr_unit_record *record)
         m->split[s].documents += of->documents;
         m->split[s].tokens += of->tokens;
         m->split[s].bytes += of->bytes;
-        if (of->tokens == 0) continue;
-        mr_token_manifest_shard *shard = &m->shard[m->shards++];
-        mr_worker_shard_name((mr_split)s, record->input, record->unit, shard->file);
-        shard->split = (mr_split)s;
-        shard->tokens = of->tokens;
-        memcpy(shard->sha256, record->sha256[s], sizeof shard->sha256);
+        m->split[s].learned += of->learned;
+        m->split[s].none_learned += of->none_learned;
+        m->split[s].all_learned += of->all_learned;
+        if (of->documents > 0) m->shard[m->shards++] = record->shard[s];
     }
 }
 

@@ -31,13 +31,14 @@ static mr_status take_lock(mr_staging *staging)
     return mr_file_lock(path, &staging->lock);
 }
 
-/* A shard (SPLIT-00000-000000.bin) or the manifest; what others call .bin is not for us to remove.
- */
+/* A shard (SPLIT-00000-000000.bin), its index or the manifest; what others call .bin is not for us
+ * to remove. */
 static bool is_ours(const char *name)
 {
     size_t word = strspn(name, "abcdefghijklmnopqrstuvwxyz");
     size_t number = name[word] == '-' ? strspn(name + word, "-0123456789") : 0;
-    return (number > 0 && strcmp(name + word + number, ".bin") == 0) ||
+    const char *ending = name + word + number;
+    return (number > 0 && (strcmp(ending, ".bin") == 0 || strcmp(ending, ".idx") == 0)) ||
            strcmp(name, "manifest.json") == 0 || strcmp(name, "manifest.json.tmp") == 0;
 }
 

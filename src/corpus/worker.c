@@ -34,13 +34,6 @@ struct mr_worker {
     int64_t reports;
 };
 
-void mr_worker_shard_name(mr_split split, int64_t input, int64_t unit,
-                          char out[MR_TOKEN_SHARD_NAME])
-{
-    snprintf(out, MR_TOKEN_SHARD_NAME, "%s-%05lld-%06lld.bin", mr_split_name(split),
-             (long long)input, (long long)unit);
-}
-
 static int64_t unit_count(const mr_survey *survey)
 {
     int64_t count = 0;
@@ -213,9 +206,10 @@ static mr_status take_fault(mr_worker *w, const mr_document *document, mr_unit_r
 
 static mr_status take_document(mr_worker *w, const mr_document *document, mr_unit_record *record)
 {
-    char name[MR_TOKEN_SHARD_NAME], path[PATH_MAX];
+    char path[PATH_MAX];
     path[0] = '\0';
     int64_t count = 0;
+    mr_token_document about;
     mr_status status = encode(w, document, &count);
     if (status != MR_OK)
         return mr_fail_in(status, "%s:%lld", w->survey->input[record->input].path,
@@ -225,12 +219,14 @@ static mr_status take_document(mr_worker *w, const mr_document *document, mr_uni
     const mr_split split = held ? MR_SPLIT_HELDOUT : MR_SPLIT_TRAIN;
     mr_token_totals *totals = &record->split[split];
     if (totals->documents == 0) {
-        mr_worker_shard_name(split, record->input, record->unit, name);
-        MR_TRY(mr_file_path(path, "%s/%s", w->staging->beside, name));
+        mr_token_manifest_shard *shard = &record->shard[split];
+        shard->split = split;
+        snprintf(shard->file, sizeof shard->file, "%s-%05lld-%06lld.bin", mr_split_name(split),
+                 (long long)record->input, (long long)record->unit);
+        MR_TRY(mr_file_path(path, "%s/%s", w->staging->beside, shard->file));
     }
-    MR_TRY(mr_shard_writer_add(&w->writer[split], path, w->ids, count));
-    totals->documents++;
-    totals->tokens += count;
+    MR_TRY(mr_shard_writer_add(&w->writer[split], path, w->ids, NULL, count, &about));
+    mr_token_totals_add(totals, about);
     totals->bytes += (int64_t)document->bytes;
     return MR_OK;
 }
@@ -238,9 +234,8 @@ static mr_status take_document(mr_worker *w, const mr_document *document, mr_uni
 static mr_status finish_unit(mr_worker *w, mr_unit_record *record)
 {
     for (int s = 0; s < MR_SPLITS; s++) {
-        int64_t tokens;
-        MR_TRY(mr_shard_writer_end(&w->writer[s], &tokens, record->sha256[s]));
-        MR_INVARIANT(tokens == record->split[s].tokens);
+        MR_TRY(mr_shard_writer_end(&w->writer[s], &record->shard[s]));
+        MR_INVARIANT(record->shard[s].tokens == record->split[s].tokens);
     }
     MR_TRY(mr_grow(MR_MEM_DATA, &w->record, &w->record_room, w->records + 1, sizeof *w->record));
     w->record[w->records++] = *record;

@@ -14,7 +14,7 @@ typedef struct mr_unit_record {
     int64_t input, unit;
     mr_token_totals split[MR_SPLITS];
     int64_t faults[MR_FAULTS];
-    char sha256[MR_SPLITS][MR_HASH_TEXT]; /**< where the split has tokens */
+    mr_token_manifest_shard shard[MR_SPLITS]; /**< where the split has documents */
 } mr_unit_record;
 
 /** A faulty document that was left out. Plain data. */
@@ -53,9 +53,5 @@ const mr_unit_record *mr_worker_records(const mr_worker *work, int64_t *count);
 /** Returns the first faulty documents left out; borrowed. @param[out] count  0..MR_PREPARE_REPORTS
  */
 const mr_fault_report *mr_worker_reports(const mr_worker *work, int64_t *count);
-
-/** Writes the file name of a unit's shard. Local. */
-void mr_worker_shard_name(mr_split split, int64_t input, int64_t unit,
-                          char out[MR_TOKEN_SHARD_NAME]);
 
 #endif

@@ -1,6 +1,5 @@
 #include "data/token_manifest.h"
 
-#include "base/file.h"
 #include "store/json.h"
 
 #include <stdarg.h>
@@ -13,17 +12,57 @@ static const char *const policy_names[] = {"error", "skip"};
 static const char *const documents_names[] = {"lines", "file"};
 static const char *const dtype_names[] = {[2] = "uint16", [4] = "uint32"};
 static const char *const input_names[] = {"text", "jsonl"};
+static const char *const learned_names[] = {"all", "marked"};
+static const char shard_ending[] = ".bin", index_ending[] = ".idx";
 
-enum { TWO_BYTES = 1 << 16 }; /* ids that two bytes tell apart */
+enum { ENDING = sizeof shard_ending - 1 };
 
 const char *mr_split_name(mr_split split)
 {
     return split_names[split];
 }
 
-static int token_bytes_of(int32_t vocabulary)
+static int token_bytes_of(int32_t vocabulary, bool marked)
 {
-    return vocabulary <= TWO_BYTES ? 2 : 4;
+    enum { TWO_BYTES = 1 << 16 }; /* ids that two bytes tell apart */
+    return vocabulary <= (marked ? TWO_BYTES / 2 : TWO_BYTES) ? 2 : 4;
+}
+
+mr_token_document mr_token_document_of(const uint8_t *learned, int64_t count)
+{
+    const uint32_t tokens = (uint32_t)count;
+    mr_token_document d = {.tokens = tokens};
+    MR_INVARIANT(count > 0 && count == (int64_t)tokens);
+    if (!learned)
+        return (mr_token_document){.tokens = tokens, .learned = tokens, .behind_learned = tokens};
+    for (uint32_t i = 0; i < tokens; i++) {
+        if (!learned[i]) continue;
+        if (d.learned++ == 0) d.first_learned = i;
+        d.behind_learned = i + 1;
+    }
+    if (d.learned == 0) d.first_learned = tokens;
+    return d;
+}
+
+void mr_token_totals_add(mr_token_totals *totals, mr_token_document document)
+{
+    totals->documents++;
+    totals->tokens += document.tokens;
+    totals->learned += document.learned;
+    totals->none_learned += document.learned == 0;
+    totals->all_learned += document.learned == document.tokens;
+}
+
+static bool is_shard_name(const char *path)
+{
+    const size_t length = strlen(path);
+    return length > ENDING && strcmp(path + length - ENDING, shard_ending) == 0;
+}
+
+mr_status mr_token_index_path(char out[PATH_MAX], const char *shard)
+{
+    MR_INVARIANT(is_shard_name(shard));
+    return mr_file_path(out, "%.*s%s", (int)strlen(shard) - ENDING, shard, index_ending);
 }
 
 void mr_token_manifest_set_tokenizer(mr_token_manifest *manifest, const mr_tokenizer *tokenizer)
@@ -32,7 +71,7 @@ void mr_token_manifest_set_tokenizer(mr_token_manifest *manifest, const mr_token
     memcpy(manifest->tokenizer_hash, tokenizer->hash, sizeof manifest->tokenizer_hash);
     manifest->vocabulary = tokenizer->vocabulary;
     manifest->eos = tokenizer->eos;
-    manifest->token_bytes = token_bytes_of(tokenizer->vocabulary);
+    manifest->token_bytes = token_bytes_of(tokenizer->vocabulary, manifest->marked);
 }
 
 /* What tells a tokenizer apart, for messages. */
@@ -75,17 +114,22 @@ static json_t *shards_json(const mr_token_manifest *m)
     json_t *list = json_array();
     for (int64_t i = 0; i < m->shards; i++) {
         const mr_token_manifest_shard *shard = &m->shard[i];
-        mr_json_append(&list, json_pack("{s:s, s:s, s:I, s:s}", "file", shard->file, "split",
-                                        split_names[shard->split], "tokens",
-                                        (json_int_t)shard->tokens, "sha256", shard->sha256));
+        mr_json_append(&list,
+                       json_pack("{s:s, s:s, s:I, s:I, s:s, s:s}", "file", shard->file, "split",
+                                 split_names[shard->split], "tokens", (json_int_t)shard->tokens,
+                                 "documents", (json_int_t)shard->documents, "sha256", shard->sha256,
+                                 "index_sha256", shard->index_sha256));
     }
     return list;
 }
 
 static json_t *split_json(const mr_token_totals *split)
 {
-    return json_pack("{s:I, s:I, s:I}", "documents", (json_int_t)split->documents, "tokens",
-                     (json_int_t)split->tokens, "bytes", (json_int_t)split->bytes);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "documents", (json_int_t)split->documents,
+                     "tokens", (json_int_t)split->tokens, "bytes", (json_int_t)split->bytes,
+                     "learned", (json_int_t)split->learned, "none_learned",
+                     (json_int_t)split->none_learned, "all_learned",
+                     (json_int_t)split->all_learned);
 }
 
 static json_t *totals_json(const mr_token_manifest *m)
@@ -118,11 +162,13 @@ mr_status mr_token_manifest_write(const mr_token_manifest *m, const char *folder
                                  documents_names[m->recipe.documents], "on_error",
                                  policy_names[m->recipe.on_error], "heldout", m->recipe.heldout,
                                  "unit_bytes", (json_int_t)m->recipe.unit_bytes);
-    json_t *root = json_pack("{s:s, s:i, s:o, s:s, s:o, s:o, s:o, s:o, s:o}", "format",
-                             MR_TOKEN_MANIFEST_FORMAT, "version", (int)MR_TOKEN_MANIFEST_VERSION,
-                             "tokenizer", tokenizer, "dtype", dtype_names[m->token_bytes],
-                             "settings", settings, "splits", totals_json(m), "errors",
-                             errors_json(m), "inputs", inputs_json(m), "shards", shards_json(m));
+    json_t *root =
+        json_pack("{s:s, s:i, s:o, s:s, s:{s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:o}", "format",
+                  MR_TOKEN_MANIFEST_FORMAT, "version", (int)MR_TOKEN_MANIFEST_VERSION, "tokenizer",
+                  tokenizer, "dtype", dtype_names[m->token_bytes], "template", "name",
+                  m->template_name, "sha256", m->template_hash, "learned", learned_names[m->marked],
+                  "settings", settings, "splits", totals_json(m), "errors", errors_json(m),
+                  "inputs", inputs_json(m), "shards", shards_json(m));
     mr_status status = mr_json_write(path, root);
     json_decref(root);
     return status;
@@ -196,10 +242,26 @@ static mr_status read_tokenizer(const char *path, json_t *root, mr_token_manifes
              (long long)eos, (long long)vocabulary);
     m->vocabulary = (int32_t)vocabulary;
     m->eos = (int32_t)eos;
-    m->token_bytes = token_bytes_of(m->vocabulary);
+    m->token_bytes = token_bytes_of(m->vocabulary, m->marked);
     MR_CHECK(strcmp(dtype, dtype_names[m->token_bytes]) == 0, MR_ERR_FORMAT,
              "%s: dtype: expected %s for a vocabulary of %d, found \"%.100s\"", path,
              dtype_names[m->token_bytes], m->vocabulary, dtype);
+    return MR_OK;
+}
+
+/* Folders of version 1 are plain text. */
+static mr_status read_template(const char *path, json_t *root, mr_token_manifest *m)
+{
+    const char *name = "plain", *hash = "", *learned = learned_names[false];
+    int marked;
+    json_error_t error;
+    if (m->version > 1 && json_unpack_ex(root, &error, 0, "{s:{s:s, s:s}, s:s}", "template", "name",
+                                         &name, "sha256", &hash, "learned", &learned) != 0)
+        return unpack_failed(path, "template", &error);
+    MR_TRY(read_text(path, "template.name", name, m->template_name, sizeof m->template_name));
+    if (hash[0] != '\0') MR_TRY(read_hash(path, "template.sha256", hash, m->template_hash));
+    MR_TRY(read_name(path, "learned", learned_names, 2, learned, &marked));
+    m->marked = marked == 1;
     return MR_OK;
 }
 
@@ -225,18 +287,35 @@ static mr_status read_settings(const char *path, json_t *root, mr_recipe *out)
     return MR_OK;
 }
 
+static mr_status read_split(const char *path, json_t *root, const mr_token_manifest *m,
+                            const char *name, mr_token_totals *out)
+{
+    json_int_t documents, tokens, bytes, learned, none, all;
+    json_error_t error;
+    if (json_unpack_ex(root, &error, 0, "{s:{s:{s:I, s:I, s:I}}}", "splits", name, "documents",
+                       &documents, "tokens", &tokens, "bytes", &bytes) != 0)
+        return unpack_failed(path, name, &error);
+    learned = tokens;
+    none = 0;
+    all = documents;
+    if (m->version > 1 &&
+        json_unpack_ex(root, &error, 0, "{s:{s:{s:I, s:I, s:I}}}", "splits", name, "learned",
+                       &learned, "none_learned", &none, "all_learned", &all) != 0)
+        return unpack_failed(path, name, &error);
+    MR_TRY(read_count(path, "documents", documents, &out->documents));
+    MR_TRY(read_count(path, "tokens", tokens, &out->tokens));
+    MR_TRY(read_count(path, "bytes", bytes, &out->bytes));
+    MR_TRY(read_count(path, "learned", learned, &out->learned));
+    MR_TRY(read_count(path, "none_learned", none, &out->none_learned));
+    MR_TRY(read_count(path, "all_learned", all, &out->all_learned));
+    return MR_OK;
+}
+
 static mr_status read_totals(const char *path, json_t *root, mr_token_manifest *m)
 {
     json_error_t error;
-    for (int s = 0; s < MR_SPLITS; s++) {
-        json_int_t documents, tokens, bytes;
-        if (json_unpack_ex(root, &error, 0, "{s:{s:{s:I, s:I, s:I}}}", "splits", split_names[s],
-                           "documents", &documents, "tokens", &tokens, "bytes", &bytes) != 0)
-            return unpack_failed(path, split_names[s], &error);
-        MR_TRY(read_count(path, "documents", documents, &m->split[s].documents));
-        MR_TRY(read_count(path, "tokens", tokens, &m->split[s].tokens));
-        MR_TRY(read_count(path, "bytes", bytes, &m->split[s].bytes));
-    }
+    for (int s = 0; s < MR_SPLITS; s++)
+        MR_TRY(read_split(path, root, m, split_names[s], &m->split[s]));
     for (int f = 0; f < MR_FAULTS; f++) {
         json_int_t count = 0; /* of a fault that was not known when the folder was made */
         const char *form = f == MR_FAULT_LONG ? "{s:{s?I}}" : "{s:{s:I}}";
@@ -285,11 +364,12 @@ static mr_status read_inputs(const char *path, json_t *root, mr_token_manifest *
 }
 
 /* A shard's name is opened as a file of the folder, so it must not lead out of it. */
-static mr_status read_shard(const char *path, json_t *from, mr_token_manifest_shard *out)
+static mr_status read_shard(const char *path, json_t *from, int version,
+                            mr_token_manifest_shard *out)
 {
-    const char *file, *split, *hash;
+    const char *file, *split, *hash, *index_hash;
     int number;
-    json_int_t tokens;
+    json_int_t tokens, documents;
     json_error_t error;
     if (json_unpack_ex(from, &error, 0, "{s:s, s:s, s:I, s:s}", "file", &file, "split", &split,
                        "tokens", &tokens, "sha256", &hash) != 0)
@@ -301,6 +381,38 @@ static mr_status read_shard(const char *path, json_t *from, mr_token_manifest_sh
     MR_TRY(read_count(path, file, tokens, &out->tokens));
     MR_TRY(read_hash(path, file, hash, out->sha256));
     out->split = (mr_split)number;
+    if (version == 1) return MR_OK;
+    if (json_unpack_ex(from, &error, 0, "{s:I, s:s}", "documents", &documents, "index_sha256",
+                       &index_hash) != 0)
+        return unpack_failed(path, "shards", &error);
+    MR_CHECK(is_shard_name(file), MR_ERR_FORMAT,
+             "%s: shards: expected a file name that ends in %s, found \"%s\"", path, shard_ending,
+             file);
+    MR_TRY(read_count(path, file, documents, &out->documents));
+    return read_hash(path, file, index_hash, out->index_sha256);
+}
+
+/* Holds the totals of a split against those of its shards, and against each other. */
+static mr_status check_split(const char *path, const mr_token_manifest *m, mr_split split,
+                             int64_t tokens, int64_t documents)
+{
+    const mr_token_totals *of = &m->split[split];
+    MR_CHECK(tokens == of->tokens, MR_ERR_FORMAT,
+             "%s: split %s: its shards have %lld tokens, the total is %lld", path,
+             split_names[split], (long long)tokens, (long long)of->tokens);
+    MR_CHECK(m->version == 1 || documents == of->documents, MR_ERR_FORMAT,
+             "%s: split %s: its shards have %lld documents, the total is %lld", path,
+             split_names[split], (long long)documents, (long long)of->documents);
+    const bool fits =
+        m->marked ? of->learned <= of->tokens && of->none_learned + of->all_learned <= of->documents
+                  : of->learned == of->tokens && of->none_learned == 0 &&
+                        of->all_learned == of->documents;
+    MR_CHECK(fits, MR_ERR_FORMAT,
+             "%s: split %s: %lld of %lld tokens learned, none in %lld and all in %lld of %lld "
+             "documents, which does not fit learned \"%s\"",
+             path, split_names[split], (long long)of->learned, (long long)of->tokens,
+             (long long)of->none_learned, (long long)of->all_learned, (long long)of->documents,
+             learned_names[m->marked]);
     return MR_OK;
 }
 
@@ -310,20 +422,20 @@ static mr_status read_shards(const char *path, json_t *root, mr_token_manifest *
     MR_CHECK(json_is_array(list), MR_ERR_FORMAT, "%s: shards: expected a list, found %s", path,
              mr_json_kind(list));
     size_t count = json_array_size(list);
-    int64_t tokens[MR_SPLITS] = {0};
+    int64_t tokens[MR_SPLITS] = {0}, documents[MR_SPLITS] = {0};
     m->shard = mr_alloc_array(MR_MEM_DATA, count, sizeof *m->shard);
     if (!m->shard) return MR_ERR_MEMORY;
     for (size_t i = 0; i < count; i++) {
         mr_token_manifest_shard *shard = &m->shard[i];
-        MR_TRY(read_shard(path, json_array_get(list, i), shard));
+        MR_TRY(read_shard(path, json_array_get(list, i), m->version, shard));
         int64_t *sum = &tokens[shard->split];
         MR_TRY(read_count(path, shard->file, *sum + shard->tokens, sum));
+        sum = &documents[shard->split];
+        MR_TRY(read_count(path, shard->file, *sum + shard->documents, sum));
     }
     m->shards = (int64_t)count;
     for (int s = 0; s < MR_SPLITS; s++)
-        MR_CHECK(tokens[s] == m->split[s].tokens, MR_ERR_FORMAT,
-                 "%s: split %s: its shards have %lld tokens, the total is %lld", path,
-                 split_names[s], (long long)tokens[s], (long long)m->split[s].tokens);
+        MR_TRY(check_split(path, m, (mr_split)s, tokens[s], documents[s]));
     return MR_OK;
 }
 
@@ -337,9 +449,11 @@ static mr_status read_root(const char *path, json_t *root, mr_token_manifest *m)
     MR_CHECK(strcmp(format, MR_TOKEN_MANIFEST_FORMAT) == 0, MR_ERR_FORMAT,
              "%s: format: expected \"%s\", found \"%.100s\"", path, MR_TOKEN_MANIFEST_FORMAT,
              format);
-    MR_CHECK(version == MR_TOKEN_MANIFEST_VERSION, MR_ERR_FORMAT,
-             "%s: version: expected %d, found %lld", path, MR_TOKEN_MANIFEST_VERSION,
+    MR_CHECK(version >= 1 && version <= MR_TOKEN_MANIFEST_VERSION, MR_ERR_FORMAT,
+             "%s: version: expected 1 to %d, found %lld", path, MR_TOKEN_MANIFEST_VERSION,
              (long long)version);
+    m->version = (int)version;
+    MR_TRY(read_template(path, root, m));
     MR_TRY(read_tokenizer(path, root, m));
     MR_TRY(read_settings(path, root, &m->recipe));
     MR_TRY(read_totals(path, root, m));
@@ -366,6 +480,12 @@ static bool same_tokenizer(const mr_token_manifest *a, const mr_token_manifest *
            a->vocabulary == b->vocabulary && a->eos == b->eos;
 }
 
+static bool same_template(const mr_token_manifest *a, const mr_token_manifest *b)
+{
+    return a->marked == b->marked && strcmp(a->template_hash, b->template_hash) == 0 &&
+           (a->template_hash[0] != '\0' || strcmp(a->template_name, b->template_name) == 0);
+}
+
 static bool same_inputs(const mr_token_manifest *a, const mr_token_manifest *b)
 {
     if (a->inputs != b->inputs) return false;
@@ -381,6 +501,7 @@ const char *mr_token_manifest_difference(const mr_token_manifest *a, const mr_to
     const mr_recipe *x = &a->recipe, *y = &b->recipe;
     if (!same_inputs(a, b)) return "inputs";
     if (!same_tokenizer(a, b)) return "tokenizer";
+    if (!same_template(a, b)) return "template";
     if (strcmp(x->field, y->field) != 0) return "field";
     if (x->documents != y->documents) return "documents";
     if (x->on_error != y->on_error) return "on-error";
@@ -393,7 +514,7 @@ static void hash_line(mr_hash *hash, const char *fmt, ...) MR_PRINTF(2, 3);
 
 static void hash_line(mr_hash *hash, const char *fmt, ...)
 {
-    char line[MR_TOKENIZER_NAME + 128];
+    char line[MR_TOKENIZER_NAME + MR_TOKEN_TEMPLATE_NAME + 128];
     va_list args;
     va_start(args, fmt);
     int length = vsnprintf(line, sizeof line, fmt, args);
@@ -402,16 +523,24 @@ static void hash_line(mr_hash *hash, const char *fmt, ...)
     mr_hash_add(hash, line, (size_t)length);
 }
 
-mr_status mr_token_manifest_hash(const mr_token_manifest *m, char out[MR_HASH_TEXT])
+mr_status mr_token_manifest_hash(const mr_token_manifest *m, bool documents, char out[MR_HASH_TEXT])
 {
+    const bool more = documents || m->marked;
     mr_hash *hash = NULL;
     MR_TRY(mr_hash_create(&hash));
-    hash_line(hash, "mora samples 1\n");
+    hash_line(hash, "mora samples %d\n", more ? 2 : 1);
     hash_line(hash, "%s %d %d %d\n", m->tokenizer_hash[0] ? m->tokenizer_hash : m->tokenizer,
               m->vocabulary, m->eos, m->token_bytes);
-    for (int64_t i = 0; i < m->shards; i++)
-        hash_line(hash, "%s %lld %s\n", split_names[m->shard[i].split],
-                  (long long)m->shard[i].tokens, m->shard[i].sha256);
+    if (more)
+        hash_line(hash, "%s %s\n", learned_names[m->marked],
+                  m->template_hash[0] ? m->template_hash : m->template_name);
+    for (int64_t i = 0; i < m->shards; i++) {
+        const mr_token_manifest_shard *shard = &m->shard[i];
+        hash_line(hash, "%s %lld %s", split_names[shard->split], (long long)shard->tokens,
+                  shard->sha256);
+        if (more) hash_line(hash, " %lld %s", (long long)shard->documents, shard->index_sha256);
+        hash_line(hash, "\n");
+    }
     mr_hash_finish(&hash, out);
     return MR_OK;
 }

@@ -52,6 +52,33 @@ static mr_status check_size(const mr_token_shards *s, int64_t number, const char
     return MR_OK;
 }
 
+static mr_status check_hash(const char *path, const char *wanted)
+{
+    char found[MR_HASH_TEXT];
+    MR_TRY(mr_hash_file(path, found, NULL));
+    MR_CHECK(strcmp(found, wanted) == 0, MR_ERR_FORMAT,
+             "%s: damaged: its SHA-256 is %s, the manifest says %s", path, found, wanted);
+    return MR_OK;
+}
+
+/* Holds the index of a shard against the manifest: its size, and its content where asked for. */
+static mr_status check_index(const mr_token_shards *s, int64_t number, bool content)
+{
+    const mr_token_manifest_shard *shard = &s->manifest.shard[number];
+    char path[PATH_MAX], index[PATH_MAX];
+    struct stat about;
+    if (s->manifest.version == 1) return MR_OK;
+    MR_TRY(shard_path(s, number, path));
+    MR_TRY(mr_token_index_path(index, path));
+    MR_CHECK(stat(index, &about) == 0, MR_ERR_FORMAT, "%s: %s", index, strerror(errno));
+    MR_CHECK(S_ISREG(about.st_mode) &&
+                 about.st_size / MR_TOKEN_DOCUMENT_BYTES == shard->documents &&
+                 about.st_size % MR_TOKEN_DOCUMENT_BYTES == 0,
+             MR_ERR_FORMAT, "%s: expected %lld documents of %d bytes, found %lld bytes", index,
+             (long long)shard->documents, MR_TOKEN_DOCUMENT_BYTES, (long long)about.st_size);
+    return content ? check_hash(index, shard->index_sha256) : MR_OK;
+}
+
 /* Lists the shards of a split, and counts the tokens before each. */
 static mr_status join_split(const mr_token_shards *s, mr_split split, split_shards *out)
 {
@@ -85,7 +112,7 @@ static mr_status open_folder(const char *folder, mr_token_shards *s)
     s->folder = mr_strdup(folder);
     if (!s->folder) return MR_ERR_MEMORY;
     MR_TRY(mr_token_manifest_read(folder, &s->manifest));
-    MR_TRY(mr_token_manifest_hash(&s->manifest, s->hash));
+    MR_TRY(mr_token_manifest_hash(&s->manifest, false, s->hash));
     for (int split = 0; split < MR_SPLITS; split++)
         MR_TRY(join_split(s, (mr_split)split, &s->split[split]));
     const int64_t shards = s->manifest.shards;
@@ -178,13 +205,9 @@ static bool same_stamp(stamp then, stamp now)
 static mr_status compare(const mr_token_shards *s, int64_t number, const char *path, stamp *out)
 {
     struct stat about;
-    char found[MR_HASH_TEXT];
     MR_CHECK(stat(path, &about) == 0, MR_ERR_FORMAT, "%s: %s", path, strerror(errno));
     MR_TRY(check_size(s, number, path, &about));
-    MR_TRY(mr_hash_file(path, found, NULL));
-    MR_CHECK(strcmp(found, s->manifest.shard[number].sha256) == 0, MR_ERR_FORMAT,
-             "%s: damaged: its SHA-256 is %s, the manifest says %s", path, found,
-             s->manifest.shard[number].sha256);
+    MR_TRY(check_hash(path, s->manifest.shard[number].sha256));
     *out = stamp_of(&about);
     return MR_OK;
 }
@@ -306,16 +329,20 @@ static mr_status read_shard(mr_token_shards *s, int64_t number, void *to, size_t
 }
 
 /* Reads tokens that stand in one shard: into the end of ids, from where they spread to its start.
- */
+ * @param learned  [count] which of them are; may be NULL */
 static mr_status read_part(mr_token_shards *s, int64_t number, int64_t token, int64_t count,
-                           int32_t *ids)
+                           int32_t *ids, uint8_t *learned)
 {
     const int64_t size = s->manifest.token_bytes;
+    const bool marked = s->manifest.marked;
+    const uint32_t mark = marked ? UINT32_C(1) << (8 * size - 1) : 0;
     unsigned char *from = (unsigned char *)(ids + count) - count * size;
     MR_TRY(read_shard(s, number, from, (size_t)(count * size), token * size));
     for (int64_t i = 0; i < count; i++, from += size) {
         uint32_t id = (uint32_t)from[0] | (uint32_t)from[1] << 8;
         if (size == 4) id |= (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+        if (learned) learned[i] = !marked || (id & mark) != 0;
+        id &= ~mark;
         if (id >= (uint32_t)s->manifest.vocabulary)
             return past_vocabulary(s, number, token + i, id);
         ids[i] = (int32_t)id;
@@ -333,7 +360,7 @@ mr_status mr_token_shards_read(mr_token_shards *s, mr_split split, int64_t seque
     for (int64_t at = find_shard(in, token); count > 0; at++) {
         const int64_t left = in->first[at + 1] - token, part = count < left ? count : left;
         if (part == 0) continue; /* a shard without tokens */
-        MR_TRY(read_part(s, in->number[at], token - in->first[at], part, ids));
+        MR_TRY(read_part(s, in->number[at], token - in->first[at], part, ids, NULL));
         token += part;
         ids += part;
         count -= part;
@@ -349,6 +376,7 @@ mr_status mr_token_shards_check(const mr_token_shards *s)
         MR_TRY(shard_path(s, i, path));
         MR_CHECK(stat(path, &about) == 0, MR_ERR_FORMAT, "%s: %s", path, strerror(errno));
         MR_TRY(check_size(s, i, path, &about));
+        MR_TRY(check_index(s, i, false));
     }
     return MR_OK;
 }
@@ -360,6 +388,7 @@ static mr_status compare_own(mr_token_shards *s, const mr_comm *comm, int64_t *a
         char path[PATH_MAX];
         MR_TRY(shard_path(s, *at, path));
         MR_TRY(compare(s, *at, path, &s->stamp[*at]));
+        MR_TRY(check_index(s, *at, true));
     }
     return MR_OK;
 }

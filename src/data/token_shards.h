@@ -39,8 +39,8 @@ void mr_token_shards_close(mr_token_shards **shards);
 /** Returns what the folder says about itself; borrowed until close. Local. */
 const mr_token_manifest *mr_token_shards_manifest(const mr_token_shards *shards);
 
-/** Returns the hash that names the folder's samples (mr_token_manifest_hash); borrowed until close.
- * Local.
+/** Returns the hash that names the folder's sequences (mr_token_manifest_hash); borrowed until
+ * close. Local.
  */
 const char *mr_token_shards_hash(const mr_token_shards *shards);
 
@@ -51,18 +51,19 @@ int64_t mr_token_shards_sequences(const mr_token_shards *shards, mr_split split)
  * verified, or first used, by size and by times, is compared with its SHA-256 again, so that what
  * is read is what the manifest says, or an error. Local. Allocates where a shard has changed only.
  * @param[in]  sequence  0..mr_token_shards_sequences - 1
- * @param[out] ids       [count]
+ * @param[out] ids       [count] without their marks
  * @return MR_OK, MR_ERR_IO (also: a shard is gone), MR_ERR_FORMAT (an id past the vocabulary, or a
  * shard that has changed; the message names it), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_token_shards_read(mr_token_shards *shards, mr_split split,
                                             int64_t sequence, int64_t first, int64_t count,
                                             int32_t *ids);
 
-/** Checks that every shard is there and has its size. Local.
+/** Checks that every shard and its index are there and have their sizes. Local.
  * @return MR_OK, MR_ERR_FORMAT (the message names the first that is not as it should be) */
 MR_NODISCARD mr_status mr_token_shards_check(const mr_token_shards *shards);
 
-/** Reads every shard, each on one rank, and compares its size and SHA-256 with the manifest.
+/** Reads every shard and its index, each on one rank, and compares size and SHA-256 with the
+ * manifest.
  * Collective; on mr_comm_self() it needs no other.
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (the message names the first that differs),
  * MR_ERR_MEMORY */

@@ -375,7 +375,9 @@ static void adapters_that_do_not_fit_are_named(void **state)
     write_adapter(&adapter, "refused", ", \"use_mora\": true, \"mora_type\": 5");
     expect(1, "refused --base base", "mora_type: expected 1, 2, 3, 4 or 6, found", NULL);
     write_adapter(&adapter, "refused", ", \"alpha_pattern\": {\"(\": 3}");
-    expect(1, "refused", "alpha_pattern: '(' is no regular expression", NULL);
+    expect(1, "refused", "alpha_pattern: '(' is no regular expression: missing closing", NULL);
+    write_adapter(&adapter, "refused", ", \"alpha_pattern\": {\"((a{999}){999}){999}\": 3}");
+    expect(1, "refused", "is no regular expression: regular expression is too large", NULL);
     tensor_files_drop(&adapter, "base_model.model.model.layers.0.mlp.up_proj.lora_B.weight");
     tensor_files_add(&adapter, 40, R, "base_model.model.model.embed_tokens.lora_embedding_A");
     write_adapter(&adapter, "lacking", "");

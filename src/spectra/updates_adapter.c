@@ -7,12 +7,12 @@
 #include "adapter/mora.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/pattern.h"
 #include "base/text.h"
 #include "spectra/updates_impl.h"
 #include "store/json.h"
 
 #include <math.h>
-#include <regex.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -37,29 +37,20 @@ static const mr_safetensors_entry *find(const adapter_state *state, const char *
     return mr_safetensors_find(state->file, name);
 }
 
-/* Whether a pattern of PEFT, a regular expression of Python, means a module. */
+/* Whether a pattern of PEFT, a regular expression, means a module. */
 static mr_status match(const adapter_state *state, const char *key, const char *pattern,
                        const char *module, bool *matches)
 {
     mr_text text = {0};
-    regex_t regex;
-    const bool whole = pattern[0] == '^';
-    mr_text_add(&text, "%s", whole ? "" : "^(.*\\.)?(");
-    for (const char *at = pattern; *at; at++) {
-        const bool digit = at[0] == '\\' && at[1] == 'd';
-        mr_text_add(&text, "%.*s", digit ? 5 : 1, digit ? "[0-9]" : at);
-        at += digit;
-    }
-    mr_text_add(&text, "%s", whole ? "" : ")$");
-    mr_status status = text.failed ? MR_ERR_MEMORY : MR_OK;
-    if (status == MR_OK && regcomp(&regex, mr_text_get(&text), REG_EXTENDED | REG_NOSUB) != 0)
-        status = mr_fail(MR_ERR_FORMAT, "%s: %s: '%s' is no regular expression", state->path, key,
-                         pattern);
+    char problem[MR_PATTERN_PROBLEM];
+    mr_text_add(&text, pattern[0] == '^' ? "%s" : "(.*\\.)?(%s)", pattern);
+    mr_status status = text.failed
+                           ? MR_ERR_MEMORY
+                           : mr_pattern_matches(mr_text_get(&text), module, matches, problem);
     mr_text_free(&text);
-    MR_TRY(status);
-    *matches = regexec(&regex, module, 0, NULL, 0) == 0;
-    regfree(&regex);
-    return MR_OK;
+    if (status != MR_ERR_FORMAT) return status;
+    return mr_fail(status, "%s: %s: '%s' is no regular expression: %s", state->path, key, pattern,
+                   problem);
 }
 
 /* The number that a pattern of the configuration gives a module, or else its plain key. */

@@ -528,7 +528,7 @@ static void token_shards_show_splits_errors_and_inputs(void **state)
                                 "  split    documents  tokens  bytes_of_text  shards\n"
                                 "  train            3      14             11       1\n"
                                 "  heldout          0       0              0       0\n"
-                                "errors:\n  utf8   0\n  json   0\n  field  0\n");
+                                "errors:\n  utf8       0\n  json       0\n");
     assert_contains(result.out, "input:\n"
                                 "  path       format  bytes  documents  tokens  errors\n"
                                 "  lines.txt  text       14          3      14       0\n");

@@ -240,9 +240,13 @@ static void print_manifest(const char *folder, const mr_token_manifest *m, bool 
     printf("%s: %lld shards of %d-byte tokens from %d files%s\n", folder, (long long)m->shards,
            m->token_bytes, m->inputs, verified ? ", every SHA-256 as stated" : "");
     print_tokenizer(m);
-    printf("held out %g of documents; left out", m->recipe.heldout);
+    int64_t left_out = 0;
     for (int f = 0; f < MR_FAULTS; f++)
-        printf(" %s %lld", mr_fault_name((mr_fault)f), (long long)m->errors[f]);
+        left_out += m->errors[f];
+    printf("held out %g of documents; left out %lld", m->recipe.heldout, (long long)left_out);
+    for (int f = 0; f < MR_FAULTS; f++)
+        if (m->errors[f] > 0)
+            printf(", %s %lld", mr_fault_name((mr_fault)f), (long long)m->errors[f]);
     printf("\n");
     print_totals(m);
 }

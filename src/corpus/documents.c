@@ -5,6 +5,7 @@
 #include "base/utf8.h"
 #include "store/json.h"
 
+#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -73,13 +74,49 @@ static void set_utf8_fault(mr_document *out, size_t at)
               (unsigned char)out->text[at]);
 }
 
+/* The code unit of UTF-16 that an escape \\uXXXX stands for; -1 where there is none. */
+static int32_t escaped_unit(const char *text, size_t bytes)
+{
+    enum { ESCAPE = 6 };
+    int32_t unit = 0;
+    if (bytes < ESCAPE || text[0] != '\\' || text[1] != 'u') return -1;
+    for (int i = 2; i < ESCAPE; i++) {
+        static const char digits[] = "0123456789abcdef";
+        const char *at = strchr(digits, tolower((unsigned char)text[i]));
+        if (!at || *at == '\0') return -1;
+        unit = unit * 16 + (int32_t)(at - digits);
+    }
+    return unit;
+}
+
+/* Whether text in JSON has half a surrogate pair, which is no character, before `end`. */
+static bool has_half_pair(const char *text, size_t bytes, size_t end)
+{
+    enum { PAIR = 6, HIGH = 0xd800, LOW = 0xdc00, BEHIND = 0xe000 };
+    for (size_t i = 0; i < end; i++) {
+        if (text[i] != '\\') continue;
+        const int32_t unit = escaped_unit(text + i, bytes - i);
+        const int32_t next =
+            unit < 0 ? -1 : escaped_unit(text + i + PAIR, bytes - i > PAIR ? bytes - i - PAIR : 0);
+        if (unit >= HIGH && unit < LOW && next >= LOW && next < BEHIND)
+            i += PAIR; /* and what every escape has behind its backslash */
+        else if (unit >= HIGH && unit < BEHIND)
+            return true;
+        i++;
+    }
+    return false;
+}
+
 /* The library tells with bytes of the line, which may be any. */
 static void set_json_fault(mr_document *out, const json_error_t *error)
 {
     mr_text clean = {0};
+    const size_t end = error->position > 0 ? (size_t)error->position : 0;
+    const bool half = has_half_pair(out->text, out->bytes, end < out->bytes ? end : out->bytes);
     mr_text_add_clean(&clean, error->text, strlen(error->text));
-    set_fault(out, MR_FAULT_JSON, "cannot read JSON: column %d: %s", error->column,
-              mr_text_get(&clean));
+    set_fault(out, half ? MR_FAULT_SURROGATE : MR_FAULT_JSON,
+              half ? "half a surrogate pair: column %d: %s" : "cannot read JSON: column %d: %s",
+              error->column, mr_text_get(&clean));
     mr_text_free(&clean);
 }
 
@@ -112,8 +149,8 @@ static void take_field(mr_documents *d, mr_document *out)
     }
     const json_t *value = json_object_get(d->object, d->field);
     if (!json_is_string(value)) {
-        set_fault(out, MR_FAULT_FIELD, "expected text in field \"%s\", found %s", d->field,
-                  mr_json_kind(value));
+        set_fault(out, value ? MR_FAULT_TYPE : MR_FAULT_FIELD,
+                  "expected text in field \"%s\", found %s", d->field, mr_json_kind(value));
         return;
     }
     out->text = json_string_value(value);

@@ -11,8 +11,6 @@
 /** An input being read. */
 typedef struct mr_documents mr_documents;
 
-enum { MR_FAULT_TEXT = 160 }; /**< bytes of what is said about a fault, with terminating zero */
-
 /** One document. */
 typedef struct mr_document {
     const char *text; /**< UTF-8, may hold zeros; borrowed until the next call; NULL at the end */

@@ -233,12 +233,13 @@ static void warn_of(const mr_token_manifest *m, mr_fault_report *report, int64_t
                 report[i].what);
 }
 
-/* How many documents were left out, and why. The caller frees kinds. */
+/* How many documents were left out, and, behind a colon, why. The caller frees kinds. */
 static int64_t count_faults(const mr_token_manifest *m, mr_text *kinds)
 {
     int64_t left_out = 0;
     for (int f = 0; f < MR_FAULTS; f++) {
-        mr_text_add(kinds, "%s%s %lld", f > 0 ? ", " : "", mr_fault_name((mr_fault)f),
+        if (m->errors[f] == 0) continue;
+        mr_text_add(kinds, "%s %s %lld", left_out > 0 ? "," : ":", mr_fault_name((mr_fault)f),
                     (long long)m->errors[f]);
         left_out += m->errors[f];
     }
@@ -252,11 +253,11 @@ static mr_status check_documents(const mr_token_manifest *m)
     const int64_t left_out = count_faults(m, &kinds);
     mr_status status = MR_OK;
     if (left_out > 0)
-        mr_warn("%lld documents left out: %s", (long long)left_out, mr_text_get(&kinds));
+        mr_warn("%lld documents left out%s", (long long)left_out, mr_text_get(&kinds));
     if (m->split[MR_SPLIT_TRAIN].documents + m->split[MR_SPLIT_HELDOUT].documents == 0)
-        status = mr_fail(MR_ERR_FORMAT, "no document in '%s'%s: %lld left out (%s)",
-                         m->input[0].path, m->inputs > 1 ? " and the files after it" : "",
-                         (long long)left_out, mr_text_get(&kinds));
+        status = mr_fail(MR_ERR_FORMAT, "no document in '%s'%s; %lld left out%s", m->input[0].path,
+                         m->inputs > 1 ? " and the files after it" : "", (long long)left_out,
+                         mr_text_get(&kinds));
     mr_text_free(&kinds);
     return status;
 }

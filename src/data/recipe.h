@@ -9,12 +9,19 @@
 
 /** What can be wrong with a document. */
 typedef enum mr_fault {
-    MR_FAULT_UTF8,  /**< its bytes are not UTF-8 */
-    MR_FAULT_JSON,  /**< its line is not a JSON object */
-    MR_FAULT_FIELD, /**< the object has no such field, or no text in it */
-    MR_FAULT_LONG,  /**< it has more bytes than there is memory for */
+    MR_FAULT_UTF8,      /**< its bytes are not UTF-8 */
+    MR_FAULT_JSON,      /**< it is not a JSON object */
+    MR_FAULT_FIELD,     /**< the object has not a field that is needed */
+    MR_FAULT_LONG,      /**< it has more bytes than there is memory for */
+    MR_FAULT_TYPE,      /**< a field holds something else than it must */
+    MR_FAULT_SURROGATE, /**< half a surrogate pair stands for a character in its JSON */
+    MR_FAULT_EMPTY,     /**< a conversation of no messages, or nothing to learn from at all */
+    MR_FAULT_ROLE,      /**< a message has a role that is not known */
+    MR_FAULT_ORDER,     /**< a message stands where its role may not, as an assistant's first */
     MR_FAULTS
 } mr_fault;
+
+enum { MR_FAULT_TEXT = 160 }; /**< bytes of what is said about a fault, with terminating zero */
 
 /** What becomes of a document with a fault. */
 typedef enum mr_fault_policy { MR_FAULT_STOP, MR_FAULT_SKIP } mr_fault_policy;
@@ -31,7 +38,7 @@ typedef struct mr_recipe {
     int64_t unit_bytes; /**< of text that became one shard a split */
 } mr_recipe;
 
-/** Returns the name of a fault ("utf8", "json", "field", "long"). Local. */
+/** Returns the name of a fault ("utf8", "json", ...). Local. */
 const char *mr_fault_name(mr_fault fault);
 
 #endif

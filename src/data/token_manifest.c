@@ -318,7 +318,7 @@ static mr_status read_totals(const char *path, json_t *root, mr_token_manifest *
         MR_TRY(read_split(path, root, m, split_names[s], &m->split[s]));
     for (int f = 0; f < MR_FAULTS; f++) {
         json_int_t count = 0; /* of a fault that was not known when the folder was made */
-        const char *form = f == MR_FAULT_LONG ? "{s:{s?I}}" : "{s:{s:I}}";
+        const char *form = f >= MR_FAULT_LONG ? "{s:{s?I}}" : "{s:{s:I}}";
         if (json_unpack_ex(root, &error, 0, form, "errors", mr_fault_name((mr_fault)f), &count) !=
             0)
             return unpack_failed(path, "errors", &error);

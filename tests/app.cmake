@@ -1,5 +1,5 @@
-# Tests of `mora info`, `mora approximate` and `mora table`, which they start, and of the figure.
-foreach(name app_info app_approximate info_spectra report)
+# Tests of `mora info`, `mora approximate`, `mora bench` and `mora table`, which they start, and of the figure.
+foreach(name app_info app_approximate bench info_spectra report)
   mr_add_test(${name} LINK mr_train TIMEOUT 300)
   target_sources(test_${name} PRIVATE program.c)
   target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")

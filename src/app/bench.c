@@ -25,6 +25,7 @@ typedef struct bench_row {
     double phase[MR_PHASES]; /* seconds of an average step */
     int64_t parameters, trained;
     mr_spectra_cost spectra;
+    int64_t spectrum_every; /* steps that a snapshot's cost is spread over */
 } bench_row;
 
 typedef struct bench_options {
@@ -172,21 +173,20 @@ static void print_row(const bench_row *row, bool first)
     fflush(stdout);
 }
 
-enum { SPECTRA_EVERY = 50 }; /* steps over which the cost of a snapshot is told */
-
-/* What spectra add to a step, as a share of it. */
-static double spectra_share(const bench_row *row)
+/* Seconds that spectra add to a step. */
+static double spectra_of_step(const bench_row *row)
 {
-    return row->spectra.seconds / SPECTRA_EVERY / row->seconds;
+    return row->spectra.seconds / (double)row->spectrum_every;
 }
 
 static void print_spectra(const bench_row *row)
 {
     const mr_spectra_cost *cost = &row->spectra;
-    printf("%-8s spectra of %lld linears: %.1f ms a snapshot (%.1f ms with no step beside), every "
-           "%d steps %.2f ms a step, %.2f %%\n",
-           "", (long long)cost->linears, 1e3 * cost->seconds, 1e3 * cost->alone, SPECTRA_EVERY,
-           1e3 * cost->seconds / SPECTRA_EVERY, 100 * spectra_share(row));
+    printf("%-8s spectra of %lld linears: %.2f ms a snapshot (%.2f ms its own calls, %+.2f ms "
+           "%.0f steps beside), every %lld steps %.3f ms a step of %.2f ms, %.3f %%\n",
+           "", (long long)cost->linears, 1e3 * cost->seconds, 1e3 * cost->calls, 1e3 * cost->beside,
+           cost->steps, (long long)row->spectrum_every, 1e3 * spectra_of_step(row),
+           1e3 * cost->step, 100 * spectra_of_step(row) / cost->step);
     fflush(stdout);
 }
 
@@ -194,9 +194,11 @@ static json_t *spectra_json(const bench_row *row)
 {
     const mr_spectra_cost *cost = &row->spectra;
     if (cost->linears == 0) return json_null();
-    return json_pack("{s:I, s:f, s:f, s:i, s:f}", "linears", (json_int_t)cost->linears,
-                     "snapshot_seconds", cost->seconds, "snapshot_alone_seconds", cost->alone,
-                     "every", SPECTRA_EVERY, "share_of_step", spectra_share(row));
+    return json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:f}", "linears",
+                     (json_int_t)cost->linears, "snapshot_seconds", cost->seconds, "calls_seconds",
+                     cost->calls, "beside_seconds", cost->beside, "steps_beside", cost->steps,
+                     "step_seconds", cost->step, "every", (json_int_t)row->spectrum_every,
+                     "share_of_step", spectra_of_step(row) / cost->step);
 }
 
 static json_t *row_json(const bench_row *row)
@@ -273,8 +275,7 @@ static mr_status configure(const bench_options *o, const char *method, int ranks
     config->eval.items = config->eval.batch = 1;
     config->parallel.threads = o->threads;
     snprintf(config->run.name, sizeof config->run.name, "bench");
-    /* Blocks of so many steps are compared: long enough for what is worked off beside them. */
-    if (o->spectra) config->log.spectrum_every = o->steps;
+    if (o->spectra) config->log.spectrum_every = 50;
     for (int i = 0; i < o->sets.count && status == MR_OK; i++)
         status = set_if_there(config, o->sets.item[i]);
     if (status == MR_OK) status = mr_config_expand_paths(config, NULL);
@@ -303,7 +304,9 @@ static mr_status bench_methods(const mr_comm *comm, mr_backend *be, const bench_
     for (const char *at = o->methods; *at;) {
         at = next_method(at, method);
         MR_TRY(configure(o, method, comm->size, &config));
-        bench_row row = {.gemm_rate = (double)kilo * 1e3};
+        bench_row row = {.gemm_rate = (double)kilo * 1e3,
+                         .spectrum_every = config.log.spectrum_every};
+        if (o->spectra) config.log.spectrum_every = 1; /* one may be taken at any step */
         MR_TRY(bench_method(comm, be, o, arch, &config, &row));
         if (comm->rank == 0 && o->json) json_array_append_new(rows, row_json(&row));
         if (comm->rank == 0 && !o->json) print_row(&row, first);

@@ -21,55 +21,81 @@ static double median(double *values, int64_t count)
     return values[count / 2];
 }
 
-/* Takes steps to the next multiple of log.spectrum_every; *seconds gets what they took with all
- * that is under way. */
-static mr_status block(mr_trainer *t, mr_spectra *spectra, bool with, double *seconds)
+/* Writes a snapshot that is worked off. */
+static mr_status end_snapshot(mr_spectra *spectra)
 {
-    const int64_t every = t->config->log.spectrum_every;
-    const int64_t tokens = t->config->train.global_batch * t->seq_len;
-    mr_status status = MR_OK;
+    MR_TRY(mr_spectra_collect(spectra));
+    return mr_spectra_flush(spectra);
+}
+
+static mr_status time_step(mr_trainer *t, double *seconds)
+{
     mr_step_result result;
     mr_comm_barrier(t->comm);
     const double began = mr_clock();
-    if (with) MR_TRY(mr_spectra_take(spectra));
-    do
-        status = mr_trainer_compute(t, tokens, &result);
-    while (status == MR_OK && t->step % every != 0);
-    if (status == MR_OK) status = mr_spectra_collect(spectra);
-    if (status == MR_OK) status = mr_spectra_flush(spectra);
+    MR_TRY(mr_trainer_compute(t, t->config->train.global_batch * t->seq_len, &result));
     mr_comm_barrier(t->comm);
     *seconds = mr_clock() - began;
-    return status;
+    return MR_OK;
+}
+
+/* A snapshot, and steps until `plain` [count] of them had none under way. The first step after its
+ * start counts as one beside it: it finds other things in the caches. */
+static mr_status measure_pair(mr_trainer *t, mr_spectra *spectra, double *plain, int64_t count,
+                              mr_spectra_cost *cost)
+{
+    bool under_way = true;
+    *cost = (mr_spectra_cost){.linears = 0};
+    mr_comm_barrier(t->comm);
+    const double began = mr_clock();
+    MR_TRY(mr_spectra_take(spectra));
+    cost->calls = mr_clock() - began;
+    for (int64_t done = 0; done < count;) {
+        double seconds;
+        MR_TRY(time_step(t, &seconds));
+        if (!under_way) {
+            plain[done++] = seconds;
+            continue;
+        }
+        cost->beside += seconds;
+        cost->steps++;
+        under_way = mr_comm_any(t->comm, mr_spectra_busy(spectra));
+        if (under_way) continue;
+        const double idle = mr_clock();
+        MR_TRY(end_snapshot(spectra));
+        cost->calls += mr_clock() - idle;
+    }
+    cost->step = median(plain, count);
+    cost->beside -= cost->steps * cost->step;
+    cost->seconds = cost->calls + cost->beside;
+    return MR_OK;
+}
+
+static int by_seconds(const void *a, const void *b)
+{
+    return by_value(&((const mr_spectra_cost *)a)->seconds, &((const mr_spectra_cost *)b)->seconds);
 }
 
 static mr_status measure(mr_trainer *t, mr_spectra *spectra, int64_t pairs, mr_spectra_cost *cost)
 {
-    double *more = mr_alloc_array(MR_MEM_OTHER, 2 * (size_t)pairs, sizeof *more), with, without;
-    MR_AGREE(t->comm, more ? MR_OK : MR_ERR_MEMORY);
-    double *alone = more + pairs;
-    /* To a multiple, and the base's facts, which are computed once. */
-    mr_status status = block(t, spectra, false, &without);
-    if (status == MR_OK) status = block(t, spectra, true, &with);
-    for (int64_t i = 0; i < pairs && status == MR_OK; i++) {
-        /* In the order A B, B A, ..: what drifts with time falls on both. */
-        status = block(t, spectra, i % 2 > 0, i % 2 > 0 ? &with : &without);
-        if (status == MR_OK) status = block(t, spectra, i % 2 == 0, i % 2 > 0 ? &without : &with);
-        more[i] = with - without;
-        mr_comm_barrier(t->comm);
-        const double began = mr_clock();
-        if (status == MR_OK) status = mr_spectra_take(spectra);
-        if (status == MR_OK) status = mr_spectra_collect(spectra);
-        if (status == MR_OK) status = mr_spectra_flush(spectra);
-        alone[i] = mr_clock() - began;
-        if (status == MR_OK) status = block(t, spectra, false, &without);
-    }
+    double *seconds = mr_alloc_array(MR_MEM_OTHER, (size_t)pairs, sizeof *seconds);
+    mr_spectra_cost *all = mr_alloc_array(MR_MEM_OTHER, (size_t)pairs, sizeof *all);
+    mr_status status = mr_comm_agree(t->comm, seconds && all ? MR_OK : MR_ERR_MEMORY);
+    /* The first one, which computes the facts of the base, makes the file and is not counted. */
+    if (status == MR_OK) status = measure_pair(t, spectra, seconds, 1, all);
+    for (int64_t i = 0; i < pairs && status == MR_OK; i++)
+        status = measure_pair(t, spectra, seconds, pairs, &all[i]);
     if (status == MR_OK) {
-        cost->seconds = median(more, pairs);
-        cost->alone = median(alone, pairs);
+        for (int64_t i = 0; i < pairs; i++)
+            seconds[i] = all[i].step;
+        qsort(all, (size_t)pairs, sizeof *all, by_seconds);
+        *cost = all[pairs / 2];
+        cost->step = median(seconds, pairs);
         for (int64_t g = 0; g < spectra->layout.groups; g++)
             cost->linears += spectra->layout.group[g].layers;
     }
-    mr_free(more);
+    mr_free(seconds);
+    mr_free(all);
     return status;
 }
 

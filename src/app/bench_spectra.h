@@ -6,16 +6,21 @@
 
 #include "train/trainer.h"
 
-/** What a snapshot costs. */
+/** What a snapshot costs: that of several whose `seconds` are the median, with its parts. */
 typedef struct mr_spectra_cost {
-    double seconds; /**< that steps with one snapshot among them take longer than as many without */
-    double alone;   /**< from its start to its row on the disk, with no step beside */
+    double step;    /**< seconds of a step with none under way, the median */
+    double calls;   /**< seconds of the snapshot's own calls in the thread that trains */
+    double beside;  /**< seconds that the steps after its start, until all ranks have worked it off,
+                         take beyond as many others */
+    double seconds; /**< of both together */
+    double steps;   /**< that are taken meanwhile */
     int64_t linears;
 } mr_spectra_cost;
 
-/** Measures snapshots of a trainer that has taken at least one step, with a file in a temporary
- * folder: blocks of log.spectrum_every steps with one and without in turn. Collective.
- * @param pairs  of blocks; the median counts
+/** Measures snapshots of a trainer that has taken at least one step, and for which every step is
+ * due (log.spectrum_every 1), with a file in a temporary folder. Once-a-run facts of the base are
+ * computed before. Collective.
+ * @param pairs  of a snapshot and `pairs` steps with none under way
  * @return MR_OK, errors of steps, spectra and files; the same on every rank */
 MR_NODISCARD mr_status mr_bench_spectra(mr_trainer *trainer, int64_t pairs, mr_spectra_cost *cost);
 

@@ -1,0 +1,48 @@
+/** @file
+ * `mora bench` on a tiny shape: that what it prints hangs together. */
+
+#include "program.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* Of each method: the parts make up the whole, which is spread over log.spectrum_every steps. */
+static void the_cost_of_spectra_is_told_by_its_parts(void **state)
+{
+    (void)state;
+    program_result result = program_succeed(
+        (program_setting){0},
+        "bench --model tiny.json --methods lora,fft --batch 1 --seq 16 --steps 3 --threads 1 "
+        "--spectra --set log.spectrum_every=20");
+    const char *at = result.out;
+    for (int methods = 0; methods < 2; methods++) {
+        int linears, every;
+        double all, calls, beside, steps, each, step, share;
+        at = strstr(at, "spectra of ");
+        assert_non_null(at);
+        assert_int_equal(sscanf(at,
+                                "spectra of %d linears: %lf ms a snapshot (%lf ms its own calls, "
+                                "%lf ms %lf steps beside), every %d steps %lf ms a step of %lf "
+                                "ms, %lf %%",
+                                &linears, &all, &calls, &beside, &steps, &every, &each, &step,
+                                &share),
+                         9);
+        assert_int_equal(linears, 14);
+        assert_int_equal(every, 20);
+        assert_true(calls > 0 && steps >= 1 && step > 0 && isfinite(beside));
+        /* To the digits that are printed. */
+        assert_true(fabs(all / every - each) < 0.001);
+        assert_true(fabs(share * step - 100 * each) < 0.006 * share + 0.001 * step + 0.1);
+        at++;
+    }
+    assert_null(strstr(at, "spectra of "));
+    program_free(&result);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_cost_of_spectra_is_told_by_its_parts),
+    };
+    return cmocka_run_group_tests(tests, program_enter_folder, folder_leave);
+}

@@ -1,4 +1,5 @@
 mr_add_test(data LINK mr_data)
+mr_add_test(packing LINK mr_data)
 
 # Tests of compressed files, of tokenizers and of prepared folders: they work in a folder of their own.
 foreach(name compressed corpus_text tokenizer model_tokenizer token_shards app_data)

@@ -1,6 +1,7 @@
 #include "golden_case.h"
 
 #include "find_param.h"
+#include "golden_rows.h"
 #include "settings.h"
 #include "store/json.h"
 
@@ -216,19 +217,20 @@ static mr_status read_ids(const mr_safetensors *file, const char *name, const in
     return mr_golden_read_ids(file, entry, *out);
 }
 
-/* Reads positions, and turns segments into the places where they start. */
-static mr_status read_borders(mr_golden_rig *rig, const mr_safetensors *file, size_t padded)
+/* Reads positions and segments, and tells the places where these start. */
+static mr_status read_borders(mr_golden_rig *rig, const mr_safetensors *file, size_t padded,
+                              int32_t **segments)
 {
     const int64_t shape[2] = {rig->sequences, rig->tokens};
     MR_TRY(read_ids(file, "positions", shape, padded, &rig->positions));
-    MR_TRY(read_ids(file, "segments", shape, padded, &rig->starts));
-    for (int64_t b = 0; b < rig->share * rig->comm->size; b++) {
-        int32_t *row = rig->starts + b * rig->tokens, segment = row[0], start = 0;
-        for (int64_t t = 0; t < rig->tokens; t++) {
-            if (row[t] != segment) start = (int32_t)t;
-            segment = row[t];
-            row[t] = start;
-        }
+    MR_TRY(read_ids(file, "segments", shape, padded, segments));
+    rig->starts = mr_alloc_array(MR_MEM_DATA, padded, sizeof *rig->starts);
+    if (!rig->starts) return MR_ERR_MEMORY;
+    for (int64_t i = 0; i < (int64_t)padded; i++) {
+        const int64_t t = i % rig->tokens;
+        if (i >= rig->sequences * rig->tokens) (*segments)[i] = -1; /* a row that fills up */
+        rig->starts[i] =
+            t > 0 && (*segments)[i] == (*segments)[i - 1] ? rig->starts[i - 1] : (int32_t)t;
     }
     return MR_OK;
 }
@@ -248,7 +250,7 @@ static mr_status read_batch(mr_golden_rig *rig, const char *folder, const char *
                             mr_golden_cut cut)
 {
     mr_safetensors *file = NULL;
-    int32_t *labels = NULL;
+    int32_t *labels = NULL, *segments = NULL;
     MR_TRY(open_batch(folder, stem, cut, &file));
     const mr_safetensors_entry *ids = mr_safetensors_find(file, "input_ids");
     const mr_safetensors_entry *scores = mr_safetensors_find(file, "labels");
@@ -270,7 +272,7 @@ static mr_status read_batch(mr_golden_rig *rig, const char *folder, const char *
     status = rig->ids && rig->targets && rig->losses && labels ? MR_OK : MR_ERR_MEMORY;
     if (status == MR_OK) status = mr_golden_read_ids(file, ids, rig->ids);
     if (status == MR_OK) status = mr_golden_read_ids(file, scores, labels);
-    if (status == MR_OK && cut.packed) status = read_borders(rig, file, padded);
+    if (status == MR_OK && cut.packed) status = read_borders(rig, file, padded, &segments);
     for (int64_t i = 0; i < (int64_t)padded && status == MR_OK; i++) {
         bool last = i % rig->tokens == rig->tokens - 1;
         rig->targets[i] = i >= ids->count || last || labels[i + 1] < 0 ? -1 : labels[i + 1];
@@ -285,8 +287,13 @@ static mr_status read_batch(mr_golden_rig *rig, const char *folder, const char *
     if (status == MR_OK && rig->scored == 0)
         status = mr_fail(MR_ERR_FORMAT, "%s: labels: no target is scored, so there is no loss",
                          mr_safetensors_path(file));
+    if (status == MR_OK && segments) {
+        status = mr_golden_refill(rig, segments);
+        if (status != MR_OK) mr_fail_in(status, "%s", mr_safetensors_path(file));
+    }
 cleanup:
     mr_free(labels);
+    mr_free(segments);
     mr_safetensors_close(&file);
     return status;
 }

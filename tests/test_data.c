@@ -44,7 +44,8 @@ static int64_t sample_text(const fixture *f, int64_t index, char text[ROOM], cha
 {
     int32_t tokens[ROOM], targets[ROOM];
     int64_t length = 0, spelled = 0;
-    assert_int_equal(mr_dataset_sample(f->dataset, index, tokens, targets, ROOM - 1, &length),
+    assert_int_equal(mr_dataset_part_sample(f->dataset, MR_PART_TRAIN, index, tokens, targets,
+                                            ROOM - 1, &length),
                      MR_OK);
     for (int64_t t = 0; t < length; t++) {
         text[t] = tokens[t] < 256 ? (char)tokens[t] : '$';
@@ -680,12 +681,14 @@ static void a_batch_holds_the_samples_of_its_positions(void **state)
     const mr_order order = {.seed = 2, .items = 10};
     int32_t tokens[COUNT * SEQ], targets[COUNT * SEQ], sample[SEQ], sample_targets[SEQ];
     int64_t scored = 0, length = 0;
-    assert_int_equal(mr_batch_fill(f.dataset, &order, 5, COUNT, SEQ, tokens, targets, &scored),
+    assert_int_equal(mr_batch_fill(f.dataset, &order, 5, COUNT, SEQ,
+                                   (mr_rows){.tokens = tokens, .targets = targets}, &scored),
                      MR_OK);
     assert_int_equal(scored, COUNT * 32);
     for (int64_t row = 0; row < COUNT; row++) {
         int64_t item = mr_order_item(&order, 5 + row);
-        assert_int_equal(mr_dataset_sample(f.dataset, item, sample, sample_targets, SEQ, &length),
+        assert_int_equal(mr_dataset_part_sample(f.dataset, MR_PART_TRAIN, item, sample,
+                                                sample_targets, SEQ, &length),
                          MR_OK);
         assert_memory_equal(tokens + row * SEQ, sample, (size_t)length * sizeof *sample);
         assert_memory_equal(targets + row * SEQ, sample_targets, (size_t)length * sizeof *sample);
@@ -701,7 +704,8 @@ static void a_batch_is_padded_on_the_right(void **state)
     const mr_order order = {.seed = 2, .items = 10};
     int32_t tokens[COUNT * SEQ], targets[COUNT * SEQ];
     int64_t scored = 0;
-    assert_int_equal(mr_batch_fill(f.dataset, &order, 0, COUNT, SEQ, tokens, targets, &scored),
+    assert_int_equal(mr_batch_fill(f.dataset, &order, 0, COUNT, SEQ,
+                                   (mr_rows){.tokens = tokens, .targets = targets}, &scored),
                      MR_OK);
     for (int64_t row = 0; row < COUNT; row++) {
         assert_int_equal(tokens[row * SEQ + 66], MR_BYTES_EOS);
@@ -721,13 +725,17 @@ static void a_batch_cut_in_two_holds_the_same(void **state)
     const mr_order order = {.seed = 2, .items = 1000};
     int32_t whole[COUNT * SEQ], parts[COUNT * SEQ], targets[COUNT * SEQ], part_targets[COUNT * SEQ];
     int64_t scored = 0, left = 0, right = 0;
-    assert_int_equal(mr_batch_fill(f.dataset, &order, 40, COUNT, SEQ, whole, targets, &scored),
+    assert_int_equal(mr_batch_fill(f.dataset, &order, 40, COUNT, SEQ,
+                                   (mr_rows){.tokens = whole, .targets = targets}, &scored),
                      MR_OK);
-    assert_int_equal(mr_batch_fill(f.dataset, &order, 40, 3, SEQ, parts, part_targets, &left),
+    assert_int_equal(mr_batch_fill(f.dataset, &order, 40, 3, SEQ,
+                                   (mr_rows){.tokens = parts, .targets = part_targets}, &left),
                      MR_OK);
-    assert_int_equal(mr_batch_fill(f.dataset, &order, 43, COUNT - 3, SEQ, parts + 3 * SEQ,
-                                   part_targets + 3 * SEQ, &right),
-                     MR_OK);
+    assert_int_equal(
+        mr_batch_fill(f.dataset, &order, 43, COUNT - 3, SEQ,
+                      (mr_rows){.tokens = parts + 3 * SEQ, .targets = part_targets + 3 * SEQ},
+                      &right),
+        MR_OK);
     assert_memory_equal(whole, parts, sizeof whole);
     assert_memory_equal(targets, part_targets, sizeof targets);
     assert_int_equal(scored, left + right);
@@ -741,7 +749,8 @@ static void a_sample_longer_than_a_row_is_refused_with_both_lengths(void **state
     const mr_order order = {.seed = 2, .items = 1};
     int32_t tokens[66], targets[66];
     int64_t scored = 0;
-    assert_int_equal(mr_batch_fill(f.dataset, &order, 0, 1, 66, tokens, targets, &scored),
+    assert_int_equal(mr_batch_fill(f.dataset, &order, 0, 1, 66,
+                                   (mr_rows){.tokens = tokens, .targets = targets}, &scored),
                      MR_ERR_CONFIG);
     assert_string_equal(mr_message(),
                         "train.seq_len: expected at least 67, the tokens of sample 0, found 66");
@@ -754,11 +763,15 @@ static void a_sample_without_room_is_cut_and_counted(void **state)
     fixture f = open_task("uuid", 1, 0, 1);
     int32_t whole[67], whole_targets[67], tokens[67], targets[67];
     int64_t length = 0;
-    assert_int_equal(mr_dataset_sample(f.dataset, 0, whole, whole_targets, 67, &length), MR_OK);
+    assert_int_equal(
+        mr_dataset_part_sample(f.dataset, MR_PART_TRAIN, 0, whole, whole_targets, 67, &length),
+        MR_OK);
     for (int64_t room = 0; room < 67; room++) {
         memset(tokens, 0x55, sizeof tokens);
         memset(targets, 0x55, sizeof targets);
-        assert_int_equal(mr_dataset_sample(f.dataset, 0, tokens, targets, room, &length), MR_OK);
+        assert_int_equal(
+            mr_dataset_part_sample(f.dataset, MR_PART_TRAIN, 0, tokens, targets, room, &length),
+            MR_OK);
         assert_int_equal(length, 67);
         assert_memory_equal(tokens, whole, (size_t)room * sizeof *tokens);
         assert_int_equal(tokens[room], 0x55555555);

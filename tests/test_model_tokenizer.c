@@ -238,11 +238,13 @@ static void special_ids_that_are_missing_reach_no_table(void **state)
             assert_int_equal(tokenizer->pad >= 0, (which & 4) != 0);
             must(mr_dataset_create(&config, tokenizer, &dataset));
             const mr_order order = {.seed = 1, .items = dataset->items};
-            must(mr_batch_fill(dataset, &order, 0, ROWS, COLS, tokens, targets, &scored));
+            must(mr_batch_fill(dataset, &order, 0, ROWS, COLS,
+                               (mr_rows){.tokens = tokens, .targets = targets}, &scored));
             expect_ids(tokenizer, tokens, (int64_t)ROWS * COLS);
             assert_true(scored > 0);
             for (int64_t i = 0; i < dataset->items; i++) {
-                must(mr_dataset_sample(dataset, i, tokens, targets, COLS, &length));
+                must(mr_dataset_part_sample(dataset, MR_PART_TRAIN, i, tokens, targets, COLS,
+                                            &length));
                 assert_true(length <= dataset->longest);
                 expect_ids(tokenizer, tokens, length);
                 if (!copy) assert_int_equal(tokens[length - 1] == tokenizer->eos, eos);

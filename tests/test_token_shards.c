@@ -733,7 +733,9 @@ static void targets_are_the_next_tokens_of_a_sequence(void **state)
     int32_t tokens[SEQ], targets[SEQ];
     int64_t length = 0;
     for (int64_t i = 0; i < 2; i++) {
-        assert_int_equal(mr_dataset_sample(f.dataset, i, tokens, targets, SEQ, &length), MR_OK);
+        assert_int_equal(
+            mr_dataset_part_sample(f.dataset, MR_PART_TRAIN, i, tokens, targets, SEQ, &length),
+            MR_OK);
         assert_int_equal(length, SEQ);
         for (int t = 0; t < SEQ; t++)
             assert_int_equal(tokens[t], token(0, i * SEQ + t, MR_BYTES_VOCABULARY));
@@ -771,7 +773,8 @@ static void long_sequences_are_read_in_pieces_without_a_seam(void **state)
     int64_t length = 0;
     assert_int_equal(mr_tokenizer_create("bytes", &f.tokenizer), MR_OK);
     assert_int_equal(mr_dataset_create(&f.config, f.tokenizer, &f.dataset), MR_OK);
-    assert_int_equal(mr_dataset_sample(f.dataset, 1, tokens, targets, LONG, &length), MR_OK);
+    assert_int_equal(
+        mr_dataset_part_sample(f.dataset, MR_PART_TRAIN, 1, tokens, targets, LONG, &length), MR_OK);
     for (int t = 0; t < LONG; t++) {
         assert_int_equal(tokens[t], (LONG + t) * 7 % 256);
         assert_int_equal(targets[t], t + 1 < LONG ? (LONG + t + 1) * 7 % 256 : MR_NOT_SCORED);

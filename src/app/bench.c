@@ -105,8 +105,8 @@ static void random_batch(mr_trainer *t)
     mr_random random = mr_random_stream(1, MR_RANDOM_DATA, (uint64_t)t->comm->rank);
     uint64_t vocabulary = (uint64_t)mr_model_arch(t->model)->vocab_size;
     for (int64_t i = 0; i < count; i++) {
-        t->tokens[i] = (int32_t)mr_random_below(&random, (uint64_t)(2 * i), vocabulary);
-        t->targets[i] = (int32_t)mr_random_below(&random, (uint64_t)(2 * i + 1), vocabulary);
+        t->rows.tokens[i] = (int32_t)mr_random_below(&random, (uint64_t)(2 * i), vocabulary);
+        t->rows.targets[i] = (int32_t)mr_random_below(&random, (uint64_t)(2 * i + 1), vocabulary);
     }
 }
 

@@ -40,6 +40,7 @@ typedef enum mr_schedule_kind {
     MR_SCHEDULE_JAGGED_COSINE, /**< cosine with a floor and a warm-up after every merge */
     MR_SCHEDULE_REBASED_COSINE /**< a cosine of what is left of the run after every merge */
 } mr_schedule_kind;
+typedef enum mr_pack { MR_PACK_NONE, MR_PACK_SAMPLES } mr_pack;
 typedef enum mr_recompute { MR_RECOMPUTE_NONE, MR_RECOMPUTE_LAYER } mr_recompute;
 typedef enum mr_shard { MR_SHARD_FULL, MR_SHARD_OPTIMIZER, MR_SHARD_NONE } mr_shard;
 
@@ -101,6 +102,7 @@ typedef struct mr_config {
         int64_t global_batch;
         int64_t micro_batch;
         int64_t seq_len;
+        int32_t packing; /**< mr_pack */
         double lr;
         mr_string_list lr_scale;
         int32_t schedule; /**< mr_schedule_kind */

@@ -16,6 +16,8 @@ static const char *const schedule_texts[] = {[MR_SCHEDULE_LINEAR] = "linear",
                                              [MR_SCHEDULE_JAGGED_COSINE] = "jagged_cosine",
                                              [MR_SCHEDULE_REBASED_COSINE] = "rebased_cosine",
                                              NULL};
+static const char *const packing_texts[] = {
+    [MR_PACK_NONE] = "none", [MR_PACK_SAMPLES] = "pack", NULL};
 static const char *const recompute_texts[] = {
     [MR_RECOMPUTE_NONE] = "none", [MR_RECOMPUTE_LAYER] = "layer", NULL};
 static const char *const shard_texts[] = {
@@ -80,7 +82,10 @@ static const mr_key table[] = {
      .unit = "samples",
      .help = "Samples of one forward and backward pass; 0: train.global_batch / ranks."},
     {FIELD(train.seq_len), .type = MR_KEY_INT, .fallback = "0", .max = 1 << 24, .unit = "tokens",
-     .help = "Length of a sample; 0: as long as the samples of the task."},
+     .help = "Length of a row; 0: as long as the longest sample of the task."},
+    {FIELD(train.packing), .type = MR_KEY_ENUM, .fallback = "none", .choices = packing_texts,
+     .help = "pack: a row holds several samples, which do not see each other, and counts as one "
+             "sample of global_batch and micro_batch; none: one sample, padded."},
     {FIELD(train.lr), .type = MR_KEY_FLOAT, .fallback = "1e-3", .low_open = true, .high = INFINITY,
      .help = "Peak learning rate."},
     {FIELD(train.lr_scale), .type = MR_KEY_STRINGS, .fallback = "[]",

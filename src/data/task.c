@@ -50,6 +50,23 @@ static mr_status unknown_task(const char *name)
     return status;
 }
 
+/* Plans the rows of a packed run from the lengths of all samples. */
+static mr_status pack(const mr_config *config, mr_dataset *dataset)
+{
+    const int64_t row = config->train.seq_len > 0 ? config->train.seq_len : dataset->longest;
+    MR_CHECK(dataset->task->length, MR_ERR_CONFIG,
+             "train.packing: the samples of task %s cannot be packed: their lengths are not known "
+             "before they are made",
+             dataset->task->name);
+    int64_t *length = mr_alloc_array(MR_MEM_OTHER, (size_t)dataset->items, sizeof *length);
+    if (!length) return MR_ERR_MEMORY;
+    for (int64_t i = 0; i < dataset->items; i++)
+        length[i] = dataset->task->length(dataset, i);
+    mr_status status = mr_packing_plan(length, dataset->items, row, &dataset->packing);
+    mr_free(length);
+    return status;
+}
+
 mr_status mr_dataset_create(const mr_config *config, const mr_tokenizer *tokenizer,
                             mr_dataset **out)
 {
@@ -61,6 +78,7 @@ mr_status mr_dataset_create(const mr_config *config, const mr_tokenizer *tokeniz
     dataset->task = task;
     dataset->tokenizer = tokenizer;
     mr_status status = task->create(config, dataset);
+    if (status == MR_OK && config->train.packing == MR_PACK_SAMPLES) status = pack(config, dataset);
     if (status == MR_OK)
         *out = dataset;
     else
@@ -71,9 +89,24 @@ mr_status mr_dataset_create(const mr_config *config, const mr_tokenizer *tokeniz
 void mr_dataset_destroy(mr_dataset **dataset)
 {
     if (!*dataset) return;
+    mr_packing_destroy(&(*dataset)->packing);
     (*dataset)->task->destroy(*dataset);
     mr_free(*dataset);
     *dataset = NULL;
+}
+
+int64_t mr_dataset_rows(const mr_dataset *dataset)
+{
+    return dataset->packing ? dataset->packing->rows : dataset->items;
+}
+
+double mr_dataset_padding(const mr_dataset *dataset, int64_t seq_len)
+{
+    int64_t tokens = 0;
+    if (!dataset->task->length) return -1;
+    for (int64_t i = 0; i < dataset->items; i++)
+        tokens += dataset->task->length(dataset, i);
+    return 1 - (double)tokens / ((double)mr_dataset_rows(dataset) * (double)seq_len);
 }
 
 /* Forms a sample by an entry of the task's table. */
@@ -86,13 +119,6 @@ static mr_status form_sample(const mr_dataset *dataset,
     MR_TRY(form(dataset, index, &sample));
     *length = sample.length;
     return MR_OK;
-}
-
-mr_status mr_dataset_sample(const mr_dataset *dataset, int64_t index, int32_t *tokens,
-                            int32_t *targets, int64_t capacity, int64_t *length)
-{
-    MR_INVARIANT(index >= 0 && index < dataset->items);
-    return form_sample(dataset, dataset->task->sample, index, tokens, targets, capacity, length);
 }
 
 const char *const mr_part_texts[MR_PARTS + 1] = {[MR_PART_TRAIN] = "train",
@@ -120,7 +146,8 @@ mr_status mr_dataset_part_sample(const mr_dataset *dataset, mr_part part, int64_
 {
     MR_INVARIANT(index >= 0 && index < mr_dataset_part_items(dataset, part));
     if (part == MR_PART_TRAIN)
-        return mr_dataset_sample(dataset, index, tokens, targets, capacity, length);
+        return form_sample(dataset, dataset->task->sample, index, tokens, targets, capacity,
+                           length);
     if (part != MR_PART_HELDOUT) index = 2 * index + (part == MR_PART_TEST);
     return form_sample(dataset, dataset->task->heldout_sample, index, tokens, targets, capacity,
                        length);
@@ -159,7 +186,8 @@ static uint64_t hash_number(uint64_t hash, uint32_t number)
     return hash;
 }
 
-mr_status mr_dataset_hash(const mr_dataset *dataset, char out[MR_DATASET_HASH])
+/* Of what samples there are, whatever rows they stand in. */
+static mr_status hash_samples(const mr_dataset *dataset, char out[MR_DATASET_HASH])
 {
     if (dataset->task->hash) {
         dataset->task->hash(dataset, out);
@@ -175,7 +203,8 @@ mr_status mr_dataset_hash(const mr_dataset *dataset, char out[MR_DATASET_HASH])
     mr_status status = MR_OK;
     for (int64_t i = 0; i < count && status == MR_OK; i++) {
         int64_t length = 0;
-        status = mr_dataset_sample(dataset, i, tokens, targets, longest, &length);
+        status =
+            mr_dataset_part_sample(dataset, MR_PART_TRAIN, i, tokens, targets, longest, &length);
         MR_INVARIANT(length <= longest);
         hash = hash_number(hash, (uint32_t)length);
         for (int64_t t = 0; t < length; t++) {
@@ -186,6 +215,17 @@ mr_status mr_dataset_hash(const mr_dataset *dataset, char out[MR_DATASET_HASH])
     mr_free(tokens);
     snprintf(out, MR_DATASET_HASH, "%016llx", (unsigned long long)hash);
     return status;
+}
+
+mr_status mr_dataset_hash(const mr_dataset *dataset, char out[MR_DATASET_HASH])
+{
+    MR_TRY(hash_samples(dataset, out));
+    if (!dataset->packing) return MR_OK;
+    uint64_t hash = mr_hash_fnv(MR_HASH_FNV, out, MR_DATASET_HASH - 1);
+    hash = hash_number(hash, (uint32_t)dataset->packing->hash);
+    hash = hash_number(hash, (uint32_t)(dataset->packing->hash >> 32));
+    snprintf(out, MR_DATASET_HASH, "%016llx", (unsigned long long)hash);
+    return MR_OK;
 }
 
 mr_status mr_dataset_check(const mr_dataset *dataset)

@@ -11,6 +11,7 @@
 
 #include "comm/comm.h"
 #include "config/registry.h"
+#include "data/packing.h"
 #include "data/sample.h"
 
 typedef struct mr_dataset mr_dataset;
@@ -45,6 +46,8 @@ typedef struct mr_task {
     mr_status (*answer)(const mr_dataset *dataset, int64_t index, mr_text *text, int64_t *tokens);
     double (*score)(const mr_dataset *dataset, int64_t index, const char *text, size_t bytes);
 
+    /** Returns the tokens of a sample without reading it; NULL where that is not known. */
+    int64_t (*length)(const mr_dataset *dataset, int64_t index);
     /** As sample, of the data kept from training; NULL where the task keeps none. */
     mr_status (*heldout_sample)(const mr_dataset *dataset, int64_t index, mr_sample *out);
     /** Writes a hash known without reading the samples; NULL where they are to be read. */
@@ -62,6 +65,7 @@ struct mr_dataset {
     int64_t heldout;               /**< samples kept from training, 0..heldout - 1; 0: none */
     int64_t longest;               /**< no sample has more tokens; reached with `bytes` */
     void *state;                   /**< the task's, owned */
+    mr_packing *packing;           /**< of the items into rows; NULL: one a row. Owned */
 };
 
 /** Returns the tasks as choices of task.name, in the order of the table, a NULL name behind. */
@@ -70,10 +74,12 @@ const mr_choice *mr_task_choices(void);
 /** Returns a configuration's keys of its task: the struct of the task's schema. Borrowed. */
 const void *mr_task_config(const mr_config *config);
 
-/** Makes the data of config.task. Local; the same on every rank.
+/** Makes the data of config.task, packed where train.packing says so. Local; the same on every
+ * rank.
  * @param[in]  tokenizer  borrowed until destroy
  * @param[out] out        set on MR_OK, else NULL
- * @return MR_OK, MR_ERR_CONFIG (task.name, task.prompt, task.data, train.seq_len; eval.every or
+ * @return MR_OK, MR_ERR_CONFIG (task.name, task.prompt, task.data, train.seq_len, train.packing of
+ * a task whose lengths are not known; eval.every or
  * eval.at_steps of a task that could keep data from training, but has none), MR_ERR_IO
  * (task.data is not there), MR_ERR_FORMAT (it is damaged), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_dataset_create(const mr_config *config, const mr_tokenizer *tokenizer,
@@ -82,14 +88,12 @@ MR_NODISCARD mr_status mr_dataset_create(const mr_config *config, const mr_token
 /** Frees *dataset and sets it to NULL; NULL is allowed. Local. */
 void mr_dataset_destroy(mr_dataset **dataset);
 
-/** Writes the sample of an item: targets[t] is the id to predict at position t, which is the
- * token at t + 1, or MR_NOT_SCORED. Local. No allocation.
- * @param[out] tokens   [capacity]
- * @param[out] targets  [capacity], or NULL
- * @param[out] length   tokens of the whole sample; above capacity, the outputs hold its beginning
- * @return as mr_tokenizer_encode */
-MR_NODISCARD mr_status mr_dataset_sample(const mr_dataset *dataset, int64_t index, int32_t *tokens,
-                                         int32_t *targets, int64_t capacity, int64_t *length);
+/** Returns the rows of an epoch: those of the packing, else as many as items. Local. */
+int64_t mr_dataset_rows(const mr_dataset *dataset);
+
+/** Returns the share of an epoch's tokens, in rows of seq_len, that is padding; negative where it
+ * is not known without reading all samples. Local. */
+double mr_dataset_padding(const mr_dataset *dataset, int64_t seq_len);
 
 /** Names of the parts, by their values, NULL at the end. */
 extern const char *const mr_part_texts[MR_PARTS + 1];
@@ -97,7 +101,13 @@ extern const char *const mr_part_texts[MR_PARTS + 1];
 /** Returns how many samples a part has; 0: the data has none of it. Local. */
 int64_t mr_dataset_part_items(const mr_dataset *dataset, mr_part part);
 
-/** As mr_dataset_sample, of a part. @param index  0..mr_dataset_part_items - 1 */
+/** Writes a sample of a part: targets[t] is the id to predict at position t, which is the token at
+ * t + 1, or MR_NOT_SCORED. Local. No allocation.
+ * @param[in]  index    0..mr_dataset_part_items - 1
+ * @param[out] tokens   [capacity]
+ * @param[out] targets  [capacity], or NULL
+ * @param[out] length   tokens of the whole sample; above capacity, the outputs hold its beginning
+ * @return as mr_tokenizer_encode */
 MR_NODISCARD mr_status mr_dataset_part_sample(const mr_dataset *dataset, mr_part part,
                                               int64_t index, int32_t *tokens, int32_t *targets,
                                               int64_t capacity, int64_t *length);
@@ -105,7 +115,7 @@ MR_NODISCARD mr_status mr_dataset_part_sample(const mr_dataset *dataset, mr_part
 /** Tells whether items are scored by generation: whether prompt, answer and score may be called. */
 bool mr_dataset_generates(const mr_dataset *dataset);
 
-/** Writes what the model is to continue for an item; as mr_dataset_sample without targets. */
+/** Writes what the model is to continue for an item; as mr_dataset_part_sample without targets. */
 MR_NODISCARD mr_status mr_dataset_prompt(const mr_dataset *dataset, int64_t index, int32_t *tokens,
                                          int64_t capacity, int64_t *length);
 
@@ -120,7 +130,8 @@ double mr_dataset_score(const mr_dataset *dataset, int64_t index, const char *te
 
 /** Writes the hash of the data, 16 hex digits, for the run log: the task's own, else FNV-1a with 64
  * bits over length, tokens and targets of the first min(items, MR_DATASET_HASH_ITEMS) samples in
- * order of index, each number as four little-endian bytes. Local.
+ * order of index, each number as four little-endian bytes. Where the dataset is packed, FNV-1a over
+ * that text and the plan of its rows. Local.
  * @return MR_OK, MR_ERR_MEMORY, as mr_tokenizer_encode */
 MR_NODISCARD mr_status mr_dataset_hash(const mr_dataset *dataset, char out[MR_DATASET_HASH]);
 

@@ -27,7 +27,7 @@ static size_t data_bytes(const mr_trainer *t)
     const mr_geometry *g = mr_model_geometry(t->model);
     int64_t tokens = g->waves * g->in_wave * g->batch * g->tokens;
     return mr_bytes_add(mr_memory_live(MR_MEM_DATA), tokens,
-                        sizeof *t->tokens + sizeof *t->targets);
+                        (g->packed ? 4 : 2) * sizeof *t->rows.tokens);
 }
 
 /* The log of a run as it stands in memory, on rank 0: rows of training, and scores of items. */

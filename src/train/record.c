@@ -65,6 +65,8 @@ static mr_status describe(mr_record *record)
         {"trainable_parameters", mr_params_count(params, true)},
         {"planned_bytes", (int64_t)t->plan.total},
         {"seq_len", t->seq_len},
+        {"samples", t->dataset->items},
+        {"rows", mr_dataset_rows(t->dataset)},
         {"micro_batches", t->micro_batches},
         {"steps", t->step},
     };
@@ -75,6 +77,9 @@ static mr_status describe(mr_record *record)
     for (size_t i = 0; status == MR_OK && i < sizeof ints / sizeof ints[0]; i++)
         status = mr_runlog_set_int(log, ints[i].name, ints[i].value);
     if (status == MR_OK) status = mr_runlog_set_double(log, "flops_per_step", t->plan.cost.flops);
+    const double padding = mr_dataset_padding(t->dataset, t->seq_len);
+    if (status == MR_OK && padding >= 0)
+        status = mr_runlog_set_double(log, "padding_share", padding);
     mr_text_free(&text);
     return status;
 }
@@ -84,6 +89,16 @@ static void tell_of_tokenizer(const mr_record *record)
     const mr_tokenizer *tokenizer = record->trainer->tokenizer;
     mr_log("%s: tokenizer %s, %d ids, %s", record->config->run.name, tokenizer->source,
            tokenizer->vocabulary, tokenizer->reason);
+}
+
+static void tell_of_rows(const mr_record *record)
+{
+    const mr_trainer *t = record->trainer;
+    const double padding = mr_dataset_padding(t->dataset, t->seq_len);
+    if (padding < 0) return;
+    mr_log("%s: %lld samples in %lld rows of %lld tokens, %.1f %% of them padding",
+           record->config->run.name, (long long)t->dataset->items,
+           (long long)mr_dataset_rows(t->dataset), (long long)t->seq_len, 100 * padding);
 }
 
 /* What adapters became: the operator of `auto`, r_hat. */
@@ -113,6 +128,7 @@ static mr_status start(mr_record *record)
     MR_TRY(mr_runlog_set_text(record->log, "started", started));
     MR_TRY(describe(record));
     tell_of_tokenizer(record);
+    tell_of_rows(record);
     return record_choices(record);
 }
 
@@ -201,6 +217,7 @@ mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ra
         MR_TRY(mr_runlog_rewind(record->log, t->step, evaluated));
         MR_TRY(describe(record));
         tell_of_tokenizer(record);
+        tell_of_rows(record);
     } else {
         if (status != MR_OK) mr_warn("%s", mr_message());
         mr_warn("%s: no log of this run to go on with: a new one starts at step %lld", record->path,

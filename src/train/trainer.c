@@ -77,8 +77,11 @@ static mr_status cut_batch(mr_trainer *t, mr_geometry *geometry)
              (long long)(batch / ranks));
     int64_t power = t->micro_batches & -t->micro_batches;
     t->rank_free = c->train.micro_batch > 0 && power % ranks == 0;
-    *geometry = (mr_geometry){
-        .batch = micro, .tokens = t->seq_len, .waves = t->micro_batches / ranks, .in_wave = 1};
+    *geometry = (mr_geometry){.batch = micro,
+                              .tokens = t->seq_len,
+                              .waves = t->micro_batches / ranks,
+                              .in_wave = 1,
+                              .packed = c->train.packing == MR_PACK_SAMPLES};
     return MR_OK;
 }
 
@@ -106,14 +109,14 @@ static mr_status create_data(mr_trainer *t, const mr_hf_config *arch, bool plan_
     t->seq_len = c->train.seq_len > 0 ? c->train.seq_len : t->dataset->longest;
     t->total_steps = c->train.steps;
     if (t->dataset) {
-        t->order = (mr_order){.seed = (uint64_t)c->run.seed, .items = t->dataset->items};
+        const int64_t rows = mr_dataset_rows(t->dataset);
+        t->order = (mr_order){.seed = (uint64_t)c->run.seed, .items = rows};
         double steps = (double)t->total_steps;
         if (steps == 0)
-            steps =
-                ceil(c->train.epochs * (double)t->dataset->items / (double)c->train.global_batch);
+            steps = ceil(c->train.epochs * (double)rows / (double)c->train.global_batch);
         MR_CHECK(steps >= 1 && steps <= 1e12, MR_ERR_CONFIG,
                  "train.epochs: %g passes over %lld items are %g steps, expected 1..1e12",
-                 c->train.epochs, (long long)t->dataset->items, steps);
+                 c->train.epochs, (long long)rows, steps);
         t->total_steps = (int64_t)steps;
     }
     MR_CHECK(c->train.warmup_steps <= t->total_steps, MR_ERR_CONFIG,
@@ -268,17 +271,24 @@ mr_status mr_trainer_inputs(const mr_comm *comm, const mr_config *config, mr_inp
     return status;
 }
 
+static mr_status allocate_rows(const mr_geometry *g, mr_rows *out)
+{
+    const size_t tokens = (size_t)(g->waves * g->in_wave * g->batch * g->tokens);
+    int32_t **const part[] = {&out->tokens, &out->targets, &out->positions, &out->starts};
+    for (int i = 0; i < (g->packed ? 4 : 2); i++) {
+        *part[i] = mr_alloc_array(MR_MEM_DATA, tokens, sizeof **part[i]);
+        if (!*part[i]) return MR_ERR_MEMORY;
+    }
+    return MR_OK;
+}
+
 static mr_status allocate(mr_trainer *t)
 {
-    const mr_geometry *g = mr_model_geometry(t->model);
-    size_t rows = (size_t)(g->batch * g->tokens), here = (size_t)(g->waves * g->in_wave);
     MR_TRY(mr_model_allocate(t->model));
     MR_TRY(mr_evaluator_allocate(t->evaluator));
     if (t->snapshots) MR_TRY(mr_snapshots_allocate(t->snapshots));
     MR_TRY(mr_optimizer_create(mr_model_params(t->model), t->config, &t->optimizer));
-    t->tokens = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->tokens);
-    t->targets = mr_alloc_array(MR_MEM_DATA, here * rows, sizeof *t->targets);
-    if (!t->tokens || !t->targets) return MR_ERR_MEMORY;
+    MR_TRY(allocate_rows(mr_model_geometry(t->model), &t->rows));
     return name_inputs(t, mr_model_arch(t->model), &t->inputs);
 }
 
@@ -309,8 +319,10 @@ void mr_trainer_destroy(mr_trainer **out)
     mr_model_destroy(&t->model);
     mr_dataset_destroy(&t->dataset);
     mr_tokenizer_destroy(&t->tokenizer);
-    mr_free(t->tokens);
-    mr_free(t->targets);
+    mr_free(t->rows.tokens);
+    mr_free(t->rows.targets);
+    mr_free(t->rows.positions);
+    mr_free(t->rows.starts);
     mr_free(t);
     *out = NULL;
 }
@@ -319,15 +331,15 @@ void mr_trainer_destroy(mr_trainer **out)
 static mr_status fill_step(mr_trainer *t, int64_t step, int64_t *scored)
 {
     const mr_geometry *g = mr_model_geometry(t->model);
-    int64_t rows = g->batch * g->tokens;
     *scored = 0;
     for (int64_t wave = 0; wave < g->waves; wave++)
         for (int64_t w = 0; w < g->in_wave; w++) {
             int64_t micro = mr_model_first_micro(t->model, wave) + w, here = wave * g->in_wave + w,
                     part;
             int64_t position = step * t->config->train.global_batch + micro * g->batch;
-            MR_TRY(mr_batch_fill(t->dataset, &t->order, position, g->batch, g->tokens,
-                                 t->tokens + here * rows, t->targets + here * rows, &part));
+            mr_rows rows = mr_rows_behind(t->rows, here * g->batch, g->tokens);
+            MR_TRY(
+                mr_batch_fill(t->dataset, &t->order, position, g->batch, g->tokens, rows, &part));
             *scored += part;
         }
     return MR_OK;
@@ -337,7 +349,10 @@ static mr_status fill_step(mr_trainer *t, int64_t step, int64_t *scored)
 static mr_status run_waves(mr_trainer *t, double scale, mr_exact *loss, mr_exact *squares)
 {
     const mr_geometry *g = mr_model_geometry(t->model);
-    const mr_model_batch batch = {.tokens = t->tokens, .targets = t->targets};
+    const mr_model_batch batch = {.tokens = t->rows.tokens,
+                                  .targets = t->rows.targets,
+                                  .positions = t->rows.positions,
+                                  .starts = t->rows.starts};
     mr_model_set_batches(t->model, 0, g->waves * g->in_wave, &batch);
     for (int64_t wave = 0; wave < g->waves; wave++)
         mr_model_train_wave(t->model, wave, scale, (uint64_t)t->step);

@@ -31,7 +31,7 @@ typedef struct mr_step_result {
     mr_optimizer_reset_count reset; /**< what that cleared */
 } mr_step_result;
 
-/** The data of a step that stand in tokens and targets. */
+/** The data of a step that stand in rows. */
 typedef struct mr_step_data {
     bool there; /**< on every rank */
     int64_t step;
@@ -66,8 +66,7 @@ typedef struct mr_trainer {
     mr_status (*before_merge)(void *context);
     void *merge_context; /**< borrowed */
     bool rank_free;      /**< the bits of a run do not depend on the number of ranks */
-    int32_t *tokens;     /**< [micro-batches here, N] of the step */
-    int32_t *targets;
+    mr_rows rows;        /**< of the step, this rank's micro-batches one after another */
     mr_step_data data;
     size_t held; /**< bytes of MR_MEM_OTHER that were there before the trainer */
 } mr_trainer;
@@ -135,7 +134,7 @@ MR_NODISCARD mr_status mr_trainer_step(mr_trainer *trainer, mr_step_result *resu
  * @param sums  [count], count <= MR_RIDERS */
 void mr_trainer_read_ahead(mr_trainer *trainer, int64_t *sums, int count);
 
-/** Does the step on what stands in tokens and targets already, of which all_scored targets are
+/** Does the step on what stands in rows already, of which all_scored targets are
  * scored over all ranks; seconds is left alone. As mr_trainer_step otherwise. */
 MR_NODISCARD mr_status mr_trainer_compute(mr_trainer *trainer, int64_t all_scored,
                                           mr_step_result *result);

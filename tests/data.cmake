@@ -23,3 +23,9 @@ foreach(name hf_tokenizer hf_refused)
 endforeach()
 mr_add_test(hf_golden LINK mr_corpus mr_adapter LABELS golden)
 target_sources(test_hf_golden PRIVATE data_files.c golden_find.c)
+
+# Templates: what they say and make of records, and the reference records.
+mr_add_test(template LINK mr_corpus)
+target_sources(test_template PRIVATE data_files.c hf_files.c)
+mr_add_test(template_golden LINK mr_corpus mr_adapter LABELS golden)
+target_sources(test_template_golden PRIVATE data_files.c golden_find.c)

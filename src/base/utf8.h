@@ -22,4 +22,9 @@ size_t mr_utf8_cut(const char *text, size_t most);
 /** Returns the characters of UTF-8 among bytes, each of which takes one column. Local. */
 int mr_utf8_width(const char *text, size_t bytes);
 
+/** Returns the bytes of white space at the start, and at the end, of UTF-8: what Python's strip()
+ * takes off, which is White_Space and U+001C to U+001F. Local. */
+size_t mr_utf8_spaces_at_start(const char *text, size_t bytes);
+size_t mr_utf8_spaces_at_end(const char *text, size_t bytes);
+
 #endif

@@ -7,7 +7,6 @@
 
 #include <ctype.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 struct mr_documents {
@@ -56,9 +55,8 @@ static void set_fault(mr_document *out, mr_fault fault, const char *fmt, ...)
     out->faulty = true;
     out->fault = fault;
     va_start(args, fmt);
-    vsnprintf(out->what, sizeof out->what, fmt, args);
+    mr_fault_tell(out->what, fmt, args);
     va_end(args);
-    out->what[mr_utf8_valid(out->what, strlen(out->what))] = '\0'; /* no half of a character */
 }
 
 /* A whole file has many lines: the fault's is found by counting. */

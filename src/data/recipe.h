@@ -5,6 +5,7 @@
  * How text becomes tokens, as far as it decides them, and what can be wrong with the text: what
  * preparing is told to do, and what a manifest says was done. */
 
+#include <stdarg.h>
 #include <stdint.h>
 
 /** What can be wrong with a document. */
@@ -40,5 +41,8 @@ typedef struct mr_recipe {
 
 /** Returns the name of a fault ("utf8", "json", ...). Local. */
 const char *mr_fault_name(mr_fault fault);
+
+/** Writes what is said about a fault, cut where it is too long. Local. */
+void mr_fault_tell(char what[MR_FAULT_TEXT], const char *fmt, va_list args);
 
 #endif

@@ -1,14 +1,13 @@
 #include "report/paper.h"
 
 #include "config/schema.h"
+#include "config/yaml_fields.h"
 #include "report/results_read.h"
 #include "store/runlog_read.h"
 #include "train/registry.h"
 
 #include <math.h>
 #include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_COLUMNS = 32, MOST_SCORES = 16 };
@@ -18,38 +17,11 @@ static const char own_text[] = {
 #include "mr_paper_yaml.h"
 };
 
-typedef struct reader {
-    const char *name;
-    const mr_yaml *yaml;
-} reader;
-
-/* What a key holds, and what its field is. */
-typedef enum kind {
-    TEXT,   /* const char * */
-    NUMBER, /* double */
-    WHOLE,  /* int64_t, not negative */
-    FLAG,   /* bool */
-    BETTER, /* bool lower_is_better */
-    LIST,   /* int: the node */
-    KEYS,   /* int: the node */
-} kind;
-
-static const char *const kind_names[] = {
-    "a text",          "a number", "a whole number", "true or false",
-    "higher or lower", "a list",   "a mapping",
-};
-
-typedef struct field {
-    const char *key;
-    kind kind;
-    bool needed;
-    size_t offset;
-} field;
-
 /* What an entry of a list holds beside what it becomes. */
 typedef struct score_parts {
     mr_score score;
     int64_t decimals;
+    int better;
 } score_parts;
 
 typedef struct row_parts {
@@ -63,176 +35,89 @@ typedef struct table_parts {
     int scores, columns, rows;
 } table_parts;
 
-static const field score_fields[] = {
-    {"set", TEXT, false, offsetof(score_parts, score.set)},
-    {"spectra", TEXT, false, offsetof(score_parts, score.projection)},
-    {"name", TEXT, true, offsetof(score_parts, score.name)},
-    {"count", TEXT, false, offsetof(score_parts, score.count)},
-    {"caption", TEXT, true, offsetof(score_parts, score.caption)},
-    {"scale", NUMBER, true, offsetof(score_parts, score.scale)},
-    {"decimals", WHOLE, true, offsetof(score_parts, decimals)},
-    {"better", BETTER, true, offsetof(score_parts, score.lower_is_better)},
-    {"chance", NUMBER, false, offsetof(score_parts, score.chance)},
+static const char *const better_words[] = {"higher", "lower", NULL};
+
+static const mr_yaml_field score_fields[] = {
+    MR_YAML_FIELD(score_parts, score.set, "set", MR_FIELD_TEXT, false),
+    MR_YAML_FIELD(score_parts, score.projection, "spectra", MR_FIELD_TEXT, false),
+    MR_YAML_FIELD(score_parts, score.name, "name", MR_FIELD_TEXT, true),
+    MR_YAML_FIELD(score_parts, score.count, "count", MR_FIELD_TEXT, false),
+    MR_YAML_FIELD(score_parts, score.caption, "caption", MR_FIELD_TEXT, true),
+    MR_YAML_FIELD(score_parts, score.scale, "scale", MR_FIELD_NUMBER, true),
+    MR_YAML_FIELD(score_parts, decimals, "decimals", MR_FIELD_WHOLE, true),
+    MR_YAML_WORD(score_parts, better, "better", better_words, true),
+    MR_YAML_FIELD(score_parts, score.chance, "chance", MR_FIELD_NUMBER, false),
     {0},
 };
 
-static const field row_fields[] = {
-    {"method", TEXT, true, offsetof(row_parts, row.method)},
-    {"r", WHOLE, false, offsetof(row_parts, row.r)},
-    {"with", KEYS, false, offsetof(row_parts, with)},
-    {"values", LIST, true, offsetof(row_parts, values)},
+static const mr_yaml_field row_fields[] = {
+    MR_YAML_FIELD(row_parts, row.method, "method", MR_FIELD_TEXT, true),
+    MR_YAML_FIELD(row_parts, row.r, "r", MR_FIELD_WHOLE, false),
+    MR_YAML_FIELD(row_parts, with, "with", MR_FIELD_KEYS, false),
+    MR_YAML_FIELD(row_parts, values, "values", MR_FIELD_LIST, true),
     {0},
 };
 
-static const field table_fields[] = {
-    {"name", TEXT, true, offsetof(table_parts, table.name)},
-    {"task", TEXT, true, offsetof(table_parts, task)},
-    {"source", TEXT, true, offsetof(table_parts, table.source)},
-    {"setting", TEXT, true, offsetof(table_parts, table.setting)},
-    {"note", TEXT, true, offsetof(table_parts, table.note)},
-    {"sample", TEXT, true, offsetof(table_parts, table.sample)},
-    {"scores", LIST, true, offsetof(table_parts, scores)},
-    {"choice", TEXT, false, offsetof(table_parts, choice)},
-    {"by_step", FLAG, false, offsetof(table_parts, table.by_step)},
-    {"columns", LIST, true, offsetof(table_parts, columns)},
-    {"rows", LIST, true, offsetof(table_parts, rows)},
+static const mr_yaml_field table_fields[] = {
+    MR_YAML_FIELD(table_parts, table.name, "name", MR_FIELD_TEXT, true),
+    MR_YAML_FIELD(table_parts, task, "task", MR_FIELD_TEXT, true),
+    MR_YAML_FIELD(table_parts, table.source, "source", MR_FIELD_TEXT, true),
+    MR_YAML_FIELD(table_parts, table.setting, "setting", MR_FIELD_TEXT, true),
+    MR_YAML_FIELD(table_parts, table.note, "note", MR_FIELD_TEXT, true),
+    MR_YAML_FIELD(table_parts, table.sample, "sample", MR_FIELD_TEXT, true),
+    MR_YAML_FIELD(table_parts, scores, "scores", MR_FIELD_LIST, true),
+    MR_YAML_FIELD(table_parts, choice, "choice", MR_FIELD_TEXT, false),
+    MR_YAML_FIELD(table_parts, table.by_step, "by_step", MR_FIELD_FLAG, false),
+    MR_YAML_FIELD(table_parts, columns, "columns", MR_FIELD_LIST, true),
+    MR_YAML_FIELD(table_parts, rows, "rows", MR_FIELD_LIST, true),
     {0},
 };
 
-static mr_status fail_at(const reader *r, int at, const char *fmt, const char *what)
+static mr_status take_scores(const mr_yaml_taker *r, const table_parts *parts,
+                             mr_paper_table *table)
 {
-    mr_fail(MR_ERR_CONFIG, fmt, what);
-    return mr_fail_in(MR_ERR_CONFIG, "%s:%d:%d", r->name, r->yaml->nodes[at].line,
-                      r->yaml->nodes[at].column);
-}
-
-static mr_status fail_kind(const reader *r, int at, kind expected)
-{
-    const mr_yaml_node *node = &r->yaml->nodes[at];
-    const char *found = node->kind == MR_YAML_MAPPING ? "a mapping"
-                        : node->end > at + 1          ? "a list"
-                                                      : "an empty list";
-    char text[64];
-    snprintf(text, sizeof text, "\"%.48s\"", node->text);
-    return mr_fail(MR_ERR_CONFIG, "%s:%d:%d: expected %s, found %s", r->name, node->line,
-                   node->column, kind_names[expected], node->kind == MR_YAML_SCALAR ? text : found);
-}
-
-static mr_status take_number(const reader *r, int at, double *out)
-{
-    const mr_yaml_node *node = &r->yaml->nodes[at];
-    if (node->kind != MR_YAML_SCALAR || node->quoted || !mr_text_is_number(node->text))
-        return fail_kind(r, at, NUMBER);
-    *out = strtod(node->text, NULL);
-    return MR_OK;
-}
-
-static mr_status take_field(const reader *r, const field *f, int at, void *base)
-{
-    const mr_yaml_node *node = &r->yaml->nodes[at];
-    void *to = (char *)base + f->offset;
-    bool scalar = node->kind == MR_YAML_SCALAR && !mr_yaml_is_null(node), good = false;
-    double number = 0;
-    switch (f->kind) {
-    case TEXT:
-        good = scalar;
-        *(const char **)to = node->text;
-        break;
-    case NUMBER:
-        return take_number(r, at, to);
-    case WHOLE:
-        MR_TRY(take_number(r, at, &number));
-        good = number >= 0 && number <= 1e9 && number <= floor(number);
-        *(int64_t *)to = good ? (int64_t)number : 0;
-        break;
-    case FLAG:
-    case BETTER: {
-        const char *yes = f->kind == FLAG ? "true" : "lower";
-        *(bool *)to = strcmp(node->text, yes) == 0;
-        good = scalar &&
-               (*(bool *)to || strcmp(node->text, f->kind == FLAG ? "false" : "higher") == 0);
-        break;
-    }
-    case LIST:
-        good = node->kind == MR_YAML_SEQUENCE && node->end > at + 1;
-        *(int *)to = at;
-        break;
-    case KEYS:
-        good = node->kind == MR_YAML_MAPPING;
-        *(int *)to = at;
-        break;
-    }
-    return good ? MR_OK : fail_kind(r, at, f->kind);
-}
-
-/* Takes the keys of a mapping, each into its field. */
-static mr_status take_fields(const reader *r, int mapping, const field *fields, void *base)
-{
-    const mr_yaml_node *nodes = r->yaml->nodes;
-    if (nodes[mapping].kind != MR_YAML_MAPPING) return fail_kind(r, mapping, KEYS);
-    for (int at = mapping + 1; at < nodes[mapping].end; at = nodes[at].end) {
-        const field *f = fields;
-        while (f->key && strcmp(f->key, nodes[at].path) != 0)
-            f++;
-        if (!f->key) return fail_at(r, at, "unknown key \"%s\"", nodes[at].path);
-        MR_TRY(take_field(r, f, at, base));
-    }
-    for (const field *f = fields; f->key; f++) {
-        bool found = !f->needed;
-        for (int at = mapping + 1; !found && at < nodes[mapping].end; at = nodes[at].end)
-            found = strcmp(f->key, nodes[at].path) == 0;
-        if (!found) return fail_at(r, mapping, "the key \"%s\" is missing", f->key);
-    }
-    return MR_OK;
-}
-
-static int items_of(const reader *r, int list)
-{
-    int items = 0;
-    for (int at = list + 1; at < r->yaml->nodes[list].end; at = r->yaml->nodes[at].end)
-        items++;
-    return items;
-}
-
-static mr_status take_scores(const reader *r, const table_parts *parts, mr_paper_table *table)
-{
-    int items = items_of(r, parts->scores), at = parts->scores + 1, choice = -1;
-    if (items > MOST_SCORES) return fail_at(r, parts->scores, "expected at most %s scores", "16");
+    int items = mr_yaml_items(r, parts->scores), at = parts->scores + 1, choice = -1;
+    if (items > MOST_SCORES)
+        return mr_yaml_fail(r, parts->scores, "expected at most %d scores", MOST_SCORES);
     mr_score *score = mr_alloc_array(MR_MEM_OTHER, (size_t)items, sizeof *score);
     if (!score) return MR_ERR_MEMORY;
     table->measure = (mr_measure){.task = parts->task, .scores = items, .score = score};
     for (int k = 0; k < items; k++, at = r->yaml->nodes[at].end) {
         score_parts taken = {.score.chance = NAN};
-        MR_TRY(take_fields(r, at, score_fields, &taken));
+        MR_TRY(mr_yaml_take(r, at, score_fields, &taken));
         if (!taken.score.set == !taken.score.projection)
-            return fail_at(r, at, "expected one of the keys set and %s", "spectra");
-        if (taken.decimals > 9) return fail_at(r, at, "decimals: expected at most %s", "9");
+            return mr_yaml_fail(r, at, "expected one of the keys set and spectra");
+        if (taken.decimals > 9) return mr_yaml_fail(r, at, "decimals: expected at most 9");
         score[k] = taken.score;
         score[k].decimals = (int)taken.decimals;
+        score[k].lower_is_better = taken.better == 1;
         if (choice < 0 && (!parts->choice || strcmp(parts->choice, score[k].name) == 0)) choice = k;
     }
     if (choice < 0)
-        return fail_at(r, parts->scores, "choice: no score has the name \"%s\"", parts->choice);
+        return mr_yaml_fail(r, parts->scores, "choice: no score has the name \"%s\"",
+                            parts->choice);
     table->measure.choice = choice;
     return MR_OK;
 }
 
-static mr_status take_columns(const reader *r, int list, mr_paper_table *table)
+static mr_status take_columns(const mr_yaml_taker *r, int list, mr_paper_table *table)
 {
-    const field heading = {.kind = TEXT};
-    int items = items_of(r, list), at = list + 1;
-    if (items > MOST_COLUMNS) return fail_at(r, list, "expected at most %s columns", "32");
+    const mr_yaml_field heading = {.kind = MR_FIELD_TEXT};
+    int items = mr_yaml_items(r, list), at = list + 1;
+    if (items > MOST_COLUMNS)
+        return mr_yaml_fail(r, list, "expected at most %d columns", MOST_COLUMNS);
     table->column = mr_alloc_array(MR_MEM_OTHER, (size_t)items, sizeof *table->column);
     if (!table->column) return MR_ERR_MEMORY;
     table->columns = items;
     for (int c = 0; c < items; c++, at = r->yaml->nodes[at].end)
-        MR_TRY(take_field(r, &heading, at, &table->column[c]));
+        MR_TRY(mr_yaml_take_value(r, &heading, at, &table->column[c]));
     return MR_OK;
 }
 
 /* Keys of our configuration, written flat or nested. */
-static mr_status take_keys(const reader *r, int mapping, mr_paper_row *row)
+static mr_status take_keys(const mr_yaml_taker *r, int mapping, mr_paper_row *row)
 {
+    static const mr_yaml_field text = {.kind = MR_FIELD_TEXT};
     const mr_yaml_node *nodes = r->yaml->nodes;
     const size_t prefix = strlen("with.");
     row->key =
@@ -240,40 +125,42 @@ static mr_status take_keys(const reader *r, int mapping, mr_paper_row *row)
     if (!row->key) return MR_ERR_MEMORY;
     for (int at = mapping + 1; at < nodes[mapping].end; at++) {
         if (nodes[at].kind == MR_YAML_MAPPING) continue;
-        const char *key = nodes[at].path + prefix;
-        if (nodes[at].kind != MR_YAML_SCALAR) return fail_kind(r, at, TEXT);
+        const char *key = nodes[at].path + prefix, *value;
+        MR_TRY(mr_yaml_take_value(r, &text, at, &value));
         if (mr_registry_find(mr_registry_of_program(), key) < 0)
-            return fail_at(r, at, "unknown key \"%s\"", key);
-        row->key[row->keys++] = (mr_paper_key){key, nodes[at].text};
+            return mr_yaml_fail(r, at, "unknown key \"%s\"", key);
+        row->key[row->keys++] = (mr_paper_key){key, value};
     }
     return MR_OK;
 }
 
-static mr_status take_row(const reader *r, int mapping, int columns, mr_paper_row *out)
+static mr_status take_row(const mr_yaml_taker *r, int mapping, int columns, mr_paper_row *out)
 {
+    static const mr_yaml_field number = {.kind = MR_FIELD_NUMBER};
     row_parts parts = {0};
-    MR_TRY(take_fields(r, mapping, row_fields, &parts));
+    MR_TRY(mr_yaml_take(r, mapping, row_fields, &parts));
     *out = parts.row;
     if (parts.with > 0) MR_TRY(take_keys(r, parts.with, out));
-    if (items_of(r, parts.values) != columns)
-        return fail_at(r, parts.values, "%s", "expected as many values as the table has columns");
+    if (mr_yaml_items(r, parts.values) != columns)
+        return mr_yaml_fail(r, parts.values, "expected as many values as the table has columns");
     out->value = mr_alloc_array(MR_MEM_OTHER, (size_t)columns, sizeof *out->value);
     if (!out->value) return MR_ERR_MEMORY;
     for (int c = 0, at = parts.values + 1; c < columns; c++, at = r->yaml->nodes[at].end) {
         out->value[c] = NAN;
-        if (!mr_yaml_is_null(&r->yaml->nodes[at])) MR_TRY(take_number(r, at, &out->value[c]));
+        if (!mr_yaml_is_null(&r->yaml->nodes[at]))
+            MR_TRY(mr_yaml_take_value(r, &number, at, &out->value[c]));
     }
     return MR_OK;
 }
 
-static mr_status take_table(const reader *r, int mapping, mr_paper_table *table)
+static mr_status take_table(const mr_yaml_taker *r, int mapping, mr_paper_table *table)
 {
     table_parts parts = {0};
-    MR_TRY(take_fields(r, mapping, table_fields, &parts));
+    MR_TRY(mr_yaml_take(r, mapping, table_fields, &parts));
     *table = parts.table;
     MR_TRY(take_scores(r, &parts, table));
     MR_TRY(take_columns(r, parts.columns, table));
-    int items = items_of(r, parts.rows), at = parts.rows + 1;
+    int items = mr_yaml_items(r, parts.rows), at = parts.rows + 1;
     table->row = mr_alloc_array(MR_MEM_OTHER, (size_t)items, sizeof *table->row);
     if (!table->row) return MR_ERR_MEMORY;
     for (; table->rows < items; at = r->yaml->nodes[at].end)
@@ -286,11 +173,12 @@ mr_status mr_paper_parse(const char *name, const char *text, size_t bytes, mr_pa
     struct {
         int tables;
     } parts;
-    static const field fields[] = {{"tables", LIST, true, 0}, {0}};
+    static const mr_yaml_field fields[] = {{.key = "tables", .kind = MR_FIELD_LIST, .needed = true},
+                                           {0}};
     MR_TRY(mr_yaml_parse(name, text, bytes, MR_YAML_ROOT_MAPPING, &out->yaml));
-    const reader r = {name, &out->yaml};
-    MR_TRY(take_fields(&r, 0, fields, &parts));
-    int items = items_of(&r, parts.tables), at = parts.tables + 1;
+    const mr_yaml_taker r = {name, &out->yaml};
+    MR_TRY(mr_yaml_take(&r, 0, fields, &parts));
+    int items = mr_yaml_items(&r, parts.tables), at = parts.tables + 1;
     out->table = mr_alloc_array(MR_MEM_OTHER, (size_t)items, sizeof *out->table);
     if (!out->table) return MR_ERR_MEMORY;
     for (; out->tables < items; at = out->yaml.nodes[at].end)

@@ -58,6 +58,28 @@ static bool read_field(message *m, field *out)
     return true;
 }
 
+/* Whether a message consists of fields to its end, and those of its fields that are messages too:
+ * of a model pieces, settings and tests (1 to 5), of the tests their samples (1). */
+static bool is_sound(message m, uint64_t first, uint64_t last)
+{
+    enum { TESTS = 4, SAMPLES = 1 };
+    field f;
+    while (m.at < m.end) {
+        if (!read_field(&m, &f)) return false;
+        if (!f.bytes.at || f.number < first || f.number > last) continue;
+        const bool tests = last > SAMPLES && f.number == TESTS;
+        if (!is_sound(f.bytes, SAMPLES, tests ? SAMPLES : 0)) return false;
+    }
+    return true;
+}
+
+bool mr_sentencepiece_is_sound(const void *model, size_t bytes)
+{
+    enum { FIRST = 1, LAST = 5 };
+    const unsigned char *at = model;
+    return is_sound((message){at, at + bytes}, FIRST, LAST);
+}
+
 /* Whether the mark of a blank stands behind another character of a piece. */
 static bool has_inner_blank(message piece)
 {

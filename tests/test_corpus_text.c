@@ -248,7 +248,7 @@ static void json_lines_without_a_name_are_known_by_their_first(void **state)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         char said[128];
         write(names[i], "\n{\"text\": \"alpha\"}\n{\"text\": \"beta\"}\n");
-        snprintf(said, sizeof said, "'%s': JSON lines, by the first of them", names[i]);
+        snprintf(said, sizeof said, "'%s': JSON lines by its first bytes", names[i]);
         program_result result = program_succeed((program_setting){0},
                                                 "data prepare %s --to said --heldout 0", names[i]);
         assert_contains(result.err, said);
@@ -268,20 +268,102 @@ static void json_lines_without_a_name_are_known_by_their_first(void **state)
     assert_string_equal(tokens_of("named.json --format text --documents file"), "no JSON\n|");
 }
 
+/* Files that all hold the documents "alpha" and "{be\n]ta, \"". */
+static void arrays_of_objects_are_known_by_their_first_bytes(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {"[{\"text\":\"alpha\"},{\"text\":\"{be\\n]ta, \\\"\"}]",
+                                        "\xef\xbb\xbf \r\n[\n  {\n    \"id\": [{}, [1]],\n    "
+                                        "\"text\": \"alpha\"\n  },\n  {\"text\": "
+                                        "\"{be\\n]ta, \\\"\"\n  }\n]\n\n"};
+    for (size_t t = 0; t < 2; t++) {
+        write("array", texts[t]);
+        data_pack("array", "array.json.xz", DATA_XZ);
+        assert_string_equal(tokens_of("array"), "alpha|{be\n]ta, \"|");
+        assert_string_equal(tokens_of("array.json.xz"), "alpha|{be\n]ta, \"|");
+        assert_string_equal(tokens_of("array --format json"), "alpha|{be\n]ta, \"|");
+    }
+    program_result result =
+        program_succeed((program_setting){0}, "data prepare array --to said --heldout 0");
+    assert_contains(result.err, "'array': a JSON array by its first bytes; --format text reads");
+    program_free(&result);
+    write("list.txt", "[1] is no array of objects\n");
+    assert_string_equal(tokens_of("list.txt"), "[1] is no array of objects|");
+    write("none.json", "[]\n");
+    fails(1, "no document in 'none.json'; 0 left out", "none.json");
+    write("lines.jsonl", "{\"text\": \"a\"}\n");
+    fails(1, "lines.jsonl:1: expected an array of records, which begins with [",
+          "lines.jsonl --format json");
+}
+
+/* Each text has one fault, told of where it is, and the documents a and b. */
+static void what_is_wrong_with_an_array_costs_nothing_else(void **state)
+{
+    (void)state;
+#define A "{\"text\": \"a\"}"
+#define B "{\"text\": \"b\"}"
+    static const struct {
+        const char *text, *message;
+    } cases[] = {
+        {"[" A ",\n" B, "2: the file ends inside the array of records"},
+        {"[" A "," B ",\n{\"text\": \"c", "2: the file ends inside a record"},
+        {"[" A "\n" B "]", "2: expected a comma between two records"},
+        {"[" A " garbage " B "]", "1: expected a comma or ] behind a record"},
+        {"[" A "\n,,\n" B "]", "2: expected a record beside a comma"},
+        {"[\n," A "," B "]", "2: expected a record beside a comma"},
+        {"[" A "," B ",\n]", "2: expected a record beside a comma"},
+        {"[" A "," B "]\n" A, "2: expected the end of the file behind the array of records"},
+        {"[" A ",\n7," B "]", "2: expected a JSON object, found a number"},
+        {"[" A ",\n[" A ", 1]," B "]", "2: expected a JSON object, found a list"},
+        {"[" A ", words " B "]", "1: cannot read JSON: column "},
+        {"[" A ",\n{\"text\": \"open},\n" B "]", "2: cannot read JSON: column "},
+        {"[" A ",\n{\n\"text\": 1 2},\n" B "]", "3: cannot read JSON: column "},
+        {"[" A ",\n{\"text\": \"\\udc00\"}," B "]", "2: half a surrogate pair: column "},
+        {"[" A ",\n{\n\"text\": \"\xff\"}," B "]", "3: not UTF-8: byte 10 of the line is 0xff"},
+        {"[" A ",\n{\"body\": \"\"}," B "]", "2: expected text in field \"text\", found nothing"},
+    };
+#undef A
+#undef B
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const mr_lines_place place = {.path = "broken.json", .longest = 1000};
+        mr_text found = {0}, faults = {0};
+        mr_documents *documents;
+        mr_document d = {.text = ""};
+        write("broken.json", cases[i].text);
+        must(mr_documents_open(&place, MR_INPUT_JSON, &documents));
+        while (d.text) {
+            must(mr_documents_next(documents, &d));
+            if (d.record) mr_document_take_field(&d, "text");
+            if (d.faulty) mr_text_add(&faults, "%d: %s\n", (int)d.line, d.what);
+            if (d.text && !d.faulty) mr_text_add(&found, "%s|", d.text);
+        }
+        mr_documents_close(&documents);
+        assert_contains(mr_text_get(&faults), cases[i].message);
+        assert_int_equal(program_lines_with(mr_text_get(&faults), ": "), 1);
+        assert_string_equal(mr_text_get(&found), "a|b|");
+        mr_text_free(&found);
+        mr_text_free(&faults);
+    }
+    write("broken.json", "[{\"text\": \"a\"}, 1 {\"text\": \"b\"}\n}]");
+    fails(1, "broken.json:1: expected a JSON object, found a number", "broken.json");
+    assert_string_equal(tokens_of("broken.json --on-error skip"), "a|b|");
+}
+
 static void options_that_do_not_apply_are_errors(void **state)
 {
     (void)state;
     write("plain.txt", "text\n");
     write("lines.jsonl", "{\"text\": \"a\"}\n");
-    fails(2, "field: \"text\" is one of JSON lines, but 'plain.txt' is plain text",
+    fails(2, "field: \"text\" is one of JSON, but 'plain.txt' is plain text",
           "plain.txt --field text");
     fails(2, "'lines.jsonl' is plain text", "lines.jsonl --format text --field text");
     fails(2, "'plain.txt' and all others are plain text", "plain.txt plain.txt --field text");
-    fails(2, "'lines.jsonl': each JSON line is a document; a whole file cannot be one",
+    fails(2, "'lines.jsonl': each JSON object is a document; a whole file cannot be one",
           "lines.jsonl --documents file");
-    fails(2, "'plain.txt': each JSON line is a document",
+    fails(2, "'plain.txt': each JSON object is a document",
           "plain.txt --documents file --format jsonl");
-    fails(2, "--format: expected auto, text or jsonl, found \"json\"", "plain.txt --format json");
+    fails(2, "--format: expected auto, text, jsonl or json, found \"xml\"",
+          "plain.txt --format xml");
     assert_string_equal(tokens_of("plain.txt lines.jsonl --field text"), "text|a|");
 }
 
@@ -385,6 +467,8 @@ int main(void)
         cmocka_unit_test(a_byte_order_mark_is_no_text),
         cmocka_unit_test(json_lines_are_known_by_any_of_their_names),
         cmocka_unit_test(json_lines_without_a_name_are_known_by_their_first),
+        cmocka_unit_test(arrays_of_objects_are_known_by_their_first_bytes),
+        cmocka_unit_test(what_is_wrong_with_an_array_costs_nothing_else),
         cmocka_unit_test(options_that_do_not_apply_are_errors),
         cmocka_unit_test(text_in_other_encodings_is_refused_also_where_faults_are_skipped),
         cmocka_unit_test(inputs_that_change_are_said_to_change_first),

@@ -467,7 +467,8 @@ static void broken_json_stops_with_file_and_line(void **state)
     refused("json.jsonl", (change){.unit_bytes = 1 << 20}, MR_ERR_FORMAT,
             "json.jsonl:77: cannot read JSON: column ");
     write_text("list.json", "[\n", 2);
-    refused("list.json", (change){0}, MR_ERR_FORMAT, "list.json:1: cannot read JSON: column ");
+    refused("list.json", (change){0}, MR_ERR_FORMAT,
+            "list.json:2: the file ends inside the array of records");
     write_text("number.json", "7\n", 2);
     refused("number.json", (change){0}, MR_ERR_FORMAT,
             "number.json:1: expected a JSON object, found a number");
@@ -641,7 +642,7 @@ static void json_lines_are_no_whole_document(void **state)
     (void)state;
     write_text("lines.jsonl.gz", "{}\n", 3);
     refused("lines.jsonl.gz", (change){.documents = MR_DOCUMENTS_FILES}, MR_ERR_USAGE,
-            "'lines.jsonl.gz': each JSON line is a document; a whole file cannot be one");
+            "'lines.jsonl.gz': each JSON object is a document; a whole file cannot be one");
 }
 
 static void other_forms_of_compression_are_refused_by_name(void **state)

@@ -625,8 +625,12 @@ static void a_hash_must_be_a_hash(void **state)
 static void a_manifest_comes_back_as_it_was_written(void **state)
 {
     (void)state;
-    mr_token_manifest_input input = {
-        .path = NULL, .jsonl = true, .bytes = 77, .documents = 5, .tokens = 1000, .errors = 2};
+    mr_token_manifest_input input = {.path = NULL,
+                                     .format = MR_INPUT_JSON,
+                                     .bytes = 77,
+                                     .documents = 5,
+                                     .tokens = 1000,
+                                     .errors = 2};
     char name[] = "folder/text \"quoted\" \xc3\xa9.jsonl";
     memset(input.sha256, 'a', MR_HASH_TEXT - 1);
     input.path = name;

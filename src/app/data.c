@@ -19,7 +19,8 @@ static const char prepare_more[] =
     "Text: each line is a document, an empty one too, or with --documents file each file. Lines\n"
     "end as on any system (LF, CR LF, CR); a byte-order mark at the start is no text; UTF-16 and\n"
     "UTF-32 are refused. Names in .jsonl, .ndjson or .json (also before .gz, .zst or .xz) hold a\n"
-    "JSON object a line, as do others whose first line is one; --format says it of all files.\n"
+    "JSON object a line, as do others whose first line is one, or an array of objects, as files\n"
+    "that begin with [; --format says it of all files.\n"
     "Files are read through gzip, zstd or xz where their content says so; a name that says so\n"
     "must be right. JSON is read as Unicode text and numbers of double precision: a line with\n"
     "1e999, half a surrogate pair or \\u0000 in the name of a field is told as faulty.\n"
@@ -126,11 +127,11 @@ static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const 
         {"to", MR_OPTION_PATH, &to, "DIR", "folder to be made"},
         {"tokenizer", MR_OPTION_PATH, &tokenizer, "FILE",
          "tokenizer.json, SentencePiece model, or bytes (bytes)"},
-        {"field", MR_OPTION_TEXT, &field, "NAME", "of JSON lines that holds the text (text)"},
+        {"field", MR_OPTION_TEXT, &field, "NAME", "of JSON that holds the text (text)"},
         {"heldout", MR_OPTION_TEXT, &heldout, "FRACTION",
          "of documents kept from training (0.01); 0: none"},
         {"documents", MR_OPTION_CHOICE, &documents, "lines|file", "of plain text (lines)"},
-        {"format", MR_OPTION_CHOICE, &format, "auto|text|jsonl",
+        {"format", MR_OPTION_CHOICE, &format, "auto|text|jsonl|json",
          "of the files; auto: as each of them shows (auto)"},
         {"on-error", MR_OPTION_CHOICE, &on_error, "error|skip",
          "on bad UTF-8 or JSON or a long document: end, or skip it (error)"},
@@ -332,9 +333,9 @@ static mr_status run_inspect(const mr_comm *comm, int argc, char **argv)
 static const mr_command prepare_command = {
     .name = "data prepare",
     .usage = "FILE... --to DIR [--tokenizer bytes|FILE] [--field NAME] [--heldout FRACTION] "
-             "[--documents lines|file] [--format auto|text|jsonl] [--on-error error|skip] "
+             "[--documents lines|file] [--format auto|text|jsonl|json] [--on-error error|skip] "
              "[--progress auto|bar|lines|none] [--json]",
-    .summary = "turn text and JSON lines into token shards, streaming, over the ranks",
+    .summary = "turn text and JSON into token shards, streaming, over the ranks",
     .run = run_prepare,
 };
 

@@ -58,12 +58,13 @@ static mr_status add_text(prompts *p, const char *text, size_t bytes)
     return to->failed ? MR_ERR_MEMORY : MR_OK;
 }
 
-/* Takes every line, or the field of every JSON line, as a prompt. */
+/* Takes every line, or the field of every JSON object, as a prompt. */
 static mr_status read_documents(const request *r, mr_documents *documents, prompts *p)
 {
     for (;;) {
         mr_document document;
         MR_TRY(mr_documents_next(documents, &document));
+        if (document.record) mr_document_take_field(&document, r->field);
         if (!document.text && !document.faulty) return MR_OK;
         MR_CHECK(!document.faulty, MR_ERR_FORMAT, "%s:%lld: %s", r->prompts,
                  (long long)document.line, document.what);
@@ -76,10 +77,10 @@ static mr_status read_file(const request *r, prompts *p)
     enum { LONGEST = 1 << 24 };
     mr_lines_place place = {.path = r->prompts, .longest = LONGEST};
     mr_documents *documents;
-    bool json;
+    mr_input_format format;
     MR_TRY(mr_compressed_probe(r->prompts, &place.compressed));
-    MR_TRY(mr_documents_are_json(r->prompts, place.compressed, &json));
-    MR_TRY(mr_documents_open(&place, json ? r->field : NULL, &documents));
+    MR_TRY(mr_documents_probe(r->prompts, place.compressed, false, &format));
+    MR_TRY(mr_documents_open(&place, format, &documents));
     mr_status status = read_documents(r, documents, p);
     mr_documents_close(&documents);
     return status;
@@ -415,8 +416,8 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     const mr_option options[] = {
         {"prompt", MR_OPTION_LIST, &r.prompt, "TEXT", "a text to continue; may be repeated"},
         {"prompts", MR_OPTION_PATH, &r.prompts, "FILE",
-         "texts to continue: lines, or JSON lines, compressed or not"},
-        {"field", MR_OPTION_TEXT, &r.field, "NAME", "of JSON lines that holds the text (prompt)"},
+         "texts to continue: lines, JSON lines or an array, compressed or not"},
+        {"field", MR_OPTION_TEXT, &r.field, "NAME", "of JSON that holds the text (prompt)"},
         {"max-new-tokens", MR_OPTION_INT, &r.most, "N",
          "tokens behind a prompt at most (256, or what the model's positions allow)"},
         {"temperature", MR_OPTION_TEXT, &r.temperature, "T",

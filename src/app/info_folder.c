@@ -238,7 +238,7 @@ static json_t *inputs_json(const mr_token_manifest *m)
         const mr_token_manifest_input *in = &m->input[i];
         json_array_append_new(
             rows, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I}", "path", in->path, "format",
-                            in->jsonl ? "jsonl" : "text", "bytes", (json_int_t)in->bytes,
+                            mr_input_format_names[in->format], "bytes", (json_int_t)in->bytes,
                             "documents", (json_int_t)in->documents, "tokens",
                             (json_int_t)in->tokens, "errors", (json_int_t)in->errors));
     }

@@ -3,6 +3,7 @@
 #include "base/hash.h"
 #include "base/text.h"
 #include "base/utf8.h"
+#include "corpus/objects.h"
 #include "store/json.h"
 
 #include <ctype.h>
@@ -10,22 +11,22 @@
 #include <string.h>
 
 struct mr_documents {
-    mr_lines *lines; /* owned */
-    bool whole;
-    size_t longest;    /* bytes of a line */
-    const char *field; /* borrowed; NULL for plain text */
-    json_t *object;    /* that the document given last belongs to; owned */
+    mr_lines *lines;     /* owned; NULL where objects are */
+    mr_objects *objects; /* of an array; owned */
+    bool json;
+    size_t longest; /* bytes of a document or JSON object */
+    json_t *object; /* of the document given last; owned */
 };
 
-mr_status mr_documents_open(const mr_lines_place *place, const char *field, mr_documents **out)
+mr_status mr_documents_open(const mr_lines_place *place, mr_input_format format, mr_documents **out)
 {
     *out = NULL;
     mr_documents *d = mr_alloc(MR_MEM_DATA, sizeof *d);
     if (!d) return MR_ERR_MEMORY;
-    d->whole = place->whole;
+    d->json = format != MR_INPUT_TEXT;
     d->longest = place->longest;
-    d->field = field;
-    mr_status status = mr_lines_open(place, &d->lines);
+    mr_status status = format == MR_INPUT_JSON ? mr_objects_open(place, &d->objects)
+                                               : mr_lines_open(place, &d->lines);
     if (status == MR_OK)
         *out = d;
     else
@@ -39,13 +40,19 @@ void mr_documents_close(mr_documents **documents)
     if (!d) return;
     json_decref(d->object);
     mr_lines_close(&d->lines);
+    mr_objects_close(&d->objects);
     mr_free(d);
     *documents = NULL;
 }
 
-const mr_lines *mr_documents_lines(const mr_documents *d)
+int64_t mr_documents_offset(const mr_documents *d)
 {
-    return d->lines;
+    return d->objects ? mr_objects_offset(d->objects) : mr_lines_offset(d->lines);
+}
+
+int64_t mr_documents_consumed(const mr_documents *d)
+{
+    return d->objects ? mr_objects_consumed(d->objects) : mr_lines_consumed(d->lines);
 }
 
 static void set_fault(mr_document *out, mr_fault fault, const char *fmt, ...) MR_PRINTF(3, 4);
@@ -112,6 +119,7 @@ static void set_json_fault(mr_document *out, const json_error_t *error)
     const size_t end = error->position > 0 ? (size_t)error->position : 0;
     const bool half = has_half_pair(out->text, out->bytes, end < out->bytes ? end : out->bytes);
     mr_text_add_clean(&clean, error->text, strlen(error->text));
+    out->line += error->line - 1;
     set_fault(out, half ? MR_FAULT_SURROGATE : MR_FAULT_JSON,
               half ? "half a surrogate pair: column %d: %s" : "cannot read JSON: column %d: %s",
               error->column, mr_text_get(&clean));
@@ -129,8 +137,8 @@ static bool has_mark(const mr_document *document)
  * surrogate pair and a zero in a name the library refuses, though the grammar has them. */
 static const size_t json_flags = JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL;
 
-/* Takes the text out of the JSON object that the line holds. */
-static void take_field(mr_documents *d, mr_document *out)
+/* Reads the JSON object. */
+static void take_record(mr_documents *d, mr_document *out)
 {
     json_error_t error;
     d->object = json_loadb(out->text, out->bytes, json_flags, &error);
@@ -145,10 +153,16 @@ static void take_field(mr_documents *d, mr_document *out)
         set_fault(out, MR_FAULT_JSON, "expected a JSON object, found %s", mr_json_kind(d->object));
         return;
     }
-    const json_t *value = json_object_get(d->object, d->field);
+    out->record = d->object;
+}
+
+void mr_document_take_field(mr_document *out, const char *field)
+{
+    const json_t *value = json_object_get(out->record, field);
+    out->record = NULL;
     if (!json_is_string(value)) {
         set_fault(out, value ? MR_FAULT_TYPE : MR_FAULT_FIELD,
-                  "expected text in field \"%s\", found %s", d->field, mr_json_kind(value));
+                  "expected text in field \"%s\", found %s", field, mr_json_kind(value));
         return;
     }
     out->text = json_string_value(value);
@@ -162,30 +176,51 @@ static bool is_blank(const char *text, size_t bytes)
     return true;
 }
 
+static mr_status next_line(mr_documents *d, mr_document *out, bool *too_long)
+{
+    MR_TRY(mr_lines_next(d->lines, &out->text, &out->bytes));
+    out->line = mr_lines_number(d->lines);
+    *too_long = mr_lines_too_long(d->lines);
+    out->blank = out->text && d->json && !*too_long && is_blank(out->text, out->bytes);
+    return MR_OK;
+}
+
+static mr_status next_item(mr_documents *d, mr_document *out, bool *too_long)
+{
+    mr_object item;
+    MR_TRY(mr_objects_next(d->objects, &item));
+    out->text = item.text;
+    out->bytes = item.bytes;
+    out->line = item.line;
+    *too_long = item.too_long;
+    if (item.problem) set_fault(out, MR_FAULT_JSON, "%s", item.problem);
+    return MR_OK;
+}
+
 mr_status mr_documents_next(mr_documents *d, mr_document *out)
 {
     json_decref(d->object);
     d->object = NULL;
-    MR_TRY(mr_lines_next(d->lines, &out->text, &out->bytes));
-    out->line = mr_lines_number(d->lines);
-    out->faulty = false;
-    if (mr_lines_too_long(d->lines)) {
-        out->blank = false;
+    *out = (mr_document){.text = NULL};
+    bool too_long = false;
+    MR_TRY(d->objects ? next_item(d, out, &too_long) : next_line(d, out, &too_long));
+    if (too_long)
         set_fault(out, MR_FAULT_LONG, "a %s of more than %zu bytes, the most there may be",
-                  d->field ? "line" : "document", d->longest);
-        return MR_OK;
-    }
-    out->blank = out->text && d->field && is_blank(out->text, out->bytes);
-    if (!out->text || out->blank) return MR_OK;
+                  d->objects ? "record"
+                  : d->json  ? "line"
+                             : "document",
+                  d->longest);
+    if (!out->text || out->blank || out->faulty) return MR_OK;
     size_t valid = mr_utf8_valid(out->text, out->bytes);
     if (valid < out->bytes)
         set_utf8_fault(out, valid);
-    else if (d->field)
-        take_field(d, out);
+    else if (d->json)
+        take_record(d, out);
     return MR_OK;
 }
 
-mr_status mr_documents_are_json(const char *path, bool compressed, bool *json)
+/* Whether the first line that is not blank is a whole JSON object. */
+static mr_status are_json_lines(const char *path, bool compressed, bool *json)
 {
     enum { LONGEST = 64 << 20 };
     const mr_lines_place place = {.path = path, .compressed = compressed, .longest = LONGEST};
@@ -205,6 +240,19 @@ mr_status mr_documents_are_json(const char *path, bool compressed, bool *json)
     }
     mr_lines_close(&lines);
     return status;
+}
+
+mr_status mr_documents_probe(const char *path, bool compressed, bool json, mr_input_format *out)
+{
+    bool there;
+    *out = MR_INPUT_JSON;
+    MR_TRY(mr_objects_are_there(path, compressed, !json, &there));
+    if (there) return MR_OK;
+    *out = MR_INPUT_JSONL;
+    if (json) return MR_OK;
+    MR_TRY(are_json_lines(path, compressed, &there));
+    if (!there) *out = MR_INPUT_TEXT;
+    return MR_OK;
 }
 
 /* Eight bytes at a time are mixed in; what the hash is belongs to the format of a prepared folder,

@@ -49,14 +49,15 @@ static mr_status check_options(const mr_prepare_options *options, const mr_token
 /* Whether what was asked for applies to what the inputs turned out to be. */
 static mr_status check_inputs(const mr_prepare_options *options, const mr_survey *survey)
 {
-    bool jsonl = false;
+    bool json = false;
     for (int i = 0; i < survey->inputs; i++)
-        jsonl = jsonl || survey->input[i].jsonl;
-    MR_CHECK(jsonl || !options->field_asked, MR_ERR_USAGE,
-             "field: \"%s\" is one of JSON lines, but '%s'%s plain text; JSON lines are known by "
-             "their name (.jsonl, .ndjson, .json), their first line, or --format jsonl",
-             options->recipe.field, survey->input[0].path,
-             survey->inputs > 1 ? " and all others are" : " is");
+        json = json || survey->input[i].format != MR_INPUT_TEXT;
+    MR_CHECK(
+        json || !options->field_asked, MR_ERR_USAGE,
+        "field: \"%s\" is one of JSON, but '%s'%s plain text; JSON is known by its name (.jsonl, "
+        ".ndjson, .json), its first bytes, or --format jsonl or json",
+        options->recipe.field, survey->input[0].path,
+        survey->inputs > 1 ? " and all others are" : " is");
     return MR_OK;
 }
 
@@ -74,7 +75,7 @@ static mr_status begin_manifest(const mr_prepare_options *options, const mr_surv
         mr_token_manifest_input *in = &out->input[i];
         in->path = mr_strdup(survey->input[i].path);
         if (!in->path) return MR_ERR_MEMORY;
-        in->jsonl = survey->input[i].jsonl;
+        in->format = survey->input[i].format;
         in->bytes = survey->input[i].bytes;
         memcpy(in->sha256, survey->input[i].sha256, sizeof in->sha256);
     }

@@ -8,7 +8,8 @@
  * text, the ranges counted from its start. Each unit becomes one shard a split: its documents in
  * order, every one followed by the tokenizer's EOS. So the folder is the same byte for byte on any
  * number of ranks, and, but for what the manifest says of the inputs, however they are compressed.
- * A plain file is shared out by units; a compressed one is read by one rank from its start.
+ * A plain file is shared out by units; one that is compressed or a JSON array is read by one rank
+ * from its start.
  *
  * Memory: a few MiB and what the tokenizer takes, whatever the size of the inputs. A document
  * stands in memory as a whole, as text and as tokens, in about ten times its bytes; the
@@ -32,7 +33,7 @@ typedef struct mr_prepare_options {
     const char *tokenizer; /**< as mr_tokenizer_create */
     size_t longest;        /**< bytes that a document may have, unless the tokenizer takes fewer */
     mr_input_format format;
-    bool field_asked; /**< recipe.field was asked for, which makes no sense without JSON lines */
+    bool field_asked; /**< recipe.field was asked for, which makes no sense without JSON */
     mr_recipe recipe;
 } mr_prepare_options;
 

@@ -19,11 +19,12 @@ typedef struct facts {
     int64_t bytes, units;
     struct timespec modified;
     char sha256[MR_HASH_TEXT];
-    bool jsonl, by_content, compressed;
+    mr_input_format format;
+    bool by_content, compressed, in_one_go;
 } facts;
 
-/* Tells whether a name is of JSON lines, also before an ending of compression. */
-static bool is_jsonl(const char *path)
+/* Tells whether a name is of JSON, also before an ending of compression. */
+static bool is_json_name(const char *path)
 {
     static const char *const endings[] = {".jsonl", ".json", ".ndjson", ".jsonlines", ".jl"};
     size_t stem;
@@ -43,9 +44,10 @@ static mr_status take_name(mr_survey_input *in, const mr_recipe *recipe, mr_inpu
     const size_t length = strlen(in->path);
     MR_CHECK(mr_utf8_valid(in->path, length) == length, MR_ERR_USAGE,
              "'%s': expected a path in UTF-8, which the manifest can hold", in->path);
-    in->jsonl = format == MR_INPUT_JSONL || (format == MR_INPUT_AUTO && is_jsonl(in->path));
-    MR_CHECK(!in->jsonl || recipe->documents == MR_DOCUMENTS_LINES, MR_ERR_USAGE,
-             "'%s': each JSON line is a document; a whole file cannot be one", in->path);
+    const bool json = format > MR_INPUT_TEXT || (format == MR_INPUT_AUTO && is_json_name(in->path));
+    in->format = format != MR_INPUT_AUTO ? format : json ? MR_INPUT_JSONL : MR_INPUT_TEXT;
+    MR_CHECK(!json || recipe->documents == MR_DOCUMENTS_LINES, MR_ERR_USAGE,
+             "'%s': each JSON object is a document; a whole file cannot be one", in->path);
     return MR_OK;
 }
 
@@ -135,12 +137,14 @@ static mr_status look_at(mr_survey_input *in, const mr_recipe *recipe, mr_input_
     in->bytes = (int64_t)about.st_size;
     in->modified = about.st_mtim;
     MR_TRY(mr_compressed_probe(in->path, &in->compressed));
-    if (!in->jsonl && format == MR_INPUT_AUTO && recipe->documents == MR_DOCUMENTS_LINES) {
-        MR_TRY(mr_documents_are_json(in->path, in->compressed, &in->jsonl));
-        in->by_content = in->jsonl;
+    if (format == MR_INPUT_AUTO && recipe->documents == MR_DOCUMENTS_LINES) {
+        const bool named = in->format != MR_INPUT_TEXT;
+        MR_TRY(mr_documents_probe(in->path, in->compressed, named, &in->format));
+        in->by_content = !named && in->format != MR_INPUT_TEXT;
     }
-    const bool in_one_go = in->compressed || recipe->documents == MR_DOCUMENTS_FILES;
-    in->units = in_one_go ? 1 : (in->bytes + recipe->unit_bytes - 1) / recipe->unit_bytes;
+    in->in_one_go = in->compressed || in->format == MR_INPUT_JSON;
+    const bool one = in->in_one_go || recipe->documents == MR_DOCUMENTS_FILES;
+    in->units = one ? 1 : (in->bytes + recipe->unit_bytes - 1) / recipe->unit_bytes;
     in->lines_before = mr_alloc_array(MR_MEM_DATA, (size_t)in->units, sizeof *in->lines_before);
     return in->lines_before ? MR_OK : MR_ERR_MEMORY;
 }
@@ -165,7 +169,8 @@ static mr_status take_facts(mr_survey_input *in, const facts *from)
     in->bytes = from->bytes;
     in->units = from->units;
     in->modified = from->modified;
-    in->jsonl = from->jsonl;
+    in->format = from->format;
+    in->in_one_go = from->in_one_go;
     in->by_content = from->by_content;
     in->compressed = from->compressed;
     memcpy(in->sha256, from->sha256, sizeof in->sha256);
@@ -186,8 +191,9 @@ static void tell_of_json(const mr_survey *survey)
     char others[32] = "";
     if (count > 1)
         snprintf(others, sizeof others, " and %d other%s", count - 1, count > 2 ? "s" : "");
-    mr_log("'%s'%s: JSON lines, by the first of them; --format text reads plain text",
-           survey->input[first].path, others);
+    mr_log("'%s'%s: %s by its first bytes; --format text reads plain text",
+           survey->input[first].path, others,
+           survey->input[first].format == MR_INPUT_JSON ? "a JSON array" : "JSON lines");
 }
 
 mr_status mr_survey_create(const mr_comm *comm, const char *const *paths, int count,
@@ -203,7 +209,8 @@ mr_status mr_survey_create(const mr_comm *comm, const char *const *paths, int co
         facts shared = {.bytes = in->bytes,
                         .units = in->units,
                         .modified = in->modified,
-                        .jsonl = in->jsonl,
+                        .format = in->format,
+                        .in_one_go = in->in_one_go,
                         .by_content = in->by_content,
                         .compressed = in->compressed};
         memcpy(shared.sha256, in->sha256, sizeof shared.sha256);

@@ -11,17 +11,14 @@
 
 #include <time.h>
 
-/** How inputs are read. AUTO: as JSON lines where the name says so, or where it says nothing and
- * the content does; whole files that are a document each, by their names alone. */
-typedef enum mr_input_format { MR_INPUT_AUTO, MR_INPUT_TEXT, MR_INPUT_JSONL } mr_input_format;
-
 /** One input. */
 typedef struct mr_survey_input {
-    const char *path; /**< borrowed */
-    bool jsonl;       /**< it is JSON lines */
-    bool by_content;  /**< which its name does not say */
-    bool compressed;  /**< by its content */
-    int64_t bytes;    /**< of the file */
+    const char *path;       /**< borrowed */
+    mr_input_format format; /**< not AUTO; whole files that are a document each are text */
+    bool by_content;        /**< it is JSON, which its name does not say */
+    bool compressed;        /**< by its content */
+    bool in_one_go; /**< it is read from its start to its end: it is compressed or an array */
+    int64_t bytes;  /**< of the file */
     char sha256[MR_HASH_TEXT];
     struct timespec modified;
     int64_t units;         /**< byte ranges of a plain file; 1 for what is read in one go */
@@ -35,7 +32,7 @@ typedef struct mr_survey {
 } mr_survey;
 
 /** Looks at every input, each read once by one rank, shows how far rank 0 is with its own, and
- * tells which are taken for JSON lines though their names do not say so. Collective; the same
+ * tells which are taken for JSON though their names do not say so. Collective; the same
  * result on all ranks.
  * @param[in]  paths  [count], borrowed while the survey is used
  * @param[out] out    freed by the caller, also on failure

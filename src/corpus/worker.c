@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A stretch of one input that one rank reads: a unit of a plain file, or all of a compressed one.
- */
+/* A stretch of one input that one rank reads: a unit of a plain file, or all of one that is read in
+ * one go. */
 typedef struct stretch {
     int input;
     int64_t unit;   /* the first */
@@ -158,7 +158,7 @@ static mr_status open_stretch(mr_worker *w)
                                   .end = (s->unit + 1) * recipe->unit_bytes,
                                   .lines_before = in->lines_before[s->unit],
                                   .longest = w->longest};
-    return mr_documents_open(&place, in->jsonl ? recipe->field : NULL, &w->reader);
+    return mr_documents_open(&place, in->format, &w->reader);
 }
 
 static mr_status grow_ids(mr_worker *w, int64_t room)
@@ -247,20 +247,20 @@ static mr_status take_documents(mr_worker *w, int64_t end, mr_unit_record *recor
                                 void (*show)(void *, int64_t), void *context, bool *finished)
 {
     enum { SHOW = 1 << 18 }; /* bytes of text between two calls of show */
-    const mr_lines *lines = mr_documents_lines(w->reader);
-    int64_t shown = mr_lines_offset(lines);
+    int64_t shown = mr_documents_offset(w->reader);
     *finished = false;
-    while (mr_lines_offset(lines) < end) {
+    while (mr_documents_offset(w->reader) < end) {
         mr_document document;
         MR_TRY(mr_documents_next(w->reader, &document));
         *finished = !document.text;
         if (*finished) return MR_OK;
+        if (document.record) mr_document_take_field(&document, w->options->recipe.field);
         if (document.faulty)
             MR_TRY(take_fault(w, &document, record));
         else if (!document.blank)
             MR_TRY(take_document(w, &document, record));
-        if (!show || mr_lines_offset(lines) - shown < SHOW) continue;
-        shown = mr_lines_offset(lines);
+        if (!show || mr_documents_offset(w->reader) - shown < SHOW) continue;
+        shown = mr_documents_offset(w->reader);
         show(context, mr_worker_done(w));
     }
     return MR_OK;
@@ -271,14 +271,14 @@ static mr_status do_unit(mr_worker *w, void (*show)(void *context, int64_t done)
     const stretch *s = &w->stretches[w->next];
     const int64_t unit_bytes = w->options->recipe.unit_bytes;
     if (!w->reader) MR_TRY(open_stretch(w));
-    const bool compressed = w->survey->input[s->input].compressed;
+    const bool in_one_go = w->survey->input[s->input].in_one_go;
     mr_unit_record record = {.input = s->input, .unit = s->unit};
     /* A line longer than a unit ends beyond the units it covers, where no document starts. */
-    if (compressed) record.unit = mr_lines_offset(mr_documents_lines(w->reader)) / unit_bytes;
+    if (in_one_go) record.unit = mr_documents_offset(w->reader) / unit_bytes;
     bool finished;
     MR_TRY(take_documents(w, (record.unit + 1) * unit_bytes, &record, show, context, &finished));
     MR_TRY(finish_unit(w, &record));
-    if (finished || !compressed) {
+    if (finished || !in_one_go) {
         mr_documents_close(&w->reader);
         w->done += stretch_bytes(w, s);
         w->next++;
@@ -302,7 +302,7 @@ mr_status mr_worker_step(mr_worker *w, void (*show)(void *context, int64_t done)
 int64_t mr_worker_done(const mr_worker *w)
 {
     if (!w->reader) return w->done;
-    const int64_t here = mr_lines_consumed(mr_documents_lines(w->reader));
+    const int64_t here = mr_documents_consumed(w->reader);
     const int64_t most = stretch_bytes(w, &w->stretches[w->next]);
     return w->done + (here < most ? here : most);
 }

@@ -8,6 +8,8 @@
 static const char *const fault_names[MR_FAULTS] = {"utf8",      "json",  "field", "long", "type",
                                                    "surrogate", "empty", "role",  "order"};
 
+const char *const mr_input_format_names[MR_INPUTS] = {"auto", "text", "jsonl", "json"};
+
 const char *mr_fault_name(mr_fault fault)
 {
     return fault_names[fault];

@@ -2,8 +2,8 @@
 #define MR_DATA_RECIPE_H
 
 /** @file
- * How text becomes tokens, as far as it decides them, and what can be wrong with the text: what
- * preparing is told to do, and what a manifest says was done. */
+ * How text and records become tokens, as far as it decides them, and what can be wrong with the
+ * text: what preparing is told to do, and what a manifest says was done. */
 
 #include <stdarg.h>
 #include <stdint.h>
@@ -27,6 +27,16 @@ enum { MR_FAULT_TEXT = 160 }; /**< bytes of what is said about a fault, with ter
 /** What becomes of a document with a fault. */
 typedef enum mr_fault_policy { MR_FAULT_STOP, MR_FAULT_SKIP } mr_fault_policy;
 
+/** How a file is read. AUTO, which no file is: as JSON where its name says so, or where it says
+ * nothing and the content does; an array where it begins with a bracket. */
+typedef enum mr_input_format {
+    MR_INPUT_AUTO,
+    MR_INPUT_TEXT,
+    MR_INPUT_JSONL, /**< a JSON object a line */
+    MR_INPUT_JSON,  /**< a JSON array of objects, and nothing else */
+    MR_INPUTS
+} mr_input_format;
+
 /** What of a text file is a document. */
 typedef enum mr_documents_are { MR_DOCUMENTS_LINES, MR_DOCUMENTS_FILES } mr_documents_are;
 
@@ -38,6 +48,9 @@ typedef struct mr_recipe {
     double heldout;     /**< share of documents kept from training, 0 to below 1 */
     int64_t unit_bytes; /**< of text that became one shard a split */
 } mr_recipe;
+
+/** Names of the formats, by their values. */
+extern const char *const mr_input_format_names[MR_INPUTS];
 
 /** Returns the name of a fault ("utf8", "json", ...). Local. */
 const char *mr_fault_name(mr_fault fault);

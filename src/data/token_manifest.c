@@ -11,7 +11,6 @@ static const char *const split_names[MR_SPLITS] = {"train", "heldout"};
 static const char *const policy_names[] = {"error", "skip"};
 static const char *const documents_names[] = {"lines", "file"};
 static const char *const dtype_names[] = {[2] = "uint16", [4] = "uint32"};
-static const char *const input_names[] = {"text", "jsonl"};
 static const char *const learned_names[] = {"all", "marked"};
 static const char shard_ending[] = ".bin", index_ending[] = ".idx";
 
@@ -100,11 +99,11 @@ static json_t *inputs_json(const mr_token_manifest *m)
     json_t *list = json_array();
     for (int i = 0; i < m->inputs; i++) {
         const mr_token_manifest_input *in = &m->input[i];
-        mr_json_append(&list,
-                       json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I}", "path", in->path, "format",
-                                 input_names[in->jsonl], "bytes", (json_int_t)in->bytes, "sha256",
-                                 in->sha256, "documents", (json_int_t)in->documents, "tokens",
-                                 (json_int_t)in->tokens, "errors", (json_int_t)in->errors));
+        mr_json_append(&list, json_pack("{s:s, s:s, s:I, s:s, s:I, s:I, s:I}", "path", in->path,
+                                        "format", mr_input_format_names[in->format], "bytes",
+                                        (json_int_t)in->bytes, "sha256", in->sha256, "documents",
+                                        (json_int_t)in->documents, "tokens", (json_int_t)in->tokens,
+                                        "errors", (json_int_t)in->errors));
     }
     return list;
 }
@@ -330,20 +329,22 @@ static mr_status read_totals(const char *path, json_t *root, mr_token_manifest *
 static mr_status read_input(const char *path, json_t *from, mr_token_manifest_input *out)
 {
     const char *name, *format, *hash;
-    int jsonl;
+    int number;
     json_int_t bytes, documents, tokens, errors;
     json_error_t error;
     if (json_unpack_ex(from, &error, 0, "{s:s, s:s, s:I, s:s, s:I, s:I, s:I}", "path", &name,
                        "format", &format, "bytes", &bytes, "sha256", &hash, "documents", &documents,
                        "tokens", &tokens, "errors", &errors) != 0)
         return unpack_failed(path, "inputs", &error);
-    MR_TRY(read_name(path, "inputs", input_names, 2, format, &jsonl));
+    MR_TRY(read_name(path, "inputs", mr_input_format_names, MR_INPUTS, format, &number));
+    MR_CHECK(number != MR_INPUT_AUTO, MR_ERR_FORMAT, "%s: inputs: format: not known for \"%.200s\"",
+             path, name);
     MR_TRY(read_hash(path, "inputs", hash, out->sha256));
     MR_TRY(read_count(path, "inputs", bytes, &out->bytes));
     MR_TRY(read_count(path, "inputs", documents, &out->documents));
     MR_TRY(read_count(path, "inputs", tokens, &out->tokens));
     MR_TRY(read_count(path, "inputs", errors, &out->errors));
-    out->jsonl = jsonl == 1;
+    out->format = (mr_input_format)number;
     out->path = mr_strdup(name);
     return out->path ? MR_OK : MR_ERR_MEMORY;
 }
@@ -490,7 +491,7 @@ static bool same_inputs(const mr_token_manifest *a, const mr_token_manifest *b)
 {
     if (a->inputs != b->inputs) return false;
     for (int i = 0; i < a->inputs; i++)
-        if (a->input[i].jsonl != b->input[i].jsonl || a->input[i].bytes != b->input[i].bytes ||
+        if (a->input[i].format != b->input[i].format || a->input[i].bytes != b->input[i].bytes ||
             strcmp(a->input[i].sha256, b->input[i].sha256) != 0)
             return false;
     return true;

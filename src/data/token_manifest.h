@@ -37,8 +37,8 @@ typedef struct mr_token_document {
 typedef enum mr_split { MR_SPLIT_TRAIN, MR_SPLIT_HELDOUT, MR_SPLITS } mr_split;
 
 typedef struct mr_token_manifest_input {
-    char *path;    /**< as given; owned */
-    bool jsonl;    /**< JSON lines, else plain text */
+    char *path; /**< as given; owned */
+    mr_input_format format;
     int64_t bytes; /**< of the file as it is, compressed or not */
     char sha256[MR_HASH_TEXT];
     int64_t documents, tokens; /**< of both splits */

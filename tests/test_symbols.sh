@@ -7,11 +7,16 @@ set -eu
 
 allowed="
 main                    where the program starts
+mr_latex_normalise      references give it by itself
 mr_memory_live_total    tests ask what is still held
 mr_memory_hold          of devices, which not every build has
 mr_memory_release       likewise
 mr_distributed_resolution  tests hold values to it
 mr_energy_top           references tell it
+mr_answer_free          of the rules of answers, which sets will name
+mr_answer_rule_at       likewise
+mr_answer_rule_find     likewise
+mr_answer_score         likewise
 mr_checkpoint_is        how a checkpoint is told from other folders
 mr_paper_parse          tests read tables of their own
 mr_params_read          tests compare whole parameters, and spectra will need them

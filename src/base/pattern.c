@@ -5,9 +5,15 @@
 #include "base/memory.h"
 
 #include <pcre2.h>
+#include <string.h>
 
 /* Bytes of a pattern, steps of a match, KiB that a match may take beside them. */
 enum { LONGEST = 4096, STEPS = 1000000, HEAP = 4096 };
+
+struct mr_pattern {
+    pcre2_code *code;            /* owned */
+    pcre2_match_context *limits; /* owned */
+};
 
 static mr_status explain(int code, char problem[MR_PATTERN_PROBLEM])
 {
@@ -16,39 +22,90 @@ static mr_status explain(int code, char problem[MR_PATTERN_PROBLEM])
                                                                            : MR_ERR_FORMAT;
 }
 
-static mr_status match(const pcre2_code *code, pcre2_match_context *limits, const char *text,
-                       bool *matches, char problem[MR_PATTERN_PROBLEM])
+/* Fills pattern with a code that matches as `anchors` say. */
+static mr_status compile(const char *text, uint32_t anchors, mr_pattern *pattern,
+                         char problem[MR_PATTERN_PROBLEM])
 {
-    pcre2_match_data *data = pcre2_match_data_create(1, NULL);
+    const uint32_t options =
+        PCRE2_UTF | PCRE2_UCP | PCRE2_MATCH_INVALID_UTF | PCRE2_NEVER_BACKSLASH_C | anchors;
+    pcre2_compile_context *lengths = pcre2_compile_context_create(NULL);
+    mr_status status = MR_ERR_MEMORY;
+    problem[0] = '\0';
+    pattern->limits = pcre2_match_context_create(NULL);
+    if (lengths && pattern->limits) {
+        int error;
+        PCRE2_SIZE at;
+        pcre2_set_max_pattern_length(lengths, LONGEST);
+        pcre2_set_newline(lengths, PCRE2_NEWLINE_LF);
+        pcre2_set_match_limit(pattern->limits, STEPS);
+        pcre2_set_heap_limit(pattern->limits, HEAP);
+        pattern->code =
+            pcre2_compile((PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, options, &error, &at, lengths);
+        status = pattern->code ? MR_OK : explain(error, problem);
+    }
+    pcre2_compile_context_free(lengths);
+    return status;
+}
+
+static void release(mr_pattern *pattern)
+{
+    pcre2_code_free(pattern->code);
+    pcre2_match_context_free(pattern->limits);
+}
+
+mr_status mr_pattern_create(const char *pattern, mr_pattern **out, char problem[MR_PATTERN_PROBLEM])
+{
+    problem[0] = '\0';
+    *out = mr_alloc(MR_MEM_OTHER, sizeof **out);
+    if (!*out) return MR_ERR_MEMORY;
+    mr_status status = compile(pattern, 0, *out, problem);
+    if (status != MR_OK) mr_pattern_destroy(out);
+    return status;
+}
+
+void mr_pattern_destroy(mr_pattern **pattern)
+{
+    if (!*pattern) return;
+    release(*pattern);
+    mr_free(*pattern);
+    *pattern = NULL;
+}
+
+int mr_pattern_groups(const mr_pattern *pattern)
+{
+    uint32_t groups = 0;
+    pcre2_pattern_info(pattern->code, PCRE2_INFO_CAPTURECOUNT, &groups);
+    return (int)groups;
+}
+
+mr_status mr_pattern_search(const mr_pattern *pattern, const char *text, size_t bytes, size_t from,
+                            mr_span *spans, bool *found, char problem[MR_PATTERN_PROBLEM])
+{
+    problem[0] = '\0';
+    *found = false;
+    pcre2_match_data *data = pcre2_match_data_create_from_pattern(pattern->code, NULL);
     if (!data) return MR_ERR_MEMORY;
     const int result =
-        pcre2_match(code, (PCRE2_SPTR)text, PCRE2_ZERO_TERMINATED, 0, 0, data, limits);
+        pcre2_match(pattern->code, (PCRE2_SPTR)text, bytes, from, 0, data, pattern->limits);
+    const PCRE2_SIZE *places = pcre2_get_ovector_pointer(data);
+    *found = result >= 0;
+    for (int i = 0; *found && spans && i <= mr_pattern_groups(pattern); i++) {
+        const bool took_part = places[2 * i] != PCRE2_UNSET;
+        spans[i] = (mr_span){.from = took_part ? places[2 * i] : places[0],
+                             .to = took_part ? places[2 * i + 1] : places[0]};
+    }
     pcre2_match_data_free(data);
-    *matches = result >= 0;
     return result >= 0 || result == PCRE2_ERROR_NOMATCH ? MR_OK : explain(result, problem);
 }
 
 mr_status mr_pattern_matches(const char *pattern, const char *text, bool *matches,
                              char problem[MR_PATTERN_PROBLEM])
 {
-    pcre2_compile_context *lengths = pcre2_compile_context_create(NULL);
-    pcre2_match_context *limits = pcre2_match_context_create(NULL);
-    mr_status status = MR_ERR_MEMORY;
-    problem[0] = '\0';
-    if (lengths && limits) {
-        int error;
-        PCRE2_SIZE at;
-        pcre2_set_max_pattern_length(lengths, LONGEST);
-        pcre2_set_match_limit(limits, STEPS);
-        pcre2_set_heap_limit(limits, HEAP);
-        pcre2_code *code =
-            pcre2_compile((PCRE2_SPTR)pattern, PCRE2_ZERO_TERMINATED,
-                          PCRE2_ANCHORED | PCRE2_ENDANCHORED | PCRE2_UTF | PCRE2_NEVER_BACKSLASH_C,
-                          &error, &at, lengths);
-        status = code ? match(code, limits, text, matches, problem) : explain(error, problem);
-        pcre2_code_free(code);
-    }
-    pcre2_match_context_free(limits);
-    pcre2_compile_context_free(lengths);
+    mr_pattern whole = {.code = NULL};
+    *matches = false;
+    mr_status status = compile(pattern, PCRE2_ANCHORED | PCRE2_ENDANCHORED, &whole, problem);
+    if (status == MR_OK)
+        status = mr_pattern_search(&whole, text, strlen(text), 0, NULL, matches, problem);
+    release(&whole);
     return status;
 }

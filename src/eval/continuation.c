@@ -1,5 +1,7 @@
 #include "eval/continuation.h"
 
+#include "eval/answer.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -59,18 +61,6 @@ void mr_continuations_free(mr_continuation *continuations, int64_t count)
     }
 }
 
-/* The place of the first stop in what stands behind from, or the length. */
-static size_t find_stop(const mr_continue_options *o, const mr_text *text, size_t from)
-{
-    size_t end = text->length;
-    for (int64_t s = 0; s < o->stop_count; s++) {
-        const size_t length = strlen(o->stops[s]);
-        for (size_t at = from; at + length <= text->length && at < end; at++)
-            if (memcmp(text->data + at, o->stops[s], length) == 0) end = at;
-    }
-    return end;
-}
-
 /* Decodes prompt and continuation together, as the one may decide how the other is written. */
 static mr_status decode_whole(const mr_tokenizer *tokenizer, const mr_prompt *prompt,
                               const mr_continuation *c, mr_text *text)
@@ -103,7 +93,8 @@ mr_status mr_continuation_text(const mr_continue_options *options, const mr_prom
     }
     mr_text_free(&before);
     if (status != MR_OK) return status;
-    const size_t end = find_stop(options, text, *from);
+    const size_t end = *from + mr_answer_stop(mr_text_get(text) + *from, text->length - *from,
+                                              options->stops, options->stop_count);
     *stopped = end < text->length;
     if (*stopped) text->data[text->length = end] = '\0';
     return MR_OK;

@@ -293,6 +293,52 @@ static void a_uuid_sample_scores_the_digits_of_the_value_only(void **state)
     close_task(&f);
 }
 
+/* The author's recipe: BOS, key:value with hyphens, all of it learned. */
+static void a_uuid_sample_may_have_hyphens_and_be_learned_whole(void **state)
+{
+    (void)state;
+    enum { BYTES = 1 + 36 + 1 + 36 + 1 };
+    fixture plain = open_task("uuid", 50, 3, 1), f = {.config = config_of("uuid", 50, 3, 1)};
+    settings_put(&f.config, "task.prompt", "{key}:");
+    settings_put(&f.config, "task.hyphens", "true");
+    settings_put(&f.config, "task.bos", "true");
+    settings_put(&f.config, "task.loss", "all");
+    must(mr_tokenizer_create("bytes", &f.tokenizer));
+    must(mr_dataset_create(&f.config, f.tokenizer, &f.dataset));
+    for (int64_t i = 0; i < 50; i++) {
+        char text[ROOM], scored[ROOM], prompt[ROOM], digits[ROOM], spelled[ROOM];
+        assert_int_equal(sample_text(&f, i, text, scored), BYTES);
+        assert_int_equal(f.dataset->longest, BYTES);
+        assert_memory_equal(scored, text + 1, BYTES - 2);
+        assert_int_equal(text[0], '$');
+        assert_int_equal(text[37], ':');
+        assert_int_equal(text[1 + 8], '-');
+        assert_int_equal(text[38 + 23], '-');
+        prompt_text(&f, i, prompt);
+        assert_memory_equal(prompt + 1, text + 1, 37);
+        /* The same pairs, and the same digits are scored. */
+        answer_text(&plain, i, digits);
+        snprintf(spelled, sizeof spelled, "%.36s and on", text + 38);
+        assert_true(mr_dataset_score(f.dataset, i, spelled, strlen(spelled)) == 1);
+        assert_true(mr_dataset_score(f.dataset, i, digits, 32) == 1);
+        assert_true(mr_dataset_score(plain.dataset, i, spelled, strlen(spelled)) < 1);
+    }
+    close_task(&plain);
+    close_task(&f);
+}
+
+static void a_uuid_sample_without_bos_is_refused_where_it_is_wanted(void **state)
+{
+    (void)state;
+    fixture f = {.config = config_of("uuid", 50, 3, 1)};
+    settings_put(&f.config, "task.bos", "true");
+    must(mr_tokenizer_create("bytes", &f.tokenizer));
+    f.tokenizer->before_count = 0;
+    assert_int_equal(mr_dataset_create(&f.config, f.tokenizer, &f.dataset), MR_ERR_CONFIG);
+    assert_string_equal(mr_message(), "task.bos: the tokenizer, bytes, puts nothing before a text");
+    mr_tokenizer_destroy(&f.tokenizer);
+}
+
 static void the_first_pair_of_seed_zero_stays_what_it_is(void **state)
 {
     (void)state;
@@ -839,6 +885,8 @@ int main(void)
         cmocka_unit_test(a_destroyed_dataset_leaves_no_memory),
         cmocka_unit_test(a_uuid_sample_is_prompt_value_and_eos),
         cmocka_unit_test(a_uuid_sample_scores_the_digits_of_the_value_only),
+        cmocka_unit_test(a_uuid_sample_may_have_hyphens_and_be_learned_whole),
+        cmocka_unit_test(a_uuid_sample_without_bos_is_refused_where_it_is_wanted),
         cmocka_unit_test(the_first_pair_of_seed_zero_stays_what_it_is),
         cmocka_unit_test(keys_and_values_are_all_distinct),
         cmocka_unit_test(a_pair_does_not_depend_on_how_many_there_are),

@@ -415,6 +415,24 @@ static void methods_say_what_they_train_and_how_fast(void **state)
 }
 
 /* With the lengths of the base's rows as magnitudes, and B = 0, DoRA is the base. */
+/* The factor of Kalajdzievski 2023 in every method that scales, and in no other. */
+static void products_are_scaled_by_the_root_of_r_where_asked(void **state)
+{
+    static const char *const scaled[] = {"lora", "lora_plus", "asylora", "dora", "relora"};
+    static const int64_t out[LINEARS] = {20, 24};
+    for (size_t i = 0; i < sizeof scaled / sizeof *scaled; i++) {
+        mr_config *config = configuration(scaled[i], 16, 0);
+        mr_adapter *a;
+        char chosen[64];
+        settings_put(config, "method.use_rslora", "true");
+        must(create(*state, config, 20, out, &a));
+        a->method->describe(a, 0, chosen, sizeof chosen);
+        assert_string_equal(chosen, "r 16, scale 6");
+        mr_adapter_destroy(&a);
+    }
+    assert_false(mr_config_has(configuration("mora", 16, 0), "method.use_rslora"));
+}
+
 static void dora_starts_as_the_base(void **state)
 {
     mr_lab *lab = *state;
@@ -492,6 +510,7 @@ int main(void)
         MR_LAB_TEST(remora_refuses_operators_it_cannot_cycle),
         MR_LAB_TEST(asylora_refuses_more_rows_than_inputs),
         MR_LAB_TEST(methods_say_what_they_train_and_how_fast),
+        MR_LAB_TEST(products_are_scaled_by_the_root_of_r_where_asked),
         MR_LAB_TEST(dora_starts_as_the_base),
         MR_LAB_TEST(dora_refuses_weights_that_are_not_finite),
         MR_LAB_TEST(dora_leaves_rows_of_zeros_at_zero),

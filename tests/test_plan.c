@@ -109,6 +109,21 @@ static void so_it_does_with_the_memory_of_the_node(void **state)
     assert_true(narrower > 1 && narrower < 32);
 }
 
+static void a_model_that_is_not_there_yet_is_planned_by_its_configuration(void **state)
+{
+    (void)state;
+    static const char options[] =
+        "run wide.yaml --dry-run --set model.path=later --set parallel.memory_gib=8";
+    program_result result =
+        program_run((program_setting){0}, "%s --set model.init=pretrained", options);
+    assert_contains(result.err, "there is no model.path 'later'; planned by model.config alone");
+    assert_int_equal(result.exit_code, 0);
+    program_result drawn = program_succeed((program_setting){0}, "%s", options);
+    assert_string_equal(result.out, drawn.out);
+    program_free(&drawn);
+    program_free(&result);
+}
+
 static void the_limit_and_its_source_are_printed(void **state)
 {
     (void)state;
@@ -295,6 +310,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_process_plans_what_its_ranks_would),
         cmocka_unit_test(so_it_does_with_the_memory_of_the_node),
+        cmocka_unit_test(a_model_that_is_not_there_yet_is_planned_by_its_configuration),
         cmocka_unit_test(the_limit_and_its_source_are_printed),
         cmocka_unit_test(what_is_assumed_of_a_node_is_said),
         cmocka_unit_test(a_run_fits_what_the_job_has),

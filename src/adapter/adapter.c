@@ -63,6 +63,7 @@ mr_status mr_adapter_create(mr_backend *be, mr_dtype compute, const mr_adapter_m
                       .r = config->r,
                       .lora_alpha = config->lora_alpha,
                       .lora_dropout = config->lora_dropout,
+                      .use_rslora = config->use_rslora,
                       .linears = linears,
                       .in = in,
                       .product_rows = 1};

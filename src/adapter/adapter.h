@@ -27,6 +27,7 @@ enum {
 typedef struct mr_adapter_config {
     int64_t r; /**< 0: the base weights are trained */
     double lora_alpha, lora_dropout;
+    bool use_rslora; /**< of methods that scale: by lora_alpha / sqrt(r) */
     mr_string_list target_modules, modules_to_save;
     int64_t merge_every; /**< optimizer steps; 0: the method never merges */
 } mr_adapter_config;
@@ -167,6 +168,7 @@ struct mr_adapter {
     mr_dtype compute; /**< of the model */
     int64_t r;
     double lora_alpha, lora_dropout;
+    bool use_rslora;
     int linears;
     int64_t in;
     int64_t out[MR_SITE_LINEARS];

@@ -12,7 +12,7 @@ typedef struct asylora_config {
 } asylora_config;
 
 static const mr_key keys[] = {
-    MR_ADAPTER_KEYS,
+    MR_LORA_KEYS,
     {MR_KEY_FIELD(asylora_config, "method.freeze_a", freeze_a), .type = MR_KEY_BOOL,
      .fallback = "true",
      .help = "AsyLoRA: keep the orthonormal A as it was drawn; the MoRA paper trains it too."},

@@ -10,7 +10,7 @@
 
 enum { A = MR_LORA_A, B = MR_LORA_B };
 
-static const mr_key keys[] = {MR_ADAPTER_KEYS};
+static const mr_key keys[] = {MR_LORA_KEYS};
 
 const mr_schema mr_lora_schema = MR_SCHEMA(mr_adapter_config, keys);
 
@@ -36,7 +36,8 @@ mr_status mr_lora_setup(mr_adapter *a, const mr_adapter_config *config, const ch
 
 float mr_lora_scale(const mr_adapter *a)
 {
-    return (float)(a->lora_alpha / (double)a->r);
+    const double r = (double)a->r;
+    return (float)(a->lora_alpha / (a->use_rslora ? sqrt(r) : r));
 }
 
 void mr_lora_compress(const mr_adapter *a, const mr_adapter_call *call)

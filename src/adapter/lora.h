@@ -9,7 +9,16 @@
 
 enum { MR_LORA_A = 0, MR_LORA_B = 1 }; /**< indices of a linear's tensors */
 
-extern const mr_schema mr_lora_schema; /**< MR_ADAPTER_KEYS alone */
+/** Rows of the table of keys of a method that scales its product. */
+#define MR_LORA_KEYS                                                                               \
+    MR_ADAPTER_KEYS,                                                                               \
+    {                                                                                              \
+        MR_KEY_FIELD(mr_adapter_config, "method.use_rslora", use_rslora),                          \
+            .type = MR_KEY_BOOL, .fallback = "false",                                              \
+            .help = "Scale the update by lora_alpha / sqrt(r) (Kalajdzievski 2023), as in PEFT."   \
+    }
+
+extern const mr_schema mr_lora_schema; /**< MR_LORA_KEYS alone */
 
 mr_status mr_lora_setup(mr_adapter *a, const mr_adapter_config *config, const char *const *names);
 void mr_lora_forward(const mr_adapter *a, const mr_adapter_call *call);
@@ -19,7 +28,7 @@ void mr_lora_merge_rows(const mr_adapter *a, const mr_adapter_call *call, int li
                         mr_tensor rows);
 void mr_lora_describe(const mr_adapter *a, int linear, char *text, size_t room);
 
-/** Returns lora_alpha / r. */
+/** Returns lora_alpha / r, with use_rslora lora_alpha / sqrt(r). */
 float mr_lora_scale(const mr_adapter *a);
 
 /** Writes A x of every linear into saved [N, linears * r]. */

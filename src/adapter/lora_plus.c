@@ -11,7 +11,7 @@ typedef struct lora_plus_config {
 } lora_plus_config;
 
 static const mr_key keys[] = {
-    MR_ADAPTER_KEYS,
+    MR_LORA_KEYS,
     {MR_KEY_FIELD(lora_plus_config, "method.loraplus_lr_ratio", loraplus_lr_ratio),
      .type = MR_KEY_FLOAT, .fallback = "4", .low = 1, .high = INFINITY,
      .help = "LoRA+: learning rate of B over that of A (lambda)."},

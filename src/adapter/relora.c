@@ -6,7 +6,7 @@
 
 #include "adapter/lora.h"
 
-static const mr_key keys[] = {MR_ADAPTER_KEYS, MR_ADAPTER_MERGE_KEY};
+static const mr_key keys[] = {MR_LORA_KEYS, MR_ADAPTER_MERGE_KEY};
 
 static const mr_schema schema = MR_SCHEMA(mr_adapter_config, keys);
 

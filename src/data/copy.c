@@ -34,7 +34,7 @@ static mr_status create(const mr_config *config, mr_dataset *dataset)
     const copy_config *own = mr_task_config(config);
     MR_INVARIANT(own->pair.pairs > 0 && own->copies > 0);
     mr_prompt prompt;
-    MR_TRY(mr_prompt_parse(own->pair.prompt, &prompt));
+    MR_TRY(mr_prompt_parse(own->pair.prompt, false, &prompt));
     lines *state = mr_alloc(MR_MEM_DATA, sizeof *state);
     if (!state) return MR_ERR_MEMORY;
     dataset->state = state;
@@ -77,9 +77,9 @@ static mr_status add_prompt(const lines *state, int64_t index, int64_t pair, mr_
 static mr_status add_value(const lines *state, int64_t index, int64_t pair, bool scored,
                            mr_sample *out)
 {
-    char text[MR_UUID_DIGITS];
-    mr_uuid_print(uuid_of(state, MR_UUID_COPY_VALUE, index, pair), text);
-    return mr_sample_add(out, text, sizeof text, scored);
+    char text[MR_UUID_TEXT];
+    mr_uuid_print(uuid_of(state, MR_UUID_COPY_VALUE, index, pair), false, text);
+    return mr_sample_add(out, text, MR_UUID_DIGITS, scored);
 }
 
 /* The lines of the first half, each with the newline that parts it from the next. */
@@ -120,12 +120,13 @@ static mr_uuid asked_value(const lines *state, int64_t index)
 
 static mr_status answer(const mr_dataset *dataset, int64_t index, mr_text *text, int64_t *tokens)
 {
-    return mr_uuid_answer(asked_value(dataset->state, index), dataset->tokenizer, text, tokens);
+    return mr_uuid_answer(asked_value(dataset->state, index), false, dataset->tokenizer, text,
+                          tokens);
 }
 
 static double score(const mr_dataset *dataset, int64_t index, const char *text, size_t bytes)
 {
-    return mr_uuid_score(asked_value(dataset->state, index), text, bytes);
+    return mr_uuid_score(asked_value(dataset->state, index), false, text, bytes);
 }
 
 const mr_task mr_task_copy = {

@@ -27,16 +27,22 @@ mr_uuid mr_uuid_draw(const mr_random *stream, int64_t index)
     return uuid;
 }
 
-void mr_uuid_print(mr_uuid uuid, char out[MR_UUID_DIGITS])
+size_t mr_uuid_bytes(bool hyphens)
+{
+    return hyphens ? MR_UUID_TEXT : MR_UUID_DIGITS;
+}
+
+void mr_uuid_print(mr_uuid uuid, bool hyphens, char out[MR_UUID_TEXT])
 {
     static const char digits[] = "0123456789abcdef";
     for (int i = 0; i < MR_UUID_DIGITS / 2; i++) {
-        out[2 * i] = digits[uuid.bytes[i] >> 4];
-        out[2 * i + 1] = digits[uuid.bytes[i] & 0x0f];
+        if (hyphens && (i == 4 || i == 6 || i == 8 || i == 10)) *out++ = '-';
+        *out++ = digits[uuid.bytes[i] >> 4];
+        *out++ = digits[uuid.bytes[i] & 0x0f];
     }
 }
 
-mr_status mr_prompt_parse(const char *text, mr_prompt *out)
+mr_status mr_prompt_parse(const char *text, bool hyphens, mr_prompt *out)
 {
     const char *mark = strstr(text, key_mark);
     MR_CHECK(mark && !strstr(mark + KEY_MARK, key_mark), MR_ERR_CONFIG,
@@ -45,34 +51,36 @@ mr_status mr_prompt_parse(const char *text, mr_prompt *out)
     MR_INVARIANT(length < sizeof out->text);
     memcpy(out->text, text, length + 1);
     out->key_at = (size_t)(mark - text);
-    out->bytes = length - KEY_MARK + MR_UUID_DIGITS;
+    out->bytes = length - KEY_MARK + mr_uuid_bytes(hyphens);
+    out->hyphens = hyphens;
     return MR_OK;
 }
 
 void mr_prompt_print(const mr_prompt *prompt, mr_uuid key, char out[MR_PROMPT_MAX])
 {
+    const size_t bytes = mr_uuid_bytes(prompt->hyphens);
     memcpy(out, prompt->text, prompt->key_at);
-    mr_uuid_print(key, out + prompt->key_at);
-    memcpy(out + prompt->key_at + MR_UUID_DIGITS, prompt->text + prompt->key_at + KEY_MARK,
-           prompt->bytes - MR_UUID_DIGITS - prompt->key_at);
+    mr_uuid_print(key, prompt->hyphens, out + prompt->key_at);
+    memcpy(out + prompt->key_at + bytes, prompt->text + prompt->key_at + KEY_MARK,
+           prompt->bytes - bytes - prompt->key_at);
 }
 
-mr_status mr_uuid_answer(mr_uuid value, const mr_tokenizer *tokenizer, mr_text *text,
+mr_status mr_uuid_answer(mr_uuid value, bool hyphens, const mr_tokenizer *tokenizer, mr_text *text,
                          int64_t *tokens)
 {
-    char digits[MR_UUID_DIGITS];
-    mr_uuid_print(value, digits);
-    mr_text_add(text, "%.*s", MR_UUID_DIGITS, digits);
-    *tokens = mr_tokenizer_longest(tokenizer, MR_UUID_DIGITS);
+    char own[MR_UUID_TEXT];
+    mr_uuid_print(value, hyphens, own);
+    mr_text_add(text, "%.*s", (int)mr_uuid_bytes(hyphens), own);
+    *tokens = mr_tokenizer_longest(tokenizer, mr_uuid_bytes(hyphens));
     return text->failed ? MR_ERR_MEMORY : MR_OK;
 }
 
-double mr_uuid_score(mr_uuid value, const char *text, size_t bytes)
+double mr_uuid_score(mr_uuid value, bool hyphens, const char *text, size_t bytes)
 {
-    char digits[MR_UUID_DIGITS];
-    mr_uuid_print(value, digits);
-    int right = 0;
-    for (size_t i = 0; i < MR_UUID_DIGITS && i < bytes; i++)
-        right += text[i] == digits[i];
+    char digits[MR_UUID_TEXT];
+    mr_uuid_print(value, false, digits);
+    int right = 0, at = 0;
+    for (size_t i = 0; at < MR_UUID_DIGITS && i < bytes; i++)
+        if (!hyphens || text[i] != '-') right += text[i] == digits[at++];
     return (double)right / MR_UUID_DIGITS;
 }

@@ -10,8 +10,9 @@
 #include "data/tokenizer.h"
 
 enum {
-    MR_UUID_DIGITS = 32, /**< hex digits of a UUID without its hyphens */
-    MR_PROMPT_MAX = MR_CONFIG_STRING + MR_UUID_DIGITS, /**< bytes of a prompt */
+    MR_UUID_DIGITS = 32,                             /**< hex digits of a UUID */
+    MR_UUID_TEXT = MR_UUID_DIGITS + 4,               /**< most bytes of its text: with hyphens */
+    MR_PROMPT_MAX = MR_CONFIG_STRING + MR_UUID_TEXT, /**< bytes of a prompt */
 };
 
 /** A version-4 UUID in the order of its digits: the high half of byte 0 is the first one. */
@@ -35,8 +36,12 @@ mr_random mr_uuid_stream(uint64_t seed, mr_uuid_kind kind, int64_t number);
 /** Draws the UUID at an index of a stream: 122 random bits, version 4 and variant set. Local. */
 mr_uuid mr_uuid_draw(const mr_random *stream, int64_t index);
 
-/** Writes 32 lower-case hex digits; no terminating zero. Local. */
-void mr_uuid_print(mr_uuid uuid, char out[MR_UUID_DIGITS]);
+/** Returns the bytes of a UUID's text. Local. */
+size_t mr_uuid_bytes(bool hyphens);
+
+/** Writes 32 lower-case hex digits, in groups of 8, 4, 4, 4 and 12 where they are to have hyphens;
+ * no terminating zero. Local. */
+void mr_uuid_print(mr_uuid uuid, bool hyphens, char out[MR_UUID_TEXT]);
 
 /** What a configuration tells a task of pairs; its own keys follow in a struct of its own. */
 typedef struct mr_pair_config {
@@ -67,23 +72,25 @@ typedef struct mr_prompt {
     char text[MR_CONFIG_STRING]; /**< the template */
     size_t key_at;               /**< bytes before {key} */
     size_t bytes;                /**< of the prompt with its key */
+    bool hyphens;                /**< of the key */
 } mr_prompt;
 
-/** Reads task.prompt. Local. @return MR_OK, MR_ERR_CONFIG (not exactly one {key}) */
-MR_NODISCARD mr_status mr_prompt_parse(const char *text, mr_prompt *out);
+/** Reads task.prompt, for keys with hyphens or without. Local. @return MR_OK, MR_ERR_CONFIG (not
+ * exactly one {key}) */
+MR_NODISCARD mr_status mr_prompt_parse(const char *text, bool hyphens, mr_prompt *out);
 
 /** Writes the prompt for a key, prompt->bytes bytes; no terminating zero. Local. */
 void mr_prompt_print(const mr_prompt *prompt, mr_uuid key, char out[MR_PROMPT_MAX]);
 
-/** Appends a value's digits; tokens gets the most that a text of that length has. Local.
+/** Appends a value's text; tokens gets the most that a text of that length has. Local.
  * @return MR_OK, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_uuid_answer(mr_uuid value, const mr_tokenizer *tokenizer, mr_text *text,
-                                      int64_t *tokens);
+MR_NODISCARD mr_status mr_uuid_answer(mr_uuid value, bool hyphens, const mr_tokenizer *tokenizer,
+                                      mr_text *text, int64_t *tokens);
 
 /** Returns the share of a value's 32 digits that text has at the same place; what is missing is
- * wrong, what follows is not looked at. Local.
+ * wrong, what follows is not looked at, nor, where values have them, are hyphens. Local.
  * Source: MoRA (arXiv 2405.12130), "character-level accuracy" of table 2. Deviation: the paper does
  * not say how characters are counted; its floor of 10 % fits digits without hyphens. */
-double mr_uuid_score(mr_uuid value, const char *text, size_t bytes);
+double mr_uuid_score(mr_uuid value, bool hyphens, const char *text, size_t bytes);
 
 #endif

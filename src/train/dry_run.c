@@ -1,10 +1,12 @@
 /* What a run would take. */
 
+#include "base/log.h"
 #include "comm/node.h"
 #include "train/run.h"
 #include "train/trainer.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 /* How the ranks of a plan share a node like this one. */
 typedef struct sharing {
@@ -33,26 +35,41 @@ static sharing share_node(const mr_comm *comm, const mr_config *config, int64_t 
     return share;
 }
 
+/* Takes for a plan what model.config alone tells where there is no folder of weights yet: they
+ * count as they would if they were read. Collective. */
+static void spare_weights(const mr_comm *comm, mr_config *config)
+{
+    int32_t spared = 0;
+    if (comm->rank == 0 && config->model.init == MR_INIT_PRETRAINED && config->model.config[0])
+        spared = access(config->model.path, F_OK) != 0;
+    mr_comm_broadcast(comm, &spared, sizeof spared, 0);
+    if (!spared) return;
+    mr_warn("there is no model.path '%s'; planned by model.config alone", config->model.path);
+    config->model.init = MR_INIT_RANDOM;
+}
+
 mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks,
                      int64_t node_ranks, mr_run_plan *out)
 {
     mr_backend *be = NULL;
     mr_trainer *trainer = NULL;
     mr_hf_config arch;
+    mr_config run = *config;
+    spare_weights(comm, &run);
     /* Laying out asks nothing of the other ranks but their number. */
     mr_comm planned = *comm;
     if (ranks > 0) {
         planned.size = (int)ranks;
         planned.rank = 0;
     }
-    const sharing share = share_node(comm, config, ranks, node_ranks);
+    const sharing share = share_node(comm, &run, ranks, node_ranks);
     mr_status status = mr_comm_agree(
-        comm, mr_backend_create(config->parallel.backend, mr_node_rank(comm), share.threads, &be));
-    if (status == MR_OK) status = mr_trainer_arch(comm, config, &arch);
+        comm, mr_backend_create(run.parallel.backend, mr_node_rank(comm), share.threads, &be));
+    if (status == MR_OK) status = mr_trainer_arch(comm, &run, &arch);
     mr_memory_limit limit = {0};
     if (status == MR_OK) {
-        limit = mr_memory_limit_of(comm, config, be, share.node_ranks, share.assumed);
-        status = mr_trainer_plan(&planned, config, be, &arch, limit, &trainer);
+        limit = mr_memory_limit_of(comm, &run, be, share.node_ranks, share.assumed);
+        status = mr_trainer_plan(&planned, &run, be, &arch, limit, &trainer);
     }
     if (status == MR_OK) {
         *out = (mr_run_plan){

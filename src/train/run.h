@@ -70,7 +70,8 @@ typedef struct mr_run_plan {
 } mr_run_plan;
 
 /** Plans a run on a number of ranks (0: those of comm), of which so many share a node like this one
- * (0: as many as it has cores for). What is planned is what that run would plan, to the byte.
+ * (0: as many as it has cores for). What is planned is what that run would plan, to the byte; of
+ * inputs that are not there yet, what the configuration tells (a warning says so).
  * Allocates no tensors. Collective.
  * @return MR_OK, also where the plan does not fit; errors of the configuration; the same on every
  *         rank */

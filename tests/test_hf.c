@@ -65,7 +65,7 @@ static void put_weights(const char *file_name, const char *const *names, int64_t
     snprintf(path, sizeof path, "%s/%s", folder, file_name);
     mr_safetensors_spec specs[8];
     for (int64_t i = 0; i < count; i++)
-        specs[i] = (mr_safetensors_spec){names[i], 1, {2}};
+        specs[i] = (mr_safetensors_spec){.name = names[i], .dims = 1, .shape = {2}};
     mr_safetensors_writer *writer;
     must(mr_safetensors_create(path, specs, count, NULL, 0, &writer));
     for (int64_t i = 0; i < count; i++)

@@ -153,7 +153,7 @@ static void save(const reading *r, const char *from, const char *folder)
     must(mr_file_path(path, "%s/config.json", from));
     if (world.rank == 0) {
         must(mr_hf_beside_read(path, from, "", &beside));
-        must(mr_hf_beside_write(beside, folder, &r->arch));
+        must(mr_hf_beside_write(beside, folder, &r->arch, "float32"));
     }
     mr_hf_beside_free(&beside);
     mr_comm_barrier(&world);

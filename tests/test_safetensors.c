@@ -149,10 +149,10 @@ static void a_header_beyond_the_limit_is_refused(void **state)
 static void reads_what_it_wrote(void **state)
 {
     (void)state;
-    const mr_safetensors_spec specs[] = {{"z.weight", 2, {3, 4}},
-                                         {"scalar", 0, {0}},
-                                         {"empty", 2, {0, 7}},
-                                         {"a \"quoted\" näme", 1, {5}}};
+    const mr_safetensors_spec specs[] = {{.name = "z.weight", .dims = 2, .shape = {3, 4}},
+                                         {.name = "scalar", .dims = 0, .shape = {0}},
+                                         {.name = "empty", .dims = 2, .shape = {0, 7}},
+                                         {.name = "a \"quoted\" näme", .dims = 1, .shape = {5}}};
     const mr_safetensors_pair pairs[] = {{"format", "pt"}, {"note", "{\"lr\": 1}"}};
     float data[12];
     for (int i = 0; i < 12; i++)
@@ -198,7 +198,8 @@ static void the_data_start_on_a_multiple_of_eight(void **state)
     (void)state;
     const float one = 1.0f;
     mr_safetensors_writer *writer;
-    must(mr_safetensors_create(path, &(mr_safetensors_spec){"x", 1, {1}}, 1, NULL, 0, &writer));
+    must(mr_safetensors_create(path, &(mr_safetensors_spec){.name = "x", .dims = 1, .shape = {1}},
+                               1, NULL, 0, &writer));
     must(mr_safetensors_write(writer, 0, 0, &one, 1));
     must(mr_safetensors_finish(&writer));
     char *bytes;
@@ -431,7 +432,8 @@ static void mutated_headers_are_refused_or_sound(void **state)
 
 static mr_safetensors_writer *start_writer(void)
 {
-    static const mr_safetensors_spec specs[] = {{"first", 1, {4}}, {"second", 2, {2, 3}}};
+    static const mr_safetensors_spec specs[] = {{.name = "first", .dims = 1, .shape = {4}},
+                                                {.name = "second", .dims = 2, .shape = {2, 3}}};
     mr_safetensors_writer *writer;
     must(mr_safetensors_create(path, specs, 2, NULL, 0, &writer));
     return writer;
@@ -488,7 +490,9 @@ static void pieces_in_any_order_make_the_file_whole(void **state)
     (void)state;
     enum { COUNT = 500 };
     mr_safetensors_writer *writer;
-    must(mr_safetensors_create(path, &(mr_safetensors_spec){"x", 1, {COUNT}}, 1, NULL, 0, &writer));
+    must(mr_safetensors_create(path,
+                               &(mr_safetensors_spec){.name = "x", .dims = 1, .shape = {COUNT}}, 1,
+                               NULL, 0, &writer));
     int64_t order[COUNT];
     mr_random random = mr_random_stream(2, MR_RANDOM_DATA, 0);
     test_permutation(&random, order, COUNT);
@@ -576,7 +580,8 @@ static void pieces_in_order_need_no_memory(void **state)
 static void a_name_given_twice_is_refused(void **state)
 {
     (void)state;
-    const mr_safetensors_spec specs[] = {{"x", 1, {1}}, {"x", 1, {2}}};
+    const mr_safetensors_spec specs[] = {{.name = "x", .dims = 1, .shape = {1}},
+                                         {.name = "x", .dims = 1, .shape = {2}}};
     mr_safetensors_writer *writer;
     assert_int_equal(mr_safetensors_create(path, specs, 2, NULL, 0, &writer), MR_ERR_ARG);
     assert_null(writer);
@@ -588,7 +593,8 @@ static void an_empty_name_cannot_be_written(void **state)
     (void)state;
     mr_safetensors_writer *writer;
     assert_int_equal(
-        mr_safetensors_create(path, &(mr_safetensors_spec){"", 1, {1}}, 1, NULL, 0, &writer),
+        mr_safetensors_create(path, &(mr_safetensors_spec){.name = "", .dims = 1, .shape = {1}}, 1,
+                              NULL, 0, &writer),
         MR_ERR_ARG);
     assert_contains(mr_message(), "'' cannot be a tensor's name");
 }
@@ -596,7 +602,7 @@ static void an_empty_name_cannot_be_written(void **state)
 static void a_shape_that_overflows_cannot_be_written(void **state)
 {
     (void)state;
-    const mr_safetensors_spec spec = {"x", 2, {INT64_MAX / 8, 3}};
+    const mr_safetensors_spec spec = {.name = "x", .dims = 2, .shape = {INT64_MAX / 8, 3}};
     mr_safetensors_writer *writer;
     assert_int_equal(mr_safetensors_create(path, &spec, 1, NULL, 0, &writer), MR_ERR_ARG);
     assert_contains(mr_message(), "tensor 'x': dimension 1 of 3 is out of range");
@@ -607,7 +613,8 @@ static void a_name_that_is_not_utf8_cannot_be_written(void **state)
     (void)state;
     mr_safetensors_writer *writer;
     assert_int_equal(
-        mr_safetensors_create(path, &(mr_safetensors_spec){"\xff", 1, {1}}, 1, NULL, 0, &writer),
+        mr_safetensors_create(path, &(mr_safetensors_spec){.name = "\xff", .dims = 1, .shape = {1}},
+                              1, NULL, 0, &writer),
         MR_ERR_ARG);
     assert_contains(mr_message(), "is not UTF-8");
 }
@@ -646,7 +653,7 @@ static void a_full_disk_leaves_what_stood_there(void **state)
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     mr_safetensors_writer *writer;
-    const mr_safetensors_spec spec = {"x", 1, {1 << 20}};
+    const mr_safetensors_spec spec = {.name = "x", .dims = 1, .shape = {1 << 20}};
     mr_status status = mr_safetensors_create(path, &spec, 1, NULL, 0, &writer);
     setrlimit(RLIMIT_FSIZE, &old);
     signal(SIGXFSZ, handler);
@@ -708,6 +715,61 @@ static void reads_every_sample(void **state)
     }
 #define ONE(dtype, shape, offsets)                                                                 \
     "{\"x\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}}"
+
+/* Ties go to even, in either type; what is beyond a type is refused, infinities are kept. */
+static void narrow_types_are_rounded_once(void **state)
+{
+    (void)state;
+    static const struct {
+        float value, f16, bf16;
+    } rows[] = {
+        {1, 1, 1},
+        {1 + 0x1p-11f, 1, 1},
+        {1 + 0x3p-11f, 1 + 0x1p-9f, 1},
+        {-(1 + 0x1p-8f), -(1 + 0x1p-8f), -1},
+        {1 + 0x3p-8f, 1 + 0x3p-8f, 1 + 0x1p-6f},
+        {0x1p-24f, 0x1p-24f, 0x1p-24f},
+        {0x1p-25f, 0, 0x1p-25f},
+        {0x1.8p-24f, 0x1p-23f, 0x1.8p-24f},
+        {0x1.ff8p-15f, 0x1.ff8p-15f, 0x1p-14f},
+        {-65504, -65504, -65536},
+        {INFINITY, INFINITY, INFINITY},
+    };
+    enum { ROWS = sizeof rows / sizeof *rows };
+    const mr_safetensors_spec specs[] = {
+        {.name = "h", .dims = 1, .shape = {ROWS}, .dtype = MR_SAFETENSORS_F16},
+        {.name = "b", .dims = 1, .shape = {ROWS}, .dtype = MR_SAFETENSORS_BF16}};
+    mr_safetensors_writer *writer;
+    mr_safetensors *file;
+    float values[ROWS], found[ROWS];
+    for (int i = 0; i < ROWS; i++)
+        values[i] = rows[i].value;
+    must(mr_safetensors_create("narrow.safetensors", specs, 2, NULL, 0, &writer));
+    for (int k = 0; k < 2; k++) {
+        must(mr_safetensors_write(writer, k, 2, values + 2, ROWS - 2));
+        must(mr_safetensors_write(writer, k, 0, values, 2));
+    }
+    must(mr_safetensors_finish(&writer));
+    must(mr_safetensors_open("narrow.safetensors", &file));
+    for (int k = 0; k < 2; k++) {
+        const mr_safetensors_entry *entry = mr_safetensors_find(file, specs[k].name);
+        assert_int_equal(entry->dtype, specs[k].dtype);
+        must(mr_safetensors_read_f32(file, entry, 0, ROWS, found));
+        for (int i = 0; i < ROWS; i++)
+            if (found[i] != (k == 0 ? rows[i].f16 : rows[i].bf16))
+                fail_msg("%a became %a", (double)values[i], (double)found[i]);
+    }
+    mr_safetensors_close(&file);
+    must(mr_safetensors_create("narrow.safetensors", specs, 1, NULL, 0, &writer));
+    assert_int_equal(mr_safetensors_write(writer, 0, 0, (const float[]){65520}, 1), MR_ERR_NUMERIC);
+    assert_contains(mr_message(), "tensor 'h': an element is beyond F16");
+    mr_safetensors_abandon(&writer);
+    const mr_safetensors_spec wide = {.name = "d", .dims = 0, .dtype = MR_SAFETENSORS_F64};
+    assert_int_equal(mr_safetensors_create("wide.safetensors", &wide, 1, NULL, 0, &writer),
+                     MR_ERR_ARG);
+    assert_contains(mr_message(), "F64 is not written, only F32, F16 and BF16");
+    assert_int_equal(remove("narrow.safetensors"), 0);
+}
 
 int main(void)
 {
@@ -789,6 +851,7 @@ int main(void)
         cmocka_unit_test(a_file_cut_while_open_is_reported),
         cmocka_unit_test(every_truncation_is_refused),
         cmocka_unit_test(mutated_headers_are_refused_or_sound),
+        cmocka_unit_test(narrow_types_are_rounded_once),
         cmocka_unit_test(finishing_names_a_tensor_that_was_not_written),
         cmocka_unit_test(an_element_cannot_be_written_twice),
         cmocka_unit_test(writing_outside_a_tensor_is_refused),

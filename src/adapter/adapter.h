@@ -159,6 +159,10 @@ typedef struct mr_adapter_method {
                        mr_tensor rows);
     /** Writes one line about what was chosen for this site ("rotation, r_hat 256"). */
     void (*describe)(const mr_adapter *a, int linear, char *text, size_t room);
+    /** Returns the number that the update has in the published code of its method, which tells it
+     * apart from others of the same shapes; 0: that has none. Optional: NULL where shapes tell all.
+     */
+    int64_t (*published_type)(const mr_adapter *a);
 } mr_adapter_method;
 
 /** A method at a site. Owns state; borrows be until destroyed. */

@@ -36,6 +36,19 @@ const char *const mr_mora_operators[] = {[MR_MORA_AUTO] = "auto",
                                          [MR_MORA_ROTATION] = "rotation",
                                          NULL};
 
+/* Their numbers in the published code, where it has them. */
+static const int64_t published_types[] = {
+    [MR_MORA_SHARING] = 1,   [MR_MORA_SHARING_2] = 2, [MR_MORA_SHARING_3] = 3,
+    [MR_MORA_SHARING_4] = 4, [MR_MORA_ROTATION] = 6,
+};
+
+mr_mora_operator mr_mora_of_type(int64_t mora_type)
+{
+    for (int i = 0; mora_type > 0 && i <= MR_MORA_ROTATION; i++)
+        if (published_types[i] == mora_type) return (mr_mora_operator)i;
+    return MR_MORA_AUTO;
+}
+
 static const mr_key keys[] = {MR_ADAPTER_KEYS, MR_MORA_OPERATOR_KEY};
 
 static const mr_schema schema = MR_SCHEMA(mr_mora_config, keys);
@@ -50,6 +63,11 @@ typedef struct mora_state {
 static mr_mora_operator operator_of(const mr_adapter *a)
 {
     return ((const mora_state *)a->state)->operator;
+}
+
+int64_t mr_mora_published_type(const mr_adapter *a)
+{
+    return published_types[operator_of(a)];
 }
 
 static int64_t ceil_div(int64_t a, int64_t b)
@@ -360,4 +378,5 @@ const mr_adapter_method mr_method_mora = {
     .update = mr_mora_update,
     .merge_rows = mr_mora_merge_rows,
     .describe = mr_mora_describe,
+    .published_type = mr_mora_published_type,
 };

@@ -21,6 +21,12 @@ typedef enum mr_mora_operator {
 /** Names of the operators in a configuration, by value, NULL at the end. */
 extern const char *const mr_mora_operators[];
 
+/** Returns the operator of a mora_type of the published code, MR_MORA_AUTO where it has none. */
+mr_mora_operator mr_mora_of_type(int64_t mora_type);
+
+/** Fills a hook of mr_adapter_method. */
+int64_t mr_mora_published_type(const mr_adapter *a);
+
 /** What a configuration tells the family. */
 typedef struct mr_mora_config {
     mr_adapter_config adapter;

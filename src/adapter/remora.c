@@ -60,4 +60,5 @@ const mr_adapter_method mr_method_remora = {
     .update = mr_mora_update,
     .merge_rows = mr_mora_merge_rows,
     .describe = mr_mora_describe,
+    .published_type = mr_mora_published_type,
 };

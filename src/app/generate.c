@@ -144,7 +144,7 @@ static mr_status lay_out(const request *r, mr_loaded *l, mr_backend *be, const p
     mr_plan plan = {0};
     for (int i = 0; i < (l->comm->size > 1 ? 2 : 1); i++) {
         mr_generator_destroy(generator);
-        mr_status status = mr_loaded_lay_out(l, be, shards[i]);
+        mr_status status = mr_loaded_lay_out(l, be, shards[i], 2);
         if (status == MR_OK) {
             batch = mr_session_batch(l->model, batch, p->longest, p->longest + most);
             status = mr_generator_create(l->model, batch, p->longest, most, generator);
@@ -355,7 +355,8 @@ static mr_status run_request(const mr_comm *comm, const request *r)
     mr_backend *be = NULL;
     prompts p = {0};
     MR_TRY(mr_loaded_open(comm, r->model, r->sets.item, r->sets.count, &l));
-    mr_status status = read_texts(r, &p);
+    mr_status status = mr_loaded_tokenizer(l);
+    if (status == MR_OK) status = read_texts(r, &p);
     if (status == MR_OK) status = encode(r, l->tokenizer, &p);
     status = mr_comm_agree_first(comm, status, 0);
     const int threads =

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "comm/node.h"
 #include "report/layout.h"
+#include "store/peft.h"
 #include "train/plan.h"
 #include "train/run_updates.h"
 
@@ -184,7 +185,7 @@ static mr_status analyse(const mr_comm *comm, const request *r, const mr_updates
 static mr_status recognise(const char *path, bool *of_run)
 {
     mr_info_kind kind = MR_INFO_FOLDER;
-    if (!mr_updates_is_adapter(path)) MR_TRY(mr_info_recognise(path, &kind));
+    if (!mr_peft_is(path)) MR_TRY(mr_info_recognise(path, &kind));
     *of_run = kind == MR_INFO_RUN_LOG || kind == MR_INFO_SAFETENSORS ||
               kind == MR_INFO_CHECKPOINT || kind == MR_INFO_CHECKPOINTS;
     MR_CHECK(

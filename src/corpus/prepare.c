@@ -314,6 +314,17 @@ cleanup:
     return status;
 }
 
+/* A shard (SPLIT-00000-000000.bin), its index or the manifest; what others call .bin is not for us
+ * to remove. */
+static bool is_ours(const char *name)
+{
+    size_t word = strspn(name, "abcdefghijklmnopqrstuvwxyz");
+    size_t number = name[word] == '-' ? strspn(name + word, "-0123456789") : 0;
+    const char *ending = name + word + number;
+    return (number > 0 && (strcmp(ending, ".bin") == 0 || strcmp(ending, ".idx") == 0)) ||
+           strcmp(name, "manifest.json") == 0 || strcmp(name, "manifest.json.tmp") == 0;
+}
+
 mr_status mr_prepare(const mr_comm *comm, const mr_prepare_options *options,
                      mr_prepare_outcome *out)
 {
@@ -323,7 +334,7 @@ mr_status mr_prepare(const mr_comm *comm, const mr_prepare_options *options,
     mr_survey survey = {.inputs = 0};
     mr_staging staging;
     *out = (mr_prepare_outcome){.already = false};
-    MR_AGREE(comm, mr_staging_name(options->folder, &staging));
+    MR_AGREE(comm, mr_staging_name(options->folder, is_ours, &staging));
     MR_TRY(
         mr_comm_agree_root(comm, comm->rank == 0 ? check_folder(staging.folder, &there) : MR_OK));
     mr_status status = mr_comm_agree(comm, mr_tokenizer_create(options->tokenizer, &tokenizer));

@@ -4,9 +4,9 @@
 /** @file
  * One rank's share of preparing a folder: units, one after another. For corpus/prepare.c. */
 
+#include "base/staging.h"
 #include "corpus/documents.h"
 #include "corpus/prepare.h"
-#include "corpus/staging.h"
 #include "corpus/survey.h"
 
 /** What became of a unit. Plain data without padding to speak of: it travels between ranks. */

@@ -101,6 +101,13 @@ bool mr_model_adapter_update(const mr_model *model, const mr_model_linear *linea
     return true;
 }
 
+int64_t mr_model_published_type(const mr_model *model, const mr_model_linear *linear)
+{
+    const mr_adapter *adapter = linear->place >= 0 ? adapter_of(model, linear) : NULL;
+    return adapter && adapter->method->published_type ? adapter->method->published_type(adapter)
+                                                      : 0;
+}
+
 /* A linear's weight before merging, the one that is kept where this rank has all of it. */
 static mr_tensor base_of(const mr_model *model, int id)
 {

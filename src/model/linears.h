@@ -21,6 +21,10 @@ typedef struct mr_model_linear {
 /** Goes to the next linear from {0}; false behind the last one. Local. */
 bool mr_model_next_linear(const mr_model *model, mr_model_linear *linear);
 
+/** Writes the name of a linear's module, "model.layers.0.self_attn.q_proj". Local. */
+void mr_model_linear_module(const mr_model *model, const mr_model_linear *linear,
+                            char out[MR_PARAM_NAME]);
+
 /** Tells whether a linear is meant by an item of a list of modules, as in method.target_modules: a
  * name that its own ends with, or a regular expression of the whole. Local.
  * @param key  the list's, for messages
@@ -54,6 +58,9 @@ bool mr_model_update(const mr_model *model, const mr_model_linear *linear, mr_up
  * @return false where it has no adapter, or that tells no structure */
 bool mr_model_adapter_update(const mr_model *model, const mr_model_linear *linear, mr_update *out,
                              int *lengths);
+
+/** Returns mr_adapter_method.published_type of an adapted linear, 0 where it has none. Local. */
+int64_t mr_model_published_type(const mr_model *model, const mr_model_linear *linear);
 
 enum { MR_MERGE_ROWS = 64 }; /**< rows that are merged at once */
 

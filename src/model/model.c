@@ -60,12 +60,18 @@ static mr_status item_matches(const char *key, const char *item, const char *nam
     return MR_OK;
 }
 
+void mr_model_linear_module(const mr_model *model, const mr_model_linear *linear,
+                            char out[MR_PARAM_NAME])
+{
+    const char *name = model->params->param[linear->weight].name;
+    snprintf(out, MR_PARAM_NAME, "%.*s", (int)(strrchr(name, '.') - name), name);
+}
+
 mr_status mr_model_linear_matches(const mr_model *model, const mr_model_linear *linear,
                                   const char *key, const char *item, bool *matches)
 {
     char module[MR_PARAM_NAME];
-    const char *name = model->params->param[linear->weight].name;
-    snprintf(module, sizeof module, "%.*s", (int)(strrchr(name, '.') - name), name);
+    mr_model_linear_module(model, linear, module);
     return item_matches(key, item, module, matches);
 }
 

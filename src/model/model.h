@@ -145,6 +145,22 @@ typedef enum mr_model_part {
 MR_NODISCARD mr_status mr_model_write(const mr_model *model, mr_model_part part, const char *path,
                                       const mr_safetensors_pair *pairs, int64_t n_pairs);
 
+/** A tensor of a file that is written. */
+typedef struct mr_model_tensor {
+    int id;           /**< of the parameter */
+    bool vector;      /**< of one dimension */
+    const char *name; /**< in the file */
+    mr_safetensors_dtype dtype;
+} mr_model_tensor;
+
+/** Writes tensors in an order as one safetensors file, as mr_model_write. Collective.
+ * @param tensors  [count], the same on every rank
+ * @return MR_OK, MR_ERR_IO, MR_ERR_ARG (names), MR_ERR_NUMERIC (an element is beyond its type),
+ *         MR_ERR_MEMORY; the same on every rank */
+MR_NODISCARD mr_status mr_model_write_tensors(const mr_model *model, const mr_model_tensor *tensors,
+                                              int count, const char *path,
+                                              const mr_safetensors_pair *pairs, int64_t n_pairs);
+
 /** Reads what mr_model_write wrote of the same part into a model that stands where that one did
  * (mr_model_set_restart). Local.
  * @return MR_OK, MR_ERR_FORMAT (other tensors; message names one), MR_ERR_IO, MR_ERR_MEMORY */

@@ -96,24 +96,20 @@ static bool is_in(const mr_model *model, mr_model_part part, int id)
     return true;
 }
 
-static mr_status open_writer(const mr_model *model, mr_model_part part, const char *path,
-                             const mr_safetensors_pair *pairs, int64_t n_pairs,
+static mr_status open_writer(const mr_model *model, const mr_model_tensor *tensors, int count,
+                             const char *path, const mr_safetensors_pair *pairs, int64_t n_pairs,
                              mr_safetensors_writer **writer)
 {
-    const mr_params *params = model->params;
-    mr_safetensors_spec *specs =
-        mr_alloc_array(MR_MEM_OTHER, (size_t)params->param_count, sizeof *specs);
+    mr_safetensors_spec *specs = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *specs);
     if (!specs) return MR_ERR_MEMORY;
-    int count = 0;
-    for (int i = 0; i < params->param_count; i++) {
-        const mr_param *param = &params->param[i];
-        if (!is_in(model, part, i)) continue;
-        mr_safetensors_spec *spec = &specs[count++];
-        spec->name = param->name;
-        /* Norm weights are vectors in the public format. */
-        spec->dims = param->rows == 1 && !param->adapter ? 1 : 2;
-        spec->shape[0] = spec->dims == 1 ? param->cols : param->rows;
-        spec->shape[1] = param->cols;
+    for (int i = 0; i < count; i++) {
+        const mr_model_tensor *tensor = &tensors[i];
+        const mr_param *param = &model->params->param[tensor->id];
+        specs[i] = (mr_safetensors_spec){
+            .name = tensor->name,
+            .dims = tensor->vector ? 1 : 2,
+            .shape = {tensor->vector ? param->rows * param->cols : param->rows, param->cols},
+            .dtype = tensor->dtype};
     }
     mr_status status = mr_safetensors_create(path, specs, count, pairs, n_pairs, writer);
     mr_free(specs);
@@ -157,41 +153,59 @@ static void collect(const mr_params *params, int id, int64_t first, int64_t coun
 }
 
 /* Whatever fails, rank 0 takes what the others send. */
-static mr_status write_tensors(const mr_model *model, mr_model_part part,
-                               mr_safetensors_writer *writer, mr_status status, float *values)
+static mr_status write_all(const mr_params *params, const mr_model_tensor *tensors, int count,
+                           mr_safetensors_writer *writer, mr_status status, float *values)
 {
-    const mr_params *params = model->params;
-    int entry = 0;
-    for (int i = 0; i < params->param_count; i++) {
-        const mr_param *param = &params->param[i];
-        if (!is_in(model, part, i)) continue;
+    for (int i = 0; i < count; i++) {
+        const mr_param *param = &params->param[tensors[i].id];
         int64_t whole = param->rows * param->cols;
         for (int64_t first = 0; first < whole; first += PIECE) {
-            int64_t count = whole - first < PIECE ? whole - first : PIECE;
-            collect(params, i, first, count, values);
+            int64_t piece = whole - first < PIECE ? whole - first : PIECE;
+            collect(params, tensors[i].id, first, piece, values);
             if (writer && status == MR_OK)
-                status = mr_safetensors_write(writer, entry, first, values, count);
+                status = mr_safetensors_write(writer, i, first, values, piece);
         }
-        entry++;
     }
     return status;
 }
 
-mr_status mr_model_write(const mr_model *model, mr_model_part part, const char *path,
-                         const mr_safetensors_pair *pairs, int64_t n_pairs)
+mr_status mr_model_write_tensors(const mr_model *model, const mr_model_tensor *tensors, int count,
+                                 const char *path, const mr_safetensors_pair *pairs,
+                                 int64_t n_pairs)
 {
     mr_safetensors_writer *writer = NULL;
     float *values = mr_alloc_array(MR_MEM_OTHER, PIECE, sizeof *values);
     mr_status status = mr_comm_agree(model->comm, values ? MR_OK : MR_ERR_MEMORY);
     if (status == MR_OK) {
         if (model->comm->rank == 0)
-            status = open_writer(model, part, path, pairs, n_pairs, &writer);
-        status = write_tensors(model, part, writer, status, values);
+            status = open_writer(model, tensors, count, path, pairs, n_pairs, &writer);
+        status = write_all(model->params, tensors, count, writer, status, values);
         if (writer && status == MR_OK) status = mr_safetensors_finish(&writer);
         mr_safetensors_abandon(&writer);
         status = mr_comm_agree_root(model->comm, status);
     }
     mr_free(values);
+    return status;
+}
+
+mr_status mr_model_write(const mr_model *model, mr_model_part part, const char *path,
+                         const mr_safetensors_pair *pairs, int64_t n_pairs)
+{
+    const mr_params *params = model->params;
+    int count = 0;
+    mr_model_tensor *tensors =
+        mr_alloc_array(MR_MEM_OTHER, (size_t)params->param_count, sizeof *tensors);
+    mr_status status = mr_comm_agree(model->comm, tensors ? MR_OK : MR_ERR_MEMORY);
+    for (int i = 0; status == MR_OK && i < params->param_count; i++) {
+        const mr_param *param = &params->param[i];
+        if (!is_in(model, part, i)) continue;
+        /* Norm weights are vectors in the public format. */
+        tensors[count++] = (mr_model_tensor){
+            .id = i, .name = param->name, .vector = param->rows == 1 && !param->adapter};
+    }
+    if (status == MR_OK)
+        status = mr_model_write_tensors(model, tensors, count, path, pairs, n_pairs);
+    mr_free(tensors);
     return status;
 }
 

@@ -1,18 +1,11 @@
 /* Opening updates, their items, and what an update is made of; reading is in updates_read.c. */
 
-#include "base/file.h"
 #include "spectra/updates_impl.h"
+#include "store/peft.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-bool mr_updates_is_adapter(const char *folder)
-{
-    char path[PATH_MAX];
-    return mr_file_path(path, "%s/adapter_config.json", folder) == MR_OK && access(path, F_OK) == 0;
-}
 
 mr_status mr_updates_begin(mr_backend *be, const mr_updates_ops *ops, mr_updates **out)
 {
@@ -74,7 +67,7 @@ mr_status mr_updates_sort(mr_updates *updates, const char *path)
 
 mr_status mr_updates_open(mr_backend *be, const char *folder, const char *base, mr_updates **out)
 {
-    const bool adapter = mr_updates_is_adapter(folder);
+    const bool adapter = mr_peft_is(folder);
     mr_updates *updates;
     *out = NULL;
     MR_CHECK(adapter || base, MR_ERR_USAGE,

@@ -60,9 +60,6 @@ struct mr_updates {
     void *state;           /**< the kind's */
 };
 
-/** Tells whether a folder holds an adapter of PEFT, or of a fork of it. Local. */
-bool mr_updates_is_adapter(const char *folder);
-
 /** Opens what lies in a folder: an adapter, or a model beside its base. Warns of what is there and
  * not looked at. Local.
  * @param be    CPU; borrowed until close

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "store/hf_impl.h"
 #include "store/json.h"
+#include "store/peft.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -55,15 +56,37 @@ mr_status mr_hf_beside_read(const char *config, const char *folder, const char *
     return status;
 }
 
+/* What is said of the weights' type, by the key of newer programs and that of older ones. */
+static bool put_dtype(const json_t *was, json_t *out, const char *dtype)
+{
+    static const char *const keys[] = {"torch_dtype", "dtype"};
+    bool said = false, made = true;
+    for (int i = 0; i < 2; i++) {
+        json_t *old = json_object_get(was, keys[i]);
+        said = said || old;
+        json_object_del(out, keys[i]);
+        if (old)
+            made = made && (dtype ? json_object_set_new(out, keys[i], json_string(dtype))
+                                  : json_object_set(out, keys[i], old)) == 0;
+    }
+    if (dtype && !said) made = json_object_set_new(out, keys[0], json_string(dtype)) == 0;
+    return made;
+}
+
+/* The ids of a configuration's ends are no matter of the computation, and stay as they were. */
+static bool put_ends(const json_t *was, json_t *out)
+{
+    json_t *ends = json_object_get(was, "eos_token_id");
+    return !ends || json_object_set(out, "eos_token_id", ends) == 0;
+}
+
 static mr_status write_config(const mr_hf_beside *beside, const char *folder,
-                              const mr_hf_config *arch)
+                              const mr_hf_config *arch, const char *dtype)
 {
     char path[PATH_MAX];
     json_t *ours = mr_hf_config_json(arch), *whole = json_copy(beside->config);
-    bool made = ours && whole && json_object_update(whole, ours) == 0;
-    /* Newer programs call the type of the weights so, and older ones as it is in ours. */
-    if (made && json_object_get(whole, "dtype"))
-        made = json_object_set_new(whole, "dtype", json_string("float32")) == 0;
+    const bool made = ours && whole && json_object_update(whole, ours) == 0 &&
+                      put_dtype(beside->config, whole, dtype) && put_ends(beside->config, whole);
     mr_status status = mr_file_path(path, "%s/config.json", folder);
     if (status == MR_OK) status = mr_json_write(path, made ? whole : NULL);
     json_decref(ours);
@@ -72,10 +95,10 @@ static mr_status write_config(const mr_hf_beside *beside, const char *folder,
 }
 
 mr_status mr_hf_beside_write(const mr_hf_beside *beside, const char *folder,
-                             const mr_hf_config *arch)
+                             const mr_hf_config *arch, const char *dtype)
 {
     char path[PATH_MAX];
-    MR_TRY(write_config(beside, folder, arch));
+    MR_TRY(write_config(beside, folder, arch, dtype));
     for (int i = 0; i < NAMES; i++) {
         MR_TRY(mr_file_path(path, "%s/%s", folder, names[i]));
         if (beside->file[i].bytes)
@@ -84,6 +107,25 @@ mr_status mr_hf_beside_write(const mr_hf_beside *beside, const char *folder,
             unlink(path); /* of an earlier model */
     }
     return MR_OK;
+}
+
+static bool ends_on(const char *name, size_t length, const char *tail)
+{
+    const size_t end = strlen(tail);
+    return length > end && strncmp(name + length - end, tail, end) == 0;
+}
+
+bool mr_hf_beside_is_file(const char *name)
+{
+    static const char *const others[] = {"config.json", MR_HF_INDEX, MR_PEFT_CONFIG};
+    size_t length = strlen(name);
+    if (ends_on(name, length, ".tmp")) length -= strlen(".tmp");
+    if (ends_on(name, length, ".safetensors")) return true;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strlen(others[i]) == length && strncmp(others[i], name, length) == 0) return true;
+    for (int i = 0; i < NAMES; i++)
+        if (strlen(names[i]) == length && strncmp(names[i], name, length) == 0) return true;
+    return false;
 }
 
 void mr_hf_beside_free(mr_hf_beside **beside)

@@ -19,10 +19,15 @@ MR_NODISCARD mr_status mr_hf_beside_read(const char *config, const char *folder,
                                          const char *tokenizer, mr_hf_beside **out);
 
 /** Writes it to a folder, in place of all that was of the kind there. config.json says of the
- * computation what `arch` says, of the weights that they are F32, and of the rest what it said.
+ * computation what `arch` says, and of the rest what it said.
+ * @param dtype  of the weights, as config.json has it ("float32"); NULL: what it said
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_hf_beside_write(const mr_hf_beside *beside, const char *folder,
-                                          const mr_hf_config *arch);
+                                          const mr_hf_config *arch, const char *dtype);
+
+/** Tells whether a file of a name may be one of a model or an adapter folder, whole or being
+ * written. Local. */
+bool mr_hf_beside_is_file(const char *name);
 
 /** Frees *beside and sets it to NULL; NULL is allowed. */
 void mr_hf_beside_free(mr_hf_beside **beside);

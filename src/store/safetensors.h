@@ -54,11 +54,12 @@ typedef struct mr_safetensors_entry {
     int64_t begin, end; /**< bytes from the start of the data */
 } mr_safetensors_entry;
 
-/** A tensor to be written, as F32. */
+/** A tensor to be written. */
 typedef struct mr_safetensors_spec {
     const char *name;
     int dims;
     int64_t shape[MR_SAFETENSORS_DIMS];
+    mr_safetensors_dtype dtype; /**< F32, F16 or BF16 */
 } mr_safetensors_spec;
 
 /** One line of a file's metadata. */
@@ -139,18 +140,19 @@ MR_NODISCARD mr_status mr_safetensors_read_raw(const mr_safetensors *file,
                                                const mr_safetensors_entry *entry, int64_t first,
                                                int64_t bytes, void *out);
 
-/** Starts a file of F32 tensors laid out in the order given, under a temporary name beside path,
+/** Starts a file of tensors laid out in the order given, under a temporary name beside path,
  * and reserves its whole size on the disk. Local, one process.
  * @param specs  [n_specs], copied
  * @param pairs  [n_pairs] metadata, copied; may be NULL where n_pairs is 0
- * @return MR_OK, MR_ERR_ARG (names, shapes), MR_ERR_IO (the disk is full), MR_ERR_MEMORY */
+ * @return MR_OK, MR_ERR_ARG (names, shapes, types), MR_ERR_IO (the disk is full), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_safetensors_create(const char *path, const mr_safetensors_spec *specs,
                                              int64_t n_specs, const mr_safetensors_pair *pairs,
                                              int64_t n_pairs, mr_safetensors_writer **out);
 
-/** Writes elements first..first+count-1 of tensor index from data [count]; ranges may come in any
- * order, each element once. Local.
- * @return MR_OK, MR_ERR_ARG (range outside the tensor, or written already), MR_ERR_IO */
+/** Writes elements first..first+count-1 of tensor index from data [count], rounded to the nearest
+ * of its type, ties to even; ranges may come in any order, each element once. Local.
+ * @return MR_OK, MR_ERR_ARG (range outside the tensor, or written already), MR_ERR_NUMERIC (a
+ *         finite element beyond the range of the type), MR_ERR_IO */
 MR_NODISCARD mr_status mr_safetensors_write(mr_safetensors_writer *writer, int64_t index,
                                             int64_t first, const float *data, int64_t count);
 
@@ -160,7 +162,8 @@ const char *mr_safetensors_header(const mr_safetensors_writer *writer, size_t *b
 
 /** As mr_safetensors_write, for threads: records no message, and allocates nothing while ranges
  * come in the order of the file. Local.
- * @return 0 or an error number: EINVAL (range outside the tensor), EEXIST (written already) */
+ * @return 0 or an error number: EINVAL (range outside the tensor), EEXIST (written already), ERANGE
+ *         (beyond the range of the type) */
 int mr_safetensors_put(mr_safetensors_writer *writer, int64_t index, int64_t first,
                        const float *data, int64_t count);
 

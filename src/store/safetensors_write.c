@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,7 @@
 enum {
     ALIGNMENT = 8, /* bytes; the data starts on a multiple, as the format's own writer does */
     FIRST_SPANS = 16,
+    STAGE = 2048, /* elements that are rounded at once */
 };
 
 /* Elements begin..end-1 of the file have been written. */
@@ -26,6 +28,8 @@ typedef struct written_tensor {
     char *name;    /* owned */
     int64_t begin; /* first element, counted over the whole file */
     int64_t count;
+    int64_t offset; /* bytes from the start of the data */
+    mr_safetensors_dtype dtype;
 } written_tensor;
 
 struct mr_safetensors_writer {
@@ -34,16 +38,21 @@ struct mr_safetensors_writer {
     int handle;            /* owned, -1 while closed */
     char *header;          /* owned, [data_start] */
     int64_t data_start;    /* bytes */
-    int64_t total;         /* elements of all tensors */
+    int64_t total, bytes;  /* elements of all tensors, and their bytes */
     int64_t count;
     written_tensor *tensors; /* owned, [count] */
     span *spans;             /* owned, [n_spans] disjoint, ascending, not touching */
     int64_t n_spans, span_room;
 };
 
-/* Adds one tensor to the header and to the writer's table; *end is where its elements begin. */
+static int64_t element_bytes(mr_safetensors_dtype dtype)
+{
+    return dtype == MR_SAFETENSORS_F32 ? (int64_t)sizeof(float) : (int64_t)sizeof(uint16_t);
+}
+
+/* Adds one tensor to the header and, behind the others, to the writer's table. */
 static mr_status add_tensor(mr_safetensors_writer *writer, const mr_safetensors_spec *spec,
-                            json_t *header, int64_t *end)
+                            json_t *header)
 {
     const char *path = writer->path;
     MR_CHECK(spec->name && spec->name[0] && strcmp(spec->name, "__metadata__") != 0, MR_ERR_ARG,
@@ -53,6 +62,10 @@ static mr_status add_tensor(mr_safetensors_writer *writer, const mr_safetensors_
     MR_CHECK(spec->dims >= 0 && spec->dims <= MR_SAFETENSORS_DIMS, MR_ERR_ARG,
              "%s: tensor '%s': %d dimensions, expected 0..%d", path, spec->name, spec->dims,
              (int)MR_SAFETENSORS_DIMS);
+    MR_CHECK(spec->dtype == MR_SAFETENSORS_F32 || spec->dtype == MR_SAFETENSORS_F16 ||
+                 spec->dtype == MR_SAFETENSORS_BF16,
+             MR_ERR_ARG, "%s: tensor '%s': %s is not written, only F32, F16 and BF16", path,
+             spec->name, mr_safetensors_dtype_name(spec->dtype));
     const int64_t most = INT64_MAX / (int64_t)sizeof(float) / 2;
     int64_t count = 1;
     for (int i = 0; i < spec->dims; i++) {
@@ -62,12 +75,13 @@ static mr_status add_tensor(mr_safetensors_writer *writer, const mr_safetensors_
                  i, extent);
         count *= extent;
     }
-    MR_CHECK(count <= most - *end, MR_ERR_ARG, "%s: the tensors together are too large", path);
+    MR_CHECK(count <= most - writer->total, MR_ERR_ARG, "%s: the tensors together are too large",
+             path);
 
-    json_int_t bytes = (json_int_t)sizeof(float) * count;
-    json_int_t offset = (json_int_t)sizeof(float) * *end;
-    json_t *about = json_pack("{s:s, s:[], s:[I, I]}", "dtype", "F32", "shape", "data_offsets",
-                              offset, offset + bytes);
+    const int64_t bytes = element_bytes(spec->dtype) * count;
+    json_t *about =
+        json_pack("{s:s, s:[], s:[I, I]}", "dtype", mr_safetensors_dtype_name(spec->dtype), "shape",
+                  "data_offsets", (json_int_t)writer->bytes, (json_int_t)(writer->bytes + bytes));
     json_t *shape = json_object_get(about, "shape");
     for (int i = 0; i < spec->dims; i++)
         json_array_append_new(shape, json_integer(spec->shape[i]));
@@ -78,10 +92,13 @@ static mr_status add_tensor(mr_safetensors_writer *writer, const mr_safetensors_
     written_tensor *tensor = &writer->tensors[writer->count];
     tensor->name = mr_strdup(spec->name);
     if (!tensor->name) return MR_ERR_MEMORY;
-    tensor->begin = *end;
+    tensor->begin = writer->total;
     tensor->count = count;
+    tensor->offset = writer->bytes;
+    tensor->dtype = spec->dtype;
     writer->count++;
-    *end += count;
+    writer->total += count;
+    writer->bytes += bytes;
     return MR_OK;
 }
 
@@ -143,9 +160,9 @@ mr_status mr_safetensors_create(const char *path, const mr_safetensors_spec *spe
     if ((status = open_beside(writer, path)) != MR_OK) goto cleanup;
     if ((status = add_metadata(path, pairs, n_pairs, header)) != MR_OK) goto cleanup;
     for (int64_t i = 0; i < n_specs; i++)
-        if ((status = add_tensor(writer, &specs[i], header, &writer->total)) != MR_OK) goto cleanup;
+        if ((status = add_tensor(writer, &specs[i], header)) != MR_OK) goto cleanup;
     if ((status = format_header(header, writer)) != MR_OK) goto cleanup;
-    int64_t whole = writer->data_start + writer->total * (int64_t)sizeof(float);
+    int64_t whole = writer->data_start + writer->bytes;
     /* A full disk is found before hours of work go into the file. A signal may break it off. */
     int failure;
     do
@@ -214,6 +231,53 @@ static int record_span(mr_safetensors_writer *writer, int64_t begin, int64_t end
     return 0;
 }
 
+static uint16_t to_bf16(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if (isnan(value)) return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+static uint16_t to_half(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
+    const float size = fabsf(value);
+    if (isnan(value)) return (uint16_t)(sign | 0x7e00);
+    if (size >= 65520) return (uint16_t)(sign | 0x7c00);
+    if (size < 0x1p-14f) return (uint16_t)(sign | (uint16_t)lrintf(size * 0x1p24f));
+    bits &= 0x7fffffff;
+    bits += 0xfff + ((bits >> 13) & 1);
+    return (uint16_t)(sign | (bits - 0x38000000) >> 13);
+}
+
+/* Whether a 16-bit element is no number of the type. */
+static bool is_infinite(mr_safetensors_dtype dtype, uint16_t bits)
+{
+    return (bits & 0x7fff) == (dtype == MR_SAFETENSORS_F16 ? 0x7c00 : 0x7f80);
+}
+
+/* Writes elements at an offset of the file, rounded to 16 bits. */
+static int write_rounded(const mr_safetensors_writer *writer, mr_safetensors_dtype dtype,
+                         const float *data, int64_t count, int64_t offset)
+{
+    uint16_t stage[STAGE];
+    for (int64_t done = 0; done < count; done += STAGE) {
+        const int64_t part = count - done < STAGE ? count - done : STAGE;
+        for (int64_t i = 0; i < part; i++) {
+            const float value = data[done + i];
+            stage[i] = dtype == MR_SAFETENSORS_F16 ? to_half(value) : to_bf16(value);
+            if (is_infinite(dtype, stage[i]) && isfinite(value)) return ERANGE;
+        }
+        const int failure = mr_file_write_at(writer->handle, stage, (size_t)part * sizeof *stage,
+                                             offset + done * (int64_t)sizeof *stage);
+        if (failure != 0) return failure;
+    }
+    return 0;
+}
+
 int mr_safetensors_put(mr_safetensors_writer *writer, int64_t index, int64_t first,
                        const float *data, int64_t count)
 {
@@ -225,8 +289,11 @@ int mr_safetensors_put(mr_safetensors_writer *writer, int64_t index, int64_t fir
     int64_t begin = tensor->begin + first;
     int failure = record_span(writer, begin, begin + count);
     if (failure != 0) return failure;
-    return mr_file_write_at(writer->handle, data, (size_t)count * sizeof *data,
-                            writer->data_start + begin * (int64_t)sizeof *data);
+    const int64_t offset =
+        writer->data_start + tensor->offset + first * element_bytes(tensor->dtype);
+    if (tensor->dtype != MR_SAFETENSORS_F32)
+        return write_rounded(writer, tensor->dtype, data, count, offset);
+    return mr_file_write_at(writer->handle, data, (size_t)count * sizeof *data, offset);
 }
 
 mr_status mr_safetensors_write(mr_safetensors_writer *writer, int64_t index, int64_t first,
@@ -241,6 +308,8 @@ mr_status mr_safetensors_write(mr_safetensors_writer *writer, int64_t index, int
     int failure = mr_safetensors_put(writer, index, first, data, count);
     MR_CHECK(failure != EEXIST, MR_ERR_ARG, "%s: tensor '%s': an element is written twice",
              writer->path, tensor->name);
+    MR_CHECK(failure != ERANGE, MR_ERR_NUMERIC, "%s: tensor '%s': an element is beyond %s",
+             writer->path, tensor->name, mr_safetensors_dtype_name(tensor->dtype));
     if (failure == ENOMEM) return MR_ERR_MEMORY;
     MR_CHECK(failure == 0, MR_ERR_IO, "cannot write '%s': %s", writer->path, strerror(failure));
     return MR_OK;

@@ -59,6 +59,11 @@ static mr_status open_all(mr_loaded *l, const char *path, const char *const *set
     MR_TRY(mr_trainer_arch(l->comm, &l->config, &l->arch));
     if (l->config.model.init == MR_INIT_PRETRAINED)
         MR_AGREE(l->comm, mr_hf_generation_read(l->config.model.path, &l->arch));
+    return MR_OK;
+}
+
+mr_status mr_loaded_tokenizer(mr_loaded *l)
+{
     mr_status status = mr_model_tokenizer_create(&l->config, l->arch.vocab_size, &l->tokenizer);
     if (status == MR_OK && l->tokenizer->vocabulary > l->arch.vocab_size)
         status = mr_fail(MR_ERR_CONFIG, "the tokenizer has %d ids, the model's vocab_size is %lld",
@@ -78,7 +83,7 @@ mr_status mr_loaded_open(const mr_comm *comm, const char *path, const char *cons
     return status;
 }
 
-mr_status mr_loaded_lay_out(mr_loaded *l, mr_backend *be, mr_shard shard)
+mr_status mr_loaded_lay_out(mr_loaded *l, mr_backend *be, mr_shard shard, int64_t tokens)
 {
     mr_model_destroy(&l->model);
     return mr_model_create(
@@ -91,7 +96,7 @@ mr_status mr_loaded_lay_out(mr_loaded *l, mr_backend *be, mr_shard shard)
                             .compute = mr_trainer_dtype(&l->config),
                             .frozen = true,
                             .seed = (uint64_t)l->config.run.seed,
-                            .geometry = {.batch = 1, .tokens = 2, .waves = 1, .in_wave = 1}},
+                            .geometry = {.batch = 1, .tokens = tokens, .waves = 1, .in_wave = 1}},
         &l->model);
 }
 

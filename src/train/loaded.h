@@ -10,16 +10,16 @@
 /** Owns all but comm and be. */
 typedef struct mr_loaded {
     const mr_comm *comm;
-    bool run;           /**< it is what a run left, else a folder */
-    mr_run_files files; /**< of the run */
-    mr_config config;   /**< of the run, or the defaults where it is a folder */
-    mr_hf_config arch;  /**< with the end ids of generation_config.json, where it names any */
-    mr_tokenizer *tokenizer;
-    mr_model *model; /**< NULL until mr_loaded_lay_out */
+    bool run;                /**< it is what a run left, else a folder */
+    mr_run_files files;      /**< of the run */
+    mr_config config;        /**< of the run, or the defaults where it is a folder */
+    mr_hf_config arch;       /**< with the end ids of generation_config.json, where it names any */
+    mr_tokenizer *tokenizer; /**< NULL until mr_loaded_tokenizer */
+    mr_model *model;         /**< NULL until mr_loaded_lay_out */
 } mr_loaded;
 
 /** Opens a model folder of Hugging Face's layout, or what a run left (train/run_files.h): its
- * configuration and its tokenizer. Collective.
+ * configuration. Collective.
  * @param[in]  path  of the folder, or as mr_run_files_open takes it
  * @param[in]  sets  [set_count] "key=value" of a configuration, where its own, or the defaults,
  * will not do
@@ -29,9 +29,16 @@ typedef struct mr_loaded {
 MR_NODISCARD mr_status mr_loaded_open(const mr_comm *comm, const char *path,
                                       const char *const *sets, int set_count, mr_loaded **out);
 
+/** Makes the tokenizer of the model. Collective.
+ * @return as mr_model_tokenizer_create; MR_ERR_CONFIG (more ids than the model has); the same on
+ *         every rank */
+MR_NODISCARD mr_status mr_loaded_tokenizer(mr_loaded *loaded);
+
 /** Lays the model out, in the place of an earlier layout. Local.
+ * @param tokens  of a sequence that is evaluated, at least 2; sessions need no more
  * @return as mr_model_create */
-MR_NODISCARD mr_status mr_loaded_lay_out(mr_loaded *loaded, mr_backend *be, mr_shard shard);
+MR_NODISCARD mr_status mr_loaded_lay_out(mr_loaded *loaded, mr_backend *be, mr_shard shard,
+                                         int64_t tokens);
 
 /** Allocates the model and reads its weights, each rank those it keeps; a run's base must be the
  * one that it began with. Collective.

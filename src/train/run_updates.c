@@ -86,21 +86,13 @@ static mr_status parts_of(const mr_updates *updates, const mr_model_linear *line
     return MR_OK;
 }
 
-/* The name of a linear's module, its weight's without the ending. */
-static void module_of(const run_state *state, const mr_model_linear *linear,
-                      char out[MR_UPDATES_NAME])
-{
-    const char *name = mr_params_at(mr_model_params(state->model), linear->weight)->name;
-    snprintf(out, MR_UPDATES_NAME, "%.*s", (int)(strrchr(name, '.') - name), name);
-}
-
 static mr_status parts(const mr_updates *updates, const mr_updates_item *item,
                        mr_updates_parts *out)
 {
     const run_state *state = updates->state;
     for (mr_model_linear at = {0}; mr_model_next_linear(state->model, &at);) {
-        char name[MR_UPDATES_NAME];
-        module_of(state, &at, name);
+        char name[MR_PARAM_NAME];
+        mr_model_linear_module(state->model, &at, name);
         if (strcmp(name, item->name) == 0) return parts_of(updates, &at, out);
     }
     mr_abort("no linear %s", item->name);
@@ -148,11 +140,11 @@ static mr_status lay_out(mr_updates *updates)
     for (int i = 0; i < length; i++)
         state->id[i] = i;
     for (mr_model_linear at = {0}; mr_model_next_linear(state->model, &at);) {
-        char name[MR_UPDATES_NAME];
+        char name[MR_PARAM_NAME];
         bool added;
         const mr_param *weight = mr_params_at(mr_model_params(state->model), at.weight);
         if (!mr_model_changes(state->model, &at)) continue;
-        module_of(state, &at, name);
+        mr_model_linear_module(state->model, &at, name);
         MR_TRY(mr_updates_add(updates, name, weight->rows, weight->cols, &added));
     }
     return MR_OK;

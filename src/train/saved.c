@@ -158,8 +158,8 @@ mr_status mr_saved_take(const mr_comm *comm, const mr_config *config, mr_saved *
 static mr_status write_rest(const mr_saved *saved, const mr_trainer *t)
 {
     char index[PATH_MAX];
-    MR_TRY(
-        mr_hf_beside_write(saved->beside, saved->config->run.save_model, mr_model_arch(t->model)));
+    MR_TRY(mr_hf_beside_write(saved->beside, saved->config->run.save_model, mr_model_arch(t->model),
+                              "float32"));
     MR_TRY(path_in(saved->config, MR_HF_INDEX, index));
     unlink(index);
     return write_mark(saved, t);

@@ -1,6 +1,4 @@
-#include "corpus/staging.h"
-
-#include "base/file.h"
+#include "base/staging.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -13,12 +11,13 @@
 
 static const char lock_name[] = "lock";
 
-mr_status mr_staging_name(const char *folder, mr_staging *out)
+mr_status mr_staging_name(const char *folder, bool (*is_ours)(const char *name), mr_staging *out)
 {
     size_t length = strlen(folder);
     while (length > 1 && folder[length - 1] == '/')
         length--;
     out->lock = -1;
+    out->is_ours = is_ours;
     MR_TRY(mr_file_path(out->folder, "%.*s", (int)length, folder));
     return mr_file_path(out->beside, "%s.tmp", out->folder);
 }
@@ -29,17 +28,6 @@ static mr_status take_lock(mr_staging *staging)
     char path[PATH_MAX];
     MR_TRY(mr_file_path(path, "%s/%s", staging->beside, lock_name));
     return mr_file_lock(path, &staging->lock);
-}
-
-/* A shard (SPLIT-00000-000000.bin), its index or the manifest; what others call .bin is not for us
- * to remove. */
-static bool is_ours(const char *name)
-{
-    size_t word = strspn(name, "abcdefghijklmnopqrstuvwxyz");
-    size_t number = name[word] == '-' ? strspn(name + word, "-0123456789") : 0;
-    const char *ending = name + word + number;
-    return (number > 0 && (strcmp(ending, ".bin") == 0 || strcmp(ending, ".idx") == 0)) ||
-           strcmp(name, "manifest.json") == 0 || strcmp(name, "manifest.json.tmp") == 0;
 }
 
 /* Removes what an earlier run left, all of it or, where anything else is there, nothing. */
@@ -56,7 +44,7 @@ static mr_status clear(const mr_staging *staging)
             if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, lock_name) == 0)
                 continue;
             status = mr_file_path(path, "%s/%s", staging->beside, name);
-            if (status == MR_OK && !is_ours(name))
+            if (status == MR_OK && !staging->is_ours(name))
                 status =
                     mr_fail(MR_ERR_IO, "'%s' is in the way: not a file of mora; remove it", path);
             else if (status == MR_OK && removing && unlink(path) != 0)

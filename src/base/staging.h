@@ -1,5 +1,5 @@
-#ifndef MR_CORPUS_STAGING_H
-#define MR_CORPUS_STAGING_H
+#ifndef MR_BASE_STAGING_H
+#define MR_BASE_STAGING_H
 
 /** @file
  * A folder that appears whole or not at all: its files are written into FOLDER.tmp beside it, which
@@ -12,10 +12,14 @@ typedef struct mr_staging {
     char folder[PATH_MAX]; /**< as it will be named */
     char beside[PATH_MAX]; /**< where files are written now */
     int lock;              /**< handle that keeps other runs out; -1 where not begun */
+    /** Tells whether a file of a name may be one that an earlier run was ended amid. */
+    bool (*is_ours)(const char *name);
 } mr_staging;
 
-/** Names both folders; what ends on slashes loses them. Local. @return MR_OK, MR_ERR_IO */
-MR_NODISCARD mr_status mr_staging_name(const char *folder, mr_staging *out);
+/** Names both folders; what ends on slashes loses them. Local.
+ * @param is_ours  as of mr_staging @return MR_OK, MR_ERR_IO */
+MR_NODISCARD mr_status mr_staging_name(const char *folder, bool (*is_ours)(const char *name),
+                                       mr_staging *out);
 
 /** Makes the folder beside, or takes over that of a run that was ended in the middle, whose files
  * are removed. Local.

@@ -1,0 +1,258 @@
+/* mora export: what a run has learnt, as other programs read it. */
+
+#include "base/file.h"
+#include "model_files.h"
+#include "program.h"
+#include "store/hf.h"
+#include "store/json.h"
+#include "store/peft.h"
+
+#include <unistd.h>
+
+static const program_setting alone = {0};
+
+static const char *const methods[] = {"fft", "lora", "dora", "relora", "mora", "remora"};
+enum { METHODS = sizeof methods / sizeof *methods };
+
+/* A base of 16 columns in two files, and a run of each method that leaves its model merged too. */
+static int enter(void **state)
+{
+    if (program_enter_folder(state) != 0) return -1;
+    model_files *files = model_files_make(259, 2, false, 1);
+    snprintf(files->extra, sizeof files->extra,
+             ", \"eos_token_id\": 258, \"note\": \"of the base\", \"dtype\": \"float32\"");
+    model_files_write(files, "base");
+    remove("base/model.safetensors");
+    json_t *map = json_object();
+    for (int i = 0; i < files->count; i++)
+        json_object_set_new(map, files->tensor[i].name,
+                            json_string(i < 5 ? "one.safetensors" : "two.safetensors"));
+    json_t *index = json_pack("{s:o}", "weight_map", map);
+    must(mr_json_write("base/" MR_HF_INDEX, index));
+    json_decref(index);
+    model_files_write_part(files, "base/one.safetensors", 0, 5);
+    model_files_write_part(files, "base/two.safetensors", 5, files->count);
+    model_files_free(&files);
+    program_write("base/generation_config.json", "{\"eos_token_id\": [258, 10]}\n");
+    program_write("base/chat_template.jinja", "{{ messages }}\n");
+    program_write("runs.yaml",
+                  "run: {seed: 3, output: out, save_model: saved}\n"
+                  "model: {path: base}\n"
+                  "task: {name: uuid, pairs: 8}\n"
+                  "method: {r: 4, merge_every: 2, modules_to_save: [lm_head, input_layernorm]}\n"
+                  "train: {steps: 3, global_batch: 8, micro_batch: 4, lr: 0.01}\n"
+                  "eval: {items: 1}\n"
+                  "parallel: {threads: 1}\n"
+                  "matrix: {method.name: [fft, lora, dora, relora, mora, remora]}\n");
+    program_result made = program_succeed(alone, "run runs.yaml");
+    program_free(&made);
+    return 0;
+}
+
+static void fails(int exit_code, const char *arguments, const char *message)
+{
+    program_result result = program_run(alone, "export %s", arguments);
+    assert_contains(result.err, message);
+    assert_int_equal(program_lines_with(result.err, "mora: error"), 1);
+    assert_int_equal(result.exit_code, exit_code);
+    assert_int_not_equal(access("x", F_OK), 0);
+    assert_int_not_equal(access("x.tmp", F_OK), 0);
+    program_free(&result);
+}
+
+static void the_command_line_is_checked(void **state)
+{
+    (void)state;
+    fails(2, "--to merged --out x", "mora export: expected a run");
+    fails(2, "out/runs.lora.h5 --out x", "expected --to merged|peft|mora-fork");
+    fails(2, "out/runs.lora.h5 --to merged", "expected --out DIR");
+    fails(2, "out/runs.lora.h5 --to peft --out x --dtype f32", "--dtype is of merged weights");
+    fails(2, "out/runs.lora.h5 --to peft --out x --bound 1", "--bound is of merged weights");
+    fails(2, "out/runs.lora.h5 --to merged --out x --bound wide",
+          "--bound: expected a number above 0, found \"wide\"");
+    fails(2, "base --to merged --out x", "'base' is a model folder: expected a run");
+    fails(1, "out/none.h5 --to merged --out x", "out/none.h5");
+}
+
+static void what_a_form_has_no_place_for_is_refused_with_those_that_have(void **state)
+{
+    (void)state;
+    fails(2, "out/runs.fft.h5 --to peft --out x",
+          "--to peft: fft has no adapter that could be written apart; --to merged writes its");
+    fails(2, "out/runs.mora.h5 --to peft --out x",
+          "PEFT has no adapter of the kind of mora; it can be written --to mora-fork and "
+          "--to merged");
+    fails(2, "out/runs.dora.h5 --to mora-fork --out x",
+          "dora has no square matrix; it can be written --to peft and --to merged");
+    program_write("cut.yaml",
+                  "run: {name: cut, output: cut}\nmodel: {path: base}\n"
+                  "task: {name: uuid, pairs: 8}\nmethod: {name: mora, operator: truncation}\n"
+                  "train: {steps: 1, lr: 0.01}\neval: {items: 1}\nparallel: {threads: 1}\n");
+    program_result result = program_succeed(alone, "run cut.yaml");
+    program_free(&result);
+    fails(2, "cut/cut.h5 --to mora-fork --out x",
+          "the published fork has no such operator of mora; it can be written --to merged");
+    fails(2, "cut/cut.h5 --to peft --out x",
+          "PEFT has no adapter of the kind of mora; it can be written --to merged");
+}
+
+static void nothing_is_written_over(void **state)
+{
+    (void)state;
+    program_make_folder("there");
+    program_write("there/mine", "kept\n");
+    fails(2, "out/runs.lora.h5 --to merged --out there/", "--out: 'there' is there already");
+    program_make_folder("y.tmp");
+    program_write("y.tmp/thesis.tex", "kept\n");
+    fails(1, "out/runs.lora.h5 --to merged --out y",
+          "'y.tmp/thesis.tex' is in the way: not a file of mora; remove it");
+    assert_int_equal(remove("y.tmp/thesis.tex"), 0);
+    program_write("y.tmp/two.safetensors.tmp", "of an export that was ended\n");
+    program_result result = program_succeed(alone, "export out/runs.lora.h5 --to peft --out y");
+    program_free(&result);
+    assert_int_not_equal(access("y.tmp", F_OK), 0);
+}
+
+static void logits_beyond_the_bound_are_refused(void **state)
+{
+    (void)state;
+    fails(1, "out/runs.lora.h5 --to merged --out x --bound 1e-9",
+          "the merged model is not the adapted one: a logit differs by ");
+}
+
+static void expect_same(const mr_hf *a, const mr_hf *b)
+{
+    assert_int_equal(mr_hf_count(a), mr_hf_count(b));
+    for (int64_t i = 0; i < mr_hf_count(a); i++) {
+        const mr_safetensors *file[2];
+        const mr_safetensors_entry *entry[2];
+        char *bytes[2];
+        must(mr_hf_find(a, mr_hf_name(a, i), &file[0], &entry[0]));
+        must(mr_hf_find(b, mr_hf_name(a, i), &file[1], &entry[1]));
+        const int64_t size = mr_safetensors_bytes(entry[0]);
+        assert_int_equal(entry[0]->dtype, entry[1]->dtype);
+        assert_int_equal(size, mr_safetensors_bytes(entry[1]));
+        for (int k = 0; k < 2; k++) {
+            bytes[k] = mr_alloc(MR_MEM_OTHER, (size_t)size);
+            must(mr_safetensors_read_raw(file[k], entry[k], 0, size, bytes[k]));
+        }
+        if (memcmp(bytes[0], bytes[1], (size_t)size) != 0) fail_msg("%s differs", mr_hf_name(a, i));
+        mr_free(bytes[0]);
+        mr_free(bytes[1]);
+    }
+}
+
+static void expect_same_models(const char *a, const char *b)
+{
+    mr_hf *one, *other;
+    must(mr_hf_open(a, &one));
+    must(mr_hf_open(b, &other));
+    expect_same(one, other);
+    mr_hf_close(&one);
+    mr_hf_close(&other);
+}
+
+static const char *text_of(const json_t *object, const char *key)
+{
+    const char *text = json_string_value(json_object_get(object, key));
+    return text ? text : "";
+}
+
+/* In the files of the base, with what stands beside them; on two ranks as on one. */
+static void merged_weights_are_those_that_a_run_saves(void **state)
+{
+    (void)state;
+    json_t *config, *was;
+    must(mr_json_read("base/config.json", &was));
+    for (int i = 0; i < METHODS; i++) {
+        char saved[64], merged[64], path[96];
+        snprintf(saved, sizeof saved, "saved/runs.%s", methods[i]);
+        snprintf(merged, sizeof merged, "merged/%s", methods[i]);
+        program_result result =
+            program_succeed((program_setting){.ranks = i == 2 ? 2 : 0},
+                            "export out/runs.%s.h5 --to merged --out %s", methods[i], merged);
+        assert_contains(result.out, "in 2 files");
+        assert_contains(result.out, "128 have the same best next token");
+        program_free(&result);
+        expect_same_models(saved, merged);
+        snprintf(path, sizeof path, "%s/config.json", merged);
+        must(mr_json_read(path, &config));
+        assert_string_equal(text_of(config, "note"), "of the base");
+        assert_string_equal(text_of(config, "dtype"), "float32");
+        assert_true(json_equal(json_object_get(config, "eos_token_id"),
+                               json_object_get(was, "eos_token_id")));
+        json_decref(config);
+        snprintf(path, sizeof path, "%s/chat_template.jinja", merged);
+        assert_int_equal(access(path, F_OK), 0);
+        snprintf(path, sizeof path, "%s/one.safetensors", merged);
+        assert_int_equal(access(path, F_OK), 0);
+    }
+    json_decref(was);
+}
+
+/* The configuration of an adapter folder, whose tensors are counted. */
+static json_t *adapter_of(const char *method, const char *to, const char *warning, int64_t tensors)
+{
+    char path[96];
+    mr_peft *peft;
+    program_result result = program_succeed(
+        alone, "export out/runs.%s.h5 --to %s --out adapters/%s", method, to, method);
+    assert_contains(result.err, warning);
+    program_free(&result);
+    snprintf(path, sizeof path, "adapters/%s", method);
+    must(mr_peft_open(path, &peft));
+    assert_int_equal(mr_safetensors_count(peft->file), tensors);
+    assert_non_null(mr_peft_find(peft, "lm_head", MR_PEFT_WEIGHT));
+    const mr_safetensors_entry *norm =
+        mr_peft_find(peft, "model.layers.1.input_layernorm", MR_PEFT_WEIGHT);
+    assert_non_null(norm);
+    assert_int_equal(norm->dims, 1);
+    json_t *config = json_incref(peft->config);
+    mr_peft_close(&peft);
+    return config;
+}
+
+static void adapters_tell_what_they_are(void **state)
+{
+    (void)state;
+    enum { LINEARS = 14, SAVED = 3 };
+    json_t *lora = adapter_of("lora", "peft", "", 2 * LINEARS + SAVED);
+    assert_string_equal(text_of(lora, "base_model_name_or_path"), "base");
+    assert_int_equal(json_integer_value(json_object_get(lora, "r")), 4);
+    assert_int_equal(json_integer_value(json_object_get(lora, "lora_alpha")), 16);
+    assert_int_equal(json_array_size(json_object_get(lora, "target_modules")), 7);
+    assert_int_equal(json_array_size(json_object_get(lora, "modules_to_save")), SAVED);
+    assert_true(json_is_false(json_object_get(lora, "use_dora")));
+    assert_null(json_object_get(lora, "use_mora"));
+    json_decref(lora);
+    json_t *dora = adapter_of("dora", "peft", "", 3 * LINEARS + SAVED);
+    assert_true(json_is_true(json_object_get(dora, "use_dora")));
+    json_decref(dora);
+    json_t *relora = adapter_of("relora", "peft", "relora has merged 1 times into the base",
+                                2 * LINEARS + SAVED);
+    assert_true(json_is_null(json_object_get(relora, "base_model_name_or_path")));
+    json_decref(relora);
+    json_t *mora = adapter_of("mora", "mora-fork", "", 2 * LINEARS + SAVED);
+    assert_true(json_is_true(json_object_get(mora, "use_mora")));
+    assert_int_equal(json_integer_value(json_object_get(mora, "mora_type")), 6);
+    json_decref(mora);
+    json_t *remora =
+        adapter_of("remora", "mora-fork", "remora has merged 1 times", 2 * LINEARS + SAVED);
+    assert_int_equal(json_integer_value(json_object_get(remora, "mora_type")), 2);
+    json_decref(remora);
+}
+
+#define TEST(function) cmocka_unit_test(function)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_command_line_is_checked),
+        TEST(what_a_form_has_no_place_for_is_refused_with_those_that_have),
+        TEST(nothing_is_written_over),
+        TEST(logits_beyond_the_bound_are_refused),
+        TEST(merged_weights_are_those_that_a_run_saves),
+        TEST(adapters_tell_what_they_are),
+    };
+    return cmocka_run_group_tests(tests, enter, folder_leave);
+}

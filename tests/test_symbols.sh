@@ -19,6 +19,10 @@ mr_answer_rule_find     likewise
 mr_answer_score         likewise
 mr_checkpoint_is        how a checkpoint is told from other folders
 mr_paper_parse          tests read tables of their own
+mr_metric_at            of the metrics of answers, which sets will name
+mr_metric_choose        likewise
+mr_metric_find          likewise
+mr_metric_of            likewise
 mr_params_read          tests compare whole parameters, and spectra will need them
 mr_runlog_matrix        items of evaluations, which no table reads yet
 mr_schedule_factor      compared with traces of another library

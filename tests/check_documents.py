@@ -6,8 +6,8 @@ usage: check_documents.py PROGRAM SOURCE_DIR BUILD_DIR
 Every fenced block of every README.md under the sources is read line by line. `mora` commands that
 only look run as they stand; those that train are planned instead (--dry-run); options of the others
 must stand in the command's --help. A block that begins with `$ COMMAND` shows output: its lines,
-"..." apart, must be printed in that order. A YAML block is a run file: it must be accepted. What is
-neither is a test's failure, so that a new command gets a rule here.
+"..." apart, must be printed in that order. A YAML block is a run file, or a template where it says what
+that reads: it must be accepted. What is neither is a test's failure, so that a new command gets a rule here.
 """
 
 import glob
@@ -217,13 +217,24 @@ def check_links(path, text):
             faults.append(f"{path}: there is no {target}")
 
 
+def check_template(place, lines, folder):
+    template, records = os.path.join(folder, "own.yaml"), os.path.join(folder, "none.jsonl")
+    open(template, "w", encoding="utf-8").write("\n".join(lines) + "\n")
+    open(records, "w", encoding="utf-8").close()
+    code, _, err = mora(["data", "inspect", records, "--template", template])
+    if code != 0:
+        faults.append(f"{place}: {err.strip()}")
+
+
 def check_document(path, folder):
     text = read(path)
     check_links(path, text)
     files = {}
     for number, language, lines in blocks_of(text):
         place = f"{path}:{number}"
-        if language == "yaml":
+        if language == "yaml" and any(line.startswith("reads:") for line in lines):
+            check_template(place, lines, folder)
+        elif language == "yaml":
             # The model that the quickstart makes may not be there yet: its shape is.
             example = os.path.join(folder, "first.yaml")
             open(example, "w", encoding="utf-8").write("\n".join(lines) + "\n")

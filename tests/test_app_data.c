@@ -53,8 +53,8 @@ static void the_command_line_is_checked(void **state)
           "data prepare a.txt --to here --documents words");
     fails(2, "--on-error: expected error or skip, found \"panic\"",
           "data prepare a.txt --to here --on-error panic");
-    fails(2, "mora data inspect: expected a folder or --text", "data inspect");
-    fails(2, "mora data inspect: expected a folder or --text", "data inspect here --text a");
+    fails(2, "mora data inspect: expected a folder, a file or --text", "data inspect");
+    fails(2, "mora data inspect: expected a folder, a file or --text", "data inspect here --text a");
     fails(2, "--seq-len: expected 1..", "data inspect here --seq-len 0");
     fails(1, "cannot open 'here/manifest.json'", "data inspect here");
 }

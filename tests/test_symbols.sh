@@ -27,20 +27,6 @@ mr_params_read          tests compare whole parameters, and spectra will need th
 mr_runlog_matrix        items of evaluations, which no table reads yet
 mr_schedule_factor      compared with traces of another library
 mr_svd_values           the reference for spectra
-mr_template_load        templates wait for what prepares by them and shows samples
-mr_template_about       likewise
-mr_template_bind        likewise
-mr_template_destroy     likewise
-mr_template_end         likewise
-mr_template_hash        likewise
-mr_template_name        likewise
-mr_template_names       likewise
-mr_template_rename      likewise
-mr_template_render      likewise
-mr_template_text        likewise
-mr_rendered_free        likewise
-mr_rendered_learned     likewise
-mr_tokenizer_decode_special  what references give; texts go without
 mr_uuid_set_add         tests fill a set that collides
 "
 

@@ -215,6 +215,25 @@ static void a_blank_stands_where_the_tokenizer_puts_it(void **state)
                 "c");
 }
 
+/* Where it is one only between words, as these letters are not. */
+static void a_token_that_its_text_is_not_stands_there_all_the_same(void **state)
+{
+    (void)state;
+    static const char yaml[] =
+        "reads: fields\nforms: [{spans: [{token: eos}, {field: a, learned: true}, {field: b}]}]\n";
+    mr_tokenizer *of;
+    data_write("t.yaml", yaml, sizeof yaml - 1);
+    hf_write("tokenizer.json", (hf_parts){.vocab = "'a': 0, 'b': 1, 'x': 2",
+                                          .merges = "",
+                                          .added = ADDED("2", "x", WORD)});
+    must(mr_tokenizer_create("tokenizer.json", &of));
+    of->eos = 2;
+    mr_template *t = load("t.yaml", of);
+    expect_sample(t, of, "{'a': 'ab', 'b': 'a'}", "x{ab}a");
+    mr_template_destroy(&t);
+    mr_tokenizer_destroy(&of);
+}
+
 static void records_that_do_not_fit_are_told(void **state)
 {
     (void)state;
@@ -442,6 +461,7 @@ int main(void)
         cmocka_unit_test(llama2_chat_takes_turns),
         cmocka_unit_test(chatml_needs_its_tokens),
         cmocka_unit_test(a_blank_stands_where_the_tokenizer_puts_it),
+        cmocka_unit_test(a_token_that_its_text_is_not_stands_there_all_the_same),
         cmocka_unit_test(records_that_do_not_fit_are_told),
         cmocka_unit_test(fields_and_roles_have_the_names_of_the_file),
         cmocka_unit_test(prompts_are_templates_too),

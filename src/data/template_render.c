@@ -22,30 +22,26 @@ static mr_status add_token(const mr_template_token *token, bool learned, mr_rend
 }
 
 /* Text between two tokens: its pieces, and where it starts, with the text of the token before it
- * where the tokenizer reads that as `lead` ids. */
+ * where the tokenizer reads that as the token. */
 typedef struct stretch {
     const mr_rendered_piece *piece; /* [pieces] */
     int64_t pieces;
     const char *text;
-    size_t start; /* byte of the sample's text that text is of */
-    int64_t lead;
+    size_t start;                  /* byte of the sample's text that text is of */
+    const mr_template_token *lead; /* NULL: the text starts with none */
 } stretch;
 
-/* Encodes the stretch behind the ids of a sample. */
+/* Encodes a stretch behind the ids of a sample, the token before it among them. */
 static mr_status encode(const mr_template *t, const stretch *s, mr_rendered *r, int64_t *count)
 {
     const size_t bytes = s->piece[s->pieces - 1].end - s->start;
-    for (;;) {
-        const int64_t room = r->room - r->count;
-        MR_TRY(mr_tokenizer_encode(t->tokenizer, s->text, bytes, r->ids + r->count, room, count));
-        if (*count <= room) break;
+    int64_t room = 0;
+    *count = 1; /* at least, for a first try */
+    do {
         MR_TRY(reserve(r, r->count + *count));
-    }
-    MR_TRY(reserve(r, r->count + *count)); /* of what is learned too */
-    MR_INVARIANT(*count >= s->lead);
-    *count -= s->lead;
-    if (s->lead > 0)
-        memmove(r->ids + r->count, r->ids + r->count + s->lead, (size_t)*count * sizeof *r->ids);
+        room = (r->room < r->learned_room ? r->room : r->learned_room) - r->count;
+        MR_TRY(mr_tokenizer_encode(t->tokenizer, s->text, bytes, r->ids + r->count, room, count));
+    } while (*count > room);
     return MR_OK;
 }
 
@@ -60,7 +56,7 @@ static mr_status mark(const mr_template *t, const stretch *s, int64_t count, mr_
         if (p + 1 < s->pieces && s->piece[p].end < s->piece[s->pieces - 1].end) {
             MR_TRY(mr_tokenizer_encode(t->tokenizer, s->text, s->piece[p].end - s->start, NULL, 0,
                                        &end));
-            end -= s->lead;
+            if (s->lead) end--;
         }
         for (; at < end && at < count; at++)
             learned[at] = s->piece[p].learned;
@@ -68,11 +64,22 @@ static mr_status mark(const mr_template *t, const stretch *s, int64_t count, mr_
     return MR_OK;
 }
 
-static mr_status add_stretch(const mr_template *t, const stretch *s, mr_rendered *r)
+static mr_status add_stretch(const mr_template *t, stretch s, mr_rendered *r)
 {
     int64_t count;
-    MR_TRY(encode(t, s, r, &count));
-    MR_TRY(mark(t, s, count, r));
+    MR_TRY(encode(t, &s, r, &count));
+    int32_t *ids = r->ids + r->count;
+    if (s.lead && (count == 0 || ids[0] != s.lead->id)) {
+        /* Before this text it is no token, as one that is none within a word. */
+        s.text += s.lead->lead.length;
+        s.start += s.lead->lead.length;
+        s.lead = NULL;
+        MR_TRY(encode(t, &s, r, &count));
+    } else if (s.lead) {
+        count--;
+        memmove(ids, ids + 1, (size_t)count * sizeof *ids);
+    }
+    MR_TRY(mark(t, &s, count, r));
     r->count += count;
     return MR_OK;
 }
@@ -94,17 +101,18 @@ mr_status mr_template_render(const mr_template *t, const json_t *record, mr_rend
     MR_INVARIANT(t->tokenizer);
     MR_TRY(mr_template_compose(t, record, out, fault, what));
     if (*fault != MR_FAULTS) return MR_OK;
-    size_t lead = 0; /* bytes of the token before */
+    const mr_template_token *before = NULL;
     for (int64_t p = 0; p < out->pieces;) {
         const mr_rendered_piece *piece = &out->piece[p];
-        const size_t before = p > 0 ? piece[-1].end : 0;
         if (piece->token >= 0) {
-            MR_TRY(add_token(&t->token[piece->token], piece->learned, out));
-            lead = t->token[piece->token].lead.length;
+            before = &t->token[piece->token];
+            MR_TRY(add_token(before, piece->learned, out));
             p++;
             continue;
         }
-        stretch s = {.piece = piece, .start = before - lead, .lead = lead > 0};
+        const size_t lead = before ? before->lead.length : 0;
+        stretch s = {.piece = piece, .lead = lead > 0 ? before : NULL};
+        s.start = (p > 0 ? piece[-1].end : 0) - lead;
         s.text = mr_text_get(&out->text) + s.start;
         while (p < out->pieces && out->piece[p].token < 0) {
             s.pieces++;
@@ -112,7 +120,7 @@ mr_status mr_template_render(const mr_template *t, const json_t *record, mr_rend
         }
         const size_t bytes = s.piece[s.pieces - 1].end - s.start;
         if (is_too_long(t, bytes, fault, what)) return MR_OK;
-        if (bytes > lead) MR_TRY(add_stretch(t, &s, out));
+        if (bytes > lead) MR_TRY(add_stretch(t, s, out));
     }
     return MR_OK;
 }

@@ -15,7 +15,10 @@ add_dependencies(test_model_tokenizer mora)
 target_sources(test_model_tokenizer PRIVATE logs.c)
 
 mr_add_test(prepare LINK mr_corpus NPROCS 1 2 4)
-target_sources(test_prepare PRIVATE data_files.c ranks.c)
+mr_add_test(prepare_records LINK mr_corpus NPROCS 1 4)
+foreach(name prepare prepare_records)
+  target_sources(test_${name} PRIVATE data_files.c ranks.c)
+endforeach()
 
 # tokenizer.json: what it may say, and its reference vectors.
 foreach(name hf_tokenizer hf_refused)

@@ -79,7 +79,9 @@ static void prepare_tells_what_it_made(void **state)
     write_documents("made.txt");
     program_result result =
         program_succeed((program_setting){.ranks = 2}, "data prepare made.txt --to made");
-    assert_contains(result.out, "split          documents           tokens      bytes of text\n");
+    assert_contains(result.out,
+                    "split          documents           tokens          learned      bytes of "
+                    "text\n");
     assert_contains(result.out, "made: 1000 documents, 12890 tokens, 11890 bytes in ");
     assert_contains(result.out, " MB/s per core\n");
     assert_int_equal(program_lines_with(result.out, "made: "), 1);

@@ -525,9 +525,9 @@ static void token_shards_show_splits_errors_and_inputs(void **state)
     (void)state;
     program_result result = info("shards");
     assert_contains(result.out, "splits:\n"
-                                "  split    documents  tokens  bytes_of_text  shards\n"
-                                "  train            3      14             11       1\n"
-                                "  heldout          0       0              0       0\n"
+                                "  split    documents  tokens  learned  bytes_of_text  shards\n"
+                                "  train            3      14       14             11       1\n"
+                                "  heldout          0       0        0              0       0\n"
                                 "errors:\n  utf8       0\n  json       0\n");
     assert_contains(result.out, "input:\n"
                                 "  path       format  bytes  documents  tokens  errors\n"

@@ -407,7 +407,7 @@ static mr_status work_on(const char *path, const char *change)
     must(mr_tokenizer_create("bytes", &tokenizer));
     must(mr_staging_name("worked", anything_is_ours, &staging));
     must(mr_staging_begin(&staging));
-    must(mr_worker_create(&self, &options, &survey, tokenizer, &staging, &work));
+    must(mr_worker_create(&self, &options, &survey, tokenizer, NULL, &staging, &work));
     data_change(change, path);
     mr_status status = MR_OK;
     while (more && status == MR_OK)

@@ -23,11 +23,15 @@ static const char prepare_more[] =
     "UTF-32 are refused. Names in .jsonl, .ndjson or .json (also before .gz, .zst or .xz) hold a\n"
     "JSON object a line, as do others whose first line is one, or an array of objects, as files\n"
     "that begin with [; --format says it of all files.\n"
+    "With --template each record becomes a sample, some of its tokens marked as learned: "
+    "templates\n"
+    "are data, as those of the program (src/data/template.h says what their keys mean).\n"
     "Files are read through gzip, zstd or xz where their content says so; a name that says so\n"
     "must be right. JSON is read as Unicode text and numbers of double precision: a line with\n"
     "1e999, half a surrogate pair or \\u0000 in the name of a field is told as faulty.\n"
     "A document, or a JSON line, has at most 1 GiB, or 64 MiB unless the tokenizer is bytes.\n\n"
-    "The tokens of each document and one EOS are joined into shards, one for 16 MiB of text or\n"
+    "The tokens of each document and one EOS, or of each sample, are joined into shards, one for "
+    "16 MiB of text or\n"
     "less; sequences of train.seq_len are cut from the whole of a split when a run reads them;\n"
     "what is left over at its end is dropped. What is held out is decided by a hash of the\n"
     "document, so that equal documents are never on both sides. The folder is the same on any\n"
@@ -44,8 +48,10 @@ static mr_status read_heldout(const char *text, double *out)
 
 static json_t *split_json(const mr_token_totals *of)
 {
-    return json_pack("{s:I, s:I, s:I}", "documents", (json_int_t)of->documents, "tokens",
-                     (json_int_t)of->tokens, "bytes", (json_int_t)of->bytes);
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "documents", (json_int_t)of->documents,
+                     "tokens", (json_int_t)of->tokens, "bytes", (json_int_t)of->bytes, "learned",
+                     (json_int_t)of->learned, "none_learned", (json_int_t)of->none_learned,
+                     "all_learned", (json_int_t)of->all_learned);
 }
 
 static json_t *manifest_json(const mr_token_manifest *m)
@@ -54,12 +60,14 @@ static json_t *manifest_json(const mr_token_manifest *m)
     for (int f = 0; f < MR_FAULTS; f++)
         json_object_set_new(errors, mr_fault_name((mr_fault)f),
                             json_integer((json_int_t)m->errors[f]));
-    return json_pack("{s:{s:s, s:s, s:i, s:i}, s:i, s:i, s:I, s:f, s:o, s:o, s:o}", "tokenizer",
-                     "name", m->tokenizer, "sha256", m->tokenizer_hash, "vocabulary",
-                     (int)m->vocabulary, "eos", (int)m->eos, "token_bytes", m->token_bytes,
-                     "inputs", m->inputs, "shards", (json_int_t)m->shards, "heldout_fraction",
-                     m->recipe.heldout, "train", split_json(&m->split[MR_SPLIT_TRAIN]), "heldout",
-                     split_json(&m->split[MR_SPLIT_HELDOUT]), "errors", errors);
+    return json_pack(
+        "{s:{s:s, s:s, s:i, s:i}, s:{s:s, s:s, s:i, s:b}, s:i, s:i, s:I, s:f, s:o, s:o, s:o}",
+        "tokenizer", "name", m->tokenizer, "sha256", m->tokenizer_hash, "vocabulary",
+        (int)m->vocabulary, "eos", (int)m->eos, "template", "name", m->template_name, "sha256",
+        m->template_hash, "end", (int)m->end, "end_learned", m->end_learned, "token_bytes",
+        m->token_bytes, "inputs", m->inputs, "shards", (json_int_t)m->shards, "heldout_fraction",
+        m->recipe.heldout, "train", split_json(&m->split[MR_SPLIT_TRAIN]), "heldout",
+        split_json(&m->split[MR_SPLIT_HELDOUT]), "errors", errors);
 }
 
 /* Megabytes of text a second on each rank. */
@@ -69,22 +77,33 @@ static double rate(const mr_token_manifest *m, double seconds, int ranks)
     return seconds > 0 ? (double)bytes / 1e6 / seconds / ranks : 0;
 }
 
-static void print_tokenizer(const mr_token_manifest *m)
+/* What made the tokens: the tokenizer, and the template where there is one. */
+static void print_origin(const mr_token_manifest *m)
 {
     mr_text line = {0};
     mr_text_add(&line, "tokenizer %s, %d ids, EOS %d%s%s\n", m->tokenizer, m->vocabulary, m->eos,
                 m->tokenizer_hash[0] ? ", SHA-256 " : "", m->tokenizer_hash);
+    if (m->marked) {
+        mr_text_add(&line, "template %s, SHA-256 %s; what is learned ends with ", m->template_name,
+                    m->template_hash);
+        if (m->end < 0)
+            mr_text_add(&line, "no token of its own\n");
+        else
+            mr_text_add(&line, "%s %d, %s\n", m->end == m->eos ? "EOS" : "token", m->end,
+                        m->end_learned ? "learned too" : "which is not learned");
+    }
     if (mr_print_text(&line) != MR_OK) mr_warn("%s", mr_message());
     mr_text_free(&line);
 }
 
 static void print_totals(const mr_token_manifest *m)
 {
-    printf("%-9s %14s %16s %18s\n", "split", "documents", "tokens", "bytes of text");
+    printf("%-9s %14s %16s %16s %18s\n", "split", "documents", "tokens", "learned",
+           m->marked ? "bytes of records" : "bytes of text");
     for (int s = 0; s < MR_SPLITS; s++)
-        printf("%-9s %14lld %16lld %18lld\n", mr_split_name((mr_split)s),
+        printf("%-9s %14lld %16lld %16lld %18lld\n", mr_split_name((mr_split)s),
                (long long)m->split[s].documents, (long long)m->split[s].tokens,
-               (long long)m->split[s].bytes);
+               (long long)m->split[s].learned, (long long)m->split[s].bytes);
 }
 
 static mr_status print_prepared(const char *folder, const mr_prepare_outcome *o, int ranks,
@@ -105,7 +124,7 @@ static mr_status print_prepared(const char *folder, const mr_prepare_outcome *o,
         json_decref(root);
         return status;
     }
-    print_tokenizer(m);
+    print_origin(m);
     print_totals(m);
     const long long documents = (long long)train->documents + held->documents;
     const long long tokens = (long long)train->tokens + held->tokens;
@@ -120,7 +139,8 @@ static mr_status print_prepared(const char *folder, const mr_prepare_outcome *o,
 
 static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const char **inputs)
 {
-    const char *to = NULL, *tokenizer = "bytes", *field = NULL, *heldout = "0.01";
+    const char *to = NULL, *tokenizer = "bytes", *template = NULL, *heldout = "0.01";
+    mr_option_list fields = {.count = 0};
     int documents = MR_DOCUMENTS_LINES, on_error = MR_FAULT_STOP, format = MR_INPUT_AUTO;
     int progress = MR_PROGRESS_AUTO;
     bool json = false, help;
@@ -129,7 +149,10 @@ static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const 
         {"to", MR_OPTION_PATH, &to, "DIR", "folder to be made"},
         {"tokenizer", MR_OPTION_PATH, &tokenizer, "FILE",
          "tokenizer.json, SentencePiece model, or bytes (bytes)"},
-        {"field", MR_OPTION_TEXT, &field, "NAME", "of JSON that holds the text (text)"},
+        {"template", MR_OPTION_PATH, &template, "NAME|FILE",
+         "that makes samples of records, with what is learned marked (plain: text and EOS)"},
+        {"field", MR_OPTION_LIST, &fields, "NAME|NAME=OTHER",
+         "of JSON that holds the text (text); what the files call a field or role of the template"},
         {"heldout", MR_OPTION_TEXT, &heldout, "FRACTION",
          "of documents kept from training (0.01); 0: none"},
         {"documents", MR_OPTION_CHOICE, &documents, "lines|file", "of plain text (lines)"},
@@ -153,16 +176,14 @@ static mr_status prepare_with(const mr_comm *comm, int argc, char **argv, const 
                                .folder = to,
                                .tokenizer = tokenizer,
                                .longest = MR_PREPARE_LONGEST,
+                               .template = template,
+                               .fields = fields.item,
+                               .field_count = fields.count,
                                .recipe = mr_prepare_defaults()};
     what.format = (mr_input_format)format;
-    what.field_asked = field != NULL;
-    if (!field) field = what.recipe.field;
     MR_TRY(read_heldout(heldout, &what.recipe.heldout));
     what.recipe.documents = (mr_documents_are)documents;
     what.recipe.on_error = (mr_fault_policy)on_error;
-    MR_CHECK(strlen(field) < sizeof what.recipe.field, MR_ERR_USAGE,
-             "mora data prepare: --field: more than %zu bytes", sizeof what.recipe.field - 1);
-    memmove(what.recipe.field, field, strlen(field) + 1);
     mr_prepare_outcome outcome;
     mr_status status = mr_prepare(comm, &what, &outcome);
     if (status == MR_OK && comm->rank == 0) status = print_prepared(to, &outcome, comm->size, json);
@@ -242,7 +263,7 @@ static void print_manifest(const char *folder, const mr_token_manifest *m, bool 
 {
     printf("%s: %lld shards of %d-byte tokens from %d files%s\n", folder, (long long)m->shards,
            m->token_bytes, m->inputs, verified ? ", every SHA-256 as stated" : "");
-    print_tokenizer(m);
+    print_origin(m);
     int64_t left_out = 0;
     for (int f = 0; f < MR_FAULTS; f++)
         left_out += m->errors[f];
@@ -251,6 +272,12 @@ static void print_manifest(const char *folder, const mr_token_manifest *m, bool 
         if (m->errors[f] > 0)
             printf(", %s %lld", mr_fault_name((mr_fault)f), (long long)m->errors[f]);
     printf("\n");
+    if (m->marked)
+        printf("nothing is learned of %lld documents, every token of %lld\n",
+               (long long)m->split[MR_SPLIT_TRAIN].none_learned +
+                   m->split[MR_SPLIT_HELDOUT].none_learned,
+               (long long)m->split[MR_SPLIT_TRAIN].all_learned +
+                   m->split[MR_SPLIT_HELDOUT].all_learned);
     print_totals(m);
 }
 
@@ -383,7 +410,8 @@ static mr_status run_inspect(const mr_comm *comm, int argc, char **argv)
 
 static const mr_command prepare_command = {
     .name = "data prepare",
-    .usage = "FILE... --to DIR [--tokenizer bytes|FILE] [--field NAME] [--heldout FRACTION] "
+    .usage = "FILE... --to DIR [--tokenizer bytes|FILE] [--template NAME|FILE] "
+             "[--field NAME|NAME=OTHER] [--heldout FRACTION] "
              "[--documents lines|file] [--format auto|text|jsonl|json] [--on-error error|skip] "
              "[--progress auto|bar|lines|none] [--json]",
     .summary = "turn text and JSON into token shards, streaming, over the ranks",

@@ -222,11 +222,11 @@ static json_t *splits_json(const mr_token_manifest *m)
         json_int_t shards = 0;
         for (int64_t i = 0; i < m->shards; i++)
             shards += m->shard[i].split == (mr_split)s;
-        json_array_append_new(rows, json_pack("{s:s, s:I, s:I, s:I, s:I}", "split",
-                                              mr_split_name((mr_split)s), "documents",
-                                              (json_int_t)split->documents, "tokens",
-                                              (json_int_t)split->tokens, "bytes_of_text",
-                                              (json_int_t)split->bytes, "shards", shards));
+        json_array_append_new(
+            rows, json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "split", mr_split_name((mr_split)s),
+                            "documents", (json_int_t)split->documents, "tokens",
+                            (json_int_t)split->tokens, "learned", (json_int_t)split->learned,
+                            "bytes_of_text", (json_int_t)split->bytes, "shards", shards));
     }
     return rows;
 }
@@ -257,6 +257,11 @@ static void add_prepared(const mr_token_manifest *m, json_t *object)
                        json_pack("{s:s, s:s?, s:i, s:i}", "name", m->tokenizer, "sha256",
                                  m->tokenizer_hash[0] != '\0' ? m->tokenizer_hash : NULL,
                                  "vocabulary", (int)m->vocabulary, "eos", (int)m->eos));
+    mr_description_put(object, "template",
+                       json_pack("{s:s, s:s?, s:i, s:b}", "name", m->template_name, "sha256",
+                                 m->template_hash[0] != '\0' ? m->template_hash : NULL, "end",
+                                 (int)m->end, "end_learned", m->end_learned));
+    mr_description_put(object, "version", json_integer(m->version));
     mr_description_put(object, "settings",
                        json_pack("{s:s, s:s, s:s, s:f, s:I}", "field", set->field, "documents",
                                  set->documents == MR_DOCUMENTS_FILES ? "file" : "lines",

@@ -257,9 +257,16 @@ mr_status mr_documents_probe(const char *path, bool compressed, bool json, mr_in
 
 /* Eight bytes at a time are mixed in; what the hash is belongs to the format of a prepared folder,
  * as it decides what is held out. */
+static const uint64_t hash_start = 0x9e3779b97f4a7c15u;
+
+static bool is_held_out(uint64_t hash, double fraction)
+{
+    return (double)(mr_hash_mix(hash) >> 11) * 0x1p-53 < fraction;
+}
+
 bool mr_document_held_out(const char *text, size_t bytes, double fraction)
 {
-    uint64_t hash = 0x9e3779b97f4a7c15u ^ bytes;
+    uint64_t hash = hash_start ^ bytes;
     while (bytes > 0) {
         unsigned char word[8] = {0};
         const size_t part = bytes < sizeof word ? bytes : sizeof word;
@@ -267,9 +274,17 @@ bool mr_document_held_out(const char *text, size_t bytes, double fraction)
         memcpy(word, text, part);
         for (int i = 0; i < 8; i++)
             value |= (uint64_t)word[i] << (8 * i);
-        hash = mr_hash_mix(hash ^ value) + 0x9e3779b97f4a7c15u;
+        hash = mr_hash_mix(hash ^ value) + hash_start;
         text += part;
         bytes -= part;
     }
-    return (double)(mr_hash_mix(hash) >> 11) * 0x1p-53 < fraction;
+    return is_held_out(hash, fraction);
+}
+
+bool mr_tokens_held_out(const int32_t *ids, int64_t count, double fraction)
+{
+    uint64_t hash = hash_start ^ (uint64_t)count;
+    for (int64_t i = 0; i < count; i++)
+        hash = mr_hash_mix(hash ^ (uint64_t)ids[i]) + hash_start;
+    return is_held_out(hash, fraction);
 }

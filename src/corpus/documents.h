@@ -62,4 +62,8 @@ int64_t mr_documents_consumed(const mr_documents *documents);
  * @param fraction  0 (none) to below 1 */
 bool mr_document_held_out(const char *text, size_t bytes, double fraction);
 
+/** As mr_document_held_out, of a sample by its tokens: so that records that make the same sample
+ * are on the same side. Local. */
+bool mr_tokens_held_out(const int32_t *ids, int64_t count, double fraction);
+
 #endif

@@ -47,13 +47,20 @@ static mr_status check_options(const mr_prepare_options *options, const mr_token
 }
 
 /* Whether what was asked for applies to what the inputs turned out to be. */
-static mr_status check_inputs(const mr_prepare_options *options, const mr_survey *survey)
+static mr_status check_inputs(const mr_prepare_options *options, const mr_template *template,
+                              const mr_survey *survey)
 {
     bool json = false;
-    for (int i = 0; i < survey->inputs; i++)
-        json = json || survey->input[i].format != MR_INPUT_TEXT;
+    for (int i = 0; i < survey->inputs; i++) {
+        const bool text = survey->input[i].format == MR_INPUT_TEXT;
+        json = json || !text;
+        MR_CHECK(!text || !template, MR_ERR_USAGE,
+                 "template %s: it reads records of JSON, but '%s' is plain text; --format jsonl or "
+                 "json says that it is JSON",
+                 mr_template_name(template), survey->input[i].path);
+    }
     MR_CHECK(
-        json || !options->field_asked, MR_ERR_USAGE,
+        json || options->field_count == 0, MR_ERR_USAGE,
         "field: \"%s\" is one of JSON, but '%s'%s plain text; JSON is known by its name (.jsonl, "
         ".ndjson, .json), its first bytes, or --format jsonl or json",
         options->recipe.field, survey->input[0].path,
@@ -63,10 +70,10 @@ static mr_status check_inputs(const mr_prepare_options *options, const mr_survey
 
 /* What the manifest will say before a document is read. */
 static mr_status begin_manifest(const mr_prepare_options *options, const mr_survey *survey,
-                                const mr_tokenizer *tokenizer, mr_token_manifest *out)
+                                const mr_tokenizer *tokenizer, const mr_template *template,
+                                mr_token_manifest *out)
 {
-    mr_token_manifest_set_tokenizer(out, tokenizer);
-    snprintf(out->template_name, sizeof out->template_name, "plain");
+    mr_token_manifest_set_origin(out, tokenizer, template);
     out->recipe = options->recipe;
     out->input = mr_alloc_array(MR_MEM_DATA, (size_t)survey->inputs, sizeof *out->input);
     if (!out->input) return MR_ERR_MEMORY;
@@ -145,10 +152,10 @@ static mr_status compare_folder(const char *folder, const mr_token_manifest *wan
 
 /* Rank 0's part before the work: looks at the folder, and makes the one beside it. */
 static mr_status begin_folder(const mr_prepare_options *options, const mr_survey *survey,
-                              const mr_tokenizer *tokenizer, mr_staging *staging,
-                              mr_prepare_outcome *out)
+                              const mr_tokenizer *tokenizer, const mr_template *template,
+                              mr_staging *staging, mr_prepare_outcome *out)
 {
-    MR_TRY(begin_manifest(options, survey, tokenizer, &out->manifest));
+    MR_TRY(begin_manifest(options, survey, tokenizer, template, &out->manifest));
     MR_TRY(compare_folder(staging->folder, &out->manifest, &out->already));
     if (!out->already) return mr_staging_begin(staging);
     mr_token_manifest_free(&out->manifest);
@@ -247,6 +254,26 @@ static int64_t count_faults(const mr_token_manifest *m, mr_text *kinds)
     return left_out;
 }
 
+/* Warns of samples of which nothing or all is learned, which is seldom what is wanted. */
+static void warn_of_masks(const mr_token_manifest *m, const mr_unit_record *record, int64_t records)
+{
+    static const char *const what[] = {"nothing", "every token"};
+    for (int all = 0; all < 2 && m->marked; all++) {
+        int64_t count = 0, i = 0;
+        for (int s = 0; s < MR_SPLITS; s++)
+            count += all ? m->split[s].all_learned : m->split[s].none_learned;
+        if (count == 0) continue;
+        while (i + 1 < records && (all ? record[i].all_line : record[i].none_line) == 0)
+            i++;
+        mr_warn(
+            "%s is learned of %lld of %lld documents, the first at %s:%lld", what[all],
+            (long long)count,
+            (long long)(m->split[MR_SPLIT_TRAIN].documents + m->split[MR_SPLIT_HELDOUT].documents),
+            m->input[record[i].input].path,
+            (long long)(all ? record[i].all_line : record[i].none_line));
+    }
+}
+
 /* Tells what was left out. That nothing is left is an error: a wrong field, or no text. */
 static mr_status check_documents(const mr_token_manifest *m)
 {
@@ -274,6 +301,7 @@ static mr_status finish_folder(mr_unit_record *record, int64_t records, mr_fault
         add_unit(m, &record[i]);
     warn_of(m, report, reports);
     MR_TRY(check_documents(m));
+    warn_of_masks(m, record, records);
     MR_TRY(mr_token_manifest_write(m, staging->beside));
     return mr_staging_commit(staging);
 }
@@ -281,7 +309,8 @@ static mr_status finish_folder(mr_unit_record *record, int64_t records, mr_fault
 /* Works, gathers what became of it, and finishes the folder. Collective. */
 static mr_status process(const mr_comm *comm, const mr_prepare_options *options,
                          const mr_survey *survey, const mr_tokenizer *tokenizer,
-                         mr_staging *staging, mr_token_manifest *manifest)
+                         const mr_template *template, mr_staging *staging,
+                         mr_token_manifest *manifest)
 {
     mr_worker *work = NULL;
     void *records = NULL, *reports = NULL;
@@ -290,8 +319,8 @@ static mr_status process(const mr_comm *comm, const mr_prepare_options *options,
     display d = {.began = mr_clock()};
     for (int i = 0; i < survey->inputs; i++)
         d.total += survey->input[i].bytes;
-    mr_status status =
-        mr_comm_agree(comm, mr_worker_create(comm, options, survey, tokenizer, staging, &work));
+    mr_status status = mr_comm_agree(
+        comm, mr_worker_create(comm, options, survey, tokenizer, template, staging, &work));
     if (status == MR_OK) status = work_in_rounds(comm, work, &d);
     if (status == MR_OK) status = mr_survey_check(comm, survey);
     if (status != MR_OK) goto cleanup;
@@ -325,35 +354,73 @@ static bool is_ours(const char *name)
            strcmp(name, "manifest.json") == 0 || strcmp(name, "manifest.json.tmp") == 0;
 }
 
-mr_status mr_prepare(const mr_comm *comm, const mr_prepare_options *options,
-                     mr_prepare_outcome *out)
+/* Takes what the files call fields: of plain text the one that is read, of a template any. */
+static mr_status take_fields(const mr_prepare_options *options, mr_template *template,
+                             char field[MR_RECIPE_FIELD])
+{
+    mr_text list = {0};
+    MR_CHECK(template || options->field_count <= 1, MR_ERR_USAGE,
+             "field: expected one, of the text, found %d", options->field_count);
+    for (int i = 0; i < options->field_count; i++) {
+        static const char own[] = "text="; /* as templates have it; that of plain text is text */
+        const char *name = options->fields[i];
+        const mr_status status = template ? mr_template_rename(template, name) : MR_OK;
+        if (!template && strncmp(name, own, sizeof own - 1) == 0) name += sizeof own - 1;
+        mr_text_add(&list, "%s%s", i > 0 ? "," : "", name);
+        if (status != MR_OK) {
+            mr_text_free(&list);
+            return mr_fail_in(status, "field");
+        }
+    }
+    const bool fits = list.length < MR_RECIPE_FIELD;
+    if (fits && (template || list.length > 0)) memcpy(field, mr_text_get(&list), list.length + 1);
+    mr_text_free(&list);
+    MR_CHECK(fits, MR_ERR_USAGE, "field: more than %d bytes", MR_RECIPE_FIELD - 1);
+    return MR_OK;
+}
+
+/* Makes tokenizer and template, NULL for plain text. */
+static mr_status open_origin(mr_prepare_options *options, mr_tokenizer **tokenizer,
+                             mr_template **template)
+{
+    MR_TRY(mr_tokenizer_create(options->tokenizer, tokenizer));
+    if (options->template && strcmp(options->template, "plain") != 0)
+        MR_TRY(mr_template_load(options->template, template));
+    MR_TRY(take_fields(options, *template, options->recipe.field));
+    if (*template) MR_TRY(mr_template_bind(*template, *tokenizer));
+    return check_options(options, *tokenizer);
+}
+
+mr_status mr_prepare(const mr_comm *comm, const mr_prepare_options *wanted, mr_prepare_outcome *out)
 {
     const double began = mr_clock();
     bool there = false;
+    mr_prepare_options own = *wanted, *options = &own;
     mr_tokenizer *tokenizer = NULL;
+    mr_template *template = NULL;
     mr_survey survey = {.inputs = 0};
     mr_staging staging;
     *out = (mr_prepare_outcome){.already = false};
     MR_AGREE(comm, mr_staging_name(options->folder, is_ours, &staging));
     MR_TRY(
         mr_comm_agree_root(comm, comm->rank == 0 ? check_folder(staging.folder, &there) : MR_OK));
-    mr_status status = mr_comm_agree(comm, mr_tokenizer_create(options->tokenizer, &tokenizer));
-    if (status != MR_OK) goto cleanup;
-    status = mr_comm_agree(comm, check_options(options, tokenizer));
+    mr_status status = mr_comm_agree(comm, open_origin(options, &tokenizer, &template));
     if (status != MR_OK) goto cleanup;
     status = mr_survey_create(comm, options->inputs, options->count, &options->recipe,
                               options->format, &survey);
-    if (status == MR_OK) status = check_inputs(options, &survey);
+    if (status == MR_OK) status = check_inputs(options, template, &survey);
     if (status != MR_OK) goto cleanup;
-    if (comm->rank == 0) status = begin_folder(options, &survey, tokenizer, &staging, out);
+    if (comm->rank == 0)
+        status = begin_folder(options, &survey, tokenizer, template, &staging, out);
     status = mr_comm_agree_root(comm, status);
     if (status != MR_OK) goto cleanup;
     mr_comm_broadcast(comm, &out->already, sizeof out->already, 0);
     if (!out->already)
-        status = process(comm, options, &survey, tokenizer, &staging, &out->manifest);
+        status = process(comm, options, &survey, tokenizer, template, &staging, &out->manifest);
 cleanup:
     if (comm->rank == 0) mr_staging_abandon(&staging);
     mr_survey_free(&survey);
+    mr_template_destroy(&template);
     mr_tokenizer_destroy(&tokenizer);
     out->seconds = mr_clock() - began;
     return status;

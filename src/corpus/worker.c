@@ -16,9 +16,10 @@ typedef struct stretch {
 } stretch;
 
 struct mr_worker {
-    const mr_prepare_options *options; /* borrowed, as the next three */
+    const mr_prepare_options *options; /* borrowed, as the next four */
     const mr_survey *survey;
     const mr_tokenizer *tokenizer;
+    const mr_template *template; /* NULL: plain text */
     const mr_staging *staging;
     size_t longest;     /* bytes that a document may have */
     stretch *stretches; /* [count], this rank's; owned */
@@ -26,7 +27,8 @@ struct mr_worker {
     mr_documents *reader; /* of stretches[next]; NULL between stretches; owned */
     int64_t done;         /* bytes of the stretches before next */
     mr_shard_writer writer[MR_SPLITS];
-    int32_t *ids; /* [room], owned */
+    mr_rendered sample; /* where there is a template */
+    int32_t *ids;       /* [room], of plain text, owned */
     int64_t room;
     mr_unit_record *record; /* [records], owned */
     int64_t records, record_room;
@@ -109,7 +111,7 @@ static mr_status deal_all(const mr_comm *comm, mr_worker *w)
 
 mr_status mr_worker_create(const mr_comm *comm, const mr_prepare_options *options,
                            const mr_survey *survey, const mr_tokenizer *tokenizer,
-                           const mr_staging *staging, mr_worker **out)
+                           const mr_template *template, const mr_staging *staging, mr_worker **out)
 {
     *out = NULL;
     mr_worker *w = mr_alloc(MR_MEM_DATA, sizeof *w);
@@ -117,13 +119,16 @@ mr_status mr_worker_create(const mr_comm *comm, const mr_prepare_options *option
     w->options = options;
     w->survey = survey;
     w->tokenizer = tokenizer;
+    w->template = template;
     w->staging = staging;
     w->longest =
         options->longest < tokenizer->most_bytes ? options->longest : tokenizer->most_bytes;
     mr_token_manifest identity = {.shards = 0};
-    mr_token_manifest_set_tokenizer(&identity, tokenizer);
-    for (int s = 0; s < MR_SPLITS; s++)
+    mr_token_manifest_set_origin(&identity, tokenizer, template);
+    for (int s = 0; s < MR_SPLITS; s++) {
         w->writer[s].token_bytes = identity.token_bytes;
+        w->writer[s].marked = identity.marked;
+    }
     mr_status status = deal_all(comm, w);
     if (status == MR_OK)
         *out = w;
@@ -140,6 +145,7 @@ void mr_worker_destroy(mr_worker **work)
     for (int s = 0; s < MR_SPLITS; s++)
         mr_shard_writer_free(&w->writer[s]);
     mr_free(w->stretches);
+    mr_rendered_free(&w->sample);
     mr_free(w->ids);
     mr_free(w->record);
     mr_free(w);
@@ -204,18 +210,28 @@ static mr_status take_fault(mr_worker *w, const mr_document *document, mr_unit_r
     return MR_OK;
 }
 
-static mr_status take_document(mr_worker *w, const mr_document *document, mr_unit_record *record)
+/* Makes the sample of a record, or tells why there is none. */
+static mr_status render(mr_worker *w, mr_document *document)
+{
+    mr_fault fault;
+    MR_TRY(mr_template_render(w->template, document->record, &w->sample, &fault, document->what));
+    if (fault == MR_FAULTS && w->sample.count == 0) {
+        fault = MR_FAULT_EMPTY;
+        snprintf(document->what, sizeof document->what, "expected a sample, found no token in it");
+    }
+    document->faulty = fault != MR_FAULTS;
+    document->fault = fault;
+    return MR_OK;
+}
+
+/* Adds a document that is in tokens to the shard of its split. */
+static mr_status add_tokens(mr_worker *w, const mr_document *document, const int32_t *ids,
+                            const uint8_t *learned, int64_t count, bool held,
+                            mr_unit_record *record)
 {
     char path[PATH_MAX];
     path[0] = '\0';
-    int64_t count = 0;
     mr_token_document about;
-    mr_status status = encode(w, document, &count);
-    if (status != MR_OK)
-        return mr_fail_in(status, "%s:%lld", w->survey->input[record->input].path,
-                          (long long)document->line);
-    const bool held =
-        mr_document_held_out(document->text, document->bytes, w->options->recipe.heldout);
     const mr_split split = held ? MR_SPLIT_HELDOUT : MR_SPLIT_TRAIN;
     mr_token_totals *totals = &record->split[split];
     if (totals->documents == 0) {
@@ -225,10 +241,43 @@ static mr_status take_document(mr_worker *w, const mr_document *document, mr_uni
                  (long long)record->input, (long long)record->unit);
         MR_TRY(mr_file_path(path, "%s/%s", w->staging->beside, shard->file));
     }
-    MR_TRY(mr_shard_writer_add(&w->writer[split], path, w->ids, NULL, count, &about));
+    MR_TRY(mr_shard_writer_add(&w->writer[split], path, ids, learned, count, &about));
     mr_token_totals_add(totals, about);
     totals->bytes += (int64_t)document->bytes;
+    if (about.learned == 0 && record->none_line == 0) record->none_line = document->line;
+    if (about.learned == about.tokens && record->all_line == 0) record->all_line = document->line;
     return MR_OK;
+}
+
+static mr_status take_sample(mr_worker *w, const mr_document *document, mr_unit_record *record)
+{
+    const mr_rendered *s = &w->sample;
+    const bool held = mr_tokens_held_out(s->ids, s->count, w->options->recipe.heldout);
+    return add_tokens(w, document, s->ids, s->learned, s->count, held, record);
+}
+
+static mr_status take_text(mr_worker *w, const mr_document *document, mr_unit_record *record)
+{
+    int64_t count = 0;
+    MR_TRY(encode(w, document, &count));
+    const bool held =
+        mr_document_held_out(document->text, document->bytes, w->options->recipe.heldout);
+    return add_tokens(w, document, w->ids, NULL, count, held, record);
+}
+
+static mr_status take_document(mr_worker *w, mr_document *document, mr_unit_record *record)
+{
+    mr_status status = MR_OK;
+    if (document->record && w->template)
+        status = render(w, document);
+    else if (document->record)
+        mr_document_take_field(document, w->options->recipe.field);
+    if (document->faulty) return take_fault(w, document, record);
+    if (status == MR_OK)
+        status = w->template ? take_sample(w, document, record) : take_text(w, document, record);
+    if (status == MR_OK) return MR_OK;
+    return mr_fail_in(status, "%s:%lld", w->survey->input[record->input].path,
+                      (long long)document->line);
 }
 
 static mr_status finish_unit(mr_worker *w, mr_unit_record *record)
@@ -254,11 +303,7 @@ static mr_status take_documents(mr_worker *w, int64_t end, mr_unit_record *recor
         MR_TRY(mr_documents_next(w->reader, &document));
         *finished = !document.text;
         if (*finished) return MR_OK;
-        if (document.record) mr_document_take_field(&document, w->options->recipe.field);
-        if (document.faulty)
-            MR_TRY(take_fault(w, &document, record));
-        else if (!document.blank)
-            MR_TRY(take_document(w, &document, record));
+        if (!document.blank) MR_TRY(take_document(w, &document, record));
         if (!show || mr_documents_offset(w->reader) - shown < SHOW) continue;
         shown = mr_documents_offset(w->reader);
         show(context, mr_worker_done(w));

@@ -14,6 +14,8 @@ typedef struct mr_unit_record {
     int64_t input, unit;
     mr_token_totals split[MR_SPLITS];
     int64_t faults[MR_FAULTS];
+    int64_t none_line,
+        all_line; /**< of its first document of which nothing, all is learned; or 0 */
     mr_token_manifest_shard shard[MR_SPLITS]; /**< where the split has documents */
 } mr_unit_record;
 
@@ -28,11 +30,13 @@ typedef struct mr_worker mr_worker;
 
 /** Deals the units of all inputs to the ranks and opens the work of this one. Local; no rank has
  * to know what another does.
- * @param options, survey, tokenizer, staging  borrowed until destroy
+ * @param options, survey, tokenizer, template, staging  borrowed until destroy
+ * @param template  bound to the tokenizer; NULL: plain text
  * @param[out] out  set on MR_OK, else NULL @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_worker_create(const mr_comm *comm, const mr_prepare_options *options,
                                         const mr_survey *survey, const mr_tokenizer *tokenizer,
-                                        const mr_staging *staging, mr_worker **out);
+                                        const mr_template *template, const mr_staging *staging,
+                                        mr_worker **out);
 
 /** Frees *work and sets it to NULL; NULL is allowed. Local. */
 void mr_worker_destroy(mr_worker **work);

@@ -40,9 +40,12 @@ typedef enum mr_input_format {
 /** What of a text file is a document. */
 typedef enum mr_documents_are { MR_DOCUMENTS_LINES, MR_DOCUMENTS_FILES } mr_documents_are;
 
+enum { MR_RECIPE_FIELD = 512 }; /**< bytes of the fields of a recipe with terminating zero */
+
 /** How text is made into tokens. Plain data. */
 typedef struct mr_recipe {
-    char field[128]; /**< of JSON lines that holds the text */
+    char field[MR_RECIPE_FIELD]; /**< of JSON that holds the text; of a template, what files call
+                                      its fields, "NAME=OTHER,..." */
     mr_documents_are documents;
     mr_fault_policy on_error;
     double heldout;     /**< share of documents kept from training, 0 to below 1 */

@@ -11,6 +11,7 @@ static const char *const split_names[MR_SPLITS] = {"train", "heldout"};
 static const char *const policy_names[] = {"error", "skip"};
 static const char *const documents_names[] = {"lines", "file"};
 static const char *const dtype_names[] = {[2] = "uint16", [4] = "uint32"};
+static const char plain[] = "plain"; /* text with EOS behind, all of it learned */
 static const char *const learned_names[] = {"all", "marked"};
 static const char shard_ending[] = ".bin", index_ending[] = ".idx";
 
@@ -64,8 +65,17 @@ mr_status mr_token_index_path(char out[PATH_MAX], const char *shard)
     return mr_file_path(out, "%.*s%s", (int)strlen(shard) - ENDING, shard, index_ending);
 }
 
-void mr_token_manifest_set_tokenizer(mr_token_manifest *manifest, const mr_tokenizer *tokenizer)
+void mr_token_manifest_set_origin(mr_token_manifest *manifest, const mr_tokenizer *tokenizer,
+                                  const mr_template *template)
 {
+    snprintf(manifest->template_name, sizeof manifest->template_name, "%s",
+             template ? mr_template_name(template) : plain);
+    snprintf(manifest->template_hash, sizeof manifest->template_hash, "%s",
+             template ? mr_template_hash(template) : "");
+    manifest->marked = template != NULL;
+    manifest->end = tokenizer->eos;
+    manifest->end_learned = true;
+    if (template) manifest->end = mr_template_end(template, &manifest->end_learned);
     memcpy(manifest->tokenizer, tokenizer->name, sizeof manifest->tokenizer);
     memcpy(manifest->tokenizer_hash, tokenizer->hash, sizeof manifest->tokenizer_hash);
     manifest->vocabulary = tokenizer->vocabulary;
@@ -161,13 +171,13 @@ mr_status mr_token_manifest_write(const mr_token_manifest *m, const char *folder
                                  documents_names[m->recipe.documents], "on_error",
                                  policy_names[m->recipe.on_error], "heldout", m->recipe.heldout,
                                  "unit_bytes", (json_int_t)m->recipe.unit_bytes);
-    json_t *root =
-        json_pack("{s:s, s:i, s:o, s:s, s:{s:s, s:s}, s:s, s:o, s:o, s:o, s:o, s:o}", "format",
-                  MR_TOKEN_MANIFEST_FORMAT, "version", (int)MR_TOKEN_MANIFEST_VERSION, "tokenizer",
-                  tokenizer, "dtype", dtype_names[m->token_bytes], "template", "name",
-                  m->template_name, "sha256", m->template_hash, "learned", learned_names[m->marked],
-                  "settings", settings, "splits", totals_json(m), "errors", errors_json(m),
-                  "inputs", inputs_json(m), "shards", shards_json(m));
+    json_t *root = json_pack(
+        "{s:s, s:i, s:o, s:s, s:{s:s, s:s, s:i, s:b}, s:s, s:o, s:o, s:o, s:o, s:o}", "format",
+        MR_TOKEN_MANIFEST_FORMAT, "version", (int)MR_TOKEN_MANIFEST_VERSION, "tokenizer", tokenizer,
+        "dtype", dtype_names[m->token_bytes], "template", "name", m->template_name, "sha256",
+        m->template_hash, "end", (int)m->end, "end_learned", m->end_learned, "learned",
+        learned_names[m->marked], "settings", settings, "splits", totals_json(m), "errors",
+        errors_json(m), "inputs", inputs_json(m), "shards", shards_json(m));
     mr_status status = mr_json_write(path, root);
     json_decref(root);
     return status;
@@ -227,12 +237,11 @@ static mr_status unpack_failed(const char *path, const char *what, const json_er
 
 static mr_status read_tokenizer(const char *path, json_t *root, mr_token_manifest *m)
 {
-    const char *name, *hash, *dtype;
+    const char *name, *hash;
     json_int_t vocabulary, eos;
     json_error_t error;
-    if (json_unpack_ex(root, &error, 0, "{s:{s:s, s:s, s:I, s:I}, s:s}", "tokenizer", "name", &name,
-                       "sha256", &hash, "vocabulary", &vocabulary, "eos", &eos, "dtype",
-                       &dtype) != 0)
+    if (json_unpack_ex(root, &error, 0, "{s:{s:s, s:s, s:I, s:I}}", "tokenizer", "name", &name,
+                       "sha256", &hash, "vocabulary", &vocabulary, "eos", &eos) != 0)
         return unpack_failed(path, "tokenizer", &error);
     MR_TRY(read_text(path, "tokenizer.name", name, m->tokenizer, sizeof m->tokenizer));
     if (hash[0] != '\0') MR_TRY(read_hash(path, "tokenizer.sha256", hash, m->tokenizer_hash));
@@ -241,6 +250,15 @@ static mr_status read_tokenizer(const char *path, json_t *root, mr_token_manifes
              (long long)eos, (long long)vocabulary);
     m->vocabulary = (int32_t)vocabulary;
     m->eos = (int32_t)eos;
+    return MR_OK;
+}
+
+static mr_status read_dtype(const char *path, json_t *root, mr_token_manifest *m)
+{
+    const char *dtype;
+    json_error_t error;
+    if (json_unpack_ex(root, &error, 0, "{s:s}", "dtype", &dtype) != 0)
+        return unpack_failed(path, "dtype", &error);
     m->token_bytes = token_bytes_of(m->vocabulary, m->marked);
     MR_CHECK(strcmp(dtype, dtype_names[m->token_bytes]) == 0, MR_ERR_FORMAT,
              "%s: dtype: expected %s for a vocabulary of %d, found \"%.100s\"", path,
@@ -251,17 +269,24 @@ static mr_status read_tokenizer(const char *path, json_t *root, mr_token_manifes
 /* Folders of version 1 are plain text. */
 static mr_status read_template(const char *path, json_t *root, mr_token_manifest *m)
 {
-    const char *name = "plain", *hash = "", *learned = learned_names[false];
-    int marked;
+    const char *name = plain, *hash = "", *learned = learned_names[false];
+    int marked, end_learned = true;
+    json_int_t end = m->eos;
     json_error_t error;
-    if (m->version > 1 && json_unpack_ex(root, &error, 0, "{s:{s:s, s:s}, s:s}", "template", "name",
-                                         &name, "sha256", &hash, "learned", &learned) != 0)
+    if (m->version > 1 && json_unpack_ex(root, &error, 0, "{s:{s:s, s:s, s:I, s:b}, s:s}",
+                                         "template", "name", &name, "sha256", &hash, "end", &end,
+                                         "end_learned", &end_learned, "learned", &learned) != 0)
         return unpack_failed(path, "template", &error);
+    MR_CHECK(end >= -1 && end < m->vocabulary, MR_ERR_FORMAT,
+             "%s: template.end: %lld does not fit a vocabulary of %d", path, (long long)end,
+             m->vocabulary);
+    m->end = (int32_t)end;
+    m->end_learned = end_learned != 0;
     MR_TRY(read_text(path, "template.name", name, m->template_name, sizeof m->template_name));
     if (hash[0] != '\0') MR_TRY(read_hash(path, "template.sha256", hash, m->template_hash));
     MR_TRY(read_name(path, "learned", learned_names, 2, learned, &marked));
     m->marked = marked == 1;
-    return MR_OK;
+    return read_dtype(path, root, m);
 }
 
 static mr_status read_settings(const char *path, json_t *root, mr_recipe *out)
@@ -454,8 +479,8 @@ static mr_status read_root(const char *path, json_t *root, mr_token_manifest *m)
              "%s: version: expected 1 to %d, found %lld", path, MR_TOKEN_MANIFEST_VERSION,
              (long long)version);
     m->version = (int)version;
-    MR_TRY(read_template(path, root, m));
     MR_TRY(read_tokenizer(path, root, m));
+    MR_TRY(read_template(path, root, m));
     MR_TRY(read_settings(path, root, &m->recipe));
     MR_TRY(read_totals(path, root, m));
     MR_TRY(read_inputs(path, root, m));

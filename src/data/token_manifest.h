@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "data/recipe.h"
+#include "data/template.h"
 #include "data/tokenizer.h"
 
 #define MR_TOKEN_MANIFEST_FORMAT "mora tokens" /**< the field `format` of every manifest */
@@ -70,7 +71,9 @@ typedef struct mr_token_manifest {
     int version; /**< of what was read: 1 or MR_TOKEN_MANIFEST_VERSION, the one that is written */
     char template_name[MR_TOKEN_TEMPLATE_NAME]; /**< "plain" for text with EOS behind */
     char template_hash[MR_HASH_TEXT];           /**< "" where it is no file */
-    bool marked;                                /**< tokens say whether they are learned */
+    int32_t end;      /**< token that stands behind what is learned, as EOS; -1: none */
+    bool end_learned; /**< wherever it stands so */
+    bool marked;      /**< tokens say whether they are learned */
     mr_recipe recipe;
     int64_t errors[MR_FAULTS];
     mr_token_totals split[MR_SPLITS];
@@ -94,9 +97,10 @@ void mr_token_totals_add(mr_token_totals *totals, mr_token_document document);
  * @return MR_OK, MR_ERR_IO (too long) */
 MR_NODISCARD mr_status mr_token_index_path(char out[PATH_MAX], const char *shard);
 
-/** Takes a tokenizer's identity, and the bytes of a token that follow from it and from `marked`.
- * Local. */
-void mr_token_manifest_set_tokenizer(mr_token_manifest *manifest, const mr_tokenizer *tokenizer);
+/** Takes the identity of a tokenizer and of a template bound to it, NULL for plain text, and the
+ * bytes of a token that follow. Local. */
+void mr_token_manifest_set_origin(mr_token_manifest *manifest, const mr_tokenizer *tokenizer,
+                                  const mr_template *template);
 
 /** Checks that a tokenizer is the one a folder was prepared with: the same model, whatever its
  * file's name. Local. @return MR_OK, MR_ERR_CONFIG (message names both) */

@@ -7,7 +7,11 @@ set -eu
 
 allowed="
 main                    where the program starts
+mr_estimate_error       of the statistics that tables of sets will print
+mr_estimate_interval    likewise
+mr_estimate_pool        likewise
 mr_latex_normalise      references give it by itself
+mr_mcnemar              references give it by itself
 mr_memory_live_total    tests ask what is still held
 mr_memory_hold          of devices, which not every build has
 mr_memory_release       likewise
@@ -23,9 +27,12 @@ mr_metric_at            of the metrics of answers, which sets will name
 mr_metric_choose        likewise
 mr_metric_find          likewise
 mr_metric_of            likewise
+mr_paired_compare       as mr_estimate_error
+mr_paired_metric        likewise
 mr_params_read          tests compare whole parameters, and spectra will need them
 mr_runlog_matrix        items of evaluations, which no table reads yet
 mr_schedule_factor      compared with traces of another library
+mr_student_quantile     tests hold it to tables
 mr_svd_values           the reference for spectra
 mr_uuid_set_add         tests fill a set that collides
 "

@@ -1,5 +1,5 @@
 # Tests of the program as a whole: they start it on up to four ranks themselves.
-foreach(name run plan pretrain failures paths progress resume streams folders disturbed
+foreach(name run plan pretrain prepared failures paths progress resume streams folders disturbed
     spectra_run)
   mr_add_test(${name} LINK mr_store TIMEOUT 900 LABELS mpi)
   target_sources(test_${name} PRIVATE program.c logs.c)
@@ -7,7 +7,7 @@ foreach(name run plan pretrain failures paths progress resume streams folders di
   set_tests_properties(${name} PROPERTIES PROCESSORS 4)
   add_dependencies(test_${name} mora)
 endforeach()
-foreach(name pretrain progress)
+foreach(name pretrain prepared progress)
   target_sources(test_${name} PRIVATE data_files.c)
   target_link_libraries(test_${name} PRIVATE mr_corpus)
 endforeach()

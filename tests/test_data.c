@@ -208,8 +208,8 @@ static void an_unknown_task_is_refused_by_name(void **state)
     mr_dataset *dataset = NULL;
     assert_int_equal(mr_tokenizer_create("bytes", &tokenizer), MR_OK);
     assert_int_equal(mr_dataset_create(&config, tokenizer, &dataset), MR_ERR_CONFIG);
-    assert_contains(mr_message(),
-                    "task.name: expected one of uuid, copy, pretrain, found \"poetry\"");
+    assert_contains(mr_message(), "task.name: expected one of uuid, copy, pretrain, instruct, "
+                                  "math, biomed, finance, found \"poetry\"");
     assert_null(dataset);
     mr_tokenizer_destroy(&tokenizer);
 }

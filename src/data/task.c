@@ -9,7 +9,11 @@
 #define TASKS(ROW)                                                                                 \
     ROW(uuid)                                                                                      \
     ROW(copy)                                                                                      \
-    ROW(pretrain)
+    ROW(pretrain)                                                                                  \
+    ROW(instruct)                                                                                  \
+    ROW(math)                                                                                      \
+    ROW(biomed)                                                                                    \
+    ROW(finance)
 
 #define DECLARED(name) extern const mr_task mr_task_##name;
 #define ADDRESS(name) &mr_task_##name,

@@ -31,6 +31,15 @@ enum {
     MR_DATASET_HASH_ITEMS = 10000, /**< most samples that go into it */
 };
 
+/** What became of the documents of a part that samples are made of. */
+typedef struct mr_tally {
+    int64_t documents;    /**< there are; 0 where samples are no documents */
+    int64_t dropped;      /**< left out, as too long */
+    int64_t none_learned; /**< left out, as none of their tokens is learned, or none that is left */
+    int64_t truncated;    /**< samples that are part of a document */
+    int64_t all_learned;  /**< samples of documents whose tokens are all learned */
+} mr_tally;
+
 /** One task. prompt, answer and score are all given or all NULL, for tasks scored by generation. */
 typedef struct mr_task {
     const char *name;
@@ -64,6 +73,7 @@ struct mr_dataset {
     int64_t items;                 /**< indices are 0..items - 1 */
     int64_t heldout;               /**< samples kept from training, 0..heldout - 1; 0: none */
     int64_t longest;               /**< no sample has more tokens; reached with `bytes` */
+    mr_tally tally[2];             /**< of MR_PART_TRAIN and MR_PART_HELDOUT */
     void *state;                   /**< the task's, owned */
     mr_packing *packing;           /**< of the items into rows; NULL: one a row. Owned */
 };

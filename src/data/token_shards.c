@@ -15,6 +15,13 @@ typedef struct split_shards {
     int64_t *first;  /* [shards + 1] tokens before each; owned */
 } split_shards;
 
+/* The documents of one split. */
+typedef struct split_documents {
+    mr_token_document *of; /* [count], owned */
+    int64_t *first;        /* [count] token of the split that each begins with; owned */
+    int64_t count;
+} split_documents;
+
 /* What tells that a file has been written to or replaced; 0 where not known. */
 typedef struct stamp {
     int64_t modified, changed; /* nanoseconds; the second cannot be set by who writes a file */
@@ -26,6 +33,7 @@ struct mr_token_shards {
     char hash[MR_HASH_TEXT];
     int64_t seq_len;
     split_shards split[MR_SPLITS];
+    split_documents documents[MR_SPLITS]; /* empty until they are loaded */
     stamp *stamp;   /* [manifest.shards], of what was verified or first used; owned */
     int *handle;    /* [manifest.shards], -1 where not open; owned */
     int64_t *place; /* [places] the shards that may be open, -1 where none; owned */
@@ -52,13 +60,17 @@ static mr_status check_size(const mr_token_shards *s, int64_t number, const char
     return MR_OK;
 }
 
+static mr_status differs(const char *path, const char *found, const char *wanted)
+{
+    return mr_fail(MR_ERR_FORMAT, "%s: damaged: its SHA-256 is %s, the manifest says %s", path,
+                   found, wanted);
+}
+
 static mr_status check_hash(const char *path, const char *wanted)
 {
     char found[MR_HASH_TEXT];
     MR_TRY(mr_hash_file(path, found, NULL));
-    MR_CHECK(strcmp(found, wanted) == 0, MR_ERR_FORMAT,
-             "%s: damaged: its SHA-256 is %s, the manifest says %s", path, found, wanted);
-    return MR_OK;
+    return strcmp(found, wanted) == 0 ? MR_OK : differs(path, found, wanted);
 }
 
 /* Holds the index of a shard against the manifest: its size, and its content where asked for. */
@@ -162,6 +174,8 @@ void mr_token_shards_close(mr_token_shards **shards)
     for (int split = 0; split < MR_SPLITS; split++) {
         mr_free(s->split[split].number);
         mr_free(s->split[split].first);
+        mr_free(s->documents[split].of);
+        mr_free(s->documents[split].first);
     }
     mr_token_manifest_free(&s->manifest);
     mr_free(s->folder);
@@ -366,6 +380,118 @@ mr_status mr_token_shards_read(mr_token_shards *s, mr_split split, int64_t seque
         count -= part;
     }
     return MR_OK;
+}
+
+static uint32_t little_endian(const unsigned char *from)
+{
+    return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 |
+           (uint32_t)from[3] << 24;
+}
+
+static bool is_sound(mr_token_document d)
+{
+    if (d.tokens == 0 || d.learned > d.tokens) return false;
+    if (d.learned == 0) return d.first_learned == d.tokens && d.behind_learned == 0;
+    return d.behind_learned <= d.tokens && d.first_learned < d.behind_learned &&
+           d.behind_learned - d.first_learned >= d.learned;
+}
+
+/* Adds the documents of a shard to those of its split; from has what its index holds. */
+static mr_status take_documents(const mr_token_shards *s, int64_t number, const char *path,
+                                const unsigned char *from, int64_t first, split_documents *out)
+{
+    const mr_token_manifest_shard *shard = &s->manifest.shard[number];
+    const int64_t end = first + shard->tokens;
+    for (int64_t i = 0; i < shard->documents; i++, from += MR_TOKEN_DOCUMENT_BYTES) {
+        const mr_token_document d = {little_endian(from), little_endian(from + 4),
+                                     little_endian(from + 8), little_endian(from + 12)};
+        MR_CHECK(is_sound(d) && first + d.tokens <= end, MR_ERR_FORMAT,
+                 "%s: document %lld: %u tokens, %u of them learned, from %u to before %u, of %lld "
+                 "tokens that are left",
+                 path, (long long)i, d.tokens, d.learned, d.first_learned, d.behind_learned,
+                 (long long)(end - first));
+        out->of[out->count] = d;
+        out->first[out->count++] = first;
+        first += d.tokens;
+    }
+    MR_CHECK(first == end, MR_ERR_FORMAT, "%s: %lld tokens stand behind the last document", path,
+             (long long)(end - first));
+    return MR_OK;
+}
+
+/* Reads the index of a shard whose first token is number `first` of its split. */
+static mr_status load_index(const mr_token_shards *s, int64_t number, int64_t first,
+                            split_documents *out)
+{
+    char path[PATH_MAX], index[PATH_MAX], *bytes = NULL, found[MR_HASH_TEXT];
+    size_t size;
+    mr_hash *hash;
+    MR_TRY(shard_path(s, number, path));
+    MR_TRY(mr_token_index_path(index, path));
+    MR_TRY(mr_file_read(index, MR_MEM_OTHER, &bytes, &size));
+    mr_status status = mr_hash_create(&hash);
+    if (status == MR_OK) {
+        mr_hash_add(hash, bytes, size);
+        mr_hash_finish(&hash, found);
+        if (strcmp(found, s->manifest.shard[number].index_sha256) != 0)
+            status = differs(index, found, s->manifest.shard[number].index_sha256);
+    }
+    if (status == MR_OK)
+        status = take_documents(s, number, index, (const unsigned char *)bytes, first, out);
+    mr_free(bytes);
+    return status;
+}
+
+static mr_status load_split(mr_token_shards *s, mr_split split)
+{
+    const split_shards *in = &s->split[split];
+    split_documents *out = &s->documents[split];
+    int64_t count = 0;
+    /* The sizes of files first: nothing is allocated on a number's word alone. */
+    for (int64_t i = 0; i < in->shards; i++) {
+        MR_TRY(check_index(s, in->number[i], false));
+        count += s->manifest.shard[in->number[i]].documents;
+    }
+    out->of = mr_alloc_array(MR_MEM_DATA, (size_t)count, sizeof *out->of);
+    out->first = mr_alloc_array(MR_MEM_DATA, (size_t)count, sizeof *out->first);
+    if (!out->of || !out->first) return MR_ERR_MEMORY;
+    for (int64_t i = 0; i < in->shards; i++)
+        MR_TRY(load_index(s, in->number[i], in->first[i], out));
+    return MR_OK;
+}
+
+mr_status mr_token_shards_load_documents(mr_token_shards *s)
+{
+    MR_CHECK(s->manifest.version > 1, MR_ERR_FORMAT,
+             "'%s' is of version 1, which does not tell where documents end; prepare it again",
+             s->folder);
+    MR_TRY(mr_token_manifest_hash(&s->manifest, true, s->hash));
+    for (int split = 0; split < MR_SPLITS; split++)
+        MR_TRY(load_split(s, (mr_split)split));
+    return MR_OK;
+}
+
+int64_t mr_token_shards_documents(const mr_token_shards *s, mr_split split)
+{
+    return s->documents[split].count;
+}
+
+mr_token_document mr_token_shards_document(const mr_token_shards *s, mr_split split, int64_t index)
+{
+    MR_INVARIANT(index >= 0 && index < s->documents[split].count);
+    return s->documents[split].of[index];
+}
+
+mr_status mr_token_shards_read_document(mr_token_shards *s, mr_split split, int64_t index,
+                                        int64_t first, int64_t count, int32_t *ids,
+                                        uint8_t *learned)
+{
+    const split_shards *in = &s->split[split];
+    const int64_t tokens = mr_token_shards_document(s, split, index).tokens;
+    const int64_t token = s->documents[split].first[index] + first;
+    MR_INVARIANT(first >= 0 && count >= 0 && first + count <= tokens);
+    const int64_t at = find_shard(in, s->documents[split].first[index]);
+    return read_part(s, in->number[at], token - in->first[at], count, ids, learned);
 }
 
 mr_status mr_token_shards_check(const mr_token_shards *s)

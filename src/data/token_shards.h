@@ -2,7 +2,7 @@
 #define MR_DATA_TOKEN_SHARDS_H
 
 /** @file
- * Reading a folder of token shards as sequences of one length.
+ * Reading a folder of token shards, as sequences of one length or as documents.
  *
  * The tokens of a split are one stream, shard after shard in the order of the text, and sequence i
  * is its tokens i * seq_len to (i + 1) * seq_len - 1: a split of T tokens has T / seq_len
@@ -57,6 +57,28 @@ int64_t mr_token_shards_sequences(const mr_token_shards *shards, mr_split split)
 MR_NODISCARD mr_status mr_token_shards_read(mr_token_shards *shards, mr_split split,
                                             int64_t sequence, int64_t first, int64_t count,
                                             int32_t *ids);
+
+/** Reads which documents there are, from the index of every shard, and compares it with the
+ * manifest: needed before the functions below. The folder's hash becomes the one that names its
+ * documents. Local.
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (damaged, or of version 1, which has no index; the
+ * message names the file), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_token_shards_load_documents(mr_token_shards *shards);
+
+/** Returns the number of documents of a split. Local. */
+int64_t mr_token_shards_documents(const mr_token_shards *shards, mr_split split);
+
+/** Returns what the index says of a document. Local.
+ * @param index  0..mr_token_shards_documents - 1, in the order of the text */
+mr_token_document mr_token_shards_document(const mr_token_shards *shards, mr_split split,
+                                           int64_t index);
+
+/** Reads tokens first..first + count - 1 of a document. As mr_token_shards_read otherwise.
+ * @param[out] ids      [count]
+ * @param[out] learned  [count] 1 where a token is learned, else 0 */
+MR_NODISCARD mr_status mr_token_shards_read_document(mr_token_shards *shards, mr_split split,
+                                                     int64_t index, int64_t first, int64_t count,
+                                                     int32_t *ids, uint8_t *learned);
 
 /** Checks that every shard and its index are there and have their sizes. Local.
  * @return MR_OK, MR_ERR_FORMAT (the message names the first that is not as it should be) */

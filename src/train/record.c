@@ -22,6 +22,26 @@ static int64_t base_parameters(const mr_params *params)
     return count;
 }
 
+/* What became of the documents of the data, for the log. */
+static mr_status record_tally(const mr_record *record, mr_part part)
+{
+    const mr_tally *t = &record->trainer->dataset->tally[part];
+    const struct {
+        const char *name;
+        int64_t value;
+    } counts[] = {{"documents", t->documents},
+                  {"documents_dropped", t->dropped},
+                  {"documents_none_learned", t->none_learned},
+                  {"samples_truncated", t->truncated},
+                  {"samples_all_learned", t->all_learned}};
+    for (size_t i = 0; t->documents > 0 && i < sizeof counts / sizeof *counts; i++) {
+        char name[64];
+        snprintf(name, sizeof name, "%s_%s", mr_part_texts[part], counts[i].name);
+        MR_TRY(mr_runlog_set_int(record->log, name, counts[i].value));
+    }
+    return MR_OK;
+}
+
 /* Attributes that tell what runs. */
 static mr_status describe(mr_record *record)
 {
@@ -80,6 +100,8 @@ static mr_status describe(mr_record *record)
     const double padding = mr_dataset_padding(t->dataset, t->seq_len);
     if (status == MR_OK && padding >= 0)
         status = mr_runlog_set_double(log, "padding_share", padding);
+    if (status == MR_OK) status = record_tally(record, MR_PART_TRAIN);
+    if (status == MR_OK) status = record_tally(record, MR_PART_HELDOUT);
     mr_text_free(&text);
     return status;
 }
@@ -91,6 +113,17 @@ static void tell_of_tokenizer(const mr_record *record)
            tokenizer->vocabulary, tokenizer->reason);
 }
 
+static void tell_of_documents(const mr_record *record, mr_part part)
+{
+    const mr_tally *t = &record->trainer->dataset->tally[part];
+    if (t->documents == 0) return;
+    mr_log("%s: %s: %lld documents: %lld too long and dropped, %lld without a learned token left "
+           "out, %lld truncated, %lld learned from end to end",
+           record->config->run.name, mr_part_texts[part], (long long)t->documents,
+           (long long)t->dropped, (long long)t->none_learned, (long long)t->truncated,
+           (long long)t->all_learned);
+}
+
 static void tell_of_rows(const mr_record *record)
 {
     const mr_trainer *t = record->trainer;
@@ -99,6 +132,14 @@ static void tell_of_rows(const mr_record *record)
     mr_log("%s: %lld samples in %lld rows of %lld tokens, %.1f %% of them padding",
            record->config->run.name, (long long)t->dataset->items,
            (long long)mr_dataset_rows(t->dataset), (long long)t->seq_len, 100 * padding);
+}
+
+static void tell_of_data(const mr_record *record)
+{
+    tell_of_tokenizer(record);
+    tell_of_documents(record, MR_PART_TRAIN);
+    tell_of_documents(record, MR_PART_HELDOUT);
+    tell_of_rows(record);
 }
 
 /* What adapters became: the operator of `auto`, r_hat. */
@@ -127,8 +168,7 @@ static mr_status start(mr_record *record)
     MR_TRY(mr_runlog_create(record->path, &record->log));
     MR_TRY(mr_runlog_set_text(record->log, "started", started));
     MR_TRY(describe(record));
-    tell_of_tokenizer(record);
-    tell_of_rows(record);
+    tell_of_data(record);
     return record_choices(record);
 }
 
@@ -216,8 +256,7 @@ mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ra
         record->claimed = true;
         MR_TRY(mr_runlog_rewind(record->log, t->step, evaluated));
         MR_TRY(describe(record));
-        tell_of_tokenizer(record);
-        tell_of_rows(record);
+        tell_of_data(record);
     } else {
         if (status != MR_OK) mr_warn("%s", mr_message());
         mr_warn("%s: no log of this run to go on with: a new one starts at step %lld", record->path,

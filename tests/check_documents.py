@@ -19,7 +19,7 @@ import sys
 import tempfile
 
 PROGRAM, SOURCE, BUILD = sys.argv[1:4]
-LOOKS = {"table", "info"}
+LOOKS = {"table", "info", "compare"}
 PLACEHOLDERS = {"FILE.yaml", "CONFIG.yaml"}
 # What belongs to the system.
 OTHERS = {"cd", "cmake", "git", "mkdir", "scancel", "scontrol", "squeue", "tail"}

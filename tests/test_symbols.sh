@@ -27,10 +27,8 @@ mr_metric_at            of the metrics of answers, which sets will name
 mr_metric_choose        likewise
 mr_metric_find          likewise
 mr_metric_of            likewise
-mr_paired_compare       as mr_estimate_error
-mr_paired_metric        likewise
+mr_paired_metric        as mr_estimate_error
 mr_params_read          tests compare whole parameters, and spectra will need them
-mr_runlog_matrix        items of evaluations, which no table reads yet
 mr_schedule_factor      compared with traces of another library
 mr_student_quantile     tests hold it to tables
 mr_svd_values           the reference for spectra

@@ -15,9 +15,9 @@
 #include <unistd.h>
 
 static const mr_command *const commands[] = {
-    &mr_command_run,         &mr_command_data,     &mr_command_table,
-    &mr_command_spectrum,    &mr_command_info,     &mr_command_bench,
-    &mr_command_approximate, &mr_command_generate, &mr_command_export,
+    &mr_command_run,      &mr_command_data,   &mr_command_table, &mr_command_compare,
+    &mr_command_spectrum, &mr_command_info,   &mr_command_bench, &mr_command_approximate,
+    &mr_command_generate, &mr_command_export,
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0], EXIT_USAGE = 2, EXIT_AGAIN = 75 };

@@ -70,6 +70,7 @@ mr_status mr_runlog_tells(const mr_runlog_reader *reader, const char *set, const
           path);
     if ((status = text_of(reader, object, "kind", out->kind, sizeof out->kind)) != MR_OK ||
         (status = text_of(reader, object, "part", out->part, sizeof out->part)) != MR_OK ||
+        (status = text_of(reader, object, "item", out->item, sizeof out->item)) != MR_OK ||
         (status = text_of(reader, object, "primary", out->primary, sizeof out->primary)) != MR_OK)
         goto cleanup;
     out->told = out->kind[0] != '\0';

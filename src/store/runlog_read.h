@@ -51,6 +51,7 @@ MR_NODISCARD mr_status mr_runlog_scores(const mr_runlog_reader *reader, const ch
 /** What a log says of a set, or of a score of it. */
 typedef struct mr_runlog_about {
     char kind[64], part[64], primary[64], unit[64]; /**< "" where the log does not say */
+    char item[128];                                 /**< what the record of an item is; likewise */
     bool lower_is_better;
     bool told; /**< the log says it: older ones do not */
 } mr_runlog_about;

@@ -44,8 +44,9 @@ static void samples_are_shown_with_what_is_learned(void **state)
     assert_contains(result.out,
                     "\nr.jsonl:4: left out (order): message 1: assistant cannot be the first\n");
     assert_contains(result.out, "\nr.jsonl:5: left out (surrogate): half a surrogate pair");
-    assert_contains(result.out,
-                    "\nr.jsonl:6: left out (type): message 1: expected an object, found a number\n");
+    assert_contains(
+        result.out,
+        "\nr.jsonl:6: left out (type): message 1: expected an object, found a number\n");
     assert_contains(result.out, "\nr.jsonl:7: left out (json): ");
     assert_contains(result.out, "\nr.jsonl:8: left out (utf8): not UTF-8: byte 1 of the line");
     program_free(&result);
@@ -104,6 +105,30 @@ static void without_a_tokenizer_there_is_the_text(void **state)
     program_free(&result);
 }
 
+static void a_prepared_folder_shows_what_is_learned(void **state)
+{
+    (void)state;
+    data_write("r.jsonl", records, sizeof records - 1);
+    program_result result = program_succeed(
+        alone, "data prepare r.jsonl --template tulu --to f --on-error skip --heldout 0");
+    program_free(&result);
+    result = program_succeed(alone, "data inspect f --items 2");
+    assert_contains(result.out, "\ntrain, document 0 of 2: 37 tokens, 7 learned in 1 span, <eos> "
+                                "learned\n<bos><|user|>\ncaf\xc3\xa9\n<|assistant|>\n"
+                                "[[\\x1b[1mno<eos>]]\n");
+    assert_contains(result.out, "\ntrain, document 1 of 2: 14 tokens, 0 learned in 0 spans, <eos> "
+                                "not learned: nothing is learned\n");
+    program_free(&result);
+    result = program_succeed(alone, "data inspect f --seq-len 5 --json");
+    json_t *root = json_loads(result.out, 0, NULL);
+    const json_t *sample = json_array_get(json_object_get(root, "samples"), 0);
+    assert_string_equal(json_string_value(json_object_get(sample, "text")), "<bos><|us");
+    assert_int_equal(json_integer_value(json_object_get(sample, "tokens")), 37);
+    assert_int_equal(json_integer_value(json_object_get(sample, "learned")), 7);
+    json_decref(root);
+    program_free(&result);
+}
+
 static void what_does_not_go_together_is_refused(void **state)
 {
     (void)state;
@@ -132,6 +157,7 @@ int main(void)
         cmocka_unit_test(a_terminal_shows_it_in_colour),
         cmocka_unit_test(an_array_is_read_with_the_names_of_its_file),
         cmocka_unit_test(without_a_tokenizer_there_is_the_text),
+        cmocka_unit_test(a_prepared_folder_shows_what_is_learned),
         cmocka_unit_test(what_does_not_go_together_is_refused),
     };
     return cmocka_run_group_tests(tests, folder_enter, folder_leave);

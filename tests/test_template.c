@@ -295,6 +295,16 @@ static void records_that_do_not_fit_are_told(void **state)
             fail_msg("%s: fault %d, \"%s\"", cases[i].record, (int)fault, what);
         mr_template_destroy(&t);
     }
+    of->most_bytes = 7;
+    char what[MR_FAULT_TEXT];
+    mr_template *t = load("plain", of);
+    assert_int_equal(render(t, "{'text': '12345678'}", &r, what), MR_FAULT_LONG);
+    assert_string_equal(what, "a text of 8 bytes, more than the 7 there may be");
+    assert_int_equal(r.count, 0);
+    of->eos = -1;
+    assert_int_equal(mr_template_bind(t, of), MR_ERR_CONFIG);
+    assert_string_equal(mr_message(), "template plain: the tokenizer 'bytes' has no token \"eos\"");
+    mr_template_destroy(&t);
     mr_rendered_free(&r);
     mr_tokenizer_destroy(&of);
 }

@@ -1,5 +1,6 @@
 #include "app/data_records.h"
 
+#include "app/data_sample.h"
 #include "corpus/compressed.h"
 #include "corpus/documents.h"
 #include "data/template.h"
@@ -7,7 +8,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* A command being done. Owns all but `what`. */
 typedef struct viewer {
@@ -15,78 +15,16 @@ typedef struct viewer {
     mr_template *template;
     mr_tokenizer *tokenizer; /* NULL: none */
     mr_rendered sample;
-    mr_text text;         /* as it is shown */
-    mr_text end;          /* the token that ends what is learned, by its name */
-    const char *on, *off; /* around what is learned */
-    json_t *items;        /* NULL: plain text */
+    mr_text text; /* as it is shown */
+    mr_text end;  /* the token that ends what is learned, by its name */
+    mr_sample_marks marks;
+    json_t *items; /* NULL: plain text */
 } viewer;
 
 static void clear(mr_text *text)
 {
     text->length = 0;
     if (text->data) text->data[0] = '\0';
-}
-
-/* Whether an id stands for no text: it is shown by its name. */
-static bool is_special(const mr_tokenizer *t, int32_t id)
-{
-    return id == t->bos || id == t->eos || id == t->pad;
-}
-
-/* Appends what the text of ids [count] has beyond `shown` bytes: decoded as one, for a token may
- * hold half of a character, and of the first one a blank is left out. */
-static mr_status add_beyond(viewer *v, const int32_t *ids, int64_t count, size_t *shown)
-{
-    mr_text decoded = {0};
-    mr_status status = mr_tokenizer_decode_special(v->tokenizer, ids, count, &decoded);
-    if (status == MR_OK && decoded.length > *shown) {
-        mr_text_add_clean(&v->text, decoded.data + *shown, decoded.length - *shown);
-        *shown = decoded.length;
-    }
-    mr_text_free(&decoded);
-    return status;
-}
-
-static mr_status add_special(viewer *v, int32_t id)
-{
-    mr_text piece = {0};
-    mr_status status = mr_tokenizer_piece(v->tokenizer, id, &piece);
-    mr_text_add_line(&v->text, mr_text_get(&piece), piece.length);
-    mr_text_free(&piece);
-    return status;
-}
-
-/* Writes a sample with its learned spans marked; their number goes to *spans. */
-static mr_status mark_sample(viewer *v, int64_t *spans)
-{
-    const mr_rendered *r = &v->sample;
-    int64_t start = 0; /* of the stretch of text that goes on */
-    size_t shown = 0;  /* bytes of it */
-    *spans = 0;
-    for (int64_t i = 0; i < r->count; i++) {
-        const bool before = i > 0 && r->learned[i - 1],
-                   special = is_special(v->tokenizer, r->ids[i]);
-        const bool border = r->learned[i] != before, ends = i + 1 == r->count;
-        *spans += border && r->learned[i];
-        if (border) mr_text_add(&v->text, "%s", r->learned[i] ? v->on : v->off);
-        if (special) {
-            MR_TRY(add_special(v, r->ids[i]));
-            start = i + 1;
-            shown = 0;
-        } else if (ends || r->learned[i + 1] != r->learned[i] ||
-                   is_special(v->tokenizer, r->ids[i + 1])) {
-            MR_TRY(add_beyond(v, r->ids + start, i + 1 - start, &shown));
-        }
-        if (ends && r->learned[i]) mr_text_add(&v->text, "%s", v->off);
-    }
-    return v->text.failed ? MR_ERR_MEMORY : MR_OK;
-}
-
-static bool learns(const mr_rendered *r, int32_t id)
-{
-    for (int64_t i = 0; i < r->count; i++)
-        if (r->learned[i] && r->ids[i] == id) return true;
-    return false;
 }
 
 static json_t *numbers(const mr_rendered *r, bool learned)
@@ -101,31 +39,25 @@ static json_t *numbers(const mr_rendered *r, bool learned)
 static mr_status show_sample(viewer *v, int64_t line)
 {
     const mr_rendered *r = &v->sample;
-    const int32_t end = mr_template_end(v->template, NULL);
-    const int64_t learned = mr_rendered_learned(r);
-    const bool with_end = end >= 0 && learns(r, end);
-    int64_t spans;
-    MR_TRY(mark_sample(v, &spans));
+    const mr_sample_facts facts =
+        mr_sample_facts_of(r->ids, r->learned, r->count, mr_template_end(v->template, NULL));
+    MR_TRY(mr_sample_text(v->tokenizer, r->ids, r->learned, r->count, v->marks, &v->text));
     if (v->items) {
         mr_json_append(&v->items,
                        json_pack("{s:I, s:I, s:I, s:I, s:b, s:s%, s:o, s:o}", "line",
-                                 (json_int_t)line, "tokens", (json_int_t)r->count, "learned",
-                                 (json_int_t)learned, "spans", (json_int_t)spans, "end_learned",
-                                 with_end, "text", mr_text_get(&v->text), v->text.length, "ids",
-                                 numbers(r, false), "mask", numbers(r, true)));
+                                 (json_int_t)line, "tokens", (json_int_t)facts.tokens, "learned",
+                                 (json_int_t)facts.learned, "spans", (json_int_t)facts.spans,
+                                 "end_learned", facts.end_learned, "text", mr_text_get(&v->text),
+                                 v->text.length, "ids", numbers(r, false), "mask",
+                                 numbers(r, true)));
         return v->items ? MR_OK : MR_ERR_MEMORY;
     }
-    mr_text line_of = {0};
-    mr_text_add(&line_of, "\n%s:%lld: %lld tokens, %lld learned in %lld %s", v->what->path,
-                (long long)line, (long long)r->count, (long long)learned, (long long)spans,
-                spans == 1 ? "span" : "spans");
-    if (end >= 0)
-        mr_text_add(&line_of, ", %s %slearned", mr_text_get(&v->end), with_end ? "" : "not ");
-    if (learned == 0 || learned == r->count)
-        mr_text_add(&line_of, ": %s is learned", learned == 0 ? "nothing" : "all");
-    mr_text_add(&line_of, "\n");
-    mr_status status = mr_print_text(&line_of);
-    mr_text_free(&line_of);
+    mr_text head = {0};
+    mr_text_add(&head, "\n%s:%lld: ", v->what->path, (long long)line);
+    mr_sample_add_facts(&facts, mr_text_get(&v->end), &head);
+    mr_text_add(&head, "\n");
+    mr_status status = mr_print_text(&head);
+    mr_text_free(&head);
     printf("%s\n", mr_text_get(&v->text));
     return status;
 }
@@ -251,10 +183,7 @@ static mr_status print_json(viewer *v)
 
 mr_status mr_data_show_records(const mr_data_records *what)
 {
-    const bool colours = !what->json && isatty(STDOUT_FILENO) == 1;
-    viewer v = {.what = what};
-    v.on = what->json ? "" : colours ? "\033[30;102m" : "[[";
-    v.off = what->json ? "" : colours ? "\033[0m" : "]]";
+    viewer v = {.what = what, .marks = mr_sample_marks_here(what->json)};
     if (what->json) v.items = json_array();
     mr_status status = open_all(&v);
     if (status == MR_OK && !what->json) status = print_head(&v);

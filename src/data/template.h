@@ -110,9 +110,6 @@ MR_NODISCARD mr_status mr_template_render(const mr_template *t, const json_t *re
 MR_NODISCARD mr_status mr_template_text(const mr_template *t, const json_t *record, mr_text *out,
                                         mr_fault *fault, char what[MR_FAULT_TEXT]);
 
-/** Returns how many tokens of a sample are learned. Local. */
-int64_t mr_rendered_learned(const mr_rendered *rendered);
-
 /** Frees a sample's arrays and empties it. Local. */
 void mr_rendered_free(mr_rendered *rendered);
 

@@ -256,7 +256,8 @@ static void strip_end(composer *c)
 mr_status mr_template_compose(const mr_template *t, const json_t *record, mr_rendered *out,
                               mr_fault *fault, char what[MR_FAULT_TEXT])
 {
-    composer c = {.t = t, .out = out, .fault = MR_FAULTS, .what = what};
+    composer c = {.t = t, .out = out, .fault = MR_FAULTS};
+    c.what = what;
     out->text.length = 0;
     out->pieces = 0;
     MR_TRY(add_record(&c, record));

@@ -139,14 +139,6 @@ mr_status mr_template_text(const mr_template *t, const json_t *record, mr_text *
     return status == MR_OK && out->failed ? MR_ERR_MEMORY : status;
 }
 
-int64_t mr_rendered_learned(const mr_rendered *rendered)
-{
-    int64_t learned = 0;
-    for (int64_t i = 0; i < rendered->count; i++)
-        learned += rendered->learned[i];
-    return learned;
-}
-
 void mr_rendered_free(mr_rendered *rendered)
 {
     mr_free(rendered->ids);

@@ -708,15 +708,20 @@ static void run_attention(mr_lab *lab, record *out)
         .d_v = mr_lab_poison(lab, MR_F32, rows, k_cols, 0),
     };
     int32_t offsets[] = {0, 140, 141, 160}, lengths[] = {150, 1, 97};
+    enum { PAGES = 14, MOST = (150 + MR_CACHE_PAGE - 1) / MR_CACHE_PAGE };
+    int32_t pages[3 * MOST];
+    for (int i = 0; i < 3 * MOST; i++)
+        pages[i] = i * 5 % PAGES;
+    mr_tensor ids = mr_lab_upload_ids(lab, pages, 3 * (int64_t)MOST);
     mr_cached_attention_args cached = {
         .shape = shape,
-        .capacity = shape.tokens,
         .q = mr_tensor_rows(args.q, 0, 160),
-        .k = args.k,
-        .v = args.v,
+        .k = mr_tensor_rows(args.k, 0, PAGES * (int64_t)MR_CACHE_PAGE),
+        .v = mr_tensor_rows(args.v, 0, PAGES * (int64_t)MR_CACHE_PAGE),
         .o = mr_lab_poison(lab, MR_F32, 160, q_cols, 0),
         .offsets = mr_lab_upload_ids(lab, offsets, 4),
         .lengths = mr_lab_upload_ids(lab, lengths, 3),
+        .pages = mr_tensor_reshape(ids, 3, MOST),
     };
     MR_LAB_RUN(lab, attention_forward, &args);
     MR_LAB_RUN(lab, attention_backward, &args);

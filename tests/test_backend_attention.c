@@ -98,46 +98,59 @@ static void starts_of_zero_are_no_starts(void **state)
     }
 }
 
-/* A sequence of a cached case: `prefix` tokens that stand in another slot, `cached` and `fresh` of
- * its own. */
+/* A sequence of a cached case: it begins with the first `prefix` tokens of a text that others begin
+ * with too, and goes on with `cached` and `fresh` of its own. */
 typedef struct cached_sequence {
     int64_t prefix, cached, fresh;
 } cached_sequence;
 
-/* Runs attention_cached on sequences with the slot behind them for one shared prefix, and compares
- * each one's new rows with the last of a whole attention. Beyond what counts the cache is NaN. */
+/* Writes positions first.. of keys or values [all, cols] to the pages of a sequence. */
+static void write_pages(mr_lab *lab, mr_tensor cache, const int32_t *pages, const double *values,
+                        int64_t first, int64_t all)
+{
+    for (int64_t t = first; t < all; t += MR_CACHE_PAGE) {
+        int64_t count = all - t < MR_CACHE_PAGE ? all - t : MR_CACHE_PAGE;
+        MR_LAB_RUN(lab, copy,
+                   mr_tensor_rows(cache, (int64_t)pages[t / MR_CACHE_PAGE] * MR_CACHE_PAGE, count),
+                   mr_lab_upload(lab, values + t * cache.cols, count, cache.cols, 0));
+    }
+}
+
+static int64_t pages_for(int64_t tokens)
+{
+    return (tokens + MR_CACHE_PAGE - 1) / MR_CACHE_PAGE;
+}
+
+/* Runs attention_cached on sequences that have the whole pages of what they begin with in common,
+ * and compares each one's new rows with the last of a whole attention. Beyond what counts the cache
+ * is NaN, and pages of a sequence stand in any order. */
 static void cached_case(mr_lab *lab, mr_attention_shape shape, const cached_sequence *sequence,
                         const char *what)
 {
     int64_t q_cols = shape.heads * shape.head_size, k_cols = shape.kv_heads * shape.head_size;
-    int64_t capacity = 1, fresh = 0, prefix = 0;
-    bool shared = false;
+    int64_t longest = 1, fresh = 0, prefix = 0;
     for (int64_t b = 0; b < shape.batch; b++) {
-        int64_t own = sequence[b].cached + sequence[b].fresh;
-        capacity = own > capacity ? own : capacity;
+        int64_t all = sequence[b].prefix + sequence[b].cached + sequence[b].fresh;
+        longest = all > longest ? all : longest;
         prefix = sequence[b].prefix > prefix ? sequence[b].prefix : prefix;
         fresh += sequence[b].fresh;
-        shared = shared || sequence[b].prefix > 0;
     }
-    capacity = prefix > capacity ? prefix : capacity;
-    int64_t slots = (shape.batch + 1) * capacity;
-    mr_tensor k = mr_lab_poison(lab, MR_F32, slots, k_cols, 0);
-    mr_tensor v = mr_lab_poison(lab, MR_F32, slots, k_cols, 0);
+    int64_t most = pages_for(longest), count = (shape.batch + 1) * most, next = count;
+    mr_tensor k = mr_lab_poison(lab, MR_F32, count * MR_CACHE_PAGE, k_cols, 0);
+    mr_tensor v = mr_lab_poison(lab, MR_F32, count * MR_CACHE_PAGE, k_cols, 0);
     double *prefix_k = mr_lab_normals(lab, prefix * k_cols);
     double *prefix_v = mr_lab_normals(lab, prefix * k_cols);
-    if (prefix > 0) {
-        MR_LAB_RUN(lab, copy, mr_tensor_rows(k, shape.batch * capacity, prefix),
-                   mr_lab_upload(lab, prefix_k, prefix, k_cols, 0));
-        MR_LAB_RUN(lab, copy, mr_tensor_rows(v, shape.batch * capacity, prefix),
-                   mr_lab_upload(lab, prefix_v, prefix, k_cols, 0));
-    }
+    int32_t *shared = mr_lab_ids(lab, most, 1), *pages = mr_lab_ids(lab, shape.batch * most, 1);
+    for (int64_t i = 0; i < most; i++)
+        shared[i] = (int32_t)--next;
+    write_pages(lab, k, shared, prefix_k, 0, prefix);
+    write_pages(lab, v, shared, prefix_v, 0, prefix);
     double *q = mr_lab_normals(lab, fresh * q_cols), *want = mr_lab_zeros(lab, fresh * q_cols);
     int32_t *offsets = mr_lab_ids(lab, shape.batch + 1, 1),
             *lengths = mr_lab_ids(lab, shape.batch, 1);
-    int32_t *prefixes = mr_lab_ids(lab, shape.batch, 1), *slot = mr_lab_ids(lab, shape.batch, 1);
     for (int64_t b = 0; b < shape.batch; b++) {
         const cached_sequence *one = &sequence[b];
-        int64_t own = one->cached + one->fresh, all = one->prefix + own;
+        int64_t all = one->prefix + one->cached + one->fresh, common = one->prefix / MR_CACHE_PAGE;
         size_t before = (size_t)(one->prefix * k_cols) * sizeof(double);
         double *keys = mr_lab_normals(lab, all * k_cols),
                *values = mr_lab_normals(lab, all * k_cols);
@@ -152,31 +165,24 @@ static void cached_case(mr_lab *lab, mr_attention_shape shape, const cached_sequ
         mr_reference_attention(o, NULL, queries, keys, values, NULL, whole);
         memcpy(want + offsets[b] * q_cols, o + (all - one->fresh) * q_cols,
                (size_t)(one->fresh * q_cols) * sizeof *want);
-        if (own > 0) {
-            MR_LAB_RUN(lab, copy, mr_tensor_rows(k, b * capacity, own),
-                       mr_lab_upload(lab, keys + one->prefix * k_cols, own, k_cols, 0));
-            MR_LAB_RUN(lab, copy, mr_tensor_rows(v, b * capacity, own),
-                       mr_lab_upload(lab, values + one->prefix * k_cols, own, k_cols, 0));
-        }
+        for (int64_t i = 0; i < most; i++)
+            pages[b * most + i] = i < common ? shared[i] : (int32_t)--next;
+        write_pages(lab, k, pages + b * most, keys, common * MR_CACHE_PAGE, all);
+        write_pages(lab, v, pages + b * most, values, common * MR_CACHE_PAGE, all);
         offsets[b + 1] = offsets[b] + (int32_t)one->fresh;
-        lengths[b] = (int32_t)own;
-        prefixes[b] = (int32_t)one->prefix;
-        slot[b] = (int32_t)(one->prefix > 0 ? shape.batch : 0);
+        lengths[b] = (int32_t)all;
     }
+    mr_tensor ids = mr_lab_upload_ids(lab, pages, shape.batch * most);
     mr_cached_attention_args args = {
         .shape = shape,
-        .capacity = capacity,
         .q = mr_lab_upload(lab, q, fresh, q_cols, 0),
         .k = k,
         .v = v,
         .o = mr_lab_poison(lab, MR_F32, fresh, q_cols, 0),
         .offsets = mr_lab_upload_ids(lab, offsets, shape.batch + 1),
         .lengths = mr_lab_upload_ids(lab, lengths, shape.batch),
+        .pages = mr_tensor_reshape(ids, shape.batch, most),
     };
-    if (shared) {
-        args.prefix = mr_lab_upload_ids(lab, slot, shape.batch);
-        args.prefix_lengths = mr_lab_upload_ids(lab, prefixes, shape.batch);
-    }
     MR_LAB_RUN(lab, attention_cached, &args);
     mr_lab_expect(lab, MR_BOUND_SUMMED, args.o, want,
                   "%s, B %" PRId64 " NH %" PRId64 " NKV %" PRId64 " HS %" PRId64, what, shape.batch,
@@ -227,7 +233,7 @@ static void any_number_of_new_tokens_goes_on_from_a_cache(void **state)
     }
 }
 
-static void a_shared_prefix_stands_before_each_sequence(void **state)
+static void sequences_that_begin_alike_share_pages(void **state)
 {
     for (int i = 0; i < CACHED_SHAPES; i++) {
         cached_sequence sequence[MOST_SEQUENCES];
@@ -241,13 +247,70 @@ static void a_shared_prefix_stands_before_each_sequence(void **state)
     }
 }
 
+/* Rows first..first+count-1 of a text [length, ..], behind those before them and beside another
+ * sequence of `beside` new tokens; its pages begin with number `page`. */
+static double *cached_part(mr_lab *lab, mr_attention_shape shape, const double *text[3],
+                           int64_t first, int64_t count, int64_t beside, int64_t page)
+{
+    int64_t q_cols = shape.heads * shape.head_size, k_cols = shape.kv_heads * shape.head_size;
+    int64_t most = pages_for(first + count), room = most + page;
+    int32_t *pages = mr_lab_ids(lab, 2 * most, 1);
+    for (int64_t i = 0; i < 2 * most; i++)
+        pages[i] = (int32_t)(i < most ? i % room : room - 1 - (i - most));
+    double *q = mr_lab_normals(lab, (beside + count) * q_cols);
+    memcpy(q + beside * q_cols, text[0] + first * q_cols, (size_t)(count * q_cols) * sizeof *q);
+    shape.batch = 2;
+    const int32_t offsets[] = {0, (int32_t)beside, (int32_t)(beside + count)};
+    const int32_t lengths[] = {(int32_t)(beside > 0 ? beside : 1), (int32_t)(first + count)};
+    mr_cached_attention_args args = {
+        .shape = shape,
+        .q = mr_lab_upload(lab, q, beside + count, q_cols, 0),
+        .k = mr_lab_poison(lab, MR_F32, room * MR_CACHE_PAGE, k_cols, 0),
+        .v = mr_lab_poison(lab, MR_F32, room * MR_CACHE_PAGE, k_cols, 0),
+        .o = mr_lab_poison(lab, MR_F32, beside + count, q_cols, 0),
+        .offsets = mr_lab_upload_ids(lab, offsets, 3),
+        .lengths = mr_lab_upload_ids(lab, lengths, 2),
+        .pages = mr_tensor_reshape(mr_lab_upload_ids(lab, pages, 2 * most), 2, most),
+    };
+    write_pages(lab, args.k, pages + most, text[1], 0, first + count);
+    write_pages(lab, args.v, pages + most, text[2], 0, first + count);
+    MR_LAB_RUN(lab, attention_cached, &args);
+    return mr_lab_download(lab, mr_tensor_rows(args.o, beside, count));
+}
+
+static void a_row_has_its_bits_whatever_comes_with_it(void **state)
+{
+    mr_lab *lab = *state;
+    enum { LENGTH = 170 };
+    for (int i = 1; i < CACHED_SHAPES; i++) {
+        mr_attention_shape shape = cached_shapes[i];
+        int64_t q_cols = shape.heads * shape.head_size, k_cols = shape.kv_heads * shape.head_size;
+        const double *text[3] = {mr_lab_normals(lab, LENGTH * q_cols),
+                                 mr_lab_normals(lab, LENGTH * k_cols),
+                                 mr_lab_normals(lab, LENGTH * k_cols)};
+        const double *whole = cached_part(lab, shape, text, 0, LENGTH, 0, 1);
+        for (int64_t first = 0, count; first < LENGTH; first += count) {
+            count = mr_lab_extent(lab, 2, 40);
+            if (LENGTH - first < count + 2) count = LENGTH - first;
+            const double *part = cached_part(lab, shape, text, first, count,
+                                             mr_lab_extent(lab, 0, 9), mr_lab_extent(lab, 0, 5));
+            assert_memory_equal(part, whole + first * q_cols,
+                                (size_t)(count * q_cols) * sizeof *part);
+        }
+        mr_lab_clear(lab);
+    }
+}
+
 /* Longer than any scratch: the largest score stands first, in the middle and last in turn. Values
  * have a mean of 2, so that their average does not cancel to nothing. */
 static void decoding_reaches_over_a_long_cache(void **state)
 {
     mr_lab *lab = *state;
-    int64_t length = 70001, peaks[3] = {0, length / 2, length - 1};
+    int64_t length = 70001, peaks[3] = {0, length / 2, length - 1}, count = pages_for(length);
     int32_t lengths[1] = {(int32_t)length};
+    int32_t *pages = mr_lab_ids(lab, count, 1);
+    for (int64_t i = 0; i < count; i++)
+        pages[i] = (int32_t)(count - 1 - i);
     for (int i = 0; i < 3; i++) {
         double q[2] = {1, 1}, denominator = 0, want[2] = {0, 0};
         double *k = mr_lab_normals(lab, 2 * length), *v = mr_lab_normals(lab, 2 * length);
@@ -262,14 +325,17 @@ static void decoding_reaches_over_a_long_cache(void **state)
         }
         for (int c = 0; c < 2; c++)
             want[c] /= denominator;
-        mr_cached_attention_args args = {.shape = {1, 1, 1, 1, 2},
-                                         .capacity = length,
-                                         .q = mr_lab_upload(lab, q, 1, 2, 0),
-                                         .k = mr_lab_upload(lab, k, length, 2, 0),
-                                         .v = mr_lab_upload(lab, v, length, 2, 0),
-                                         .o = mr_lab_poison(lab, MR_F32, 1, 2, 0),
-                                         .offsets = mr_lab_upload_ids(lab, (int32_t[]){0, 1}, 2),
-                                         .lengths = mr_lab_upload_ids(lab, lengths, 1)};
+        mr_cached_attention_args args = {
+            .shape = {1, 1, 1, 1, 2},
+            .q = mr_lab_upload(lab, q, 1, 2, 0),
+            .k = mr_lab_poison(lab, MR_F32, count * MR_CACHE_PAGE, 2, 0),
+            .v = mr_lab_poison(lab, MR_F32, count * MR_CACHE_PAGE, 2, 0),
+            .o = mr_lab_poison(lab, MR_F32, 1, 2, 0),
+            .offsets = mr_lab_upload_ids(lab, (int32_t[]){0, 1}, 2),
+            .lengths = mr_lab_upload_ids(lab, lengths, 1),
+            .pages = mr_lab_upload_ids(lab, pages, count)};
+        write_pages(lab, args.k, pages, k, 0, length);
+        write_pages(lab, args.v, pages, v, 0, length);
         MR_LAB_RUN(lab, attention_cached, &args);
         mr_lab_expect(lab, MR_BOUND_LONG, args.o, want, "peak at %" PRId64, peaks[i]);
     }
@@ -302,7 +368,8 @@ int main(void)
         MR_LAB_TEST(decoding_equals_the_last_row_of_attention),
         MR_LAB_TEST(prefill_equals_attention),
         MR_LAB_TEST(any_number_of_new_tokens_goes_on_from_a_cache),
-        MR_LAB_TEST(a_shared_prefix_stands_before_each_sequence),
+        MR_LAB_TEST(sequences_that_begin_alike_share_pages),
+        MR_LAB_TEST(a_row_has_its_bits_whatever_comes_with_it),
         MR_LAB_TEST(decoding_reaches_over_a_long_cache),
         MR_LAB_TEST(attention_does_not_hide_a_nan_key),
     };

@@ -478,66 +478,72 @@ static void attention_backward(mr_lab *lab, int i)
     mr_lab_expect(lab, MR_BOUND_GRADIENT, args.d_v, d_v, "d_v, case %d", i);
 }
 
-/* One sequence of the next function: the last `fresh` rows of prefix and own, put together, against
- * the plain attention. */
-static void cached_reference(mr_lab *lab, mr_attention_shape s, const double *q, const double *k,
-                             const double *v, const double *prefix_k, const double *prefix_v,
-                             int64_t prefix, int64_t own, int64_t fresh, double *want)
+/* One sequence of the next function: its keys, or values, brought together from their pages. */
+static double *of_pages(mr_lab *lab, const double *cache, const int32_t *pages, int64_t length,
+                        int64_t cols)
 {
-    int64_t qc = s.heads * s.head_size, kc = s.kv_heads * s.head_size, all = prefix + own;
-    double *wq = mr_lab_zeros(lab, all * qc), *o = mr_lab_zeros(lab, all * qc);
-    double *wk = mr_lab_zeros(lab, all * kc), *wv = mr_lab_zeros(lab, all * kc);
-    memcpy(wq + (all - fresh) * qc, q, (size_t)(fresh * qc) * sizeof *q);
-    memcpy(wk, prefix_k, (size_t)(prefix * kc) * sizeof *k);
-    memcpy(wv, prefix_v, (size_t)(prefix * kc) * sizeof *v);
-    memcpy(wk + prefix * kc, k, (size_t)(own * kc) * sizeof *k);
-    memcpy(wv + prefix * kc, v, (size_t)(own * kc) * sizeof *v);
-    s.batch = 1;
-    s.tokens = all;
-    mr_reference_attention(o, NULL, wq, wk, wv, NULL, s);
-    memcpy(want, o + (all - fresh) * qc, (size_t)(fresh * qc) * sizeof *o);
+    double *out = mr_lab_zeros(lab, length * cols);
+    for (int64_t t = 0; t < length; t++)
+        memcpy(out + t * cols,
+               cache +
+                   ((int64_t)pages[t / MR_CACHE_PAGE] * MR_CACHE_PAGE + t % MR_CACHE_PAGE) * cols,
+               (size_t)cols * sizeof *out);
+    return out;
 }
 
-/* Sequences of any length in slots that are longer, with none, one or several new tokens each; in
- * every other case some stand behind a part of what the slot behind theirs holds. */
+/* The last `fresh` rows of a sequence against the plain attention. */
+static void cached_reference(mr_lab *lab, mr_attention_shape s, const double *q, const double *k,
+                             const double *v, int64_t length, int64_t fresh, double *want)
+{
+    int64_t qc = s.heads * s.head_size;
+    double *wq = mr_lab_zeros(lab, length * qc), *o = mr_lab_zeros(lab, length * qc);
+    memcpy(wq + (length - fresh) * qc, q, (size_t)(fresh * qc) * sizeof *q);
+    s.batch = 1;
+    s.tokens = length;
+    mr_reference_attention(o, NULL, wq, k, v, NULL, s);
+    memcpy(want, o + (length - fresh) * qc, (size_t)(fresh * qc) * sizeof *o);
+}
+
+/* Sequences of any length, with none, one or several new tokens each, in pages dealt in turn; in
+ * every other case they have all but their last page in common. */
 static void attention_cached(mr_lab *lab, int i)
 {
     mr_attention_shape s = attention_shape(i);
     int64_t qc = s.heads * s.head_size, kc = s.kv_heads * s.head_size, batch = s.batch + 1;
-    int64_t capacity = s.tokens + i % 4, slots = batch + 1, prefix_slot = batch;
-    int32_t *offsets = mr_lab_ids(lab, batch + 1, 1), *lengths = mr_lab_ids(lab, batch, s.tokens);
-    int32_t *prefix = mr_lab_ids(lab, batch, 1), *prefix_lengths = mr_lab_ids(lab, batch, 1);
+    int64_t longest = s.tokens + 70 * (i % 4), each = longest / MR_CACHE_PAGE + 1;
+    int32_t *offsets = mr_lab_ids(lab, batch + 1, 1), *lengths = mr_lab_ids(lab, batch, longest);
+    int32_t *pages = mr_lab_ids(lab, batch * each, 1);
     for (int64_t b = 0; b < batch; b++) {
-        if (b == 0) lengths[b] = (int32_t)s.tokens;
+        if (b == 0) lengths[b] = (int32_t)longest;
         int32_t half = (lengths[b] + 1) / 2, fresh = i % 3 == 0 ? 1 : i % 3 == 1 ? half : 0;
         if (b == 0) fresh = i % 2 ? half : lengths[b];
         if (lengths[b] < fresh) lengths[b] = fresh;
         offsets[b + 1] = offsets[b] + fresh;
-        prefix[b] = (int32_t)prefix_slot;
-        if (b % 2 == 0) prefix_lengths[b] = (int32_t)mr_lab_extent(lab, 1, capacity);
+        for (int64_t p = 0; p < each; p++)
+            pages[b * each + p] =
+                (int32_t)(p * batch + (i % 2 && p < lengths[b] / MR_CACHE_PAGE ? 0 : b));
     }
-    int64_t rows = offsets[batch];
+    int64_t rows = offsets[batch], room = batch * each * MR_CACHE_PAGE;
     double *q, *k, *v, *want = mr_lab_zeros(lab, rows * qc);
-    mr_cached_attention_args args = {.shape = s,
-                                     .capacity = capacity,
-                                     .q = in(lab, rows, qc, &q),
-                                     .k = in(lab, slots * capacity, kc, &k),
-                                     .v = in(lab, slots * capacity, kc, &v),
-                                     .o = out(lab, rows, qc),
-                                     .offsets = mr_lab_upload_ids(lab, offsets, batch + 1),
-                                     .lengths = mr_lab_upload_ids(lab, lengths, batch)};
+    mr_tensor ids = mr_lab_upload_ids(lab, pages, batch * each);
+    mr_cached_attention_args args = {
+        .shape = s,
+        .q = in(lab, rows, qc, &q),
+        .k = in(lab, room, kc, &k),
+        .v = in(lab, room, kc, &v),
+        .o = out(lab, rows, qc),
+        .offsets = mr_lab_upload_ids(lab, offsets, batch + 1),
+        .lengths = mr_lab_upload_ids(lab, lengths, batch),
+        .pages = mr_tensor_reshape(ids, batch, each),
+    };
     args.shape.batch = batch;
-    if (i % 2) {
-        args.prefix = mr_lab_upload_ids(lab, prefix, batch);
-        args.prefix_lengths = mr_lab_upload_ids(lab, prefix_lengths, batch);
-    }
     MR_LAB_RUN(lab, attention_cached, &args);
     for (int64_t b = 0; b < batch; b++) {
         if (offsets[b + 1] == offsets[b]) continue;
-        int64_t own = b * capacity * kc, other = prefix_slot * capacity * kc, at = offsets[b] * qc;
-        cached_reference(lab, s, q + at, k + own, v + own, k + other, v + other,
-                         i % 2 ? prefix_lengths[b] : 0, lengths[b], offsets[b + 1] - offsets[b],
-                         want + at);
+        const int32_t *own = pages + b * each;
+        cached_reference(lab, s, q + offsets[b] * qc, of_pages(lab, k, own, lengths[b], kc),
+                         of_pages(lab, v, own, lengths[b], kc), lengths[b],
+                         offsets[b + 1] - offsets[b], want + offsets[b] * qc);
     }
     mr_lab_expect(lab, MR_BOUND_SUMMED, args.o, want, "case %d", i);
 }

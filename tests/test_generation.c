@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { BATCH = 3, LINES = 64 }; /* fewer than the prompts of most lines: several groups */
+enum { BATCH = 3, LINES = 64 }; /* fewer than the prompts of most lines: slots are refilled */
 static const double logprob_within = 1e-4;
 
 /** A model and its lines. */
@@ -85,7 +85,28 @@ static void compare_text(const json_t *line, size_t i, const mr_continue_options
     assert_on_all_ranks(same && !stopped);
 }
 
-/* Continues the prompts of a line by groups of a size, and compares. */
+/* Continues prompts in the opposite order, so that others stand beside each: every bit is the same.
+ */
+static void turn_around(mr_generator *generator, const mr_continue_options *o,
+                        const mr_prompt *prompts, size_t count, const mr_continuation *found)
+{
+    mr_prompt *turned = mr_alloc_array(MR_MEM_OTHER, count, sizeof *turned);
+    mr_continuation *out = mr_alloc_array(MR_MEM_OTHER, count, sizeof *out);
+    assert_on_all_ranks(turned && out);
+    for (size_t i = 0; i < count; i++)
+        turned[i] = prompts[count - 1 - i];
+    must(mr_continue(generator, o, turned, (int64_t)count, out));
+    for (size_t i = 0; i < count; i++) {
+        const mr_continuation *a = &found[i], *b = &out[count - 1 - i];
+        const size_t bytes = (size_t)a->count * sizeof *a->logprobs;
+        assert_on_all_ranks(a->count == b->count && memcmp(a->logprobs, b->logprobs, bytes) == 0);
+    }
+    mr_continuations_free(out, (int64_t)count);
+    mr_free(turned);
+    mr_free(out);
+}
+
+/* Continues the prompts of a line in so many slots, and compares. */
 static void continue_line(const json_t *line, int64_t batch, mr_model *model,
                           const mr_tokenizer *tokenizer)
 {
@@ -107,6 +128,7 @@ static void continue_line(const json_t *line, int64_t batch, mr_model *model,
     must(mr_generator_create(model, batch, longest, o.most, &generator));
     must(mr_generator_allocate(generator));
     must(mr_continue(generator, &o, prompts, (int64_t)count, out));
+    turn_around(generator, &o, prompts, count, out);
     for (size_t i = 0; i < count; i++) {
         compare_one(line, i, &out[i]);
         compare_text(line, i, &o, &prompts[i], &out[i]);

@@ -3,7 +3,7 @@
  * (colon-separated; without it ../shared/golden beside the sources, where that is), and always the
  * small set in tests/golden. One test a folder and file. */
 
-#include "eval/generate.h"
+#include "eval/continuation.h"
 #include "find_param.h"
 #include "golden_check.h"
 #include "linalg/svd.h"
@@ -397,7 +397,9 @@ static mr_status compare_log_probabilities(mr_golden_item *item, mr_golden_rig *
 /** Prompts and their greedy continuations. Owns its arrays. */
 typedef struct continuation {
     int64_t batch, prompt, total; /**< prompts, tokens of each, tokens with what is generated */
-    int32_t *prompts, *expected, *found, *lengths;
+    int32_t *ids, *expected;
+    mr_prompt *prompts;     /* [batch] */
+    mr_continuation *found; /* [batch] */
 } continuation;
 
 static mr_status read_continuation(const mr_safetensors *file, int64_t vocab, continuation *c)
@@ -411,20 +413,20 @@ static mr_status read_continuation(const mr_safetensors *file, int64_t vocab, co
     c->batch = prompt->shape[0];
     c->prompt = prompt->shape[1];
     c->total = greedy->shape[1];
-    c->prompts = mr_alloc_array(MR_MEM_DATA, (size_t)prompt->count, sizeof *c->prompts);
+    c->ids = mr_alloc_array(MR_MEM_DATA, (size_t)prompt->count, sizeof *c->ids);
     c->expected = mr_alloc_array(MR_MEM_DATA, (size_t)greedy->count, sizeof *c->expected);
-    c->found = mr_alloc_array(MR_MEM_DATA, (size_t)greedy->count, sizeof *c->found);
-    c->lengths = mr_alloc_array(MR_MEM_DATA, (size_t)c->batch, sizeof *c->lengths);
-    if (!c->prompts || !c->expected || !c->found || !c->lengths) return MR_ERR_MEMORY;
-    MR_TRY(mr_golden_read_ids(file, prompt, c->prompts));
+    c->prompts = mr_alloc_array(MR_MEM_DATA, (size_t)c->batch, sizeof *c->prompts);
+    c->found = mr_alloc_array(MR_MEM_DATA, (size_t)c->batch, sizeof *c->found);
+    if (!c->ids || !c->expected || !c->prompts || !c->found) return MR_ERR_MEMORY;
+    MR_TRY(mr_golden_read_ids(file, prompt, c->ids));
     MR_TRY(mr_golden_read_ids(file, greedy, c->expected));
     for (int64_t i = 0; i < prompt->count; i++) {
         int64_t row = i / c->prompt, t = i % c->prompt;
-        MR_CHECK(c->prompts[i] >= 0 && c->prompts[i] < vocab, MR_ERR_FORMAT,
-                 "%s: prompt: token %d of %lld", path, c->prompts[i], (long long)vocab);
-        MR_CHECK(c->expected[row * c->total + t] == c->prompts[i], MR_ERR_FORMAT,
+        MR_CHECK(c->ids[i] >= 0 && c->ids[i] < vocab, MR_ERR_FORMAT, "%s: prompt: token %d of %lld",
+                 path, c->ids[i], (long long)vocab);
+        MR_CHECK(c->expected[row * c->total + t] == c->ids[i], MR_ERR_FORMAT,
                  "%s: greedy does not start with the prompt", path);
-        c->lengths[row] = (int32_t)c->prompt;
+        c->prompts[row] = (mr_prompt){c->ids + row * c->prompt, c->prompt};
     }
     return MR_OK;
 }
@@ -441,22 +443,24 @@ static mr_status compare_greedy(mr_golden_item *item, mr_golden_rig *rig,
         status = mr_generator_create(rig->model, c.batch, c.prompt, count, &generator);
     if (status == MR_OK) status = mr_generator_allocate(generator);
     status = mr_comm_agree(item->comm, status);
+    const mr_continue_options options = {.most = count, .sampling = {.top_p = 1}};
+    if (status == MR_OK) status = mr_continue(generator, &options, c.prompts, c.batch, c.found);
     if (status == MR_OK) {
-        mr_generator_run(generator, c.prompts, c.lengths, count, c.found);
         for (int64_t b = 0; b < c.batch; b++)
             for (int64_t t = 0; t < count; t++)
-                if (c.found[b * count + t] != c.expected[b * c.total + c.prompt + t]) {
+                if (c.found[b].tokens[t] != c.expected[b * c.total + c.prompt + t]) {
                     mr_golden_disagree(item, "greedy: prompt %lld: token %lld is %d, expected %d",
-                                       (long long)b, (long long)t, c.found[b * count + t],
+                                       (long long)b, (long long)t, c.found[b].tokens[t],
                                        c.expected[b * c.total + c.prompt + t]);
                     break;
                 }
+        mr_continuations_free(c.found, c.batch);
     }
     mr_generator_destroy(&generator);
-    mr_free(c.prompts);
+    mr_free(c.ids);
     mr_free(c.expected);
+    mr_free(c.prompts);
     mr_free(c.found);
-    mr_free(c.lengths);
     return status;
 }
 

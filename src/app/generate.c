@@ -140,15 +140,13 @@ static mr_status lay_out(const request *r, mr_loaded *l, mr_backend *be, const p
 {
     static const mr_shard shards[] = {MR_SHARD_NONE, MR_SHARD_FULL};
     const mr_memory_limit limit = mr_memory_limit_of(l->comm, &l->config, be, 0, NULL);
-    int64_t batch = r->batch > 0 ? r->batch : p->count < MOST_BATCH ? p->count : MOST_BATCH;
+    const int64_t batch = r->batch > 0 ? r->batch : p->count < MOST_BATCH ? p->count : MOST_BATCH;
     mr_plan plan = {0};
     for (int i = 0; i < (l->comm->size > 1 ? 2 : 1); i++) {
         mr_generator_destroy(generator);
         mr_status status = mr_loaded_lay_out(l, be, shards[i], 2);
-        if (status == MR_OK) {
-            batch = mr_session_batch(l->model, batch, p->longest, p->longest + most);
+        if (status == MR_OK)
             status = mr_generator_create(l->model, batch, p->longest, most, generator);
-        }
         MR_AGREE(l->comm, status);
         plan = mr_plan_of(l->model, NULL, 0, 0);
         size_t bytes[MR_MEM_PURPOSES] = {0};

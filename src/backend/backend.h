@@ -75,23 +75,26 @@ typedef struct mr_attention_args {
     mr_tensor d_o, d_q, d_k, d_v;
 } mr_attention_args;
 
+enum { MR_CACHE_PAGE = 32 }; /**< positions of a page of cached keys and values */
+
 /** Tensors of attention against cached keys and values, those of the new tokens included, of B
  * sequences with any number of new tokens each: prefill, decoding and the scoring of several
  * continuations of one text are the same operation.
  *
  * q, o [M, NH*HS]: the new tokens of sequence s are rows offsets[s]..offsets[s + 1] - 1, I32
- * [1, B + 1], from 0, ascending; a sequence may have none. k, v [slots * capacity, NKV*HS]:
- * sequence s has slot s. lengths I32 [1, B]: positions of its own slot that count, the new ones,
- * which are the last, included. prefix, prefix_lengths I32 [1, B], or both absent: the slot of a
- * text that stands before the sequence's own, and how many of its positions do; 0 for none. A new
- * token sees all of the prefix, and its own slot up to itself. shape.batch is B; shape.tokens is
- * unused. */
+ * [1, B + 1], from 0, ascending; a sequence may have none. k, v [pages * MR_CACHE_PAGE, NKV*HS]:
+ * position t of sequence s is row t mod MR_CACHE_PAGE of page pages[s][t / MR_CACHE_PAGE], I32
+ * [B, any number], so that sequences that begin alike may have their first pages in common. lengths
+ * I32 [1, B]: positions that count, the new ones, which are the last, included. A new token sees
+ * all up to itself. shape.batch is B; shape.tokens is unused.
+ *
+ * The bits of a row of o follow from its sequence up to it, and not from the sequences beside it,
+ * the pages, or how many new tokens come with it, but for one: a token that is the only new one of
+ * its sequence may get others. */
 typedef struct mr_cached_attention_args {
     mr_attention_shape shape;
-    int64_t capacity;
     mr_tensor q, k, v, o;
-    mr_tensor offsets, lengths;
-    mr_tensor prefix, prefix_lengths;
+    mr_tensor offsets, lengths, pages;
 } mr_cached_attention_args;
 
 /** A map of `length` virtual positions onto `groups` groups; position t stands for element
@@ -302,9 +305,9 @@ typedef struct mr_backend_ops {
                                  bool rotate, mr_tensor cosine, mr_tensor sine);
 
     /** y[i] = x W'[i]^T for the linears of a site at once, for a backend that is faster so. Where
-     * they are NULL, or return false, which they do for the same sites and then having done nothing,
-     * the base's products and the parts of the updates are entries of their own. They book their
-     * time themselves. @{ */
+     * they are NULL, or return false, which they do for the same sites and then having done
+     * nothing, the base's products and the parts of the updates are entries of their own. They book
+     * their time themselves. @{ */
     bool (*site_forward)(mr_backend *be, const mr_site_args *args);
     bool (*site_backward)(mr_backend *be, const mr_site_args *args);
     /** @} */

@@ -5,32 +5,45 @@
 #include <math.h>
 #include <string.h>
 
+/* A text on its way. */
+typedef struct slot {
+    int64_t prompt; /* its index; -1: the slot is free */
+    int64_t fed;    /* tokens of it that have run */
+} slot;
+
 /* What a rank works with. Borrows what is no array of its own. */
 typedef struct work {
     mr_generator *generator;
     const mr_continue_options *options;
     const mr_prompt *prompts;
     int64_t count, vocab;
+    int64_t next; /* prompts before it have begun, or are other ranks' */
     mr_continuation *out;
-    int32_t *padded, *lengths; /* [B, longest prompt], [B] */
-    bool *ended;               /* [B] */
-    float *logits;             /* [B, V] */
-    mr_candidate *room;        /* [V]; NULL at temperature 0 */
-    mr_status status;          /* of the first failure here: the other ranks count on this one */
+    slot *slots;          /* [B] */
+    mr_session_run *runs; /* [B] of a pass, of the slots in `at` */
+    int64_t *at;          /* [B] */
+    int32_t *rows, *ids;  /* [B]: rows that are predicted behind, and with what */
+    double *losses;       /* [B] */
+    float *logits;        /* [B, V], and */
+    mr_candidate *room;   /* [V], NULL at temperature 0 */
 } work;
 
 static mr_status allocate(work *w)
 {
     const size_t batch = (size_t)w->generator->batch, vocab = (size_t)w->vocab;
-    w->padded =
-        mr_alloc_array(MR_MEM_EVAL, batch * (size_t)w->generator->prompt, sizeof *w->padded);
-    w->lengths = mr_alloc_array(MR_MEM_EVAL, batch, sizeof *w->lengths);
-    w->ended = mr_alloc_array(MR_MEM_EVAL, batch, sizeof *w->ended);
-    w->logits = mr_alloc_array(MR_MEM_EVAL, batch * vocab, sizeof *w->logits);
-    if (!w->padded || !w->lengths || !w->ended || !w->logits) return MR_ERR_MEMORY;
+    w->slots = mr_alloc_array(MR_MEM_EVAL, batch, sizeof *w->slots);
+    w->runs = mr_alloc_array(MR_MEM_EVAL, batch, sizeof *w->runs);
+    w->at = mr_alloc_array(MR_MEM_EVAL, batch, sizeof *w->at);
+    w->rows = mr_alloc_array(MR_MEM_EVAL, batch, sizeof *w->rows);
+    w->ids = mr_alloc_array(MR_MEM_EVAL, batch, sizeof *w->ids);
+    w->losses = mr_alloc_array(MR_MEM_EVAL, batch, sizeof *w->losses);
+    if (!w->slots || !w->runs || !w->at || !w->rows || !w->ids || !w->losses) return MR_ERR_MEMORY;
+    for (size_t b = 0; b < batch; b++)
+        w->slots[b].prompt = -1;
     if (w->options->sampling.temperature > 0) {
+        w->logits = mr_alloc_array(MR_MEM_EVAL, batch * vocab, sizeof *w->logits);
         w->room = mr_alloc_array(MR_MEM_EVAL, vocab, sizeof *w->room);
-        if (!w->room) return MR_ERR_MEMORY;
+        if (!w->logits || !w->room) return MR_ERR_MEMORY;
     }
     for (int64_t i = 0; i < w->count; i++) {
         const size_t most = (size_t)w->options->most;
@@ -45,9 +58,12 @@ static mr_status allocate(work *w)
 
 static void free_work(work *w)
 {
-    mr_free(w->padded);
-    mr_free(w->lengths);
-    mr_free(w->ended);
+    mr_free(w->slots);
+    mr_free(w->runs);
+    mr_free(w->at);
+    mr_free(w->rows);
+    mr_free(w->ids);
+    mr_free(w->losses);
     mr_free(w->logits);
     mr_free(w->room);
 }
@@ -100,22 +116,6 @@ mr_status mr_continuation_text(const mr_continue_options *options, const mr_prom
     return MR_OK;
 }
 
-/* Pads the prompts of a group; rows past the last prompt are fillers. */
-static void set_prompts(work *w, int64_t first)
-{
-    const int64_t width = w->generator->prompt;
-    memset(w->padded, 0, (size_t)(w->generator->batch * width) * sizeof *w->padded);
-    for (int64_t b = 0; b < w->generator->batch; b++) {
-        w->ended[b] = first + b >= w->count;
-        w->lengths[b] = 1;
-        if (w->ended[b]) continue;
-        const mr_prompt *prompt = &w->prompts[first + b];
-        MR_INVARIANT(prompt->length >= 1 && prompt->length <= width);
-        memcpy(w->padded + b * width, prompt->ids, (size_t)prompt->length * sizeof *w->padded);
-        w->lengths[b] = (int32_t)prompt->length;
-    }
-}
-
 static bool is_end(const mr_continue_options *o, int32_t id)
 {
     for (int64_t i = 0; i < o->eos_count; i++)
@@ -143,69 +143,185 @@ static mr_status judge(const work *w, int64_t index, bool *ended)
     return status;
 }
 
-/* Chooses the next token of row b, of prompt `index`. */
-static mr_status choose(work *w, int64_t b, int64_t index)
+static bool is_own(const work *w, int64_t prompt)
 {
-    mr_continuation *c = &w->out[index];
-    int32_t *id = &w->generator->ids[b];
-    const float *logits = w->logits + b * w->vocab;
-    for (int64_t i = 0; i < w->vocab; i++)
-        MR_CHECK(isfinite(logits[i]), MR_ERR_NUMERIC,
-                 "prompt %lld, token %lld behind it: a logit is not finite", (long long)index + 1,
-                 (long long)c->count + 1);
-    *id = mr_sampling_choose(&w->options->sampling, logits, w->vocab, index, c->count, w->room);
-    if (c->logprobs) c->logprobs[c->count] = mr_sampling_log_probability(logits, w->vocab, *id);
-    c->tokens[c->count++] = *id;
-    return judge(w, index, &w->ended[b]);
+    const mr_comm *comm = mr_model_comm(w->generator->model);
+    return prompt % comm->size == comm->rank;
 }
 
-/* Continues the prompts of one group to their ends; where weights are gathered, on every rank as
- * long as on any. */
-static void continue_group(work *w, int64_t first)
+/* Gives free slots prompts of this rank that wait, in their order. */
+static void refill(work *w)
+{
+    for (int64_t b = 0; b < w->generator->batch; b++) {
+        if (w->slots[b].prompt >= 0) continue;
+        while (w->next < w->count && !is_own(w, w->next))
+            w->next++;
+        if (w->next >= w->count) return;
+        MR_INVARIANT(w->prompts[w->next].length >= 1 &&
+                     w->prompts[w->next].length <= w->generator->prompt);
+        w->slots[b] = (slot){.prompt = w->next++};
+    }
+}
+
+/* Adds the next `count` tokens of a slot's text to a pass; returns its rows then. */
+static int64_t add_run(work *w, mr_session_pass *pass, int64_t b, const int32_t *ids, int64_t count,
+                       int64_t rows)
+{
+    slot *s = &w->slots[b];
+    w->runs[pass->count] = (mr_session_run){
+        .ids = ids,
+        .count = count,
+        .before = s->fed,
+        .pages = w->generator->pages + b * mr_session_pages(w->generator->capacity),
+    };
+    w->at[pass->count] = b;
+    w->rows[pass->count++] = (int32_t)(rows + count - 1);
+    s->fed += count;
+    return rows + count;
+}
+
+/* Puts what prompts have left of themselves into a pass, as much as its rows take. A prompt's part
+ * is one token only where all of it is: such a token may get other bits than in a longer part. */
+static int64_t add_prompts(work *w, mr_session_pass *pass)
+{
+    int64_t rows = 0;
+    for (int64_t b = 0; b < w->generator->batch; b++) {
+        const slot *s = &w->slots[b];
+        if (s->prompt < 0 || s->fed >= w->prompts[s->prompt].length) continue;
+        const mr_prompt *prompt = &w->prompts[s->prompt];
+        const int64_t left = prompt->length - s->fed, room = w->generator->rows - rows;
+        int64_t count = left < room ? left : room;
+        if (left - count == 1) count--;
+        if (count < 1 || (count == 1 && prompt->length > 1)) break;
+        rows = add_run(w, pass, b, prompt->ids + s->fed, count, rows);
+    }
+    return rows;
+}
+
+/* Puts the last token of every text that goes on into a pass. */
+static int64_t add_tokens(work *w, mr_session_pass *pass)
+{
+    int64_t rows = 0;
+    for (int64_t b = 0; b < w->generator->batch; b++) {
+        if (w->slots[b].prompt < 0) continue;
+        const mr_continuation *c = &w->out[w->slots[b].prompt];
+        rows = add_run(w, pass, b, &c->tokens[c->count - 1], 1, rows);
+    }
+    return rows;
+}
+
+/* Chooses a token behind each of the rows that were predicted behind, of the slots in `at`. */
+static mr_status choose(work *w, int64_t count)
 {
     mr_session *session = w->generator->session;
+    if (w->logits)
+        mr_session_logits(session, w->logits);
+    else
+        mr_session_best(session, w->ids);
+    for (int64_t i = 0; w->logits && i < count; i++) {
+        const int64_t prompt = w->slots[w->at[i]].prompt;
+        w->ids[i] = mr_sampling_choose(&w->options->sampling, w->logits + i * w->vocab, w->vocab,
+                                       prompt, w->out[prompt].count, w->room);
+    }
+    mr_session_losses(session, w->ids, w->losses);
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t prompt = w->slots[w->at[i]].prompt;
+        mr_continuation *c = &w->out[prompt];
+        MR_CHECK(isfinite(w->losses[i]), MR_ERR_NUMERIC,
+                 "prompt %lld, token %lld behind it: a logit is not finite", (long long)prompt + 1,
+                 (long long)c->count + 1);
+        if (c->logprobs) c->logprobs[c->count] = -w->losses[i];
+        c->tokens[c->count++] = w->ids[i];
+    }
+    return MR_OK;
+}
+
+/* Goes on with the texts of a pass whose prompts are through; those at their end leave their slots.
+ */
+static mr_status go_on(work *w, const mr_session_pass *pass)
+{
+    int64_t through = 0;
+    for (int64_t i = 0; i < pass->count; i++) {
+        const slot *s = &w->slots[w->at[i]];
+        if (s->fed < w->prompts[s->prompt].length) continue;
+        w->rows[through] = w->rows[i];
+        w->at[through++] = w->at[i];
+    }
+    mr_session_predict(w->generator->session, w->rows, through);
+    MR_TRY(choose(w, through));
+    for (int64_t i = 0; i < through; i++) {
+        slot *s = &w->slots[w->at[i]];
+        bool ended;
+        MR_TRY(judge(w, s->prompt, &ended));
+        if (ended) s->prompt = -1;
+    }
+    return MR_OK;
+}
+
+/* Continues the prompts of this rank to their ends, a pass after another: prompts first, as long as
+ * there are slots for them. Where weights are gathered, on every rank as long as on any, also after
+ * a failure: the other ranks count on this one. */
+static mr_status continue_own(work *w)
+{
     const mr_comm *comm = mr_model_comm(w->generator->model);
     const bool together = mr_model_gathers(w->generator->model);
-    if (!together && (first >= w->count || w->status != MR_OK)) return;
-    set_prompts(w, first);
-    mr_session_start(session, w->padded, w->lengths);
+    mr_status status = MR_OK;
     for (;;) {
-        bool going = false;
-        memset(w->generator->ids, 0, (size_t)w->generator->batch * sizeof *w->generator->ids);
-        mr_session_logits(session, w->logits);
-        for (int64_t b = 0; b < w->generator->batch && w->status == MR_OK; b++) {
-            if (!w->ended[b]) w->status = choose(w, b, first + b);
-            going = going || !w->ended[b];
+        mr_session_pass pass = {.runs = w->runs, .rows = w->generator->batch};
+        if (status == MR_OK) {
+            refill(w);
+            const int64_t rows = add_prompts(w, &pass);
+            if (rows > 0)
+                pass.rows = mr_session_even(rows);
+            else
+                add_tokens(w, &pass);
         }
-        going = going && w->status == MR_OK;
-        if (!(together ? mr_comm_any(comm, going) : going)) return;
-        mr_session_append(session, w->generator->ids);
+        const bool going = pass.count > 0;
+        if (!(together ? mr_comm_any(comm, going) : going)) return status;
+        mr_session_run_pass(w->generator->session, &pass);
+        if (going) status = go_on(w, &pass);
     }
 }
 
-/* Gives every rank what one of them has found for a prompt. Collective. */
-static mr_status share(work *w, int64_t index, bool own)
+/* Writes what was found for a prompt as numbers, or reads it from there: count, stop, tokens, bits
+ * of logprobs. */
+static void write_record(const mr_continuation *c, int64_t most, int64_t *record)
 {
-    const mr_comm *comm = mr_model_comm(w->generator->model);
-    mr_continuation *c = &w->out[index];
-    const int64_t length = 2 + 2 * w->options->most;
-    int64_t *record = mr_alloc_array(MR_MEM_EVAL, (size_t)length, sizeof *record);
-    MR_AGREE(comm, record ? MR_OK : MR_ERR_MEMORY);
-    int64_t *tokens = record + 2, *logprobs = tokens + w->options->most;
-    if (own) {
-        record[0] = c->count;
-        record[1] = (int64_t)c->stop;
-        for (int64_t t = 0; t < c->count; t++)
-            tokens[t] = c->tokens[t];
-        if (c->logprobs) memcpy(logprobs, c->logprobs, (size_t)c->count * sizeof *logprobs);
-    }
-    mr_comm_sum_i64(comm, record, length);
+    record[0] = c->count;
+    record[1] = (int64_t)c->stop;
+    for (int64_t t = 0; t < c->count; t++)
+        record[2 + t] = c->tokens[t];
+    if (c->logprobs) memcpy(record + 2 + most, c->logprobs, (size_t)c->count * sizeof *record);
+}
+
+static void read_record(mr_continuation *c, int64_t most, const int64_t *record)
+{
     c->count = record[0];
     c->stop = (mr_stop)record[1];
     for (int64_t t = 0; t < c->count; t++)
-        c->tokens[t] = (int32_t)tokens[t];
-    if (c->logprobs) memcpy(c->logprobs, logprobs, (size_t)c->count * sizeof *logprobs);
-    mr_free(record);
+        c->tokens[t] = (int32_t)record[2 + t];
+    if (c->logprobs) memcpy(c->logprobs, record + 2 + most, (size_t)c->count * sizeof *record);
+}
+
+/* Gives every rank what each has found for its prompts. Collective. */
+static mr_status share(work *w)
+{
+    enum { PIECE = 1 << 16 }; /* numbers at a time, and those of one prompt at least */
+    const mr_comm *comm = mr_model_comm(w->generator->model);
+    const int64_t most = w->options->most, length = 2 + (w->options->logprobs ? 2 : 1) * most;
+    const int64_t at_once = length < PIECE ? PIECE / length : 1;
+    int64_t *records = mr_alloc_array(MR_MEM_EVAL, (size_t)(at_once * length), sizeof *records);
+    MR_AGREE(comm, records ? MR_OK : MR_ERR_MEMORY);
+    for (int64_t first = 0; first < w->count; first += at_once) {
+        const int64_t count = w->count - first < at_once ? w->count - first : at_once;
+        memset(records, 0, (size_t)(count * length) * sizeof *records);
+        for (int64_t i = 0; i < count; i++)
+            if (is_own(w, first + i)) write_record(&w->out[first + i], most, records + i * length);
+        mr_comm_sum_i64(comm, records, count * length);
+        for (int64_t i = 0; i < count; i++)
+            read_record(&w->out[first + i], most, records + i * length);
+    }
+    mr_free(records);
     return MR_OK;
 }
 
@@ -213,7 +329,6 @@ mr_status mr_continue(mr_generator *generator, const mr_continue_options *option
                       const mr_prompt *prompts, int64_t count, mr_continuation *out)
 {
     const mr_comm *comm = mr_model_comm(generator->model);
-    const int64_t batch = generator->batch;
     work w = {.generator = generator,
               .options = options,
               .prompts = prompts,
@@ -223,13 +338,8 @@ mr_status mr_continue(mr_generator *generator, const mr_continue_options *option
     MR_INVARIANT(options->most > 0 && generator->prompt + options->most <= generator->capacity);
     memset(out, 0, (size_t)count * sizeof *out);
     mr_status status = mr_comm_agree(comm, allocate(&w));
-    for (int64_t first = 0; status == MR_OK && first < count; first += batch * comm->size) {
-        continue_group(&w, first + comm->rank * batch);
-        if (mr_model_gathers(generator->model)) status = mr_comm_agree(comm, w.status);
-    }
-    if (status == MR_OK) status = mr_comm_agree(comm, w.status);
-    for (int64_t i = 0; status == MR_OK && i < count && comm->size > 1; i++)
-        status = share(&w, i, i / batch % comm->size == comm->rank);
+    if (status == MR_OK) status = mr_comm_agree(comm, continue_own(&w));
+    if (status == MR_OK && comm->size > 1) status = share(&w);
     free_work(&w);
     if (status != MR_OK) mr_continuations_free(out, count);
     return status;

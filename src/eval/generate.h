@@ -2,21 +2,24 @@
 #define MR_EVAL_GENERATE_H
 
 /** @file
- * Batched greedy generation. */
+ * Room for texts that a model continues, several at a time. */
 
 #include "model/session.h"
 
-/** Room for generating from B prompts at a time. Owns its session; borrows the model. */
+/** Slots for B texts. Owns its session; borrows the model. */
 typedef struct mr_generator {
     mr_model *model;
     int64_t batch;    /**< B */
     int64_t prompt;   /**< longest prompt, tokens */
     int64_t capacity; /**< longest prompt and what is generated behind it, tokens */
+    int64_t rows;     /**< tokens of prompts that run at once, at most */
     mr_session *session;
-    int32_t *ids; /**< [B], scratch, owned */
+    int32_t *pages; /**< [B, mr_session_pages(capacity)] of each slot, owned */
 } mr_generator;
 
 /** Lays out a generator without allocating its tensors: enough for plans. Local.
+ * @param batch  wanted: B is less where the logits of so many are more than the model computes at
+ *               once
  * @return as mr_session_create */
 MR_NODISCARD mr_status mr_generator_create(mr_model *model, int64_t batch, int64_t prompt,
                                            int64_t new_tokens, mr_generator **out);
@@ -29,13 +32,5 @@ MR_NODISCARD mr_status mr_generator_allocate(mr_generator *g);
 
 /** Frees everything and sets *out to NULL; NULL is allowed. */
 void mr_generator_destroy(mr_generator **out);
-
-/** Continues every prompt by `count` tokens, each the most probable one.
- * @param[in]  prompts [B, prompt], right-padded with any valid id
- * @param[in]  lengths [B], tokens of each prompt, 1..prompt
- * @param[out] out     [B, count]
- * Collective where weights are sharded: every rank calls with the same count. No allocation. */
-void mr_generator_run(mr_generator *g, const int32_t *prompts, const int32_t *lengths,
-                      int64_t count, int32_t *out);
 
 #endif

@@ -1,14 +1,18 @@
 /* Kind generate: what the model writes behind a prompt, held against the answer. */
 
+#include "eval/continuation.h"
 #include "eval/evaluator.h"
-#include "eval/generate.h"
 
 #include <string.h>
 
+enum { GROUPS = 4 }; /* items at a time, in slots of all ranks: a slot need not wait for others */
+
 typedef struct asking {
     mr_generator *generator;
-    int64_t new_tokens;
-    int32_t *prompts, *lengths, *generated; /* [B, prompt], [B], [B, new_tokens]; owned */
+    int64_t new_tokens, items;  /* behind a prompt; at a time */
+    int32_t *ids;               /* [items, prompt], owned */
+    mr_prompt *prompts;         /* [items], owned */
+    mr_continuation *generated; /* [items], owned */
 } asking;
 
 static const char *refuses(const mr_dataset *dataset, mr_part part)
@@ -28,32 +32,33 @@ static mr_status create(mr_eval_set *set)
     MR_TRY(status);
     int64_t ranks = mr_model_comm(set->model)->size, share = (set->items + ranks - 1) / ranks;
     /* A sample holds prompt and answer, so a prompt is shorter by the answer. */
-    int64_t longest = set->dataset->longest, prompt = longest - room->new_tokens;
-    int64_t batch =
-        mr_session_batch(set->model, set->batch < share ? set->batch : share, prompt, longest);
-    return mr_generator_create(set->model, batch, prompt, room->new_tokens, &room->generator);
+    int64_t prompt = set->dataset->longest - room->new_tokens;
+    int64_t batch = set->batch < share ? set->batch : share;
+    MR_TRY(mr_generator_create(set->model, batch, prompt, room->new_tokens, &room->generator));
+    room->items = room->generator->batch * ranks * GROUPS;
+    if (room->items > set->items) room->items = set->items;
+    return MR_OK;
 }
 
 static void bytes(const mr_eval_set *set, size_t out[MR_MEM_PURPOSES])
 {
     const asking *room = set->state;
-    const mr_generator *g = room->generator;
-    mr_generator_bytes(g, out);
-    out[MR_MEM_EVAL] = mr_bytes_add(out[MR_MEM_EVAL], g->batch * (g->prompt + 1 + room->new_tokens),
-                                    sizeof(int32_t));
+    const size_t item = (size_t)room->generator->prompt * sizeof *room->ids +
+                        sizeof *room->prompts + sizeof *room->generated;
+    mr_generator_bytes(room->generator, out);
+    out[MR_MEM_EVAL] = mr_bytes_add(out[MR_MEM_EVAL], room->items, item);
 }
 
 static mr_status allocate(mr_eval_set *set)
 {
     asking *room = set->state;
-    const mr_generator *g = room->generator;
-    size_t batch = (size_t)g->batch;
+    const size_t items = (size_t)room->items;
     MR_TRY(mr_generator_allocate(room->generator));
-    room->prompts = mr_alloc_array(MR_MEM_EVAL, batch * (size_t)g->prompt, sizeof(int32_t));
-    room->lengths = mr_alloc_array(MR_MEM_EVAL, batch, sizeof(int32_t));
-    room->generated =
-        mr_alloc_array(MR_MEM_EVAL, batch * (size_t)room->new_tokens, sizeof(int32_t));
-    return room->prompts && room->lengths && room->generated ? MR_OK : MR_ERR_MEMORY;
+    room->ids =
+        mr_alloc_array(MR_MEM_EVAL, items * (size_t)room->generator->prompt, sizeof *room->ids);
+    room->prompts = mr_alloc_array(MR_MEM_EVAL, items, sizeof *room->prompts);
+    room->generated = mr_alloc_array(MR_MEM_EVAL, items, sizeof *room->generated);
+    return room->ids && room->prompts && room->generated ? MR_OK : MR_ERR_MEMORY;
 }
 
 static void destroy(mr_eval_set *set)
@@ -61,53 +66,43 @@ static void destroy(mr_eval_set *set)
     asking *room = set->state;
     if (!room) return;
     mr_generator_destroy(&room->generator);
+    mr_free(room->ids);
     mr_free(room->prompts);
-    mr_free(room->lengths);
     mr_free(room->generated);
     mr_free(room);
     set->state = NULL;
 }
 
-/* Writes the prompts of a batch; those of items at or past the last are fillers. */
-static mr_status ask(const mr_eval_set *set, int64_t first)
+/* Writes the prompts of items first..first+count-1. */
+static mr_status ask(const mr_eval_set *set, int64_t first, int64_t count)
 {
     const asking *room = set->state;
-    int64_t width = room->generator->prompt;
-    mr_status status = MR_OK;
-    for (int64_t b = 0; b < room->generator->batch; b++) {
-        int64_t item = first + b < set->items ? first + b : 0, length = 1;
-        int32_t *prompt = room->prompts + b * width;
-        memset(prompt, 0, (size_t)width * sizeof *prompt);
-        /* After a failure too the model runs, on fillers: the other ranks count on this one. */
-        if (status == MR_OK) status = mr_dataset_prompt(set->dataset, item, prompt, width, &length);
-        if (length > width)
-            status = mr_fail(MR_ERR_FORMAT, "prompt of item %lld: %lld tokens, at most %lld fit",
-                             (long long)item, (long long)length, (long long)width);
-        room->lengths[b] = (int32_t)(status == MR_OK ? length : 1);
+    const int64_t width = room->generator->prompt;
+    for (int64_t i = 0; i < count; i++) {
+        int32_t *ids = room->ids + i * width;
+        room->prompts[i].ids = ids;
+        MR_TRY(mr_dataset_prompt(set->dataset, first + i, ids, width, &room->prompts[i].length));
+        MR_CHECK(room->prompts[i].length <= width, MR_ERR_FORMAT,
+                 "prompt of item %lld: %lld tokens, at most %lld fit", (long long)(first + i),
+                 (long long)room->prompts[i].length, (long long)width);
     }
-    return status;
+    return MR_OK;
 }
 
-/* Generates for one batch of items and writes their scores. */
-static mr_status score_batch(mr_eval_set *set, int64_t first, float *items)
+/* Scores what was generated for those of a group's items that are this rank's to decode. */
+static mr_status score(const mr_eval_set *set, int64_t first, int64_t count, float *items)
 {
     const asking *room = set->state;
-    const mr_tokenizer *tokenizer = set->dataset->tokenizer;
-    int64_t count = room->new_tokens;
-    mr_status status = ask(set, first);
-    mr_generator_run(room->generator, room->prompts, room->lengths, count, room->generated);
+    const mr_comm *comm = mr_model_comm(set->model);
+    mr_status status = MR_OK;
     mr_text text = {0};
-    for (int64_t b = 0; b < room->generator->batch && first + b < set->items && status == MR_OK;
-         b++) {
-        /* The first special id ends the text: what stands behind it is not part of the answer. */
-        const int32_t *ids = room->generated + b * count;
-        int64_t length = 0;
-        while (length < count && ids[length] != tokenizer->eos && ids[length] != tokenizer->bos &&
-               ids[length] != tokenizer->pad)
-            length++;
-        status = mr_tokenizer_decode(tokenizer, ids, length, &text);
-        items[first + b] =
-            (float)mr_dataset_score(set->dataset, first + b, mr_text_get(&text), text.length);
+    for (int64_t i = comm->rank; i < count && status == MR_OK; i += comm->size) {
+        const mr_continuation *c = &room->generated[i];
+        /* The first special id ends the text: it is not part of the answer. */
+        status = mr_tokenizer_decode(set->dataset->tokenizer, c->tokens,
+                                     c->count - (c->stop == MR_STOP_EOS), &text);
+        items[first + i] =
+            (float)mr_dataset_score(set->dataset, first + i, mr_text_get(&text), text.length);
         mr_text_free(&text);
     }
     return status;
@@ -117,15 +112,21 @@ static mr_status run(mr_eval_set *set, double values[MR_EVAL_SCORES], float *ite
 {
     const mr_comm *comm = mr_model_comm(set->model);
     const asking *room = set->state;
-    int64_t batch = room->generator->batch;
-    mr_status local = MR_OK;
-    /* Every rank generates as often as the busiest: gathering weights is collective. */
-    for (int64_t first = 0; first < set->items; first += batch * comm->size) {
+    const mr_tokenizer *tokenizer = set->dataset->tokenizer;
+    const int64_t ends[] = {tokenizer->eos, tokenizer->bos, tokenizer->pad};
+    const mr_continue_options options = {.most = room->new_tokens,
+                                         .eos = ends,
+                                         .eos_count = sizeof ends / sizeof ends[0],
+                                         .sampling = {.top_p = 1}};
+    for (int64_t first = 0; first < set->items; first += room->items) {
+        const int64_t left = set->items - first, count = left < room->items ? left : room->items;
         MR_TRY(mr_eval_go_on(comm));
-        mr_status one = score_batch(set, first + comm->rank * batch, items);
-        if (one != MR_OK) local = one;
+        MR_AGREE(comm, ask(set, first, count));
+        MR_TRY(mr_continue(room->generator, &options, room->prompts, count, room->generated));
+        mr_status status = mr_comm_agree(comm, score(set, first, count, items));
+        mr_continuations_free(room->generated, count);
+        MR_TRY(status);
     }
-    MR_TRY(mr_comm_agree(comm, local));
     mr_eval_share_items(comm, items, set->items);
     double sum = 0, whole = 0;
     for (int64_t i = 0; i < set->items; i++) {

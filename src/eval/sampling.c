@@ -59,12 +59,3 @@ int32_t mr_sampling_choose(const mr_sampling *sampling, const float *logits, int
         below += room[++chosen].probability;
     return room[chosen].id;
 }
-
-double mr_sampling_log_probability(const float *logits, int64_t vocab, int32_t id)
-{
-    const double top = (double)logits[most_probable(logits, vocab)];
-    double sum = 0;
-    for (int64_t i = 0; i < vocab; i++)
-        sum += exp((double)logits[i] - top);
-    return (double)logits[id] - top - log(sum);
-}

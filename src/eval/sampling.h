@@ -29,7 +29,4 @@ typedef struct mr_candidate {
 int32_t mr_sampling_choose(const mr_sampling *sampling, const float *logits, int64_t vocab,
                            int64_t prompt, int64_t position, mr_candidate *room);
 
-/** Returns the natural logarithm of a token's probability, of all V and at temperature 1. Local. */
-double mr_sampling_log_probability(const float *logits, int64_t vocab, int32_t id);
-
 #endif

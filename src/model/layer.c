@@ -196,6 +196,15 @@ static void site_backward(mr_model *model, int index, int site, const mr_pass *p
     if (adapter) mr_adapter_backward(adapter, &call);
 }
 
+/* Stores keys or values of the new tokens, and copies what sequences have in common. */
+static void store(mr_backend *be, const mr_cache *cache, mr_tensor kept, mr_tensor fresh)
+{
+    be->ops->scatter_rows(be, kept, mr_tensor_rows(fresh, 0, cache->rows.cols), cache->rows);
+    if (cache->from.cols == 0) return;
+    be->ops->gather_rows(be, cache->copied, kept, cache->from);
+    be->ops->scatter_rows(be, kept, cache->copied, cache->to);
+}
+
 /* Attention of the pass's kind: over the rows themselves, or over the cache. */
 static void attend(mr_model *model, int index, const mr_pass *pass, mr_layer_acts *acts)
 {
@@ -203,19 +212,17 @@ static void attend(mr_model *model, int index, const mr_pass *pass, mr_layer_act
     const mr_cache *cache = pass->cache;
     mr_rope_apply(be, pass->rope, acts->q, acts->k, pass->positions, model->arch.head_dim, false);
     if (cache) {
-        be->ops->scatter_rows(be, cache->k[index], acts->k, cache->rows);
-        be->ops->scatter_rows(be, cache->v[index], acts->v, cache->rows);
-    }
-    if (pass->decode) {
-        MR_INVARIANT(cache);
+        if (cache->rows.cols == 0) return; /* of a rank that only helps others to their weights */
+        store(be, cache, cache->k[index], acts->k);
+        store(be, cache, cache->v[index], acts->v);
         mr_attention_cached(be, &(mr_cached_attention_args){.shape = pass->shape,
-                                                            .capacity = cache->capacity,
                                                             .q = acts->q,
                                                             .k = cache->k[index],
                                                             .v = cache->v[index],
                                                             .o = acts->attended,
                                                             .offsets = cache->offsets,
-                                                            .lengths = cache->lengths});
+                                                            .lengths = cache->lengths,
+                                                            .pages = cache->pages});
         return;
     }
     mr_attention_forward(be, &(mr_attention_args){.shape = pass->shape,

@@ -82,13 +82,15 @@ typedef struct mr_scratch {
     mr_tensor adapter; /**< [N, most work_cols] */
 } mr_scratch;
 
-/** Keys and values of a session. */
+/** Keys and values of a session, and where those of a pass stand. */
 typedef struct mr_cache {
-    int64_t capacity;  /**< tokens a sequence may reach */
-    mr_tensor *k, *v;  /**< [L] of [B * capacity, NKV*HS]; owned */
-    mr_tensor rows;    /**< I32 [1, rows]: where each row of this pass is stored */
-    mr_tensor offsets; /**< I32 [1, B + 1]: first new row of each sequence, and their number */
-    mr_tensor lengths; /**< I32 [1, B]: positions that count, this pass included */
+    mr_tensor *k, *v;   /**< [L] of [pages * MR_CACHE_PAGE, NKV*HS]; owned */
+    mr_tensor rows;     /**< I32 [1, new tokens]: where each is stored */
+    mr_tensor offsets;  /**< I32 [1, B + 1]: first new row of each sequence, and their number */
+    mr_tensor lengths;  /**< I32 [1, B]: positions that count, this pass included */
+    mr_tensor pages;    /**< I32 [B, most]: as mr_cached_attention_args has them */
+    mr_tensor from, to; /**< I32 [1, copies]: rows that are copied once the new ones are stored */
+    mr_tensor copied;   /**< [copies, NKV*HS], scratch */
 } mr_cache;
 
 /** Where a pass stands, for what depends on more than the layer. */
@@ -104,7 +106,6 @@ typedef struct mr_pass {
     int64_t first_row; /**< index of row 0 among the tokens of the global batch, for dropout */
     mr_tensor adapter_work;
     const mr_cache *cache; /**< sessions: keys and values are kept here; else NULL */
-    bool decode;           /**< new tokens, against the cache */
 } mr_pass;
 
 /** Owns all but comm and be. */

@@ -17,9 +17,7 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-/* Turns scores [from, to) of one row into exp(score - largest) in place, zero elsewhere; updates
- * the running maximum and denominator and returns the factor for what was summed before. */
-static float softmax_row(float *score, int64_t from, int64_t to, int64_t count, float *largest,
+float mr_cpu_softmax_row(float *score, int64_t from, int64_t to, int64_t count, float *largest,
                          double *denominator)
 {
     if (from >= to) {
@@ -54,7 +52,6 @@ typedef struct query_block {
     float *o;
     int64_t q_stride, o_stride;
     float *scores; /* scratch */
-    bool single;   /* one row, by dot products: a call of gemm costs more than they do */
     bool begun;    /* some keys have been seen: o holds a sum */
     float largest[BLOCK];
     double denominator[BLOCK];
@@ -85,56 +82,26 @@ static void begin_block(query_block *b)
     }
 }
 
-static void score_keys(const query_block *b, key_run keys)
-{
-    const float scale = 1.0f / sqrtf((float)b->size);
-    if (!b->single) {
-        mr_cpu_sgemm(false, true, b->rows, keys.count, b->size, scale, b->q, b->q_stride, keys.k,
-                     keys.k_stride, 0, b->scores, keys.count);
-        return;
-    }
-    for (int64_t i = 0; i < keys.count; i++) {
-        const float *ki = keys.k + i * keys.k_stride;
-        float sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t j = 0; j < b->size; j++)
-            sum += b->q[j] * ki[j];
-        b->scores[i] = sum * scale;
-    }
-}
-
-static void add_values(const query_block *b, key_run keys)
-{
-    if (!b->single) {
-        mr_cpu_sgemm(false, false, b->rows, b->size, keys.count, 1, b->scores, keys.count, keys.v,
-                     keys.v_stride, b->begun ? 1.0f : 0.0f, b->o, b->o_stride);
-        return;
-    }
-    if (!b->begun) memset(b->o, 0, (size_t)b->size * sizeof *b->o);
-    for (int64_t i = 0; i < keys.count; i++) {
-        const float *vi = keys.v + i * keys.v_stride;
-        for (int64_t j = 0; j < b->size; j++)
-            b->o[j] += b->scores[i] * vi[j];
-    }
-}
-
 /* Adds keys, as many as the scratch takes, to what each row has seen. Row i sees those up to and
  * with number `diagonal` + i and, where there are starts, from number starts[i] - origin on. */
 static void see_keys(query_block *b, key_run keys, int64_t diagonal, const int32_t *starts,
                      int64_t origin)
 {
-    score_keys(b, keys);
+    const float scale = 1.0f / sqrtf((float)b->size);
+    mr_cpu_sgemm(false, true, b->rows, keys.count, b->size, scale, b->q, b->q_stride, keys.k,
+                 keys.k_stride, 0, b->scores, keys.count);
     for (int64_t i = 0; i < b->rows; i++) {
         int64_t from = starts ? larger(starts[i] - origin, 0) : 0;
         int64_t to = smaller(keys.count, diagonal + i + 1);
-        float factor = softmax_row(b->scores + i * keys.count, from, to, keys.count, &b->largest[i],
-                                   &b->denominator[i]);
+        float factor = mr_cpu_softmax_row(b->scores + i * keys.count, from, to, keys.count,
+                                          &b->largest[i], &b->denominator[i]);
         if (!b->begun) continue;
         float *oi = b->o + i * b->o_stride;
         for (int64_t j = 0; j < b->size; j++)
             oi[j] *= factor;
     }
-    add_values(b, keys);
+    mr_cpu_sgemm(false, false, b->rows, b->size, keys.count, 1, b->scores, keys.count, keys.v,
+                 keys.v_stride, b->begun ? 1.0f : 0.0f, b->o, b->o_stride);
     b->begun = true;
 }
 
@@ -287,59 +254,4 @@ void mr_cpu_attention_backward(mr_backend *be, const mr_attention_args *args)
         for (int64_t g = 0; g < group; g++)
             backward_head(args, sequence, kv_head * group + g, mr_cpu_scratch(be));
     }
-}
-
-/* Sees `count` keys of a cache from a row on, those of no use to any row of the block left out. Row
- * i sees numbers up to `diagonal` + i. */
-static void see_cached(query_block *b, const mr_cached_attention_args *args, int64_t row,
-                       int64_t kv_col, int64_t count, int64_t diagonal)
-{
-    const int64_t most = b->single ? MR_CPU_SCRATCH : BLOCK;
-    int64_t end = smaller(count, diagonal + b->rows);
-    for (int64_t from = 0; from < end; from += most)
-        see_keys(b, keys_of(args->k, args->v, row + from, kv_col, smaller(most, end - from)),
-                 diagonal - from, NULL, 0);
-}
-
-/* Query rows `first`.. of one head of a sequence against the cache. */
-static void cached_block(const mr_cached_attention_args *args, int64_t sequence, int64_t head,
-                         int64_t first, float *scores)
-{
-    const mr_attention_shape *s = &args->shape;
-    const int32_t *offsets = mr_cpu_i32(args->offsets) + sequence;
-    int64_t size = s->head_size, kv_col = head / (s->heads / s->kv_heads) * size;
-    int64_t all = offsets[1] - offsets[0], row = offsets[0] + first;
-    if (first >= all) return;
-    query_block b = {.rows = smaller(BLOCK, all - first),
-                     .size = size,
-                     .q = mr_cpu_f32(args->q) + row * args->q.stride + head * size,
-                     .o = mr_cpu_f32(args->o) + row * args->o.stride + head * size,
-                     .q_stride = args->q.stride,
-                     .o_stride = args->o.stride,
-                     .scores = scores,
-                     .single = all == 1};
-    begin_block(&b);
-    if (mr_tensor_exists(args->prefix)) {
-        int64_t slot = mr_cpu_i32(args->prefix)[sequence];
-        int64_t count = mr_cpu_i32(args->prefix_lengths)[sequence];
-        see_cached(&b, args, slot * args->capacity, kv_col, count, count);
-    }
-    int64_t length = mr_cpu_i32(args->lengths)[sequence];
-    see_cached(&b, args, sequence * args->capacity, kv_col, length, length - all + first);
-    finish_block(&b);
-}
-
-void mr_cpu_attention_cached(mr_backend *be, const mr_cached_attention_args *args)
-{
-    const mr_attention_shape *s = &args->shape;
-    const int32_t *offsets = mr_cpu_i32(args->offsets);
-    int64_t most = 1;
-    for (int64_t b = 0; b < s->batch; b++)
-        most = larger(most, offsets[b + 1] - offsets[b]);
-    int64_t blocks = (most + BLOCK - 1) / BLOCK, tasks = s->batch * s->heads * blocks;
-    int threads = mr_cpu_threads(be, args->q.rows * s->heads * s->head_size * args->capacity);
-#pragma omp parallel for schedule(dynamic) num_threads(threads)
-    for (int64_t task = 0; task < tasks; task++)
-        cached_block(args, task / blocks / s->heads, task / blocks % s->heads,
-                     (blocks - 1 - task % blocks) * BLOCK, mr_cpu_scratch(be));
 }

@@ -76,6 +76,12 @@ void mr_cpu_sgemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int6
                   const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
                   int64_t ldc);
 
+/** Turns scores [from, to) of one row of an attention into exp(score - largest) in place, zero
+ * elsewhere; updates the running maximum and denominator and returns the factor for what was summed
+ * before. */
+float mr_cpu_softmax_row(float *score, int64_t from, int64_t to, int64_t count, float *largest,
+                         double *denominator);
+
 /** Starts the program again with OpenBLAS's AVX-512 kernels where the processor has it and the
  * library, not knowing the processor, took lesser ones. Returns where there is nothing to do. */
 void mr_cpu_choose_kernels(char **argv);

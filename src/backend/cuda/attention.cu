@@ -239,21 +239,18 @@ enum { CACHED_THREADS = 128, CACHED_KEYS = 128, CACHED_COLS = 2 };
 
 template <typename T> struct cached {
     matrix<T> q, k, v, o;
-    const int32_t *offsets, *lengths, *prefix, *prefix_lengths; /* the last two or NULL */
-    int64_t capacity;
+    const int32_t *offsets, *lengths, *pages;
+    int64_t pages_stride;
     int sequences, group, size;
     float scale;
 
     __host__ cached(const mr_cached_attention_args *a)
         : q(a->q), k(a->k), v(a->v), o(a->o), offsets((const int32_t *)mr_cuda_at(a->offsets)),
-          lengths((const int32_t *)mr_cuda_at(a->lengths)), prefix(NULL), prefix_lengths(NULL),
-          capacity(a->capacity), sequences((int)a->shape.batch),
-          group((int)(a->shape.heads / a->shape.kv_heads)), size((int)a->shape.head_size),
-          scale(1.0f / sqrtf((float)a->shape.head_size))
+          lengths((const int32_t *)mr_cuda_at(a->lengths)),
+          pages((const int32_t *)mr_cuda_at(a->pages)), pages_stride(a->pages.stride),
+          sequences((int)a->shape.batch), group((int)(a->shape.heads / a->shape.kv_heads)),
+          size((int)a->shape.head_size), scale(1.0f / sqrtf((float)a->shape.head_size))
     {
-        if (!mr_tensor_exists(a->prefix)) return;
-        prefix = (const int32_t *)mr_cuda_at(a->prefix);
-        prefix_lengths = (const int32_t *)mr_cuda_at(a->prefix_lengths);
     }
 };
 
@@ -272,10 +269,8 @@ template <typename T> static __global__ void attend_cached(cached<T> a)
             high = middle;
     }
     if (row >= a.offsets[low + 1]) return;
-    const int before = a.prefix ? a.prefix_lengths[low] : 0;
-    const int64_t prefix_row = a.prefix ? a.prefix[low] * a.capacity : 0;
-    const int64_t own_row = low * a.capacity;
-    const int seen = before + a.lengths[low] - (a.offsets[low + 1] - row) + 1;
+    const int32_t *pages = a.pages + low * a.pages_stride;
+    const int seen = a.lengths[low] - (a.offsets[low + 1] - row) + 1;
     for (int c = threadIdx.x; c < a.size; c += CACHED_THREADS)
         q[c] = to_float(*a.q.at(row, col + c));
     float sum[CACHED_COLS] = {}, top = -INFINITY, total = 0;
@@ -284,7 +279,7 @@ template <typename T> static __global__ void attend_cached(cached<T> a)
         __syncthreads();
         for (int i = warp; i < keys; i += CACHED_THREADS / 32) {
             int at = from + i;
-            int64_t there = at < before ? prefix_row + at : own_row + at - before;
+            int64_t there = (int64_t)pages[at / MR_CACHE_PAGE] * MR_CACHE_PAGE + at % MR_CACHE_PAGE;
             float part = 0;
             for (int c = lane; c < a.size; c += 32)
                 part += q[c] * to_float(*a.k.at(there, kv_col + c));
@@ -305,7 +300,8 @@ template <typename T> static __global__ void attend_cached(cached<T> a)
             sum[k] *= factor;
             for (int i = 0; i < keys; i++) {
                 int at = from + i;
-                int64_t there = at < before ? prefix_row + at : own_row + at - before;
+                int64_t there =
+                    (int64_t)pages[at / MR_CACHE_PAGE] * MR_CACHE_PAGE + at % MR_CACHE_PAGE;
                 sum[k] += p[i] * to_float(*a.v.at(there, kv_col + c));
             }
         }

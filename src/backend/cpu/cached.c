@@ -1,0 +1,190 @@
+/* Attention against pages of cached keys and values.
+ *
+ * Its products are its own: an element is one chain of multiply-adds, so that a row has the same
+ * bits whatever rows come with it and wherever the passes over its text begin and end. Those of a
+ * library have not: small ones take other ways than large ones. */
+
+#include "backend/cpu/cpu.h"
+
+#include <math.h>
+
+enum {
+    PAGE = MR_CACHE_PAGE,
+    BLOCK = MR_CPU_BLOCK, /* query rows at a time */
+    PART = 128,           /* columns of keys that are turned at a time */
+    TALL = 4,             /* rows and columns of what a product keeps in registers */
+    WIDE = 32
+};
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline float multiply_add(float a, float b, float c)
+{
+#ifdef __FP_FAST_FMAF
+    return fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+/* A row-major matrix. */
+typedef struct matrix {
+    const float *at;
+    int64_t stride;
+} matrix;
+
+/* c [rows, cols] = alpha (a b + c), c not read unless `add`; rows <= TALL, cols <= WIDE. */
+static inline void tile(int64_t rows, int64_t cols, int64_t k, float alpha, matrix a, matrix b,
+                        float *c, int64_t c_stride, bool add)
+{
+    float sum[TALL][WIDE];
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++)
+            sum[i][j] = add ? c[i * c_stride + j] : 0;
+    for (int64_t p = 0; p < k; p++)
+        for (int64_t i = 0; i < rows; i++) {
+            const float ai = a.at[i * a.stride + p];
+            for (int64_t j = 0; j < cols; j++)
+                sum[i][j] = multiply_add(ai, b.at[p * b.stride + j], sum[i][j]);
+        }
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++)
+            c[i * c_stride + j] = alpha * sum[i][j];
+}
+
+/* As tile, of any extents; whole tiles have them as constants, for the compiler. */
+static void product(int64_t m, int64_t n, int64_t k, float alpha, matrix a, matrix b, float *c,
+                    int64_t c_stride, bool add)
+{
+    for (int64_t j = 0; j < n; j += WIDE) {
+        const int64_t cols = smaller(WIDE, n - j);
+        const matrix bj = {b.at + j, b.stride};
+        int64_t i = 0;
+        for (; i + TALL <= m && cols == WIDE; i += TALL)
+            tile(TALL, WIDE, k, alpha, (matrix){a.at + i * a.stride, a.stride}, bj,
+                 c + i * c_stride + j, c_stride, add);
+        for (; i < m && cols == WIDE; i++)
+            tile(1, WIDE, k, alpha, (matrix){a.at + i * a.stride, a.stride}, bj,
+                 c + i * c_stride + j, c_stride, add);
+        for (; i < m; i++)
+            tile(1, cols, k, alpha, (matrix){a.at + i * a.stride, a.stride}, bj,
+                 c + i * c_stride + j, c_stride, add);
+    }
+}
+
+/* Query rows of one head on their way over the keys. */
+typedef struct query_block {
+    int64_t rows, size;
+    matrix q;
+    float *o;
+    int64_t o_stride;
+    float *scores, *turned; /* scratch: [BLOCK, PAGE], [PART, PAGE] */
+    bool alone;             /* one row, by dot products: turning the keys costs more than they do */
+    float largest[BLOCK];
+    double denominator[BLOCK];
+} query_block;
+
+static void score_alone(const query_block *b, matrix k, int64_t count, float scale)
+{
+    for (int64_t i = 0; i < count; i++) {
+        const float *ki = k.at + i * k.stride;
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t j = 0; j < b->size; j++)
+            sum += b->q.at[j] * ki[j];
+        b->scores[i] = sum * scale;
+    }
+}
+
+static void score_keys(const query_block *b, matrix k, int64_t count)
+{
+    const float scale = 1.0f / sqrtf((float)b->size);
+    if (b->alone) {
+        score_alone(b, k, count, scale);
+        return;
+    }
+    for (int64_t from = 0; from < b->size; from += PART) {
+        const int64_t part = smaller(PART, b->size - from);
+        for (int64_t i = 0; i < count; i++)
+            for (int64_t j = 0; j < part; j++)
+                b->turned[j * PAGE + i] = k.at[i * k.stride + from + j];
+        product(b->rows, count, part, from + part < b->size ? 1 : scale,
+                (matrix){b->q.at + from, b->q.stride}, (matrix){b->turned, PAGE}, b->scores, PAGE,
+                from > 0);
+    }
+}
+
+/* Adds the first `count` keys of a page to what each row has seen. Row i sees those up to and with
+ * number `diagonal` + i. */
+static void see_page(query_block *b, matrix k, matrix v, int64_t count, int64_t diagonal,
+                     bool first)
+{
+    score_keys(b, k, count);
+    for (int64_t i = 0; i < b->rows; i++) {
+        float factor = mr_cpu_softmax_row(b->scores + i * PAGE, 0, smaller(count, diagonal + i + 1),
+                                          count, &b->largest[i], &b->denominator[i]);
+        float *oi = b->o + i * b->o_stride;
+        for (int64_t j = 0; !first && j < b->size; j++)
+            oi[j] *= factor;
+    }
+    product(b->rows, b->size, count, 1, (matrix){b->scores, PAGE}, v, b->o, b->o_stride, !first);
+}
+
+/* Query rows `first`.. of one head of a sequence. */
+static void attend_block(const mr_cached_attention_args *args, int64_t sequence, int64_t head,
+                         int64_t first, float *scratch)
+{
+    const mr_attention_shape *s = &args->shape;
+    const int32_t *offsets = mr_cpu_i32(args->offsets) + sequence;
+    const int32_t *pages = mr_cpu_i32(args->pages) + sequence * args->pages.stride;
+    const int64_t size = s->head_size, kv_col = head / (s->heads / s->kv_heads) * size;
+    const int64_t all = offsets[1] - offsets[0], row = offsets[0] + first;
+    if (first >= all) return;
+    query_block b = {
+        .rows = smaller(BLOCK, all - first),
+        .size = size,
+        .q = {mr_cpu_f32(args->q) + row * args->q.stride + head * size, args->q.stride},
+        .o = mr_cpu_f32(args->o) + row * args->o.stride + head * size,
+        .o_stride = args->o.stride,
+        .scores = scratch,
+        .turned = scratch + BLOCK * PAGE,
+        .alone = all == 1,
+    };
+    for (int64_t i = 0; i < b.rows; i++) {
+        b.largest[i] = -INFINITY;
+        b.denominator[i] = 0;
+    }
+    /* Row i sees positions up to diagonal + i. */
+    const int64_t diagonal = mr_cpu_i32(args->lengths)[sequence] - all + first;
+    for (int64_t from = 0; from < diagonal + b.rows; from += PAGE) {
+        const int64_t at = (int64_t)pages[from / PAGE] * PAGE;
+        see_page(&b, (matrix){mr_cpu_f32(args->k) + at * args->k.stride + kv_col, args->k.stride},
+                 (matrix){mr_cpu_f32(args->v) + at * args->v.stride + kv_col, args->v.stride},
+                 smaller(PAGE, diagonal + b.rows - from), diagonal - from, from == 0);
+    }
+    for (int64_t i = 0; i < b.rows; i++) {
+        const float inverse = (float)(1.0 / b.denominator[i]);
+        float *oi = b.o + i * b.o_stride;
+        for (int64_t j = 0; j < size; j++)
+            oi[j] *= inverse;
+    }
+}
+
+void mr_cpu_attention_cached(mr_backend *be, const mr_cached_attention_args *args)
+{
+    const mr_attention_shape *s = &args->shape;
+    const int32_t *offsets = mr_cpu_i32(args->offsets);
+    int64_t most = 1;
+    for (int64_t b = 0; b < s->batch; b++)
+        if (offsets[b + 1] - offsets[b] > most) most = offsets[b + 1] - offsets[b];
+    const int64_t blocks = (most + BLOCK - 1) / BLOCK, tasks = s->batch * s->heads * blocks;
+    const int threads =
+        mr_cpu_threads(be, offsets[s->batch] * s->heads * s->head_size * args->pages.cols * PAGE);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t task = 0; task < tasks; task++)
+        attend_block(args, task / blocks / s->heads, task / blocks % s->heads,
+                     (blocks - 1 - task % blocks) * BLOCK, mr_cpu_scratch(be));
+}

@@ -353,6 +353,17 @@ static void errors_of_a_yaml_have_their_place(void **state)
     assert_error("wrong", 1, "config: wrong:2:10: unknown key \"method.rr\"");
 }
 
+static void templates_show_their_names(void **state)
+{
+    (void)state;
+    program_write("t.yaml", "about: some\nreads: messages\n"
+                            "forms: [{role: a, spans: [{field: b}]}]\n");
+    assert_prints("t.yaml", "template");
+    assert_prints("t.yaml", "messages, role, a, b");
+    program_write("t.yaml", "reads: fields\nforms: [{spans: [{fields: b}]}]\n");
+    assert_error("t.yaml", 1, "config: t.yaml:2:27: unknown key \"fields\"");
+}
+
 static void two_ranks_read_the_runs_once(void **state)
 {
     (void)state;
@@ -601,7 +612,8 @@ static void a_garbled_manifest_has_its_place(void **state)
 
 static const char unknown[] =
     ": not a file this program knows: expected a run log, spectra, checkpoints, "
-    "token shards, safetensors, a model folder, its config.json or the YAML of runs, found ";
+    "token shards, safetensors, a model folder, its config.json or the YAML of runs or of a "
+    "template, found ";
 
 static void assert_unknown(const char *path, const char *found)
 {
@@ -694,6 +706,7 @@ int main(void)
         cmocka_unit_test(an_index_of_no_files_is_refused),
         cmocka_unit_test(runs_are_counted_and_named),
         cmocka_unit_test(errors_of_a_yaml_have_their_place),
+        cmocka_unit_test(templates_show_their_names),
         cmocka_unit_test(two_ranks_read_the_runs_once),
         cmocka_unit_test(a_checkpoint_shows_its_run),
         cmocka_unit_test(a_checkpoint_shows_its_tensors),

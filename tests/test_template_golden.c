@@ -90,7 +90,11 @@ static int check_root(const char *root, const char *packed, const char *tokenize
     golden g = {0};
     snprintf(records, sizeof records, "%s/templates/templates.jsonl.xz", root);
     snprintf(model, sizeof model, "%s/../data/tokenizer/%s", root, packed);
-    if (!data_unpack(records, "templates.jsonl") || !data_unpack(model, tokenizer)) return 0;
+    if (!data_unpack(records, "templates.jsonl")) return 0;
+    if (!data_unpack(model, tokenizer)) {
+        snprintf(model, sizeof model, "data/tokenizer/%s", packed);
+        data_unpack_shared(model, tokenizer);
+    }
     must(mr_tokenizer_create(tokenizer, &g.tokenizer));
     for (int i = 0; i < TEMPLATES; i++) {
         must(mr_template_load(names[i], &g.template[i]));
@@ -114,7 +118,8 @@ static void check_all(const char *packed, const char *tokenizer)
     mr_names_free(&roots);
     print_message("%s: %d samples\n", tokenizer, checked);
     if (checked == 0)
-        skip_because("needs ../shared/golden/templates, or MORA_GOLDEN, and ../data beside it");
+        skip_because(
+            "needs ../shared/golden/templates, or MORA_GOLDEN, which has ../data beside it");
 }
 
 static void the_model_gives_the_golden_samples(void **state)

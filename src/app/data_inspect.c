@@ -59,6 +59,20 @@ static mr_status show(const inspect_options *o)
     return mr_data_show_records(&records);
 }
 
+/* What --help says of the program's templates. */
+static mr_status add_templates(mr_text *out)
+{
+    const char *name;
+    mr_text_add(out, "Templates (experiments/README.md tells how to write another):\n");
+    for (int i = 0; (name = mr_template_own(i)); i++) {
+        mr_template *t;
+        MR_TRY(mr_template_load(name, &t));
+        mr_text_add(out, "  %-18s %s\n", name, mr_template_about(t));
+        mr_template_destroy(&t);
+    }
+    return MR_OK;
+}
+
 static mr_status run_inspect(const mr_comm *comm, int argc, char **argv)
 {
     enum { LONGEST = 1 << 24 };
@@ -82,12 +96,11 @@ static mr_status run_inspect(const mr_comm *comm, int argc, char **argv)
         {"verify", MR_OPTION_FLAG, &o.verify, NULL, "read every shard and check its SHA-256"},
         {"json", MR_OPTION_FLAG, &o.json, NULL, "print the result as JSON"},
     };
-    mr_text_add(&more, "Templates: ");
-    mr_template_names(&more);
-    mr_text_add(&more, ", or a file like\nthose (src/data/template.h says what its keys mean).\n");
-    mr_status status = mr_options_parse(comm, &mr_command_data_inspect, options,
-                                        sizeof options / sizeof options[0], argc, argv, &o.path, 1,
-                                        &count, mr_text_get(&more), &help);
+    mr_status status = add_templates(&more);
+    if (status == MR_OK)
+        status = mr_options_parse(comm, &mr_command_data_inspect, options,
+                                  sizeof options / sizeof options[0], argc, argv, &o.path, 1,
+                                  &count, mr_text_get(&more), &help);
     mr_text_free(&more);
     if (status != MR_OK || help) return status;
     MR_CHECK(count == (o.text ? 0 : 1), MR_ERR_USAGE,

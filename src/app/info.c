@@ -87,6 +87,7 @@ const mr_command mr_command_info = {
     .name = "info",
     .usage = "PATH [--config] [--json]",
     .summary =
-        "describe a run log, spectra, checkpoints, token shards, safetensors, a model, runs' YAML",
+        "describe a run log, spectra, checkpoints, token shards, safetensors, a model, the YAML of "
+        "runs or of a template",
     .run = run,
 };

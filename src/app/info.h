@@ -17,6 +17,7 @@ typedef enum mr_info_kind {
     MR_INFO_FOLDER,      /**< config.json and weights */
     MR_INFO_MODEL,       /**< config.json alone */
     MR_INFO_MARK,        /**< mora.json of a model folder */
+    MR_INFO_TEMPLATE,    /**< YAML of how records become samples */
     MR_INFO_SHARDS,      /**< folder that `mora data prepare` wrote */
     MR_INFO_CHECKPOINT,  /**< folder of one checkpoint */
     MR_INFO_CHECKPOINTS, /**< folder of a run's checkpoints */

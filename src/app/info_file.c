@@ -1,6 +1,7 @@
 #include "app/info.h"
 #include "base/file.h"
 #include "config/schema.h"
+#include "data/template.h"
 #include "report/description.h"
 #include "store/hf.h"
 #include "store/json.h"
@@ -30,7 +31,9 @@ static mr_status unknown(const char *path, const char *found)
     return mr_fail(
         MR_ERR_FORMAT,
         "%s: not a file this program knows: expected a run log, spectra, checkpoints, token "
-        "shards, safetensors, a model folder, its config.json or the YAML of runs, found %s",
+        "shards, safetensors, a model folder, its config.json or the YAML of runs or of a "
+        "template, "
+        "found %s",
         path, found);
 }
 
@@ -50,6 +53,18 @@ static mr_status read_head(const char *path, const struct stat *about, head *out
 static const char *first_word(const head *h)
 {
     return h->data + strspn(h->data, " \t\r\n");
+}
+
+/* Whether a line is of a key that every template has: also a YAML with errors is one. */
+static bool is_template(const head *h)
+{
+    static const char key[] = "reads:";
+    const char *line = h->data;
+    while (line && strncmp(line, key, sizeof key - 1) != 0) {
+        line = strchr(line, '\n');
+        if (line) line++;
+    }
+    return line != NULL;
 }
 
 /* Whether a line starts with a section of the schema: also a YAML with errors is one of runs. */
@@ -102,8 +117,10 @@ static mr_status recognise_file(const head *h, mr_info_kind *kind)
         return unknown(h->path, found);
     }
     if (*first_word(h) == '{') return recognise_json(h->path, kind);
-    *kind = MR_INFO_RUNS;
-    return is_runs(h) ? MR_OK : unknown(h->path, "text without a section of a configuration");
+    *kind = is_template(h) ? MR_INFO_TEMPLATE : MR_INFO_RUNS;
+    return *kind == MR_INFO_TEMPLATE || is_runs(h)
+               ? MR_OK
+               : unknown(h->path, "text without a section of a configuration");
 }
 
 static mr_status recognise_folder(const char *path, mr_info_kind *kind)
@@ -339,6 +356,20 @@ static mr_status describe_saved(const char *folder, bool config, json_t *object)
     return describe_mark(path, config, saved);
 }
 
+static mr_status describe_template(const char *path, json_t *object)
+{
+    mr_template *t;
+    mr_text names = {0};
+    MR_TRY(mr_template_load(path, &t));
+    mr_template_add_names(t, &names);
+    mr_description_put(object, "about", json_string(mr_template_about(t)));
+    mr_description_put(object, "sha256", json_string(mr_template_hash(t)));
+    mr_description_put(object, "names", json_string(mr_text_get(&names)));
+    mr_text_free(&names);
+    mr_template_destroy(&t);
+    return MR_OK;
+}
+
 static mr_status describe_bytes(const char *path, json_t *object)
 {
     struct stat about;
@@ -352,7 +383,7 @@ mr_status mr_info_describe(const char *path, mr_info_kind kind, bool config, jso
     static const char *const names[] = {
         [MR_INFO_SAFETENSORS] = "safetensors",    [MR_INFO_INDEX] = "index of safetensors",
         [MR_INFO_FOLDER] = "model folder",        [MR_INFO_MODEL] = "model configuration",
-        [MR_INFO_MARK] = "mark of a saved model",
+        [MR_INFO_MARK] = "mark of a saved model", [MR_INFO_TEMPLATE] = "template",
     };
     if (kind == MR_INFO_RUN_LOG) return mr_info_run_log(path, config, out);
     if (kind == MR_INFO_SPECTRA) return mr_info_spectra(path, out);
@@ -366,6 +397,7 @@ mr_status mr_info_describe(const char *path, mr_info_kind kind, bool config, jso
     if (status == MR_OK && kind == MR_INFO_INDEX) status = describe_index(path, object);
     if (status == MR_OK && kind == MR_INFO_FOLDER) status = describe_saved(path, config, object);
     if (status == MR_OK && kind == MR_INFO_MARK) status = describe_mark(path, config, object);
+    if (status == MR_OK && kind == MR_INFO_TEMPLATE) status = describe_template(path, object);
     if (status == MR_OK && kind == MR_INFO_MODEL) status = describe_model(path, object);
     if (status != MR_OK) {
         json_decref(object);

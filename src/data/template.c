@@ -47,10 +47,9 @@ static const struct {
 
 enum { OWN = sizeof own / sizeof own[0] };
 
-void mr_template_names(mr_text *out)
+const char *mr_template_own(int number)
 {
-    for (int i = 0; i < OWN; i++)
-        mr_text_add(out, "%s%s", i > 0 ? ", " : "", own[i].name);
+    return number < OWN ? own[number].name : NULL;
 }
 
 /* Takes the text of one of the program's. */
@@ -69,7 +68,8 @@ static mr_status read_file(mr_template *t, const char *path)
     mr_status status = mr_file_read(path, MR_MEM_DATA, &t->text, &t->bytes);
     if (status == MR_ERR_IO) {
         mr_text names = {0};
-        mr_template_names(&names);
+        for (int i = 0; i < OWN; i++)
+            mr_text_add(&names, "%s%s", i > 0 ? ", " : "", own[i].name);
         status = mr_fail_in(status, "template: expected one of %s, or the file of one",
                             mr_text_get(&names));
         mr_text_free(&names);
@@ -158,8 +158,7 @@ mr_status mr_template_rename(mr_template *t, const char *name_is)
         return set_hash(t);
     }
     mr_text known = {0};
-    for (int n = 0; n < t->names; n++)
-        mr_text_add(&known, "%s%s", n > 0 ? ", " : "", t->name[n].name);
+    mr_template_add_names(t, &known);
     mr_status status = mr_fail(MR_ERR_USAGE, "template %s has no \"%.*s\"; it has %s", t->title,
                                (int)length, name_is, mr_text_get(&known));
     mr_text_free(&known);
@@ -235,6 +234,12 @@ mr_status mr_template_bind(mr_template *t, const mr_tokenizer *tokenizer)
 const char *mr_template_name(const mr_template *t)
 {
     return t->title;
+}
+
+void mr_template_add_names(const mr_template *t, mr_text *out)
+{
+    for (int n = 0; n < t->names; n++)
+        mr_text_add(out, "%s%s", n > 0 ? ", " : "", t->name[n].name);
 }
 
 const char *mr_template_about(const mr_template *t)

@@ -65,8 +65,9 @@ MR_NODISCARD mr_status mr_template_load(const char *source, mr_template **out);
 /** Frees *t and sets it to NULL; NULL is allowed. Local. */
 void mr_template_destroy(mr_template **t);
 
-/** Appends the names of the program's templates, joined by commas. Local. */
-void mr_template_names(mr_text *out);
+/** Returns the name of the program's template of a number from 0; NULL: there are no more. Local.
+ */
+const char *mr_template_own(int number);
 
 /** Takes what a file calls a field or a role: "content=value". Local.
  * @return MR_OK, MR_ERR_USAGE (not of that form, or the template has no such name: the message
@@ -81,6 +82,9 @@ MR_NODISCARD mr_status mr_template_bind(mr_template *t, const mr_tokenizer *toke
 
 /** Returns its name: as given, of a file without folder and ending. Local. */
 const char *mr_template_name(const mr_template *t);
+
+/** Appends the names of its fields and roles, joined by commas. Local. */
+void mr_template_add_names(const mr_template *t, mr_text *out);
 
 /** Returns its line about itself, "" without one. Local. */
 const char *mr_template_about(const mr_template *t);

@@ -54,7 +54,8 @@ static void the_command_line_is_checked(void **state)
     fails(2, "--on-error: expected error or skip, found \"panic\"",
           "data prepare a.txt --to here --on-error panic");
     fails(2, "mora data inspect: expected a folder, a file or --text", "data inspect");
-    fails(2, "mora data inspect: expected a folder, a file or --text", "data inspect here --text a");
+    fails(2, "mora data inspect: expected a folder, a file or --text",
+          "data inspect here --text a");
     fails(2, "--seq-len: expected 1..", "data inspect here --seq-len 0");
     fails(1, "cannot open 'here/manifest.json'", "data inspect here");
 }
@@ -203,6 +204,30 @@ static void inspect_shows_decoded_samples(void **state)
     program_free(&result);
 }
 
+static void samples_of_which_nothing_is_learned_are_told(void **state)
+{
+    (void)state;
+    static const char records[] = "{\"messages\": [{\"role\": \"user\", \"content\": \"Hi\"}, "
+                                  "{\"role\": \"assistant\", \"content\": \"Y\\u00e9\\u001b\"}]}\n"
+                                  "{\"messages\": [{\"role\": \"user\", \"content\": \"?\"}]}\n"
+                                  "{\"messages\": []}\n";
+    data_write("talk.jsonl", records, sizeof records - 1);
+    program_result result = program_succeed(
+        alone, "data prepare talk.jsonl --to talk --template tulu --heldout 0 --on-error skip");
+    assert_contains(result.out, "template tulu, SHA-256 ");
+    assert_contains(result.out, "; what is learned ends with EOS 257, learned too\n");
+    assert_contains(result.err, "warning: talk.jsonl:3: expected messages in field \"messages\", "
+                                "found none; left out\n");
+    assert_contains(result.err, "warning: 1 documents left out: empty 1\n");
+    assert_contains(result.err,
+                    "warning: nothing is learned of 1 of 2 documents, the first at talk.jsonl:2\n");
+    program_free(&result);
+    result = program_succeed(alone, "data inspect talk --items 0");
+    assert_contains(result.out, "left out 1, empty 1\n"
+                                "nothing is learned of 1 documents, every token of 0\n");
+    program_free(&result);
+}
+
 static void inspect_shows_how_a_text_is_cut(void **state)
 {
     (void)state;
@@ -339,6 +364,7 @@ int main(void)
         cmocka_unit_test(documents_left_out_are_told_once_and_counted),
         cmocka_unit_test(a_fault_ends_all_ranks_with_one_message),
         cmocka_unit_test(inspect_shows_decoded_samples),
+        cmocka_unit_test(samples_of_which_nothing_is_learned_are_told),
         cmocka_unit_test(inspect_shows_how_a_text_is_cut),
         cmocka_unit_test(inspect_names_a_damaged_shard),
         cmocka_unit_test(prepared_tokens_are_those_of_spm_encode_with_llama),

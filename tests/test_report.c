@@ -505,6 +505,7 @@ static const json_case json_cases[] = {
      "unknown",
      study,
      {{"settings/0/rows/dora-32/ours/best/spread", "null"},
+      {"settings/0/rows/dora-32/ours/best/interval", "null"},
       {"settings/0/rows/dora-32/paper", "null"}}},
     {"JSON names what was left out",
      "json_left",

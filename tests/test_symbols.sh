@@ -8,7 +8,6 @@ set -eu
 allowed="
 main                    where the program starts
 mr_estimate_error       of the statistics that tables of sets will print
-mr_estimate_interval    likewise
 mr_estimate_pool        likewise
 mr_latex_normalise      references give it by itself
 mr_mcnemar              references give it by itself

@@ -87,12 +87,12 @@ mr_status mr_pattern_search(const mr_pattern *pattern, const char *text, size_t 
     if (!data) return MR_ERR_MEMORY;
     const int result =
         pcre2_match(pattern->code, (PCRE2_SPTR)text, bytes, from, 0, data, pattern->limits);
-    const PCRE2_SIZE *places = pcre2_get_ovector_pointer(data);
+    const PCRE2_SIZE *place = pcre2_get_ovector_pointer(data);
+    const size_t start = place[0];
     *found = result >= 0;
-    for (int i = 0; *found && spans && i <= mr_pattern_groups(pattern); i++) {
-        const bool took_part = places[2 * i] != PCRE2_UNSET;
-        spans[i] = (mr_span){.from = took_part ? places[2 * i] : places[0],
-                             .to = took_part ? places[2 * i + 1] : places[0]};
+    for (int i = 0; *found && spans && i <= mr_pattern_groups(pattern); i++, place += 2) {
+        const bool took_part = place[0] != PCRE2_UNSET;
+        spans[i] = (mr_span){took_part ? place[0] : start, took_part ? place[1] : start};
     }
     pcre2_match_data_free(data);
     return result >= 0 || result == PCRE2_ERROR_NOMATCH ? MR_OK : explain(result, problem);

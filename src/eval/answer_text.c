@@ -9,35 +9,48 @@ static mr_status whole(const char *text, size_t bytes, mr_answer *out)
     return mr_answer_add(out, (mr_view){text, bytes}, NAN);
 }
 
-/* What is compared of a text: exact_match with gsm8k's regexes_to_ignore, each of which leaves an
- * array of NumPy behind, which drops zeros at the end of a string. */
+static void drop_zeros(mr_text *text)
+{
+    while (text->length > 0 && text->data[text->length - 1] == '\0')
+        text->length--;
+}
+
+static void drop(mr_text *text, char c)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < text->length; i++)
+        if (text->data[i] != c) text->data[kept++] = text->data[i];
+    text->length = kept;
+}
+
+/* What is compared of a text: exact_match with gsm8k's regexes_to_ignore, ",", "\$", "(?s).*#### "
+ * and "\.$", each of which leaves an array of NumPy behind, that drops zeros at the end. */
 static mr_status normalise(mr_view text, mr_text *out)
 {
-    static const char *const ignored[] = {",", "\\$", "(?s).*#### ", "\\.$"};
-    enum { IGNORED = sizeof ignored / sizeof ignored[0] };
-    mr_status status = MR_OK;
-    mr_text_add_bytes(out, text.at, text.bytes);
-    for (int i = 0; i < IGNORED && status == MR_OK; i++) {
-        mr_pattern *pattern;
-        mr_text kept = {0};
-        MR_TRY(mr_answer_compile(ignored[i], &pattern));
-        const mr_view all = {mr_text_get(out), out->length};
-        size_t from = 0;
-        for (bool found = true; found && status == MR_OK;) {
-            mr_span span;
-            status = mr_answer_search(pattern, all, from, &span, &found);
-            mr_text_add_bytes(&kept, all.at + from, (found ? span.from : all.bytes) - from);
-            if (found) from = span.to;
-        }
-        while (kept.length > 0 && kept.data[kept.length - 1] == '\0')
-            kept.data[--kept.length] = '\0';
-        mr_pattern_destroy(&pattern);
-        mr_text_free(out);
-        *out = kept;
+    mr_view behind;
+    mr_text all = {0};
+    mr_text_add_bytes(&all, text.at, text.bytes);
+    drop(&all, ',');
+    drop_zeros(&all);
+    drop(&all, '$');
+    drop_zeros(&all);
+    if (!mr_answer_behind((mr_view){mr_text_get(&all), all.length}, "#### ", &behind))
+        behind = (mr_view){mr_text_get(&all), all.length};
+    mr_text_add_bytes(out, behind.at, behind.bytes);
+    const bool failed = all.failed || out->failed;
+    mr_text_free(&all);
+    if (failed) return MR_ERR_MEMORY;
+    drop_zeros(out);
+    /* $ is the end, and before a line end there. */
+    const size_t line = out->length > 0 && out->data[out->length - 1] == '\n';
+    if (out->length > line && out->data[out->length - 1 - line] == '.') {
+        out->length--;
+        if (line) out->data[out->length - 1] = '\n';
     }
+    drop_zeros(out);
     for (size_t i = 0; i < out->length; i++)
         if (out->data[i] >= 'A' && out->data[i] <= 'Z') out->data[i] += 'a' - 'A';
-    return out->failed ? MR_ERR_MEMORY : status;
+    return MR_OK;
 }
 
 static mr_status same_number(const mr_answer *found, const mr_answer *gold, double *out)

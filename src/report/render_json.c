@@ -32,20 +32,29 @@ static void put_key(json_t **object, const char *key, const mr_config *config)
 }
 
 /* Which numbers of a cell are listed. */
-typedef enum part { STEP, MEAN, SPREAD } part;
+typedef enum part { STEP, MEAN, SPREAD, INTERVAL } part;
+
+/* Where the mean over all seeds is with a probability of 95 %. */
+static json_t *interval_json(const mr_estimate *value)
+{
+    const mr_interval interval = mr_estimate_interval(*value, 0.95);
+    return json_pack("[o, o]", mr_json_number(interval.low), mr_json_number(interval.high));
+}
 
 /* One score of a row of the rates at each step; the spread of a single seed is unknown, not 0. */
 static json_t *numbers(const mr_table *table, int64_t row, int score, part which)
 {
-    if (table->row[row].rate->seeds < (int64_t)which) return json_null();
+    static const int64_t seeds[] = {[STEP] = 0, [MEAN] = 1, [SPREAD] = 2, [INTERVAL] = 2};
+    if (table->row[row].rate->seeds < seeds[which]) return json_null();
     json_t *list = json_array();
     for (int64_t c = 0; c < table->columns; c++) {
         const mr_column *column = &table->column[c];
         const mr_estimate *value = &mr_table_cell(table, row, c)->value;
         if (column->score != score || isnan(column->step)) continue;
-        mr_json_append(&list, mr_json_number(which == STEP   ? column->step
-                                             : which == MEAN ? value->mean
-                                                             : value->spread));
+        mr_json_append(&list, which == STEP     ? mr_json_number(column->step)
+                              : which == MEAN   ? mr_json_number(value->mean)
+                              : which == SPREAD ? mr_json_number(value->spread)
+                                                : interval_json(value));
     }
     return list;
 }
@@ -65,12 +74,14 @@ static json_t *scores_json(const mr_measure *measure, const mr_table *table, int
 {
     json_t *list = json_array();
     for (int k = 0; k < measure->scores; k++)
-        mr_json_append(
-            &list, json_pack("{s:s*, s:s*, s:s, s:o, s:o, s:o, s:o}", "set", measure->score[k].set,
-                             "projection", measure->score[k].projection, "score",
-                             measure->score[k].name, "steps", numbers(table, row, k, STEP), "mean",
-                             numbers(table, row, k, MEAN), "spread", numbers(table, row, k, SPREAD),
-                             "mean_of_steps", mean_of_steps(table, row, k)));
+        mr_json_append(&list,
+                       json_pack("{s:s*, s:s*, s:s, s:o, s:o, s:o, s:o, s:o}", "set",
+                                 measure->score[k].set, "projection", measure->score[k].projection,
+                                 "score", measure->score[k].name, "steps",
+                                 numbers(table, row, k, STEP), "mean", numbers(table, row, k, MEAN),
+                                 "spread", numbers(table, row, k, SPREAD), "interval",
+                                 numbers(table, row, k, INTERVAL), "mean_of_steps",
+                                 mean_of_steps(table, row, k)));
     return list;
 }
 
@@ -83,11 +94,11 @@ static json_t *rate_json(const mr_measure *measure, const mr_table *table, int64
         mr_json_append(&seeds, json_integer(rate->run[i]->config.run.seed));
         mr_json_append(&logs, mr_json_text(rate->run[i]->path));
     }
-    json_t *object =
-        json_pack("{s:f, s:o, s:I, s:o, s:o, s:o, s:o}", "lr", rate->lr, "seeds", seeds, "left_out",
-                  (json_int_t)rate->left_out, "mean", numbers(table, row, choice, MEAN), "spread",
-                  numbers(table, row, choice, SPREAD), "mean_of_steps",
-                  mean_of_steps(table, row, choice), "logs", logs);
+    json_t *object = json_pack(
+        "{s:f, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "lr", rate->lr, "seeds", seeds, "left_out",
+        (json_int_t)rate->left_out, "mean", numbers(table, row, choice, MEAN), "spread",
+        numbers(table, row, choice, SPREAD), "interval", numbers(table, row, choice, INTERVAL),
+        "mean_of_steps", mean_of_steps(table, row, choice), "logs", logs);
     if (measure->scores > 1) put(&object, "scores", scores_json(measure, table, row));
     return object;
 }

@@ -18,7 +18,8 @@ typedef struct reading {
 
 /** Reads a folder for sequences of so many tokens, to be trained in full or only run. Collective.
  * @return MR_OK; what reading its config.json returns, and then there is nothing to free */
-MR_NODISCARD mr_status reading_open(const char *folder, int64_t tokens, bool frozen, reading *r);
+MR_NODISCARD mr_status reading_open(const mr_comm *comm, const char *folder, int64_t tokens,
+                                    bool frozen, reading *r);
 
 /** Frees all. */
 void reading_free(reading *r);

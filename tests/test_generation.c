@@ -5,26 +5,17 @@
 
 #include "base/file.h"
 #include "eval/continuation.h"
-#include "golden_find.h"
+#include "golden_models.h"
 #include "ranks.h"
 #include "reading.h"
 #include "store/json.h"
 
-#include <dirent.h>
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { BATCH = 3, LINES = 64 }; /* fewer than the prompts of most lines: slots are refilled */
+enum { BATCH = 3, MOST_ENDS = 64 }; /* slots, fewer than the prompts of most lines */
 static const double logprob_within = 1e-4;
-
-/** A model and its lines. */
-typedef struct golden_text {
-    char name[256], folder[PATH_MAX], file[PATH_MAX];
-} golden_text;
-
-static golden_text texts[LINES];
-static int text_count;
 
 static int64_t int_of(const json_t *line, const char *key)
 {
@@ -111,11 +102,11 @@ static void continue_line(const json_t *line, int64_t batch, mr_model *model,
                           const mr_tokenizer *tokenizer)
 {
     const size_t count = json_array_size(json_object_get(line, "prompts"));
-    int64_t eos[LINES], ends = (int64_t)json_array_size(json_object_get(line, "eos"));
+    int64_t eos[MOST_ENDS], ends = (int64_t)json_array_size(json_object_get(line, "eos"));
     mr_prompt *prompts = mr_alloc_array(MR_MEM_OTHER, count, sizeof *prompts);
     mr_continuation *out = mr_alloc_array(MR_MEM_OTHER, count, sizeof *out);
     mr_generator *generator;
-    assert_on_all_ranks(prompts && out && ends <= LINES);
+    assert_on_all_ranks(prompts && out && ends <= MOST_ENDS);
     for (int64_t i = 0; i < ends; i++)
         eos[i] = json_integer_value(item(line, "eos", (size_t)i));
     const mr_continue_options o = {.most = int_of(line, "max_new_tokens"),
@@ -142,35 +133,27 @@ static void continue_line(const json_t *line, int64_t batch, mr_model *model,
 
 static void prompts_are_continued_as_the_reference_does(void **state)
 {
-    const golden_text *g = *state;
-    char path[PATH_MAX], *all;
+    const golden_model *g = *state;
+    char path[PATH_MAX];
+    golden_file file;
     mr_tokenizer *tokenizer = NULL;
     reading r;
-    must(reading_open(g->folder, 2, true, &r));
+    must(reading_open(&world, g->folder, 2, true, &r));
     must(mr_file_path(path, "%s/tokenizer.model", g->folder));
     if (access(path, F_OK) == 0) must(mr_tokenizer_create(path, &tokenizer));
-    must(mr_file_read(g->file, MR_MEM_OTHER, &all, NULL));
-    int lines = 0;
-    for (char *next, *at = all; *at; at = next) {
-        next = at + strcspn(at, "\n");
-        if (*next) *next++ = '\0';
-        json_t *line = json_loads(at, 0, NULL);
-        assert_non_null(line);
-        continue_line(line, BATCH, r.model, tokenizer);
-        continue_line(line, 1, r.model, tokenizer);
-        json_decref(line);
-        lines++;
+    golden_file_open(g, &file);
+    for (int i = 0; i < file.count; i++) {
+        continue_line(file.line[i], BATCH, r.model, tokenizer);
+        continue_line(file.line[i], 1, r.model, tokenizer);
     }
-    mr_free(all);
+    golden_file_close(&file);
     mr_tokenizer_destroy(&tokenizer);
     reading_free(&r);
-    assert_true(lines > 0);
 }
 
 static void references_of_texts_are_there(void **state)
 {
-    (void)state;
-    if (text_count == 0) skip_because("needs reference texts (MORA_GOLDEN or ../shared)");
+    if (!*state) skip_because("needs reference texts (MORA_GOLDEN or ../shared)");
 }
 
 enum { VOCAB = 6, DRAWS = 40000 };
@@ -239,54 +222,19 @@ static void what_is_drawn_follows_from_seed_prompt_and_position(void **state)
         assert_true(differ[i] > 50);
 }
 
-static int is_lines(const struct dirent *entry)
-{
-    const char *dot = strrchr(entry->d_name, '.');
-    return dot && dot > entry->d_name && strcmp(dot, ".jsonl") == 0;
-}
-
-/* The models of a root, and one of the data beside it. */
-static void find_texts(const char *root)
-{
-    struct dirent **entries = NULL;
-    char folder[PATH_MAX], path[PATH_MAX];
-    must(mr_file_path(folder, "%s/generation", root));
-    const int count = scandir(folder, &entries, is_lines, alphasort);
-    for (int i = 0; i < count; i++) {
-        const int length = (int)(strrchr(entries[i]->d_name, '.') - entries[i]->d_name);
-        golden_text *g = &texts[text_count];
-        must(mr_file_path(g->file, "%s/%s", folder, entries[i]->d_name));
-        must(mr_file_path(g->folder, "%s/%.*s/model", root, length, entries[i]->d_name));
-        must(mr_file_path(path, "%s/../data/weights/%.*s-hf", root, length, entries[i]->d_name));
-        if (access(path, F_OK) == 0) must(mr_file_path(g->folder, "%s", path));
-        snprintf(g->name, sizeof g->name, "prompts are continued as the reference does: %.*s",
-                 length, entries[i]->d_name);
-        text_count += text_count + 1 < LINES;
-        free(entries[i]);
-    }
-    free(entries);
-}
-
 int main(int argc, char **argv)
 {
-    ranks_begin(&argc, &argv);
-    mr_names roots = {0};
-    must(mr_golden_roots(&roots));
-    for (int64_t i = 0; i < roots.count; i++)
-        find_texts(roots.item[i]);
-    mr_names_free(&roots);
-    struct CMUnitTest tests[LINES + 8] = {
+    static const struct CMUnitTest each[] = {
+        cmocka_unit_test(prompts_are_continued_as_the_reference_does)};
+    struct CMUnitTest tests[GOLDEN_MODELS + 5] = {
         cmocka_unit_test(the_most_probable_token_is_the_first_of_equals),
         cmocka_unit_test(tokens_are_drawn_as_often_as_they_are_probable),
         cmocka_unit_test(the_fewest_tokens_that_reach_a_share_are_drawn_from),
         cmocka_unit_test(what_is_drawn_follows_from_seed_prompt_and_position),
         cmocka_unit_test(references_of_texts_are_there),
     };
-    size_t count = 5;
-    for (int i = 0; i < text_count; i++)
-        tests[count++] =
-            (struct CMUnitTest){.name = texts[i].name,
-                                .test_func = prompts_are_continued_as_the_reference_does,
-                                .initial_state = &texts[i]};
-    return ranks_end(_cmocka_run_group_tests("generation", tests, count, NULL, NULL));
+    ranks_begin(&argc, &argv);
+    const size_t count = golden_model_tests("generation", each, 1, tests + 5);
+    if (count > 0) tests[4].initial_state = tests;
+    return ranks_end(_cmocka_run_group_tests("generation", tests, 5 + count, NULL, NULL));
 }

@@ -201,12 +201,12 @@ static void expect_round_trip(const golden_model *m, const reading *r, sequences
 {
     reading again, third;
     save(r, m->folder, "first");
-    must(reading_open("first", s->longest, false, &again));
+    must(reading_open(&world, "first", s->longest, false, &again));
     expect_same_values(r->weights, again.weights, &r->arch);
     save(&again, "first", "second");
     expect_same_file(MR_HF_WEIGHTS);
     expect_same_file("config.json");
-    must(reading_open("second", s->longest, false, &third));
+    must(reading_open(&world, "second", s->longest, false, &third));
     const size_t bytes =
         (size_t)(run_sequence(s, r->model, s->count - 1) * r->arch.vocab_size) * sizeof(float);
     memcpy(s->theirs, s->logits, bytes);
@@ -222,7 +222,7 @@ static void a_folder_computes_as_its_reference_and_is_written_whole(void **state
     sequences s;
     reading r;
     open_sequences(m->reference, &s);
-    mr_status status = reading_open(m->folder, s.longest, false, &r);
+    mr_status status = reading_open(&world, m->folder, s.longest, false, &r);
     if (status != MR_OK) {
         /* Whose frequencies follow from the call has no one answer: it is refused by name. */
         const bool named = strstr(mr_message(), "'dynamic' is not supported") != NULL;

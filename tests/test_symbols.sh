@@ -27,6 +27,13 @@ mr_metric_choose        likewise
 mr_metric_find          likewise
 mr_metric_of            likewise
 mr_paired_metric        as mr_estimate_error
+mr_option_best          of options behind prompts, which sets will score
+mr_option_scores_free   likewise
+mr_score_options        likewise
+mr_scorer_allocate      likewise
+mr_scorer_bytes         likewise
+mr_scorer_create        likewise
+mr_scorer_destroy       likewise
 mr_params_read          tests compare whole parameters, and spectra will need them
 mr_schedule_factor      compared with traces of another library
 mr_student_quantile     tests hold it to tables

@@ -1,0 +1,239 @@
+/** @file
+ * Options beside what Transformers gives them: <root>/options/<model>.jsonl, an item a line, for
+ * the roots that MORA_GOLDEN names (colon-separated; without it ../shared/golden); and that scores
+ * are the same bits however they come about. */
+
+#include "base/file.h"
+#include "eval/options.h"
+#include "golden_models.h"
+#include "ranks.h"
+#include "reading.h"
+
+#include <math.h>
+
+enum {
+    MOST = 4096,      /* options of a file */
+    TOKENS = 1 << 18, /* of all of them */
+    WINDOW = 128,     /* longer than what they stand in, their prompts included */
+    NARROW = 24,      /* shorter than some of that, but not than an option */
+    LITTLE = 2 * 96   /* rows of a pass: texts are cut where one ends */
+};
+static const double nll_within = 1e-4;
+
+/** The options of a file and two models that are the same, on all ranks and on each alone. */
+typedef struct options_case {
+    golden_file file;
+    mr_option option[MOST];
+    int64_t count;
+    int32_t ids[TOKENS];
+    int64_t used;
+    reading here, alone;
+} options_case;
+
+static options_case items;
+
+static mr_prompt read_ids(const json_t *list)
+{
+    const mr_prompt out = {items.ids + items.used, (int64_t)json_array_size(list)};
+    assert_true(items.used + out.length <= TOKENS);
+    for (size_t t = 0; t < json_array_size(list); t++)
+        items.ids[items.used++] = (int32_t)json_integer_value(json_array_get(list, t));
+    return out;
+}
+
+/* Adds the options of an item, which stand behind prompts of their own or behind one. */
+static void add_item(const json_t *line)
+{
+    const json_t *options = json_object_get(line, "options"),
+                 *one = json_object_get(line, "prompt");
+    mr_prompt prompt = {0};
+    if (one) prompt = read_ids(one);
+    for (size_t i = 0; i < json_array_size(options); i++) {
+        assert_true(items.count < MOST);
+        if (!one) prompt = read_ids(json_array_get(json_object_get(line, "prompts"), i));
+        items.option[items.count++] = (mr_option){prompt, read_ids(json_array_get(options, i))};
+    }
+}
+
+static void begin(const golden_model *g)
+{
+    items.count = items.used = 0;
+    golden_file_open(g, &items.file);
+    for (int i = 0; i < items.file.count; i++)
+        add_item(items.file.line[i]);
+    must(reading_open(&world, g->folder, 2, true, &items.here));
+    must(reading_open(mr_comm_self(), g->folder, 2, true, &items.alone));
+}
+
+static void end(void)
+{
+    reading_free(&items.here);
+    reading_free(&items.alone);
+    golden_file_close(&items.file);
+}
+
+/* Scores all options, in passes of a number of rows. */
+static void score(mr_model *model, int64_t rows, int64_t window, mr_option_form form, bool apart,
+                  mr_option_scores *out)
+{
+    mr_scorer *scorer;
+    must(mr_scorer_create(model, rows, window, &scorer));
+    must(mr_scorer_allocate(scorer));
+    must(mr_score_options(
+        scorer,
+        &(mr_scoring){.options = items.option, .count = items.count, .form = form, .apart = apart},
+        out));
+    mr_scorer_destroy(&scorer);
+}
+
+static bool same_bits(const mr_option_scores *a, const mr_option_scores *b)
+{
+    const int64_t count = a->first[items.count];
+    return count == b->first[items.count] &&
+           memcmp(a->nll, b->nll, (size_t)count * sizeof *a->nll) == 0 &&
+           memcmp(a->score, b->score, (size_t)items.count * sizeof *a->score) == 0;
+}
+
+/* Compares the losses of an item's tokens, and its choices. */
+static void compare_item(const json_t *line, int64_t first, const mr_option_scores *sum,
+                         const mr_option_scores *mean)
+{
+    const json_t *nll = json_object_get(line, "nll");
+    const int64_t count = (int64_t)json_array_size(nll);
+    for (int64_t i = 0; i < count; i++) {
+        const json_t *own = json_array_get(nll, (size_t)i);
+        const int64_t at = sum->first[first + i], tokens = sum->first[first + i + 1] - at;
+        assert_on_all_ranks(tokens == (int64_t)json_array_size(own));
+        for (int64_t t = 0; t < tokens; t++) {
+            const double expected = json_number_value(json_array_get(own, (size_t)t));
+            assert_on_all_ranks(fabs(sum->nll[at + t] - expected) <= nll_within);
+        }
+    }
+    assert_on_all_ranks(mr_option_best(sum, first, count) ==
+                        json_integer_value(json_object_get(line, "best_sum")));
+    assert_on_all_ranks(mr_option_best(mean, first, count) ==
+                        json_integer_value(json_object_get(line, "best_mean")));
+}
+
+static void options_score_as_in_the_reference(void **state)
+{
+    mr_option_scores sum, mean;
+    begin(*state);
+    score(items.here.model, LITTLE, WINDOW, MR_OPTION_SUM, false, &sum);
+    score(items.here.model, LITTLE, WINDOW, MR_OPTION_MEAN, false, &mean);
+    int64_t first = 0;
+    for (int i = 0; i < items.file.count; i++) {
+        compare_item(items.file.line[i], first, &sum, &mean);
+        first += (int64_t)json_array_size(json_object_get(items.file.line[i], "options"));
+    }
+    mr_option_scores_free(&sum);
+    mr_option_scores_free(&mean);
+    end();
+}
+
+/* On any number of ranks, in passes of other numbers of whole tiles, with and without sharing. */
+static void scores_are_the_same_bits_however_they_come_about(void **state)
+{
+    mr_option_scores one, other;
+    int64_t shared = 0; /* tokens that ran with sharing */
+    begin(*state);
+    score(items.alone.model, MR_SCORER_ROWS, WINDOW, MR_OPTION_SUM, false, &one);
+    for (int apart = 0; apart < 2; apart++) {
+        score(items.here.model, LITTLE, WINDOW, MR_OPTION_SUM, apart, &other);
+        assert_on_all_ranks(same_bits(&one, &other));
+        if (apart) assert_on_all_ranks(other.tokens > shared);
+        shared = other.tokens;
+        mr_option_scores_free(&other);
+    }
+    mr_option_scores_free(&one);
+    end();
+}
+
+/* What is longer than the window is as if its beginning had not been there. */
+static void long_texts_keep_their_end(void **state)
+{
+    mr_option_scores cut, own;
+    int64_t longer = 0;
+    begin(*state);
+    score(items.here.model, LITTLE, NARROW, MR_OPTION_SUM, false, &cut);
+    for (int64_t i = 0; i < items.count; i++) {
+        mr_option *o = &items.option[i];
+        const int64_t over = o->prompt.length + o->text.length - 1 - NARROW;
+        if (over <= 0) continue;
+        longer++;
+        o->prompt.ids += over;
+        o->prompt.length -= over;
+    }
+    score(items.here.model, LITTLE, WINDOW, MR_OPTION_SUM, false, &own);
+    assert_on_all_ranks(same_bits(&cut, &own));
+    assert_on_all_ranks(cut.cut == longer && longer > 0 && own.cut == 0);
+    mr_option_scores_free(&cut);
+    mr_option_scores_free(&own);
+    end();
+}
+
+/* Of form `next` only the last token of an option counts, straight behind the prompt. */
+static void a_next_token_is_an_option_of_one(void **state)
+{
+    mr_option_scores next, sum;
+    begin(*state);
+    score(items.here.model, LITTLE, WINDOW, MR_OPTION_NEXT, false, &next);
+    for (int64_t i = 0; i < items.count; i++) {
+        mr_prompt *text = &items.option[i].text;
+        text->ids += text->length - 1;
+        text->length = 1;
+    }
+    score(items.here.model, LITTLE, WINDOW, MR_OPTION_SUM, false, &sum);
+    assert_on_all_ranks(same_bits(&next, &sum));
+    mr_option_scores_free(&next);
+    mr_option_scores_free(&sum);
+    end();
+}
+
+/* Scores what cannot be scored; returns the message. */
+static const char *refused(int64_t window)
+{
+    mr_option_scores scores;
+    mr_scorer *scorer;
+    must(mr_scorer_create(items.here.model, LITTLE, window, &scorer));
+    must(mr_scorer_allocate(scorer));
+    const mr_status status = mr_score_options(
+        scorer, &(mr_scoring){.options = items.option, .count = items.count}, &scores);
+    mr_scorer_destroy(&scorer);
+    assert_on_all_ranks(status == MR_ERR_ARG && !scores.nll);
+    return mr_message();
+}
+
+static void options_that_cannot_be_scored_are_named(void **state)
+{
+    begin(*state);
+    assert_contains(refused(1), " tokens, and the model takes 1");
+    items.option[1].prompt.length = 0;
+    assert_contains(refused(WINDOW), "option 2: its prompt has no tokens");
+    items.option[0].text.length = 0;
+    assert_contains(refused(WINDOW), "option 1: it has no tokens");
+    end();
+}
+
+static void references_of_options_are_there(void **state)
+{
+    if (!*state) skip_because("needs references of options (MORA_GOLDEN or ../shared)");
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest each[] = {
+        cmocka_unit_test(options_score_as_in_the_reference),
+        cmocka_unit_test(scores_are_the_same_bits_however_they_come_about),
+        cmocka_unit_test(long_texts_keep_their_end),
+        cmocka_unit_test(a_next_token_is_an_option_of_one),
+        cmocka_unit_test(options_that_cannot_be_scored_are_named),
+    };
+    enum { EACH = sizeof each / sizeof each[0] };
+    struct CMUnitTest tests[EACH * GOLDEN_MODELS + 1];
+    ranks_begin(&argc, &argv);
+    size_t count = golden_model_tests("options", each, EACH, tests);
+    tests[count] = (struct CMUnitTest)cmocka_unit_test(references_of_options_are_there);
+    if (count > 0) tests[count].initial_state = tests;
+    return ranks_end(_cmocka_run_group_tests("options", tests, count + 1, NULL, NULL));
+}

@@ -4,12 +4,14 @@
  * are the same bits however they come about. */
 
 #include "base/file.h"
-#include "eval/options.h"
+#include "data/tokenizer.h"
+#include "eval/border.h"
 #include "golden_models.h"
 #include "ranks.h"
 #include "reading.h"
 
 #include <math.h>
+#include <unistd.h>
 
 enum {
     MOST = 4096,      /* options of a file */
@@ -92,6 +94,11 @@ static bool same_bits(const mr_option_scores *a, const mr_option_scores *b)
     return count == b->first[items.count] &&
            memcmp(a->nll, b->nll, (size_t)count * sizeof *a->nll) == 0 &&
            memcmp(a->score, b->score, (size_t)items.count * sizeof *a->score) == 0;
+}
+
+static bool is_same(mr_prompt a, mr_prompt b)
+{
+    return a.length == b.length && memcmp(a.ids, b.ids, (size_t)a.length * sizeof *a.ids) == 0;
 }
 
 /* Compares the losses of an item's tokens, and its choices. */
@@ -215,6 +222,77 @@ static void options_that_cannot_be_scored_are_named(void **state)
     end();
 }
 
+/* Compares the tokens of an item with those of its texts. */
+static void compare_tokens(const json_t *line, int64_t first, const mr_tokenizer *tokenizer)
+{
+    const json_t *list = json_object_get(line, "options_text"),
+                 *text = json_object_get(line, "context");
+    const bool harness = strcmp(json_string_value(json_object_get(line, "rule")), "lm_eval") == 0;
+    const char *options[16];
+    size_t bytes[16];
+    mr_item_tokens item;
+    int64_t merged = 0;
+    assert_true(json_array_size(list) <= 16);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        options[i] = json_string_value(json_array_get(list, i));
+        bytes[i] = json_string_length(json_array_get(list, i));
+        merged += json_is_true(json_array_get(json_object_get(line, "merges"), i));
+    }
+    must(mr_item_encode(tokenizer, harness ? MR_BORDER_HARNESS : MR_BORDER_WHOLE,
+                        &(mr_item_text){.prompt = json_string_value(text),
+                                        .prompt_bytes = json_string_length(text),
+                                        .options = options,
+                                        .option_bytes = bytes,
+                                        .count = (int64_t)json_array_size(list)},
+                        &item));
+    for (int64_t i = 0; i < item.count; i++) {
+        const mr_option *found = &item.options[i], *expected = &items.option[first + i];
+        assert_on_all_ranks(is_same(found->prompt, expected->prompt));
+        assert_on_all_ranks(is_same(found->text, expected->text));
+    }
+    assert_on_all_ranks(item.merged == merged);
+    mr_item_tokens_free(&item);
+}
+
+static void texts_become_tokens_as_in_the_reference(void **state)
+{
+    const golden_model *g = *state;
+    char path[PATH_MAX];
+    mr_tokenizer *tokenizer = NULL;
+    int64_t first = 0;
+    begin(g);
+    must(mr_file_path(path, "%s/tokenizer.model", g->folder));
+    if (access(path, F_OK) == 0) must(mr_tokenizer_create(path, &tokenizer));
+    for (int i = 0; i < items.file.count; i++) {
+        const json_t *line = items.file.line[i];
+        if (json_object_get(line, "context") && tokenizer) compare_tokens(line, first, tokenizer);
+        first += (int64_t)json_array_size(json_object_get(line, "options"));
+    }
+    mr_tokenizer_destroy(&tokenizer);
+    end();
+}
+
+static void an_option_of_no_tokens_is_refused(void **state)
+{
+    mr_tokenizer *tokenizer;
+    mr_item_tokens item;
+    const char *options[] = {"a", ""};
+    const size_t bytes[] = {1, 0};
+    (void)state;
+    must(mr_tokenizer_create("bytes", &tokenizer));
+    assert_int_equal(mr_item_encode(tokenizer, MR_BORDER_WHOLE,
+                                    &(mr_item_text){.prompt = "so ",
+                                                    .prompt_bytes = 3,
+                                                    .options = options,
+                                                    .option_bytes = bytes,
+                                                    .count = 2},
+                                    &item),
+                     MR_ERR_ARG);
+    assert_contains(mr_message(), "option 2 adds no token to its prompt");
+    assert_null(item.ids);
+    mr_tokenizer_destroy(&tokenizer);
+}
+
 static void references_of_options_are_there(void **state)
 {
     if (!*state) skip_because("needs references of options (MORA_GOLDEN or ../shared)");
@@ -228,12 +306,14 @@ int main(int argc, char **argv)
         cmocka_unit_test(long_texts_keep_their_end),
         cmocka_unit_test(a_next_token_is_an_option_of_one),
         cmocka_unit_test(options_that_cannot_be_scored_are_named),
+        cmocka_unit_test(texts_become_tokens_as_in_the_reference),
     };
     enum { EACH = sizeof each / sizeof each[0] };
-    struct CMUnitTest tests[EACH * GOLDEN_MODELS + 1];
+    struct CMUnitTest tests[EACH * GOLDEN_MODELS + 2];
     ranks_begin(&argc, &argv);
     size_t count = golden_model_tests("options", each, EACH, tests);
     tests[count] = (struct CMUnitTest)cmocka_unit_test(references_of_options_are_there);
     if (count > 0) tests[count].initial_state = tests;
-    return ranks_end(_cmocka_run_group_tests("options", tests, count + 1, NULL, NULL));
+    tests[count + 1] = (struct CMUnitTest)cmocka_unit_test(an_option_of_no_tokens_is_refused);
+    return ranks_end(_cmocka_run_group_tests("options", tests, count + 2, NULL, NULL));
 }

@@ -27,7 +27,9 @@ mr_metric_choose        likewise
 mr_metric_find          likewise
 mr_metric_of            likewise
 mr_paired_metric        as mr_estimate_error
-mr_option_best          of options behind prompts, which sets will score
+mr_item_encode          of options behind prompts, which sets will score
+mr_item_tokens_free     likewise
+mr_option_best          likewise
 mr_option_scores_free   likewise
 mr_score_options        likewise
 mr_scorer_allocate      likewise

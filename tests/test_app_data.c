@@ -112,6 +112,13 @@ static void what_is_prepared_already_is_verified(void **state)
     write_documents("again.txt");
     program_result result = program_succeed(alone, "data prepare again.txt --to again");
     program_free(&result);
+    data_shell("sed -i 's/\"version\": 2/\"version\": 1/' again/manifest.json");
+    result = program_succeed(alone, "data prepare again.txt --to again");
+    assert_contains(result.out, "again: prepared already, ");
+    assert_contains(result.err,
+                    "warning: 'again' is of an older version, which does not tell where "
+                    "documents end; remove it to have it made anew\n");
+    program_free(&result);
     char *tokens = program_read("again/train-00000-000000.bin", &size);
     tokens[20] ^= 1;
     data_write("again/train-00000-000000.bin", tokens, size);
@@ -158,12 +165,13 @@ static void documents_left_out_are_told_once_and_counted(void **state)
         program_result result =
             program_succeed((program_setting){.ranks = ranks},
                             "data prepare faulty.jsonl --to faulty-%d --on-error skip", ranks);
-        assert_int_equal(program_lines_with(result.err, "; left out"), 10);
+        assert_int_equal(program_lines_with(result.err, "; left out"), 20);
         assert_contains(result.err, "mora: warning: faulty.jsonl:2: expected text in field "
                                     "\"text\", found nothing; left out\n");
         assert_contains(result.err, "mora: warning: faulty.jsonl:3: not UTF-8: byte 10 of the line "
                                     "is 0xff; left out\n");
-        assert_contains(result.err, "faulty.jsonl:15: ");
+        assert_contains(result.err, "faulty.jsonl:30: not UTF-8");
+        assert_contains(result.err, "faulty.jsonl:29: expected text");
         assert_contains(result.err, "mora: warning: 40 documents left out: utf8 20, field 20\n");
         program_free(&result);
     }

@@ -466,6 +466,10 @@ static void broken_json_stops_with_file_and_line(void **state)
     write_with_fault("json.jsonl", "{\"text\": \"a\"}", "{\"text\": \"a\"");
     refused("json.jsonl", (change){.unit_bytes = 1 << 20}, MR_ERR_FORMAT,
             "json.jsonl:77: cannot read JSON: column ");
+    write_text("apart.json", "{\n\"text\": \"a\"}\n", 15);
+    refused("apart.json", (change){0}, MR_ERR_FORMAT,
+            "apart.json:1: cannot read JSON: column 1: string or '}' expected near end of file (an "
+            "object stands in a line, or in an array)");
     write_text("list.json", "[\n", 2);
     refused("list.json", (change){0}, MR_ERR_FORMAT,
             "list.json:2: the file ends inside the array of records");

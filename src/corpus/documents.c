@@ -120,9 +120,10 @@ static void set_json_fault(mr_document *out, const json_error_t *error)
     const bool half = has_half_pair(out->text, out->bytes, end < out->bytes ? end : out->bytes);
     mr_text_add_clean(&clean, error->text, strlen(error->text));
     out->line += error->line - 1;
-    set_fault(out, half ? MR_FAULT_SURROGATE : MR_FAULT_JSON,
-              half ? "half a surrogate pair: column %d: %s" : "cannot read JSON: column %d: %s",
-              error->column, mr_text_get(&clean));
+    const bool cut = json_error_code(error) == json_error_premature_end_of_input;
+    set_fault(out, half ? MR_FAULT_SURROGATE : MR_FAULT_JSON, "%s: column %d: %s%s",
+              half ? "half a surrogate pair" : "cannot read JSON", error->column,
+              mr_text_get(&clean), cut ? " (an object stands in a line, or in an array)" : "");
     mr_text_free(&clean);
 }
 

@@ -42,7 +42,9 @@ static mr_status check_options(const mr_prepare_options *options, const mr_token
     MR_TRY(check_utf8("field", recipe->field));
     MR_TRY(check_utf8("tokenizer", tokenizer->name));
     MR_CHECK(tokenizer->eos >= 0, MR_ERR_CONFIG,
-             "tokenizer '%s' has no EOS, which is to stand behind every document", tokenizer->name);
+             "tokenizer '%s' has no EOS, which is to stand behind every document; a tokenizer.json "
+             "has it from config.json or tokenizer_config.json beside it",
+             tokenizer->name);
     return MR_OK;
 }
 
@@ -140,12 +142,18 @@ static mr_status compare_folder(const char *folder, const mr_token_manifest *wan
     mr_status status = mr_token_shards_open(folder, 1, &shards);
     if (status != MR_OK) return mr_fail_in(status, "'%s' exists, but is damaged", folder);
     const char *difference = mr_token_manifest_difference(mr_token_shards_manifest(shards), wanted);
+    const bool older = mr_token_shards_manifest(shards)->version < MR_TOKEN_MANIFEST_VERSION;
     if (!difference) status = mr_token_shards_verify(shards, mr_comm_self());
     mr_token_shards_close(&shards);
     if (status != MR_OK) return mr_fail_in(status, "'%s' exists, but is damaged", folder);
     MR_CHECK(!difference, MR_ERR_IO,
              "'%s' exists, made with another setting (%s); choose another folder or remove it",
              folder, difference);
+    if (older)
+        mr_warn(
+            "'%s' is of an older version, which does not tell where documents end; remove it to "
+            "have it made anew",
+            folder);
     *already = true;
     return MR_OK;
 }
@@ -231,14 +239,16 @@ static void add_unit(mr_token_manifest *m, const mr_unit_record *record)
     }
 }
 
-/* Warnings about what was left out, the same whatever the ranks: each rank's first reports hold
- * the first of all. */
+/* Warnings about what was left out, the same whatever the ranks: each rank's first reports of a
+ * kind hold the first of all. */
 static void warn_of(const mr_token_manifest *m, mr_fault_report *report, int64_t count)
 {
+    int64_t told[MR_FAULTS] = {0};
     qsort(report, (size_t)count, sizeof *report, by_line);
-    for (int64_t i = 0; i < count && i < MR_PREPARE_REPORTS; i++)
-        mr_warn("%s:%lld: %s; left out", m->input[report[i].input].path, (long long)report[i].line,
-                report[i].what);
+    for (int64_t i = 0; i < count; i++)
+        if (told[report[i].fault]++ < MR_PREPARE_REPORTS)
+            mr_warn("%s:%lld: %s; left out", m->input[report[i].input].path,
+                    (long long)report[i].line, report[i].what);
 }
 
 /* How many documents were left out, and, behind a colon, why. The caller frees kinds. */
@@ -387,8 +397,8 @@ static mr_status open_origin(mr_prepare_options *options, mr_tokenizer **tokeniz
     if (options->template && strcmp(options->template, "plain") != 0)
         MR_TRY(mr_template_load(options->template, template));
     MR_TRY(take_fields(options, *template, options->recipe.field));
-    if (*template) MR_TRY(mr_template_bind(*template, *tokenizer));
-    return check_options(options, *tokenizer);
+    MR_TRY(check_options(options, *tokenizer));
+    return *template ? mr_template_bind(*template, *tokenizer) : MR_OK;
 }
 
 mr_status mr_prepare(const mr_comm *comm, const mr_prepare_options *wanted, mr_prepare_outcome *out)

@@ -13,8 +13,9 @@
  * start.
  *
  * Memory: a few MiB and what the tokenizer takes, whatever the size of the inputs. A document
- * stands in memory as a whole, as text and as tokens, in about ten times its bytes; the
- * SentencePiece library takes up to a hundred times (MR_TOKENIZER_MOST_PIECES).
+ * stands in memory as a whole, as text and as tokens, in about ten times its bytes, a record as
+ * JSON beside that; the SentencePiece library takes up to a hundred times
+ * (MR_TOKENIZER_MOST_PIECES).
  */
 
 #include "corpus/survey.h"
@@ -23,7 +24,7 @@
 enum {
     MR_PREPARE_UNIT = 16 << 20,   /**< bytes of text, at most, that become a shard */
     MR_PREPARE_LONGEST = 1 << 30, /**< bytes that a document, or a JSON line, may have */
-    MR_PREPARE_REPORTS = 10,      /**< faulty documents told one by one */
+    MR_PREPARE_REPORTS = 10,      /**< faulty documents of a kind that are told one by one */
 };
 
 /** What is to be prepared. */
@@ -53,9 +54,9 @@ typedef struct mr_prepare_outcome {
 mr_recipe mr_prepare_defaults(void);
 
 /** Prepares a folder that all ranks see. Documents with faults end it or are left out and told of
- * as warnings (the first MR_PREPARE_REPORTS, in the order of the text, and the totals), as are, of
- * records, those of which nothing or all is learned. Shows progress. A failed call leaves nothing,
- * and nothing that existed is changed. Collective.
+ * as warnings (the first MR_PREPARE_REPORTS of each kind, in the order of the text, and the
+ * totals), as are, of records, those of which nothing or all is learned. Shows progress. A failed
+ * call leaves nothing, and nothing that existed is changed. Collective.
  * @return MR_OK, MR_ERR_USAGE (recipe), MR_ERR_IO (also: the folder exists and holds something
  * else), MR_ERR_FORMAT (a faulty document: "file:line: ..."; no document at all), MR_ERR_CONFIG (a
  * tokenizer without EOS or without a token that the template names; a template that does not read),

@@ -32,8 +32,8 @@ struct mr_worker {
     int64_t room;
     mr_unit_record *record; /* [records], owned */
     int64_t records, record_room;
-    mr_fault_report report[MR_PREPARE_REPORTS];
-    int64_t reports;
+    mr_fault_report report[MR_FAULTS * MR_PREPARE_REPORTS];
+    int64_t reports, reports_of[MR_FAULTS];
 };
 
 static int64_t unit_count(const mr_survey *survey)
@@ -203,9 +203,10 @@ static mr_status take_fault(mr_worker *w, const mr_document *document, mr_unit_r
         return mr_fail(MR_ERR_FORMAT, "%s:%lld: %s", path, (long long)document->line,
                        document->what);
     record->faults[document->fault]++;
-    if (w->reports == MR_PREPARE_REPORTS) return MR_OK;
+    if (w->reports_of[document->fault]++ >= MR_PREPARE_REPORTS) return MR_OK;
     mr_fault_report *report = &w->report[w->reports++];
-    *report = (mr_fault_report){.input = record->input, .line = document->line};
+    *report =
+        (mr_fault_report){.input = record->input, .line = document->line, .fault = document->fault};
     memcpy(report->what, document->what, sizeof report->what);
     return MR_OK;
 }

@@ -21,7 +21,7 @@ typedef struct mr_unit_record {
 
 /** A faulty document that was left out. Plain data. */
 typedef struct mr_fault_report {
-    int64_t input, line;
+    int64_t input, line, fault;
     char what[MR_FAULT_TEXT];
 } mr_fault_report;
 
@@ -54,8 +54,8 @@ int64_t mr_worker_done(const mr_worker *work);
 /** Returns what became of the units done, in the order of the text; borrowed. Local. */
 const mr_unit_record *mr_worker_records(const mr_worker *work, int64_t *count);
 
-/** Returns the first faulty documents left out; borrowed. @param[out] count  0..MR_PREPARE_REPORTS
- */
+/** Returns the first faulty documents of each kind left out, at most MR_PREPARE_REPORTS of a kind,
+ * in the order of the text; borrowed. */
 const mr_fault_report *mr_worker_reports(const mr_worker *work, int64_t *count);
 
 #endif

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# From records to a held-out loss on two cores: prepares records for a task, with the tokenizer of a
+# model folder, unless that is done, and does the runs of experiments/TASK/laptop.yaml from that model.
+#
+#   experiments/twin.sh instruct|math|biomed|finance MODEL PREPARE... [-- RUN...]
+#
+# PREPARE are files and options of `mora data prepare`, RUN options of `mora run`; experiments/README.md
+# has a line for each task. Runs in the repository's folder; MORA names another program than
+# build/release/mora, RANKS another number of ranks than 2.
+set -euo pipefail
+
+usage() {
+  sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+  exit 2
+}
+
+[ $# -ge 3 ] || usage
+task=$1 model=$2
+shift 2
+prepare=()
+while [ $# -gt 0 ] && [ "$1" != -- ]; do
+  prepare+=("$1")
+  shift
+done
+[ $# -eq 0 ] || shift
+[ ${#prepare[@]} -gt 0 ] || usage
+
+case $task in
+  instruct) template=tulu ;;
+  math) template=metamath ;;
+  biomed | finance) template= ;;
+  *) usage ;;
+esac
+[ -f "$model/config.json" ] || { echo "twin.sh: '$model' is no model folder" >&2; exit 1; }
+tokenizer=bytes
+for file in tokenizer.json tokenizer.model; do
+  [ "$tokenizer" != bytes ] || [ ! -f "$model/$file" ] || tokenizer=$model/$file
+done
+
+mora=${MORA:-build/release/mora} ranks=${RANKS:-2}
+if [ "$(id -u)" -eq 0 ]; then
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+fi
+launch=(mpirun -q -np "$ranks" --bind-to none --oversubscribe "$mora")
+data=data/$task-laptop
+mkdir -p data
+"${launch[@]}" data prepare "${prepare[@]}" ${template:+--template "$template"} \
+  --tokenizer "$tokenizer" --heldout 0.05 --to "$data"
+"${launch[@]}" run "experiments/$task/laptop.yaml" --set "model.path=$model" \
+  --set "task.data=$data" "$@"
+for log in "results/$task/laptop"/*.h5; do
+  echo "$log: loss of training: first, last, least, most; $("$mora" info "$log" |
+    awk '$1 == "loss" { print $3, $4, $5, $6; exit }')"
+done

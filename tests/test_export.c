@@ -39,7 +39,8 @@ static int enter(void **state)
                   "run: {seed: 3, output: out, save_model: saved}\n"
                   "model: {path: base}\n"
                   "task: {name: uuid, pairs: 8}\n"
-                  "method: {r: 4, merge_every: 2, modules_to_save: [lm_head, input_layernorm]}\n"
+                  "method: {r: 4, merge_every: 2, modules_to_save: [lm_head, input_layernorm], "
+                  "use_rslora: true}\n"
                   "train: {steps: 3, global_batch: 8, micro_batch: 4, lr: 0.01}\n"
                   "eval: {items: 1}\n"
                   "parallel: {threads: 1}\n"
@@ -223,6 +224,7 @@ static void adapters_tell_what_they_are(void **state)
     assert_int_equal(json_array_size(json_object_get(lora, "target_modules")), 7);
     assert_int_equal(json_array_size(json_object_get(lora, "modules_to_save")), SAVED);
     assert_true(json_is_false(json_object_get(lora, "use_dora")));
+    assert_true(json_is_true(json_object_get(lora, "use_rslora")));
     assert_null(json_object_get(lora, "use_mora"));
     json_decref(lora);
     json_t *dora = adapter_of("dora", "peft", "", 3 * LINEARS + SAVED);
@@ -234,6 +236,7 @@ static void adapters_tell_what_they_are(void **state)
     json_decref(relora);
     json_t *mora = adapter_of("mora", "mora-fork", "", 2 * LINEARS + SAVED);
     assert_true(json_is_true(json_object_get(mora, "use_mora")));
+    assert_true(json_is_false(json_object_get(mora, "use_rslora")));
     assert_int_equal(json_integer_value(json_object_get(mora, "mora_type")), 6);
     json_decref(mora);
     json_t *remora =

@@ -259,7 +259,7 @@ mr_status mr_peft_write_config(const char *folder, const mr_peft_about *about)
         "lora_dropout", json_real(about->lora_dropout), "modules_to_save", names_json(about->saved),
         "peft_type", "LORA", "r", (json_int_t)about->r, "rank_pattern", "target_modules",
         names_json(about->targets), "task_type", "CAUSAL_LM", "use_dora",
-        about->kind == MR_PEFT_DORA, "use_rslora", 0);
+        about->kind == MR_PEFT_DORA, "use_rslora", about->rslora);
     if (root && about->kind == MR_PEFT_MORA &&
         (json_object_set_new(root, "use_mora", json_true()) != 0 ||
          json_object_set_new(root, "mora_type", json_integer((json_int_t)about->mora_type)) != 0)) {

@@ -93,6 +93,7 @@ typedef struct mr_peft_about {
     mr_peft_kind kind;
     int64_t r, mora_type;
     double lora_alpha, lora_dropout;
+    bool rslora;
     const char *base;        /**< "" where there is none to tell */
     const mr_names *targets; /**< modules with an adapter */
     const mr_names *saved;   /**< modules of which the whole weight is there */

@@ -170,6 +170,7 @@ static mr_status write_config(const mr_loaded *l, mr_export_form form, const con
                                  .mora_type = mr_model_published_type(l->model, &linear),
                                  .lora_alpha = config->lora_alpha,
                                  .lora_dropout = config->lora_dropout,
+                                 .rslora = config->use_rslora,
                                  .base = drawn || restart > 0 ? "" : l->config.model.path,
                                  .targets = &c->targets,
                                  .saved = &c->saved});

@@ -132,6 +132,19 @@ static double value_of(const json_t *spectrum, size_t matrix, const char *key)
     return json_is_null(value) ? NAN : json_number_value(value);
 }
 
+/* Runs a command line that leaves something out or fails, and looks for a message. */
+static void expect(int code, const char *arguments, const char *message, const char *printed)
+{
+    program_result result =
+        program_run((program_setting){0}, "spectrum %s --progress none", arguments);
+    if (result.exit_code != code || !strstr(result.err, message))
+        fail_msg("%s: exit code %d, expected %d and \"%s\" in:\n%s", arguments, result.exit_code,
+                 code, message, result.err);
+    assert_null(strstr(result.out, "nan"));
+    if (printed) assert_contains(result.out, printed);
+    program_free(&result);
+}
+
 static void tables_name_projections_measures_and_the_control(void **state)
 {
     (void)state;
@@ -203,6 +216,9 @@ static void what_does_not_fit_a_rank_goes_to_all(void **state)
     assert_string_equal(json_string_value(json_object_get(first, "route")),
                         "pdgeqrf, pdgebrd, dlasq1");
     json_decref(all);
+    /* What is not told of them is said. */
+    expect(0, "tuned --base base --route gram", "",
+           "not computed: intruders, overlaps with W0 and their control by noise, of 6 matrices");
     result = program_succeed((program_setting){0}, "spectrum lora --dry-run");
     assert_contains(result.out, "GFLOP over 1 ranks, about");
     assert_null(strstr(result.out, "on all ranks"));
@@ -284,19 +300,6 @@ static void files_hold_what_is_printed(void **state)
     json_decref(told);
 }
 
-/* Runs a command line that leaves something out or fails, and looks for a message. */
-static void expect(int code, const char *arguments, const char *message, const char *printed)
-{
-    program_result result =
-        program_run((program_setting){0}, "spectrum %s --progress none", arguments);
-    if (result.exit_code != code || !strstr(result.err, message))
-        fail_msg("%s: exit code %d, expected %d and \"%s\" in:\n%s", arguments, result.exit_code,
-                 code, message, result.err);
-    assert_null(strstr(result.out, "nan"));
-    if (printed) assert_contains(result.out, printed);
-    program_free(&result);
-}
-
 static void what_is_wrong_with_a_matrix_leaves_the_others(void **state)
 {
     static const char broken[] = "broken --base base";
@@ -332,7 +335,10 @@ static void folders_of_other_shapes_are_named(void **state)
     make_model(&tuned, 1);
     tensor_files_write(&tuned, "other/model.safetensors");
     program_write_shape("other/config.json", SIDE, 41, false);
-    expect(0, "other --base base", "other: not of the shape of its base base: vocab_size 41", NULL);
+    expect(0, "other --base base", "other: not of the shape of its base base: vocab_size 41",
+           "q_proj     16x16  2");
+    expect(0, "other --base base",
+           "the linears of layers are compared, embeddings and heads are not", NULL);
     tensor_files_free(&tuned);
     expect(2, "tuned",
            "tuned: a model alone tells no update: name the one it was made of by --base", NULL);
@@ -393,18 +399,73 @@ static void adapters_that_do_not_fit_are_named(void **state)
     tensor_files_free(&adapter);
 }
 
-static void a_file_that_was_cut_is_named(void **state)
+/* Copies a file without its last bytes. */
+static void cut(const char *from, const char *to, size_t bytes)
+{
+    size_t size;
+    char *all = program_read(from, &size);
+    assert_true(bytes <= size);
+    test_put_bytes(to, all, size - bytes);
+    mr_free(all);
+}
+
+static void a_single_file_that_was_cut_leaves_what_it_has(void **state)
 {
     (void)state;
-    size_t size;
-    program_make_folder("cut");
-    char *bytes = program_read("lora/adapter_config.json", &size);
-    test_put_bytes("cut/adapter_config.json", bytes, size);
-    mr_free(bytes);
-    bytes = program_read("lora/adapter_model.safetensors", &size);
-    test_put_bytes("cut/adapter_model.safetensors", bytes, size - 100);
-    mr_free(bytes);
-    expect(1, "cut", "cut/adapter_model.safetensors", NULL);
+    make_folder("cut");
+    cut("tuned/model.safetensors", "cut/model.safetensors", 40 * SIDE * sizeof(float) + 100);
+    expect(1, "cut --base base",
+           "cut/model.safetensors: it was cut: 2 of its 7 tensors reach beyond its end",
+           "q_proj     16x16  2");
+    expect(1, "cut --base base",
+           "model.layers.1.mlp.down_proj: cut/model.safetensors: tensor "
+           "'model.layers.1.mlp.down_proj.weight': offsets ",
+           "up_proj    24x16  2");
+    expect(1, "cut --base base", "cut: 1 of 6 matrices were left out", "down_proj  16x24  1");
+    /* Of the base as of what was made of it; not of its embeddings, which are not looked at. */
+    expect(1, "tuned --base cut", "tuned: 1 of 6 matrices were left out", NULL);
+    expect(1, "lora --base cut", "lora: 1 of 6 matrices were left out", NULL);
+    cut("tuned/model.safetensors", "cut/model.safetensors", 100);
+    expect(0, "cut --base base", "cut/model.safetensors: it was cut: 1 of its 7 tensors reach",
+           "down_proj  16x24  2");
+    cut("tuned/model.safetensors", "cut/model.safetensors",
+        LAYERS * (SIDE * SIDE + 2 * SIDE * WIDE) * sizeof(float) + 40 * SIDE * sizeof(float));
+    expect(1, "cut --base base", "cut: 6 of 6 matrices were left out", NULL);
+    /* Without a whole header nothing can be told. */
+    test_put_bytes("cut/model.safetensors", "0123456789", 10);
+    expect(1, "cut --base base", "cut/model.safetensors: header of ", NULL);
+}
+
+static void an_adapter_that_was_cut_leaves_what_it_has(void **state)
+{
+    (void)state;
+    program_make_folder("cutlora");
+    cut("lora/adapter_config.json", "cutlora/adapter_config.json", 0);
+    cut("lora/adapter_model.safetensors", "cutlora/adapter_model.safetensors", 100);
+    expect(1, "cutlora",
+           "model.layers.1.mlp.down_proj: cutlora/adapter_model.safetensors: tensor "
+           "'base_model.model.model.layers.1.mlp.down_proj.lora_B.weight': offsets ",
+           "q_proj     16x16  2");
+    expect(1, "cutlora --base base", "cutlora: 1 of 6 matrices were left out", "down_proj  16x24");
+}
+
+static void what_both_folders_lack_is_named(void **state)
+{
+    (void)state;
+    tensor_files both[2] = {{0}, {0}};
+    for (int i = 0; i < 2; i++) {
+        make_model(&both[i], i);
+        tensor_files_drop(&both[i], "model.layers.1.mlp.up_proj.weight");
+        write_model(&both[i], i == 0 ? "lackbase" : "lacktuned");
+        tensor_files_free(&both[i]);
+    }
+    expect(1, "lacktuned --base lackbase",
+           "model.layers.1.mlp.up_proj: model folder 'lackbase': no tensor", "q_proj     16x16  2");
+    expect(1, "lacktuned --base lackbase", "lacktuned: 1 of 6 matrices were left out", NULL);
+    expect(0, "lacktuned --base lackbase --modules q_proj,down_proj",
+           "neither lacktuned nor its base lackbase has k_proj, v_proj, o_proj, gate_proj in any "
+           "layer",
+           NULL);
 }
 
 static void a_shard_that_was_cut_leaves_the_others(void **state)
@@ -436,6 +497,12 @@ static void a_shard_that_was_cut_leaves_the_others(void **state)
     test_put_bytes("shards/part-1.safetensors", bytes, size - 100);
     mr_free(bytes);
     expect(1, "shards --base base", "shards/part-1.safetensors: ", "q_proj     16x16  2");
+    expect(1, "shards --base base",
+           "model.layers.1.mlp.up_proj: shards/part-1.safetensors: tensor "
+           "'model.layers.1.mlp.up_proj.weight': offsets ",
+           "down_proj  16x24  2");
+    expect(1, "shards --base base", "shards: 1 of 6 matrices were left out", NULL);
+    test_put_bytes("shards/part-1.safetensors", "", 0);
     expect(1, "shards --base base", "model.layers.1.mlp.up_proj: model folder 'shards': no tensor",
            "down_proj  16x24  2");
     expect(1, "shards --base base", "shards: 2 of 6 matrices were left out", NULL);
@@ -461,7 +528,9 @@ int main(void)
         cmocka_unit_test(folders_of_other_shapes_are_named),
         cmocka_unit_test(nothing_learnt_is_rank_0),
         cmocka_unit_test(adapters_that_do_not_fit_are_named),
-        cmocka_unit_test(a_file_that_was_cut_is_named),
+        cmocka_unit_test(a_single_file_that_was_cut_leaves_what_it_has),
+        cmocka_unit_test(an_adapter_that_was_cut_leaves_what_it_has),
+        cmocka_unit_test(what_both_folders_lack_is_named),
         cmocka_unit_test(a_shard_that_was_cut_leaves_the_others),
     };
     return cmocka_run_group_tests(tests, enter, folder_leave);

@@ -118,6 +118,15 @@ static void add_row(const mr_spectrum *s, int64_t first, int64_t layers, const c
         add_summary(grid, mr_spectrum_sum_up(s, first, layers, column_of(prefix, columns[c].name)));
 }
 
+/* Layers that were not left out. */
+static int64_t count_done(const mr_spectrum *s, int64_t first, int64_t layers)
+{
+    int64_t count = 0;
+    for (int64_t i = first; i < first + layers; i++)
+        count += s->all[i].done;
+    return count;
+}
+
 static void add_spectra(const mr_spectrum *s, bool utf8, mr_text *out)
 {
     mr_grid grid = {0};
@@ -134,7 +143,7 @@ static void add_spectra(const mr_spectrum *s, bool utf8, mr_text *out)
         layers = mr_spectrum_layers(s, i);
         mr_grid_cell(&grid, "%s", item->projection);
         mr_grid_cell(&grid, "%lldx%lld", (long long)item->rows, (long long)item->cols);
-        mr_grid_cell(&grid, "%lld", (long long)layers);
+        mr_grid_cell(&grid, "%lld", (long long)count_done(s, i, layers));
         add_row(s, i, layers, "", of_spectrum, count, &grid);
         if (utf8) add_sparks(s, i, layers, &grid);
     }
@@ -192,9 +201,12 @@ void mr_spectrum_text(const mr_spectrum *s, bool utf8, mr_text *out)
 {
     const mr_updates *u = s->updates;
     bool base = false, compared = false;
+    int64_t uncompared = 0;
     for (int64_t i = 0; i < u->count; i++) {
-        base = base || (s->all[i].done && !isnan(s->all[i].measures.sigma1_ratio));
+        const bool has_base = s->all[i].done && !isnan(s->all[i].measures.sigma1_ratio);
+        base = base || has_base;
         compared = compared || s->all[i].compared;
+        uncompared += has_base && !s->all[i].compared && s->options->directions > 0;
     }
     mr_text_add(out, "%s: %s", s->what, u->kind);
     if (u->r > 0) mr_text_add(out, ", r %lld", (long long)u->r);
@@ -204,4 +216,10 @@ void mr_spectrum_text(const mr_spectrum *s, bool utf8, mr_text *out)
     add_spectra(s, utf8, out);
     add_norms(s, base, out);
     if (compared) add_directions(s, out);
+    if (uncompared > 0)
+        mr_text_add(
+            out,
+            "\nnot computed: intruders, overlaps with W0 and their control by noise, of %lld "
+            "matrices that all ranks worked on together\n",
+            (long long)uncompared);
 }

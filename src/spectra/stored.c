@@ -10,6 +10,7 @@ mr_status mr_stored_of(const mr_safetensors *file, const mr_safetensors_entry *e
                        mr_stored *out)
 {
     char shape[MR_SAFETENSORS_SHAPE];
+    MR_TRY(mr_safetensors_is_there(file, entry));
     MR_CHECK((entry->dims == 1 || entry->dims == 2) && entry->count > 0, MR_ERR_FORMAT,
              "%s: %s: expected a matrix or a vector, found %s", mr_safetensors_path(file),
              entry->name, mr_safetensors_shape(shape, entry->dims, entry->shape));

@@ -24,7 +24,8 @@ static inline bool mr_stored_exists(const mr_stored *stored)
 }
 
 /** Returns a matrix of a safetensors file. Borrows both. Local.
- * @return MR_OK; MR_ERR_FORMAT (no matrix or vector, no elements: message names file and tensor) */
+ * @return MR_OK; MR_ERR_FORMAT (no matrix or vector, no elements), MR_ERR_IO (the file was cut):
+ *         message names file and tensor */
 MR_NODISCARD mr_status mr_stored_of(const mr_safetensors *file, const mr_safetensors_entry *entry,
                                     mr_stored *out);
 

@@ -37,13 +37,13 @@ mr_status mr_updates_add(mr_updates *updates, const char *name, int64_t rows, in
     return MR_OK;
 }
 
-/* Place of a projection in a layer of LLaMA. */
+const char *const mr_updates_places[MR_UPDATES_PLACES] = {
+    "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"};
+
 static int place_of(const char *projection)
 {
-    static const char *const order[] = {"q_proj",    "k_proj",  "v_proj",   "o_proj",
-                                        "gate_proj", "up_proj", "down_proj"};
     int place = 0;
-    while (place < (int)(sizeof order / sizeof *order) && strcmp(order[place], projection) != 0)
+    while (place < MR_UPDATES_PLACES && strcmp(mr_updates_places[place], projection) != 0)
         place++;
     return place;
 }

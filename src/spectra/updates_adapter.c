@@ -129,7 +129,8 @@ static mr_status parts(const mr_updates *updates, const mr_updates_item *item,
     const mr_peft *peft = updates->state;
     if (updates->base) {
         mr_status status = mr_updates_weight(updates->base, item->name, &out->base);
-        if (status != MR_OK) return mr_fail_in(status, "an adapter of another base");
+        if (status == MR_ERR_FORMAT) return mr_fail_in(status, "an adapter of another base");
+        MR_TRY(status);
     }
     return peft->kind == MR_PEFT_MORA ? square(updates, item, out) : product(peft, item, out);
 }

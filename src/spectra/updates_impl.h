@@ -15,8 +15,13 @@ MR_NODISCARD mr_status mr_updates_open_adapter(mr_updates *updates, const char *
                                                const char *base);
 /** @} */
 
+enum { MR_UPDATES_PLACES = 7 }; /**< projections of a layer of LLaMA */
+
+/** Their names, in the order of items. */
+extern const char *const mr_updates_places[MR_UPDATES_PLACES];
+
 /** Finds the weight of a module among the weights of a folder. Local.
- * @return MR_OK, MR_ERR_FORMAT */
+ * @return MR_OK, MR_ERR_FORMAT (none, or no matrix), MR_ERR_IO (its file was cut) */
 MR_NODISCARD mr_status mr_updates_weight(const mr_hf *weights, const char *module, mr_stored *out);
 
 #endif

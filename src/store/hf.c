@@ -40,13 +40,18 @@ static int compare_strings(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+static mr_status open_file(const mr_hf *weights, const char *path, mr_safetensors **out)
+{
+    return weights->partly ? mr_safetensors_open_partly(path, out) : mr_safetensors_open(path, out);
+}
+
 static mr_status open_single(mr_hf *weights)
 {
     char path[PATH_MAX];
     MR_TRY(mr_file_path(path, "%s/%s", weights->folder, MR_HF_WEIGHTS));
     weights->files = mr_alloc(MR_MEM_OTHER, sizeof(mr_safetensors *));
     if (!weights->files) return MR_ERR_MEMORY;
-    MR_TRY(mr_safetensors_open(path, &weights->files[0]));
+    MR_TRY(open_file(weights, path, &weights->files[0]));
     weights->n_files = 1;
     const mr_safetensors *file = weights->files[0];
     int64_t count = mr_safetensors_count(file);
@@ -93,7 +98,7 @@ static mr_status open_shards(mr_hf *weights, const char *index, json_t *map)
     for (size_t i = 0; i < n_files; i++) {
         char path[PATH_MAX];
         MR_TRY(mr_file_path(path, "%s/%s", weights->folder, file_names[i]));
-        mr_status status = mr_safetensors_open(path, &weights->files[i]);
+        mr_status status = open_file(weights, path, &weights->files[i]);
         if (status == MR_OK) continue;
         if (weights->partly && status != MR_ERR_MEMORY && ++left_out < n_files) {
             mr_warn("%s; left out", mr_message());

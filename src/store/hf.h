@@ -107,9 +107,10 @@ MR_NODISCARD mr_status mr_hf_check_folder(const char *folder);
  *         MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_hf_open(const char *folder, mr_hf **out);
 
-/** As mr_hf_open, for what can do with a part of a model: shards of an index that are not sound are
- * warned of, and their tensors are not there. Local. @return as mr_hf_open; where no shard is
- * sound, what is wrong with one */
+/** As mr_hf_open, for what can do with a part of a model: files that were cut are opened partly, as
+ * mr_safetensors_open_partly, shards of an index that are not sound otherwise are warned of, and
+ * their tensors are not there. Local. @return as mr_hf_open; where no shard is sound, what is wrong
+ * with one */
 MR_NODISCARD mr_status mr_hf_open_partly(const char *folder, mr_hf **out);
 
 /** Closes *weights, frees it and sets it to NULL; NULL is allowed. Local. */

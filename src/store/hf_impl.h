@@ -21,7 +21,7 @@ typedef struct mr_hf_place {
 
 struct mr_hf {
     char *folder; /**< owned */
-    bool partly;  /**< shards that are not sound are left out */
+    bool partly;  /**< shards that are not sound are left out, files that were cut kept */
     int64_t n_files;
     char **file_names;      /**< owned, [n_files] ascending; NULL for the single file */
     mr_safetensors **files; /**< owned, [n_files] */

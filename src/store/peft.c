@@ -141,7 +141,7 @@ static mr_status open_files(mr_peft *peft, const char *folder)
     if (!peft->path) return MR_ERR_MEMORY;
     MR_TRY(read_config(peft));
     MR_TRY(mr_file_path(path, "%s/" MR_PEFT_WEIGHTS, folder));
-    return mr_safetensors_open(path, &peft->file);
+    return mr_safetensors_open_partly(path, &peft->file);
 }
 
 mr_status mr_peft_open(const char *folder, mr_peft **out)

@@ -47,8 +47,8 @@ typedef struct mr_peft {
 /** Tells whether a folder holds an adapter of PEFT, or of a fork of it. Local. */
 bool mr_peft_is(const char *folder);
 
-/** Opens a folder. What its configuration asks for and is not supported here is refused by name.
- * Local.
+/** Opens a folder. What its configuration asks for and is not supported here is refused by name;
+ * weights that were cut are opened for what they have (mr_safetensors_open_partly). Local.
  * @param[out] out  set on MR_OK, else NULL
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_peft_open(const char *folder, mr_peft **out);

@@ -1,5 +1,7 @@
 #include "store/safetensors.h"
 
+#include "base/log.h"
+
 #include <jansson.h>
 
 #include <errno.h>
@@ -27,6 +29,8 @@ struct mr_safetensors {
     char *path;                           /* owned */
     int handle;                           /* owned, -1 while closed */
     int64_t data_start;                   /* bytes from the start of the file */
+    int64_t data_bytes;                   /* that are in the file */
+    bool partly;                          /* it may end before its tensors do */
     int64_t count;                        /* tensors */
     mr_safetensors_entry *entries;        /* owned, [count] by begin */
     const mr_safetensors_entry **by_name; /* owned, [count] pointers into entries */
@@ -136,9 +140,19 @@ static mr_status parse_shape(const char *path, const json_t *shape, mr_safetenso
     return MR_OK;
 }
 
-static mr_status parse_offsets(const char *path, const json_t *offsets, int64_t data_bytes,
+static mr_status reaches_beyond(mr_status code, const mr_safetensors *file,
+                                const mr_safetensors_entry *entry)
+{
+    return mr_fail(code,
+                   "%s: tensor '%s': offsets %" PRId64 "..%" PRId64 " reach beyond the %" PRId64
+                   " bytes of data in the file",
+                   file->path, entry->name, entry->begin, entry->end, file->data_bytes);
+}
+
+static mr_status parse_offsets(const mr_safetensors *file, const json_t *offsets,
                                mr_safetensors_entry *entry)
 {
+    const char *path = file->path;
     const char *name = entry->name;
     const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
     MR_CHECK(json_array_size(offsets) == 2 && json_is_integer(begin) && json_is_integer(end),
@@ -149,10 +163,8 @@ static mr_status parse_offsets(const char *path, const json_t *offsets, int64_t 
     MR_CHECK(entry->begin >= 0 && entry->begin <= entry->end, MR_ERR_FORMAT,
              "%s: tensor '%s': offsets %" PRId64 "..%" PRId64 " do not ascend from 0", path, name,
              entry->begin, entry->end);
-    MR_CHECK(entry->end <= data_bytes, MR_ERR_FORMAT,
-             "%s: tensor '%s': offsets %" PRId64 "..%" PRId64 " reach beyond the %" PRId64
-             " bytes of data in the file",
-             path, name, entry->begin, entry->end, data_bytes);
+    if (entry->end > file->data_bytes && !file->partly)
+        return reaches_beyond(MR_ERR_FORMAT, file, entry);
     char text[MR_SAFETENSORS_SHAPE];
     int64_t expected = entry->count * dtypes[entry->dtype].bytes;
     MR_CHECK(entry->end - entry->begin == expected, MR_ERR_FORMAT,
@@ -165,7 +177,7 @@ static mr_status parse_offsets(const char *path, const json_t *offsets, int64_t 
 }
 
 static mr_status parse_entry(mr_safetensors *file, const char *name, json_t *about,
-                             int64_t data_bytes, mr_safetensors_entry *entry)
+                             mr_safetensors_entry *entry)
 {
     const char *path = file->path;
     MR_TRY(check_name(path, name));
@@ -192,7 +204,7 @@ static mr_status parse_entry(mr_safetensors *file, const char *name, json_t *abo
     entry->dtype = (mr_safetensors_dtype)found;
     entry->name = keep_string(file, name);
     MR_TRY(parse_shape(path, json_object_get(about, "shape"), entry));
-    return parse_offsets(path, json_object_get(about, "data_offsets"), data_bytes, entry);
+    return parse_offsets(file, json_object_get(about, "data_offsets"), entry);
 }
 
 static mr_status parse_metadata(mr_safetensors *file, json_t *metadata)
@@ -229,7 +241,7 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* Entries, sorted by place, must follow one another from the first byte of the data to the last. */
-static mr_status check_places(const mr_safetensors *file, int64_t data_bytes)
+static mr_status check_places(const mr_safetensors *file)
 {
     int64_t end = 0;
     const char *before = "";
@@ -246,13 +258,13 @@ static mr_status check_places(const mr_safetensors *file, int64_t data_bytes)
         end = entry->end;
         before = entry->name;
     }
-    MR_CHECK(end == data_bytes, MR_ERR_FORMAT,
+    MR_CHECK(end == file->data_bytes || (file->partly && end > file->data_bytes), MR_ERR_FORMAT,
              "%s: the tensors end at byte %" PRId64 " of the data, the file at %" PRId64,
-             file->path, end, data_bytes);
+             file->path, end, file->data_bytes);
     return MR_OK;
 }
 
-static mr_status parse_header(mr_safetensors *file, json_t *root, int64_t data_bytes)
+static mr_status parse_header(mr_safetensors *file, json_t *root)
 {
     MR_CHECK(json_is_object(root), MR_ERR_FORMAT, "%s: the header is not an object", file->path);
     json_t *metadata = json_object_get(root, "__metadata__");
@@ -271,14 +283,14 @@ static mr_status parse_header(mr_safetensors *file, json_t *root, int64_t data_b
     json_object_foreach(root, key, value)
     {
         if (value == metadata) continue;
-        MR_TRY(parse_entry(file, key, value, data_bytes, &file->entries[file->count]));
+        MR_TRY(parse_entry(file, key, value, &file->entries[file->count]));
         file->count++;
     }
     qsort(file->entries, count, sizeof *file->entries, compare_places);
     for (size_t i = 0; i < count; i++)
         file->by_name[i] = &file->entries[i];
     qsort(file->by_name, count, sizeof(mr_safetensors_entry *), compare_names);
-    return check_places(file, data_bytes);
+    return check_places(file);
 }
 
 bool mr_safetensors_is(const char *head, size_t bytes)
@@ -325,14 +337,15 @@ static mr_status load_header(mr_safetensors *file)
         goto cleanup;
     }
     file->data_start = 8 + (int64_t)length;
-    status = parse_header(file, root, size - file->data_start);
+    file->data_bytes = size - file->data_start;
+    status = parse_header(file, root);
 cleanup:
     json_decref(root);
     mr_free(header);
     return status;
 }
 
-mr_status mr_safetensors_take(int handle, const char *path, mr_safetensors **out)
+static mr_status take(int handle, const char *path, bool partly, mr_safetensors **out)
 {
     *out = NULL;
     mr_safetensors *file = mr_alloc(MR_MEM_OTHER, sizeof *file);
@@ -341,6 +354,7 @@ mr_status mr_safetensors_take(int handle, const char *path, mr_safetensors **out
         return MR_ERR_MEMORY;
     }
     file->handle = handle;
+    file->partly = partly;
     file->path = mr_strdup(path);
     mr_status status = file->path ? load_header(file) : MR_ERR_MEMORY;
     if (status == MR_OK)
@@ -350,13 +364,41 @@ mr_status mr_safetensors_take(int handle, const char *path, mr_safetensors **out
     return status;
 }
 
-mr_status mr_safetensors_open(const char *path, mr_safetensors **out)
+mr_status mr_safetensors_take(int handle, const char *path, mr_safetensors **out)
+{
+    return take(handle, path, false, out);
+}
+
+static mr_status open_path(const char *path, bool partly, mr_safetensors **out)
 {
     *out = NULL;
     /* What is no file, as a pipe without a writer, must not be waited for. */
     int handle = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     MR_CHECK(handle >= 0, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
-    return mr_safetensors_take(handle, path, out);
+    return take(handle, path, partly, out);
+}
+
+mr_status mr_safetensors_open(const char *path, mr_safetensors **out)
+{
+    return open_path(path, false, out);
+}
+
+mr_status mr_safetensors_open_partly(const char *path, mr_safetensors **out)
+{
+    int64_t beyond = 0;
+    MR_TRY(open_path(path, true, out));
+    const mr_safetensors *file = *out;
+    for (int64_t i = 0; i < file->count; i++)
+        beyond += file->entries[i].end > file->data_bytes;
+    if (beyond > 0)
+        mr_warn("%s: it was cut: %" PRId64 " of its %" PRId64 " tensors reach beyond its end", path,
+                beyond, file->count);
+    return MR_OK;
+}
+
+mr_status mr_safetensors_is_there(const mr_safetensors *file, const mr_safetensors_entry *entry)
+{
+    return entry->end <= file->data_bytes ? MR_OK : reaches_beyond(MR_ERR_IO, file, entry);
 }
 
 void mr_safetensors_close(mr_safetensors **file)

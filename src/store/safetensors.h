@@ -6,7 +6,8 @@
  *
  * A file is eight bytes of header length (little-endian), a JSON header, and the tensors' bytes
  * without gaps. A reader checks the whole header, against itself and against the file's size,
- * before it allocates from it; so an entry that was handed out can be read.
+ * before it allocates from it; so an entry that was handed out can be read, but for a file that was
+ * opened partly.
  *
  * Source: the format's description in huggingface/safetensors. Deviation: elements narrower than a
  * byte (F4, F6) and more than MR_SAFETENSORS_DIMS dimensions are refused.
@@ -80,6 +81,11 @@ bool mr_safetensors_is(const char *head, size_t bytes);
  * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message names path and tensor), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_safetensors_open(const char *path, mr_safetensors **out);
 
+/** As mr_safetensors_open, for what can do with a part of a file: one that ends before its tensors
+ * do is warned of, and mr_safetensors_is_there tells of each. Local. @return as mr_safetensors_open
+ */
+MR_NODISCARD mr_status mr_safetensors_open_partly(const char *path, mr_safetensors **out);
+
 /** Takes over a file that is open for reading, and checks as mr_safetensors_open does; a failure
  * closes it. Local.
  * @param path  for messages
@@ -112,6 +118,11 @@ const char *mr_safetensors_metadata(const mr_safetensors *file, const char *key)
 
 /** Returns "F32", "BF16" ... Local. */
 const char *mr_safetensors_dtype_name(mr_safetensors_dtype dtype);
+
+/** Checks that the file does not end before a tensor does, as it may where it was opened partly.
+ * Local. @return MR_OK, MR_ERR_IO (message names path and tensor) */
+MR_NODISCARD mr_status mr_safetensors_is_there(const mr_safetensors *file,
+                                               const mr_safetensors_entry *entry);
 
 /** Writes a shape as "[4, 176]" and returns out. Local. */
 const char *mr_safetensors_shape(char out[MR_SAFETENSORS_SHAPE], int dims, const int64_t *shape);

@@ -22,6 +22,8 @@ import numpy as np  # noqa: E402
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#5E3C99"]
 DASHES = ["solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1))]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+# Each has the colour and marks of its place.
+METHODS = ["fft", "lora", "mora", "relora", "remora", "asylora", "dora", "lora_plus"]
 
 
 class Failure(Exception):
@@ -89,6 +91,17 @@ def rows_drawn(setting):
     if not rows:
         raise Failure("no completed run to draw; `mora table` tells what was left out")
     return rows
+
+
+def places_of(rows):
+    """Returns each row's place among colours and marks: that of its method, the same in every
+    figure; of further rows of a method, and of methods not known here, the next free one."""
+    places = [None] * len(rows)
+    for i, row in enumerate(rows):
+        place = METHODS.index(row["method"]) if row["method"] in METHODS else None
+        places[i] = None if place in places else place
+    free = (place for place in range(len(METHODS) + len(rows)) if place not in places)
+    return [next(free) if place is None else place for place in places]
 
 
 def read_seeds(paths, step_column, value_column):

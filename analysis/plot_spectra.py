@@ -54,7 +54,8 @@ def tokens_of_step(log):
 def collect(setting):
     """Returns the spectra of every row that has a best rate, of each of its seeds."""
     drawn = []
-    for place, row in enumerate(figures.rows_drawn(setting)):
+    rows = figures.rows_drawn(setting)
+    for place, row in zip(figures.places_of(rows), rows):
         logs = row["ours"]["best"]["logs"]
         drawn.append({
             "label": figures.name_of(row), "choice": figures.choice_of(row["ours"]["best"]),

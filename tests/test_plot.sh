@@ -144,7 +144,7 @@ expect_error "plot_pretrain: error: 'false table pretrain' failed" pretrain --ou
 [ ! -e x.png ] || fail "a figure in spite of an error"
 figure=plot_spectra
 plot results --out spectra.png --mora "$MR_PROGRAM" --setting 1
-expect_picture spectra.png "#0072B2" "#D55E00"
+expect_picture spectra.png "#0072B2" "#009E73"
 expect_error "plot_spectra: error: no 'pretrain/twin.lora-lr0.003-seed1.spectra.h5': \
 log.spectrum_every of the run asks for spectra" pretrain --out x.png --mora "$MR_PROGRAM"
 figure=plot_approximation

@@ -8,3 +8,9 @@ mr_add_test(compare LINK mr_report)
 target_sources(test_compare PRIVATE program.c)
 target_compile_definitions(test_compare PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
 add_dependencies(test_compare mora)
+
+# Sets: what their YAML says and is made of it, and the reference prompts.
+mr_add_test(sets LINK mr_eval)
+target_sources(test_sets PRIVATE data_files.c)
+mr_add_test(sets_golden LINK mr_eval LABELS golden)
+target_sources(test_sets_golden PRIVATE data_files.c golden_find.c golden_lines.c)

@@ -13,13 +13,16 @@ typedef void golden_line(const json_t *line);
 
 /** A kind of line, and what is done with it. */
 typedef struct golden_kind {
-    const char *name; /**< the line's "kind"; NULL behind the last one */
+    const char *name; /**< the line's "kind", or "*" for every line; NULL behind the last one */
     golden_line *check;
 } golden_kind;
 
 /** Calls what is said of its kind for every line of <root>/<name>; a kind of which nothing is said
  * fails. Skips the test where no root has the file. */
 void golden_lines(const char *name, const golden_kind *kinds);
+
+/** Returns the root of the line being checked. Borrowed. */
+const char *golden_root(void);
 
 /** Returns a member of a line: a text and its bytes, a number, a truth, the items of a list. One
  * that is not there, or another kind of value, fails. @{ */

@@ -37,6 +37,12 @@ mr_scorer_bytes         likewise
 mr_scorer_create        likewise
 mr_scorer_destroy       likewise
 mr_params_read          tests compare whole parameters, and spectra will need them
+mr_set_answer           of sets, which mora eval will name
+mr_set_encode           likewise
+mr_set_group            likewise
+mr_set_read             likewise
+mr_sets_free            likewise
+mr_sets_load            likewise
 mr_schedule_factor      compared with traces of another library
 mr_student_quantile     tests hold it to tables
 mr_svd_values           the reference for spectra

@@ -123,6 +123,19 @@ mr_status mr_template_load(const char *source, mr_template **out)
     return status;
 }
 
+mr_status mr_template_of_spans(const mr_yaml_taker *taker, int list, mr_template **out)
+{
+    *out = NULL;
+    mr_template *t = mr_alloc(MR_MEM_DATA, sizeof *t);
+    if (!t) return MR_ERR_MEMORY;
+    mr_status status = mr_template_parse_spans(taker, list, t);
+    if (status == MR_OK)
+        *out = t;
+    else
+        mr_template_destroy(&t);
+    return status;
+}
+
 void mr_template_destroy(mr_template **template)
 {
     mr_template *t = *template;

@@ -37,6 +37,7 @@
  * Where learned text begins or ends within it, the number of tokens of the text up to there,
  * encoded alone, tells the place, as published code has it. */
 
+#include "config/yaml_fields.h"
 #include "data/recipe.h"
 #include "data/tokenizer.h"
 
@@ -61,6 +62,14 @@ typedef struct mr_rendered {
  * @return MR_OK, MR_ERR_CONFIG (message "path:line:column: ..."), MR_ERR_IO (neither a template nor
  * a file: the message lists the program's), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_template_load(const char *source, mr_template **out);
+
+/** Makes a template of the spans of a list that stands in data of another kind: text of a record
+ * alone, so without tokens and without what is learned. Local.
+ * @param[in]  taker  of that data; its YAML is borrowed until destroy
+ * @param[out] out    set on MR_OK, else NULL
+ * @return MR_OK, MR_ERR_CONFIG (message "name:line:column: ..."), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_template_of_spans(const mr_yaml_taker *taker, int list,
+                                            mr_template **out);
 
 /** Frees *t and sets it to NULL; NULL is allowed. Local. */
 void mr_template_destroy(mr_template **t);
@@ -113,6 +122,10 @@ MR_NODISCARD mr_status mr_template_render(const mr_template *t, const json_t *re
  * @return MR_OK, MR_ERR_MEMORY; fault and what as mr_template_render */
 MR_NODISCARD mr_status mr_template_text(const mr_template *t, const json_t *record, mr_text *out,
                                         mr_fault *fault, char what[MR_FAULT_TEXT]);
+
+/** Returns a value of a record by the name of its field, or by a path as spans have it; NULL where
+ * there is none. Local. */
+const json_t *mr_template_find(const json_t *record, const char *name);
 
 /** Frees a sample's arrays and empties it. Local. */
 void mr_rendered_free(mr_rendered *rendered);

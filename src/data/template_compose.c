@@ -34,8 +34,7 @@ static void set_fault(composer *c, mr_fault fault, const char *fmt, ...)
     va_end(args);
 }
 
-/* A value by its name, or by a path through objects and lists. */
-static const json_t *find_value(const json_t *in, const char *name)
+const json_t *mr_template_find(const json_t *in, const char *name)
 {
     const json_t *value = json_object_get(in, name);
     while (!value && in) {
@@ -56,7 +55,7 @@ static const json_t *find_value(const json_t *in, const char *name)
 static bool get_text(composer *c, const json_t *from, int name, slice *out)
 {
     const char *real = mr_template_real(c->t, name);
-    const json_t *value = find_value(from, real);
+    const json_t *value = mr_template_find(from, real);
     *out = (slice){"", 0};
     if (c->t->name[name].optional && (!value || json_is_null(value))) return true;
     if (!json_is_string(value)) {
@@ -212,7 +211,7 @@ static mr_status add_message(composer *c, const json_t *message, int *before)
 static mr_status add_messages(composer *c, const json_t *record)
 {
     const char *real = mr_template_real(c->t, c->t->list);
-    const json_t *list = find_value(record, real);
+    const json_t *list = mr_template_find(record, real);
     int before = MR_TEMPLATE_NAMES;
     if (!json_is_array(list))
         set_fault(c, list ? MR_FAULT_TYPE : MR_FAULT_FIELD,

@@ -98,6 +98,10 @@ static inline const char *mr_template_real(const mr_template *t, int name)
  * @return MR_OK, MR_ERR_CONFIG, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_template_parse(const char *name, mr_template *t);
 
+/* Reads the spans of a list as those of every record. Local. @return as mr_template_of_spans */
+MR_NODISCARD mr_status mr_template_parse_spans(const mr_yaml_taker *taker, int list,
+                                               mr_template *t);
+
 /* Puts a record's text and pieces into out. Local. @return as mr_template_text */
 MR_NODISCARD mr_status mr_template_compose(const mr_template *t, const json_t *record,
                                            mr_rendered *out, mr_fault *fault,

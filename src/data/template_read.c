@@ -239,3 +239,22 @@ mr_status mr_template_parse(const char *name, mr_template *t)
     if (parts.begin > 0) MR_TRY(take_spans(&taker, parts.begin, t, &t->begin));
     return parts.optional > 0 ? take_optional(&taker, parts.optional, t) : MR_OK;
 }
+
+mr_status mr_template_parse_spans(const mr_yaml_taker *taker, int list, mr_template *t)
+{
+    t->about = "";
+    t->zeros = true;
+    t->token = mr_alloc_array(MR_MEM_DATA, (size_t)mr_yaml_items(taker, list), sizeof *t->token);
+    t->form = mr_alloc(MR_MEM_DATA, sizeof *t->form);
+    if (!t->token || !t->form) return MR_ERR_MEMORY;
+    t->forms = 1;
+    t->form->role = -1;
+    t->form->when.name = -1;
+    t->form->after = UINT64_MAX;
+    const mr_spans *spans = &t->form->spans;
+    MR_TRY(take_spans(taker, list, t, &t->form->spans));
+    for (int i = 0, at = list + 1; i < spans->count; i++, at = taker->yaml->nodes[at].end)
+        if (spans->span[i].kind == MR_SPAN_TOKEN || spans->span[i].learned)
+            return mr_yaml_fail(taker, at, "expected a text or a field, and nothing learned");
+    return MR_OK;
+}

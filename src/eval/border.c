@@ -13,16 +13,18 @@ typedef struct encoded {
 /* What is found of an item before it is known where its ids will stand. */
 typedef struct finding {
     const mr_tokenizer *tokenizer;
+    int64_t before; /* ids before a text */
     encoded prompt, whole;
     mr_text text;       /* of a prompt with an option */
     int64_t *at;        /* [2 * count]: first ids of each option's prompt and text, owned */
     int64_t used, room; /* of the item's ids */
 } finding;
 
-/* Encodes a text behind what the tokenizer puts before one. */
-static mr_status encode(const mr_tokenizer *tokenizer, const char *text, size_t bytes, encoded *out)
+/* Encodes a text behind what stands before one. */
+static mr_status encode(const finding *f, const char *text, size_t bytes, encoded *out)
 {
-    const int64_t before = tokenizer->before_count, room = mr_tokenizer_longest(tokenizer, bytes);
+    const mr_tokenizer *tokenizer = f->tokenizer;
+    const int64_t before = f->before, room = mr_tokenizer_longest(tokenizer, bytes);
     mr_free(out->ids);
     out->ids = mr_alloc_array(MR_MEM_DATA, (size_t)(before + room) + 1, sizeof *out->ids);
     if (!out->ids) return MR_ERR_MEMORY;
@@ -52,7 +54,7 @@ static mr_status add_option(finding *f, mr_border border, const mr_item_text *te
     mr_text_add_bytes(&f->text, text->prompt, text->prompt_bytes);
     mr_text_add_bytes(&f->text, text->options[i], text->option_bytes[i]);
     if (f->text.failed) return MR_ERR_MEMORY;
-    MR_TRY(encode(f->tokenizer, mr_text_get(&f->text), f->text.length, &f->whole));
+    MR_TRY(encode(f, mr_text_get(&f->text), f->text.length, &f->whole));
     MR_CHECK(whole->count > prompt->count, MR_ERR_ARG, "option %lld adds no token to its prompt",
              (long long)i + 1);
     mr_option *o = &item->options[i];
@@ -73,7 +75,7 @@ static mr_status encode_all(finding *f, mr_border border, const mr_item_text *te
     size_t bytes = text->prompt_bytes;
     if (border == MR_BORDER_HARNESS) bytes -= mr_utf8_spaces_at_end(text->prompt, bytes);
     int64_t at;
-    MR_TRY(encode(f->tokenizer, text->prompt, bytes, &f->prompt));
+    MR_TRY(encode(f, text->prompt, bytes, &f->prompt));
     MR_TRY(append(f, item, f->prompt.ids, f->prompt.count, &at));
     for (int64_t i = 0; i < text->count; i++)
         MR_TRY(add_option(f, border, text, i, item));
@@ -87,7 +89,7 @@ static mr_status encode_all(finding *f, mr_border border, const mr_item_text *te
 mr_status mr_item_encode(const mr_tokenizer *tokenizer, mr_border border, const mr_item_text *text,
                          mr_item_tokens *out)
 {
-    finding f = {.tokenizer = tokenizer};
+    finding f = {.tokenizer = tokenizer, .before = text->bare ? 0 : tokenizer->before_count};
     *out = (mr_item_tokens){.count = text->count};
     out->options = mr_alloc_array(MR_MEM_DATA, (size_t)text->count, sizeof *out->options);
     f.at = mr_alloc_array(MR_MEM_DATA, 2 * (size_t)text->count, sizeof *f.at);

@@ -26,6 +26,7 @@ typedef struct mr_item_text {
     const char *const *options; /**< [count] of option_bytes each */
     const size_t *option_bytes;
     int64_t count;
+    bool bare; /**< nothing stands before the text: not what the tokenizer puts there */
 } mr_item_text;
 
 /** The same as tokens. Owns all; for mr_item_tokens_free. */
@@ -36,7 +37,7 @@ typedef struct mr_item_tokens {
     int64_t merged; /**< options whose tokens reach over the border */
 } mr_item_tokens;
 
-/** Encodes an item, with what the tokenizer puts before a text. Local.
+/** Encodes an item, with what the tokenizer puts before a text unless that is bare. Local.
  * @param[out] out  {0} on failure
  * @return MR_OK, MR_ERR_ARG (an option that adds no token; a text that the tokenizer refuses),
  *         MR_ERR_MEMORY */

@@ -113,14 +113,14 @@ static bool has_half_pair(const char *text, size_t bytes, size_t end)
 }
 
 /* The library tells with bytes of the line, which may be any. */
-static void set_json_fault(mr_document *out, const json_error_t *error)
+static void set_json_fault(const mr_documents *d, mr_document *out, const json_error_t *error)
 {
     mr_text clean = {0};
     const size_t end = error->position > 0 ? (size_t)error->position : 0;
     const bool half = has_half_pair(out->text, out->bytes, end < out->bytes ? end : out->bytes);
     mr_text_add_clean(&clean, error->text, strlen(error->text));
     out->line += error->line - 1;
-    const bool cut = json_error_code(error) == json_error_premature_end_of_input;
+    const bool cut = d->lines && json_error_code(error) == json_error_premature_end_of_input;
     set_fault(out, half ? MR_FAULT_SURROGATE : MR_FAULT_JSON, "%s: column %d: %s%s",
               half ? "half a surrogate pair" : "cannot read JSON", error->column,
               mr_text_get(&clean), cut ? " (an object stands in a line, or in an array)" : "");
@@ -147,7 +147,7 @@ static void take_record(mr_documents *d, mr_document *out)
         if (has_mark(out))
             set_fault(out, MR_FAULT_JSON, "not JSON: a byte-order mark stands before it");
         else
-            set_json_fault(out, &error);
+            set_json_fault(d, out, &error);
         return;
     }
     if (!json_is_object(d->object)) {

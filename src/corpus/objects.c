@@ -1,6 +1,7 @@
 #include "corpus/objects.h"
 
 #include "corpus/compressed.h"
+#include "corpus/value.h"
 
 #include <string.h>
 
@@ -24,28 +25,18 @@ struct mr_objects {
     mr_compressed *file; /* owned */
     char *data;          /* [room], owned */
     int64_t room;
-    size_t start, end; /* what is read and not given yet: start..end - 1 */
-    bool finished;     /* nothing more to read */
-    int64_t offset;    /* of start, in the text */
-    int64_t line;      /* of start, from 1 */
-    char before;       /* the byte before start; 0 at the start of the file */
-    size_t given;      /* bytes from start on that were given last */
+    size_t start, end;        /* what is read and not given yet: start..end - 1 */
+    bool finished;            /* nothing more to read */
+    int64_t offset;           /* of start, in the text */
+    int64_t line;             /* of start, from 1 */
+    char before;              /* the byte before start; 0 at the start of the file */
+    size_t given;             /* bytes from start on that were given last */
+    int64_t column;           /* blanks before start in its line; -1: not blanks alone */
+    int64_t indent;           /* of the last item that began a line; -1: none has */
+    char name[MR_VALUE_NAME]; /* the first of the last sound object */
+    bool doubt;               /* one was broken, so that an end may be none */
     next_place at;
 };
-
-/* What an item is inside of. */
-typedef struct nesting {
-    bool object; /* it began with a brace */
-    int64_t depth;
-    bool string, escaped;
-    bool broken;     /* a string was not closed in its line */
-    bool line_start; /* nothing but blanks in this line so far */
-} nesting;
-
-static bool is_blank(char c)
-{
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
 
 /* Reads more behind end, letting go of what was given. */
 static mr_status read_more(mr_objects *o)
@@ -68,6 +59,7 @@ static void pass(mr_objects *o, size_t bytes)
     const char *from = o->data + o->start;
     o->line += mr_lines_count(from, bytes, o->before);
     o->before = from[bytes - 1];
+    o->column = -1;
     o->start += bytes;
     o->offset += (int64_t)bytes;
 }
@@ -76,52 +68,61 @@ static void pass(mr_objects *o, size_t bytes)
 static mr_status pass_blanks(mr_objects *o, bool *found)
 {
     for (;;) {
+        int64_t column = o->column;
         size_t blanks = 0;
-        while (o->start + blanks < o->end && is_blank(o->data[o->start + blanks]))
-            blanks++;
+        for (; o->start + blanks < o->end && mr_value_blank(o->data[o->start + blanks]); blanks++) {
+            const char c = o->data[o->start + blanks];
+            column = c == '\n' || c == '\r' ? 0 : column < 0 ? -1 : column + 1;
+        }
         pass(o, blanks);
+        o->column = column;
         *found = o->start < o->end;
         if (*found || o->finished) return MR_OK;
         MR_TRY(read_more(o));
     }
 }
 
-/* Goes on through an item; returns the bytes of it that were read, and whether it ends there. What
- * is no object ends before a comma, the end of the array, or an object. */
-static size_t scan(nesting *n, const char *text, size_t bytes, size_t from, bool *ended)
+/* Goes on through what is neither object nor list; returns the bytes of it that were read. It ends
+ * before a comma, the end of the array, or an object. */
+static size_t scan_other(bool *string, const char *text, size_t bytes, size_t from, bool *ended)
 {
     *ended = true;
     for (size_t i = from; i < bytes; i++) {
         const char c = text[i];
-        const bool escaped = n->escaped, ends_line = c == '\n' || c == '\r';
-        const bool line_start = n->line_start;
-        n->escaped = false;
-        n->line_start = ends_line || (line_start && is_blank(c));
-        if (n->string) {
-            n->escaped = c == '\\' && !escaped;
-            if ((c == '"' && !escaped) || ends_line) n->string = false;
-            if (ends_line) n->broken = true;
-            continue;
-        }
-        if (n->broken && line_start && c == '{') return i;
-        if (!n->object && n->depth == 0 && (c == ',' || c == ']' || (c == '{' && i > 0))) return i;
-        if (c == '"') n->string = true;
-        if (c == '{' || c == '[') n->depth++;
-        if (c != '}' && c != ']') continue;
-        if (n->depth > 0) n->depth--;
-        if (n->object && n->depth == 0) return i + 1;
+        if (*string)
+            *string = c != '"' && c != '\n' && c != '\r';
+        else if (i > 0 && (c == ',' || c == ']' || c == '{'))
+            return i;
+        else
+            *string = c == '"';
     }
     *ended = false;
     return bytes;
 }
 
 /* Finds the end of the item at start. One that is too long is passed over piece by piece. */
-static mr_status take_item(mr_objects *o, mr_object *out, nesting *n, bool *whole)
+static mr_status take_item(mr_objects *o, mr_object *out, mr_value *value, bool *whole)
 {
+    const char first = o->data[o->start];
     size_t looked = 0;
+    bool string = false;
+    if (o->column >= 0) o->indent = o->column;
+    mr_value_begin(value, o->name, o->indent);
     for (;;) {
-        looked = scan(n, o->data + o->start, o->end - o->start, looked, whole);
-        if (looked > o->longest) out->too_long = true;
+        const char *text = o->data + o->start;
+        const size_t bytes = o->end - o->start;
+        looked = first == '{' || first == '['
+                     ? mr_value_follow(value, text, bytes, looked, o->finished, whole)
+                     : scan_other(&string, text, bytes, looked, whole);
+        const bool long_now = looked > o->longest;
+        if (!*whole && !out->too_long && (long_now || o->finished) && value->inner > 0 &&
+            value->inner <= o->longest) {
+            /* It holds what followed it, all of it: its end is missing. */
+            looked = value->inner;
+            value->broken = *whole = true;
+            break;
+        }
+        out->too_long = out->too_long || long_now;
         if (*whole || o->finished) break;
         if (out->too_long) {
             pass(o, looked);
@@ -144,22 +145,26 @@ static void tell(mr_object *out, const char *problem)
 /* What starts here is no sign of an array. An item that is no object is told of by who reads it. */
 static mr_status next_item(mr_objects *o, mr_object *out)
 {
-    nesting n = {.object = o->data[o->start] == '{'};
+    const bool object = o->data[o->start] == '{';
+    mr_value value;
     bool whole;
-    if (o->at == AT_BEHIND && n.object) {
+    if (o->at == AT_BEHIND && object) {
         o->at = AT_ANY;
         tell(out, "expected a comma between two records");
         return MR_OK;
     }
-    MR_TRY(take_item(o, out, &n, &whole));
-    if (n.object && !whole) {
+    MR_TRY(take_item(o, out, &value, &whole));
+    if (object && !whole) {
         tell(out, "the file ends inside a record");
         o->at = AT_NOTHING;
         return MR_OK;
     }
-    if (!n.object && (o->at == AT_BEHIND || o->at == AT_ANY))
+    if (!object && (o->at == AT_BEHIND || o->at == AT_ANY))
         tell(out, "expected a comma or ] behind a record");
-    o->at = n.object && !n.broken ? AT_BEHIND : AT_ANY;
+    const bool sound = object && !value.broken;
+    if (sound && value.name[0] != '\0') memcpy(o->name, value.name, sizeof o->name);
+    if (!sound) o->doubt = true;
+    o->at = sound ? AT_BEHIND : AT_ANY;
     return MR_OK;
 }
 
@@ -194,6 +199,8 @@ mr_status mr_objects_next(mr_objects *o, mr_object *out)
             if (o->at != AT_START && o->at != AT_END)
                 tell(out, "the file ends inside the array of records");
             o->at = AT_NOTHING;
+        } else if (o->at == AT_END && o->doubt) {
+            o->at = AT_ANY;
         } else if (o->at == AT_END) {
             tell(out, "expected the end of the file behind the array of records");
             o->at = AT_NOTHING;

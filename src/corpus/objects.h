@@ -5,11 +5,9 @@
  * The items of a JSON array that is all of a file, plain or compressed, one after another, in
  * memory bounded by the longest that is taken.
  *
- * Only borders are looked for: braces, brackets and commas outside of strings. What an item holds
- * is for a reader of JSON to say. What stands between items and is none is told and passed over, so
- * that one that is broken costs no other. JSON has no ends of lines in strings: where one is not
- * closed in its line, the item is broken, and ends at the latest before a line that begins with a
- * brace.
+ * Only borders are looked for; what an item holds is for a reader of JSON to say. What stands
+ * between items and is none is told and passed over, and a broken item ends before the next one
+ * (corpus/value.h), so that it costs no other.
  */
 
 #include "corpus/lines.h"

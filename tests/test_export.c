@@ -245,6 +245,107 @@ static void adapters_tell_what_they_are(void **state)
     json_decref(remora);
 }
 
+static void refused(const char *arguments, const char *message)
+{
+    program_result result = program_run(alone, "run start.yaml --resume never %s", arguments);
+    assert_contains(result.err, message);
+    assert_int_equal(program_lines_with(result.err, "mora: error"), 1);
+    assert_int_equal(result.exit_code, 1);
+    program_free(&result);
+}
+
+/* The folders are those that the test before has written. */
+static void an_adapter_that_does_not_fit_is_refused_by_its_key(void **state)
+{
+    (void)state;
+    program_write("start.yaml",
+                  "run: {name: on, output: on}\nmodel: {path: base}\n"
+                  "task: {name: uuid, pairs: 8}\n"
+                  "method: {name: lora, r: 4, use_rslora: true, adapter: adapters/lora, "
+                  "modules_to_save: [lm_head, "
+                  "input_layernorm]}\n"
+                  "train: {steps: 1, lr: 0.01}\neval: {items: 1}\nparallel: {threads: 1}\n");
+    refused("--set method.adapter=nowhere", "cannot open 'nowhere/adapter_model.safetensors'");
+    refused("--set method.adapter=adapters/dora",
+            "method.adapter: 'adapters/dora' is an adapter of the kind of dora; method.name lora "
+            "trains one of the kind of lora");
+    refused("--set method.r=8",
+            "method.adapter: r of model.layers.0.self_attn.q_proj is 4 in 'adapters/lora', "
+            "method.r is 8");
+    refused("--set method.lora_alpha=8",
+            "method.adapter: the update of model.layers.0.self_attn.q_proj is scaled by 8 in "
+            "'adapters/lora' (lora_alpha, r, use_rslora), here by 4 (method.lora_alpha 8, "
+            "method.r 4)");
+    refused("--set method.target_modules=[q_proj,v_proj]",
+            "which method.target_modules does not name");
+    refused("--set method.modules_to_save=[lm_head]",
+            "holds the weight of model.layers.0.input_layernorm, which method.modules_to_save does "
+            "not name");
+    refused("--set method.modules_to_save=[lm_head,input_layernorm,embed_tokens]",
+            "holds no weight of model.embed_tokens, which method.modules_to_save names");
+    refused("--set method.name=mora --set method.adapter=adapters/mora --set "
+            "method.operator=sharing --set method.modules_to_save=[lm_head,input_layernorm]",
+            "method.adapter: mora_type is 6 in 'adapters/mora', that of method.operator is 1");
+    program_result result = program_succeed(
+        alone, "run start.yaml --set method.adapter=adapters/lora --set model.path=merged/lora");
+    assert_contains(result.err, "was made for the base 'base', model.path is 'merged/lora'");
+    program_free(&result);
+}
+
+/* A of the first linear. */
+static void read_a(const char *folder, float out[64])
+{
+    mr_peft *peft;
+    const mr_safetensors_entry *entry;
+    must(mr_peft_open(folder, &peft));
+    must(mr_peft_need(peft, "model.layers.0.self_attn.q_proj", MR_PEFT_A, &entry));
+    assert_int_equal(entry->count, 64);
+    must(mr_safetensors_read_f32(peft->file, entry, 0, 64, out));
+    mr_peft_close(&peft);
+}
+
+/* Stopped and gone on with, with a factor that no checkpoint holds; and told of by spectra. */
+static void a_run_from_an_adapter_goes_on(void **state)
+{
+    (void)state;
+    static const char set[] = "run start.yaml --set method.name=asylora --set train.steps=4 --set "
+                              "checkpoint.every_steps=2 --set method.adapter=adapters/lora "
+                              "--set method.modules_to_save=[lm_head,input_layernorm] ";
+    program_result whole = program_succeed(alone, "%s --set run.name=whole", set);
+    program_result part = program_succeed(
+        alone, "%s --set run.name=part --set run.keep=none --set train.stop_after=2", set);
+    program_free(&part);
+    part = program_succeed(alone, "spectrum on/part.h5 --modules q_proj --out part");
+    program_free(&part);
+    part = program_succeed(alone, "export on/part.h5 --to peft --out adapters/part");
+    program_free(&part);
+    float then[64], now[64];
+    read_a("adapters/lora", then);
+    read_a("adapters/part", now);
+    assert_memory_equal(then, now, sizeof now);
+    part = program_succeed(alone, "%s --set run.name=part", set);
+    assert_contains(part.err, "goes on at step 2");
+    program_free(&part);
+    program_free(&whole);
+    whole = program_succeed(alone, "export on/whole.h5 --to peft --out adapters/whole");
+    part = program_succeed(alone, "export on/part.h5 --to peft --out adapters/again");
+    program_free(&whole);
+    program_free(&part);
+    size_t size[2];
+    char *bytes[2] = {program_read("adapters/whole/adapter_model.safetensors", &size[0]),
+                      program_read("adapters/again/adapter_model.safetensors", &size[1])};
+    assert_int_equal(size[0], size[1]);
+    assert_memory_equal(bytes[0], bytes[1], size[0]);
+    mr_free(bytes[0]);
+    mr_free(bytes[1]);
+    /* Of other contents it is another run. */
+    rename("adapters/lora", "adapters/first");
+    rename("adapters/part", "adapters/lora");
+    program_result other = program_succeed(alone, "%s --set run.name=part", set);
+    assert_contains(other.err, "is of other inputs (adapter ");
+    program_free(&other);
+}
+
 #define TEST(function) cmocka_unit_test(function)
 
 int main(void)
@@ -256,6 +357,8 @@ int main(void)
         TEST(logits_beyond_the_bound_are_refused),
         TEST(merged_weights_are_those_that_a_run_saves),
         TEST(adapters_tell_what_they_are),
+        TEST(an_adapter_that_does_not_fit_is_refused_by_its_key),
+        TEST(a_run_from_an_adapter_goes_on),
     };
     return cmocka_run_group_tests(tests, enter, folder_leave);
 }

@@ -29,7 +29,8 @@ typedef struct mr_adapter_config {
     double lora_alpha, lora_dropout;
     bool use_rslora; /**< of methods that scale: by lora_alpha / sqrt(r) */
     mr_string_list target_modules, modules_to_save;
-    int64_t merge_every; /**< optimizer steps; 0: the method never merges */
+    char adapter[MR_CONFIG_STRING]; /**< folder of the adapter to start from; "": none */
+    int64_t merge_every;            /**< optimizer steps; 0: the method never merges */
 } mr_adapter_config;
 
 /** Rows of a method's table of keys: what every adapter has. */
@@ -55,12 +56,17 @@ typedef struct mr_adapter_config {
         {MR_KEY_FIELD(mr_adapter_config, "method.target_modules", target_modules),                 \
          .type = MR_KEY_STRINGS, .fallback = "[all-linear]",                                       \
          .help = "Linear layers that are updated, by name (q_proj, ...), or all-linear."},         \
+        {MR_KEY_FIELD(mr_adapter_config, "method.modules_to_save", modules_to_save),               \
+         .type = MR_KEY_STRINGS, .fallback = "[]",                                                 \
+         .help = "Further modules whose own weights are trained, by name (embed_tokens, lm_head, " \
+                 "norm, ...)."},                                                                   \
     {                                                                                              \
-        MR_KEY_FIELD(mr_adapter_config, "method.modules_to_save", modules_to_save),                \
-            .type = MR_KEY_STRINGS, .fallback = "[]",                                              \
+        MR_KEY_FIELD(mr_adapter_config, "method.adapter", adapter),                                \
+            .type = MR_KEY_STRING, .is_path = true, .fallback = "",                                \
             .help =                                                                                \
-                "Further modules whose own weights are trained, by name (embed_tokens, lm_head, "  \
-                "norm, ...)."                                                                      \
+                "Adapter folder of PEFT, or for mora of the published fork, to start from: of "    \
+                "this r, scale and these modules. What is learnt is told against the base "        \
+                "without it."                                                                      \
     }
 
 /** The row of methods that merge. */

@@ -45,6 +45,7 @@ static const struct {
     {"tokenizer_hash", TEXT},
     {"data_hash", TEXT},
     {"weights_hash", TEXT},
+    {"adapter_hash", TEXT},
     {"model_config", TEXT},
     {"kept", TEXT},
     {"version", TEXT},

@@ -8,7 +8,8 @@ void mr_inputs_fields(mr_inputs *inputs, mr_inputs_field out[MR_INPUTS_FIELDS])
     out[1] =
         (mr_inputs_field){"tokenizer_hash", inputs->tokenizer_hash, sizeof inputs->tokenizer_hash};
     out[2] = (mr_inputs_field){"weights_hash", inputs->weights_hash, sizeof inputs->weights_hash};
-    out[3] = (mr_inputs_field){"model_config", inputs->model, sizeof inputs->model};
+    out[3] = (mr_inputs_field){"adapter_hash", inputs->adapter_hash, sizeof inputs->adapter_hash};
+    out[4] = (mr_inputs_field){"model_config", inputs->model, sizeof inputs->model};
 }
 
 /* Whether a hash is of whole weights. */
@@ -31,6 +32,7 @@ bool mr_inputs_differ(const mr_inputs *then, const mr_inputs *now, bool drawn, m
     const size_t length = out->length, tag = strlen(MR_HF_HASH_TAG);
     compare("data", then->data_hash, now->data_hash, out);
     compare("tokenizer", then->tokenizer_hash, now->tokenizer_hash, out);
+    compare("adapter", then->adapter_hash, now->adapter_hash, out);
     if (is_whole(then->weights_hash) && is_whole(now->weights_hash))
         compare("base weights", then->weights_hash + tag, now->weights_hash + tag, out);
     if (mr_hf_config_differs(now->model, then->model, drawn, model))

@@ -15,6 +15,7 @@ typedef struct mr_inputs {
     char data_hash[MR_DATASET_HASH];
     char tokenizer_hash[MR_HASH_TEXT]; /**< SHA-256 of its file; "" of bytes */
     char weights_hash[MR_HF_HASH];     /**< of the base weights, where they are read */
+    char adapter_hash[MR_HASH_TEXT];   /**< SHA-256 of the tensors of method.adapter; "" of none */
     char model[MR_HF_CONFIG_TEXT];     /**< mr_hf_config_text */
 } mr_inputs;
 
@@ -25,7 +26,7 @@ typedef struct mr_inputs_field {
     size_t room;
 } mr_inputs_field;
 
-enum { MR_INPUTS_FIELDS = 4 };
+enum { MR_INPUTS_FIELDS = 5 };
 
 /** Lists the fields of inputs, for what writes and reads records. Local. */
 void mr_inputs_fields(mr_inputs *inputs, mr_inputs_field out[MR_INPUTS_FIELDS]);

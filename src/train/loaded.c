@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "data/model_tokenizer.h"
+#include "train/adapter_start.h"
 #include "train/registry.h"
 
 #include <stdio.h>
@@ -138,6 +139,9 @@ mr_status mr_loaded_read(mr_loaded *l)
     if (pretrained) MR_TRY(read_base(l));
     if (!l->run) return MR_OK;
     MR_TRY(mr_model_prepare_adapters(l->model));
+    /* Kept tensors are all that adapters have; checkpoints leave out what is not trained. */
+    if (!l->files.kept && l->files.about.restart == 0)
+        MR_TRY(mr_adapter_start_read(l->comm, &l->config, l->model));
     return mr_comm_agree(l->comm, read_run(l));
 }
 

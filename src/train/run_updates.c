@@ -2,6 +2,7 @@
 
 #include "model/draw.h"
 #include "model/linears.h"
+#include "train/adapter_start.h"
 #include "train/run_files.h"
 
 #include <stdio.h>
@@ -12,7 +13,9 @@ typedef struct run_state {
     mr_run_files files;
     mr_hf_config arch;
     mr_model *model; /* laid out, on this rank alone */
-    int *id;         /* [parameters] 0, 1, ..: what parts point to */
+    mr_peft
+        *start; /* of method.adapter, where a checkpoint leaves out what stayed as it was there */
+    int *id;    /* [parameters] 0, 1, ..: what parts point to */
 } run_state;
 
 /* Reads what the run left of a parameter. */
@@ -48,15 +51,34 @@ static mr_status read_start(const void *from, const void *which, int64_t first, 
                                  updates->base, *(const int *)which, first, count, out);
 }
 
+/* Whether a checkpoint leaves a tensor out: of an adapter, and not trained. */
+static bool is_left_out(const run_state *state, int64_t id)
+{
+    const mr_param *param = mr_params_at(mr_model_params(state->model), (int)id);
+    return param->adapter && !param->trained && !state->files.kept;
+}
+
 static mr_stored stored(const run_state *state, int64_t id)
 {
     const mr_param *param = mr_params_at(mr_model_params(state->model), (int)id);
-    const bool drawn = param->adapter && !param->trained && !state->files.kept;
     return (mr_stored){.rows = param->rows,
                        .cols = param->cols,
-                       .read = drawn ? read_drawn : read_now,
+                       .read = is_left_out(state, id) ? read_drawn : read_now,
                        .from = state,
                        .which = &state->id[id]};
+}
+
+/* A factor of a product, which the run may have started from and left alone. */
+static mr_status factor(const run_state *state, const mr_model_linear *linear, mr_peft_part part,
+                        int64_t id, mr_stored *out)
+{
+    char module[MR_PARAM_NAME];
+    const mr_safetensors_entry *entry;
+    *out = stored(state, id);
+    if (!state->start || !is_left_out(state, id)) return MR_OK;
+    mr_model_linear_module(state->model, linear, module);
+    MR_TRY(mr_peft_need(state->start, module, part, &entry));
+    return mr_stored_of(state->start->file, entry, out);
 }
 
 static mr_status parts_of(const mr_updates *updates, const mr_model_linear *linear,
@@ -77,8 +99,8 @@ static mr_status parts_of(const mr_updates *updates, const mr_model_linear *line
              "the method %s tells no structure of its updates", updates->method);
     MR_TRY(mr_structure_describe(&update, weight->rows, weight->cols, &out->structure));
     if (update.kind == MR_UPDATE_PRODUCT) {
-        out->a = stored(state, update.a.offset);
-        out->b = stored(state, update.b.offset);
+        MR_TRY(factor(state, linear, MR_PEFT_A, update.a.offset, &out->a));
+        MR_TRY(factor(state, linear, MR_PEFT_B, update.b.offset, &out->b));
     } else {
         out->m = stored(state, update.m.offset);
     }
@@ -104,6 +126,7 @@ static void close_run(mr_updates *updates)
     if (!state) return;
     mr_model_destroy(&state->model);
     mr_run_files_close(&state->files);
+    mr_peft_close(&state->start);
     mr_free(state->id);
     mr_free(state);
 }
@@ -186,6 +209,8 @@ static mr_status open_all(const mr_comm *comm, const char *path, const char *bas
     MR_TRY(mr_trainer_arch(comm, config, &state->arch));
     if (config->model.init == MR_INIT_PRETRAINED) MR_TRY(open_base(comm, updates));
     mr_status status = lay_out(updates);
+    if (status == MR_OK && state->files.about.restart == 0 && !state->files.kept)
+        status = mr_adapter_start_open(config, &state->start);
     if (status == MR_OK) status = mr_updates_sort(updates, path);
     describe(updates);
     return mr_comm_agree_first(comm, status, 0);

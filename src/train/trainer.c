@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "data/model_tokenizer.h"
+#include "train/adapter_start.h"
 #include "train/layout.h"
 #include "train/state.h"
 
@@ -244,6 +245,7 @@ static mr_status name_inputs(const mr_trainer *t, const mr_hf_config *arch, mr_i
 {
     memcpy(out->tokenizer_hash, t->tokenizer->hash, sizeof out->tokenizer_hash);
     mr_hf_config_text(arch, out->model);
+    MR_TRY(mr_adapter_start_hash(t->config, out->adapter_hash));
     return mr_dataset_hash(t->dataset, out->data_hash);
 }
 
@@ -304,7 +306,8 @@ mr_status mr_trainer_allocate(mr_trainer *t)
     MR_TRY(mr_state_create_writer(t));
     mr_plan_check(&t->plan);
     MR_TRY(set_weights(t));
-    return mr_model_prepare_adapters(t->model);
+    MR_TRY(mr_model_prepare_adapters(t->model));
+    return mr_adapter_start_read(t->comm, t->config, t->model);
 }
 
 void mr_trainer_destroy(mr_trainer **out)

@@ -1,0 +1,261 @@
+#include "train/adapter_start.h"
+
+#include "base/file.h"
+#include "base/log.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* An adapter folder and the model it goes into. */
+typedef struct start {
+    const mr_adapter_config *config;
+    const char *folder, *method;
+    mr_model *model;
+    mr_peft *peft; /* owned */
+} start;
+
+/* A tensor of a file as a source of values. */
+typedef struct source {
+    const mr_safetensors *file;
+    const mr_safetensors_entry *entry;
+} source;
+
+static const char *folder_of(const mr_config *config)
+{
+    const mr_adapter_method *method = mr_adapter_find(config->method.name);
+    return method && !method->trains_base ? mr_adapter_config_of(config)->adapter : "";
+}
+
+mr_status mr_adapter_start_hash(const mr_config *config, char out[MR_HASH_TEXT])
+{
+    char path[PATH_MAX];
+    out[0] = '\0';
+    if (folder_of(config)[0] == '\0') return MR_OK;
+    MR_TRY(mr_file_path(path, "%s/" MR_PEFT_WEIGHTS, folder_of(config)));
+    return mr_hash_file(path, out, NULL);
+}
+
+mr_status mr_adapter_start_open(const mr_config *config, mr_peft **out)
+{
+    *out = NULL;
+    return folder_of(config)[0] ? mr_peft_open(folder_of(config), out) : MR_OK;
+}
+
+static mr_status read_entry(void *context, const mr_param *param, int64_t first, int64_t count,
+                            float *out)
+{
+    const source *from = context;
+    (void)param;
+    return mr_safetensors_read_f32(from->file, from->entry, first, count, out);
+}
+
+/* Reads a tensor of a module into a parameter. */
+static mr_status fill(const start *s, const char *module, mr_peft_part part, int id)
+{
+    mr_params *params = mr_model_params(s->model);
+    const mr_param *param = mr_params_at(params, id);
+    const int64_t shape[2] = {param->rows, param->cols};
+    const bool vector = part == MR_PEFT_LENGTHS || (part == MR_PEFT_WEIGHT && param->rows == 1);
+    source from = {.file = s->peft->file};
+    MR_TRY(mr_peft_need(s->peft, module, part, &from.entry));
+    MR_TRY(
+        mr_safetensors_expect(from.file, from.entry, vector ? 1 : 2, vector ? &shape[1] : shape));
+    return mr_params_fill(params, id, read_entry, &from);
+}
+
+/* The fork's second name of a square matrix, where it stands, must hold the same one. */
+static mr_status check_twin(const start *s, const char *module)
+{
+    enum { PIECE = 4096 };
+    float values[2][PIECE];
+    const mr_safetensors *file = s->peft->file;
+    const mr_safetensors_entry *a, *b = mr_peft_find(s->peft, module, MR_PEFT_B);
+    MR_TRY(mr_peft_need(s->peft, module, MR_PEFT_A, &a));
+    if (!b) return MR_OK;
+    MR_TRY(mr_safetensors_expect(file, b, a->dims, a->shape));
+    for (int64_t first = 0; first < a->count; first += PIECE) {
+        const int64_t count = a->count - first < PIECE ? a->count - first : PIECE;
+        MR_TRY(mr_safetensors_read_f32(file, a, first, count, values[0]));
+        MR_TRY(mr_safetensors_read_f32(file, b, first, count, values[1]));
+        MR_CHECK(memcmp(values[0], values[1], (size_t)count * sizeof(float)) == 0, MR_ERR_FORMAT,
+                 "%s: lora_A and lora_B of %s differ, and are one square matrix",
+                 mr_safetensors_path(file), module);
+    }
+    return MR_OK;
+}
+
+static mr_status check_r(const start *s, const char *module, int64_t r)
+{
+    MR_CHECK(r == s->config->r, MR_ERR_CONFIG,
+             "method.adapter: r of %s is %lld in '%s', method.r is %lld", module, (long long)r,
+             s->folder, (long long)s->config->r);
+    return MR_OK;
+}
+
+static mr_status read_square(const start *s, const char *module, int id)
+{
+    int64_t r;
+    MR_TRY(mr_peft_r(s->peft, module, &r));
+    MR_TRY(check_r(s, module, r));
+    MR_TRY(check_twin(s, module));
+    return fill(s, module, MR_PEFT_A, id);
+}
+
+static mr_status read_product(const start *s, const char *module, const mr_update *update,
+                              int lengths)
+{
+    const mr_safetensors_entry *a;
+    double scale;
+    MR_TRY(mr_peft_need(s->peft, module, MR_PEFT_A, &a));
+    if (a->dims == 2) MR_TRY(check_r(s, module, a->shape[0]));
+    MR_TRY(mr_peft_scale(s->peft, module, s->config->r, &scale));
+    MR_CHECK(fabs(scale - (double)update->scale) <= 1e-6 * fabs(scale), MR_ERR_CONFIG,
+             "method.adapter: the update of %s is scaled by %g in '%s' (lora_alpha, r, "
+             "use_rslora), here by %g (method.lora_alpha %g, method.r %lld)",
+             module, scale, s->folder, (double)update->scale, s->config->lora_alpha,
+             (long long)s->config->r);
+    MR_TRY(fill(s, module, MR_PEFT_A, (int)update->a.offset));
+    MR_TRY(fill(s, module, MR_PEFT_B, (int)update->b.offset));
+    return lengths >= 0 ? fill(s, module, MR_PEFT_LENGTHS, lengths) : MR_OK;
+}
+
+static mr_status read_linear(const start *s, const mr_model_linear *linear)
+{
+    char module[MR_PARAM_NAME];
+    mr_update update;
+    int lengths;
+    mr_model_linear_module(s->model, linear, module);
+    MR_INVARIANT(mr_model_adapter_update(s->model, linear, &update, &lengths));
+    MR_CHECK(mr_peft_find(s->peft, module, MR_PEFT_A), MR_ERR_CONFIG,
+             "method.adapter: '%s' has no update of %s, which method.target_modules names",
+             s->folder, module);
+    return update.kind == MR_UPDATE_PRODUCT ? read_product(s, module, &update, lengths)
+                                            : read_square(s, module, (int)update.m.offset);
+}
+
+/* The name of the module that a weight is of. */
+static void module_of(const mr_param *param, char out[MR_PARAM_NAME])
+{
+    snprintf(out, MR_PARAM_NAME, "%.*s", (int)(strrchr(param->name, '.') - param->name),
+             param->name);
+}
+
+static bool is_saved(const mr_param *param)
+{
+    return param->trained && !param->adapter;
+}
+
+static mr_status read_saved(const start *s)
+{
+    for (mr_params_walk at = {0}; mr_params_next(mr_model_params(s->model), &at);) {
+        char module[MR_PARAM_NAME];
+        if (!is_saved(at.param)) continue;
+        module_of(at.param, module);
+        MR_CHECK(mr_peft_find(s->peft, module, MR_PEFT_WEIGHT), MR_ERR_CONFIG,
+                 "method.adapter: '%s' holds no weight of %s, which method.modules_to_save names",
+                 s->folder, module);
+        MR_TRY(fill(s, module, MR_PEFT_WEIGHT, at.id));
+    }
+    return MR_OK;
+}
+
+static bool is_adapted(const mr_model *model, const char *module)
+{
+    for (mr_model_linear at = {0}; mr_model_next_linear(model, &at);) {
+        char name[MR_PARAM_NAME];
+        mr_model_linear_module(model, &at, name);
+        if (at.place >= 0 && strcmp(name, module) == 0) return true;
+    }
+    return false;
+}
+
+static bool is_trained(const mr_model *model, const char *module)
+{
+    for (mr_params_walk at = {0}; mr_params_next(mr_model_params(model), &at);) {
+        char name[MR_PARAM_NAME];
+        module_of(at.param, name);
+        if (is_saved(at.param) && strcmp(name, module) == 0) return true;
+    }
+    return false;
+}
+
+/* Every tensor of the file has a place in the model. */
+static mr_status check_places(const start *s)
+{
+    const mr_safetensors *file = s->peft->file;
+    for (int64_t i = 0; i < mr_safetensors_count(file); i++) {
+        const char *name = mr_safetensors_at(file, i)->name;
+        char module[MR_PEFT_NAME];
+        mr_peft_part part;
+        MR_CHECK(mr_peft_part_of(name, module, &part), MR_ERR_FORMAT,
+                 "%s: tensor '%s' is no part of a linear's update, nor the weight of a module",
+                 mr_safetensors_path(file), name);
+        MR_CHECK(part == MR_PEFT_WEIGHT || is_adapted(s->model, module), MR_ERR_CONFIG,
+                 "method.adapter: '%s' updates %s, which method.target_modules does not name",
+                 s->folder, module);
+        MR_CHECK(part != MR_PEFT_WEIGHT || is_trained(s->model, module), MR_ERR_CONFIG,
+                 "method.adapter: '%s' holds the weight of %s, which method.modules_to_save does "
+                 "not name",
+                 s->folder, module);
+    }
+    return MR_OK;
+}
+
+/* The adapter is of the kind that the method trains. */
+static mr_status check_kind(const start *s)
+{
+    mr_model_linear linear = {0};
+    mr_update update;
+    int lengths;
+    while (linear.place < 0 || !mr_model_adapter_update(s->model, &linear, &update, &lengths))
+        MR_INVARIANT(mr_model_next_linear(s->model, &linear));
+    const mr_peft_kind kind = update.kind != MR_UPDATE_PRODUCT ? MR_PEFT_MORA
+                              : lengths >= 0                   ? MR_PEFT_DORA
+                                                               : MR_PEFT_LORA;
+    MR_CHECK(kind == s->peft->kind, MR_ERR_CONFIG,
+             "method.adapter: '%s' is an adapter of the kind of %s; method.name %s trains one of "
+             "the kind of %s",
+             s->folder, mr_peft_kind_name(s->peft->kind), s->method, mr_peft_kind_name(kind));
+    const int64_t type = mr_model_published_type(s->model, &linear);
+    MR_CHECK(kind != MR_PEFT_MORA || type == s->peft->mora_type, MR_ERR_CONFIG,
+             "method.adapter: mora_type is %lld in '%s', that of method.operator is %lld (1: "
+             "sharing, 2 to 4: sharing_2 to sharing_4, 6: rotation)",
+             (long long)s->peft->mora_type, s->folder, (long long)type);
+    return MR_OK;
+}
+
+static void warn_of_base(const start *s, const char *model)
+{
+    if (s->peft->changed)
+        mr_warn("method.adapter: %s: init_lora_weights: %s may have changed the base weights "
+                "before training; the adapter is taken for one of the base as it stands",
+                s->peft->path, s->peft->changed);
+    if (model[0] && !mr_peft_is_of(s->peft, model))
+        mr_warn("method.adapter: '%s' was made for the base '%s', model.path is '%s'", s->folder,
+                s->peft->base, model);
+}
+
+static mr_status read_all(start *s, const char *model)
+{
+    MR_TRY(mr_peft_open(s->folder, &s->peft));
+    warn_of_base(s, model);
+    MR_TRY(check_kind(s));
+    MR_TRY(check_places(s));
+    for (mr_model_linear at = {0}; mr_model_next_linear(s->model, &at);)
+        if (at.place >= 0) MR_TRY(read_linear(s, &at));
+    return read_saved(s);
+}
+
+mr_status mr_adapter_start_read(const mr_comm *comm, const mr_config *config, mr_model *model)
+{
+    start s = {.config = mr_adapter_config_of(config),
+               .folder = folder_of(config),
+               .method = config->method.name,
+               .model = model};
+    if (s.folder[0] == '\0') return MR_OK;
+    mr_status status = read_all(&s, config->model.path);
+    mr_peft_close(&s.peft);
+    mr_params_invalidate(mr_model_params(model));
+    return mr_comm_agree(comm, status);
+}

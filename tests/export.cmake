@@ -1,6 +1,6 @@
 # Tests of `mora export`, which they start.
 mr_add_test(export LINK mr_train TIMEOUT 300)
-target_sources(test_export PRIVATE program.c model_files.c)
+target_sources(test_export PRIVATE program.c model_files.c tensor_files.c)
 target_compile_definitions(test_export PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
 set_tests_properties(export PROPERTIES PROCESSORS 2)
 add_dependencies(test_export mora)
@@ -9,3 +9,11 @@ target_sources(test_export_golden PRIVATE program.c tensor_files.c golden_find.c
 target_compile_definitions(test_export_golden PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
 set_tests_properties(export_golden PROPERTIES LABELS "unit;golden;long")
 add_dependencies(test_export_golden mora)
+# What Transformers and PEFT make of what is written; skipped where Python does not have them.
+find_package(Python3 COMPONENTS Interpreter)
+if(Python3_FOUND)
+  add_test(NAME export_foreign
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/check_export.py $<TARGET_FILE:mora>)
+  set_tests_properties(export_foreign PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77 LABELS unit
+    ENVIRONMENT "${MR_TEST_ENVIRONMENT}")
+endif()

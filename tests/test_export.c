@@ -6,6 +6,7 @@
 #include "store/hf.h"
 #include "store/json.h"
 #include "store/peft.h"
+#include "tensor_files.h"
 
 #include <unistd.h>
 
@@ -254,6 +255,27 @@ static void refused(const char *arguments, const char *message)
     program_free(&result);
 }
 
+/* The square matrix of a linear and what should be a copy of it. */
+static void write_unequal_twins(void)
+{
+    mr_peft *peft;
+    tensor_files files = {0};
+    must(mr_peft_open("adapters/mora", &peft));
+    for (int64_t i = 0; i < mr_safetensors_count(peft->file); i++) {
+        const mr_safetensors_entry *entry = mr_safetensors_at(peft->file, i);
+        tensor_files_copy(&files, peft->file, entry, entry->name);
+    }
+    mr_peft_close(&peft);
+    tensor_files_find(&files,
+                      "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight")[3] += 1;
+    must(mr_file_make_folders("adapters/twins"));
+    tensor_files_write(&files, "adapters/twins/adapter_model.safetensors");
+    tensor_files_free(&files);
+    char *config = program_read("adapters/mora/adapter_config.json", NULL);
+    program_write("adapters/twins/adapter_config.json", "%s", config);
+    mr_free(config);
+}
+
 /* The folders are those that the test before has written. */
 static void an_adapter_that_does_not_fit_is_refused_by_its_key(void **state)
 {
@@ -286,6 +308,11 @@ static void an_adapter_that_does_not_fit_is_refused_by_its_key(void **state)
     refused("--set method.name=mora --set method.adapter=adapters/mora --set "
             "method.operator=sharing --set method.modules_to_save=[lm_head,input_layernorm]",
             "method.adapter: mora_type is 6 in 'adapters/mora', that of method.operator is 1");
+    write_unequal_twins();
+    refused("--set method.name=mora --set method.adapter=adapters/twins",
+            "'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight' and "
+            "'base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight' differ, and are one "
+            "here");
     program_result result = program_succeed(
         alone, "run start.yaml --set method.adapter=adapters/lora --set model.path=merged/lora");
     assert_contains(result.err, "was made for the base 'base', model.path is 'merged/lora'");

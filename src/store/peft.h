@@ -16,6 +16,9 @@
 
 enum { MR_PEFT_NAME = 256 }; /**< bytes of a tensor's name with its terminating zero */
 
+#define MR_PEFT_EMBEDDING "model.embed_tokens" /**< module whose weight a model may tie to */
+#define MR_PEFT_HEAD "lm_head"                 /**< this one's */
+
 #define MR_PEFT_CONFIG "adapter_config.json"
 #define MR_PEFT_WEIGHTS "adapter_model.safetensors"
 

@@ -64,23 +64,21 @@ static mr_status fill(const start *s, const char *module, mr_peft_part part, int
     return mr_params_fill(params, id, read_entry, &from);
 }
 
-/* The fork's second name of a square matrix, where it stands, must hold the same one. */
-static mr_status check_twin(const start *s, const char *module)
+/* Two tensors that stand for one parameter hold the same values. */
+static mr_status check_twins(const start *s, const mr_safetensors_entry *a,
+                             const mr_safetensors_entry *b)
 {
     enum { PIECE = 4096 };
     float values[2][PIECE];
     const mr_safetensors *file = s->peft->file;
-    const mr_safetensors_entry *a, *b = mr_peft_find(s->peft, module, MR_PEFT_B);
-    MR_TRY(mr_peft_need(s->peft, module, MR_PEFT_A, &a));
-    if (!b) return MR_OK;
     MR_TRY(mr_safetensors_expect(file, b, a->dims, a->shape));
     for (int64_t first = 0; first < a->count; first += PIECE) {
         const int64_t count = a->count - first < PIECE ? a->count - first : PIECE;
         MR_TRY(mr_safetensors_read_f32(file, a, first, count, values[0]));
         MR_TRY(mr_safetensors_read_f32(file, b, first, count, values[1]));
         MR_CHECK(memcmp(values[0], values[1], (size_t)count * sizeof(float)) == 0, MR_ERR_FORMAT,
-                 "%s: lora_A and lora_B of %s differ, and are one square matrix",
-                 mr_safetensors_path(file), module);
+                 "%s: tensors '%s' and '%s' differ, and are one here", mr_safetensors_path(file),
+                 a->name, b->name);
     }
     return MR_OK;
 }
@@ -96,9 +94,12 @@ static mr_status check_r(const start *s, const char *module, int64_t r)
 static mr_status read_square(const start *s, const char *module, int id)
 {
     int64_t r;
+    const mr_safetensors_entry *a, *b = mr_peft_find(s->peft, module, MR_PEFT_B);
     MR_TRY(mr_peft_r(s->peft, module, &r));
     MR_TRY(check_r(s, module, r));
-    MR_TRY(check_twin(s, module));
+    MR_TRY(mr_peft_need(s->peft, module, MR_PEFT_A, &a));
+    /* The fork's second name of it, where it stands. */
+    if (b) MR_TRY(check_twins(s, a, b));
     return fill(s, module, MR_PEFT_A, id);
 }
 
@@ -146,8 +147,24 @@ static bool is_saved(const mr_param *param)
     return param->trained && !param->adapter;
 }
 
+/* A head that the model ties to its embedding must have been trained as one with it. */
+static mr_status check_head(const start *s)
+{
+    const mr_safetensors_entry *embedding =
+        mr_peft_find(s->peft, MR_PEFT_EMBEDDING, MR_PEFT_WEIGHT);
+    const mr_safetensors_entry *head = mr_peft_find(s->peft, MR_PEFT_HEAD, MR_PEFT_WEIGHT);
+    if (!embedding || !mr_model_arch(s->model)->tie_word_embeddings) return MR_OK;
+    if (head) return check_twins(s, embedding, head);
+    MR_CHECK(json_is_true(json_object_get(s->peft->config, "ensure_weight_tying")), MR_ERR_CONFIG,
+             "method.adapter: '%s' trained " MR_PEFT_EMBEDDING
+             " apart from the head, which this model ties to it",
+             s->folder);
+    return MR_OK;
+}
+
 static mr_status read_saved(const start *s)
 {
+    MR_TRY(check_head(s));
     for (mr_params_walk at = {0}; mr_params_next(mr_model_params(s->model), &at);) {
         char module[MR_PARAM_NAME];
         if (!is_saved(at.param)) continue;
@@ -172,6 +189,8 @@ static bool is_adapted(const mr_model *model, const char *module)
 
 static bool is_trained(const mr_model *model, const char *module)
 {
+    const bool head = strcmp(module, MR_PEFT_HEAD) == 0;
+    if (head && mr_model_arch(model)->tie_word_embeddings) module = MR_PEFT_EMBEDDING;
     for (mr_params_walk at = {0}; mr_params_next(mr_model_params(model), &at);) {
         char name[MR_PARAM_NAME];
         module_of(at.param, name);

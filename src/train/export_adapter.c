@@ -83,18 +83,28 @@ static mr_status add_linear(contents *c, const mr_model *model, const mr_model_l
     return lengths >= 0 ? add(c, module, MR_PEFT_LENGTHS, lengths) : MR_OK;
 }
 
+static mr_status add_weight(contents *c, const char *module, const mr_params_walk *at)
+{
+    MR_TRY(mr_names_add(&c->saved, module));
+    MR_TRY(add(c, module, MR_PEFT_WEIGHT, at->id));
+    c->tensor[c->count - 1].vector = at->param->rows == 1;
+    return MR_OK;
+}
+
 /* Lists the weights of the base that are trained themselves, by modules' whole names: PEFT takes a
  * shorter one for more modules than are meant. */
-static mr_status add_saved(contents *c, const mr_params *params)
+static mr_status add_saved(contents *c, const mr_model *model)
 {
-    for (mr_params_walk at = {0}; mr_params_next(params, &at);) {
+    const bool tied = mr_model_arch(model)->tie_word_embeddings;
+    for (mr_params_walk at = {0}; mr_params_next(mr_model_params(model), &at);) {
         char module[MR_PARAM_NAME];
         if (at.param->adapter || !at.param->trained) continue;
         const char *name = at.param->name;
         snprintf(module, sizeof module, "%.*s", (int)(strrchr(name, '.') - name), name);
-        MR_TRY(mr_names_add(&c->saved, module));
-        MR_TRY(add(c, module, MR_PEFT_WEIGHT, at.id));
-        c->tensor[c->count - 1].vector = at.param->rows == 1;
+        MR_TRY(add_weight(c, module, &at));
+        /* PEFT unties a module that it saves: the head gets a copy of its own. */
+        if (tied && strcmp(module, MR_PEFT_EMBEDDING) == 0)
+            MR_TRY(add_weight(c, MR_PEFT_HEAD, &at));
     }
     return MR_OK;
 }
@@ -138,7 +148,7 @@ static mr_status list(contents *c, const mr_model *model)
     for (mr_model_linear at = {0}; mr_model_next_linear(model, &at);)
         if (at.place >= 0) MR_TRY(add_linear(c, model, &at));
     MR_TRY(name_targets(c, model));
-    MR_TRY(add_saved(c, mr_model_params(model)));
+    MR_TRY(add_saved(c, model));
     qsort(c->tensor, (size_t)c->count, sizeof *c->tensor, compare);
     return MR_OK;
 }

@@ -17,7 +17,8 @@ typedef struct work {
     const mr_continue_options *options;
     const mr_prompt *prompts;
     int64_t count, vocab;
-    int64_t next; /* prompts before it have begun, or are other ranks' */
+    int64_t next;   /* prompts before it have begun, or are other ranks' */
+    int64_t common; /* tokens that all prompts begin with, in whole pages */
     mr_continuation *out;
     slot *slots;          /* [B] */
     mr_session_run *runs; /* [B] of a pass, of the slots in `at` */
@@ -159,7 +160,48 @@ static void refill(work *w)
         if (w->next >= w->count) return;
         MR_INVARIANT(w->prompts[w->next].length >= 1 &&
                      w->prompts[w->next].length <= w->generator->prompt);
-        w->slots[b] = (slot){.prompt = w->next++};
+        w->slots[b] = (slot){.prompt = w->next++, .fed = w->common};
+    }
+}
+
+static int32_t *pages_of(const work *w, int64_t b)
+{
+    return w->generator->pages + b * mr_session_pages(w->generator->capacity);
+}
+
+/* Tokens that all prompts begin with, in whole pages. Two of each prompt are left, as one that runs
+ * alone may get other bits. */
+static int64_t common_tokens(const mr_prompt *prompts, int64_t count)
+{
+    int64_t common = count > 1 ? prompts[0].length - 2 : 0;
+    for (int64_t i = 1; i < count; i++) {
+        if (common > prompts[i].length - 2) common = prompts[i].length - 2;
+        for (int64_t t = 0; t < common; t++)
+            if (prompts[i].ids[t] != prompts[0].ids[t]) common = t;
+    }
+    return common > 0 ? common - common % MR_CACHE_PAGE : 0;
+}
+
+/* Deals the pages out to the slots, and runs what all prompts begin with in those of the first,
+ * which the texts of all have in common. Collective where weights are gathered. */
+static void begin(work *w)
+{
+    const mr_generator *g = w->generator;
+    const int64_t each = mr_session_pages(g->capacity);
+    w->common = common_tokens(w->prompts, w->count);
+    for (int64_t b = 0; b < g->batch; b++)
+        for (int64_t p = 0; p < each; p++)
+            pages_of(w, b)[p] = (int32_t)(p < w->common / MR_CACHE_PAGE ? p : b * each + p);
+    for (int64_t from = 0, count; from < w->common; from += count) {
+        count = w->common - from < g->rows ? w->common - from : g->rows;
+        if (w->common - from - count == 1) count--;
+        const mr_session_run run = {.ids = w->prompts[0].ids + from,
+                                    .count = count,
+                                    .before = from,
+                                    .pages = pages_of(w, 0)};
+        mr_session_run_pass(
+            g->session,
+            &(mr_session_pass){.runs = &run, .count = 1, .rows = mr_session_even(count)});
     }
 }
 
@@ -172,7 +214,7 @@ static int64_t add_run(work *w, mr_session_pass *pass, int64_t b, const int32_t 
         .ids = ids,
         .count = count,
         .before = s->fed,
-        .pages = w->generator->pages + b * mr_session_pages(w->generator->capacity),
+        .pages = pages_of(w, b),
     };
     w->at[pass->count] = b;
     w->rows[pass->count++] = (int32_t)(rows + count - 1);
@@ -266,6 +308,7 @@ static mr_status continue_own(work *w)
     const mr_comm *comm = mr_model_comm(w->generator->model);
     const bool together = mr_model_gathers(w->generator->model);
     mr_status status = MR_OK;
+    begin(w);
     for (;;) {
         mr_session_pass pass = {.runs = w->runs, .rows = w->generator->batch};
         if (status == MR_OK) {

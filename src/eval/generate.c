@@ -2,6 +2,11 @@
 
 enum { MOST_ROWS = 1920 }; /* enough to keep a device busy, in products of whole tiles */
 
+static int64_t page_count(const mr_generator *g)
+{
+    return g->batch * mr_session_pages(g->capacity);
+}
+
 mr_status mr_generator_create(mr_model *model, int64_t batch, int64_t prompt, int64_t new_tokens,
                               mr_generator **out)
 {
@@ -16,7 +21,7 @@ mr_status mr_generator_create(mr_model *model, int64_t batch, int64_t prompt, in
     const mr_session_shape shape = {.rows = g->rows > g->batch ? g->rows : g->batch,
                                     .sequences = g->batch,
                                     .tokens = g->capacity,
-                                    .pages = g->batch * mr_session_pages(g->capacity),
+                                    .pages = page_count(g),
                                     .outputs = g->batch};
     mr_status status = mr_session_create(model, &shape, &g->session);
     if (status == MR_OK)
@@ -24,11 +29,6 @@ mr_status mr_generator_create(mr_model *model, int64_t batch, int64_t prompt, in
     else
         mr_generator_destroy(&g);
     return status;
-}
-
-static int64_t page_count(const mr_generator *g)
-{
-    return g->batch * mr_session_pages(g->capacity);
 }
 
 void mr_generator_bytes(const mr_generator *g, size_t bytes[MR_MEM_PURPOSES])
@@ -40,10 +40,7 @@ void mr_generator_bytes(const mr_generator *g, size_t bytes[MR_MEM_PURPOSES])
 mr_status mr_generator_allocate(mr_generator *g)
 {
     g->pages = mr_alloc_array(MR_MEM_EVAL, (size_t)page_count(g), sizeof *g->pages);
-    if (!g->pages) return MR_ERR_MEMORY;
-    for (int64_t i = 0; i < page_count(g); i++)
-        g->pages[i] = (int32_t)i;
-    return mr_session_allocate(g->session);
+    return g->pages ? mr_session_allocate(g->session) : MR_ERR_MEMORY;
 }
 
 void mr_generator_destroy(mr_generator **out)

@@ -296,6 +296,22 @@ static void arrays_of_objects_are_known_by_their_first_bytes(void **state)
           "lines.jsonl --format json");
 }
 
+/* Reads an array: its documents, with bars behind them, and what is wrong, a line each. */
+static void read_array(const char *path, mr_text *found, mr_text *faults)
+{
+    const mr_lines_place place = {.path = path, .longest = 1000};
+    mr_documents *documents;
+    mr_document d = {.text = ""};
+    must(mr_documents_open(&place, MR_INPUT_JSON, &documents));
+    while (d.text) {
+        must(mr_documents_next(documents, &d));
+        if (d.record) mr_document_take_field(&d, "text");
+        if (d.faulty) mr_text_add(faults, "%d: %s\n", (int)d.line, d.what);
+        if (d.text && !d.faulty) mr_text_add(found, "%s|", d.text);
+    }
+    mr_documents_close(&documents);
+}
+
 /* Each text has one fault, told of where it is, and the documents a and b. */
 static void what_is_wrong_with_an_array_costs_nothing_else(void **state)
 {
@@ -338,19 +354,9 @@ static void what_is_wrong_with_an_array_costs_nothing_else(void **state)
 #undef A
 #undef B
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        const mr_lines_place place = {.path = "broken.json", .longest = 1000};
         mr_text found = {0}, faults = {0};
-        mr_documents *documents;
-        mr_document d = {.text = ""};
         write("broken.json", cases[i].text);
-        must(mr_documents_open(&place, MR_INPUT_JSON, &documents));
-        while (d.text) {
-            must(mr_documents_next(documents, &d));
-            if (d.record) mr_document_take_field(&d, "text");
-            if (d.faulty) mr_text_add(&faults, "%d: %s\n", (int)d.line, d.what);
-            if (d.text && !d.faulty) mr_text_add(&found, "%s|", d.text);
-        }
-        mr_documents_close(&documents);
+        read_array("broken.json", &found, &faults);
         assert_contains(mr_text_get(&faults), cases[i].message);
         assert_int_equal(program_lines_with(mr_text_get(&faults), ": "), 1);
         assert_string_equal(mr_text_get(&found), "a|b|");
@@ -360,6 +366,30 @@ static void what_is_wrong_with_an_array_costs_nothing_else(void **state)
     write("broken.json", "[{\"text\": \"a\"}, 1 {\"text\": \"b\"}\n}]");
     fails(1, "broken.json:1: expected a JSON object, found a number", "broken.json");
     assert_string_equal(tokens_of("broken.json --on-error skip"), "a|b|");
+}
+
+/* An object and a list. */
+static void a_record_too_long_is_passed_over(void **state)
+{
+    (void)state;
+    static const char *const starts[] = {"[{\"text\": \"a\"},\n{\"text\": \"",
+                                         "[{\"text\": \"a\"},\n[\""};
+    static const char *const ends[] = {"\"},\n{\"text\": \"b\"}]", "\"],\n{\"text\": \"b\"}]"};
+    static char text[TEXT];
+    for (int i = 0; i < 2; i++) {
+        mr_text found = {0}, faults = {0};
+        const size_t before = strlen(starts[i]), behind = strlen(ends[i]), filled = TEXT - 100;
+        memset(text, 'x', filled);
+        memcpy(text, starts[i], before);
+        memcpy(text + filled - behind, ends[i], behind);
+        data_write("long.json", text, filled);
+        read_array("long.json", &found, &faults);
+        assert_string_equal(mr_text_get(&faults),
+                            "2: a record of more than 1000 bytes, the most there may be\n");
+        assert_string_equal(mr_text_get(&found), "a|b|");
+        mr_text_free(&found);
+        mr_text_free(&faults);
+    }
 }
 
 static void options_that_do_not_apply_are_errors(void **state)
@@ -488,6 +518,7 @@ int main(void)
         cmocka_unit_test(json_lines_without_a_name_are_known_by_their_first),
         cmocka_unit_test(arrays_of_objects_are_known_by_their_first_bytes),
         cmocka_unit_test(what_is_wrong_with_an_array_costs_nothing_else),
+        cmocka_unit_test(a_record_too_long_is_passed_over),
         cmocka_unit_test(options_that_do_not_apply_are_errors),
         cmocka_unit_test(text_in_other_encodings_is_refused_also_where_faults_are_skipped),
         cmocka_unit_test(inputs_that_change_are_said_to_change_first),

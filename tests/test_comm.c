@@ -1,4 +1,5 @@
 #include "base/random.h"
+#include "comm/deal.h"
 #include "comm/exact.h"
 #include "ranks.h"
 
@@ -14,6 +15,18 @@ static bool agreed_on(mr_status status, mr_status expected, const char *message)
 static mr_status fail_here(mr_status code)
 {
     return mr_fail(code, "broken on %d", world.rank);
+}
+
+static void work_goes_to_the_rank_with_least_to_do(void **state)
+{
+    (void)state;
+    const double cost[] = {1, 5, -1, 3, 3, 0};
+    const int wanted[] = {0, 0, -1, 1, 1, 0}; /* 5 and 1 against 3 and 3 */
+    int owner[6];
+    must(mr_deal(2, 6, cost, owner));
+    for (int i = 0; i < 6; i++)
+        assert_int_equal(owner[i], wanted[i]);
+    must(mr_deal(3, 0, cost, owner));
 }
 
 static void agreement_on_success_is_success(void **state)
@@ -456,6 +469,7 @@ int main(int argc, char **argv)
 {
     ranks_begin(&argc, &argv);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(work_goes_to_the_rank_with_least_to_do),
         cmocka_unit_test(agreement_on_success_is_success),
         cmocka_unit_test(agreement_names_the_one_failing_rank),
         cmocka_unit_test(agreement_reports_the_lowest_failing_rank_and_counts_all),

@@ -4,6 +4,7 @@
 
 #include "adapter/mora.h"
 #include "base/memory.h"
+#include "linalg/distributed.h"
 #include "linalg/svd.h"
 #include "reference.h"
 #include "scarce.h"
@@ -262,8 +263,8 @@ static void routes_follow_from_shape_and_kind(void **state)
     assert_int_equal(mr_structure_route(&s), MR_ROUTE_BLOCKS);
     s.kind = MR_UPDATE_NONE;
     assert_int_equal(mr_structure_route(&s), MR_ROUTE_DENSE);
-    for (int i = 0; i < MR_ROUTES; i++)
-        assert_true(strlen(mr_route_text((mr_route)i)) > 0);
+    for (int i = 0; i < MR_ROUTES + MR_DISTRIBUTED_ROUTES; i++)
+        assert_true(strlen(mr_route_text(i)) > 0);
 }
 
 static mr_structure product_of(float *a, float *b)

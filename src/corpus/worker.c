@@ -1,18 +1,16 @@
 #include "corpus/worker.h"
 
+#include "comm/deal.h"
 #include "corpus/shard_writer.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* A stretch of one input that one rank reads: a unit of a plain file, or all of one that is read in
  * one go. */
 typedef struct stretch {
     int input;
-    int64_t unit;   /* the first */
-    int64_t weight; /* about the bytes of text in it */
-    int rank;
+    int64_t unit; /* the first */
 } stretch;
 
 struct mr_worker {
@@ -54,59 +52,29 @@ static int64_t stretch_bytes(const mr_worker *w, const stretch *s)
     return left < unit_bytes ? left : unit_bytes;
 }
 
-/* Heaviest first; equal ones in the order of the text. */
-static int by_weight(const void *a, const void *b)
-{
-    const stretch *x = a, *y = b;
-    if (x->weight != y->weight) return x->weight < y->weight ? 1 : -1;
-    if (x->input != y->input) return x->input < y->input ? -1 : 1;
-    return (x->unit > y->unit) - (x->unit < y->unit);
-}
-
-static int by_place(const void *a, const void *b)
-{
-    const stretch *x = a, *y = b;
-    if (x->input != y->input) return x->input < y->input ? -1 : 1;
-    return (x->unit > y->unit) - (x->unit < y->unit);
-}
-
-/* Gives each stretch, heaviest first, to the rank with the least so far: every rank comes to the
- * same result without a word. */
-static void deal(stretch *all, int64_t count, int64_t *load, int ranks)
-{
-    qsort(all, (size_t)count, sizeof *all, by_weight);
-    for (int64_t i = 0; i < count; i++) {
-        int least = 0;
-        for (int rank = 1; rank < ranks; rank++)
-            if (load[rank] < load[least]) least = rank;
-        all[i].rank = least;
-        load[least] += all[i].weight;
-    }
-    qsort(all, (size_t)count, sizeof *all, by_place);
-}
-
+/* Keeps the stretches that are dealt to this rank, by the bytes of text in them, about. */
 static mr_status deal_all(const mr_comm *comm, mr_worker *w)
 {
     enum { EXPANSION = 4 }; /* text of a compressed file, roughly */
     const int64_t all = unit_count(w->survey);
-    int64_t *load = mr_alloc_array(MR_MEM_DATA, (size_t)comm->size, sizeof *load);
+    double *cost = mr_alloc_array(MR_MEM_DATA, (size_t)all, sizeof *cost);
+    int *owner = mr_alloc_array(MR_MEM_DATA, (size_t)all, sizeof *owner);
     w->stretches = mr_alloc_array(MR_MEM_DATA, (size_t)all, sizeof *w->stretches);
-    if (!load || !w->stretches) {
-        mr_free(load);
-        return MR_ERR_MEMORY;
-    }
+    mr_status status = cost && owner && w->stretches ? MR_OK : MR_ERR_MEMORY;
     int64_t at = 0;
-    for (int i = 0; i < w->survey->inputs; i++)
+    for (int i = 0; status == MR_OK && i < w->survey->inputs; i++)
         for (int64_t unit = 0; unit < w->survey->input[i].units; unit++) {
-            stretch *s = &w->stretches[at++];
-            *s = (stretch){.input = i, .unit = unit};
-            s->weight = stretch_bytes(w, s) * (w->survey->input[i].compressed ? EXPANSION : 1);
+            w->stretches[at] = (stretch){.input = i, .unit = unit};
+            cost[at] = (double)stretch_bytes(w, &w->stretches[at]) *
+                       (w->survey->input[i].compressed ? EXPANSION : 1);
+            at++;
         }
-    deal(w->stretches, all, load, comm->size);
-    for (int64_t i = 0; i < all; i++)
-        if (w->stretches[i].rank == comm->rank) w->stretches[w->count++] = w->stretches[i];
-    mr_free(load);
-    return MR_OK;
+    if (status == MR_OK) status = mr_deal(comm->size, all, cost, owner);
+    for (int64_t i = 0; status == MR_OK && i < all; i++)
+        if (owner[i] == comm->rank) w->stretches[w->count++] = w->stretches[i];
+    mr_free(cost);
+    mr_free(owner);
+    return status;
 }
 
 mr_status mr_worker_create(const mr_comm *comm, const mr_prepare_options *options,

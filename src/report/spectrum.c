@@ -97,7 +97,7 @@ static json_t *matrix_json(const mr_updates_item *item, const mr_analysis *a)
     json_t *out = json_pack("{s:o, s:o, s:I, s:I, s:I, s:s}", "name", mr_json_text(item->name),
                             "projection", mr_json_text(item->projection), "layer",
                             (json_int_t)item->layer, "rows", (json_int_t)item->rows, "cols",
-                            (json_int_t)item->cols, "route", mr_analysis_route_text(a->route));
+                            (json_int_t)item->cols, "route", mr_route_text(a->route));
     for (int c = 0; c < mr_spectrum_columns(); c++)
         mr_description_put(out, mr_spectrum_column_of(c).name, mr_json_number(value_of(a, c)));
     return out;
@@ -141,7 +141,7 @@ mr_status mr_spectrum_csv(const mr_spectrum *s, const char *path)
         if (!a->done) continue;
         mr_text_add(&out, "%s,%s,%" PRId64 ",%" PRId64 ",%" PRId64 ",\"%s\"", item->name,
                     item->projection, item->layer, item->rows, item->cols,
-                    mr_analysis_route_text(a->route));
+                    mr_route_text(a->route));
         for (int c = 0; c < mr_spectrum_columns(); c++) {
             const double value = value_of(a, c);
             if (isnan(value))
@@ -248,7 +248,7 @@ static void fill(const mr_spectra_group *g, int64_t layer, const mr_analysis *a,
         row->cosines_left[layer * g->cosines + j] = j < a->k ? a->left[j] : NAN;
         row->cosines_right[layer * g->cosines + j] = j < a->k ? a->right[j] : NAN;
     }
-    snprintf(row->route[layer], sizeof *row->route, "%s", mr_analysis_route_text(a->route));
+    snprintf(row->route[layer], sizeof *row->route, "%s", mr_route_text(a->route));
 }
 
 mr_status mr_spectrum_file(const mr_spectrum *s, const char *path)

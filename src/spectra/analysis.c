@@ -4,17 +4,11 @@
 
 #include "base/log.h"
 #include "base/text.h"
+#include "comm/deal.h"
 #include "linalg/svd.h"
 #include "spectra/analysis_impl.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-const char *mr_analysis_route_text(int route)
-{
-    return route < MR_ROUTES ? mr_route_text((mr_route)route)
-                             : mr_distributed_route_name((mr_distributed_route)(route - MR_ROUTES));
-}
 
 static int64_t side(int64_t rows, int64_t cols)
 {
@@ -66,38 +60,29 @@ mr_status mr_analysis_make_plan(const mr_updates *updates, int ranks,
                                 const mr_analysis_options *options, mr_analysis_plan *plan,
                                 int *threads)
 {
-    double *load = mr_alloc_array(MR_MEM_OTHER, (size_t)ranks, sizeof *load);
-    bool *dealt = mr_alloc_array(MR_MEM_OTHER, (size_t)updates->count, sizeof *dealt);
-    mr_status status = load && dealt ? MR_OK : MR_ERR_MEMORY;
+    double *cost = mr_alloc_array(MR_MEM_OTHER, (size_t)updates->count, sizeof *cost);
+    int *owner = mr_alloc_array(MR_MEM_OTHER, (size_t)updates->count, sizeof *owner);
+    mr_status status = cost && owner ? MR_OK : MR_ERR_MEMORY;
     size_t most = 1;
     for (int64_t i = 0; status == MR_OK && i < updates->count; i++) {
         mr_analysis_plan *p = &plan[i];
         describe(updates, i, p);
         cost_of_one(&p->shape, p->has_base, options->directions, p);
-        dealt[i] = p->together = options->where == MR_ANALYSIS_TOGETHER ||
-                                 (options->where == MR_ANALYSIS_AUTO && p->bytes > options->bytes);
+        p->together = options->where == MR_ANALYSIS_TOGETHER ||
+                      (options->where == MR_ANALYSIS_AUTO && p->bytes > options->bytes);
+        cost[i] = p->together ? -1 : p->flops;
         if (p->together)
             cost_together(&p->shape, p->has_base, ranks, options, p);
         else if (p->bytes > most)
             most = p->bytes;
     }
-    /* Each, the costliest first, to the rank that has least to do so far. */
-    while (status == MR_OK) {
-        int64_t next = -1;
-        int least = 0;
-        for (int64_t i = 0; i < updates->count; i++)
-            if (!dealt[i] && (next < 0 || plan[i].flops > plan[next].flops)) next = i;
-        if (next < 0) break;
-        for (int r = 1; r < ranks; r++)
-            if (load[r] < load[least]) least = r;
-        plan[next].owner = least;
-        load[least] += plan[next].flops;
-        dealt[next] = true;
-    }
+    if (status == MR_OK) status = mr_deal(ranks, updates->count, cost, owner);
+    for (int64_t i = 0; status == MR_OK && i < updates->count; i++)
+        plan[i].owner = owner[i];
     const size_t fit = options->bytes / most;
     *threads = fit < 1 ? 1 : fit < (size_t)options->threads ? (int)fit : options->threads;
-    mr_free(load);
-    mr_free(dealt);
+    mr_free(cost);
+    mr_free(owner);
     return status;
 }
 

@@ -35,7 +35,7 @@ typedef struct mr_analysis {
     bool done;      /**< else message tells why not, and nothing else is set */
     char *message;  /**< NULL where done */
     double *values; /**< [min(rows, cols)] singular values of the update, descending */
-    int route;      /**< mr_analysis_route_text */
+    int route;      /**< mr_route_text */
     mr_measures measures;
     bool compared;            /**< directions were compared with the base's */
     mr_comparison own, noise; /**< NaN where not compared, or the update is 0 */
@@ -48,13 +48,10 @@ typedef struct mr_analysis_plan {
     mr_structure shape; /**< of the update, without numbers */
     bool has_base;
     bool together; /**< all ranks work on it */
-    int owner;     /**< else the rank that does */
+    int owner;     /**< else the rank that does; -1 */
     double flops;
     size_t bytes; /**< of a rank, about */
 } mr_analysis_plan;
-
-/** Returns how singular values were computed, in words. */
-const char *mr_analysis_route_text(int route);
 
 /** Plans the work on updates over a number of ranks; what is wrong with one is not told yet. Local.
  * @param[out] plan  [updates->count]

@@ -3,6 +3,7 @@
 
 #include "spectra/snapshot.h"
 
+#include "comm/deal.h"
 #include "linalg/leading.h"
 #include "linalg/svd.h"
 #include "linalg/thread.h"
@@ -79,30 +80,23 @@ static mr_structure costliest(const mr_snapshots *s, int i)
     return update;
 }
 
-/* Gives each linear, the costliest first, to the rank that has least to do so far. */
+/* Deals the linears over the ranks. */
 static mr_status deal(mr_snapshots *s)
 {
     const int count = s->source.count;
-    double *load = mr_alloc_array(MR_MEM_OTHER, (size_t)s->comm->size, sizeof *load);
     double *cost = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *cost);
-    for (int i = 0; load && cost && i < count; i++) {
+    int *owner = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *owner);
+    mr_status status = cost && owner ? MR_OK : MR_ERR_MEMORY;
+    for (int i = 0; status == MR_OK && i < count; i++) {
         const mr_structure update = costliest(s, i);
         const bool alone = update.kind != MR_UPDATE_NONE || !s->linear[i].spread;
         cost[i] = 1 + (alone ? mr_structure_flops(&update) : 0);
     }
-    for (int dealt = 0; load && cost && dealt < count; dealt++) {
-        int most = 0, owner = 0;
-        for (int i = 1; i < count; i++)
-            if (cost[i] > cost[most]) most = i;
-        for (int rank = 1; rank < s->comm->size; rank++)
-            if (load[rank] < load[owner]) owner = rank;
-        s->linear[most].owner = owner;
-        load[owner] += cost[most];
-        cost[most] = 0;
-    }
-    const mr_status status = load && cost ? MR_OK : MR_ERR_MEMORY;
-    mr_free(load);
+    if (status == MR_OK) status = mr_deal(s->comm->size, count, cost, owner);
+    for (int i = 0; status == MR_OK && i < count; i++)
+        s->linear[i].owner = owner[i];
     mr_free(cost);
+    mr_free(owner);
     return status;
 }
 
@@ -370,7 +364,7 @@ static void unpack(const mr_snapshots *s, const mr_snapshot_linear *l, const dou
         memcpy(row->cosines_right + l->place * k, from + k, (size_t)k * sizeof *from);
     }
     memset(row->route[l->place], 0, sizeof *row->route);
-    snprintf(row->route[l->place], sizeof *row->route, "%s", mr_snapshots_route((int)from[2 * k]));
+    snprintf(row->route[l->place], sizeof *row->route, "%s", mr_route_text((int)from[2 * k]));
 }
 
 mr_status mr_snapshots_finish(mr_snapshots *s, mr_spectra_row *rows)

@@ -92,9 +92,6 @@ MR_NODISCARD mr_status mr_snapshots_work_off_spread(mr_snapshots *s, bool stoppa
 /** Returns the bytes that working off spread linear i takes on a rank. Local. */
 size_t mr_snapshots_spread_bytes(const mr_snapshots *s, int i);
 
-/** Returns a route of a record in words. */
-const char *mr_snapshots_route(int route);
-
 /** Copies what has a structure. Collective. @return as mr_snapshots_start */
 MR_NODISCARD mr_status mr_snapshots_copy(mr_snapshots *s);
 

@@ -122,9 +122,3 @@ size_t mr_snapshots_spread_bytes(const mr_snapshots *s, int i)
     bytes = mr_bytes_add(bytes, (MR_MERGE_ROWS + 1) * at->cols, sizeof(float));
     return mr_bytes_add(bytes, side, sizeof(double));
 }
-
-const char *mr_snapshots_route(int route)
-{
-    return route < MR_ROUTES ? mr_route_text((mr_route)route)
-                             : mr_distributed_route_name((mr_distributed_route)(route - MR_ROUTES));
-}

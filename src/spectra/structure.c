@@ -1,6 +1,7 @@
 #include "spectra/structure.h"
 
 #include "base/memory.h"
+#include "linalg/distributed.h"
 #include "linalg/product.h"
 #include "linalg/svd.h"
 #include "spectra/structure_impl.h"
@@ -16,9 +17,10 @@ static const char *const route_texts[MR_ROUTES] = {
     [MR_ROUTE_BLOCKS] = "LAPACK of M, block by block",
 };
 
-const char *mr_route_text(mr_route route)
+const char *mr_route_text(int route)
 {
-    return route_texts[route];
+    return route < MR_ROUTES ? route_texts[route]
+                             : mr_distributed_route_name((mr_distributed_route)(route - MR_ROUTES));
 }
 
 mr_status mr_structure_describe(const mr_update *update, int64_t rows, int64_t cols,

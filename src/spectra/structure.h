@@ -34,8 +34,8 @@ typedef enum mr_route {
     MR_ROUTES
 } mr_route;
 
-/** Returns a route in words. */
-const char *mr_route_text(mr_route route);
+/** Returns in words a mr_route, or MR_ROUTES and a mr_distributed_route. */
+const char *mr_route_text(int route);
 
 /** Describes an update without its numbers: enough for route, flops and bytes. Local.
  * @return MR_OK; MR_ERR_ARG (rows are scaled, or no structure: to be made dense) */

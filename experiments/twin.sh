@@ -48,7 +48,11 @@ mkdir -p data
   --tokenizer "$tokenizer" --heldout 0.05 --to "$data"
 "${launch[@]}" run "experiments/$task/laptop.yaml" --set "model.path=$model" \
   --set "task.data=$data" "$@"
-for log in "results/$task/laptop"/*.h5; do
-  echo "$log: loss of training: first, last, least, most; $("$mora" info "$log" |
-    awk '$1 == "loss" { print $3, $4, $5, $6; exit }')"
+# A python with h5py and matplotlib: the system's, where another one stands first in the path.
+for python in python3 /usr/bin/python3; do
+  "$python" -c 'import h5py, matplotlib' 2>/dev/null || continue
+  "$python" analysis/plot_runs.py "results/$task/laptop" --out "results/$task/laptop.png"
+  echo "logs: results/$task/laptop/*.h5   figure: results/$task/laptop.png"
+  exit
 done
+echo "logs: results/$task/laptop/*.h5; no python with h5py and matplotlib: the figure is left out"

@@ -89,6 +89,13 @@ plot results --out second.png --mora "$MR_PROGRAM" --setting 2
 [ -s second.png ] || fail "no second figure"
 [ ! -e x.png ] || fail "a figure in spite of an error"
 
+# Any folder of runs.
+figure=plot_runs
+plot results/study --out runs.png
+expect_picture runs.png "#0072B2" "#D55E00"
+expect_error "'nowhere' holds no log of a run that trained" nowhere --out x.png
+expect_error "--out: no folder 'nowhere'" results/study --out nowhere/x.png
+
 # Logs of a pretraining study as it should come out: two methods that merge, two that do not.
 figure=plot_pretrain
 mkdir pretrain

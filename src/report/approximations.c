@@ -21,7 +21,8 @@ typedef struct rate_runs {
     mr_estimate error; /* over the seeds; of none where one is not finite */
 } rate_runs;
 
-/* Appends the keys of a section that not every choice with keys has: "exponent=1". */
+/* Appends the keys of a section that not every choice with keys has, "exponent=1"; switches where
+ * they are on. */
 static void add_own_keys(const mr_config *config, const char *section, mr_text *out)
 {
     const mr_registry *registry = config->registry;
@@ -36,8 +37,10 @@ static void add_own_keys(const mr_config *config, const char *section, mr_text *
         const mr_key *key = mr_registry_bind(config, i, &base);
         if (!key || about->table < 0 || about->rows == all) continue;
         if (strncmp(key->key, section, strlen(section)) != 0) continue;
+        const char *field = (const char *)config + base;
+        if (key->type == MR_KEY_BOOL && !*(const bool *)(field + key->offset)) continue;
         mr_text_add(out, " %s=", key->key + strlen(section));
-        mr_value_text(key, (const char *)config + base, MR_VALUE_PLAIN, out);
+        mr_value_text(key, field, MR_VALUE_PLAIN, out);
     }
 }
 

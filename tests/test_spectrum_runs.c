@@ -234,6 +234,10 @@ static void what_is_gone_or_anothers_is_named(void **state)
     expect(1, "base/model.safetensors", "base/model.safetensors: kind: expected 'mora trained");
     expect(1, "run.yaml", "run.yaml: nothing that was learnt: expected a run log");
     expect(1, "lost", "lost");
+    /* A file that was cut still tells what it holds. */
+    shell("head -c -8 short/m1.trained.safetensors >lost/m1.trained.safetensors");
+    expect(1, "lost/m1.h5", "lost/m1.trained.safetensors: it was cut: 1 of its ");
+    expect(1, "lost/m1.h5", "lost/m1.h5: 1 of 14 matrices were left out");
     /* The base elsewhere, and another in its place. */
     shell("mv base moved");
     expect(1, "read/m1.h5", "base");

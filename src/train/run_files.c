@@ -12,7 +12,7 @@
 
 static mr_status open_kept(const char *path, mr_run_files *files)
 {
-    MR_TRY(mr_safetensors_open(path, &files->kept));
+    MR_TRY(mr_safetensors_open_partly(path, &files->kept));
     return mr_kept_tell(files->kept, &files->about);
 }
 
@@ -173,6 +173,7 @@ mr_status mr_run_files_read(const mr_run_files *files, const mr_param *param, in
         MR_CHECK(entry, MR_ERR_FORMAT, "%s: no tensor '%s'", mr_safetensors_path(files->kept),
                  param->name);
         MR_TRY(mr_safetensors_expect(files->kept, entry, slab.dims, slab.shape));
+        MR_TRY(mr_safetensors_is_there(files->kept, entry));
         return mr_safetensors_read_f32(files->kept, entry, first, count, out);
     }
     copier to = {.first = first, .out = out};

@@ -16,6 +16,7 @@ typedef struct mr_run_files {
 
 /** Opens what a run left: by the path of its log, the tensors it keeps, or where there are none its
  * newest sound checkpoint; by that of kept tensors, of a checkpoint or of a folder of them, these.
+ * Kept tensors that were cut are opened for what they have (mr_safetensors_open_partly).
  * Collective.
  * @param[out] out  for mr_run_files_close; empty on failure
  * @return MR_OK, MR_ERR_IO (nothing is left of it), MR_ERR_FORMAT (damaged), MR_ERR_CONFIG,

@@ -87,7 +87,13 @@ def check_mora(place, words, files):
 
 
 def check_python(place, words):
-    """Options must stand in the script or in one of the project's that it imports."""
+    """Options must stand in the script or in one of the project's that it imports; a line must compile."""
+    if words[0] == "-c":
+        try:
+            compile(words[1], place, "exec")
+        except (SyntaxError, IndexError) as fault:
+            faults.append(f"{place}: {fault}")
+        return
     folder = os.path.dirname(place.split(":")[0])
     path = words[0] if exists(words[0]) else os.path.join(folder, words[0])
     if not exists(path):
@@ -131,6 +137,15 @@ def check_side_by_side(place, words):
             check_run(place, [word, "--list"], {})
 
 
+def check_twin(place, words):
+    """A script that prepares records and does the runs of a task: both must take its options."""
+    if len(words) < 3 or not exists(f"experiments/{words[0]}/laptop.yaml"):
+        faults.append(f"{place}: twin.sh has no task {' '.join(words)!r}")
+    here = words.index("--") if "--" in words else len(words)
+    check_options(place, [PROGRAM, "data", "prepare", "--help"], words[:here])
+    check_options(place, [PROGRAM, "run", "--help"], words[here + 1 :])
+
+
 def command_of(line):
     """The words of a command line without its comment, its environment and its launcher."""
     words = shlex.split(re.sub(r"\s+(#|\(\d\)).*$", "", line), comments=True)
@@ -160,6 +175,8 @@ def check_command(place, line, files):
         check_sbatch(place, rest)
     elif head == "side_by_side.sh":
         check_side_by_side(place, rest)
+    elif head == "twin.sh":
+        check_twin(place, rest)
     elif head not in OTHERS:
         faults.append(f"{place}: no rule for {line!r}")
 

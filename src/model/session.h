@@ -55,8 +55,9 @@ static inline int64_t mr_session_pages(int64_t tokens)
     return (tokens + MR_CACHE_PAGE - 1) / MR_CACHE_PAGE;
 }
 
-/** Returns the least rows, at least `tokens`, that products take in whole tiles: passes of such
- * numbers of rows give a token the same bits. Local. */
+/** Returns the least rows, at least `tokens`, that products take in whole tiles. On the CPU passes
+ * of such numbers of rows give a token the same bits, but where a product has so few columns, as
+ * those of adapters of a low rank, that OpenBLAS takes one of 96 rows for a small one. Local. */
 static inline int64_t mr_session_even(int64_t tokens)
 {
     enum { EVEN = 96 };

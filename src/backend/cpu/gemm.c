@@ -45,6 +45,11 @@ void mr_cpu_sgemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int6
                   int64_t ldc)
 {
     if (m == 0 || n == 0) return;
+    if (m == 1 && !transpose_a && transpose_b) { /* reads b once, where a product packs it first */
+        cblas_sgemv(CblasRowMajor, CblasNoTrans, blas_int(n), blas_int(k), alpha, b, blas_int(ldb),
+                    a, 1, beta, c, 1);
+        return;
+    }
     cblas_sgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans,
                 transpose_b ? CblasTrans : CblasNoTrans, blas_int(m), blas_int(n), blas_int(k),
                 alpha, a, blas_int(lda), b, blas_int(ldb), beta, c, blas_int(ldc));

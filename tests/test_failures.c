@@ -40,7 +40,8 @@ static const failure failures[] = {
      "config: --set method.target_modules=[nonsense]: method.target_modules: not a key of method "
      "fft; lora, lora_plus, "},
     {"a key of another task is refused", 1, 4, "run base.yaml --set task.data=text",
-     "config: --set task.data=text: task.data: not a key of task uuid; pretrain has it"},
+     "config: --set task.data=text: task.data: not a key of task uuid; pretrain, instruct, math, "
+     "biomed and finance have it"},
     {"a help on nothing tells what there is help on", 2, 1, "run --help method.moar",
      "usage: mora run: --help: expected a section, a key, or a choice such as method.mora, found "
      "\"method.moar\""},

@@ -538,6 +538,10 @@ static void a_folder_of_version_1_reads_as_it_did(void **state)
     snprintf(text, sizeof text, "mora samples 1\nsome.model 65536 2 2\ntrain 4 %s\n", of_tokens);
     hash_of_text(text, wanted);
     assert_string_equal(mr_token_shards_hash(shards), wanted);
+    assert_int_equal(mr_token_shards_load_documents(shards), MR_ERR_FORMAT);
+    assert_string_equal(mr_message(),
+                        "'older' is of version 1, which does not tell where documents "
+                        "end; prepare it again");
     mr_token_shards_close(&shards);
 }
 

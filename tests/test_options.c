@@ -199,6 +199,21 @@ static void a_next_token_is_an_option_of_one(void **state)
     end();
 }
 
+static void what_is_planned_is_what_is_taken(void **state)
+{
+    mr_scorer *scorer;
+    size_t bytes[MR_MEM_PURPOSES] = {0};
+    begin(*state);
+    const size_t before = mr_memory_live(MR_MEM_EVAL);
+    must(mr_scorer_create(items.here.model, LITTLE, WINDOW, &scorer));
+    mr_scorer_bytes(scorer, bytes);
+    must(mr_scorer_allocate(scorer));
+    const size_t taken = mr_memory_live(MR_MEM_EVAL) - before;
+    mr_scorer_destroy(&scorer);
+    end();
+    assert_on_all_ranks(taken == bytes[MR_MEM_EVAL]);
+}
+
 /* Scores what cannot be scored; returns the message. */
 static const char *refused(int64_t window)
 {
@@ -308,6 +323,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(long_texts_keep_their_end),
         cmocka_unit_test(a_next_token_is_an_option_of_one),
         cmocka_unit_test(options_that_cannot_be_scored_are_named),
+        cmocka_unit_test(what_is_planned_is_what_is_taken),
         cmocka_unit_test(texts_become_tokens_as_in_the_reference),
     };
     enum { EACH = sizeof each / sizeof each[0] };

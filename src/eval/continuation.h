@@ -42,7 +42,8 @@ typedef struct mr_continue_options {
 
 /** Continues prompts, the generator's B at a time and a rank: the slot of one that has come to its
  * end is the next one's, and what all of them begin with runs once. What follows a prompt does not
- * depend on those beside it, nor on the number of ranks, to the bit (model/session.h). Collective.
+ * depend on those beside it, nor on the number of ranks; on the CPU to the bit, as far as
+ * mr_session_even says. Collective.
  * @param[in]  generator  allocated, for the longest prompt
  * @param[out] out        [count], the same on every rank; for mr_continuations_free
  * @return MR_OK, MR_ERR_MEMORY, MR_ERR_NUMERIC (logits that are not finite), errors of grown; the

@@ -352,6 +352,7 @@ static void a_run_from_an_adapter_goes_on(void **state)
     assert_memory_equal(then, now, sizeof now);
     part = program_succeed(alone, "%s --set run.name=part", set);
     assert_contains(part.err, "goes on at step 2");
+    assert_contains(part.err, ", as it was saved");
     program_free(&part);
     program_free(&whole);
     whole = program_succeed(alone, "export on/whole.h5 --to peft --out adapters/whole");

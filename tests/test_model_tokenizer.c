@@ -81,7 +81,7 @@ static mr_config config_of(const char *path, const char *config, const char *tok
 static void takes(mr_config config, int64_t vocab_size, const char *source, const char *reason)
 {
     mr_tokenizer *tokenizer;
-    must(mr_model_tokenizer_create(&config, vocab_size, &tokenizer));
+    must(mr_model_tokenizer_create(&config, &(mr_hf_config){.vocab_size = vocab_size}, &tokenizer));
     assert_string_equal(tokenizer->source, source);
     assert_string_equal(tokenizer->reason, reason);
     mr_tokenizer_destroy(&tokenizer);
@@ -90,7 +90,9 @@ static void takes(mr_config config, int64_t vocab_size, const char *source, cons
 static void refuses(mr_config config, int64_t vocab_size, mr_status status, const char *message)
 {
     mr_tokenizer *tokenizer;
-    assert_int_equal(mr_model_tokenizer_create(&config, vocab_size, &tokenizer), status);
+    assert_int_equal(
+        mr_model_tokenizer_create(&config, &(mr_hf_config){.vocab_size = vocab_size}, &tokenizer),
+        status);
     assert_null(tokenizer);
     assert_contains(mr_message(), message);
 }
@@ -130,6 +132,32 @@ static void a_model_takes_its_own_tokenizer_unless_asked_for_another(void **stat
           "from model.tokenizer");
     takes(config_of("", "bare/config.json", ""), 264, "bytes", "as model.tokenizer is not set");
     takes(config_of("", "config.json", ""), 264, "bytes", "as model.tokenizer is not set");
+}
+
+static void expect_ends(const char *tokenizer, int count, const int64_t *ends)
+{
+    const mr_config config = config_of("ends", "", tokenizer);
+    const mr_hf_config arch = {.vocab_size = 300, .eos_count = 1, .eos_token_id = {7}};
+    mr_tokenizer *made;
+    must(mr_model_tokenizer_create(&config, &arch, &made));
+    assert_int_equal(made->ends, count);
+    assert_memory_equal(made->end, ends, (size_t)count * sizeof *ends);
+    mr_tokenizer_destroy(&made);
+}
+
+/* Its eos, then what generation_config.json says, or else config.json; another tokenizer's ids are
+ * others. */
+static void a_text_ends_at_the_ids_of_its_own_model(void **state)
+{
+    (void)state;
+    program_make_folder("ends");
+    write_json("ends/tokenizer.json");
+    expect_ends("", 1, (const int64_t[]){7});
+    program_write("ends/tokenizer_config.json", "{\"eos_token\": \"b\"}");
+    expect_ends("", 2, (const int64_t[]){1, 7});
+    program_write("ends/generation_config.json", "{\"eos_token_id\": [9, 1, 8]}");
+    expect_ends("", 3, (const int64_t[]){1, 9, 8});
+    expect_ends("bytes", 1, (const int64_t[]){MR_BYTES_EOS});
 }
 
 static void a_tokenizer_that_is_not_read_is_never_taken_for_bytes(void **state)
@@ -281,6 +309,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_model_takes_its_own_tokenizer_unless_asked_for_another),
+        cmocka_unit_test(a_text_ends_at_the_ids_of_its_own_model),
         cmocka_unit_test(a_tokenizer_that_is_not_read_is_never_taken_for_bytes),
         cmocka_unit_test(what_is_no_sentencepiece_model_is_told_apart),
         cmocka_unit_test(the_tokenizer_taken_is_told_and_recorded),

@@ -198,6 +198,9 @@ static void another_number_of_ranks_and_mode_read_the_same_bits(void **state)
     change_ranks(1, world.size, "fft", "full", "none");
     change_ranks(world.size, 1, "fft", "none", "full");
     change_ranks(world.size, world.size / 2, "fft", "optimizer", "full");
+    /* Frozen weights, which no checkpoint holds, have one digest on all of them. */
+    change_ranks(1, world.size, "lora", "none", "full");
+    change_ranks(world.size, world.size / 2, "lora", "full", "optimizer");
 }
 
 static void a_read_that_fails_on_one_rank_is_told_on_all(void **state)
@@ -218,6 +221,31 @@ static void a_read_that_fails_on_one_rank_is_told_on_all(void **state)
     mr_checkpoint_close(&checkpoint);
     end(&o);
     assert_on_all_ranks(status == MR_ERR_IO && strstr(mr_message(), "became shorter"));
+}
+
+/* Restores what was saved into a trainer, and expects that to fail. */
+static void refuses(owner *o, const char *key, json_t *value, const char *message)
+{
+    mr_checkpoint *checkpoint;
+    must(mr_checkpoint_find(&world, "out/from.checkpoints", &checkpoint, NULL));
+    json_t *state = (json_t *)(uintptr_t)mr_checkpoint_state(checkpoint);
+    json_object_set_new(state, key, value);
+    mr_status status = mr_state_restore(o->trainer, checkpoint);
+    mr_checkpoint_close(&checkpoint);
+    assert_on_all_ranks(status == MR_ERR_FORMAT && strstr(mr_message(), message));
+}
+
+static void what_is_trained_and_what_is_not_must_be_what_it_was(void **state)
+{
+    (void)state;
+    static owner o;
+    train_and_save(&world, "lora", "none");
+    start(&o, &world, "to", "lora", "none");
+    refuses(&o, "trainable_parameters", json_integer(7),
+            "it was saved with 7 trainable parameters, and the run has ");
+    refuses(&o, "frozen_digest", json_string("0123456789abcdef"),
+            "the weights that it leaves out, as they are not trained, are others now: digest ");
+    end(&o);
 }
 
 /* The reading of a checkpoint's configuration, by the linker's --wrap: it fails on one rank. */
@@ -291,6 +319,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(every_shard_is_opened_once_by_as_many_ranks),
         TEST(another_number_of_ranks_and_mode_read_the_same_bits),
+        TEST(what_is_trained_and_what_is_not_must_be_what_it_was),
         TEST(a_read_that_fails_on_one_rank_is_told_on_all),
         TEST(a_configuration_that_one_rank_cannot_read_ends_all),
     };

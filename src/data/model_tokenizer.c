@@ -101,8 +101,21 @@ static mr_status create(const mr_config *config, const char *source, bool asked,
                    config->model.path, model_file);
 }
 
-mr_status mr_model_tokenizer_create(const mr_config *config, int64_t vocab_size, mr_tokenizer **out)
+/* Adds the ids that the model's folder says end a text. */
+static mr_status add_ends(const mr_config *config, const mr_hf_config *arch,
+                          mr_tokenizer *tokenizer)
 {
+    mr_hf_config told = *arch;
+    MR_TRY(mr_hf_generation_read(config->model.path, &told));
+    for (int i = 0; i < told.eos_count; i++)
+        mr_tokenizer_add_end(tokenizer, told.eos_token_id[i]);
+    return MR_OK;
+}
+
+mr_status mr_model_tokenizer_create(const mr_config *config, const mr_hf_config *arch,
+                                    mr_tokenizer **out)
+{
+    const int64_t vocab_size = arch->vocab_size;
     char source[PATH_MAX] = "bytes";
     const char *reason = "from model.tokenizer";
     const bool asked = config->model.tokenizer[0] != '\0';
@@ -115,6 +128,11 @@ mr_status mr_model_tokenizer_create(const mr_config *config, int64_t vocab_size,
         MR_TRY(choose_beside(config, &reason));
     MR_TRY(create(config, source, asked, out));
     (*out)->reason = reason;
+    if (!asked && config->model.path[0]) {
+        mr_status status = add_ends(config, arch, *out);
+        if (status != MR_OK) mr_tokenizer_destroy(out);
+        MR_TRY(status);
+    }
     if (!asked && (*out)->hash[0] == '\0' && vocab_size > MOST_OF_BYTES)
         mr_warn("model.tokenizer: not set, so that text is read as bytes: %d of the model's %lld "
                 "ids are used",

@@ -13,14 +13,17 @@
 
 #include "config/config.h"
 #include "data/tokenizer.h"
+#include "store/hf.h"
 
 /** Creates the tokenizer that a configuration means, and warns where a model that begins with
- * random weights has far more ids than bytes need. Local.
- * @param[in]  vocab_size  of the model
+ * random weights has far more ids than bytes need. A text of a model's own tokenizer ends at any id
+ * that its generation_config.json names, or else its config.json; at those of model.tokenizer, at
+ * that one's. Local.
+ * @param[in]  arch  of the model
  * @param[out] out  set on MR_OK, else NULL; its source and reason are set
  * @return MR_OK, MR_ERR_CONFIG (a tokenizer is there that is not read, or its file is missing; the
  * message names what is there and what to do), as mr_tokenizer_create */
-MR_NODISCARD mr_status mr_model_tokenizer_create(const mr_config *config, int64_t vocab_size,
+MR_NODISCARD mr_status mr_model_tokenizer_create(const mr_config *config, const mr_hf_config *arch,
                                                  mr_tokenizer **out);
 
 #endif

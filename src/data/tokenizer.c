@@ -285,11 +285,20 @@ mr_status mr_tokenizer_create(const char *source, mr_tokenizer **out)
     tokenizer->ops = &bytes_ops; /* until the file is known */
     tokenizer->reason = "";
     mr_status status = load(tokenizer, source);
-    if (status == MR_OK)
+    if (status == MR_OK) {
+        mr_tokenizer_add_end(tokenizer, tokenizer->eos);
         *out = tokenizer;
-    else
+    } else {
         mr_tokenizer_destroy(&tokenizer);
+    }
     return status;
+}
+
+void mr_tokenizer_add_end(mr_tokenizer *tokenizer, int64_t id)
+{
+    for (int i = 0; i < tokenizer->ends; i++)
+        if (tokenizer->end[i] == id) return;
+    if (id >= 0 && tokenizer->ends < MR_TOKENIZER_ENDS) tokenizer->end[tokenizer->ends++] = id;
 }
 
 void mr_tokenizer_destroy(mr_tokenizer **tokenizer)

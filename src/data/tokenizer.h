@@ -36,6 +36,8 @@ typedef struct mr_tokenizer_ops {
     int64_t (*longest)(const mr_tokenizer *tokenizer, size_t bytes);
 } mr_tokenizer_ops;
 
+enum { MR_TOKENIZER_ENDS = 16 }; /**< most ids that end a text */
+
 /** A tokenizer. Ids are 0..vocabulary - 1, the special ones among them. */
 struct mr_tokenizer {
     const mr_tokenizer_ops *ops;  /**< borrowed, a constant of the program */
@@ -45,13 +47,21 @@ struct mr_tokenizer {
     const char *reason;           /**< for it, a constant of the program; "" where none was said */
     int32_t vocabulary;
     int32_t bos, eos, pad; /**< special ids: they stand for no text; -1 where there is none */
-    /** Ids that stand around a text: [before_count] and [behind_count], borrowed. A tokenizer.json's
-     * post-processor tells them; of the other kinds bos stands before, where there is one. */
+    /** Ids that end a text that is written: [ends], eos among them, where there is one. */
+    int64_t end[MR_TOKENIZER_ENDS];
+    int ends;
+    /** Ids that stand around a text: [before_count] and [behind_count], borrowed. A
+     * tokenizer.json's post-processor tells them; of the other kinds bos stands before, where there
+     * is one. */
     const int32_t *before, *behind;
     int64_t before_count, behind_count;
     size_t most_bytes; /**< of a text to encode, for the memory that it takes */
     void *state;       /**< the implementation's, owned; NULL where it needs none */
 };
+
+/** Adds an id to those that end a text, unless it is one; none is added for one below 0, nor beyond
+ * MR_TOKENIZER_ENDS. Local. */
+void mr_tokenizer_add_end(mr_tokenizer *tokenizer, int64_t id);
 
 /** Ids of `bytes`: a byte is its own id, the special ids follow. */
 enum {

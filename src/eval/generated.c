@@ -98,7 +98,7 @@ static mr_status score(const mr_eval_set *set, int64_t first, int64_t count, flo
     mr_text text = {0};
     for (int64_t i = comm->rank; i < count && status == MR_OK; i += comm->size) {
         const mr_continuation *c = &room->generated[i];
-        /* The first special id ends the text: it is not part of the answer. */
+        /* The id that ends a text is not part of the answer. */
         status = mr_tokenizer_decode(set->dataset->tokenizer, c->tokens,
                                      c->count - (c->stop == MR_STOP_EOS), &text);
         items[first + i] =
@@ -113,10 +113,11 @@ static mr_status run(mr_eval_set *set, double values[MR_EVAL_SCORES], float *ite
     const mr_comm *comm = mr_model_comm(set->model);
     const asking *room = set->state;
     const mr_tokenizer *tokenizer = set->dataset->tokenizer;
-    const int64_t ends[] = {tokenizer->eos, tokenizer->bos, tokenizer->pad};
+    int64_t ends[MR_TOKENIZER_ENDS + 2] = {tokenizer->bos, tokenizer->pad};
+    memcpy(ends + 2, tokenizer->end, (size_t)tokenizer->ends * sizeof ends[0]);
     const mr_continue_options options = {.most = room->new_tokens,
                                          .eos = ends,
-                                         .eos_count = sizeof ends / sizeof ends[0],
+                                         .eos_count = 2 + tokenizer->ends,
                                          .sampling = {.top_p = 1}};
     for (int64_t first = 0; first < set->items; first += room->items) {
         const int64_t left = set->items - first, count = left < room->items ? left : room->items;

@@ -58,14 +58,12 @@ static mr_status open_all(mr_loaded *l, const char *path, const char *const *set
     MR_TRY(open_run(l, path));
     MR_AGREE(l->comm, configure(l, path, sets, set_count));
     MR_TRY(mr_trainer_arch(l->comm, &l->config, &l->arch));
-    if (l->config.model.init == MR_INIT_PRETRAINED)
-        MR_AGREE(l->comm, mr_hf_generation_read(l->config.model.path, &l->arch));
     return MR_OK;
 }
 
 mr_status mr_loaded_tokenizer(mr_loaded *l)
 {
-    mr_status status = mr_model_tokenizer_create(&l->config, l->arch.vocab_size, &l->tokenizer);
+    mr_status status = mr_model_tokenizer_create(&l->config, &l->arch, &l->tokenizer);
     if (status == MR_OK && l->tokenizer->vocabulary > l->arch.vocab_size)
         status = mr_fail(MR_ERR_CONFIG, "the tokenizer has %d ids, the model's vocab_size is %lld",
                          l->tokenizer->vocabulary, (long long)l->arch.vocab_size);

@@ -10,10 +10,10 @@
 /** Owns all but comm and be. */
 typedef struct mr_loaded {
     const mr_comm *comm;
-    bool run;                /**< it is what a run left, else a folder */
-    mr_run_files files;      /**< of the run */
-    mr_config config;        /**< of the run, or the defaults where it is a folder */
-    mr_hf_config arch;       /**< with the end ids of generation_config.json, where it names any */
+    bool run;           /**< it is what a run left, else a folder */
+    mr_run_files files; /**< of the run */
+    mr_config config;   /**< of the run, or the defaults where it is a folder */
+    mr_hf_config arch;
     mr_tokenizer *tokenizer; /**< NULL until mr_loaded_tokenizer */
     mr_model *model;         /**< NULL until mr_loaded_lay_out */
 } mr_loaded;

@@ -1,6 +1,7 @@
 #include "train/state.h"
 
 #include "base/hash.h"
+#include "base/log.h"
 #include "config/schema.h"
 #include "store/json.h"
 #include "train/registry.h"
@@ -34,7 +35,7 @@ void mr_state_folder(const mr_config *config, char *path, size_t room)
  * unless merges change them. */
 static bool is_saved(const mr_model *model, const mr_param *param, int what)
 {
-    return param->trained || (what == MR_SLAB_WEIGHTS && mr_model_changes_frozen(model));
+    return what == MR_SLAB_WEIGHTS ? mr_frozen_is_saved(model, param) : param->trained;
 }
 
 static void free_tensors(tensors *list)
@@ -192,12 +193,14 @@ static mr_status pack_scalars(const mr_trainer *t, json_t *run, json_t **out)
         mr_json_append(&steps, json_integer((json_int_t)t->optimizer.param_steps[i]));
     if (status == MR_OK) {
         *out = json_pack(
-            "{s:s, s:o, s:s, s:I, s:I, s:b, s:O, s:{s:I, s:f, s:f, s:I, s:I, s:I}, s:O}", "config",
-            mr_text_get(&config), "inputs", inputs_json(t), "shapes", shapes, "step",
-            (json_int_t)t->step, "threads", (json_int_t)t->be->threads, "rank_free", t->rank_free,
-            "param_steps", steps, "guard", "seen", (json_int_t)g->seen, "mean", g->mean, "variance",
-            g->variance, "nonfinite", (json_int_t)g->nonfinite, "spikes", (json_int_t)g->spikes,
-            "skipped", (json_int_t)g->skipped, "run", run);
+            "{s:s, s:o, s:s, s:I, s:s, s:I, s:I, s:b, s:O, s:{s:I, s:f, s:f, s:I, s:I, s:I}, s:O}",
+            "config", mr_text_get(&config), "inputs", inputs_json(t), "shapes", shapes,
+            "trainable_parameters", (json_int_t)mr_params_count(mr_model_params(t->model), true),
+            "frozen_digest", t->frozen_digest, "step", (json_int_t)t->step, "threads",
+            (json_int_t)t->be->threads, "rank_free", t->rank_free, "param_steps", steps, "guard",
+            "seen", (json_int_t)g->seen, "mean", g->mean, "variance", g->variance, "nonfinite",
+            (json_int_t)g->nonfinite, "spikes", (json_int_t)g->spikes, "skipped",
+            (json_int_t)g->skipped, "run", run);
         if (!*out) status = mr_fail(MR_ERR_MEMORY, "cannot make the scalars of a checkpoint");
     }
     json_decref(steps);
@@ -217,6 +220,27 @@ mr_status mr_state_save(mr_trainer *t, json_t *run)
     json_decref(state);
     free_tensors(&from.list);
     return status;
+}
+
+/* What is trained, and what is not, must be what it was; older checkpoints tell neither. */
+static mr_status check_frozen(const mr_trainer *t, const mr_checkpoint *checkpoint)
+{
+    const json_t *state = mr_checkpoint_state(checkpoint);
+    const json_t *then = json_object_get(state, "trainable_parameters");
+    const char *frozen = json_string_value(json_object_get(state, "frozen_digest"));
+    const char *path = mr_checkpoint_path(checkpoint);
+    const int64_t now = mr_params_count(mr_model_params(t->model), true);
+    MR_CHECK(!json_is_integer(then) || json_integer_value(then) == now, MR_ERR_FORMAT,
+             "%s: it was saved with %lld trainable parameters, and the run has %lld now", path,
+             (long long)json_integer_value(then), (long long)now);
+    MR_CHECK(!frozen || strcmp(frozen, t->frozen_digest) == 0, MR_ERR_FORMAT,
+             "%s: the weights that it leaves out, as they are not trained, are others now: digest "
+             "%s instead of %s",
+             path, t->frozen_digest, frozen);
+    mr_log("%s: %lld trainable parameters, digest of frozen weights %s%s", t->config->run.name,
+           (long long)now, t->frozen_digest[0] ? t->frozen_digest : "of none",
+           frozen ? ", as it was saved" : ", which the checkpoint does not tell");
+    return MR_OK;
 }
 
 static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
@@ -250,6 +274,7 @@ static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
     else if (step < 0 || step > t->total_steps)
         problem = "its step lies behind the end of the run";
     MR_CHECK(!problem, MR_ERR_FORMAT, "%s: %s", path, problem);
+    MR_TRY(check_frozen(t, checkpoint));
     t->step = step;
     /* What depended on the number of ranks once does so to the end. */
     t->rank_free = t->rank_free && rank_free;

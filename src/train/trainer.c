@@ -88,7 +88,7 @@ static mr_status cut_batch(mr_trainer *t, mr_geometry *geometry)
 
 static mr_status open_data(mr_trainer *t, const mr_hf_config *arch)
 {
-    MR_TRY(mr_model_tokenizer_create(t->config, arch->vocab_size, &t->tokenizer));
+    MR_TRY(mr_model_tokenizer_create(t->config, arch, &t->tokenizer));
     MR_CHECK(t->tokenizer->vocabulary <= arch->vocab_size, MR_ERR_ARG,
              "the tokenizer has %d ids, the model's vocab_size is %lld", t->tokenizer->vocabulary,
              (long long)arch->vocab_size);
@@ -307,7 +307,8 @@ mr_status mr_trainer_allocate(mr_trainer *t)
     mr_plan_check(&t->plan);
     MR_TRY(set_weights(t));
     MR_TRY(mr_model_prepare_adapters(t->model));
-    return mr_adapter_start_read(t->comm, t->config, t->model);
+    MR_TRY(mr_adapter_start_read(t->comm, t->config, t->model));
+    return mr_frozen_digest(t->model, t->frozen_digest);
 }
 
 void mr_trainer_destroy(mr_trainer **out)

@@ -11,6 +11,7 @@
 #include "optim/schedule.h"
 #include "spectra/snapshot.h"
 #include "store/checkpoint.h"
+#include "train/frozen.h"
 #include "train/guard.h"
 #include "train/inputs.h"
 #include "train/plan.h"
@@ -52,7 +53,8 @@ typedef struct mr_trainer {
     mr_order order;
     mr_plan plan;
     mr_memory_limit limit;
-    mr_inputs inputs; /**< set by mr_trainer_allocate */
+    mr_inputs inputs;                     /**< set by mr_trainer_allocate, as the next */
+    char frozen_digest[MR_FROZEN_DIGEST]; /**< mr_frozen_digest at the start of this process */
     int64_t seq_len;
     int64_t micro_batches; /**< of a step, over all ranks */
     int64_t total_steps;

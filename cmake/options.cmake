@@ -2,6 +2,7 @@ option(MR_NATIVE "Compile for this machine's processor (-march=native)" OFF)
 option(MR_SANITIZE "Address and undefined-behaviour sanitizers, allocation guard" OFF)
 option(MR_WERROR "Warnings are errors" OFF)
 option(MR_CUDA "The backend for NVIDIA's devices (needs nvcc, cuBLASLt)" OFF)
+set(MR_NCCL AUTO CACHE STRING "NCCL between devices, with MR_CUDA: AUTO (where it is found), ON or OFF")
 option(MR_FUZZ "Fuzz targets of the loaders (needs clang and its libFuzzer)" OFF)
 option(MR_BUILD_TESTS "Build the tests (needs cmocka)" ON)
 

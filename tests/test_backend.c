@@ -86,11 +86,12 @@ static void phases_have_names_and_book_time(void **state)
     for (int phase = 0; phase < MR_PHASES; phase++)
         assert_true(strlen(mr_phase_name((mr_phase)phase)) > 0);
     double seconds[MR_PHASES];
+    lab->be->ops->phase_seconds(lab->be, seconds); /* from here on */
     mr_phase_begin(lab->be, MR_PHASE_LOSS);
     const double began = mr_clock();
     mr_phase_begin(lab->be, MR_PHASE_COMM);
     mr_phase_end(lab->be, MR_PHASE_COMM);
-    while (mr_clock() - began < 1e-3)
+    while (mr_clock() - began < 2e-3)
         continue;
     mr_phase_end(lab->be, MR_PHASE_LOSS);
     lab->be->ops->phase_seconds(lab->be, seconds);

@@ -205,6 +205,28 @@ static void count_nonzero(mr_lab *lab, int i)
 }
 
 /* Numbers are bits: those of I32, and of F64 twice as many. */
+static void exact_sum(mr_lab *lab, int i)
+{
+    int64_t n = i == 0 ? 1 : mr_lab_extent(lab, 1, 9000);
+    double *x = mr_lab_zeros(lab, n);
+    mr_exact want = {0}, got;
+    for (int64_t k = 0; k < n; k++) {
+        /* From numbers of one size to such as no double could add, with a few that are none. */
+        int64_t exponent = i % 2 ? mr_lab_extent(lab, -1074, 1023) : mr_lab_extent(lab, -3, 3);
+        x[k] = ldexp((double)mr_lab_extent(lab, -(1 << 30), 1 << 30), (int)exponent);
+        if (i == 2 && k % 97 == 0) x[k] = k % 2 ? (double)INFINITY : (double)NAN;
+        mr_exact_add(&want, x[k]);
+    }
+    mr_tensor in = mr_lab_poison(lab, MR_F64, 1, n, gap_of(lab)), y = dense(lab, MR_I32, 1, 138);
+    lab->be->ops->upload(lab->be, in, x);
+    assert_int_equal(MR_EXACT_WORDS, 138);
+    MR_LAB_RUN(lab, exact_sum, y, in);
+    lab->be->ops->download(lab->be, &got, y);
+    mr_exact_reduce(mr_comm_self(), &want, 1);
+    mr_exact_reduce(mr_comm_self(), &got, 1);
+    assert_memory_equal(&got, &want, sizeof got);
+}
+
 static void digest(mr_lab *lab, int i)
 {
     int64_t n = i == 0 ? 1 : mr_lab_extent(lab, 1, 9000);
@@ -735,6 +757,20 @@ static void block_rotate_adjoint(mr_lab *lab, int i)
     mr_lab_expect(lab, MR_BOUND_SUMMED, ty, y, "case %d", i);
 }
 
+/* The copy is the new weight, rounded by the entry for that. */
+static void expect_copy(mr_lab *lab, const mr_adamw_args *args, int64_t n, int i)
+{
+    float *weight = mr_alloc_array(MR_MEM_OTHER, (size_t)n, sizeof *weight);
+    mr_tensor rounded = dense(lab, MR_BF16, 1, n);
+    double *want = mr_lab_zeros(lab, n);
+    lab->be->ops->convert(lab->be, rounded, args->weight);
+    lab->be->ops->download(lab->be, weight, rounded);
+    for (int64_t k = 0; k < n; k++)
+        want[k] = (double)weight[k];
+    mr_free(weight);
+    mr_lab_expect(lab, MR_BOUND_EXACT, args->copy, want, "copy, case %d", i);
+}
+
 static void adamw(mr_lab *lab, int i)
 {
     enum { LIST = 3 };
@@ -757,6 +793,7 @@ static void adamw(mr_lab *lab, int i)
         for (int64_t e = 0; e < n[k]; e++)
             v[k][e] = fabs(v[k][e]);
         args[k].v = mr_lab_upload(lab, v[k], 1, n[k], 0);
+        if (k > 0) args[k].copy = dense(lab, MR_BF16, 1, n[k]);
     }
     MR_LAB_RUN(lab, adamw, args, LIST);
     for (int k = 0; k < LIST; k++) {
@@ -764,6 +801,7 @@ static void adamw(mr_lab *lab, int i)
         mr_lab_expect(lab, MR_BOUND_ROUNDED, args[k].weight, w[k], "weight %d, case %d", k, i);
         mr_lab_expect(lab, MR_BOUND_ROUNDED, args[k].m, m[k], "m %d, case %d", k, i);
         mr_lab_expect(lab, MR_BOUND_ROUNDED, args[k].v, v[k], "v %d, case %d", k, i);
+        if (k > 0) expect_copy(lab, &args[k], n[k], i);
     }
 }
 
@@ -787,6 +825,7 @@ static const struct row {
     ENTRY(sum_pieces),
     ENTRY(square_sums),
     ENTRY(count_nonzero),
+    ENTRY(exact_sum),
     ENTRY(digest),
     ENTRY(gemm),
     ENTRY(row_dots),

@@ -336,7 +336,7 @@ static float negated_rounded_weight_of(int id, int64_t index)
     return shapes[id].kind == MR_FLAT_FROZEN ? value : -value;
 }
 
-/* Negates this rank's part of what is trained, in the type that it is kept in. */
+/* Negates this rank's part of what is trained, in the type that it is kept in, and its copy. */
 static bool negate(mr_params *params)
 {
     bool whole = true;
@@ -351,6 +351,8 @@ static bool negate(mr_params *params)
                     same_bits(value, weight_of(id, own.first + i));
             value = -value;
             be->ops->upload(be, one, &value);
+            if (mr_tensor_exists(own.copy))
+                be->ops->upload(be, mr_tensor_cols(own.copy, i, 1), &value);
         }
     }
     return whole;

@@ -22,13 +22,16 @@
 #include "base/memory.h"
 #include "base/node_memory.h"
 #include "base/random.h"
-#include "comm/comm.h"
+#include "comm/exact.h"
 #include "config/registry.h"
 #include "tensor/tensor.h"
 
 typedef struct mr_backend mr_backend;
 
-enum { MR_SQUARE_RUN = 1024 }; /**< elements of one sum of squares */
+enum {
+    MR_SQUARE_RUN = 1024,                                /**< elements of one sum of squares */
+    MR_EXACT_WORDS = sizeof(mr_exact) / sizeof(int32_t), /**< of an exact sum's memory */
+};
 
 /** What time is booked on, for `mora bench`. */
 typedef enum mr_phase {
@@ -154,7 +157,8 @@ typedef struct mr_site_args {
 /** One AdamW update of a dense tensor. Source: Loshchilov and Hutter 2019, as torch.optim.AdamW. */
 typedef struct mr_adamw_args {
     mr_tensor weight, grad, m, v; /**< of one shape, dense; grad is read only */
-    double grad_scale;            /**< factor on grad (clipping) */
+    mr_tensor copy;    /**< BF16, or absent: gets the new weight, rounded as in the entry convert */
+    double grad_scale; /**< factor on grad (clipping) */
     double lr, beta1, beta2, eps, weight_decay;
     int64_t step; /**< of this update, from 1 */
 } mr_adamw_args;
@@ -185,7 +189,8 @@ typedef struct mr_backend_ops {
     void (*phase_begin)(mr_backend *be, mr_phase phase);
     void (*phase_end)(mr_backend *be, mr_phase phase);
     /** Copies what was booked on each phase since the last call, in seconds, and starts anew. Waits
-     * for all that is queued. */
+     * for all that is queued. Before the first call a device books nothing: telling the time of
+     * short operations costs it some. */
     void (*phase_seconds)(mr_backend *be, double seconds[MR_PHASES]);
 
     /** Starts gathering equal shards [1, n] of all ranks into whole [1, P * n], ordered by rank; n
@@ -218,6 +223,9 @@ typedef struct mr_backend_ops {
     /** out F64 [1, ceil(n / MR_SQUARE_RUN)] = sums of squares of runs of MR_SQUARE_RUN elements of
      * x, dense. */
     void (*square_sums)(mr_backend *be, mr_tensor out, mr_tensor x);
+    /** out I32 [1, MR_EXACT_WORDS] = the memory of an mr_exact (comm/exact.h) that the elements of
+     * x, F64, dense, were added to: one value whatever their order. */
+    void (*exact_sum)(mr_backend *be, mr_tensor out, mr_tensor x);
     /** out F64 [1, 1] = how many elements of x, dense, are neither 0 nor NaN. */
     void (*count_nonzero)(mr_backend *be, mr_tensor out, mr_tensor x);
     /** out I32 [1, 2] = low and high half of a 64-bit digest of the bits and places of the elements

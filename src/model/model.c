@@ -355,6 +355,7 @@ static void place_activations(mr_model *model, mr_arena *arena)
     model->in_order = mr_arena_take(arena, MR_I32, 1, n);
     model->readings =
         mr_arena_take(arena, MR_F64, 1, here * n + mr_params_square_count(model->params));
+    model->told = mr_arena_take(arena, MR_I32, 2, MR_EXACT_WORDS);
 }
 
 /* Bytes of the rotary tables, which stand beside the arena. */
@@ -427,9 +428,6 @@ mr_status mr_model_allocate(mr_model *model)
     mr_arena arena = {.buffer = model->activations};
     place_activations(model, &arena);
     MR_TRY(mr_model_rope(model, model->geometry.tokens, MR_MEM_ACTIVATIONS, &model->rope));
-    model->host_readings = mr_alloc_array(MR_MEM_ACTIVATIONS, (size_t)model->readings.cols,
-                                          sizeof *model->host_readings);
-    if (!model->host_readings) return MR_ERR_MEMORY;
     return set_positions(model);
 }
 
@@ -474,8 +472,6 @@ void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES])
     mr_reduce_bytes(model->reduce, bytes);
     size_t activations = model->activation_bytes + rope_bytes(model) + table_bytes(model);
     bytes[MR_MEM_ACTIVATIONS] = mr_bytes_add(bytes[MR_MEM_ACTIVATIONS], 1, activations);
-    bytes[MR_MEM_ACTIVATIONS] =
-        mr_bytes_add(bytes[MR_MEM_ACTIVATIONS], model->readings.cols, sizeof *model->host_readings);
 }
 
 bool mr_model_next_choice(const mr_model *model, mr_model_choice *choice)
@@ -508,7 +504,6 @@ void mr_model_destroy(mr_model **out)
     mr_params_destroy(&model->params);
     mr_rope_destroy(model->be, &model->rope);
     model->be->ops->buffer_destroy(model->be, &model->activations);
-    mr_free(model->host_readings);
     mr_free(model->layer);
     mr_free(model->micro);
     mr_free(model);

@@ -131,7 +131,7 @@ struct mr_model {
     bool segments;          /**< the step came with positions and starts */
     mr_tensor in_order;     /**< I32 [1, N], positions 0..T-1 over and over */
     mr_tensor readings;     /**< F64: losses of all micro-batches, then square sums */
-    double *host_readings;  /**< the same; owned */
+    mr_tensor told;         /**< I32 [2, MR_EXACT_WORDS]: their exact sums */
     mr_buffer *activations; /**< one arena for micro, scratch and what a step is told and tells */
     size_t activation_bytes;
     mr_micro *micro; /**< [in_wave] */

@@ -414,8 +414,11 @@ void mr_params_publish(mr_params *params)
 {
     mr_phase_begin(params->be, MR_PHASE_COMM);
     forget_gathered(params);
-    params->stale[MR_FLAT_TRAINED] = params->stale[MR_FLAT_ADAPTER] = true;
     bool shared = params->shard != MR_SHARD_NONE && params->comm->size > 1;
+    /* The optimizer has written the copies of its own part; of others' the weights come here. */
+    for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++)
+        if (shared && mr_flat_kept_whole(params, (mr_flat_kind)k, MR_SLAB_WEIGHTS))
+            params->stale[k] = true;
     for (int u = 0; shared && u < params->unit_count; u++)
         for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
             mr_flat *flat = &params->unit[u].flat[k];

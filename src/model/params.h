@@ -61,6 +61,7 @@ typedef struct mr_own {
     int64_t first; /**< index of the first element within the parameter */
     int64_t count; /**< 0 where this rank owns none of it */
     mr_tensor weight, grad, m, v;
+    mr_tensor copy; /**< what is computed with, in its type; absent where that is the weight */
 } mr_own;
 
 /** What a slab is of. */
@@ -136,8 +137,8 @@ mr_tensor mr_params_weight(const mr_params *params, int id);
  * under shard none makes the gradients whole on every rank. Collective. */
 void mr_params_share_gradients(mr_params *params);
 
-/** Hands updated own weights to the ranks that keep all of them, and forgets what was gathered
- * before the update. Collective. */
+/** Hands own weights, updated with their copies, to the ranks that keep all of them, and forgets
+ * what was gathered before the update. Collective. */
 void mr_params_publish(mr_params *params);
 
 /** Returns this rank's part of a trained parameter, for the optimizer. Local. */

@@ -172,32 +172,23 @@ void mr_model_train_wave(mr_model *model, int64_t wave, double scale, uint64_t s
     }
 }
 
-/* Adds numbers to an exact sum, whose value does not depend on who adds which. */
-static void add_readings(mr_exact *sum, const double *values, int64_t count, int threads)
-{
-#pragma omp parallel num_threads(threads)
-    {
-        mr_exact part = {0};
-#pragma omp for nowait
-        for (int64_t i = 0; i < count; i++)
-            mr_exact_add(&part, values[i]);
-#pragma omp critical
-        mr_exact_merge(sum, &part);
-    }
-}
-
 mr_status mr_model_finish_step(mr_model *model, mr_exact *loss, mr_exact *squares)
 {
     mr_backend *be = model->be;
     const mr_geometry *g = &model->geometry;
     int64_t losses = g->waves * g->in_wave * g->batch * g->tokens, all = model->readings.cols;
+    mr_tensor of_losses = mr_tensor_cols(model->readings, 0, losses);
+    mr_tensor of_squares = mr_tensor_cols(model->readings, losses, all - losses);
+    mr_exact told[2];
     mr_reduce_finish(model->reduce);
     mr_phase_begin(be, MR_PHASE_OPTIMIZER);
-    mr_params_square_sums(model->params, mr_tensor_cols(model->readings, losses, all - losses));
-    be->ops->download(be, model->host_readings, model->readings);
+    mr_params_square_sums(model->params, of_squares);
+    be->ops->exact_sum(be, mr_tensor_rows(model->told, 0, 1), of_losses);
+    be->ops->exact_sum(be, mr_tensor_rows(model->told, 1, 1), of_squares);
+    be->ops->download(be, told, model->told);
     mr_status status = be->ops->synchronize(be);
-    add_readings(loss, model->host_readings, losses, be->threads);
-    add_readings(squares, model->host_readings + losses, all - losses, be->threads);
+    mr_exact_merge(loss, &told[0]);
+    mr_exact_merge(squares, &told[1]);
     mr_phase_end(be, MR_PHASE_OPTIMIZER);
     return status;
 }

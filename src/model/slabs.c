@@ -29,6 +29,8 @@ mr_own mr_params_own(const mr_params *params, int id)
     int64_t in_flat = param->offset + own.first, in_own = in_flat - from;
     bool sharded = !mr_flat_kept_whole(params, param->kind, MR_SLAB_WEIGHTS);
     own.weight = mr_tensor_cols(flat->weights, sharded ? in_own : in_flat, own.count);
+    if (mr_tensor_exists(flat->copy))
+        own.copy = mr_tensor_cols(flat->copy, sharded ? in_own : in_flat, own.count);
     own.grad = mr_tensor_cols(flat->grad, in_own, own.count);
     own.m = mr_tensor_cols(flat->m, in_own, own.count);
     own.v = mr_tensor_cols(flat->v, in_own, own.count);

@@ -53,6 +53,7 @@ void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
                                                       .grad = own.grad,
                                                       .m = own.m,
                                                       .v = own.v,
+                                                      .copy = own.copy,
                                                       .grad_scale = scale,
                                                       .lr = lr * at.param->lr_scale,
                                                       .beta1 = optimizer->beta1,

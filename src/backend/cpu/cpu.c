@@ -185,6 +185,7 @@ static const mr_backend_ops cpu_ops = {
     .dropout = mr_cpu_dropout,
     .sum_pieces = mr_cpu_sum_pieces,
     .square_sums = mr_cpu_square_sums,
+    .exact_sum = mr_cpu_exact_sum,
     .count_nonzero = mr_cpu_count_nonzero,
     .digest = mr_cpu_digest,
     .gemm = mr_cpu_gemm,

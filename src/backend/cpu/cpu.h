@@ -100,6 +100,7 @@ void mr_cpu_dropout(mr_backend *be, mr_tensor y, mr_tensor x, float beta, double
                     mr_random stream, int64_t first_row);
 void mr_cpu_sum_pieces(mr_backend *be, mr_tensor y, mr_tensor pieces);
 void mr_cpu_square_sums(mr_backend *be, mr_tensor out, mr_tensor x);
+void mr_cpu_exact_sum(mr_backend *be, mr_tensor out, mr_tensor x);
 void mr_cpu_count_nonzero(mr_backend *be, mr_tensor out, mr_tensor x);
 void mr_cpu_digest(mr_backend *be, mr_tensor out, mr_tensor x);
 void mr_cpu_row_dots(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, double beta);

@@ -122,6 +122,23 @@ void mr_cpu_square_sums(mr_backend *be, mr_tensor out, mr_tensor x)
     }
 }
 
+void mr_cpu_exact_sum(mr_backend *be, mr_tensor out, mr_tensor x)
+{
+    const double *px = mr_cpu_f64(x);
+    const int64_t n = mr_tensor_count(x);
+    mr_exact all = {0};
+#pragma omp parallel num_threads(mr_cpu_threads(be, n))
+    {
+        mr_exact part = {0};
+#pragma omp for nowait
+        for (int64_t i = 0; i < n; i++)
+            mr_exact_add(&part, px[i]);
+#pragma omp critical
+        mr_exact_merge(&all, &part);
+    }
+    memcpy(mr_cpu_i32(out), &all, sizeof all);
+}
+
 void mr_cpu_count_nonzero(mr_backend *be, mr_tensor out, mr_tensor x)
 {
     int64_t n = mr_tensor_count(x), count = 0;
@@ -238,6 +255,7 @@ static void update(mr_backend *be, const mr_adamw_args *args)
         v[i] = beta2 * v[i] + gain2 * gi * gi;
         w[i] = w[i] * decay - rate * m[i] / (sqrtf(v[i]) * root + eps);
     }
+    if (mr_tensor_exists(args->copy)) mr_cpu_convert(be, args->copy, args->weight);
 }
 
 void mr_cpu_adamw(mr_backend *be, const mr_adamw_args *args, int64_t count)

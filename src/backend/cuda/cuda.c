@@ -80,6 +80,7 @@ static void read_stretch(mr_backend *be)
 static void phase_begin(mr_backend *be, mr_phase phase)
 {
     mr_cuda *cu = mr_cuda_of(be);
+    if (!cu->times) return;
     /* So long ago that it is over. */
     if (cu->booked - cu->read == MR_CUDA_STRETCHES) read_stretch(be);
     cu->open[phase] = cu->booked++;
@@ -91,6 +92,7 @@ static void phase_begin(mr_backend *be, mr_phase phase)
 static void phase_end(mr_backend *be, mr_phase phase)
 {
     mr_cuda *cu = mr_cuda_of(be);
+    if (!cu->times) return;
     mr_cuda_stretch *stretch = &cu->stretches[cu->open[phase] % MR_CUDA_STRETCHES];
     mr_cuda_note(be, cudaEventRecord(stretch->end, cu->stream), "the end of a phase");
 }
@@ -102,6 +104,7 @@ static void phase_seconds(mr_backend *be, double seconds[MR_PHASES])
         read_stretch(be);
     memcpy(seconds, cu->seconds, sizeof cu->seconds);
     memset(cu->seconds, 0, sizeof cu->seconds);
+    cu->times = true;
 }
 
 static mr_status create_stretches(mr_cuda *cu)
@@ -121,6 +124,7 @@ static void destroy(mr_backend *be)
     if (cu->stream) cudaStreamSynchronize(cu->stream);
     mr_cuda_attention_destroy(be);
     mr_cuda_plans_destroy(be);
+    mr_cuda_peers_destroy(be);
     mr_cuda_staging_destroy(be);
     for (int i = 0; cu->stretches && i < MR_CUDA_STRETCHES; i++) {
         if (cu->stretches[i].begin) cudaEventDestroy(cu->stretches[i].begin);
@@ -203,6 +207,7 @@ static const mr_backend_ops cuda_ops = {
     .dropout = mr_cuda_dropout,
     .sum_pieces = mr_cuda_sum_pieces,
     .square_sums = mr_cuda_square_sums,
+    .exact_sum = mr_cuda_exact_sum,
     .count_nonzero = mr_cuda_count_nonzero,
     .digest = mr_cuda_digest,
     .gemm = mr_cuda_gemm,
@@ -253,6 +258,7 @@ mr_status mr_cuda_init(mr_backend *be, int node_rank)
         status = mr_fail(MR_ERR_ARG, "CUDA device %d: %s", cu->device, cudaGetErrorString(error));
     if (status == MR_OK) status = mr_cuda_plans_create(be);
     if (status == MR_OK) status = mr_cuda_staging_create(be);
+    if (status == MR_OK) status = mr_cuda_peers_create(be);
     if (status == MR_OK) status = mr_cuda_attention_create(be);
     if (status == MR_OK) status = create_stretches(cu);
     if (status != MR_OK) destroy(be);

@@ -49,6 +49,7 @@ typedef struct mr_cuda_stretch {
 
 typedef struct mr_cuda_plan mr_cuda_plan;           /**< of a product (gemm.c) */
 typedef struct mr_cuda_lane mr_cuda_lane;           /**< of a transfer between ranks (transfer.c) */
+typedef struct mr_cuda_peers mr_cuda_peers;         /**< the devices of other ranks (peers.c) */
 typedef struct mr_cuda_attention mr_cuda_attention; /**< plans of cuDNN (attention_cudnn.c) */
 
 /** What be->state points to. Owns all. */
@@ -67,8 +68,10 @@ typedef struct mr_cuda {
     cudaEvent_t slot_free[MR_CUDA_SLOTS];
     void *slot_device; /**< MR_CUDA_SLOT_BYTES: what is converted on its way */
     int turn;
-    mr_cuda_lane *lanes;          /**< [MR_CUDA_LANES] */
+    mr_cuda_lane *lanes; /**< [MR_CUDA_LANES] */
+    mr_cuda_peers *peers;
     mr_cuda_attention *attention; /**< NULL in a build without cuDNN */
+    bool times;                   /**< stretches are booked: someone has asked for the time */
     mr_cuda_stretch *stretches;   /**< [MR_CUDA_STRETCHES], a ring */
     int64_t booked, read;         /**< stretches begun and read so far */
     int64_t open[MR_PHASES];      /**< the stretch of a phase that is open */
@@ -104,6 +107,22 @@ void mr_cuda_staging_destroy(mr_backend *be);
 /** Creates and frees the table of plans. */
 mr_status mr_cuda_plans_create(mr_backend *be);
 void mr_cuda_plans_destroy(mr_backend *be);
+
+/** Starts and ends what passes tensors between devices. */
+mr_status mr_cuda_peers_create(mr_backend *be);
+void mr_cuda_peers_destroy(mr_backend *be);
+
+/** Tells whether the ranks of a communicator pass tensors from device to device: each has one of
+ * its own, and the build has NCCL. Else they do through the host. Collective. */
+bool mr_cuda_peers_reached(mr_backend *be, const mr_comm *comm);
+
+/** Starts what the entries gather_start and exchange_start do, behind what is queued, beside what
+ * will be; bytes are those of one rank's part. `arrived` is recorded behind it. Collective. @{ */
+void mr_cuda_peers_gather(mr_backend *be, const mr_comm *comm, void *whole, const void *part,
+                          size_t bytes, cudaEvent_t arrived);
+void mr_cuda_peers_exchange(mr_backend *be, const mr_comm *comm, void *pieces, const void *whole,
+                            size_t bytes, cudaEvent_t arrived);
+/** @} */
 
 #ifdef MR_CUDNN
 /** Starts cuDNN; ends it. */
@@ -147,23 +166,40 @@ void mr_cuda_side_end(mr_backend *be);
 void mr_cuda_side_join(mr_backend *be);
 
 /** How columns between the maps of an update and its matrix stand: in blocks of `side`, `pitch`
- * apart, zeros between. */
+ * apart. What a map's groups are summed into has zeros between them; what is spread from one block
+ * may have its first columns there once more, so that a run of them never ends within. */
 typedef struct mr_cuda_blocks {
     int64_t side, pitch;
+    bool repeats;
 } mr_cuda_blocks;
 
-/** As the entries group_sum, group_spread, block_rotate and its adjoint, with columns so placed;
- * where a result is not added to, it is written. */
+/** As the entries group_sum and group_spread, with columns so placed; where a result is not added
+ * to, it is written. */
 void mr_cuda_sum(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map, mr_cuda_blocks blocks);
 void mr_cuda_spread(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map,
                     mr_cuda_blocks blocks, bool adds);
-void mr_cuda_rotate(mr_backend *be, mr_tensor y, mr_tensor x, mr_cuda_blocks blocks, bool rotate,
-                    mr_tensor cosine, mr_tensor sine);
-void mr_cuda_rotate_back(mr_backend *be, mr_tensor y, mr_tensor x, mr_cuda_blocks blocks,
-                         bool rotate, mr_tensor cosine, mr_tensor sine, bool adds);
 
-/** y [k pitch, pitch] = matrices m [k side, side], zeros beside and below each. */
-void mr_cuda_pad(mr_backend *be, mr_tensor y, mr_tensor m, int64_t side);
+/** y [k blocks pitch, pitch] = matrices m [k side, side], each once a block with its columns turned
+ * back by the block's angles where rotate: M applied to a turned block is that matrix applied to
+ * the block. Beside and below stand zeros, or of one block that has room for a pack but one, its
+ * first columns and rows once more, which zeros there meet in every product. */
+void mr_cuda_turn(mr_backend *be, mr_tensor y, mr_tensor m, int blocks, bool rotate,
+                  mr_tensor cosine, mr_tensor sine);
+
+/** d_m F32 [side, side] = the gradient of M from those of one such matrix a block, p F32
+ * [blocks pitch, pitch]. */
+void mr_cuda_turn_back(mr_backend *be, mr_tensor d_m, mr_tensor p, int blocks, bool rotate,
+                       mr_tensor cosine, mr_tensor sine);
+
+/** Several products of one shape: the factors and results of the i-th begin `steps` of a, b and c
+ * elements times i behind those of the first. */
+typedef struct mr_cuda_batch {
+    int count;
+    int64_t step_a, step_b, step_c;
+} mr_cuda_batch;
+
+void mr_cuda_gemm_batch(mr_backend *be, bool transpose_a, bool transpose_b, float alpha,
+                        mr_tensor a, mr_tensor b, float beta, mr_tensor c, mr_cuda_batch batch);
 
 /** As gemm for what cuBLASLt does not take: types that differ, rows at odd places. */
 void mr_cuda_gemm_any(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
@@ -187,6 +223,7 @@ void mr_cuda_dropout(mr_backend *be, mr_tensor y, mr_tensor x, float beta, doubl
                      mr_random stream, int64_t first_row);
 void mr_cuda_sum_pieces(mr_backend *be, mr_tensor y, mr_tensor pieces);
 void mr_cuda_square_sums(mr_backend *be, mr_tensor out, mr_tensor x);
+void mr_cuda_exact_sum(mr_backend *be, mr_tensor out, mr_tensor x);
 void mr_cuda_count_nonzero(mr_backend *be, mr_tensor out, mr_tensor x);
 void mr_cuda_digest(mr_backend *be, mr_tensor out, mr_tensor x);
 void mr_cuda_row_dots(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, double beta);

@@ -110,8 +110,24 @@ void mr_cuda_dropout(mr_backend *be, mr_tensor y, mr_tensor x, float beta, doubl
     });
 }
 
+/* The columns of a matrix that are whole packs, where its rows begin at such and end within one;
+ * else 0: what is behind them is then taken apart. */
+static int64_t even_cols(mr_tensor t)
+{
+    const int64_t pack = pack_of(t.dtype), even = t.cols - t.cols % pack;
+    return even < t.cols && t.stride % pack == 0 ? even : 0;
+}
+
 void mr_cuda_swiglu_forward(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up)
 {
+    const int64_t even = even_cols(y), rest = y.cols - even;
+    if (even > 0) {
+        mr_cuda_swiglu_forward(be, mr_tensor_cols(y, 0, even), mr_tensor_cols(gate, 0, even),
+                               mr_tensor_cols(up, 0, even));
+        mr_cuda_swiglu_forward(be, mr_tensor_cols(y, even, rest), mr_tensor_cols(gate, even, rest),
+                               mr_tensor_cols(up, even, rest));
+        return;
+    }
     MR_BY_TYPE(y.dtype, T, {
         MR_BY_WIDTH(all_wide(pack_of(y.dtype), {y, gate, up}), T, N, {
             matrix<T> to(y), g(gate), u(up);
@@ -130,6 +146,16 @@ void mr_cuda_swiglu_forward(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tens
 void mr_cuda_swiglu_backward(mr_backend *be, mr_tensor dgate, mr_tensor dup, mr_tensor dy,
                              mr_tensor gate, mr_tensor up)
 {
+    const int64_t even = even_cols(dy), rest = dy.cols - even;
+    if (even > 0) {
+        mr_cuda_swiglu_backward(be, mr_tensor_cols(dgate, 0, even), mr_tensor_cols(dup, 0, even),
+                                mr_tensor_cols(dy, 0, even), mr_tensor_cols(gate, 0, even),
+                                mr_tensor_cols(up, 0, even));
+        mr_cuda_swiglu_backward(be, mr_tensor_cols(dgate, even, rest),
+                                mr_tensor_cols(dup, even, rest), mr_tensor_cols(dy, even, rest),
+                                mr_tensor_cols(gate, even, rest), mr_tensor_cols(up, even, rest));
+        return;
+    }
     MR_BY_TYPE(dy.dtype, T, {
         MR_BY_WIDTH(all_wide(pack_of(dy.dtype), {dgate, dup, dy, gate, up}), T, N, {
             matrix<T> dg(dgate), du(dup), d(dy), g(gate), u(up);
@@ -228,16 +254,19 @@ void mr_cuda_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, 
         MR_BY_WIDTH(all_wide(pack_of(dy.dtype), {dx, dy, x, s}), T, N, {
             matrix<T> g(dy), from(x), to(dx);
             sum_columns<N>(
-                be, out, x.rows, x.cols, [=] __device__(int64_t row, int64_t col, float(&v)[N]) {
+                be, out, x.rows, x.cols,
+                [=] __device__(int64_t row, int64_t col, float(&in)[2][N]) {
+                    load<N>(in[0], g.at(row, col));
+                    load<N>(in[1], from.at(row, col));
+                },
+                [=] __device__(int64_t row, int64_t col, const float(&in)[2][N], float(&sum)[N]) {
                     float a[N], f[N];
-                    load<N>(a, g.at(row, col));
-                    load<N>(v, from.at(row, col));
                     for (int i = 0; i < N; i++)
-                        v[i] *= a[i];
+                        sum[i] += in[1][i] * in[0][i];
                     if (!writes) return;
                     load<N>(f, factor + col); /* x has been read: dx may take its place */
                     for (int i = 0; i < N; i++)
-                        a[i] *= f[i];
+                        a[i] = in[0][i] * f[i];
                     store<N>(to.at(row, col), a);
                 });
         });

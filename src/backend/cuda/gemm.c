@@ -10,10 +10,12 @@
 /* All that a plan depends on, without padding: it is hashed and compared as bytes. */
 typedef struct shape {
     int64_t m, n, k, lda, ldb, ldc;
+    int64_t step_a, step_b, step_c; /* of a batch */
     int32_t type_ab, type_c;
     int32_t transpose_a, transpose_b;
     int32_t adds; /* beta is not 0 */
     int32_t align_a, align_b, align_c;
+    int32_t count, none; /* of a batch; 0, in the place of padding */
 } shape;
 
 struct mr_cuda_plan {
@@ -65,30 +67,42 @@ static cudaDataType_t type_of(int32_t dtype)
     return dtype == MR_BF16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
-/* The largest power of two up to 256 that an address is a multiple of. */
-static int32_t alignment_of(mr_tensor t)
+/* The factors of a product and where it goes; of a batch, of its first. */
+typedef struct operands {
+    float alpha, beta;
+    mr_tensor a, b, c;
+    mr_cuda_batch batch;
+} operands;
+
+/* The largest power of two up to 256 that an address, and all that are steps from it, are multiples
+ * of. */
+static int32_t alignment_of(mr_tensor t, int64_t step)
 {
-    uintptr_t at = (uintptr_t)mr_cuda_at(t) | 256;
+    uintptr_t at = (uintptr_t)mr_cuda_at(t) | (uintptr_t)step * mr_dtype_size(t.dtype) | 256;
     return (int32_t)(at & -at);
 }
 
-static shape shape_of(bool transpose_a, bool transpose_b, mr_tensor a, mr_tensor b, float beta,
-                      mr_tensor c)
+static shape shape_of(bool transpose_a, bool transpose_b, const operands *o)
 {
-    return (shape){.m = c.rows,
-                   .n = c.cols,
-                   .k = transpose_a ? a.rows : a.cols,
-                   .lda = a.stride,
-                   .ldb = b.stride,
-                   .ldc = c.stride,
-                   .type_ab = (int32_t)a.dtype,
-                   .type_c = (int32_t)c.dtype,
+    const mr_cuda_batch *batch = &o->batch;
+    return (shape){.m = o->c.rows,
+                   .n = o->c.cols,
+                   .k = transpose_a ? o->a.rows : o->a.cols,
+                   .lda = o->a.stride,
+                   .ldb = o->b.stride,
+                   .ldc = o->c.stride,
+                   .step_a = batch->step_a,
+                   .step_b = batch->step_b,
+                   .step_c = batch->step_c,
+                   .type_ab = (int32_t)o->a.dtype,
+                   .type_c = (int32_t)o->c.dtype,
                    .transpose_a = transpose_a,
                    .transpose_b = transpose_b,
-                   .adds = beta != 0,
-                   .align_a = alignment_of(a),
-                   .align_b = alignment_of(b),
-                   .align_c = alignment_of(c)};
+                   .adds = o->beta != 0,
+                   .align_a = alignment_of(o->a, batch->step_a),
+                   .align_b = alignment_of(o->b, batch->step_b),
+                   .align_c = alignment_of(o->c, batch->step_c),
+                   .count = batch->count};
 }
 
 /* A row-major matrix is to the library one of columns: its rows, of the stride's length. */
@@ -96,6 +110,15 @@ static cublasStatus_t layout(cublasLtMatrixLayout_t *out, int32_t dtype, int64_t
                              int64_t stride)
 {
     return cublasLtMatrixLayoutCreate(out, type_of(dtype), (uint64_t)cols, (uint64_t)rows, stride);
+}
+
+static cublasStatus_t make_batch(cublasLtMatrixLayout_t t, int32_t count, int64_t step)
+{
+    cublasStatus_t status = cublasLtMatrixLayoutSetAttribute(t, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
+                                                             &count, sizeof count);
+    if (status != CUBLAS_STATUS_SUCCESS) return status;
+    return cublasLtMatrixLayoutSetAttribute(t, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &step,
+                                            sizeof step);
 }
 
 /* The library's proposals, best first. */
@@ -155,6 +178,11 @@ static void make(mr_cuda *cu, mr_cuda_plan *plan)
         status = s->transpose_a ? layout(&plan->a, s->type_ab, s->k, s->m, s->lda)
                                 : layout(&plan->a, s->type_ab, s->m, s->k, s->lda);
     if (status == CUBLAS_STATUS_SUCCESS) status = layout(&plan->c, s->type_c, s->m, s->n, s->ldc);
+    if (status == CUBLAS_STATUS_SUCCESS && s->count > 1) {
+        status = make_batch(plan->a, s->count, s->step_a);
+        if (status == CUBLAS_STATUS_SUCCESS) status = make_batch(plan->b, s->count, s->step_b);
+        if (status == CUBLAS_STATUS_SUCCESS) status = make_batch(plan->c, s->count, s->step_c);
+    }
     plan->known = status == CUBLAS_STATUS_SUCCESS && choose(cu, plan) == CUBLAS_STATUS_SUCCESS;
 }
 
@@ -180,12 +208,6 @@ static mr_cuda_plan *plan_of(mr_cuda *cu, const shape *s)
     make(cu, plan);
     return plan;
 }
-
-/* The factors of a product and where it goes. */
-typedef struct operands {
-    float alpha, beta;
-    mr_tensor a, b, c;
-} operands;
 
 static cublasStatus_t multiply(mr_cuda *cu, const mr_cuda_plan *plan, const operands *o,
                                const cublasLtMatmulAlgo_t *algorithm, void *to)
@@ -236,8 +258,9 @@ static void find_fastest(mr_backend *be, mr_cuda_plan *plan, const operands *o)
     const shape *s = &plan->shape;
     char *memory = NULL;
     plan->tried = true;
-    if (s->m * s->n * s->k < worth) return;
-    size_t bytes = (size_t)((s->m - 1) * s->ldc + s->n) * mr_dtype_size(o->c.dtype);
+    if (s->m * s->n * s->k * s->count < worth) return;
+    size_t bytes = (size_t)((s->count - 1) * s->step_c + (s->m - 1) * s->ldc + s->n) *
+                   mr_dtype_size(o->c.dtype);
     bytes = (bytes + 255) / 256 * 256;
     if (cudaMalloc((void **)&memory, 2 * bytes) != cudaSuccess) {
         cudaGetLastError(); /* then by the first proposal */
@@ -284,17 +307,29 @@ static bool is_large(mr_backend *be, const operands *o, int64_t multiplications)
            multiplications >= worth;
 }
 
+/* One by one, as the library does not take them. */
+static void run_any(mr_backend *be, bool transpose_a, bool transpose_b, const operands *o)
+{
+    operands one = *o;
+    for (int i = 0; i < o->batch.count; i++) {
+        mr_cuda_gemm_any(be, transpose_a, transpose_b, one.alpha, one.a, one.b, one.beta, one.c);
+        one.a.offset += o->batch.step_a;
+        one.b.offset += o->batch.step_b;
+        one.c.offset += o->batch.step_c;
+    }
+}
+
 static void run(mr_backend *be, bool transpose_a, bool transpose_b, const operands *o)
 {
     mr_cuda *cu = mr_cuda_of(be);
     mr_cuda_plan *plan = NULL;
     if (o->c.rows == 0 || o->c.cols == 0) return;
     if (o->a.dtype == o->b.dtype) {
-        shape s = shape_of(transpose_a, transpose_b, o->a, o->b, o->beta, o->c);
+        shape s = shape_of(transpose_a, transpose_b, o);
         plan = plan_of(cu, &s);
     }
     if (!plan || !plan->known) {
-        mr_cuda_gemm_any(be, transpose_a, transpose_b, o->alpha, o->a, o->b, o->beta, o->c);
+        run_any(be, transpose_a, transpose_b, o);
         return;
     }
     if (!plan->tried && !cu->beside) find_fastest(be, plan, o);
@@ -344,7 +379,8 @@ static void run_even(mr_backend *be, bool ta, bool tb, const operands *o)
 void mr_cuda_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
                   mr_tensor b, float beta, mr_tensor c)
 {
-    const operands o = {.alpha = alpha, .beta = beta, .a = a, .b = b, .c = c};
+    const operands o = {
+        .alpha = alpha, .beta = beta, .a = a, .b = b, .c = c, .batch = {1, 0, 0, 0}};
     const int64_t k = transpose_a ? a.rows : a.cols;
     mr_buffer *room = &mr_cuda_of(be)->aligned;
     size_t used = 0;
@@ -361,4 +397,11 @@ void mr_cuda_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alph
     if (is_other(even.c, c) && beta != 0) mr_cuda_copy(be, even.c, c);
     run_even(be, transpose_a, transpose_b, &even);
     if (is_other(even.c, c)) mr_cuda_copy(be, c, even.c);
+}
+
+void mr_cuda_gemm_batch(mr_backend *be, bool transpose_a, bool transpose_b, float alpha,
+                        mr_tensor a, mr_tensor b, float beta, mr_tensor c, mr_cuda_batch batch)
+{
+    const operands o = {.alpha = alpha, .beta = beta, .a = a, .b = b, .c = c, .batch = batch};
+    run(be, transpose_a, transpose_b, &o);
 }

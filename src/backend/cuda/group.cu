@@ -41,56 +41,48 @@ static int common_pack(std::initializer_list<int64_t> whole,
     return (int)(bits & -bits);
 }
 
-/* Whether so many elements are 16 bytes, so that there is no better way to take them. */
-static bool is_full(int pack, mr_dtype dtype)
+/* Whether rows of both are whole packs of 16 bytes that begin at one: then a run of elements from
+ * any column on is read by the packs that it lies in. */
+static bool rows_wide(mr_tensor y, mr_tensor x)
 {
-    return pack >= pack_of(dtype);
+    return all_wide(pack_of(x.dtype), {y, x});
 }
 
-/* Whether rows of both, 16 bytes at a time, and one of x in shared memory will do. */
-static bool rows_fit(mr_tensor y, mr_tensor x)
+/* 16 bytes of a row of n elements from any one on; behind the last stands the first again. */
+template <int N, typename T>
+static __device__ void load_run(float (&out)[N], const T *row, int at, int n)
 {
-    const size_t most = 48 << 10;
-    return all_wide(pack_of(x.dtype), {y, x}) && (size_t)x.cols * mr_dtype_size(x.dtype) <= most;
-}
-
-template <typename T, int N, class F>
-static __global__ void row_kernel(matrix<T> y, matrix<T> x, int y_cols, int x_cols, F body)
-{
-    extern __shared__ uint4 row_memory[];
-    pack<T, N> *packs = (pack<T, N> *)row_memory;
-    const T *in = (const T *)row_memory;
-    const int64_t row = blockIdx.x;
-    for (int at = threadIdx.x; at < x_cols / N; at += blockDim.x)
-        packs[at] = *(const pack<T, N> *)x.at(row, at * N);
-    __syncthreads();
-    for (int col = threadIdx.x * N; col < y_cols; col += blockDim.x * N) {
-        float v[N];
-        body(in, row, col, v);
-        store<N>(y.at(row, col), v);
-    }
-}
-
-/* Runs body(row of x in shared memory, row, col, float (&)[N]), which gives N elements of y. */
-template <typename T, int N, class F>
-static void each_row(mr_backend *be, mr_tensor y, mr_tensor x, F body)
-{
-    int64_t packs = (y.cols > x.cols ? y.cols : x.cols) / N, threads = (packs + 31) / 32 * 32;
-    if (y.rows == 0) return;
-    row_kernel<T, N>
-        <<<(unsigned)y.rows, (unsigned)(threads < 256 ? threads : 256), (size_t)x.cols * sizeof(T),
-           mr_cuda_of(be)->stream>>>(y, x, (int)y.cols, (int)x.cols, body);
+    const int begin = at / N * N, next = begin + N < n ? begin + N : 0;
+    const unsigned bytes = (unsigned)(at - begin) * sizeof(T);
+    const uint4 low = *(const uint4 *)(row + begin);
+    const uint4 high = bytes ? *(const uint4 *)(row + next) : low;
+    uint32_t w[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
+    if (bytes & 8)
+        for (int i = 0; i < 6; i++)
+            w[i] = w[i + 2];
+    if (bytes & 4)
+        for (int i = 0; i < 5; i++)
+            w[i] = w[i + 1];
+    pack<T, N> raw;
+    uint32_t *words = (uint32_t *)&raw;
+    for (int i = 0; i < 4; i++)
+        words[i] = sizeof(T) == 2 ? __funnelshift_r(w[i], w[i + 1], bytes & 2 ? 16 : 0) : w[i];
+    for (int i = 0; i < N; i++)
+        out[i] = to_float(raw.v[i]);
 }
 
 /* The map as kernels see it: 32 bits divide faster. */
 struct map32 {
-    bool contiguous;
+    bool contiguous, repeats; /* columns behind a block's are the groups that follow */
     int groups, length, few, larger, side, pitch;
+    divider by_groups, by_side, by_pitch;
 
     __host__ map32(mr_group_map map, mr_cuda_blocks blocks)
-        : contiguous(map.contiguous), groups((int)map.groups), length((int)map.length),
-          few((int)(map.length / map.groups)), larger((int)(map.length % map.groups)),
-          side((int)blocks.side), pitch((int)blocks.pitch)
+        : contiguous(map.contiguous), repeats(blocks.repeats), groups((int)map.groups),
+          length((int)map.length), few((int)(map.length / map.groups)),
+          larger((int)(map.length % map.groups)), side((int)blocks.side), pitch((int)blocks.pitch),
+          by_groups((uint32_t)map.groups), by_side((uint32_t)blocks.side),
+          by_pitch((uint32_t)blocks.pitch)
     {
     }
     /* Of a contiguous map: the first position of a group. */
@@ -107,7 +99,7 @@ struct map32 {
     /* The column that a group stands in, and the group of a column, -1 between blocks. */
     __device__ int place(int group) const
     {
-        return side == pitch ? group : group / side * pitch + group % side;
+        return group + (int)by_side.divide((uint32_t)group) * (pitch - side);
     }
     __device__ int at_place(int col) const
     {
@@ -120,7 +112,29 @@ struct map32 {
 /* A map in blocks that stand side by side. */
 static mr_cuda_blocks together(mr_group_map map)
 {
-    return mr_cuda_blocks{map.groups, map.groups};
+    return mr_cuda_blocks{map.groups, map.groups, false};
+}
+
+/* Sums of a strided map where rows are wide: of N groups that follow one another, positions do too,
+ * and at the end of a row begin anew. */
+template <typename T> static void sum_runs(mr_backend *be, mr_tensor y, mr_tensor x, const map32 m)
+{
+    constexpr int N = 16 / sizeof(T);
+    const int n = (int)x.cols;
+    matrix<T> to(y), from(x);
+    each<N>(be, y.rows, y.cols, [=] __device__(int64_t row, int64_t col) {
+        const int block = (int)m.by_pitch.divide((uint32_t)col), in = (int)col - block * m.pitch;
+        float sum[N] = {}, v[N];
+        for (int t = block * m.side + in; t < m.length; t += m.groups) {
+            const int at = t < n ? t : t % n;
+            load_run<N>(v, from.at(row, 0), at, n);
+            for (int i = 0; i < N; i++)
+                sum[i] += t + i < m.length ? v[i] : 0.0f;
+        }
+        for (int i = 0; i < N; i++)
+            if (in + i >= m.side) sum[i] = 0;
+        store<N>(to.at(row, col), sum);
+    });
 }
 
 void mr_cuda_sum(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map, mr_cuda_blocks blocks)
@@ -128,24 +142,11 @@ void mr_cuda_sum(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map, mr_
     const map32 m(map, blocks);
     const int n = (int)x.cols;
     int pack = common_pack({map.groups, map.length, n, blocks.side, blocks.pitch, y.cols}, {y, x});
-    if (map.contiguous) pack = 1;
-    if (!is_full(pack, x.dtype) && !map.contiguous && blocks.pitch % pack_of(x.dtype) == 0 &&
-        rows_fit(y, x)) {
-        MR_BY_TYPE(x.dtype, T, {
-            constexpr int N = 16 / sizeof(T);
-            each_row<T, N>(be, y, x, [=] __device__(const T *in, int64_t, int col, float(&v)[N]) {
-                const int block = col / m.pitch, at = col % m.pitch;
-                for (int i = 0; i < N; i++) {
-                    float sum = 0;
-                    if (at + i < m.side)
-                        for (int t = block * m.side + at + i; t < m.length; t += m.groups)
-                            sum += to_float(in[t < n ? t : t % n]);
-                    v[i] = sum;
-                }
-            });
-        });
+    if (!map.contiguous && blocks.pitch % pack_of(x.dtype) == 0 && rows_wide(y, x)) {
+        MR_BY_TYPE(x.dtype, T, { sum_runs<T>(be, y, x, m); });
         return;
     }
+    if (map.contiguous) pack = 1;
     MR_BY_TYPE(x.dtype, T, {
         MR_BY_PACK(pack, T, N, {
             matrix<T> to(y), from(x);
@@ -168,6 +169,43 @@ void mr_cuda_sum(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map, mr_
     });
 }
 
+/* N groups from one on, whose columns may end with a block's before: the others stand where the
+ * next block begins, or the first one. */
+template <int N, typename T>
+static __device__ void load_groups(float (&out)[N], const T *row, const map32 &m, int group, int n)
+{
+    const int block = (int)m.by_side.divide((uint32_t)group), in = group - block * m.side;
+    const int first = block * m.pitch + in, left = m.side - in;
+    if (left >= N || m.repeats) {
+        load_run<N>(out, row, first, n);
+        return;
+    }
+    const int second = group + left < m.groups ? (block + 1) * m.pitch : 0;
+#pragma unroll
+    for (int i = 0; i < N; i++)
+        out[i] = to_float(row[i < left ? first + i : second + i - left]);
+}
+
+/* As sum_runs. Blocks are not shorter than a pack. */
+template <typename T>
+static void spread_runs(mr_backend *be, mr_tensor y, mr_tensor x, const map32 m, bool adds)
+{
+    constexpr int N = 16 / sizeof(T);
+    const int n = (int)y.cols, wide = (int)x.cols;
+    matrix<T> to(y), from(x);
+    each<N>(be, y.rows, y.cols, [=] __device__(int64_t row, int64_t col) {
+        float sum[N] = {}, v[N];
+        if (adds) load<N>(sum, to.at(row, col));
+        for (int t = (int)col; t < m.length; t += n) {
+            const int group = t - (int)m.by_groups.divide((uint32_t)t) * m.groups;
+            load_groups<N>(v, from.at(row, 0), m, group, wide);
+            for (int i = 0; i < N; i++)
+                sum[i] += t + i < m.length ? v[i] : 0.0f;
+        }
+        store<N>(to.at(row, col), sum);
+    });
+}
+
 void mr_cuda_spread(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map,
                     mr_cuda_blocks blocks, bool adds)
 {
@@ -175,32 +213,11 @@ void mr_cuda_spread(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map,
     const int n = (int)y.cols;
     int64_t reached = map.length < y.cols && adds ? map.length : y.cols;
     int pack = common_pack({map.groups, map.length, n, blocks.side, blocks.pitch}, {y, x});
-    if (map.contiguous) pack = 1;
-    if (!is_full(pack, y.dtype) && !map.contiguous && rows_fit(y, x)) {
-        MR_BY_TYPE(y.dtype, T, {
-            constexpr int N = 16 / sizeof(T);
-            matrix<T> to(y);
-            each_row<T, N>(be, y, x,
-                           [=] __device__(const T *in, int64_t row, int col, float(&v)[N]) {
-                               for (int i = 0; i < N; i++)
-                                   v[i] = 0;
-                               if (adds) load<N>(v, to.at(row, col));
-                               for (int first = col; first < m.length; first += n) {
-                                   int group = first % m.groups, at = group % m.side;
-                                   int begin = group / m.side * m.pitch;
-                                   for (int i = 0; i < N && first + i < m.length; i++) {
-                                       v[i] += to_float(in[begin + at]);
-                                       if (++at == m.side) {
-                                           at = 0;
-                                           begin += m.pitch;
-                                       }
-                                       if (++group == m.groups) group = at = begin = 0;
-                                   }
-                               }
-                           });
-        });
+    if (!map.contiguous && blocks.side >= pack_of(x.dtype) && rows_wide(y, x)) {
+        MR_BY_TYPE(y.dtype, T, { spread_runs<T>(be, y, x, m, adds); });
         return;
     }
+    if (map.contiguous) pack = 1;
     MR_BY_TYPE(y.dtype, T, {
         MR_BY_PACK(pack, T, N, {
             matrix<T> to(y), from(x);
@@ -268,44 +285,30 @@ static __device__ void turned(float (&v)[N], matrix<T> x, int64_t row, int in, i
         v[i] = v[i] * c[i] - (in < half ? other[i] : -other[i]) * sign * s[i];
 }
 
-void mr_cuda_rotate(mr_backend *be, mr_tensor y, mr_tensor x, mr_cuda_blocks blocks, bool rotate,
-                    mr_tensor cosine, mr_tensor sine)
+/* How a thread takes blocks of `width` columns, turned in halves. */
+static int block_pack(int64_t n, int64_t width, bool rotate, mr_tensor y, mr_tensor x,
+                      mr_tensor cosine, mr_tensor sine)
 {
-    const int n = (int)x.cols, side = (int)blocks.side, pitch = (int)blocks.pitch, half = side / 2;
-    int pack = common_pack({n, side, pitch, y.cols, rotate ? half : 0}, {y, x, cosine, sine});
-    if (!is_full(pack, y.dtype) && rotate && pitch % pack_of(y.dtype) == 0 && rows_fit(y, x)) {
-        MR_BY_TYPE(y.dtype, T, {
-            constexpr int N = 16 / sizeof(T);
-            matrix<float> cosines(cosine), sines(sine);
-            each_row<T, N>(be, y, x, [=] __device__(const T *in, int64_t, int col, float(&v)[N]) {
-                const int block = col / pitch, at = col % pitch, begin = block * side;
-                for (int i = 0; i < N; i++) {
-                    const int c = at + i;
-                    v[i] = 0;
-                    if (c >= side) continue;
-                    const bool low = c < half;
-                    const int pair = low ? c : c - half;
-                    const int own = begin + c, other = low ? own + half : own - half;
-                    float b = to_float(in[other < n ? other : other % n]);
-                    v[i] = to_float(in[own < n ? own : own % n]) * *cosines.at(block, pair) -
-                           (low ? b : -b) * *sines.at(block, pair);
-                }
-            });
-        });
-        return;
-    }
+    return common_pack({n, width, rotate ? width / 2 : 0}, {y, x, cosine, sine});
+}
+
+void mr_cuda_block_rotate(mr_backend *be, mr_tensor y, mr_tensor x, int64_t width, bool rotate,
+                          mr_tensor cosine, mr_tensor sine)
+{
+    const int n = (int)x.cols, side = (int)width, half = side / 2;
+    const int pack = block_pack(n, width, rotate, y, x, cosine, sine);
     MR_BY_TYPE(y.dtype, T, {
         MR_BY_PACK(pack, T, N, {
             matrix<T> to(y), from(x);
             matrix<float> cosines(cosine), sines(sine);
             each<N>(be, y.rows, y.cols, [=] __device__(int64_t row, int64_t col) {
-                float v[N] = {};
-                int block = (int)col / pitch, in = (int)col % pitch;
+                float v[N];
+                int block = (int)col / side, in = (int)col % side;
                 auto place = [=](int c) { return (block * side + c) % n; };
-                if (in < side && rotate)
+                if (rotate)
                     turned<N>(v, from, row, in, half, place, cosines.at(block, 0),
                               sines.at(block, 0), 1.0f);
-                else if (in < side)
+                else
                     load<N>(v, from.at(row, place(in)));
                 store<N>(to.at(row, col), v);
             });
@@ -313,45 +316,21 @@ void mr_cuda_rotate(mr_backend *be, mr_tensor y, mr_tensor x, mr_cuda_blocks blo
     });
 }
 
-void mr_cuda_rotate_back(mr_backend *be, mr_tensor y, mr_tensor x, mr_cuda_blocks blocks,
-                         bool rotate, mr_tensor cosine, mr_tensor sine, bool adds)
+void mr_cuda_block_rotate_adjoint(mr_backend *be, mr_tensor y, mr_tensor x, int64_t width,
+                                  bool rotate, mr_tensor cosine, mr_tensor sine)
 {
-    const int n = (int)y.cols, side = (int)blocks.side, pitch = (int)blocks.pitch, half = side / 2;
-    const int length = (int)(x.cols / pitch) * side;
-    int pack = common_pack({n, side, pitch, rotate ? half : 0}, {y, x, cosine, sine});
-    if (!is_full(pack, y.dtype) && rotate && rows_fit(y, x)) {
-        MR_BY_TYPE(y.dtype, T, {
-            constexpr int N = 16 / sizeof(T);
-            matrix<T> to(y);
-            matrix<float> cosines(cosine), sines(sine);
-            each_row<T, N>(be, y, x,
-                           [=] __device__(const T *in, int64_t row, int col, float(&v)[N]) {
-                               for (int i = 0; i < N; i++)
-                                   v[i] = 0;
-                               if (adds) load<N>(v, to.at(row, col));
-                               for (int first = col; first < length; first += n)
-                                   for (int i = 0; i < N && first + i < length; i++) {
-                                       const int block = (first + i) / side, c = (first + i) % side;
-                                       const bool low = c < half;
-                                       const int pair = low ? c : c - half, own = block * pitch + c;
-                                       float b = to_float(in[low ? own + half : own - half]);
-                                       v[i] += to_float(in[own]) * *cosines.at(block, pair) +
-                                               (low ? b : -b) * *sines.at(block, pair);
-                                   }
-                           });
-        });
-        return;
-    }
+    const int n = (int)y.cols, side = (int)width, half = side / 2, length = (int)x.cols;
+    const int pack = block_pack(n, width, rotate, y, x, cosine, sine);
     MR_BY_TYPE(y.dtype, T, {
         MR_BY_PACK(pack, T, N, {
             matrix<T> to(y), from(x);
             matrix<float> cosines(cosine), sines(sine);
             each<N>(be, y.rows, n, [=] __device__(int64_t row, int64_t col) {
-                float sum[N] = {}, v[N];
-                if (adds) load<N>(sum, to.at(row, col));
+                float sum[N], v[N];
+                load<N>(sum, to.at(row, col));
                 for (int t = (int)col; t < length; t += n) {
                     int block = t / side, in = t % side;
-                    auto place = [=](int c) { return block * pitch + c; };
+                    auto place = [=](int c) { return block * side + c; };
                     if (rotate)
                         turned<N>(v, from, row, in, half, place, cosines.at(block, 0),
                                   sines.at(block, 0), -1.0f);
@@ -366,27 +345,61 @@ void mr_cuda_rotate_back(mr_backend *be, mr_tensor y, mr_tensor x, mr_cuda_block
     });
 }
 
-void mr_cuda_block_rotate(mr_backend *be, mr_tensor y, mr_tensor x, int64_t width, bool rotate,
-                          mr_tensor cosine, mr_tensor sine)
+void mr_cuda_turn(mr_backend *be, mr_tensor y, mr_tensor m, int blocks, bool rotate,
+                  mr_tensor cosine, mr_tensor sine)
 {
-    mr_cuda_rotate(be, y, x, mr_cuda_blocks{width, width}, rotate, cosine, sine);
-}
-
-void mr_cuda_block_rotate_adjoint(mr_backend *be, mr_tensor y, mr_tensor x, int64_t width,
-                                  bool rotate, mr_tensor cosine, mr_tensor sine)
-{
-    mr_cuda_rotate_back(be, y, x, mr_cuda_blocks{width, width}, rotate, cosine, sine, true);
-}
-
-void mr_cuda_pad(mr_backend *be, mr_tensor y, mr_tensor m, int64_t side)
-{
-    const int rows = (int)side, pitch = (int)y.cols, cols = (int)m.cols;
+    const int side = (int)m.cols, pitch = (int)y.cols, half = side / 2;
+    const bool repeats = blocks == 1 && pitch - side >= pack_of(y.dtype) - 1;
+    const int pack =
+        repeats ? 1 : common_pack({side, pitch, rotate ? half : 0}, {y, m, cosine, sine});
+    const divider by_pitch((uint32_t)pitch), by_blocks((uint32_t)blocks);
     MR_BY_TYPE(y.dtype, T, {
-        matrix<T> to(y), from(m);
-        each<1>(be, y.rows, y.cols, [=] __device__(int64_t row, int64_t col) {
-            int block = (int)row / pitch, in = (int)row % pitch;
-            bool there = in < rows && col < cols;
-            *to.at(row, col) = there ? *from.at(block * rows + in, col) : from_float<T>(0);
+        MR_BY_PACK(pack, T, N, {
+            matrix<T> to(y), from(m);
+            matrix<float> cosines(cosine), sines(sine);
+            each<N>(be, y.rows, y.cols, [=] __device__(int64_t at, int64_t place) {
+                const int which = (int)by_pitch.divide((uint32_t)at), col = (int)place;
+                const int matrix = (int)by_blocks.divide((uint32_t)which);
+                const int row = (int)at - which * pitch, block = which - matrix * blocks;
+                const int64_t line = (int64_t)matrix * side + row;
+                float v[N] = {};
+                if (repeats) {
+                    v[0] = to_float(
+                        *from.at(line - (row < side ? 0 : side), col - (col < side ? 0 : side)));
+                    store<N>(to.at(at, place), v);
+                    return;
+                }
+                if (row < side && col < side && rotate)
+                    turned<N>(
+                        v, from, line, col, half, [](int c) { return c; }, cosines.at(block, 0),
+                        sines.at(block, 0), -1.0f);
+                else if (row < side && col < side)
+                    load<N>(v, from.at(line, col));
+                store<N>(to.at(at, place), v);
+            });
         });
+    });
+}
+
+void mr_cuda_turn_back(mr_backend *be, mr_tensor d_m, mr_tensor p, int blocks, bool rotate,
+                       mr_tensor cosine, mr_tensor sine)
+{
+    const int pitch = (int)p.cols, half = (int)d_m.cols / 2;
+    matrix<float> to(d_m), from(p), cosines(cosine), sines(sine);
+    each<1>(be, d_m.rows, d_m.cols, [=] __device__(int64_t row, int64_t place) {
+        const int col = (int)place;
+        const bool low = col < half;
+        const int pair = low ? col : col - half;
+        float sum = 0;
+        for (int b = 0; b < blocks; b++) {
+            const int64_t line = (int64_t)b * pitch + row;
+            float value = *from.at(line, col);
+            if (rotate) {
+                const float other = *from.at(line, low ? col + half : pair);
+                value = value * *cosines.at(b, pair) - (low ? other : -other) * *sines.at(b, pair);
+            }
+            sum += value;
+        }
+        *to.at(row, col) = sum;
     });
 }

@@ -117,23 +117,49 @@ template <int N, typename T> __device__ inline void store(T *to, const float (&i
     *reinterpret_cast<pack<T, N> *>(to) = raw;
 }
 
-template <int N, class F> __global__ void each_kernel(int64_t packs, F body)
+/** Divides by one number many times: n / d for n below 2^31 by a product and a shift.
+ * Source: Granlund and Montgomery 1994. */
+struct divider {
+    uint32_t by, factor;
+    int shift;
+
+    __host__ divider(uint32_t d) : by(d), factor(0), shift(0)
+    {
+        while (((uint64_t)1 << shift) < d)
+            shift++;
+        factor = (uint32_t)((((uint64_t)1 << 32) * (((uint64_t)1 << shift) - d)) / d + 1);
+    }
+    __device__ uint32_t divide(uint32_t n) const
+    {
+        return (__umulhi(n, factor) + n) >> shift;
+    }
+};
+
+enum { EACH_THREADS = 256 };
+
+template <int N, class F>
+__global__ void each_kernel(uint32_t count, divider packs, int64_t row, int64_t pack, F body)
 {
-    for (int64_t at = (int64_t)blockIdx.y * blockDim.x + threadIdx.x; at < packs;
-         at += (int64_t)gridDim.y * blockDim.x)
-        body((int64_t)blockIdx.x, at * N);
+    const uint32_t at = blockIdx.x * EACH_THREADS + threadIdx.x;
+    if (at >= count) return;
+    const uint32_t down = packs.divide(at);
+    body(row + down, (pack + (at - down * packs.by)) * N);
 }
 
-/** Runs body(row, col) for every N-th column of every row. */
+/** Runs body(row, col) for every N-th column of every row, a thread each. */
 template <int N, class F> void each(mr_backend *be, int64_t rows, int64_t cols, F body)
 {
-    constexpr int64_t THREADS = 256, MOST = 65535;
-    int64_t packs = cols / N, threads = (packs + 31) / 32 * 32;
-    if (rows <= 0 || packs <= 0) return;
-    if (threads > THREADS) threads = THREADS;
-    int64_t parts = (packs + threads - 1) / threads;
-    dim3 grid((unsigned)rows, (unsigned)(parts < MOST ? parts : MOST));
-    each_kernel<N><<<grid, (unsigned)threads, 0, mr_cuda_of(be)->stream>>>(packs, body);
+    constexpr int64_t MOST = (int64_t)1 << 30; /* threads a launch */
+    const int64_t packs = cols / N;
+    for (int64_t pack = 0; pack < packs; pack += MOST) {
+        const int64_t across = packs - pack < MOST ? packs - pack : MOST, down = MOST / across;
+        for (int64_t row = 0; row < rows; row += down) {
+            const int64_t count = (rows - row < down ? rows - row : down) * across;
+            each_kernel<N><<<(unsigned)((count + EACH_THREADS - 1) / EACH_THREADS), EACH_THREADS, 0,
+                             mr_cuda_of(be)->stream>>>((uint32_t)count, divider((uint32_t)across),
+                                                       row, pack, body);
+        }
+    }
 }
 
 /** Returns the sum over a warp, the same in every lane. */
@@ -176,20 +202,24 @@ __device__ inline float block_max(float value)
     return warp_max(lane < warps ? part[lane] : -INFINITY);
 }
 
-/* Sums of value over a block's share of the rows: a row of partial a block. */
-template <int N, class F>
-__global__ void column_partials(float *partial, int64_t rows, int64_t cols, F value)
+/* Sums over a block's share of the rows: a row of partial a block. Rows are fetched a few at a time
+ * before any is used. */
+template <int N, class Fetch, class Term>
+__global__ void column_partials(float *partial, int64_t rows, int64_t cols, Fetch fetch, Term term)
 {
+    enum { AHEAD = 2 };
     __shared__ float sums[8][32 * N];
-    int64_t col = ((int64_t)blockIdx.x * 32 + threadIdx.x) * N;
+    const int64_t col = ((int64_t)blockIdx.x * 32 + threadIdx.x) * N, step = gridDim.y * 8;
     float sum[N] = {};
     if (col < cols)
-        for (int64_t row = blockIdx.y * 8 + threadIdx.y; row < rows; row += gridDim.y * 8) {
-            float here[N];
-            value(row, col, here);
+        for (int64_t row = blockIdx.y * 8 + threadIdx.y; row < rows; row += AHEAD * step) {
+            float in[AHEAD][2][N];
 #pragma unroll
-            for (int i = 0; i < N; i++)
-                sum[i] += here[i];
+            for (int k = 0; k < AHEAD; k++)
+                if (row + k * step < rows) fetch(row + k * step, col, in[k]);
+#pragma unroll
+            for (int k = 0; k < AHEAD; k++)
+                if (row + k * step < rows) term(row + k * step, col, in[k], sum);
         }
 #pragma unroll
     for (int i = 0; i < N; i++)
@@ -214,9 +244,10 @@ static __global__ void column_finish(float *out, const float *partial, int chunk
     out[col] = (float)sum;
 }
 
-/** out[col] = sum over rows of what value(row, col, float (&)[N]) gives, in a fixed order. */
-template <int N, class F>
-void sum_columns(mr_backend *be, float *out, int64_t rows, int64_t cols, F value)
+/** out[col] = sum over rows, in a fixed order, of what term(row, col, in, sum) adds to N sums, in
+ * [2][N] being what fetch(row, col, in) read of that row. */
+template <int N, class Fetch, class Term>
+void sum_columns(mr_backend *be, float *out, int64_t rows, int64_t cols, Fetch fetch, Term term)
 {
     int64_t wanted = (rows + 63) / 64;
     unsigned chunks = (unsigned)(wanted < 1 ? 1 : wanted < 128 ? wanted : 128);
@@ -224,7 +255,7 @@ void sum_columns(mr_backend *be, float *out, int64_t rows, int64_t cols, F value
     cudaStream_t stream = mr_cuda_of(be)->stream;
     if (!partial || cols == 0) return;
     dim3 grid((unsigned)((cols / N + 31) / 32), chunks), block(32, 8);
-    column_partials<N><<<grid, block, 0, stream>>>(partial, rows, cols, value);
+    column_partials<N><<<grid, block, 0, stream>>>(partial, rows, cols, fetch, term);
     column_finish<<<(unsigned)((cols + 127) / 128), 128, 0, stream>>>(out, partial, (int)chunks,
                                                                       cols);
 }

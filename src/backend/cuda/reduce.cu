@@ -1,9 +1,7 @@
-/* Sums over many elements, each in a fixed order, and the optimizer, which is told by them. */
+/* Sums over many elements, each in a fixed order or of integers. */
 
 #include "backend/cuda/kernel.cuh"
 #include "base/hash.h"
-
-#include <math.h>
 
 enum { THREADS = 256 };
 
@@ -19,23 +17,36 @@ void mr_cuda_sum_pieces(mr_backend *be, mr_tensor y, mr_tensor pieces)
     });
 }
 
-static __global__ void square_runs(double *out, const float *x, int64_t n)
+/* A warp a run, a lane four elements at a time. */
+static __global__ void square_runs(double *out, int64_t runs, const float *x, int64_t n, bool wide)
 {
-    int64_t first = (int64_t)blockIdx.x * MR_SQUARE_RUN;
+    const int64_t run = (int64_t)blockIdx.x * (THREADS / 32) + threadIdx.x / 32;
+    const int64_t first = run * MR_SQUARE_RUN + threadIdx.x % 32 * 4;
+    if (run >= runs) return;
     double sum = 0;
-    for (int64_t i = threadIdx.x; i < MR_SQUARE_RUN && first + i < n; i += THREADS) {
-        double value = (double)x[first + i];
-        sum += value * value;
+#pragma unroll
+    for (int part = 0; part < MR_SQUARE_RUN; part += 128) {
+        const int64_t at = first + part;
+        float v[4];
+        if (wide && at + 4 <= n)
+            load<4>(v, x + at);
+        else
+            for (int i = 0; i < 4; i++)
+                v[i] = at + i < n ? x[at + i] : 0.0f;
+        for (int i = 0; i < 4; i++)
+            sum += (double)v[i] * (double)v[i];
     }
-    sum = block_sum(sum);
-    if (threadIdx.x == 0) out[blockIdx.x] = sum;
+    sum = warp_sum(sum);
+    if (threadIdx.x % 32 == 0) out[run] = sum;
 }
 
 void mr_cuda_square_sums(mr_backend *be, mr_tensor out, mr_tensor x)
 {
+    constexpr int64_t RUNS = THREADS / 32; /* of a block */
     if (out.cols == 0) return;
-    square_runs<<<(unsigned)out.cols, THREADS, 0, mr_cuda_of(be)->stream>>>(
-        (double *)mr_cuda_at(out), (const float *)mr_cuda_at(x), mr_tensor_count(x));
+    square_runs<<<(unsigned)((out.cols + RUNS - 1) / RUNS), THREADS, 0, mr_cuda_of(be)->stream>>>(
+        (double *)mr_cuda_at(out), out.cols, (const float *)mr_cuda_at(x), mr_tensor_count(x),
+        (uintptr_t)mr_cuda_at(x) % 16 == 0);
 }
 
 /* A block a share of n elements. */
@@ -60,6 +71,63 @@ void mr_cuda_count_nonzero(mr_backend *be, mr_tensor out, mr_tensor x)
     mr_cuda_note(be, cudaMemsetAsync(mr_cuda_at(out), 0, sizeof(double), stream), "a count");
     count_kernel<<<blocks_for(mr_tensor_count(x)), THREADS, 0, stream>>>(
         (double *)mr_cuda_at(out), (const float *)mr_cuda_at(x), mr_tensor_count(x));
+}
+
+/* As mr_exact_add, and by its layout; a thread keeps the digits it adds to while they are the same.
+ */
+static __global__ void exact_kernel(unsigned long long *sum, const double *x, int64_t n)
+{
+    constexpr int LOWEST = -1088; /* what digit 0 weighs, as a power of two */
+    __shared__ unsigned long long digits[MR_EXACT_DIGITS + 1];
+    unsigned long long kept[3] = {};
+    int there = 0;
+    for (int i = threadIdx.x; i <= MR_EXACT_DIGITS; i += THREADS)
+        digits[i] = 0;
+    __syncthreads();
+    for (int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x; i < n; i += gridDim.x * THREADS) {
+        const uint64_t bits = (uint64_t)__double_as_longlong(x[i]);
+        uint64_t mantissa = bits & 0xfffffffffffffu;
+        int exponent = (int)(bits >> 52 & 0x7ff);
+        if (exponent == 0x7ff) {
+            atomicAdd(&digits[MR_EXACT_DIGITS], 1ull);
+            continue;
+        }
+        if (exponent > 0)
+            mantissa |= (uint64_t)1 << 52;
+        else
+            exponent = 1;
+        const int position = exponent - 1075 - LOWEST, shift = position % 32;
+        const uint64_t low = mantissa << shift, high = shift ? mantissa >> (64 - shift) : 0;
+        const uint64_t parts[3] = {low & 0xffffffffu, low >> 32, high};
+        if (position / 32 != there) {
+            for (int k = 0; k < 3; k++) {
+                atomicAdd(&digits[there + k], kept[k]);
+                kept[k] = 0;
+            }
+            there = position / 32;
+        }
+        for (int k = 0; k < 3; k++)
+            kept[k] += bits >> 63 ? 0 - parts[k] : parts[k];
+    }
+    for (int k = 0; k < 3; k++)
+        atomicAdd(&digits[there + k], kept[k]);
+    __syncthreads();
+    for (int i = threadIdx.x; i <= MR_EXACT_DIGITS; i += THREADS)
+        if (digits[i] != 0) atomicAdd(&sum[i], digits[i]);
+}
+
+void mr_cuda_exact_sum(mr_backend *be, mr_tensor out, mr_tensor x)
+{
+    cudaStream_t stream = mr_cuda_of(be)->stream;
+    unsigned long long *sum = (unsigned long long *)mr_cuda_scratch(be, sizeof(mr_exact));
+    if (!sum) return;
+    mr_cuda_note(be, cudaMemsetAsync(sum, 0, sizeof(mr_exact), stream), "an exact sum");
+    exact_kernel<<<blocks_for(mr_tensor_count(x)), THREADS, 0, stream>>>(
+        sum, (const double *)mr_cuda_at(x), mr_tensor_count(x));
+    mr_cuda_note(
+        be,
+        cudaMemcpyAsync(mr_cuda_at(out), sum, sizeof(mr_exact), cudaMemcpyDeviceToDevice, stream),
+        "an exact sum");
 }
 
 template <typename U>
@@ -137,73 +205,4 @@ void mr_cuda_row_dots(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, d
                 (double *)mr_cuda_at(out), matrix<TA>(a), matrix<TB>(b), a.cols, beta);
         });
     });
-}
-
-/* One tensor of an update, its numbers as the CPU rounds them. */
-struct update {
-    float *w, *m, *v;
-    const float *g;
-    int64_t n, first_block; /* of the launch */
-    float beta1, beta2, gain1, gain2, scale, decay, rate, root, eps;
-};
-
-enum { LIST = 40, SHARE = 4 * THREADS }; /* tensors a launch, elements a block */
-
-struct updates {
-    int count;
-    update of[LIST];
-};
-
-static __global__ void adamw_kernel(const __grid_constant__ updates list)
-{
-    int k = 0;
-    while (k + 1 < list.count && (int64_t)blockIdx.x >= list.of[k + 1].first_block)
-        k++;
-    const update &u = list.of[k];
-    int64_t first = ((int64_t)blockIdx.x - u.first_block) * SHARE;
-#pragma unroll
-    for (int part = 0; part < SHARE / THREADS; part++) {
-        int64_t i = first + part * THREADS + threadIdx.x;
-        if (i >= u.n) return;
-        float g = u.g[i] * u.scale;
-        float m = u.beta1 * u.m[i] + u.gain1 * g, v = u.beta2 * u.v[i] + u.gain2 * g * g;
-        u.m[i] = m;
-        u.v[i] = v;
-        u.w[i] = u.w[i] * u.decay - u.rate * m / (sqrtf(v) * u.root + u.eps);
-    }
-}
-
-static update update_of(const mr_adamw_args *args, int64_t first_block)
-{
-    update u;
-    u.w = (float *)mr_cuda_at(args->weight);
-    u.m = (float *)mr_cuda_at(args->m);
-    u.v = (float *)mr_cuda_at(args->v);
-    u.g = (const float *)mr_cuda_at(args->grad);
-    u.n = mr_tensor_count(args->weight);
-    u.first_block = first_block;
-    u.beta1 = (float)args->beta1;
-    u.beta2 = (float)args->beta2;
-    u.gain1 = (float)(1.0 - args->beta1);
-    u.gain2 = (float)(1.0 - args->beta2);
-    u.scale = (float)args->grad_scale;
-    u.decay = (float)(1.0 - args->lr * args->weight_decay);
-    u.rate = (float)(args->lr / (1.0 - pow(args->beta1, (double)args->step)));
-    u.root = (float)(1.0 / sqrt(1.0 - pow(args->beta2, (double)args->step)));
-    u.eps = (float)args->eps;
-    return u;
-}
-
-void mr_cuda_adamw(mr_backend *be, const mr_adamw_args *args, int64_t count)
-{
-    for (int64_t first = 0; first < count;) {
-        updates list;
-        int64_t blocks = 0;
-        for (list.count = 0; list.count < LIST && first < count; first++) {
-            list.of[list.count] = update_of(&args[first], blocks);
-            blocks += (list.of[list.count++].n + SHARE - 1) / SHARE;
-        }
-        if (blocks > 0)
-            adamw_kernel<<<(unsigned)blocks, THREADS, 0, mr_cuda_of(be)->stream>>>(list);
-    }
 }

@@ -100,16 +100,28 @@ static bool next_bundle(const mr_site_args *args, bundle *b)
 }
 
 /* Where the square matrices of a bundle work: with rows that begin at 16 bytes, in the scratch of
- * an operation, of which each of these takes a part. Rows are tokens. */
+ * an operation, of which each of these takes a part, or in the tensors themselves where a map
+ * leaves columns where they are. A block of columns has a matrix of its own, which turns it too. */
 typedef struct square_rooms {
     mr_buffer buffer;      /* the scratch */
     mr_cuda_blocks blocks; /* of the columns of the next three */
-    mr_tensor in;          /* [N, blocks * pitch]: what M is applied to, as rows of pitch */
-    mr_tensor out;         /* [N, count * pitch], or so many as in: products, or gradients there */
-    mr_tensor back;        /* groups: [N, pitch], the gradient of `in` */
-    mr_tensor m;           /* [count * pitch, pitch] */
-    mr_tensor d_m;         /* F32 [pitch, pitch]: the gradient of one */
+    int count;             /* of blocks */
+    mr_group_map in_map;   /* of inputs to columns, whole blocks */
+    bool takes_input;      /* `in` is the input */
+    mr_tensor in;          /* [N, count * pitch]: what M is applied to */
+    mr_tensor out;         /* of each linear such a one: products, or gradients there; with one
+                              block side by side, where all linears are one product */
+    mr_tensor back;        /* [N, count * pitch], the gradient of `in` */
+    mr_tensor m;           /* [linears * count * pitch, pitch] */
+    mr_tensor p;           /* F32 [count * pitch, pitch]: gradients of one linear's */
 } square_rooms;
+
+/* Whether positions are columns, one block after another, so that the tensor itself will do. */
+static bool leaves_columns(mr_group_map map, mr_cuda_blocks blocks, mr_tensor t)
+{
+    return !map.contiguous && map.groups == t.cols && map.length == t.cols &&
+           blocks.side == blocks.pitch && t.stride % 8 == 0 && (uintptr_t)mr_cuda_at(t) % 16 == 0;
+}
 
 /* @return false where there is no memory, which is noted */
 static bool make_rooms(mr_backend *be, const mr_site_args *args, const bundle *b, square_rooms *r)
@@ -117,69 +129,75 @@ static bool make_rooms(mr_backend *be, const mr_site_args *args, const bundle *b
     const mr_update *first = &args->update[b->first];
     const mr_dtype type = args->x.dtype;
     const int64_t pad = 16 / (int64_t)mr_dtype_size(type);
-    const int64_t pitch = (b->inner + pad - 1) / pad * pad, n = args->x.rows;
     const bool grouped = first->kind == MR_UPDATE_GROUPS;
-    const int64_t wide = grouped ? pitch : first->blocks * pitch;
-    const int64_t out = b->count * wide, back = grouped ? pitch : 0;
-    const int64_t all = n * (wide + out + back) + b->count * pitch * pitch;
+    const int count = grouped ? 1 : (int)first->blocks;
+    const bool repeats = count == 1 && !first->rotate && b->inner % pad != 0;
+    const int64_t pitch = (b->inner + (repeats ? 2 * pad - 2 : pad - 1)) / pad * pad;
+    const int64_t n = args->x.rows;
+    *r = (square_rooms){.blocks = {b->inner, pitch, repeats}, .count = count};
+    const int64_t reach = r->count * b->inner, wide = r->count * pitch;
+    r->in_map = grouped ? first->in : (mr_group_map){.groups = reach, .length = reach};
+    const int64_t turned = b->count * wide * pitch, all = n * (2 + b->count) * wide + turned;
     const size_t bytes = (size_t)all * mr_dtype_size(type) + 15, squares = bytes - bytes % 16;
-    *r = (square_rooms){.blocks = {b->inner, pitch}};
-    r->buffer.data = mr_cuda_scratch(be, squares + (size_t)(pitch * pitch) * sizeof(float));
+    r->buffer.data = mr_cuda_scratch(be, squares + (size_t)(wide * pitch) * sizeof(float));
     r->in = mr_tensor_of(&r->buffer, type, 0, n, wide);
-    r->out = mr_tensor_of(&r->buffer, type, n * wide, n, out);
-    r->back = mr_tensor_of(&r->buffer, type, n * (wide + out), n, back);
-    r->m = mr_tensor_of(&r->buffer, type, n * (wide + out + back), b->count * pitch, pitch);
-    r->d_m = mr_tensor_of(&r->buffer, MR_F32, (int64_t)(squares / sizeof(float)), pitch, pitch);
-    if (r->buffer.data) mr_cuda_pad(be, r->m, b->weight, b->inner);
-    return r->buffer.data != NULL;
+    r->back = mr_tensor_of(&r->buffer, type, n * wide, n, wide);
+    r->out = r->count == 1 ? mr_tensor_of(&r->buffer, type, 2 * n * wide, n, b->count * wide)
+                           : mr_tensor_of(&r->buffer, type, 2 * n * wide, b->count * n, wide);
+    r->m = mr_tensor_of(&r->buffer, type, n * (2 + b->count) * wide, b->count * wide, pitch);
+    r->p = mr_tensor_of(&r->buffer, MR_F32, (int64_t)(squares / sizeof(float)), wide, pitch);
+    if (!r->buffer.data) return false;
+    mr_cuda_turn(be, r->m, b->weight, r->count, first->rotate, first->cosine, first->sine);
+    return true;
 }
 
-/* Rows of one matrix's width. */
-static mr_tensor as_rows(mr_tensor t, const square_rooms *r)
+/* The k-th linear's part of what is out, for itself or where it comes from or goes to: y. */
+static mr_tensor out_of(const square_rooms *r, int k, const mr_update *one, mr_tensor y)
 {
-    if (t.cols == r->blocks.pitch) return t;
-    return mr_tensor_reshape(t, mr_tensor_count(t) / r->blocks.pitch, r->blocks.pitch);
+    if (r->count == 1) return mr_tensor_cols(r->out, k * r->blocks.pitch, r->blocks.pitch);
+    if (leaves_columns(one->out, r->blocks, y) && r->count * r->blocks.side == y.cols) return y;
+    return mr_tensor_rows(r->out, k * r->in.rows, r->in.rows);
 }
 
-/* The k-th matrix of a bundle. */
-static mr_tensor matrix_of(const square_rooms *r, int k)
+static bool is_room(const square_rooms *r, mr_tensor t)
 {
-    return mr_tensor_rows(r->m, k * r->blocks.pitch, r->blocks.pitch);
+    return t.buffer == &r->buffer;
 }
 
-/* The k-th linear's part of what is out: columns of groups; of blocks, matrices behind one another.
- */
-static mr_tensor out_of(const square_rooms *r, int k, bool grouped)
+static void compress(mr_backend *be, mr_tensor x, square_rooms *r)
 {
-    if (grouped) return mr_tensor_cols(r->out, k * r->blocks.pitch, r->blocks.pitch);
-    return mr_tensor_carve(r->out, k * r->in.cols, r->in.cols);
-}
-
-static void compress(mr_backend *be, const mr_update *u, mr_tensor x, const square_rooms *r)
-{
-    if (u->kind == MR_UPDATE_GROUPS)
-        mr_cuda_sum(be, r->in, x, u->in, r->blocks);
+    r->takes_input = leaves_columns(r->in_map, r->blocks, x);
+    if (r->takes_input)
+        r->in = x;
     else
-        mr_cuda_rotate(be, r->in, x, r->blocks, u->rotate, u->cosine, u->sine);
+        mr_cuda_sum(be, r->in, x, r->in_map, r->blocks);
+}
+
+/* Products with the k-th linear's matrices, block by block: rows of columns, to such. */
+static void multiply_blocks(mr_backend *be, const square_rooms *r, int k, bool transposed,
+                            float scale, mr_tensor from, float beta, mr_tensor to)
+{
+    const int64_t pitch = r->blocks.pitch;
+    mr_cuda_gemm_batch(be, false, transposed, scale, mr_tensor_cols(from, 0, pitch),
+                       mr_tensor_rows(r->m, k * r->count * pitch, pitch), beta,
+                       mr_tensor_cols(to, 0, pitch),
+                       (mr_cuda_batch){r->count, pitch, pitch * pitch, pitch});
 }
 
 static void forward_square(mr_backend *be, const mr_site_args *args, const bundle *b, mr_tensor x)
 {
-    const mr_update *first = &args->update[b->first];
-    const bool grouped = first->kind == MR_UPDATE_GROUPS;
     square_rooms r;
     if (!make_rooms(be, args, b, &r)) return;
-    compress(be, first, x, &r);
-    if (grouped) mr_cuda_gemm(be, false, true, first->scale, r.in, r.m, 0, r.out);
+    compress(be, x, &r);
+    if (r.count == 1)
+        mr_cuda_gemm(be, false, true, args->update[b->first].scale, r.in, r.m, 0, r.out);
     for (int i = b->first, k = 0; i <= b->last; i++) {
         if (!is_adapted(args, i)) continue;
         const mr_update *one = &args->update[i];
-        mr_tensor out = out_of(&r, k, grouped);
-        if (!grouped)
-            mr_cuda_gemm(be, false, true, one->scale, as_rows(r.in, &r), matrix_of(&r, k), 0,
-                         as_rows(out, &r));
-        mr_cuda_spread(be, args->y[i], out, one->out, r.blocks, false);
+        mr_tensor out = out_of(&r, k, one, args->y[i]);
+        if (r.count > 1) multiply_blocks(be, &r, k, true, one->scale, r.in, 0, out);
         k++;
+        if (is_room(&r, out)) mr_cuda_spread(be, args->y[i], out, one->out, r.blocks, false);
     }
 }
 
@@ -280,36 +298,33 @@ static void backward_product(mr_backend *be, const mr_site_args *args, const bun
 static void backward_square(mr_backend *be, const mr_site_args *args, const bundle *b,
                             const mr_tensor *d_y, mr_tensor x, mr_tensor d_x, bool begins)
 {
-    const mr_update *first = &args->update[b->first];
-    const bool grouped = first->kind == MR_UPDATE_GROUPS, wanted = mr_tensor_exists(d_x);
     square_rooms r;
     if (!make_rooms(be, args, b, &r)) return;
-    compress(be, first, x, &r);
-    mr_tensor in = as_rows(r.in, &r);
+    const int64_t pitch = r.blocks.pitch;
+    compress(be, x, &r);
+    const bool wanted = mr_tensor_exists(d_x),
+               into = wanted && leaves_columns(r.in_map, r.blocks, d_x);
+    const mr_tensor back = into ? d_x : r.back;
     for (int i = b->first, k = 0; i <= b->last; i++) {
         if (!is_adapted(args, i)) continue;
         const mr_update *one = &args->update[i];
-        mr_tensor g = out_of(&r, k++, grouped);
-        mr_cuda_sum(be, g, d_y[i], one->out, r.blocks);
-        if (!mr_tensor_exists(one->d_m)) continue;
-        mr_cuda_gemm(be, true, false, one->scale, as_rows(g, &r), in, 0, r.d_m);
-        mr_cuda_copy(be, one->d_m, mr_tensor_cols(mr_tensor_rows(r.d_m, 0, b->inner), 0, b->inner));
-    }
-    /* Turned blocks are done with: their place takes the sum of g M over the linears. */
-    for (int i = b->first, k = 0; i <= b->last && wanted && !grouped; i++) {
-        if (!is_adapted(args, i)) continue;
-        mr_cuda_gemm(be, false, false, args->update[i].scale, as_rows(out_of(&r, k, false), &r),
-                     matrix_of(&r, k), k > 0 ? 1.0f : 0.0f, in);
+        mr_tensor g = out_of(&r, k, one, d_y[i]);
+        if (is_room(&r, g)) mr_cuda_sum(be, g, d_y[i], one->out, r.blocks);
+        if (mr_tensor_exists(one->d_m)) {
+            mr_cuda_gemm_batch(be, true, false, one->scale, mr_tensor_cols(g, 0, pitch),
+                               mr_tensor_cols(r.in, 0, pitch), 0, mr_tensor_rows(r.p, 0, pitch),
+                               (mr_cuda_batch){r.count, pitch, pitch, pitch * pitch});
+            mr_cuda_turn_back(be, one->d_m, r.p, r.count, one->rotate, one->cosine, one->sine);
+        }
+        if (wanted && r.count > 1)
+            multiply_blocks(be, &r, k, false, one->scale, g,
+                            k > 0 || (into && !begins) ? 1.0f : 0.0f, back);
         k++;
     }
-    if (!wanted) return;
-    if (grouped) {
-        mr_cuda_gemm(be, false, false, first->scale, r.out, r.m, 0, r.back);
-        mr_cuda_spread(be, d_x, r.back, first->in, r.blocks, !begins);
-    } else {
-        mr_cuda_rotate_back(be, d_x, r.in, r.blocks, first->rotate, first->cosine, first->sine,
-                            !begins);
-    }
+    if (wanted && r.count == 1)
+        mr_cuda_gemm(be, false, false, args->update[b->first].scale, r.out, r.m,
+                     into && !begins ? 1.0f : 0.0f, back);
+    if (wanted && !into) mr_cuda_spread(be, d_x, back, r.in_map, r.blocks, !begins);
 }
 
 /* Gradients of rows' numerators; d_y becomes the gradients of the rows before they are scaled, in

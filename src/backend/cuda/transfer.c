@@ -1,14 +1,18 @@
-/* Between host and device, and between ranks by way of the host. What the host hands over is free
- * again when the call returns: it goes through pinned memory, by pieces that take turns. */
+/* Between host and device, and between ranks, from device to device or by way of the host. What the
+ * host hands over is free again when the call returns: it goes through pinned memory, by pieces
+ * that take turns. */
 
 #include "backend/cuda/cuda_impl.h"
 
 #include <string.h>
 
-/* A transfer between ranks: both ends of it on the host, pinned. Kept for the next one. */
+/* A transfer between ranks. By way of the host both ends of it are there, pinned. Kept for the next
+ * one. */
 struct mr_cuda_lane {
     bool busy;
-    char *host; /* owned */
+    bool direct;         /* from device to device */
+    cudaEvent_t arrived; /* then: where it is done; owned */
+    char *host;          /* owned */
     size_t bytes;
     size_t received; /* where in host what is received lies */
     mr_tensor to;    /* and where it goes */
@@ -38,8 +42,10 @@ void mr_cuda_staging_destroy(mr_backend *be)
         cudaFreeHost(cu->slot[i]);
     }
     cudaFree(cu->slot_device);
-    for (int i = 0; cu->lanes && i < MR_CUDA_LANES; i++)
+    for (int i = 0; cu->lanes && i < MR_CUDA_LANES; i++) {
         cudaFreeHost(cu->lanes[i].host);
+        if (cu->lanes[i].arrived) cudaEventDestroy(cu->lanes[i].arrived);
+    }
     mr_free(cu->lanes);
 }
 
@@ -140,7 +146,7 @@ void mr_cuda_download(mr_backend *be, void *dst, mr_tensor src)
     }
 }
 
-/* A lane that no transfer is using, with room for so many bytes. */
+/* A lane that no transfer is using, with room for so many bytes on the host. */
 static mr_cuda_lane *take_lane(mr_backend *be, size_t bytes)
 {
     mr_cuda *cu = mr_cuda_of(be);
@@ -150,6 +156,7 @@ static mr_cuda_lane *take_lane(mr_backend *be, size_t bytes)
     if (i == MR_CUDA_LANES) mr_abort("more than %d transfers are under way", MR_CUDA_LANES);
     mr_cuda_lane *lane = &cu->lanes[i];
     lane->busy = true;
+    lane->direct = false;
     if (bytes <= lane->bytes) return lane;
     cudaFreeHost(lane->host);
     lane->bytes = bytes;
@@ -174,6 +181,23 @@ static mr_cuda_lane *send_from(mr_backend *be, mr_tensor from, mr_tensor to)
     return lane;
 }
 
+/* A lane of a transfer from device to device. */
+static mr_cuda_lane *direct_lane(mr_backend *be)
+{
+    mr_cuda_lane *lane = take_lane(be, 0);
+    lane->direct = true;
+    if (!lane->arrived)
+        mr_cuda_note(be, cudaEventCreateWithFlags(&lane->arrived, cudaEventDisableTiming),
+                     "a transfer between ranks");
+    return lane;
+}
+
+/* Bytes of one rank's part of what all have. */
+static size_t part_bytes(const mr_comm *comm, mr_tensor whole)
+{
+    return (size_t)(whole.cols / comm->size) * mr_dtype_size(whole.dtype);
+}
+
 static int64_t blocks_of(const mr_comm *comm, mr_tensor whole)
 {
     return whole.cols / comm->size / MR_SHARD_BLOCK;
@@ -188,7 +212,15 @@ void mr_cuda_gather_start(mr_backend *be, const mr_comm *comm, mr_tensor whole, 
         if (mr_tensor_exists(shard)) mr_cuda_copy(be, place, shard);
         return;
     }
-    mr_cuda_lane *lane = send_from(be, mr_tensor_exists(shard) ? shard : place, whole);
+    mr_tensor from = mr_tensor_exists(shard) ? shard : place;
+    if (mr_cuda_peers_reached(be, comm)) {
+        mr_cuda_lane *direct = direct_lane(be);
+        transfer->state = direct;
+        mr_cuda_peers_gather(be, comm, mr_cuda_at(whole), mr_cuda_at(from), part_bytes(comm, whole),
+                             direct->arrived);
+        return;
+    }
+    mr_cuda_lane *lane = send_from(be, from, whole);
     transfer->state = lane;
     mr_comm_gather_start(comm, lane->host, lane->host + lane->received, blocks_of(comm, whole),
                          mr_dtype_size(whole.dtype), &transfer->request);
@@ -199,6 +231,13 @@ void mr_cuda_exchange_start(mr_backend *be, const mr_comm *comm, mr_tensor piece
 {
     if (comm->size == 1) {
         mr_cuda_copy(be, pieces, whole);
+        return;
+    }
+    if (mr_cuda_peers_reached(be, comm)) {
+        mr_cuda_lane *direct = direct_lane(be);
+        transfer->state = direct;
+        mr_cuda_peers_exchange(be, comm, mr_cuda_at(pieces), mr_cuda_at(whole),
+                               part_bytes(comm, whole), direct->arrived);
         return;
     }
     mr_cuda_lane *lane = send_from(be, whole, pieces);
@@ -212,6 +251,13 @@ void mr_cuda_wait(mr_backend *be, mr_transfer *transfer)
     mr_cuda *cu = mr_cuda_of(be);
     mr_cuda_lane *lane = transfer->state;
     if (!lane) return;
+    transfer->state = NULL;
+    lane->busy = false;
+    if (lane->direct) {
+        mr_cuda_note(be, cudaStreamWaitEvent(cu->stream, lane->arrived, 0),
+                     "a transfer between ranks");
+        return;
+    }
     mr_comm_wait(&transfer->request);
     size_t bytes = (size_t)mr_tensor_count(lane->to) * mr_dtype_size(lane->to.dtype);
     mr_cuda_note(be,
@@ -219,6 +265,4 @@ void mr_cuda_wait(mr_backend *be, mr_transfer *transfer)
                                  cudaMemcpyHostToDevice, cu->stream),
                  "a transfer between ranks");
     mr_cuda_note(be, cudaStreamSynchronize(cu->stream), "a transfer between ranks");
-    lane->busy = false;
-    transfer->state = NULL;
 }

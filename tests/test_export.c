@@ -308,6 +308,14 @@ static void an_adapter_that_does_not_fit_is_refused_by_its_key(void **state)
     refused("--set method.name=mora --set method.adapter=adapters/mora --set "
             "method.operator=sharing --set method.modules_to_save=[lm_head,input_layernorm]",
             "method.adapter: mora_type is 6 in 'adapters/mora', that of method.operator is 1");
+    program_make_folder("adapters/invoked");
+    program_write("adapters/invoked/adapter_model.safetensors", "not looked at\n");
+    program_write("adapters/invoked/adapter_config.json",
+                  "{\"peft_type\": \"LORA\", \"r\": 4, \"lora_alpha\": 16, "
+                  "\"alora_invocation_tokens\": [1, 2]}");
+    refused("--set method.adapter=adapters/invoked",
+            "adapters/invoked/adapter_config.json: alora_invocation_tokens: expected null, found a "
+            "list");
     write_unequal_twins();
     refused("--set method.name=mora --set method.adapter=adapters/twins",
             "'base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight' and "

@@ -111,6 +111,8 @@ static mr_status read_config(mr_peft *peft)
 {
     static const char *const refused[] = {"fan_in_fan_out", "use_qalora", "use_bdlora",
                                           "lora_bias"};
+    static const char *const absent[] = {"alora_invocation_tokens", "arrow_config", "kasa_config",
+                                         "layer_replication"};
     MR_TRY(mr_json_read(peft->path, &peft->config));
     const json_t *type = json_object_get(peft->config, "peft_type");
     const json_t *start = json_object_get(peft->config, "init_lora_weights");
@@ -121,6 +123,13 @@ static mr_status read_config(mr_peft *peft)
     for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
         MR_CHECK(!flag(peft, refused[i]), MR_ERR_FORMAT, "%s: %s: true is not supported",
                  peft->path, refused[i]);
+    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) {
+        const json_t *value = json_object_get(peft->config, absent[i]);
+        MR_CHECK(!value || json_is_null(value), MR_ERR_FORMAT,
+                 "%s: %s: expected null, found %s: adapters that compute otherwise than LoRA are "
+                 "not supported",
+                 peft->path, absent[i], mr_json_kind(value));
+    }
     const bool dora = flag(peft, "use_dora"), mora = flag(peft, "use_mora");
     MR_CHECK(!(dora && mora), MR_ERR_FORMAT,
              "%s: use_dora and use_mora: expected one of them at most", peft->path);

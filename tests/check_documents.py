@@ -243,6 +243,15 @@ def check_template(place, lines, folder):
         faults.append(f"{place}: {err.strip()}")
 
 
+def check_sets(place, lines, folder):
+    """Sets of evaluation: read, so that nothing but their files is missing."""
+    path = os.path.join(folder, "sets.yaml")
+    open(path, "w", encoding="utf-8").write("\n".join(lines) + "\n")
+    _, _, err = mora(["eval", "none", "--set", path, "--data", folder])
+    if "has none of its files" not in err:
+        faults.append(f"{place}: {err.strip()}")
+
+
 def check_document(path, folder):
     text = read(path)
     check_links(path, text)
@@ -251,6 +260,8 @@ def check_document(path, folder):
         place = f"{path}:{number}"
         if language == "yaml" and any(line.startswith("reads:") for line in lines):
             check_template(place, lines, folder)
+        elif language == "yaml" and lines and lines[0] == "sets:":
+            check_sets(place, lines, folder)
         elif language == "yaml":
             # The model that the quickstart makes may not be there yet: its shape is.
             example = os.path.join(folder, "first.yaml")

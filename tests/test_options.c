@@ -25,7 +25,7 @@ static const double nll_within = 1e-4;
 /** The options of a file and two models that are the same, on all ranks and on each alone. */
 typedef struct options_case {
     golden_file file;
-    mr_option option[MOST];
+    mr_scored_option option[MOST];
     int64_t count;
     int32_t ids[TOKENS];
     int64_t used;
@@ -53,7 +53,8 @@ static void add_item(const json_t *line)
     for (size_t i = 0; i < json_array_size(options); i++) {
         assert_true(items.count < MOST);
         if (!one) prompt = read_ids(json_array_get(json_object_get(line, "prompts"), i));
-        items.option[items.count++] = (mr_option){prompt, read_ids(json_array_get(options, i))};
+        items.option[items.count++] =
+            (mr_scored_option){prompt, read_ids(json_array_get(options, i))};
     }
 }
 
@@ -166,7 +167,7 @@ static void long_texts_keep_their_end(void **state)
     begin(*state);
     score(items.here.model, LITTLE, NARROW, MR_OPTION_SUM, false, &cut);
     for (int64_t i = 0; i < items.count; i++) {
-        mr_option *o = &items.option[i];
+        mr_scored_option *o = &items.option[i];
         const int64_t over = o->prompt.length + o->text.length - 1 - NARROW;
         if (over <= 0) continue;
         longer++;
@@ -263,7 +264,7 @@ static void compare_tokens(const json_t *line, int64_t first, const mr_tokenizer
                                         .count = (int64_t)json_array_size(list)},
                         &item));
     for (int64_t i = 0; i < item.count; i++) {
-        const mr_option *found = &item.options[i], *expected = &items.option[first + i];
+        const mr_scored_option *found = &item.options[i], *expected = &items.option[first + i];
         assert_on_all_ranks(is_same(found->prompt, expected->prompt));
         assert_on_all_ranks(is_same(found->text, expected->text));
     }

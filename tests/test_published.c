@@ -86,7 +86,7 @@ static void encode(const mr_tokenizer *tokenizer, const json_t *prompt, mr_item_
 static void score(mr_model *model, const record *records, int64_t count, mr_option_form form,
                   mr_option_scores *out)
 {
-    static mr_option options[8 * MOST];
+    static mr_scored_option options[8 * MOST];
     mr_scorer *scorer;
     int64_t all = 0;
     for (int64_t i = 0; i < count; i++)

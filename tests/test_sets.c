@@ -190,7 +190,9 @@ static void a_set_that_is_none_is_told_of(void **state)
         {HEAD ITEMS ASK "    gold: label\n    rules: [nothing]\n",
          "one of lm_eval_gsm8k_strict, lm_eval_gsm8k_flexible"},
         {HEAD ITEMS OPTIONS ASK "    labels: [x]\n", "expected as many labels as options"},
-        {HEAD ITEMS ASK "    options: [a]\n    gold: l\n    metric: f2\n", "unknown metric \"f2\""},
+        {HEAD ITEMS ASK "    options: [a]\n    gold: l\n    metric: f2\n",
+         "expected a metric, one of accuracy, micro_f1, weighted_f1, macro_f1, "
+         "grouped_weighted_f1; found \"f2\""},
         {HEAD ITEMS ASK "    options: [a]\n    gold: l\n    metric: grouped_weighted_f1\n",
          "needs the key \"class\""},
         {HEAD ITEMS OPTIONS "    item: [{token: eos}]\n",

@@ -346,7 +346,7 @@ static void domains_are_asked_by_our_templates(void **state)
 
 /* AdaptLLM. */
 
-static void check_ids(const json_t *line, const json_t *expected, const mr_option *option)
+static void check_ids(const json_t *line, const json_t *expected, const mr_scored_option *option)
 {
     const int64_t length = option->prompt.length + option->text.length;
     golden_assert(line, (int64_t)json_array_size(expected) == length);

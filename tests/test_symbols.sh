@@ -7,8 +7,6 @@ set -eu
 
 allowed="
 main                    where the program starts
-mr_estimate_error       of the statistics that tables of sets will print
-mr_estimate_pool        likewise
 mr_latex_normalise      references give it by itself
 mr_mcnemar              references give it by itself
 mr_memory_live_total    tests ask what is still held
@@ -16,33 +14,11 @@ mr_memory_hold          of devices, which not every build has
 mr_memory_release       likewise
 mr_distributed_resolution  tests hold values to it
 mr_energy_top           references tell it
-mr_answer_free          of the rules of answers, which sets will name
-mr_answer_rule_at       likewise
-mr_answer_rule_find     likewise
-mr_answer_score         likewise
 mr_checkpoint_is        how a checkpoint is told from other folders
 mr_paper_parse          tests read tables of their own
-mr_metric_at            of the metrics of answers, which sets will name
-mr_metric_choose        likewise
-mr_metric_find          likewise
-mr_metric_of            likewise
-mr_paired_metric        as mr_estimate_error
-mr_item_encode          of options behind prompts, which sets will score
-mr_item_tokens_free     likewise
-mr_option_best          likewise
-mr_option_scores_free   likewise
-mr_score_options        likewise
-mr_scorer_allocate      likewise
-mr_scorer_bytes         likewise
-mr_scorer_create        likewise
-mr_scorer_destroy       likewise
+mr_metric_choose        references give it by itself
+mr_paired_metric        of comparisons of sets, to come
 mr_params_read          tests compare whole parameters, and spectra will need them
-mr_set_answer           of sets, which mora eval will name
-mr_set_encode           likewise
-mr_set_group            likewise
-mr_set_read             likewise
-mr_sets_free            likewise
-mr_sets_load            likewise
 mr_schedule_factor      compared with traces of another library
 mr_student_quantile     tests hold it to tables
 mr_svd_values           the reference for spectra

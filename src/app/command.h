@@ -46,7 +46,7 @@ typedef struct mr_command {
 
 extern const mr_command mr_command_run, mr_command_data, mr_command_table, mr_command_info,
     mr_command_bench, mr_command_approximate, mr_command_spectrum, mr_command_generate,
-    mr_command_export, mr_command_compare;
+    mr_command_export, mr_command_compare, mr_command_eval;
 
 /** Parses argv by a table; what is no option goes to operands, which are paths. `--help` prints
  * usage, options and `more` on rank 0's stdout and sets *help. Local.

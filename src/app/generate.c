@@ -134,31 +134,22 @@ static mr_status choose_length(const request *r, const mr_loaded *l, const promp
     return MR_OK;
 }
 
-/* Lays out model and generator, whole weights on every rank where these fit, else a share. */
-static mr_status lay_out(const request *r, mr_loaded *l, mr_backend *be, const prompts *p,
-                         int64_t most, mr_generator **generator)
+/* The generator that is laid out with the model. */
+typedef struct room {
+    int64_t batch, longest, most;
+    mr_generator *generator;
+} room;
+
+static mr_status lay_out(void *context, mr_model *model)
 {
-    static const mr_shard shards[] = {MR_SHARD_NONE, MR_SHARD_FULL};
-    const mr_memory_limit limit = mr_memory_limit_of(l->comm, &l->config, be, 0, NULL);
-    const int64_t batch = r->batch > 0 ? r->batch : p->count < MOST_BATCH ? p->count : MOST_BATCH;
-    mr_plan plan = {0};
-    for (int i = 0; i < (l->comm->size > 1 ? 2 : 1); i++) {
-        mr_generator_destroy(generator);
-        mr_status status = mr_loaded_lay_out(l, be, shards[i], 2);
-        if (status == MR_OK)
-            status = mr_generator_create(l->model, batch, p->longest, most, generator);
-        MR_AGREE(l->comm, status);
-        plan = mr_plan_of(l->model, NULL, 0, 0);
-        size_t bytes[MR_MEM_PURPOSES] = {0};
-        mr_generator_bytes(*generator, bytes);
-        for (int m = 0; m < MR_MEM_PURPOSES; m++)
-            mr_plan_add(&plan, (mr_purpose)m, bytes[m]);
-        if (plan.total <= limit.bytes) return MR_OK;
-    }
-    return mr_fail(MR_ERR_ARG,
-                   "the model takes %.3g GiB a rank and %.3g GiB are allowed (%s); a smaller "
-                   "--batch, shorter texts or more ranks take less",
-                   (double)plan.total / 0x1p30, (double)limit.bytes / 0x1p30, limit.why);
+    room *r = context;
+    mr_generator_destroy(&r->generator);
+    return mr_generator_create(model, r->batch, r->longest, r->most, &r->generator);
+}
+
+static void add_bytes(const void *context, size_t bytes[MR_MEM_PURPOSES])
+{
+    mr_generator_bytes(((const room *)context)->generator, bytes);
 }
 
 /* Prints a text as it grows. */
@@ -336,14 +327,14 @@ static mr_status continue_all(const request *r, const mr_loaded *l, const prompt
 
 static mr_status run_prompts(const request *r, mr_loaded *l, mr_backend *be, const prompts *p)
 {
-    mr_generator *generator = NULL;
-    int64_t most = 0;
-    MR_AGREE(l->comm, choose_length(r, l, p, &most));
-    mr_status status = lay_out(r, l, be, p, most, &generator);
+    room own = {.longest = p->longest};
+    MR_AGREE(l->comm, choose_length(r, l, p, &own.most));
+    own.batch = r->batch > 0 ? r->batch : p->count < MOST_BATCH ? p->count : MOST_BATCH;
+    mr_status status = mr_loaded_fit(l, be, &(mr_loaded_room){lay_out, add_bytes, &own});
     if (status == MR_OK) status = mr_loaded_read(l);
-    if (status == MR_OK) status = mr_comm_agree(l->comm, mr_generator_allocate(generator));
-    if (status == MR_OK) status = continue_all(r, l, p, most, generator);
-    mr_generator_destroy(&generator);
+    if (status == MR_OK) status = mr_comm_agree(l->comm, mr_generator_allocate(own.generator));
+    if (status == MR_OK) status = continue_all(r, l, p, own.most, own.generator);
+    mr_generator_destroy(&own.generator);
     return status;
 }
 

@@ -17,7 +17,7 @@
 static const mr_command *const commands[] = {
     &mr_command_run,      &mr_command_data,   &mr_command_table, &mr_command_compare,
     &mr_command_spectrum, &mr_command_info,   &mr_command_bench, &mr_command_approximate,
-    &mr_command_generate, &mr_command_export,
+    &mr_command_generate, &mr_command_export, &mr_command_eval,
 };
 
 enum { COMMANDS = sizeof commands / sizeof commands[0], EXIT_USAGE = 2, EXIT_AGAIN = 75 };

@@ -57,7 +57,7 @@ static mr_status add_option(finding *f, mr_border border, const mr_item_text *te
     MR_TRY(encode(f, mr_text_get(&f->text), f->text.length, &f->whole));
     MR_CHECK(whole->count > prompt->count, MR_ERR_ARG, "option %lld adds no token to its prompt",
              (long long)i + 1);
-    mr_option *o = &item->options[i];
+    mr_scored_option *o = &item->options[i];
     o->prompt.length = prompt->count;
     o->text.length = whole->count - prompt->count;
     const bool merges =

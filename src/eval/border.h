@@ -32,7 +32,7 @@ typedef struct mr_item_text {
 /** The same as tokens. Owns all; for mr_item_tokens_free. */
 typedef struct mr_item_tokens {
     int32_t *ids;
-    mr_option *options; /**< [count], of the ids: most have one prompt in common */
+    mr_scored_option *options; /**< [count], of the ids: most have one prompt in common */
     int64_t count;
     int64_t merged; /**< options whose tokens reach over the border */
 } mr_item_tokens;

@@ -157,7 +157,7 @@ static int compare(const void *x, const void *y)
 static mr_status make_sequence(const mr_scorer *s, const mr_scoring *scoring, int64_t i,
                                sequence *out, int64_t *cut)
 {
-    const mr_option *o = &scoring->options[i];
+    const mr_scored_option *o = &scoring->options[i];
     const bool next = scoring->form == MR_OPTION_NEXT;
     MR_CHECK(o->prompt.length >= 1 && o->text.length >= 1, MR_ERR_ARG,
              "option %lld: %s has no tokens", (long long)i + 1,

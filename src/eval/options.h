@@ -26,13 +26,13 @@ typedef enum mr_option_form {
 } mr_option_form;
 
 /** An option behind a prompt. Both have a token or more; borrowed. */
-typedef struct mr_option {
+typedef struct mr_scored_option {
     mr_prompt prompt, text;
-} mr_option;
+} mr_scored_option;
 
 /** What is to be scored. Borrowed for the call. */
 typedef struct mr_scoring {
-    const mr_option *options; /**< [count] */
+    const mr_scored_option *options; /**< [count] */
     int64_t count;
     mr_option_form form;
     bool apart; /**< nothing is shared: every text runs from its first token */

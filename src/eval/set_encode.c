@@ -91,7 +91,7 @@ static mr_status encode_next(encoder *e, int64_t options)
     from = prompt;
     for (int64_t o = 0; o < options; o++) {
         const int64_t end = t->options[o].text.length;
-        t->options[o] = (mr_option){{t->ids, prompt}, {t->ids + from, end - from}};
+        t->options[o] = (mr_scored_option){{t->ids, prompt}, {t->ids + from, end - from}};
         from = end;
     }
     return MR_OK;

@@ -269,6 +269,19 @@ static const char *contradiction(const mr_set *s)
     return NULL;
 }
 
+static mr_status fail_metric(const mr_yaml_taker *taker, int at, const mr_set *set)
+{
+    mr_text known = {0};
+    for (int i = 0; mr_metric_at(i); i++)
+        mr_text_add(&known, "%s%s", i > 0 ? ", " : "", mr_metric_at(i)->name);
+    mr_status status = mr_yaml_fail(taker, at,
+                                    "set \"%s\": expected a metric, one of %s; found "
+                                    "\"%s\"",
+                                    set->name, mr_text_get(&known), set->metric_name);
+    mr_text_free(&known);
+    return status;
+}
+
 mr_status mr_set_check(const mr_yaml_taker *taker, int at, mr_set *set)
 {
     const char *problem = set->items_from.choices == 0 ? "the key \"items\" is missing"
@@ -283,9 +296,7 @@ mr_status mr_set_check(const mr_yaml_taker *taker, int at, mr_set *set)
     if (!set->source) set->source = "";
     if (!set->metric_name) return MR_OK;
     set->metric = mr_metric_find(set->metric_name);
-    if (!set->metric)
-        return mr_yaml_fail(taker, at, "set \"%s\": unknown metric \"%s\"", set->name,
-                            set->metric_name);
+    if (!set->metric) return fail_metric(taker, at, set);
     if (set->metric->grouped && !set->class_field)
         return mr_yaml_fail(taker, at, "set \"%s\": %s needs the key \"class\"", set->name,
                             set->metric_name);

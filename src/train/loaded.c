@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "data/model_tokenizer.h"
 #include "train/adapter_start.h"
+#include "train/plan.h"
 #include "train/registry.h"
 
 #include <stdio.h>
@@ -97,6 +98,40 @@ mr_status mr_loaded_lay_out(mr_loaded *l, mr_backend *be, mr_shard shard, int64_
                             .seed = (uint64_t)l->config.run.seed,
                             .geometry = {.batch = 1, .tokens = tokens, .waves = 1, .in_wave = 1}},
         &l->model);
+}
+
+mr_status mr_loaded_fit(mr_loaded *l, mr_backend *be, const mr_loaded_room *room)
+{
+    static const mr_shard shards[] = {MR_SHARD_NONE, MR_SHARD_FULL};
+    const mr_memory_limit limit = mr_memory_limit_of(l->comm, &l->config, be, 0, NULL);
+    mr_plan plan = {0};
+    for (int i = 0; i < (l->comm->size > 1 ? 2 : 1); i++) {
+        mr_status status = mr_loaded_lay_out(l, be, shards[i], 2);
+        if (status == MR_OK) status = room->lay_out(room->context, l->model);
+        MR_AGREE(l->comm, status);
+        plan = mr_plan_of(l->model, NULL, 0, 0);
+        size_t bytes[MR_MEM_PURPOSES] = {0};
+        room->bytes(room->context, bytes);
+        for (int m = 0; m < MR_MEM_PURPOSES; m++)
+            mr_plan_add(&plan, (mr_purpose)m, bytes[m]);
+        if (plan.total <= limit.bytes) return MR_OK;
+    }
+    return mr_fail(MR_ERR_ARG,
+                   "the model takes %.3g GiB a rank and %.3g GiB are allowed (%s); a smaller "
+                   "--batch, shorter texts or more ranks take less",
+                   (double)plan.total / 0x1p30, (double)limit.bytes / 0x1p30, limit.why);
+}
+
+mr_status mr_loaded_hash(mr_loaded *l, char out[MR_HF_HASH])
+{
+    mr_hf *weights;
+    out[0] = '\0';
+    if (l->run) snprintf(out, MR_HF_HASH, "%s", l->files.about.inputs.weights_hash);
+    if (l->run || l->config.model.init != MR_INIT_PRETRAINED) return MR_OK;
+    mr_status status = mr_trainer_open_weights(l->comm, &l->config, &l->arch, &weights);
+    if (status == MR_OK) status = mr_hf_hash(l->comm, weights, &l->arch, out);
+    mr_hf_close(&weights);
+    return status;
 }
 
 static mr_status read_base(mr_loaded *l)

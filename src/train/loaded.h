@@ -40,6 +40,26 @@ MR_NODISCARD mr_status mr_loaded_tokenizer(mr_loaded *loaded);
 MR_NODISCARD mr_status mr_loaded_lay_out(mr_loaded *loaded, mr_backend *be, mr_shard shard,
                                          int64_t tokens);
 
+/** What runs a model beside it: laid out of a model, in the place of an earlier layout, and what
+ * that adds to bytes[purpose]. */
+typedef struct mr_loaded_room {
+    mr_status (*lay_out)(void *context, mr_model *model);
+    void (*bytes)(const void *context, size_t bytes[MR_MEM_PURPOSES]);
+    void *context;
+} mr_loaded_room;
+
+/** Lays out the model and what runs it: whole weights on every rank where these fit memory, else a
+ * share. Collective.
+ * @return MR_OK, MR_ERR_ARG (it does not fit), errors of lay_out, MR_ERR_MEMORY; the same on every
+ *         rank */
+MR_NODISCARD mr_status mr_loaded_fit(mr_loaded *loaded, mr_backend *be, const mr_loaded_room *room);
+
+/** Tells which base weights the model has: what a run's log says, or what is in the folder. Reads
+ * all of them. Collective.
+ * @param[out] out  as mr_hf_hash; "" of weights that a run began with random
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_MEMORY; the same on every rank */
+MR_NODISCARD mr_status mr_loaded_hash(mr_loaded *loaded, char out[MR_HF_HASH]);
+
 /** Allocates the model and reads its weights, each rank those it keeps; a run's base must be the
  * one that it began with. Collective.
  * @return MR_OK, MR_ERR_MEMORY, MR_ERR_IO, MR_ERR_FORMAT; the same on every rank */

@@ -1,0 +1,392 @@
+/* mora eval: scores a model by published evaluations. */
+
+#include "app/command.h"
+#include "app/eval_file.h"
+#include "base/log.h"
+#include "base/signals.h"
+#include "comm/node.h"
+#include "report/set_scores.h"
+#include "store/json.h"
+#include "train/loaded.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { BATCH = 8, WIDEST = 1 << 16 };
+
+/* What the command line says. */
+typedef struct request {
+    const char *model, *data, *out;
+    mr_option_list set, override;
+    int64_t limit, batch, window, threads;
+    bool no_bos, no_sharing, show, json;
+} request;
+
+/* All that an evaluation works with. */
+typedef struct work {
+    const request *request;
+    const mr_comm *comm;
+    mr_sets sets;
+    mr_loaded *loaded;
+    mr_set_run_options options;
+    mr_set_run *run;          /* [sets.count], owned */
+    mr_set_outcome *outcomes; /* of the set being run; owned, rank 0's */
+    mr_eval_file *file;       /* rank 0's; NULL without --out */
+    char weights[MR_HF_HASH];
+    json_t *results; /* a list; rank 0's */
+    int now;         /* the set being run */
+} work;
+
+static mr_status load_sets(work *w)
+{
+    mr_text names = {0};
+    for (int i = 0; i < w->request->set.count; i++)
+        mr_text_add(&names, "%s%s", i > 0 ? "," : "", w->request->set.item[i]);
+    mr_status status = names.failed ? MR_ERR_MEMORY : mr_sets_load(mr_text_get(&names), &w->sets);
+    mr_text_free(&names);
+    for (int i = 0; i < w->sets.count && status == MR_OK; i++)
+        status = mr_set_read(&w->sets.set[i], w->request->data);
+    return status;
+}
+
+static void show_progress(void *context, int64_t done, int64_t items)
+{
+    const work *w = context;
+    mr_log_progress(w->sets.set[w->now].name, done, items, "");
+}
+
+static mr_status take_row(void *context, int64_t index, const json_t *row)
+{
+    work *w = context;
+    MR_TRY(mr_set_run_read(&w->run[w->now], index, row, &w->outcomes[index]));
+    return w->file ? mr_eval_file_add(w->file, row) : MR_OK;
+}
+
+/* Orders the items of all sets and encodes what is generated behind. Local. */
+static mr_status begin_runs(work *w)
+{
+    const request *r = w->request;
+    const mr_hf_config *arch = &w->loaded->arch;
+    MR_CHECK(r->window <= arch->max_position_embeddings, MR_ERR_USAGE,
+             "mora eval: --window: expected at most the model's max_position_embeddings, %lld",
+             (long long)arch->max_position_embeddings);
+    w->options =
+        (mr_set_run_options){.tokenizer = w->loaded->tokenizer,
+                             .bos = !r->no_bos,
+                             .apart = r->no_sharing,
+                             .window = r->window > 0 ? r->window : arch->max_position_embeddings,
+                             .batch = r->batch > 0 ? r->batch : BATCH,
+                             .limit = r->limit,
+                             .eos = arch->eos_token_id,
+                             .eos_count = arch->eos_count,
+                             .row = take_row,
+                             .progress = show_progress,
+                             .context = w};
+    w->run = mr_alloc_array(MR_MEM_OTHER, (size_t)w->sets.count, sizeof *w->run);
+    if (!w->run) return MR_ERR_MEMORY;
+    for (int i = 0; i < w->sets.count; i++) {
+        mr_status status = mr_set_run_begin(&w->sets.set[i], &w->options, &w->run[i]);
+        if (status != MR_OK) return mr_fail_in(status, "set %s", w->sets.set[i].name);
+    }
+    return MR_OK;
+}
+
+/* --show */
+
+/* Prints the first item of a set as the model is given it. */
+static mr_status print_first(const work *w, const mr_set_run *run)
+{
+    mr_set_encoded e;
+    mr_text text = {0}, id = {0};
+    const int64_t item = run->order[0];
+    const mr_tokenizer *tokenizer = w->options.tokenizer;
+    MR_TRY(mr_set_encode(run->set, item, tokenizer, w->options.bos, w->options.window, &e));
+    const mr_prompt *prompt = &e.tokens.options[0].prompt;
+    mr_status status = mr_set_id(run->set, item, &id);
+    const bool before = w->options.bos && tokenizer->before_count > 0 && e.cut == 0;
+    mr_text_add(&text, "== %s, item %s: %lld tokens%s\n", run->set->name, mr_text_get(&id),
+                (long long)prompt->length, before ? ", the first of them begins a text" : "");
+    if (status == MR_OK)
+        status = mr_tokenizer_decode_special(tokenizer, prompt->ids, prompt->length, &text);
+    mr_text_add(&text, "\n");
+    const int64_t options = run->set->metric ? mr_set_options(run->set, item) : 0;
+    for (int64_t o = 0; o < options && status == MR_OK; o++) {
+        mr_text_add(&text, "-- option %lld, %lld tokens:", (long long)o,
+                    (long long)e.tokens.options[o].text.length);
+        status = mr_set_option(run->set, item, o, &text);
+        mr_text_add(&text, "%s\n",
+                    run->set->record[run->set->at[item]].gold == o ? " (right)" : "");
+    }
+    if (status == MR_OK) status = mr_print_text(&text);
+    mr_text_free(&text);
+    mr_text_free(&id);
+    mr_item_tokens_free(&e.tokens);
+    return status;
+}
+
+static mr_status show(const work *w)
+{
+    for (int i = 0; i < w->sets.count; i++)
+        MR_TRY(print_first(w, &w->run[i]));
+    return MR_OK;
+}
+
+/* Running. */
+
+static mr_status lay_out(void *context, mr_model *model)
+{
+    work *w = context;
+    for (int i = 0; i < w->sets.count; i++)
+        MR_TRY(mr_set_run_lay_out(&w->run[i], model));
+    return MR_OK;
+}
+
+/* Sets come one after another: the largest counts. */
+static void add_bytes(const void *context, size_t bytes[MR_MEM_PURPOSES])
+{
+    const work *w = context;
+    for (int i = 0; i < w->sets.count; i++) {
+        size_t one[MR_MEM_PURPOSES] = {0};
+        mr_set_run_bytes(&w->run[i], one);
+        for (int m = 0; m < MR_MEM_PURPOSES; m++)
+            if (one[m] > bytes[m]) bytes[m] = one[m];
+    }
+}
+
+/* What was asked of which model: an evaluation that is gone on with must have the same. */
+static json_t *head_of(const work *w, const mr_set_run *run)
+{
+    const mr_set *set = run->set;
+    const mr_loaded *l = w->loaded;
+    json_t *rules = json_array();
+    for (int r = 0; r < set->rule_names.count; r++)
+        mr_json_append(&rules, json_pack("{s:s, s:i}", "name", set->rule[r]->name, "version",
+                                         set->rule[r]->version));
+    return json_pack("{s:s, s:I, s:s, s:I, s:o, s:s*, s:o, s:s, s:I, s:s, s:s, s:I, s:b}", "set",
+                     set->name, "version", (json_int_t)set->version, "source", set->source, "items",
+                     (json_int_t)run->items, "rules", rules, "metric", set->metric_name, "model",
+                     mr_json_text(w->request->model), "weights", w->weights, "steps",
+                     (json_int_t)(l->run ? l->files.about.steps : 0), "tokenizer",
+                     l->tokenizer->name, "tokenizer_hash", l->tokenizer->hash, "window",
+                     (json_int_t)w->options.window, "bos", w->options.bos);
+}
+
+/* Goes through what the file has of a set. On rank 0. */
+static mr_status resume(work *w, mr_set_run *run, int64_t *done)
+{
+    *done = 0;
+    w->outcomes = mr_alloc_array(MR_MEM_OTHER, (size_t)run->items, sizeof *w->outcomes);
+    if (!w->outcomes) return MR_ERR_MEMORY;
+    if (!w->file) return MR_OK;
+    json_t *head = head_of(w, run), *row = NULL;
+    mr_status status = head ? mr_eval_file_begin(w->file, head) : MR_ERR_MEMORY;
+    json_decref(head);
+    while (status == MR_OK) {
+        status = mr_eval_file_next(w->file, &row);
+        if (status != MR_OK || !row) break;
+        status = *done < run->items
+                     ? mr_set_run_read(run, *done, row, &w->outcomes[*done])
+                     : mr_fail(MR_ERR_FORMAT, "a row behind the last item of the set");
+        json_decref(row);
+        if (status == MR_ERR_FORMAT) status = mr_eval_file_fail(w->file, status);
+        ++*done;
+    }
+    if (status == MR_OK && *done > 0)
+        mr_log("%s: %lld of %lld items are there already", run->set->name, (long long)*done,
+               (long long)run->items);
+    return status;
+}
+
+/* Scores a set and prints that. On rank 0. */
+static mr_status tell_scores(work *w, const mr_set_run *run)
+{
+    mr_set_scores scores;
+    mr_text text = {0};
+    MR_TRY(mr_set_scores_of(run, w->outcomes, &scores));
+    json_t *json = mr_set_scores_json(&scores);
+    mr_status status = json ? MR_OK : MR_ERR_MEMORY;
+    if (status == MR_OK && w->file) status = mr_eval_file_end(w->file, json);
+    if (status == MR_OK && !w->request->json) {
+        mr_set_scores_print(&scores, &text);
+        status = mr_print_text(&text);
+        fflush(stdout);
+    }
+    if (status == MR_OK)
+        mr_json_append(&w->results, json);
+    else
+        json_decref(json);
+    mr_text_free(&text);
+    mr_set_scores_free(&scores);
+    return status;
+}
+
+static mr_status run_set(work *w, mr_set_run *run)
+{
+    const bool first = w->comm->rank == 0;
+    int64_t done = 0;
+    MR_TRY(mr_comm_agree_root(w->comm, first ? resume(w, run, &done) : MR_OK));
+    mr_comm_broadcast(w->comm, &done, sizeof done, 0);
+    if (done < run->items) {
+        mr_status status = mr_set_run_lay_out(run, w->loaded->model);
+        if (status == MR_OK) status = mr_set_run_allocate(run);
+        MR_AGREE(w->comm, status);
+        status = mr_set_run_items(run, w->loaded->model, done);
+        mr_log_progress_end();
+        mr_set_run_put_away(run);
+        MR_TRY(status);
+    }
+    return mr_comm_agree_root(w->comm, first ? tell_scores(w, run) : MR_OK);
+}
+
+static mr_status print_results(const work *w)
+{
+    json_t *all =
+        json_pack("{s:o, s:O?}", "model", mr_json_text(w->request->model), "sets", w->results);
+    mr_status status = all && w->results ? mr_print_json(all) : MR_ERR_MEMORY;
+    json_decref(all);
+    return status;
+}
+
+static mr_status run_sets(work *w, mr_backend *be)
+{
+    const request *r = w->request;
+    const bool first = w->comm->rank == 0;
+    if (r->out) {
+        MR_TRY(mr_loaded_hash(w->loaded, w->weights));
+        MR_TRY(mr_comm_agree_root(w->comm, first ? mr_eval_file_open(r->out, &w->file) : MR_OK));
+    }
+    MR_TRY(mr_loaded_fit(w->loaded, be, &(mr_loaded_room){lay_out, add_bytes, w}));
+    for (int i = 0; i < w->sets.count; i++)
+        mr_set_run_put_away(&w->run[i]);
+    MR_TRY(mr_loaded_read(w->loaded));
+    w->results = json_array();
+    for (w->now = 0; w->now < w->sets.count; w->now++) {
+        mr_status status = run_set(w, &w->run[w->now]);
+        mr_free(w->outcomes);
+        w->outcomes = NULL;
+        if (status == MR_STOPPED && r->out)
+            return mr_fail(status, "stopped; the same command goes on behind what '%s' holds",
+                           r->out);
+        MR_TRY(status);
+    }
+    return mr_comm_agree_root(w->comm, first && r->json ? print_results(w) : MR_OK);
+}
+
+static mr_status evaluate(work *w)
+{
+    const request *r = w->request;
+    mr_backend *be = NULL;
+    MR_TRY(mr_comm_agree_first(w->comm, load_sets(w), 0));
+    MR_TRY(mr_loaded_open(w->comm, r->model, r->override.item, r->override.count, &w->loaded));
+    MR_TRY(mr_loaded_tokenizer(w->loaded));
+    MR_TRY(mr_comm_agree_first(w->comm, begin_runs(w), 0));
+    if (r->show) return mr_comm_agree_root(w->comm, w->comm->rank == 0 ? show(w) : MR_OK);
+    const mr_config *config = &w->loaded->config;
+    const int threads =
+        mr_node_threads(w->comm, r->threads > 0 ? r->threads : config->parallel.threads);
+    mr_status status = mr_comm_agree(
+        w->comm, mr_backend_create(config->parallel.backend, mr_node_rank(w->comm), threads, &be));
+    if (status == MR_OK) status = run_sets(w, be);
+    for (int i = 0; i < w->sets.count; i++)
+        mr_set_run_put_away(&w->run[i]);
+    mr_model_destroy(&w->loaded->model);
+    mr_backend_destroy(&be);
+    return status;
+}
+
+static mr_status run_request(const mr_comm *comm, const request *r)
+{
+    work w = {.request = r, .comm = comm};
+    mr_status status = evaluate(&w);
+    mr_status closed = mr_eval_file_close(&w.file);
+    if (status == MR_OK) status = closed;
+    for (int i = 0; w.run && i < w.sets.count; i++)
+        mr_set_run_end(&w.run[i]);
+    mr_free(w.run);
+    mr_free(w.outcomes);
+    json_decref(w.results);
+    mr_loaded_destroy(&w.loaded);
+    mr_sets_free(&w.sets);
+    return mr_comm_agree_root(comm, status);
+}
+
+/* The sets of the program, for --help. */
+static mr_status list_sets(mr_text *out)
+{
+    mr_sets sets;
+    MR_TRY(mr_sets_load(NULL, &sets));
+    mr_text_add(out, "RUN is what a run left: its log, the tensors it keeps, or its checkpoints.\n"
+                     "\nsets (version; whose rules these are):\n");
+    for (int i = 0; i < sets.count; i++) {
+        const mr_set *s = &sets.set[i];
+        mr_text_add(out, "  %-26s %s (%lld; %s", s->name, s->about, (long long)s->version,
+                    s->source);
+        for (int r = 0; r < s->rule_names.count; r++)
+            mr_text_add(out, "; %s %d", s->rule[r]->name, s->rule[r]->version);
+        mr_text_add(out, ")\n");
+    }
+    mr_sets_free(&sets);
+    return out->failed ? MR_ERR_MEMORY : MR_OK;
+}
+
+static mr_status check(const request *r, int operands)
+{
+    MR_CHECK(operands == 1, MR_ERR_USAGE,
+             "mora eval: expected a model folder or a run; usage: mora eval %s",
+             mr_command_eval.usage);
+    MR_CHECK(r->set.count > 0, MR_ERR_USAGE,
+             "mora eval: expected --set; `mora eval --help` lists the sets");
+    MR_CHECK(r->data, MR_ERR_USAGE, "mora eval: expected --data, the folder of the sets' files");
+    MR_CHECK(r->batch <= WIDEST, MR_ERR_USAGE, "mora eval: --batch: expected 1..%d", WIDEST);
+    return MR_OK;
+}
+
+static mr_status run(const mr_comm *comm, int argc, char **argv)
+{
+    request r = {.model = NULL};
+    mr_text more = {0};
+    bool help;
+    int operands;
+    const mr_option options[] = {
+        {"set", MR_OPTION_LIST, &r.set, "NAME,...|FILE.yaml",
+         "what is asked: sets of the program, or those of a file; may be repeated"},
+        {"data", MR_OPTION_PATH, &r.data, "DIR", "folder of the files of the sets"},
+        {"limit", MR_OPTION_INT, &r.limit, "N",
+         "only the first N items, of sets with classes of each"},
+        {"out", MR_OPTION_PATH, &r.out, "FILE",
+         "keep what is found of every item here, as it comes, and go on behind what is there"},
+        {"show", MR_OPTION_FLAG, &r.show, NULL,
+         "print the first prompt of each set as the model is given it, and ask nothing"},
+        {"no-bos", MR_OPTION_FLAG, &r.no_bos, NULL, "put no id that begins a text before a prompt"},
+        {"window", MR_OPTION_INT, &r.window, "N",
+         "tokens that the model is given at most: longer ones lose their beginning (its "
+         "positions)"},
+        {"batch", MR_OPTION_INT, &r.batch, "N", "texts generated at a time and a rank (8)"},
+        {"no-sharing", MR_OPTION_FLAG, &r.no_sharing, NULL,
+         "run every option's full text, also what texts begin with in common"},
+        {"threads", MR_OPTION_INT, &r.threads, "N", "threads a rank; 0: all processors"},
+        {"override", MR_OPTION_LIST, &r.override, "KEY=VALUE",
+         "override a configuration key (model.tokenizer, parallel.backend, ...)"},
+        {"json", MR_OPTION_FLAG, &r.json, NULL, "print scores as JSON"},
+    };
+    mr_status status = list_sets(&more);
+    if (status == MR_OK)
+        status =
+            mr_options_parse(comm, &mr_command_eval, options, sizeof options / sizeof options[0],
+                             argc, argv, &r.model, 1, &operands, mr_text_get(&more), &help);
+    mr_text_free(&more);
+    MR_TRY(status);
+    if (help) return MR_OK;
+    MR_TRY(check(&r, operands));
+    mr_signals_catch(SIGUSR2);
+    return run_request(comm, &r);
+}
+
+const mr_command mr_command_eval = {
+    .name = "eval",
+    .usage = "MODEL_DIR|RUN --set NAME,...|FILE.yaml --data DIR [--out FILE] [--limit N] [--show] "
+             "[--json] ...",
+    .summary = "score a model by published evaluations, item by item",
+    .run = run,
+};

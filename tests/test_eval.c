@@ -1,0 +1,229 @@
+/* mora eval: sets of a user's own, asked of a model that a run made. */
+
+#include "base/file.h"
+#include "data_files.h"
+#include "program.h"
+
+#include <jansson.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static const program_setting alone = {0};
+
+enum { ITEMS = 23 }; /* 10 questions less 2 shots, and 15 texts */
+
+static int enter(void **state)
+{
+    if (program_enter_folder(state) != 0) return -1;
+    program_write("run.yaml", "run: {name: one, seed: 3, output: out, save_model: model}\n"
+                              "model: {config: tiny.json, init: random}\n"
+                              "task: {name: uuid, pairs: 8}\n"
+                              "method: {name: fft}\n"
+                              "train: {steps: 2, global_batch: 8, micro_batch: 4, lr: 0.01}\n"
+                              "eval: {items: 1}\n"
+                              "checkpoint: {every_minutes: 0}\n"
+                              "parallel: {threads: 1}\n");
+    program_result made = program_succeed(alone, "run run.yaml");
+    program_free(&made);
+    program_write("own.yaml",
+                  "sets:\n"
+                  "  - name: ask\n"
+                  "    about: questions\n"
+                  "    source: nobody\n"
+                  "    version: 3\n"
+                  "    items: [q.csv]\n"
+                  "    read: csv\n"
+                  "    class: kind\n"
+                  "    shots: {count: 1}\n"
+                  "    shot: [{field: q}, {text: \"? \"}, {field: \"@option\"}, {text: \". \"}]\n"
+                  "    item: [{field: q}, {text: \"?\"}]\n"
+                  "    options: [yes, never]\n"
+                  "    gold: a\n"
+                  "    metric: accuracy\n"
+                  "  - name: write\n"
+                  "    about: texts\n"
+                  "    source: nobody\n"
+                  "    version: 1\n"
+                  "    items: [t.txt]\n"
+                  "    read: lines\n"
+                  "    item: [{field: line}]\n"
+                  "    gold: line\n"
+                  "    rules: [first_line, adaptllm_ner]\n"
+                  "    stops: [\"e\"]\n"
+                  "    new_tokens: 9\n");
+    program_write("q.csv", "q,a,kind\nis it,yes,x\nwas it so,never,y\n\"who, me\",yes,x\nare we,"
+                           "yes,x\nso,never,y\nor,never,x\nif it be,yes,y\nand,yes,y\nbut,never,x\n"
+                           "no,yes,x\n");
+    program_write("t.txt", "one\ntwo\na third text\nfour\nfive\n6\nseven of them\neight\nnine\n10\n"
+                           "eleven\n12\nthirteen\nfourteen\nfifteen\n");
+    program_make_folder("f");
+    return 0;
+}
+
+static void fails(int exit_code, const char *arguments, const char *message)
+{
+    program_result result = program_run(alone, "eval %s", arguments);
+    assert_contains(result.err, message);
+    assert_int_equal(program_lines_with(result.err, "mora: error"), 1);
+    assert_int_equal(result.exit_code, exit_code);
+    program_free(&result);
+}
+
+static void the_command_line_is_checked(void **state)
+{
+    (void)state;
+    fails(2, "--set fpb", "mora eval: expected a model folder or a run");
+    fails(2, "model --data .", "expected --set; `mora eval --help` lists the sets");
+    fails(2, "model --set fpb", "expected --data, the folder of the sets' files");
+    fails(2, "model --set mmlu --data .",
+          "there is no set \"mmlu\"; expected one of mmlu_lm_eval_5");
+    fails(2, "model --set own.yaml --data . --window 129",
+          "--window: expected at most the model's max_position_embeddings, 128");
+    fails(1, "model --set fpb --data .", "set fpb: '.' has none of its files: FinancialPhraseBank");
+    fails(1, "model --set none.yaml --data .", "none.yaml");
+    fails(1, "nowhere --set own.yaml --data .", "cannot open the model folder 'nowhere'");
+    fails(1, "model --set own.yaml --data . --window 9",
+          "set write: ./t.txt: item 0: the model "
+          "takes 9 tokens, and 9 are to be generated");
+    fails(1, "model --set own.yaml --data . --out f", "cannot open 'f'");
+}
+
+static void help_names_every_set_with_its_rule(void **state)
+{
+    (void)state;
+    program_result result = program_succeed(alone, "eval --help");
+    assert_contains(result.out, "mmlu_lm_eval_5 ");
+    assert_contains(result.out, "(1; lm-evaluation-harness 0.4.13, mmlu (version 2))");
+    assert_contains(result.out, "(1; MetaMath@fe667b1, eval_gsm8k.py; metamath_gsm8k 1)");
+    program_free(&result);
+}
+
+static void the_first_prompt_is_shown(void **state)
+{
+    (void)state;
+    program_result result = program_succeed(alone, "eval model --set own.yaml --data . --show");
+    assert_string_equal(
+        result.out,
+        "== ask, item 2: 21 tokens, the first of them begins a text\nis it? yes. who, me?\n"
+        "-- option 0, 4 tokens: yes (right)\n-- option 1, 6 tokens: never\n"
+        "== write, item 0: 4 tokens, the first of them begins a text\none\n");
+    program_free(&result);
+}
+
+/* Evaluates on ranks into a new file, and returns that. */
+static char *records(int ranks, const char *more)
+{
+    remove("r.jsonl");
+    program_result result = program_succeed((program_setting){.ranks = ranks},
+                                            "eval model --set own.yaml --data . --threads 1 "
+                                            "--out r.jsonl %s",
+                                            more);
+    program_free(&result);
+    assert_int_not_equal(access("r.jsonl.lock", F_OK), 0);
+    return program_read("r.jsonl", NULL);
+}
+
+static void records_are_the_same_on_any_number_of_ranks(void **state)
+{
+    (void)state;
+    char *one = records(0, "");
+    assert_int_equal(program_lines_with(one, "\"item\":"), ITEMS);
+    assert_int_equal(program_lines_with(one, "\"scores\":"), 2);
+    for (int ranks = 2; ranks <= 4; ranks++) {
+        char *other = records(ranks, ranks == 3 ? "--batch 2" : "");
+        assert_string_equal(one, other);
+        mr_free(other);
+    }
+    char *apart = records(0, "--no-sharing --batch 1");
+    assert_string_equal(one, apart);
+    mr_free(apart);
+    mr_free(one);
+}
+
+static void what_was_broken_off_goes_on(void **state)
+{
+    (void)state;
+    size_t bytes;
+    mr_free(records(0, ""));
+    char *whole = program_read("r.jsonl", &bytes);
+    for (size_t cut = 0; cut < 11; cut++) {
+        FILE *file = fopen("r.jsonl", "wb");
+        assert_int_equal(fwrite(whole, 1, bytes * cut / 10 - (cut > 0 && cut < 10), file),
+                         bytes * cut / 10 - (cut > 0 && cut < 10));
+        fclose(file);
+        program_result result =
+            program_succeed(alone, "eval model --set own.yaml --data . --threads 1 --out r.jsonl");
+        char *again = program_read("r.jsonl", NULL);
+        assert_string_equal(again, whole);
+        assert_contains(result.out, "ask, version 3 (nobody)");
+        assert_contains(result.out, "first_line");
+        mr_free(again);
+        program_free(&result);
+    }
+    mr_free(whole);
+}
+
+static void a_file_of_another_evaluation_is_refused(void **state)
+{
+    (void)state;
+    static const char same[] = "model --set own.yaml --data . --threads 1 --out r.jsonl";
+    mr_free(records(0, ""));
+    fails(1, "model --set own.yaml --data . --limit 2 --out r.jsonl",
+          "r.jsonl:1: it is of another evaluation: \"items\" is 8 there, 4 here");
+    fails(1, "model --set own.yaml --data . --no-bos --out r.jsonl",
+          "\"bos\" is true there, false");
+    fails(1, "out/one.h5 --set own.yaml --data . --out r.jsonl",
+          "\"model\" is \"model\" there, \"out/one.h5\" here");
+    char *text = program_read("r.jsonl", NULL), *second = strchr(text, '\n') + 1;
+    char *third = strchr(second, '\n') + 1;
+    data_write("r.jsonl", text, (size_t)(second - text));
+    data_append("r.jsonl", third, strlen(third));
+    fails(1, same, "r.jsonl:2: expected item 2, found 3");
+    program_write("r.jsonl", "%.*s{\"item\": \"2\", \"prompt\": \"0\"}\n", (int)(second - text),
+                  text);
+    fails(1, same, "r.jsonl:2: item 2 was asked by another text than now: its hash is 0, now ");
+    program_write("r.jsonl", "%.*snothing\n", (int)(second - text), text);
+    fails(1, same, "r.jsonl:2: cannot read JSON");
+    program_write("r.jsonl", "%.*s%.*s", (int)(second - text), text, (int)(second - text), text);
+    fails(1, same, "r.jsonl:2: expected the row of an item, found lines of another set");
+    mr_free(text);
+}
+
+static void scores_are_told_as_json(void **state)
+{
+    (void)state;
+    program_result result =
+        program_succeed(alone, "eval out/one.h5 --set own.yaml --data . --limit 3 --json");
+    json_t *root = json_loads(result.out, 0, NULL);
+    assert_non_null(root);
+    const json_t *sets = json_object_get(root, "sets"), *ask = json_array_get(sets, 0);
+    const json_t *score = json_array_get(json_object_get(ask, "scores"), 0);
+    assert_int_equal(json_array_size(sets), 2);
+    assert_int_equal(json_integer_value(json_object_get(ask, "version")), 3);
+    assert_int_equal(json_integer_value(json_object_get(score, "items")), 6);
+    assert_int_equal(json_array_size(json_object_get(ask, "groups")), 2);
+    double mean = 0;
+    for (size_t g = 0; g < 2; g++) {
+        const json_t *group = json_array_get(json_object_get(ask, "groups"), g);
+        mean += json_number_value(json_array_get(json_object_get(group, "values"), 0)) / 2;
+    }
+    assert_true(fabs(mean - json_number_value(json_object_get(score, "value"))) < 1e-12);
+    json_decref(root);
+    program_free(&result);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_command_line_is_checked),
+        cmocka_unit_test(help_names_every_set_with_its_rule),
+        cmocka_unit_test(the_first_prompt_is_shown),
+        cmocka_unit_test(records_are_the_same_on_any_number_of_ranks),
+        cmocka_unit_test(what_was_broken_off_goes_on),
+        cmocka_unit_test(a_file_of_another_evaluation_is_refused),
+        cmocka_unit_test(scores_are_told_as_json),
+    };
+    return cmocka_run_group_tests(tests, enter, folder_leave);
+}

@@ -300,6 +300,8 @@ static void an_adapter_that_does_not_fit_is_refused_by_its_key(void **state)
             "method.r 4)");
     refused("--set method.target_modules=[q_proj,v_proj]",
             "which method.target_modules does not name");
+    refused("--set method.target_modules=[down_proj]",
+            "updates model.layers.0.mlp.gate_proj, which method.target_modules does not name");
     refused("--set method.modules_to_save=[lm_head]",
             "holds the weight of model.layers.0.input_layernorm, which method.modules_to_save does "
             "not name");

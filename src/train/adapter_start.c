@@ -224,7 +224,7 @@ static mr_status check_places(const start *s)
 /* The adapter is of the kind that the method trains. */
 static mr_status check_kind(const start *s)
 {
-    mr_model_linear linear = {0};
+    mr_model_linear linear = {.place = -1};
     mr_update update;
     int lengths;
     while (linear.place < 0 || !mr_model_adapter_update(s->model, &linear, &update, &lengths))

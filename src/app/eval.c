@@ -78,8 +78,8 @@ static mr_status begin_runs(work *w)
                              .window = r->window > 0 ? r->window : arch->max_position_embeddings,
                              .batch = r->batch > 0 ? r->batch : BATCH,
                              .limit = r->limit,
-                             .eos = arch->eos_token_id,
-                             .eos_count = arch->eos_count,
+                             .eos = w->loaded->tokenizer->end,
+                             .eos_count = w->loaded->tokenizer->ends,
                              .row = take_row,
                              .progress = show_progress,
                              .context = w};

@@ -58,6 +58,8 @@ static void the_command_line_is_checked(void **state)
           "data inspect here --text a");
     fails(2, "--seq-len: expected 1..", "data inspect here --seq-len 0");
     fails(1, "cannot open 'here/manifest.json'", "data inspect here");
+    write_documents("file.txt");
+    fails(1, "'file.txt' is a file; expected a folder that", "data inspect file.txt");
 }
 
 static void help_tells_both_verbs(void **state)
@@ -69,7 +71,7 @@ static void help_tells_both_verbs(void **state)
     program_free(&result);
     result = program_succeed(alone, "data prepare --help");
     assert_contains(result.out, "--on-error error|skip");
-    assert_contains(result.out, "half a surrogate pair or \\u0000 in the name of a field");
+    assert_contains(result.out, "half a surrogate pair, a field twice or \\u0000 in its name");
     assert_contains(result.out, "what is left over at its end is dropped");
     program_free(&result);
 }

@@ -51,6 +51,8 @@ static void the_command_line_is_checked(void **state)
     fails(2, "model --prompt a --temperature 1 --top-p 1.5",
           "--top-p: expected a number in 1e-09..1, found \"1.5\"");
     fails(2, "model --prompt a --top-p 0.5", "--top-p: at --temperature 0 nothing is drawn");
+    fails(2, "model --prompt a --seed 0", "--seed: at --temperature 0 nothing is drawn");
+    fails(2, "model --prompt a --field text", "--field is of --prompts");
     fails(2, "model --prompt a --stop=", "--stop: expected a text, found an empty one");
 }
 

@@ -850,6 +850,8 @@ static void json_past_doubles_and_unicode_is_told(void **state)
                                              "real number overflow"},
         {"{\"id\": \"\\udc00\", \"text\": \"a\"}", "invalid Unicode '\\uDC00'"},
         {"{\"i\\u0000\": 1, \"text\": \"a\"}", "NUL byte in object key not supported"},
+        {"{\"text\": \"a\", \"text\": \"b\"}", "limits.jsonl:1: cannot read JSON: column 20: "
+                                               "duplicate object key"},
     };
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++) {
         write_text("limits.jsonl", lines[i][0], strlen(lines[i][0]));

@@ -246,6 +246,8 @@ static void streams_and_documents_are_told_apart(void **state)
     refused(
         "instruct", "all", 32, "eval.every=1", MR_ERR_CONFIG,
         "eval.every: nothing to evaluate on: task.data 'all' has 0 held-out documents, 0 of them");
+    refused("instruct", "all", 32, "eval.at_start=true", MR_ERR_CONFIG,
+            "eval.at_start: nothing to evaluate on: task.data 'all' has 0 held-out documents");
 }
 
 /* Replaces a text of the manifest. */

@@ -333,6 +333,8 @@ static void fields_and_roles_have_the_names_of_the_file(void **state)
     assert_int_equal(mr_template_rename(t, "text=a"), MR_ERR_USAGE);
     assert_string_equal(mr_message(), "template tulu has no \"text\"; it has messages, role, "
                                       "system, user, assistant, content");
+    assert_int_equal(mr_template_rename(t, "role=to"), MR_ERR_USAGE);
+    assert_string_equal(mr_message(), "\"role\" is told twice, as \"from\" and \"to\"");
     assert_int_equal(mr_template_rename(t, "text"), MR_ERR_USAGE);
     assert_string_equal(mr_message(), "expected NAME=AS THE FILE CALLS IT, found \"text\"");
     mr_template_destroy(&t);

@@ -24,7 +24,7 @@ static const char prepare_more[] =
     "mora data inspect FILE --template shows the first ones, its --help names the templates.\n"
     "Files are read through gzip, zstd or xz where their content says so; a name that says so\n"
     "must be right. JSON is read as Unicode text and numbers of double precision: a line with\n"
-    "1e999, half a surrogate pair or \\u0000 in the name of a field is told as faulty.\n"
+    "1e999, half a surrogate pair, a field twice or \\u0000 in its name is told as faulty.\n"
     "A document, or a JSON line, has at most 1 GiB, or 64 MiB unless the tokenizer is bytes.\n\n"
     "The tokens of each document and one EOS, or of each sample, are joined into shards, one\n"
     "for 16 MiB of text or less; sequences of train.seq_len are cut from the whole of a split\n"

@@ -23,7 +23,8 @@ typedef struct request {
     const char *model, *prompts, *field;
     const char *temperature, *top_p; /* numbers as they stand; NULL: the default */
     mr_option_list prompt, stop, sets;
-    int64_t most, batch, seed, threads;
+    int64_t most, batch, threads;
+    int64_t seed; /* -1: not given */
     bool no_bos, json;
     mr_sampling sampling;
 } request;
@@ -381,11 +382,14 @@ static mr_status check(request *r, int operands)
     MR_CHECK((r->prompt.count > 0) != (r->prompts != NULL), MR_ERR_USAGE,
              "mora generate: expected --prompt or --prompts, %s",
              r->prompts ? "found both" : "found neither");
-    r->sampling = (mr_sampling){.top_p = 1, .seed = (uint64_t)r->seed};
+    r->sampling = (mr_sampling){.top_p = 1, .seed = r->seed < 0 ? 0 : (uint64_t)r->seed};
     MR_TRY(read_number(r->temperature, "temperature", 0, 1e6, &r->sampling.temperature));
     MR_TRY(read_number(r->top_p, "top-p", 1e-9, 1, &r->sampling.top_p));
-    MR_CHECK(!r->top_p || r->sampling.temperature > 0, MR_ERR_USAGE,
-             "mora generate: --top-p: at --temperature 0 nothing is drawn");
+    MR_CHECK(r->sampling.temperature > 0 || (!r->top_p && r->seed < 0), MR_ERR_USAGE,
+             "mora generate: --%s: at --temperature 0 nothing is drawn",
+             r->top_p ? "top-p" : "seed");
+    MR_CHECK(!r->field || r->prompts, MR_ERR_USAGE, "mora generate: --field is of --prompts");
+    if (!r->field) r->field = "prompt";
     MR_CHECK(r->most <= LONGEST, MR_ERR_USAGE, "mora generate: --max-new-tokens: expected 1..%d",
              LONGEST);
     MR_CHECK(r->batch <= WIDEST, MR_ERR_USAGE, "mora generate: --batch: expected 1..%d", WIDEST);
@@ -400,7 +404,7 @@ static const char more[] =
 
 static mr_status run(const mr_comm *comm, int argc, char **argv)
 {
-    request r = {.field = "prompt"};
+    request r = {.seed = -1};
     bool help;
     int operands;
     const mr_option options[] = {

@@ -156,6 +156,7 @@ static mr_status check_samples(const mr_config *config, const mr_dataset *datase
 {
     const char *asks = config->eval.every > 0            ? "eval.every"
                        : config->eval.at_steps.count > 0 ? "eval.at_steps"
+                       : config->eval.at_start           ? "eval.at_start"
                                                          : NULL;
     const bool trains = dataset->items > 0;
     if (trains && (!asks || dataset->heldout > 0)) return MR_OK;

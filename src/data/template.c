@@ -164,9 +164,10 @@ mr_status mr_template_rename(mr_template *t, const char *name_is)
     for (int n = 0; n < t->names; n++) {
         mr_template_name_of *name = &t->name[n];
         if (strlen(name->name) != length || memcmp(name->name, name_is, length) != 0) continue;
+        MR_CHECK(!name->real, MR_ERR_USAGE, "\"%s\" is told twice, as \"%s\" and \"%s\"",
+                 name->name, name->real, name_is + length + 1);
         char *real = mr_strdup(name_is + length + 1);
         if (!real) return MR_ERR_MEMORY;
-        mr_free(name->real);
         name->real = real;
         return set_hash(t);
     }

@@ -79,8 +79,8 @@ void mr_template_destroy(mr_template **t);
 const char *mr_template_own(int number);
 
 /** Takes what a file calls a field or a role: "content=value". Local.
- * @return MR_OK, MR_ERR_USAGE (not of that form, or the template has no such name: the message
- * lists those it has), MR_ERR_MEMORY */
+ * @return MR_OK, MR_ERR_USAGE (not of that form, told before, or the template has no such name: the
+ * message lists those it has), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_template_rename(mr_template *t, const char *name_is);
 
 /** Finds the tokens that a template names in a tokenizer; needed before samples are made, and once

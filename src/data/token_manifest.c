@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char file_name[] = "manifest.json";
 static const char *const split_names[MR_SPLITS] = {"train", "heldout"};
@@ -492,6 +493,9 @@ mr_status mr_token_manifest_read(const char *folder, mr_token_manifest *out)
     char path[PATH_MAX];
     json_t *root;
     *out = (mr_token_manifest){.shards = 0};
+    struct stat about;
+    MR_CHECK(stat(folder, &about) != 0 || S_ISDIR(about.st_mode), MR_ERR_FORMAT,
+             "'%s' is a file; expected a folder that `mora data prepare` makes of such", folder);
     MR_TRY(mr_file_path(path, "%s/%s", folder, file_name));
     MR_TRY(mr_json_read(path, &root));
     mr_status status = read_root(path, root, out);

@@ -682,6 +682,23 @@ static void no_file_is_bad_usage(void **state)
     assert_error("--json", 2, "mora info: expected a file or folder; usage: mora info PATH");
 }
 
+/* Without a device, or in a build without, it says what is needed. */
+static void devices_are_described_or_asked_for(void **state)
+{
+    (void)state;
+    program_result result = program_run((program_setting){0}, "info --device");
+    if (result.exit_code == 0) {
+        assert_contains(result.out, "devices of this node");
+        assert_contains(result.out, "multiprocessors");
+    } else {
+        assert_contains(result.err, "parallel.backend: \"cuda\" ");
+        assert_string_equal(result.out, "");
+    }
+    program_free(&result);
+    assert_error("--device file", 2, "expected nothing beside --device but --json");
+    assert_error("--device --config", 2, "expected nothing beside --device but --json");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -738,6 +755,7 @@ int main(void)
         cmocka_unit_test(broken_json_has_its_place),
         cmocka_unit_test(a_missing_file_is_named),
         cmocka_unit_test(no_file_is_bad_usage),
+        cmocka_unit_test(devices_are_described_or_asked_for),
     };
     return cmocka_run_group_tests_name("app_info", tests, make_files, folder_leave);
 }

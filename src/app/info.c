@@ -48,6 +48,15 @@ static mr_status describe(const mr_comm *comm, const char *path, mr_info_kind ki
     }
 }
 
+/* Collective. */
+static mr_status describe_path(const mr_comm *comm, const char *path, bool config, json_t **out)
+{
+    mr_info_kind kind = MR_INFO_RUNS;
+    MR_TRY(mr_comm_agree_root(comm, comm->rank == 0 ? mr_info_recognise(path, &kind) : MR_OK));
+    mr_comm_broadcast(comm, &kind, sizeof kind, 0);
+    return describe(comm, path, kind, config, out);
+}
+
 static mr_status print_description(const json_t *description, bool json)
 {
     if (json) return mr_print_json(description);
@@ -61,23 +70,28 @@ static mr_status print_description(const json_t *description, bool json)
 static mr_status run(const mr_comm *comm, int argc, char **argv)
 {
     const char *path[1];
-    bool json = false, config = false, help;
+    bool json = false, config = false, device = false, help;
     int operands;
     const mr_option options[] = {
         {"config", MR_OPTION_FLAG, &config, NULL,
          "of a run log or a checkpoint: print its configuration too"},
+        {"device", MR_OPTION_FLAG, &device, NULL,
+         "in place of PATH: describe the devices that runs may compute on"},
         {"json", MR_OPTION_FLAG, &json, NULL, "print the description as JSON"},
     };
     MR_TRY(mr_options_parse(comm, &mr_command_info, options, sizeof options / sizeof options[0],
                             argc, argv, path, 1, &operands, NULL, &help));
     if (help) return MR_OK;
-    MR_CHECK(operands == 1, MR_ERR_USAGE,
-             "mora info: expected a file or folder; usage: mora info %s", mr_command_info.usage);
+    MR_CHECK(operands == (device ? 0 : 1) && !(device && config), MR_ERR_USAGE,
+             "mora info: expected %s; usage: mora info %s",
+             device ? "nothing beside --device but --json" : "a file or folder",
+             mr_command_info.usage);
     json_t *description = NULL;
-    mr_info_kind kind = MR_INFO_RUNS;
-    MR_TRY(mr_comm_agree_root(comm, comm->rank == 0 ? mr_info_recognise(path[0], &kind) : MR_OK));
-    mr_comm_broadcast(comm, &kind, sizeof kind, 0);
-    mr_status status = describe(comm, path[0], kind, config, &description);
+    mr_status status = MR_OK;
+    if (device)
+        status = comm->rank == 0 ? mr_info_devices(&description) : MR_OK;
+    else
+        status = describe_path(comm, path[0], config, &description);
     if (status == MR_OK && comm->rank == 0) status = print_description(description, json);
     json_decref(description);
     return mr_comm_agree_root(comm, status);
@@ -85,7 +99,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
 
 const mr_command mr_command_info = {
     .name = "info",
-    .usage = "PATH [--config] [--json]",
+    .usage = "PATH [--config] [--json] | --device [--json]",
     .summary =
         "describe a run log, spectra, checkpoints, token shards, safetensors, a model, the YAML of "
         "runs or of a template",

@@ -67,4 +67,9 @@ MR_NODISCARD mr_status mr_info_checkpoint(const mr_comm *comm, const char *path,
  * @return MR_OK, MR_ERR_IO (of the folder itself), MR_ERR_MEMORY; the same on every rank */
 MR_NODISCARD mr_status mr_info_checkpoints(const mr_comm *comm, const char *path, json_t **out);
 
+/** Describes the devices that this process may compute on, and the libraries that do. Local.
+ * @param[out] out  given back with json_decref; NULL on failure
+ * @return MR_OK, MR_ERR_ARG (none, or not in this build: the message says what to do) */
+MR_NODISCARD mr_status mr_info_devices(json_t **out);
+
 #endif

@@ -22,7 +22,21 @@ static mr_status mr_cuda_init(mr_backend *be, int node_rank)
                    "parallel.backend: \"cuda\" is not in this build; configure one that has it "
                    "where nvcc is: cmake --preset cuda && cmake --build --preset cuda");
 }
+
+static mr_status mr_cuda_describe(int index, mr_device_facts *out)
+{
+    (void)index;
+    (void)out;
+    return mr_cuda_init(NULL, 0);
+}
 #endif
+
+mr_status mr_backend_device(int index, mr_device_facts *out, int *count)
+{
+    *count = mr_cuda_devices();
+    *out = (mr_device_facts){.name = ""};
+    return mr_cuda_describe(index, out);
+}
 
 static mr_status init_auto(mr_backend *be, int node_rank)
 {

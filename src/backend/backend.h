@@ -346,6 +346,20 @@ void mr_backend_prepare(char **argv);
 MR_NODISCARD mr_status mr_backend_create(const char *name, int node_rank, int threads,
                                          mr_backend **out);
 
+/** What is known of a device. */
+typedef struct mr_device_facts {
+    char name[256], uuid[48];
+    char libraries[256]; /**< what computes on it, with versions */
+    int major, minor, multiprocessors;
+    size_t bytes, free_bytes;
+    int reaches; /**< other devices whose memory it reads without the host */
+} mr_device_facts;
+
+/** Describes the index-th device that this process sees, of *count. Local.
+ * @return MR_OK, MR_ERR_ARG (there is none, or no backend for one in this build; says what to do)
+ */
+MR_NODISCARD mr_status mr_backend_device(int index, mr_device_facts *out, int *count);
+
 /** Frees *be and sets it to NULL; its buffers must be gone. */
 void mr_backend_destroy(mr_backend **be);
 

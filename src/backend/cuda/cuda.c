@@ -241,10 +241,8 @@ static const mr_backend_ops cuda_ops = {
 
 mr_status mr_cuda_init(mr_backend *be, int node_rank)
 {
-    int devices = mr_cuda_devices();
-    MR_CHECK(devices > 0, MR_ERR_ARG,
-             "parallel.backend: \"cuda\" found no device of NVIDIA with a driver for CUDA %d.%d",
-             CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+    int devices = 0;
+    MR_TRY(mr_cuda_find(&devices));
     mr_cuda *cu = mr_alloc(MR_MEM_OTHER, sizeof *cu);
     if (!cu) return MR_ERR_MEMORY;
     be->state = cu;

@@ -84,6 +84,9 @@ static inline mr_cuda *mr_cuda_of(const mr_backend *be)
     return (mr_cuda *)be->state;
 }
 
+/** Counts the devices. @return MR_OK, MR_ERR_ARG (none) */
+mr_status mr_cuda_find(int *devices);
+
 /** Records a failure of what is queued, for `synchronize` to tell; nothing where it is none. */
 void mr_cuda_note(mr_backend *be, cudaError_t error, const char *what);
 void mr_cuda_note_failure(mr_backend *be, const char *what, const char *why);

@@ -11,6 +11,8 @@ mr_tensor mr_arena_take(mr_arena *arena, mr_dtype dtype, int64_t rows, int64_t c
 mr_tensor mr_arena_take_rows(mr_arena *arena, mr_dtype dtype, int64_t rows, int64_t cols)
 {
     const int64_t line = MR_MEM_ALIGNMENT / (int64_t)mr_dtype_size(dtype);
-    return mr_tensor_cols(mr_arena_take(arena, dtype, rows, (cols + line - 1) / line * line), 0,
-                          cols);
+    mr_tensor whole = mr_arena_take(arena, dtype, rows, (cols + line - 1) / line * line);
+    mr_tensor t = mr_tensor_cols(whole, 0, cols);
+    t.spare = whole.cols - cols;
+    return t;
 }

@@ -39,6 +39,7 @@ mr_tensor mr_tensor_cols(mr_tensor t, int64_t first, int64_t count)
     MR_INVARIANT(first >= 0 && count >= 0 && first + count <= t.cols);
     t.offset += first;
     t.cols = count;
+    t.spare = 0;
     return t;
 }
 
@@ -54,5 +55,6 @@ mr_tensor mr_tensor_reshape(mr_tensor t, int64_t rows, int64_t cols)
     t.rows = rows;
     t.cols = cols;
     t.stride = cols;
+    t.spare = 0;
     return t;
 }

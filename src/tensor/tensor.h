@@ -29,6 +29,8 @@ typedef struct mr_tensor {
     int64_t offset; /**< elements from the start of the buffer */
     int64_t rows, cols;
     int64_t stride; /**< elements from one row to the next, >= cols */
+    int64_t spare;  /**< of them behind a row that are its own, and zeros: what writes the tensor
+                         leaves them so, so that a product may take them in */
     mr_dtype dtype;
 } mr_tensor;
 

@@ -27,7 +27,10 @@ struct mr_cuda_plan {
     bool tried; /* it is the fastest, or the only one */
 };
 
-enum { PROPOSALS = 8 };
+enum {
+    PROPOSALS = 8,
+    EVEN = 8, /* what extents of large products are best multiples of */
+};
 
 mr_status mr_cuda_plans_create(mr_backend *be)
 {
@@ -348,7 +351,6 @@ static mr_tensor part_of(mr_tensor t, bool by_rows, int64_t first, int64_t count
  * goes into a product of its own, extent by extent. */
 static void run_even(mr_backend *be, bool ta, bool tb, const operands *o)
 {
-    enum { EVEN = 8 };
     const int64_t m = o->c.rows, n = o->c.cols, k = ta ? o->a.rows : o->a.cols;
     const int64_t em = m - m % EVEN, en = n - n % EVEN, ek = k - k % EVEN;
     operands main = *o, rest = *o;
@@ -376,6 +378,61 @@ static void run_even(mr_backend *be, bool ta, bool tb, const operands *o)
     run(be, ta, tb, &rest);
 }
 
+static int64_t even_up(int64_t extent)
+{
+    return (extent + EVEN - 1) / EVEN * EVEN;
+}
+
+/* A matrix with extents that are multiples of 8: itself, where columns behind its own are zeros, or
+ * room for a copy. */
+static mr_tensor rounded(mr_tensor t, mr_buffer *room, size_t *used)
+{
+    const int64_t rows = even_up(t.rows), cols = even_up(t.cols);
+    if (rows == t.rows && cols - t.cols <= t.spare && t.stride % EVEN == 0 &&
+        (uintptr_t)mr_cuda_at(t) % 16 == 0) {
+        t.cols = cols;
+        return t;
+    }
+    const size_t size = mr_dtype_size(t.dtype);
+    mr_tensor copy = mr_tensor_of(room, t.dtype, (int64_t)(*used / size), rows, cols);
+    *used += ((size_t)(rows * cols) * size + 255) / 256 * 256;
+    return copy;
+}
+
+/* The part of a rounded matrix that is the matrix. */
+static mr_tensor own_part(mr_tensor even, mr_tensor t)
+{
+    return mr_tensor_cols(mr_tensor_rows(even, 0, t.rows), 0, t.cols);
+}
+
+/* A product with odd extents as one whose are rounded up, zeros added, where what must be copied
+ * for that is little beside the product. @return whether it is such */
+static bool run_rounded(mr_backend *be, bool ta, bool tb, const operands *o)
+{
+    const size_t most = (size_t)64 << 20;
+    mr_cuda *cu = mr_cuda_of(be);
+    mr_buffer *room = &cu->aligned;
+    operands even = *o;
+    size_t used = 0;
+    if (o->a.rows % EVEN == 0 && o->a.cols % EVEN == 0 && o->b.rows % EVEN == 0 &&
+        o->b.cols % EVEN == 0)
+        return false;
+    even.a = rounded(o->a, room, &used);
+    even.b = rounded(o->b, room, &used);
+    even.c = rounded(o->c, room, &used);
+    if (used > most) return false;
+    mr_cuda_grow(be, room, used);
+    if (used > room->bytes) return true; /* noted */
+    if (used > 0)
+        mr_cuda_note(be, cudaMemsetAsync(room->data, 0, used, cu->stream), "a matrix product");
+    if (is_other(even.a, o->a)) mr_cuda_copy(be, own_part(even.a, o->a), o->a);
+    if (is_other(even.b, o->b)) mr_cuda_copy(be, own_part(even.b, o->b), o->b);
+    if (is_other(even.c, o->c) && o->beta != 0) mr_cuda_copy(be, own_part(even.c, o->c), o->c);
+    run(be, ta, tb, &even);
+    if (is_other(even.c, o->c)) mr_cuda_copy(be, o->c, own_part(even.c, o->c));
+    return true;
+}
+
 void mr_cuda_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
                   mr_tensor b, float beta, mr_tensor c)
 {
@@ -388,6 +445,7 @@ void mr_cuda_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alph
         run(be, transpose_a, transpose_b, &o);
         return;
     }
+    if (run_rounded(be, transpose_a, transpose_b, &o)) return;
     all_aligned(&o, room, &used);
     if (used > 0) mr_cuda_grow(be, room, used);
     if (used > room->bytes) return; /* noted */

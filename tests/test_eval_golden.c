@@ -1,5 +1,5 @@
-/* mora eval beside AdaptLLM's published code: the small model of <root>/eval/e2e on the files of
- * <root>/eval/adaptllm, for the roots that MORA_GOLDEN names. */
+/* mora eval beside published code: the small model of <root>/eval/e2e on the files of
+ * <root>/eval/adaptllm and on GSM8K, for the roots that MORA_GOLDEN names. */
 
 #include "data_files.h"
 #include "golden_find.h"
@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 #include <math.h>
+#include <unistd.h>
 
 enum { SETS = 8 };
 
@@ -68,15 +69,22 @@ static void check(const json_t *line, const json_t *rows)
                      json_integer_value(json_object_get(line, "prediction")));
 }
 
+static bool unpack_model(const char *root)
+{
+    char path[TEST_PATH];
+    snprintf(path, sizeof path, "%s/eval/e2e/llama/model.safetensors.xz", root);
+    data_shell("rm -rf llama && mkdir llama");
+    if (!data_unpack(path, "llama/model.safetensors")) return false;
+    data_shell("cp '%s/eval/e2e/llama/config.json' llama/", root);
+    data_unpack_shared("data/tokenizer/llama_tokenizer.model.xz", "llama/tokenizer.model");
+    return true;
+}
+
 static int check_root(const char *root)
 {
     char path[TEST_PATH], all[1024] = "";
     int checked = 0;
-    snprintf(path, sizeof path, "%s/eval/e2e/llama/model.safetensors.xz", root);
-    program_make_folder("llama");
-    if (!data_unpack(path, "llama/model.safetensors")) return 0;
-    data_shell("cp '%s/eval/e2e/llama/config.json' llama/", root);
-    data_unpack_shared("data/tokenizer/llama_tokenizer.model.xz", "llama/tokenizer.model");
+    if (!unpack_model(root)) return 0;
     for (int s = 0; s < SETS; s++)
         snprintf(all + strlen(all), sizeof all - strlen(all), "%s%s", s > 0 ? "," : "",
                  names[s][1]);
@@ -104,6 +112,79 @@ static int check_root(const char *root)
     return checked;
 }
 
+/* Sets whose texts are those of a reference, and where it has them. */
+static const struct {
+    const char *set, *member, *like;
+} written[] = {{"five", NULL, "gsm8k_lm_eval"}, {"none", "metamath", "gsm8k_metamath"}};
+
+/* A margin that float32 cannot close. */
+static const double margin = 1e-3;
+
+static const char *without_blanks(const char *text)
+{
+    return text + strspn(text, " ");
+}
+
+static int check_texts(const json_t *lines, const json_t *rows, size_t items)
+{
+    int checked = 0;
+    for (size_t i = 0; i < items; i++) {
+        for (int s = 0; s < 2; s++) {
+            const json_t *line = json_array_get(lines, i);
+            const json_t *row =
+                row_of(rows, written[s].set, json_number_value(json_object_get(line, "row")));
+            const json_t *of = written[s].member ? json_object_get(line, written[s].member) : line;
+            if (json_number_value(json_object_get(of, "smallest_margin")) < margin) continue;
+            /* Decoded by itself a text loses the blank before its first word. */
+            assert_string_equal(
+                without_blanks(json_string_value(json_object_get(row, "text"))),
+                without_blanks(json_string_value(json_object_get(of, "completion"))));
+            checked++;
+        }
+    }
+    return checked;
+}
+
+static int write_root(const char *root)
+{
+    enum { ITEMS = 5 };
+    char path[TEST_PATH];
+    snprintf(path, sizeof path, "%s/eval/e2e/gsm8k.jsonl", root);
+    if (access(path, R_OK) != 0 || !unpack_model(root)) return 0;
+    program_write("own.yaml",
+                  "sets:\n"
+                  "  - {name: %s, like: %s, new_tokens: 32}\n"
+                  "  - {name: %s, like: %s, new_tokens: 32}\n",
+                  written[0].set, written[0].like, written[1].set, written[1].like);
+    json_t *lines = lines_of(path);
+    remove("r.jsonl");
+    program_result result =
+        program_succeed((program_setting){0},
+                        "eval llama --set own.yaml --data %s --threads 1 --limit %d --out r.jsonl",
+                        test_shared("data", path), ITEMS);
+    program_free(&result);
+    json_t *rows = lines_of("r.jsonl");
+    const int checked = check_texts(lines, rows, ITEMS);
+    json_decref(rows);
+    json_decref(lines);
+    return checked;
+}
+
+static void gsm8k_is_answered_as_in_the_published_code(void **state)
+{
+    (void)state;
+    char data[TEST_PATH];
+    mr_names roots = {0};
+    int checked = 0;
+    test_shared("data", data);
+    must(mr_golden_roots(&roots));
+    for (int64_t i = 0; i < roots.count; i++)
+        checked += write_root(roots.item[i]);
+    mr_names_free(&roots);
+    if (checked == 0) skip_because("no root of MORA_GOLDEN has eval/e2e");
+    print_message("%d texts\n", checked);
+}
+
 static void files_of_adaptllm_score_as_in_the_published_code(void **state)
 {
     (void)state;
@@ -123,6 +204,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_of_adaptllm_score_as_in_the_published_code),
+        cmocka_unit_test(gsm8k_is_answered_as_in_the_published_code),
     };
     return cmocka_run_group_tests(tests, program_enter_folder, folder_leave);
 }

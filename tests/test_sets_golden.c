@@ -404,6 +404,75 @@ static void files_of_adaptllm_are_read_as_published(void **state)
     golden_lines("eval/adaptllm/records.jsonl", every);
 }
 
+/* Right answers, and none. */
+
+/* A completion that says the right answer as a rule reads it. */
+static void say(const mr_answer_rule *rule, const char *gold, size_t bytes, mr_text *out)
+{
+    mr_answer right = {.state = MR_ANSWER_NONE};
+    must(rule->gold(gold, bytes, &right));
+    const char *part = mr_text_get(&right.text);
+    const int length = right.count > 0 ? (int)right.part[0].bytes : 0;
+    if (strncmp(rule->name, "metamath", 8) == 0)
+        mr_text_add(out, "The answer is: %.*s", length, part);
+    else if (strcmp(rule->name, "lm_eval_gsm8k_cot_strict") == 0)
+        mr_text_add(out, "The answer is %s.", strstr(gold, "#### ") + strlen("#### "));
+    else if (strcmp(rule->name, "lm_eval_hendrycks_math") == 0)
+        mr_text_add(out, "$%.*s$", length, part);
+    else
+        mr_text_add(out, "%.*s", (int)bytes, gold);
+    mr_answer_free(&right);
+}
+
+static double score_of(const mr_answer_rule *rule, const char *gold, size_t gold_bytes,
+                       const char *text)
+{
+    mr_answer right = {.state = MR_ANSWER_NONE}, found = {.state = MR_ANSWER_NONE};
+    double score;
+    must(rule->gold(gold, gold_bytes, &right));
+    must(rule->found(text, strlen(text), &found));
+    must(mr_answer_score(rule, &found, &right, &score));
+    mr_answer_free(&right);
+    mr_answer_free(&found);
+    return score;
+}
+
+/* Fails unless so many items score less than 1 by what is right, and none more than 0 by nothing.
+ */
+static void right_is_right(const char *name, int rule, int64_t ceiling)
+{
+    const mr_set *set = shared_set(name);
+    int64_t less = 0;
+    for (int64_t i = 0; i < set->items; i++) {
+        char room[32];
+        size_t bytes;
+        const char *gold = mr_set_answer(set, i, room, &bytes);
+        mr_text said = {0};
+        say(set->rule[rule], gold, bytes, &said);
+        less += score_of(set->rule[rule], gold, bytes, mr_text_get(&said)) < 1;
+        assert_true(score_of(set->rule[rule], gold, bytes, "") == 0);
+        mr_text_free(&said);
+    }
+    if (less != ceiling)
+        fail_msg("%s, %s: %lld of %lld right answers are not, expected %lld", name,
+                 set->rule[rule]->name, (long long)less, (long long)set->items, (long long)ceiling);
+}
+
+static void right_answers_are_right_and_none_is_wrong(void **state)
+{
+    (void)state;
+    need_data();
+    right_is_right("gsm8k_metamath", 0, 1); /* 1,450,000 is read as 1450 */
+    right_is_right("gsm8k_lm_eval", 0, 0);
+    right_is_right("gsm8k_lm_eval", 1, 0);
+    right_is_right("gsm8k_cot", 0, 0);
+    right_is_right("gsm8k_cot", 1, 0);
+    right_is_right("math_metamath", 0, 1); /* ends with a full stop, which is taken off one side */
+    right_is_right("hendrycks_math", 0, 0);
+    right_is_right("ner", 0, 46);      /* each name takes the first that shares its type */
+    right_is_right("convfinqa", 0, 1); /* "yes" is no number */
+}
+
 static int leave(void **state)
 {
     for (int i = 0; i < kept_count; i++)
@@ -420,6 +489,7 @@ int main(void)
         cmocka_unit_test(math_is_asked_as_published),
         cmocka_unit_test(domains_are_asked_by_our_templates),
         cmocka_unit_test(files_of_adaptllm_are_read_as_published),
+        cmocka_unit_test(right_answers_are_right_and_none_is_wrong),
     };
     return cmocka_run_group_tests(tests, folder_enter, leave);
 }

@@ -191,6 +191,59 @@ static void a_file_of_another_evaluation_is_refused(void **state)
     mr_free(text);
 }
 
+/* What stands behind the head of the first set. */
+static const char *rows_of(const char *text)
+{
+    return strchr(text, '\n');
+}
+
+static void an_adapter_scores_as_the_run_that_it_is_of(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *form;
+    } kinds[] = {{"{name: lora, r: 4, lora_alpha: 8, target_modules: [q_proj, down_proj]}", "peft"},
+                 {"{name: mora, r: 4, operator: sharing}", "mora-fork"}};
+    for (int i = 0; i < 2; i++) {
+        program_write("two.yaml",
+                      "run: {name: two%d, seed: 3, output: out}\n"
+                      "model: {path: model}\n"
+                      "task: {name: uuid, pairs: 8}\n"
+                      "method: %s\n"
+                      "train: {steps: 3, global_batch: 8, micro_batch: 4, lr: 0.1}\n"
+                      "eval: {items: 1}\n"
+                      "checkpoint: {every_minutes: 0}\n"
+                      "parallel: {threads: 1}\n",
+                      i, kinds[i].method);
+        program_result result = program_succeed(alone, "run two.yaml");
+        program_free(&result);
+        result = program_succeed(alone, "export out/two%d.h5 --to %s --out adapter%d", i,
+                                 kinds[i].form, i);
+        program_free(&result);
+        static const char rest[] = "--set own.yaml --data . --threads 1 --limit 4 --out";
+        remove("a.jsonl");
+        remove("b.jsonl");
+        remove("c.jsonl");
+        result = program_succeed(alone, "eval out/two%d.h5 %s a.jsonl", i, rest);
+        program_free(&result);
+        result = program_succeed(alone, "eval model --adapter adapter%d %s b.jsonl", i, rest);
+        program_free(&result);
+        result = program_succeed(alone, "eval model %s c.jsonl", rest);
+        program_free(&result);
+        char *a = program_read("a.jsonl", NULL), *b = program_read("b.jsonl", NULL);
+        char *c = program_read("c.jsonl", NULL);
+        const size_t first = (size_t)(strstr(a, "{\"set\":\"write\"") - rows_of(a));
+        assert_memory_equal(rows_of(a), rows_of(b), first);
+        assert_memory_not_equal(rows_of(a), rows_of(c), first);
+        mr_free(a);
+        mr_free(b);
+        mr_free(c);
+    }
+    fails(2, "out/one.h5 --adapter adapter0 --set own.yaml --data .",
+          "an adapter goes on a model folder, and what a run left has its own");
+    fails(1, "model --adapter nowhere --set own.yaml --data .", "nowhere");
+}
+
 static void scores_are_told_as_json(void **state)
 {
     (void)state;
@@ -223,6 +276,7 @@ int main(void)
         cmocka_unit_test(records_are_the_same_on_any_number_of_ranks),
         cmocka_unit_test(what_was_broken_off_goes_on),
         cmocka_unit_test(a_file_of_another_evaluation_is_refused),
+        cmocka_unit_test(an_adapter_scores_as_the_run_that_it_is_of),
         cmocka_unit_test(scores_are_told_as_json),
     };
     return cmocka_run_group_tests(tests, enter, folder_leave);

@@ -7,6 +7,7 @@
 #include "comm/node.h"
 #include "report/set_scores.h"
 #include "store/json.h"
+#include "train/adapter_start.h"
 #include "train/loaded.h"
 
 #include <signal.h>
@@ -17,7 +18,7 @@ enum { BATCH = 8, WIDEST = 1 << 16 };
 
 /* What the command line says. */
 typedef struct request {
-    const char *model, *data, *out;
+    const char *model, *adapter, *data, *out;
     mr_option_list set, override;
     int64_t limit, batch, window, threads;
     bool no_bos, no_sharing, show, json;
@@ -33,7 +34,7 @@ typedef struct work {
     mr_set_run *run;          /* [sets.count], owned */
     mr_set_outcome *outcomes; /* of the set being run; owned, rank 0's */
     mr_eval_file *file;       /* rank 0's; NULL without --out */
-    char weights[MR_HF_HASH];
+    char weights[MR_HF_HASH], adapter[MR_HASH_TEXT];
     json_t *results; /* a list; rank 0's */
     int now;         /* the set being run */
 } work;
@@ -163,13 +164,13 @@ static json_t *head_of(const work *w, const mr_set_run *run)
     for (int r = 0; r < set->rule_names.count; r++)
         mr_json_append(&rules, json_pack("{s:s, s:i}", "name", set->rule[r]->name, "version",
                                          set->rule[r]->version));
-    return json_pack("{s:s, s:I, s:s, s:I, s:o, s:s*, s:o, s:s, s:I, s:s, s:s, s:I, s:b}", "set",
-                     set->name, "version", (json_int_t)set->version, "source", set->source, "items",
-                     (json_int_t)run->items, "rules", rules, "metric", set->metric_name, "model",
-                     mr_json_text(w->request->model), "weights", w->weights, "steps",
-                     (json_int_t)(l->run ? l->files.about.steps : 0), "tokenizer",
-                     l->tokenizer->name, "tokenizer_hash", l->tokenizer->hash, "window",
-                     (json_int_t)w->options.window, "bos", w->options.bos);
+    return json_pack("{s:s, s:I, s:s, s:I, s:o, s:s*, s:o, s:s, s:s, s:I, s:s, s:s, s:I, s:b}",
+                     "set", set->name, "version", (json_int_t)set->version, "source", set->source,
+                     "items", (json_int_t)run->items, "rules", rules, "metric", set->metric_name,
+                     "model", mr_json_text(w->request->model), "weights", w->weights, "adapter",
+                     w->adapter, "steps", (json_int_t)(l->run ? l->files.about.steps : 0),
+                     "tokenizer", l->tokenizer->name, "tokenizer_hash", l->tokenizer->hash,
+                     "window", (json_int_t)w->options.window, "bos", w->options.bos);
 }
 
 /* Goes through what the file has of a set. On rank 0. */
@@ -254,6 +255,7 @@ static mr_status run_sets(work *w, mr_backend *be)
     const bool first = w->comm->rank == 0;
     if (r->out) {
         MR_TRY(mr_loaded_hash(w->loaded, w->weights));
+        MR_AGREE(w->comm, mr_adapter_start_hash(&w->loaded->config, w->adapter));
         MR_TRY(mr_comm_agree_root(w->comm, first ? mr_eval_file_open(r->out, &w->file) : MR_OK));
     }
     MR_TRY(mr_loaded_fit(w->loaded, be, &(mr_loaded_room){lay_out, add_bytes, w}));
@@ -279,6 +281,7 @@ static mr_status evaluate(work *w)
     mr_backend *be = NULL;
     MR_TRY(mr_comm_agree_first(w->comm, load_sets(w), 0));
     MR_TRY(mr_loaded_open(w->comm, r->model, r->override.item, r->override.count, &w->loaded));
+    if (r->adapter) MR_TRY(mr_loaded_put_adapter(w->loaded, r->adapter));
     MR_TRY(mr_loaded_tokenizer(w->loaded));
     MR_TRY(mr_comm_agree_first(w->comm, begin_runs(w), 0));
     if (r->show) return mr_comm_agree_root(w->comm, w->comm->rank == 0 ? show(w) : MR_OK);
@@ -351,6 +354,8 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     const mr_option options[] = {
         {"set", MR_OPTION_LIST, &r.set, "NAME,...|FILE.yaml",
          "what is asked: sets of the program, or those of a file; may be repeated"},
+        {"adapter", MR_OPTION_PATH, &r.adapter, "DIR",
+         "adapter folder of PEFT or of the MoRA fork, on a MODEL_DIR"},
         {"data", MR_OPTION_PATH, &r.data, "DIR", "folder of the files of the sets"},
         {"limit", MR_OPTION_INT, &r.limit, "N",
          "only the first N items, of sets with classes of each"},
@@ -385,7 +390,8 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
 
 const mr_command mr_command_eval = {
     .name = "eval",
-    .usage = "MODEL_DIR|RUN --set NAME,...|FILE.yaml --data DIR [--out FILE] [--limit N] [--show] "
+    .usage = "MODEL_DIR|RUN [--adapter DIR] --set NAME,...|FILE.yaml --data DIR [--out FILE] "
+             "[--limit N] [--show] "
              "[--json] ...",
     .summary = "score a model by published evaluations, item by item",
     .run = run,

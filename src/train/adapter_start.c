@@ -1,5 +1,6 @@
 #include "train/adapter_start.h"
 
+#include "adapter/mora.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -34,6 +35,82 @@ mr_status mr_adapter_start_hash(const mr_config *config, char out[MR_HASH_TEXT])
     if (folder_of(config)[0] == '\0') return MR_OK;
     MR_TRY(mr_file_path(path, "%s/" MR_PEFT_WEIGHTS, folder_of(config)));
     return mr_hash_file(path, out, NULL);
+}
+
+/* Appends the last step of a module's name to a list, unless it is there. */
+static mr_status add_last(mr_names *names, const char *module)
+{
+    const char *dot = strrchr(module, '.'), *last = dot ? dot + 1 : module;
+    for (int64_t i = 0; i < names->count; i++)
+        if (strcmp(names->item[i], last) == 0) return MR_OK;
+    return mr_names_add(names, last);
+}
+
+/* The modules that a folder updates, and those whose weights it holds. */
+static mr_status list_modules(const mr_peft *peft, mr_names *updated, mr_names *saved)
+{
+    for (int64_t i = 0; i < mr_safetensors_count(peft->file); i++) {
+        char module[MR_PEFT_NAME];
+        mr_peft_part part;
+        if (mr_peft_part_of(mr_safetensors_at(peft->file, i)->name, module, &part))
+            MR_TRY(add_last(part == MR_PEFT_WEIGHT ? saved : updated, module));
+    }
+    return MR_OK;
+}
+
+static mr_status set_list(mr_config *config, const char *key, const mr_names *names)
+{
+    mr_text text = {0};
+    mr_text_add(&text, "%s=[", key);
+    for (int64_t i = 0; i < names->count; i++)
+        mr_text_add(&text, "%s%s", i > 0 ? ", " : "", names->item[i]);
+    mr_text_add(&text, "]");
+    mr_status status = text.failed ? MR_ERR_MEMORY : mr_config_set(config, mr_text_get(&text));
+    mr_text_free(&text);
+    return status;
+}
+
+static mr_status set_key(mr_config *config, const char *fmt, ...) MR_PRINTF(2, 3);
+static mr_status set_key(mr_config *config, const char *fmt, ...)
+{
+    char text[PATH_MAX + 32];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    return mr_config_set(config, text);
+}
+
+static mr_status configure(mr_config *config, const mr_peft *peft, const char *folder,
+                           const mr_names *updated, const mr_names *saved)
+{
+    const mr_mora_operator operator= mr_mora_of_type(peft->mora_type);
+    const json_t *alpha = json_object_get(peft->config, "lora_alpha");
+    const bool square = peft->kind == MR_PEFT_MORA;
+    MR_CHECK(!square || operator!= MR_MORA_AUTO, MR_ERR_CONFIG, "%s: mora_type %lld is not known",
+             peft->path, (long long)peft->mora_type);
+    MR_TRY(set_key(config, "method.name=%s", mr_peft_kind_name(peft->kind)));
+    MR_TRY(set_key(config, "method.r=%lld", (long long)peft->r));
+    if (square) MR_TRY(set_key(config, "method.operator=%s", mr_mora_operators[operator]));
+    if (!square && json_is_number(alpha))
+        MR_TRY(set_key(config, "method.lora_alpha=%.17g", json_number_value(alpha)));
+    if (peft->rslora) MR_TRY(set_key(config, "method.use_rslora=true"));
+    MR_TRY(set_list(config, "method.target_modules", updated));
+    if (saved->count > 0) MR_TRY(set_list(config, "method.modules_to_save", saved));
+    return set_key(config, "method.adapter=%s", folder);
+}
+
+mr_status mr_adapter_start_configure(mr_config *config, const char *folder)
+{
+    mr_peft *peft;
+    mr_names updated = {0}, saved = {0};
+    MR_TRY(mr_peft_open(folder, &peft));
+    mr_status status = list_modules(peft, &updated, &saved);
+    if (status == MR_OK) status = configure(config, peft, folder, &updated, &saved);
+    mr_names_free(&updated);
+    mr_names_free(&saved);
+    mr_peft_close(&peft);
+    return status;
 }
 
 mr_status mr_adapter_start_open(const mr_config *config, mr_peft **out)

@@ -19,6 +19,12 @@
 MR_NODISCARD mr_status mr_adapter_start_read(const mr_comm *comm, const mr_config *config,
                                              mr_model *model);
 
+/** Sets method.* to what a folder holds, to be run and not trained: method.name, r, scale, modules,
+ * and the folder as method.adapter. Local.
+ * @return MR_OK, errors of mr_peft_open and of keys, MR_ERR_CONFIG (its mora_type is none of ours)
+ */
+MR_NODISCARD mr_status mr_adapter_start_configure(mr_config *config, const char *folder);
+
 /** Opens the folder of method.adapter. Local.
  * @param[out] out  for mr_peft_close; NULL where none is named
  * @return as mr_peft_open */

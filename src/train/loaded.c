@@ -62,6 +62,13 @@ static mr_status open_all(mr_loaded *l, const char *path, const char *const *set
     return MR_OK;
 }
 
+mr_status mr_loaded_put_adapter(mr_loaded *l, const char *folder)
+{
+    MR_CHECK(!l->run, MR_ERR_USAGE,
+             "an adapter goes on a model folder, and what a run left has its own");
+    return mr_comm_agree(l->comm, mr_adapter_start_configure(&l->config, folder));
+}
+
 mr_status mr_loaded_tokenizer(mr_loaded *l)
 {
     mr_status status = mr_model_tokenizer_create(&l->config, &l->arch, &l->tokenizer);
@@ -165,17 +172,19 @@ static mr_status read_run(mr_loaded *l)
 mr_status mr_loaded_read(mr_loaded *l)
 {
     const bool pretrained = l->config.model.init == MR_INIT_PRETRAINED;
+    const bool adapted = !mr_adapter_find(l->config.method.name)->trains_base;
     MR_AGREE(l->comm, mr_model_allocate(l->model));
     /* Of an adapter a run leaves what it changed, and the rest is drawn. */
     if (l->run) mr_model_set_restart(l->model, l->files.about.restart);
-    MR_AGREE(l->comm, mr_model_draw(l->model, (uint64_t)l->config.run.seed, !pretrained, l->run));
+    MR_AGREE(l->comm,
+             mr_model_draw(l->model, (uint64_t)l->config.run.seed, !pretrained, l->run || adapted));
     if (pretrained) MR_TRY(read_base(l));
-    if (!l->run) return MR_OK;
+    if (!l->run && !adapted) return MR_OK;
     MR_TRY(mr_model_prepare_adapters(l->model));
     /* Kept tensors are all that adapters have; checkpoints leave out what is not trained. */
-    if (!l->files.kept && l->files.about.restart == 0)
+    if (!l->run || (!l->files.kept && l->files.about.restart == 0))
         MR_TRY(mr_adapter_start_read(l->comm, &l->config, l->model));
-    return mr_comm_agree(l->comm, read_run(l));
+    return l->run ? mr_comm_agree(l->comm, read_run(l)) : MR_OK;
 }
 
 void mr_loaded_destroy(mr_loaded **out)

@@ -29,6 +29,12 @@ typedef struct mr_loaded {
 MR_NODISCARD mr_status mr_loaded_open(const mr_comm *comm, const char *path,
                                       const char *const *sets, int set_count, mr_loaded **out);
 
+/** Puts an adapter of PEFT or of the MoRA fork on a model folder, before it is laid out.
+ * Collective.
+ * @return MR_OK, MR_ERR_USAGE (the model is what a run left), errors of mr_adapter_start_configure;
+ *         the same on every rank */
+MR_NODISCARD mr_status mr_loaded_put_adapter(mr_loaded *loaded, const char *folder);
+
 /** Makes the tokenizer of the model. Collective.
  * @return as mr_model_tokenizer_create; MR_ERR_CONFIG (more ids than the model has); the same on
  *         every rank */

@@ -192,6 +192,82 @@ static void merged_weights_are_those_that_a_run_saves(void **state)
     json_decref(was);
 }
 
+/* A base in BF16: the upper halves of its numbers. */
+static void make_narrow(void)
+{
+    model_files *files = model_files_make(259, 2, false, 1);
+    snprintf(files->extra, sizeof files->extra, ", \"dtype\": \"bfloat16\"");
+    for (int i = 0; i < files->count; i++) {
+        model_tensor *t = &files->tensor[i];
+        for (size_t at = 0; at < t->size; at += 4)
+            memcpy(t->bytes + at / 2, t->bytes + at + 2, 2);
+        t->dtype = "BF16";
+        t->size /= 2;
+    }
+    model_files_write(files, "narrow");
+    model_files_free(&files);
+}
+
+static void export_narrow(const char *dtype)
+{
+    json_t *config;
+    char path[64];
+    program_result result = program_succeed(
+        alone, "export out/narrow.lora.h5 --to merged --dtype %s --out narrow_%s", dtype, dtype);
+    program_free(&result);
+    snprintf(path, sizeof path, "narrow_%s/config.json", dtype);
+    must(mr_json_read(path, &config));
+    assert_string_equal(text_of(config, "dtype"),
+                        strcmp(dtype, "f32") == 0 ? "float32" : "bfloat16");
+    json_decref(config);
+}
+
+/* The nearest number of BF16, of two as near the even one. */
+static uint16_t nearest(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static void narrow_weights_are_rounded_once_or_written_wide(void **state)
+{
+    (void)state;
+    mr_hf *base, *wide;
+    int64_t changed = 0;
+    make_narrow();
+    program_result result = program_succeed(
+        alone, "run runs.yaml --index 1 --set run.name=narrow --set model.path=narrow "
+               "--set run.save_model= --set method.modules_to_save=[]");
+    program_free(&result);
+    export_narrow("base");
+    export_narrow("f32");
+    must(mr_hf_open("narrow_base", &base));
+    must(mr_hf_open("narrow_f32", &wide));
+    for (int64_t i = 0; i < mr_hf_count(base); i++) {
+        const mr_safetensors *file[2];
+        const mr_safetensors_entry *entry[2];
+        must(mr_hf_find(base, mr_hf_name(base, i), &file[0], &entry[0]));
+        must(mr_hf_find(wide, mr_hf_name(base, i), &file[1], &entry[1]));
+        assert_int_equal(entry[0]->dtype, MR_SAFETENSORS_BF16);
+        assert_int_equal(entry[1]->dtype, MR_SAFETENSORS_F32);
+        uint16_t *half = mr_alloc_array(MR_MEM_OTHER, (size_t)entry[0]->count, sizeof *half);
+        float *full = mr_alloc_array(MR_MEM_OTHER, (size_t)entry[0]->count, sizeof *full);
+        must(mr_safetensors_read_raw(file[0], entry[0], 0, 2 * entry[0]->count, half));
+        must(mr_safetensors_read_f32(file[1], entry[1], 0, entry[1]->count, full));
+        for (int64_t k = 0; k < entry[0]->count; k++) {
+            const uint32_t kept = (uint32_t)half[k] << 16;
+            assert_int_equal(half[k], nearest(full[k]));
+            changed += memcmp(&kept, &full[k], sizeof kept) != 0;
+        }
+        mr_free(half);
+        mr_free(full);
+    }
+    assert_true(changed > 1000);
+    mr_hf_close(&base);
+    mr_hf_close(&wide);
+}
+
 /* The configuration of an adapter folder, whose tensors are counted. */
 static json_t *adapter_of(const char *method, const char *to, const char *warning, int64_t tensors)
 {
@@ -394,6 +470,7 @@ int main(void)
         TEST(nothing_is_written_over),
         TEST(logits_beyond_the_bound_are_refused),
         TEST(merged_weights_are_those_that_a_run_saves),
+        TEST(narrow_weights_are_rounded_once_or_written_wide),
         TEST(adapters_tell_what_they_are),
         TEST(an_adapter_that_does_not_fit_is_refused_by_its_key),
         TEST(a_run_from_an_adapter_goes_on),

@@ -149,6 +149,21 @@ static int count_partial(const char *name)
     return count;
 }
 
+/* Returns the bytes of a line of the plan of a run that writes a checkpoint each step. */
+static long long planned_bytes(const char *what)
+{
+    char format[64];
+    long long bytes = -1;
+    program_result plan =
+        program_succeed(alone, "run base.yaml --dry-run --set checkpoint.every_steps=1");
+    const char *line = strstr(plan.out, what);
+    assert_non_null(line);
+    snprintf(format, sizeof format, "%s %%*f (%%lld bytes)", what);
+    assert_int_equal(sscanf(line, format, &bytes), 1);
+    program_free(&plan);
+    return bytes;
+}
+
 /* Returns how many unfinished checkpoints the kills left. */
 static int kill_again_and_again(const char *name, const char *more, int wanted)
 {
@@ -197,7 +212,10 @@ static void a_run_killed_a_hundred_times_ends_alike(void **state)
     (void)state;
     int partial = kill_again_and_again("killed", "", KILLS - KILLS / 4);
     /* Without room for a copy they are written before a step ends. */
-    partial += kill_again_and_again("unstaged", "--set parallel.memory_gib=0.002", KILLS / 4);
+    char scarce[64];
+    snprintf(scarce, sizeof scarce, "--set parallel.memory_gib=%.17g",
+             (double)(planned_bytes("total") - 1024) / 0x1p30);
+    partial += kill_again_and_again("unstaged", scarce, KILLS / 4);
     assert_true(partial > 0);
 }
 

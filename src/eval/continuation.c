@@ -133,6 +133,8 @@ static mr_status judge(const work *w, int64_t index, bool *ended)
     size_t from;
     bool stopped = false;
     mr_status status = MR_OK;
+    *ended = c->stop == MR_STOP_NOT_FINITE;
+    if (*ended) return MR_OK;
     if (is_end(o, c->tokens[c->count - 1]))
         c->stop = MR_STOP_EOS;
     else if (o->stop_count > 0)
@@ -269,9 +271,13 @@ static mr_status choose(work *w, int64_t count)
     for (int64_t i = 0; i < count; i++) {
         const int64_t prompt = w->slots[w->at[i]].prompt;
         mr_continuation *c = &w->out[prompt];
-        MR_CHECK(isfinite(w->losses[i]), MR_ERR_NUMERIC,
-                 "prompt %lld, token %lld behind it: a logit is not finite", (long long)prompt + 1,
-                 (long long)c->count + 1);
+        if (!isfinite(w->losses[i])) {
+            MR_CHECK(w->options->not_finite_ends, MR_ERR_NUMERIC,
+                     "prompt %lld, token %lld behind it: a logit is not finite",
+                     (long long)prompt + 1, (long long)c->count + 1);
+            c->stop = MR_STOP_NOT_FINITE;
+            continue;
+        }
         if (c->logprobs) c->logprobs[c->count] = -w->losses[i];
         c->tokens[c->count++] = w->ids[i];
     }

@@ -15,7 +15,12 @@ typedef struct mr_prompt {
 } mr_prompt;
 
 /** Why a continuation ended. */
-typedef enum mr_stop { MR_STOP_LENGTH, MR_STOP_EOS, MR_STOP_STRING } mr_stop;
+typedef enum mr_stop {
+    MR_STOP_LENGTH,
+    MR_STOP_EOS,
+    MR_STOP_STRING,
+    MR_STOP_NOT_FINITE, /**< a logit behind it is not finite, so there is no next token */
+} mr_stop;
 
 /** What follows a prompt. */
 typedef struct mr_continuation {
@@ -30,7 +35,8 @@ typedef struct mr_continue_options {
     mr_sampling sampling;
     int64_t most; /**< tokens behind a prompt, what the generator was made for at most */
     bool logprobs;
-    const int64_t *eos; /**< [eos_count] ids that end a text */
+    bool not_finite_ends; /**< logits that are not finite end their text, not the call */
+    const int64_t *eos;   /**< [eos_count] ids that end a text */
     int64_t eos_count;
     const char *const *stops; /**< [stop_count] texts that end one, none empty */
     int64_t stop_count;
@@ -46,8 +52,8 @@ typedef struct mr_continue_options {
  * mr_session_even says. Collective.
  * @param[in]  generator  allocated, for the longest prompt
  * @param[out] out        [count], the same on every rank; for mr_continuations_free
- * @return MR_OK, MR_ERR_MEMORY, MR_ERR_NUMERIC (logits that are not finite), errors of grown; the
- *         same on every rank */
+ * @return MR_OK, MR_ERR_MEMORY, MR_ERR_NUMERIC (logits that are not finite, unless these end a
+ *         text), errors of grown; the same on every rank */
 MR_NODISCARD mr_status mr_continue(mr_generator *generator, const mr_continue_options *options,
                                    const mr_prompt *prompts, int64_t count, mr_continuation *out);
 

@@ -115,7 +115,9 @@ static mr_status run(mr_eval_set *set, double values[MR_EVAL_SCORES], float *ite
     const mr_tokenizer *tokenizer = set->dataset->tokenizer;
     int64_t ends[MR_TOKENIZER_ENDS + 2] = {tokenizer->bos, tokenizer->pad};
     memcpy(ends + 2, tokenizer->end, (size_t)tokenizer->ends * sizeof ends[0]);
+    /* A model that diverged answers wrongly; what becomes of its run is not decided here. */
     const mr_continue_options options = {.most = room->new_tokens,
+                                         .not_finite_ends = true,
                                          .eos = ends,
                                          .eos_count = 2 + tokenizer->ends,
                                          .sampling = {.top_p = 1}};

@@ -328,6 +328,12 @@ static void packed_samples_train_as_they_do_alone(void **state)
     log_assert_close("out/one.h5", "out/two.h5", "/eval/instruct/loss", 2e-6);
     assert_int_equal(log_int("out/two.h5", "rows"), 4);
     assert_int_equal(log_int("out/two.h5", "train_documents"), 12);
+    program_result told = program_succeed((program_setting){0}, "info out/two.h5");
+    static const char *const lines[] = {"\nsamples ", "\nrows ", "\npadding_share ",
+                                        "\ntrain_documents ", "\nheldout_samples_truncated "};
+    for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+        assert_contains(told.out, lines[i]);
+    program_free(&told);
     program_free(&apart);
     program_free(&together);
 }

@@ -363,7 +363,8 @@ static void an_adapter_that_does_not_fit_is_refused_by_its_key(void **state)
                   "modules_to_save: [lm_head, "
                   "input_layernorm]}\n"
                   "train: {steps: 1, lr: 0.01}\neval: {items: 1}\nparallel: {threads: 1}\n");
-    refused("--set method.adapter=nowhere", "cannot open 'nowhere/adapter_model.safetensors'");
+    refused("--set method.adapter=nowhere",
+            "method.adapter: cannot open 'nowhere/adapter_model.safetensors'");
     refused("--set method.adapter=adapters/dora",
             "method.adapter: 'adapters/dora' is an adapter of the kind of dora; method.name lora "
             "trains one of the kind of lora");

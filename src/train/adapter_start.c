@@ -34,7 +34,8 @@ mr_status mr_adapter_start_hash(const mr_config *config, char out[MR_HASH_TEXT])
     out[0] = '\0';
     if (folder_of(config)[0] == '\0') return MR_OK;
     MR_TRY(mr_file_path(path, "%s/" MR_PEFT_WEIGHTS, folder_of(config)));
-    return mr_hash_file(path, out, NULL);
+    const mr_status status = mr_hash_file(path, out, NULL);
+    return status == MR_OK ? MR_OK : mr_fail_in(status, "method.adapter");
 }
 
 /* Appends the last step of a module's name to a list, unless it is there. */

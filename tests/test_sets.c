@@ -115,6 +115,29 @@ static void json_of_any_form_is_read(void **state)
     }
 }
 
+static void a_file_a_record_is_named_by_its_path(void **state)
+{
+    (void)state;
+    mr_sets sets;
+    mr_set *set = load(&sets, HEAD "    items: [m/*/t_*.json]\n" OPTIONS ASK);
+    data_shell("mkdir -p m/one m/two");
+    write_text("m/one/t_1.json", "{\n\"text\": \"q\",\n\"label\": \"a\"\n}\n");
+    write_text("m/two/t_1.json", "{\n\"text\": \"r\",\n\"label\": \"b\"\n}\n");
+    data_pack("m/two/t_1.json", "m/two/t_2.json.xz", DATA_XZ);
+    must(mr_set_read(set, "./."));
+    assert_int_equal(set->items, 2); /* what is compressed counts where nothing else is there */
+    id_is(set, 0, "one/t_1/0");
+    id_is(set, 1, "two/t_1/0");
+    prompt_is(set, 1, "r");
+    mr_sets_free(&sets);
+    remove("m/one/t_1.json");
+    remove("m/two/t_1.json");
+    set = load(&sets, HEAD "    items: [m/*/t_*.json]\n" OPTIONS ASK);
+    must(mr_set_read(set, "."));
+    id_is(set, 0, "two/t_2/0");
+    mr_sets_free(&sets);
+}
+
 static void lines_of_two_encodings_are_read(void **state)
 {
     (void)state;
@@ -257,6 +280,8 @@ static void a_file_that_does_not_fit_is_told_of(void **state)
          MR_ERR_FORMAT},
         {OPTIONS ASK "    read: conll\n", "word X\n", "items.txt:1: expected a tag O, or as I-PER",
          MR_ERR_FORMAT},
+        {OPTIONS ASK "    read: conll\n", "word I-\n", "items.txt:1: expected a tag O, or as I-PER",
+         MR_ERR_FORMAT},
         {OPTIONS ASK "    read: keyed\n", "{\"1\": 2}", "expected an object under \"1\"",
          MR_ERR_FORMAT},
         {OPTIONS ASK "    read: conversations\n", "{\"questions\": []}\n",
@@ -335,6 +360,7 @@ int main(void)
         cmocka_unit_test(every_set_of_the_program_is_one),
         cmocka_unit_test(rows_of_cells_are_read),
         cmocka_unit_test(json_of_any_form_is_read),
+        cmocka_unit_test(a_file_a_record_is_named_by_its_path),
         cmocka_unit_test(lines_of_two_encodings_are_read),
         cmocka_unit_test(names_in_tokens_are_entities),
         cmocka_unit_test(shots_are_left_out_of_the_items_they_are_of),

@@ -28,10 +28,11 @@
  * eval/answer.h: of what is generated, side by side stops: [TEXT, ...], new_tokens: N,
  * prompt_tokens: N   # longer prompts lose their beginning
  *
- * A set has either options or rules. Readers give fields of their own: "@file", what * stands for;
- * "@row", from 0; "@key" (keyed), "@id"; "@class" and "@label" (variants); "@option", the text of
- * the right option. Shots are of the class of their item, as many as said, or it is an error; shots
- * out of the items' own files are left out of the items. They are
+ * A set has either options or rules. Readers give fields of their own: "@file", what stands between
+ * the first * and the last; "@row", from 0; "@key" (keyed), "@id"; "@class" and "@label"
+ * (variants);
+ * "@option", the text of the right option. Shots are of the class of their item, as many as said,
+ * or it is an error; shots out of the items' own files are left out of the items. They are
  *
  *     first: those that come first;
  *     round_robin: of one option after another the first that is not taken, over and over;

@@ -137,9 +137,9 @@ static mr_status add_token(source *s)
         start--;
     if (token == 0 || start <= token) return fail_at(s, "expected a token and its tag");
     const char *dash = memchr(line + start, '-', end - start);
-    if (!dash && (end - start != 1 || line[start] != 'O'))
-        return fail_at(s, "expected a tag O, or as I-PER");
     const size_t type = dash ? end - (size_t)(dash + 1 - line) : 0;
+    if (dash ? type == 0 : end - start != 1 || line[start] != 'O')
+        return fail_at(s, "expected a tag O, or as I-PER");
     if (s->tokens++ == 0) s->first = mr_lines_number(s->lines);
     mr_text_add(&s->text, "%s%.*s", s->text.length > 0 ? " " : "", (int)token, line);
     if (!dash || s->type.length != type || memcmp(s->type.data, dash + 1, type) != 0) end_entity(s);

@@ -104,23 +104,30 @@ static mr_status read_file(mr_set_reader *reader)
 
 /* Files. */
 
-/* What the last * of a pattern stands for in a path that it matches; "" without one. */
+/* What stands in a path from the first * of the pattern that it matches to the last; "" without
+ * one. */
 static void find_stem(const char *pattern, const char *path, char out[PATH_MAX])
 {
-    const char *star = strrchr(pattern, '*'), *name = strrchr(path, '/');
+    const char *star = strchr(pattern, '*'), *last = strrchr(pattern, '*');
     out[0] = '\0';
-    if (!star || strchr(star, '/')) return;
-    const char *start = star;
+    if (!star) return;
+    const char *start = star, *at = path + strlen(path);
     while (start > pattern && start[-1] != '/')
         start--;
-    name = (name ? name + 1 : path) + (star - start);
-    const size_t behind = strlen(star + 1);
-    size_t length = strlen(name);
+    /* As many steps of the path, from its end, as the pattern has from the star's on. */
+    int steps = 1;
+    for (const char *c = start; *c != '\0'; c++)
+        steps += *c == '/';
+    while (at > path && (at[-1] != '/' || --steps > 0))
+        at--;
+    at += star - start;
+    const size_t behind = strlen(last + 1);
+    size_t length = strlen(at);
     /* .xz and its like may stand behind what the pattern names. */
     for (; behind > 0 && length >= behind; length--)
-        if (memcmp(name + length - behind, star + 1, behind) == 0) break;
+        if (memcmp(at + length - behind, last + 1, behind) == 0) break;
     length -= length >= behind ? behind : 0;
-    snprintf(out, PATH_MAX, "%.*s", (int)length, name);
+    snprintf(out, PATH_MAX, "%.*s", (int)length, at);
 }
 
 /* Finds the files of a pattern below a folder. @param found  for globfree where *any */

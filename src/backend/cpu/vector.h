@@ -30,9 +30,9 @@ static inline float mr_expf(float x)
     p = p * f + 1.6666665459e-1f;
     p = p * f + 5.0000001201e-1f;
     p = p * (f * f) + f + 1.0f;
-    int32_t bits;
+    uint32_t bits; /* without sign: those of a NaN may be the greatest */
     memcpy(&bits, &shifted, sizeof bits);
-    int32_t exponent = (int32_t)((uint32_t)(bits + 127) << 23);
+    const uint32_t exponent = (bits + 127) << 23;
     float scale;
     memcpy(&scale, &exponent, sizeof scale);
     float value = p * scale;

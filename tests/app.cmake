@@ -8,5 +8,5 @@ endforeach()
 target_sources(test_report PRIVATE report_logs.c)
 target_sources(test_info_spectra PRIVATE report_logs.c spectra_case.c)
 add_test(NAME plot COMMAND sh ${CMAKE_CURRENT_SOURCE_DIR}/test_plot.sh)
-set_tests_properties(plot PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS unit
-  ENVIRONMENT "${MR_TEST_ENVIRONMENT}")
+set_tests_properties(plot PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS unit)
+mr_set_environment(plot)

@@ -9,7 +9,7 @@ if(MR_CUDA)
       golden)
     add_test(NAME ${name}.cuda COMMAND sh -c
       "test -e /dev/nvidia0 || { echo 'skipped: no device of NVIDIA'; exit 77; }; exec $<TARGET_FILE:test_${name}>")
-    set_tests_properties(${name}.cuda PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS cuda
-      ENVIRONMENT "${MR_TEST_ENVIRONMENT};MORA_BACKEND=cuda")
+    set_tests_properties(${name}.cuda PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS cuda)
+    mr_set_environment(${name}.cuda MORA_BACKEND=cuda)
   endforeach()
 endif()

@@ -14,6 +14,6 @@ find_package(Python3 COMPONENTS Interpreter)
 if(Python3_FOUND)
   add_test(NAME export_foreign
     COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/check_export.py $<TARGET_FILE:mora>)
-  set_tests_properties(export_foreign PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77 LABELS unit
-    ENVIRONMENT "${MR_TEST_ENVIRONMENT}")
+  set_tests_properties(export_foreign PROPERTIES TIMEOUT 600 SKIP_RETURN_CODE 77 LABELS unit)
+  mr_set_environment(export_foreign)
 endif()

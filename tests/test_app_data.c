@@ -341,7 +341,7 @@ static void prepared_tokens_are_those_of_spm_encode_with_a_model_made_here(void 
     check_against_spm_encode("own.model");
     program_result result = program_succeed(alone, "data inspect spm --tokenizer own.model");
     assert_contains(result.out, "tokenizer own.model, ");
-    assert_contains(result.out, "<eos>");
+    assert_contains(result.out, "</s>");
     program_free(&result);
     result = program_succeed(alone, "data inspect spm --seq-len 3");
     assert_contains(result.out, "train, sequence 0 of ");

@@ -58,17 +58,59 @@ static bool read_field(message *m, field *out)
     return true;
 }
 
+/* Reads four little-endian bytes. */
+static uint32_t read_word(const unsigned char *at)
+{
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+/* Whether a map of characters can be followed wherever a text leads: four bytes that tell the size
+ * of a trie, the trie, and texts, each with a zero behind it. A unit of the trie leads to any unit
+ * of a block of 256, or with its highest bit set to a text. The library follows it without a look.
+ * Source: SentencePiece, src/normalizer.cc; darts-clone, include/darts.h. */
+static bool is_sound_map(message m)
+{
+    enum { WORD = 4, BLOCK = 256, LONG = 1 << 9 };
+    const size_t bytes = (size_t)(m.end - m.at);
+    if (bytes == 0) return true;
+    if (bytes < WORD) return false;
+    const size_t trie = read_word(m.at), units = trie / WORD, texts = bytes - WORD - trie;
+    if (trie > bytes - WORD || trie % WORD != 0 || units == 0) return false;
+    if (texts == 0 || m.end[-1] != '\0') return false;
+    for (size_t i = 0; i < units; i++) {
+        const uint32_t unit = read_word(m.at + WORD + WORD * i);
+        const uint32_t offset = (unit >> 10) << ((unit & LONG) >> 6);
+        const bool text = unit >> 31;
+        if (text ? (unit & 0x7fffffff) >= texts : ((i ^ offset) | (BLOCK - 1)) >= units)
+            return false;
+    }
+    return true;
+}
+
+/* Whether settings of how texts are normalised, or made readable again, have a sound map. */
+static bool has_sound_map(message m)
+{
+    enum { MAP = 2 };
+    field f;
+    while (read_field(&m, &f))
+        if (f.number == MAP && f.bytes.at && !is_sound_map(f.bytes)) return false;
+    return true;
+}
+
 /* Whether a message consists of fields to its end, and those of its fields that are messages too:
  * of a model pieces, settings and tests (1 to 5), of the tests their samples (1). */
 static bool is_sound(message m, uint64_t first, uint64_t last)
 {
-    enum { TESTS = 4, SAMPLES = 1 };
+    enum { NORMALIZER = 3, TESTS = 4, DENORMALIZER = 5, SAMPLES = 1 };
     field f;
     while (m.at < m.end) {
         if (!read_field(&m, &f)) return false;
         if (!f.bytes.at || f.number < first || f.number > last) continue;
-        const bool tests = last > SAMPLES && f.number == TESTS;
-        if (!is_sound(f.bytes, SAMPLES, tests ? SAMPLES : 0)) return false;
+        const bool model = last > SAMPLES;
+        if (!is_sound(f.bytes, SAMPLES, model && f.number == TESTS ? SAMPLES : 0)) return false;
+        if (model && (f.number == NORMALIZER || f.number == DENORMALIZER) &&
+            !has_sound_map(f.bytes))
+            return false;
     }
     return true;
 }

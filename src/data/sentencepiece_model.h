@@ -13,8 +13,9 @@ typedef struct mr_sentencepiece_facts {
     bool words; /**< the ids of a text are those of its words, each by itself */
 } mr_sentencepiece_facts;
 
-/** Tells whether a file may be a model's: whether every length in it fits what it stands in. The
- * library believes lengths up to 50 MB before it has read as much. Local. */
+/** Tells whether a file may be a model's: whether every length in it fits what it stands in, and
+ * its maps of characters lead nowhere else. The library believes lengths up to 50 MB before it has
+ * read as much, and maps wherever they lead. Local. */
 bool mr_sentencepiece_is_sound(const void *model, size_t bytes);
 
 /** Reads the facts from the bytes of a model's file, which the library has accepted. Local.

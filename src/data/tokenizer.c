@@ -132,9 +132,10 @@ static mr_status pieces_load(mr_tokenizer *tokenizer, const char *path, const ch
     MR_CHECK(!other, MR_ERR_FORMAT,
              "tokenizer: expected a SentencePiece model or a tokenizer.json, found in '%s' %s",
              path, other);
-    MR_CHECK(mr_sentencepiece_is_sound(file, size), MR_ERR_FORMAT,
-             "tokenizer: '%s' is not a SentencePiece model: it is cut short, or something else",
-             path);
+    MR_CHECK(
+        mr_sentencepiece_is_sound(file, size), MR_ERR_FORMAT,
+        "tokenizer: '%s' is not a SentencePiece model: it is cut short, damaged, or something else",
+        path);
     pieces *state = mr_alloc(MR_MEM_DATA, sizeof *state);
     if (!state) return MR_ERR_MEMORY;
     tokenizer->state = state;

@@ -24,15 +24,15 @@ function(mr_add_layer name)
   endif()
 endfunction()
 
-# mr_add_bytes(LAYER FILE HEADER): a header with the bytes of src/LAYER/FILE, for one of its sources
-# to include in an array: what the program needs travels in it.
-function(mr_add_bytes layer file header)
-  set(input ${PROJECT_SOURCE_DIR}/src/${layer}/${file})
+# mr_add_embedded(LAYER HEADER FILE...): a header with files of src/LAYER as rows of an array of
+# mr_embedded (base/embedded.h), for one of its sources to include: what the program needs travels in it.
+function(mr_add_embedded layer header)
+  list(TRANSFORM ARGN PREPEND ${PROJECT_SOURCE_DIR}/src/${layer}/)
   set(output ${PROJECT_BINARY_DIR}/include/${header})
   add_custom_command(OUTPUT ${output}
-    COMMAND ${CMAKE_COMMAND} -DINPUT=${input} -DOUTPUT=${output}
-      -P ${PROJECT_SOURCE_DIR}/cmake/bytes.cmake
-    DEPENDS ${input} ${PROJECT_SOURCE_DIR}/cmake/bytes.cmake)
+    COMMAND ${CMAKE_COMMAND} "-DFILES=${ARGN}" -DOUTPUT=${output}
+      -P ${PROJECT_SOURCE_DIR}/cmake/embedded.cmake
+    DEPENDS ${ARGN} ${PROJECT_SOURCE_DIR}/cmake/embedded.cmake VERBATIM)
   target_sources(mr_${layer} PRIVATE ${output})
 endfunction()
 

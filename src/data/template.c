@@ -1,48 +1,13 @@
 #include "data/template.h"
 
+#include "base/embedded.h"
 #include "base/file.h"
 #include "data/template_impl.h"
 
 #include <string.h>
 
-/* The bytes of the program's own, which the build writes as numbers. */
-static const char tulu[] = {
-#include "mr_template_tulu.h"
-};
-static const char tulu_open_instruct[] = {
-#include "mr_template_tulu_open_instruct.h"
-};
-static const char alpaca[] = {
-#include "mr_template_alpaca.h"
-};
-static const char metamath[] = {
-#include "mr_template_metamath.h"
-};
-static const char llama2_chat[] = {
-#include "mr_template_llama2_chat.h"
-};
-static const char chatml[] = {
-#include "mr_template_chatml.h"
-};
-static const char prompt_completion[] = {
-#include "mr_template_prompt_completion.h"
-};
-static const char plain[] = {
-#include "mr_template_plain.h"
-};
-
-static const struct {
-    const char *name, *text;
-    size_t bytes;
-} own[] = {
-    {"tulu", tulu, sizeof tulu},
-    {"tulu_open_instruct", tulu_open_instruct, sizeof tulu_open_instruct},
-    {"alpaca", alpaca, sizeof alpaca},
-    {"metamath", metamath, sizeof metamath},
-    {"llama2_chat", llama2_chat, sizeof llama2_chat},
-    {"chatml", chatml, sizeof chatml},
-    {"prompt_completion", prompt_completion, sizeof prompt_completion},
-    {"plain", plain, sizeof plain},
+static const mr_embedded own[] = {
+#include "mr_templates.h"
 };
 
 enum { OWN = sizeof own / sizeof own[0] };

@@ -1,37 +1,13 @@
 #include "eval/set.h"
 
+#include "base/embedded.h"
 #include "base/file.h"
 #include "eval/set_impl.h"
 
 #include <string.h>
 
-/* The bytes of the program's own, which the build writes as numbers. */
-static const char mmlu[] = {
-#include "mr_sets_mmlu.h"
-};
-static const char gsm8k[] = {
-#include "mr_sets_gsm8k.h"
-};
-static const char math[] = {
-#include "mr_sets_math.h"
-};
-static const char biomed[] = {
-#include "mr_sets_biomed.h"
-};
-static const char finance[] = {
-#include "mr_sets_finance.h"
-};
-static const char adaptllm[] = {
-#include "mr_sets_adaptllm.h"
-};
-
-static const struct {
-    const char *name, *text;
-    size_t bytes;
-} own[] = {
-    {"mmlu.yaml", mmlu, sizeof mmlu},          {"gsm8k.yaml", gsm8k, sizeof gsm8k},
-    {"math.yaml", math, sizeof math},          {"biomed.yaml", biomed, sizeof biomed},
-    {"finance.yaml", finance, sizeof finance}, {"adaptllm.yaml", adaptllm, sizeof adaptllm},
+static const mr_embedded own[] = {
+#include "mr_sets.h"
 };
 
 enum { OWN = sizeof own / sizeof own[0], DEEPEST = 8 };
@@ -68,9 +44,11 @@ static mr_status add_document(mr_sets *sets, const char *name, mr_text *text)
 static mr_status add_own(mr_sets *sets)
 {
     for (int i = 0; i < OWN; i++) {
+        char name[PATH_MAX];
         mr_text text = {0};
+        MR_TRY(mr_file_path(name, "%s.yaml", own[i].name));
         mr_text_add_bytes(&text, own[i].text, own[i].bytes);
-        mr_status status = text.failed ? MR_ERR_MEMORY : add_document(sets, own[i].name, &text);
+        mr_status status = text.failed ? MR_ERR_MEMORY : add_document(sets, name, &text);
         mr_text_free(&text);
         MR_TRY(status);
     }

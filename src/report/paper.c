@@ -1,5 +1,6 @@
 #include "report/paper.h"
 
+#include "base/embedded.h"
 #include "config/schema.h"
 #include "config/yaml_fields.h"
 #include "report/results_read.h"
@@ -12,9 +13,8 @@
 
 enum { MOST_COLUMNS = 32, MOST_SCORES = 16 };
 
-/* The bytes of paper.yaml, which the build writes as numbers. */
-static const char own_text[] = {
-#include "mr_paper_yaml.h"
+static const mr_embedded own[] = {
+#include "mr_paper.h"
 };
 
 /* What an entry of a list holds beside what it becomes. */
@@ -188,7 +188,7 @@ mr_status mr_paper_parse(const char *name, const char *text, size_t bytes, mr_pa
 
 mr_status mr_paper_read(mr_paper *out)
 {
-    return mr_paper_parse("paper.yaml", own_text, sizeof own_text, out);
+    return mr_paper_parse("paper.yaml", own[0].text, own[0].bytes, out);
 }
 
 void mr_paper_free(mr_paper *paper)

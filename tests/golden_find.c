@@ -29,6 +29,17 @@ mr_status mr_golden_roots(mr_names *roots)
     return MR_OK;
 }
 
+int mr_golden_count(int (*check)(const char *root))
+{
+    mr_names roots = {0};
+    int count = 0;
+    if (mr_golden_roots(&roots) != MR_OK) mr_abort("no memory for the roots of references");
+    for (int64_t i = 0; i < roots.count; i++)
+        count += check(roots.item[i]);
+    mr_names_free(&roots);
+    return count;
+}
+
 static bool holds(const char *folder, const char *name)
 {
     char path[PATH_MAX];

@@ -27,6 +27,10 @@ typedef struct mr_golden_set {
  * @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_golden_roots(mr_names *roots);
 
+/** Adds up what a check returns for each of these roots; aborts where there is no memory.
+ * Local. */
+int mr_golden_count(int (*check)(const char *root));
+
 /** Appends every folder at or below root that holds model/config.json and batch.safetensors, in the
  * order of their names; one that holds only one of them, or cannot be opened, and a root without
  * any, are appended with their problem. Local.

@@ -214,6 +214,19 @@ program_result program_succeed(program_setting setting, const char *arguments, .
     return result;
 }
 
+void program_fail(program_setting setting, int exit_code, const char *message,
+                  const char *arguments, ...)
+{
+    va_list args;
+    va_start(args, arguments);
+    program_result result = run(setting, arguments, args);
+    va_end(args);
+    assert_contains(result.err, message);
+    assert_int_equal(program_lines_with(result.err, "mora: error"), 1);
+    assert_int_equal(result.exit_code, exit_code);
+    program_free(&result);
+}
+
 void program_free(program_result *result)
 {
     mr_free(result->out);

@@ -35,6 +35,11 @@ program_result program_run(program_setting setting, const char *arguments, ...) 
 /** As program_run, and fails the test, showing stderr, unless the exit code is 0. */
 program_result program_succeed(program_setting setting, const char *arguments, ...) MR_PRINTF(2, 3);
 
+/** As program_run, and fails the test unless the program ends with this exit code and one message,
+ * which contains a part. */
+void program_fail(program_setting setting, int exit_code, const char *message,
+                  const char *arguments, ...) MR_PRINTF(4, 5);
+
 /** A command line that is running. */
 typedef struct program_child {
     int pid;      /**< of the launcher where there is one, else of the program; leads a group */

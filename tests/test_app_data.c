@@ -12,10 +12,7 @@ static const program_setting alone = {.ranks = 0};
 
 static void fails(int exit_code, const char *message, const char *arguments)
 {
-    program_result result = program_run(alone, "%s", arguments);
-    assert_contains(result.err, message);
-    assert_int_equal(result.exit_code, exit_code);
-    program_free(&result);
+    program_fail(alone, exit_code, message, "%s", arguments);
 }
 
 static void succeeds(int ranks, const char *arguments)

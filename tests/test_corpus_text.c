@@ -175,11 +175,8 @@ static const char *tokens_of(const char *options, ...)
 static void fails(int exit_code, const char *message, const char *arguments)
 {
     data_shell("rm -rf made");
-    program_result result =
-        program_run((program_setting){0}, "data prepare %s --to made --heldout 0", arguments);
-    assert_int_equal(result.exit_code, exit_code);
-    assert_contains(result.err, message);
-    program_free(&result);
+    program_fail((program_setting){0}, exit_code, message, "data prepare %s --to made --heldout 0",
+                 arguments);
     data_shell("test ! -e made && test ! -e made.tmp");
 }
 

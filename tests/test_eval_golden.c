@@ -174,13 +174,8 @@ static void gsm8k_is_answered_as_in_the_published_code(void **state)
 {
     (void)state;
     char data[TEST_PATH];
-    mr_names roots = {0};
-    int checked = 0;
     test_shared("data", data);
-    must(mr_golden_roots(&roots));
-    for (int64_t i = 0; i < roots.count; i++)
-        checked += write_root(roots.item[i]);
-    mr_names_free(&roots);
+    const int checked = mr_golden_count(write_root);
     if (checked == 0) skip_because("no root of MORA_GOLDEN has eval/e2e");
     print_message("%d texts\n", checked);
 }
@@ -189,13 +184,8 @@ static void files_of_adaptllm_score_as_in_the_published_code(void **state)
 {
     (void)state;
     char data[TEST_PATH];
-    mr_names roots = {0};
-    int checked = 0;
     test_shared("data", data);
-    must(mr_golden_roots(&roots));
-    for (int64_t i = 0; i < roots.count; i++)
-        checked += check_root(roots.item[i]);
-    mr_names_free(&roots);
+    const int checked = mr_golden_count(check_root);
     if (checked == 0) skip_because("no root of MORA_GOLDEN has eval/e2e");
     print_message("%d items\n", checked);
 }

@@ -53,13 +53,9 @@ static int enter(void **state)
 
 static void fails(int exit_code, const char *arguments, const char *message)
 {
-    program_result result = program_run(alone, "export %s", arguments);
-    assert_contains(result.err, message);
-    assert_int_equal(program_lines_with(result.err, "mora: error"), 1);
-    assert_int_equal(result.exit_code, exit_code);
+    program_fail(alone, exit_code, message, "export %s", arguments);
     assert_int_not_equal(access("x", F_OK), 0);
     assert_int_not_equal(access("x.tmp", F_OK), 0);
-    program_free(&result);
 }
 
 static void the_command_line_is_checked(void **state)
@@ -324,11 +320,7 @@ static void adapters_tell_what_they_are(void **state)
 
 static void refused(const char *arguments, const char *message)
 {
-    program_result result = program_run(alone, "run start.yaml --resume never %s", arguments);
-    assert_contains(result.err, message);
-    assert_int_equal(program_lines_with(result.err, "mora: error"), 1);
-    assert_int_equal(result.exit_code, 1);
-    program_free(&result);
+    program_fail(alone, 1, message, "run start.yaml --resume never %s", arguments);
 }
 
 /* The square matrix of a linear and what should be a copy of it. */

@@ -33,11 +33,7 @@ static int enter(void **state)
 
 static void fails(int exit_code, const char *arguments, const char *message)
 {
-    program_result result = program_run(alone, "generate %s", arguments);
-    assert_contains(result.err, message);
-    assert_int_equal(program_lines_with(result.err, "mora: error"), 1);
-    assert_int_equal(result.exit_code, exit_code);
-    program_free(&result);
+    program_fail(alone, exit_code, message, "generate %s", arguments);
 }
 
 static void the_command_line_is_checked(void **state)

@@ -72,13 +72,17 @@ int mr_utf8_width(const char *text, size_t bytes)
     return width;
 }
 
-static bool is_space(uint32_t point)
+bool mr_utf8_is_space(uint32_t point)
 {
-    if (point < 0x80)
-        return point == ' ' || (point >= '\t' && point <= '\r') || (point >= 0x1c && point <= 0x1f);
+    if (point < 0x80) return point == ' ' || (point >= '\t' && point <= '\r');
     return point == 0x85 || point == 0xa0 || point == 0x1680 ||
            (point >= 0x2000 && point <= 0x200a) || point == 0x2028 || point == 0x2029 ||
            point == 0x202f || point == 0x205f || point == 0x3000;
+}
+
+static bool is_stripped(uint32_t point)
+{
+    return mr_utf8_is_space(point) || (point >= 0x1c && point <= 0x1f);
 }
 
 size_t mr_utf8_spaces_at_start(const char *text, size_t bytes)
@@ -87,7 +91,7 @@ size_t mr_utf8_spaces_at_start(const char *text, size_t bytes)
     while (at < bytes) {
         uint32_t point;
         const int length = mr_utf8_decode(text + at, bytes - at, &point);
-        if (length == 0 || !is_space(point)) break;
+        if (length == 0 || !is_stripped(point)) break;
         at += (size_t)length;
     }
     return at;
@@ -101,7 +105,8 @@ size_t mr_utf8_spaces_at_end(const char *text, size_t bytes)
         uint32_t point;
         while (before > 0 && is_tail((unsigned char)text[before]))
             before--;
-        if (mr_utf8_decode(text + before, at - before, &point) == 0 || !is_space(point)) break;
+        const int length = mr_utf8_decode(text + before, at - before, &point);
+        if (length == 0 || (size_t)length != at - before || !is_stripped(point)) break;
         at = before;
     }
     return bytes - at;

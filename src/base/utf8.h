@@ -4,6 +4,7 @@
 /** @file
  * Strict UTF-8. Source: RFC 3629, section 4. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,9 @@ size_t mr_utf8_cut(const char *text, size_t most);
 
 /** Returns the characters of UTF-8 among bytes, each of which takes one column. Local. */
 int mr_utf8_width(const char *text, size_t bytes);
+
+/** Tells whether a character is white space (White_Space of Unicode). Local. */
+bool mr_utf8_is_space(uint32_t point);
 
 /** Returns the bytes of white space at the start, and at the end, of UTF-8: what Python's strip()
  * takes off, which is White_Space and U+001C to U+001F. Local. */

@@ -134,15 +134,6 @@ static int category_of(uint32_t point)
     return range ? range->category : category;
 }
 
-/* Whether a character is white space (White_Space). */
-static bool is_space(uint32_t point)
-{
-    if (point < 0x80) return point == ' ' || (point >= '\t' && point <= '\r');
-    return point == 0x85 || point == 0xa0 || point == 0x1680 ||
-           (point >= 0x2000 && point <= 0x200a) || point == 0x2028 || point == 0x2029 ||
-           point == 0x202f || point == 0x205f || point == 0x3000;
-}
-
 bool mr_hf_is_number(uint32_t point)
 {
     if (point < 0x80) return point >= '0' && point <= '9';
@@ -188,7 +179,7 @@ size_t mr_hf_spaces_at_start(const char *text, size_t bytes)
     uint32_t point;
     while (at < bytes) {
         const int length = mr_hf_character(text + at, &point);
-        if (!is_space(point)) break;
+        if (!mr_utf8_is_space(point)) break;
         at += (size_t)length;
     }
     return at;
@@ -201,7 +192,7 @@ size_t mr_hf_spaces_at_end(const char *text, size_t bytes)
     while (at > 0) {
         const size_t before = last_character(text, at);
         mr_hf_character(text + before, &point);
-        if (!is_space(point)) break;
+        if (!mr_utf8_is_space(point)) break;
         at = before;
     }
     return bytes - at;

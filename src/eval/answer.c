@@ -76,14 +76,6 @@ mr_status mr_answer_add(mr_answer *answer, mr_view text, double number)
 
 /* Text as Python sees it. */
 
-static bool is_space(uint32_t point)
-{
-    return (point >= 0x09 && point <= 0x0d) || (point >= 0x1c && point <= 0x20) || point == 0x85 ||
-           point == 0xa0 || point == 0x1680 || (point >= 0x2000 && point <= 0x200a) ||
-           point == 0x2028 || point == 0x2029 || point == 0x202f || point == 0x205f ||
-           point == 0x3000;
-}
-
 size_t mr_answer_character(mr_view text, uint32_t *point)
 {
     const int bytes = mr_utf8_decode(text.at, text.bytes, point);
@@ -102,18 +94,9 @@ size_t mr_answer_step_back(mr_view text, size_t at)
 
 mr_view mr_answer_strip(mr_view text)
 {
-    uint32_t point;
-    while (text.bytes > 0) {
-        const size_t bytes = mr_answer_character(text, &point);
-        if (!is_space(point)) break;
-        text = (mr_view){text.at + bytes, text.bytes - bytes};
-    }
-    while (text.bytes > 0) {
-        const size_t from = mr_answer_step_back(text, text.bytes);
-        const mr_view last = {text.at + from, text.bytes - from};
-        if (mr_answer_character(last, &point) != last.bytes || !is_space(point)) break;
-        text.bytes = from;
-    }
+    const size_t from = mr_utf8_spaces_at_start(text.at, text.bytes);
+    text = (mr_view){text.at + from, text.bytes - from};
+    text.bytes -= mr_utf8_spaces_at_end(text.at, text.bytes);
     return text;
 }
 

@@ -19,8 +19,7 @@ struct mr_session {
     mr_tensor outputs, stream, addend, normed, rstd, logits, ids, targets, losses;
     mr_cache cache;
     mr_rope rope;
-    int32_t *host;       /* [host_count] scratch for indices, owned */
-    double *host_losses; /* [outputs], owned */
+    int32_t *host; /* [host_count] scratch for indices, owned */
 };
 
 int64_t mr_session_outputs(const mr_model *model, int64_t wanted)
@@ -111,7 +110,6 @@ void mr_session_bytes(const mr_session *s, size_t bytes[MR_MEM_PURPOSES])
 {
     size_t eval = mr_bytes_add(bytes[MR_MEM_EVAL], 1, s->bytes);
     eval = mr_bytes_add(eval, s->shape.tokens * s->model->arch.head_dim, sizeof(float));
-    eval = mr_bytes_add(eval, s->shape.outputs, sizeof *s->host_losses);
     bytes[MR_MEM_EVAL] = mr_bytes_add(eval, host_count(&s->shape), sizeof *s->host);
 }
 
@@ -120,8 +118,7 @@ mr_status mr_session_allocate(mr_session *s)
     mr_backend *be = s->model->be;
     MR_TRY(be->ops->buffer_create(be, MR_MEM_EVAL, s->bytes, &s->memory));
     s->host = mr_alloc_array(MR_MEM_EVAL, (size_t)host_count(&s->shape), sizeof *s->host);
-    s->host_losses = mr_alloc_array(MR_MEM_EVAL, (size_t)s->shape.outputs, sizeof *s->host_losses);
-    if (!s->host || !s->host_losses) return MR_ERR_MEMORY;
+    if (!s->host) return MR_ERR_MEMORY;
     mr_arena arena = {.buffer = s->memory};
     place(s, &arena);
     return mr_model_rope(s->model, s->shape.tokens, MR_MEM_EVAL, &s->rope);
@@ -136,7 +133,6 @@ void mr_session_destroy(mr_session **out)
     mr_free(s->cache.k);
     mr_free(s->cache.v);
     mr_free(s->host);
-    mr_free(s->host_losses);
     mr_free(s);
     *out = NULL;
 }
@@ -269,11 +265,11 @@ void mr_session_best(mr_session *s, int32_t *ids)
 void mr_session_losses(mr_session *s, const int32_t *targets, double *losses)
 {
     mr_backend *be = s->model->be;
+    if (s->predicted == 0) return;
     memcpy(s->host, targets, (size_t)s->predicted * sizeof *s->host);
     for (int64_t i = s->predicted; i < s->shape.outputs; i++)
         s->host[i] = -1;
     upload(s, s->targets, s->shape.outputs);
     be->ops->cross_entropy(be, s->logits, s->targets, s->losses, false, 0);
-    be->ops->download(be, s->host_losses, s->losses);
-    memcpy(losses, s->host_losses, (size_t)s->predicted * sizeof *losses);
+    be->ops->download(be, losses, mr_tensor_cols(s->losses, 0, s->predicted));
 }

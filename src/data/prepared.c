@@ -73,8 +73,9 @@ static mr_status has_target(const prepared *p, mr_split split, int64_t index, sp
 }
 
 /* Decides on the documents of a split. */
-static mr_status choose(prepared *p, mr_split split, mr_tally *tally)
+static mr_status choose(prepared *p, mr_split split, mr_dataset *dataset)
 {
+    mr_tally *tally = &dataset->tally[part_of[split]];
     kept *own = &p->split[split];
     const int64_t documents = mr_token_shards_documents(p->shards, split);
     own->document = mr_alloc_array(MR_MEM_DATA, (size_t)documents, sizeof *own->document);
@@ -95,7 +96,9 @@ static mr_status choose(prepared *p, mr_split split, mr_tally *tally)
         tally->none_learned += !drop && !learns;
         tally->truncated += cut && learns;
         tally->all_learned += learns && d.learned == d.tokens;
-        if (learns) own->document[own->count++] = i;
+        if (!learns) continue;
+        own->document[own->count++] = i;
+        if (of.count > dataset->longest) dataset->longest = of.count;
     }
     return MR_OK;
 }
@@ -103,15 +106,8 @@ static mr_status choose(prepared *p, mr_split split, mr_tally *tally)
 static mr_status choose_documents(prepared *p, mr_dataset *dataset)
 {
     MR_TRY(mr_token_shards_load_documents(p->shards));
-    for (int split = 0; split < MR_SPLITS; split++) {
-        MR_TRY(choose(p, (mr_split)split, &dataset->tally[part_of[split]]));
-        for (int64_t i = 0; i < p->split[split].count; i++) {
-            const int64_t number = p->split[split].document[i];
-            const span of =
-                span_of(p, mr_token_shards_document(p->shards, (mr_split)split, number).tokens);
-            if (of.count > dataset->longest) dataset->longest = of.count;
-        }
-    }
+    for (int split = 0; split < MR_SPLITS; split++)
+        MR_TRY(choose(p, (mr_split)split, dataset));
     dataset->items = p->split[MR_SPLIT_TRAIN].count;
     dataset->heldout = p->split[MR_SPLIT_HELDOUT].count;
     return MR_OK;

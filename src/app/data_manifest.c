@@ -5,28 +5,16 @@
 
 #include <stdio.h>
 
-static json_t *split_json(const mr_token_totals *of)
-{
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "documents", (json_int_t)of->documents,
-                     "tokens", (json_int_t)of->tokens, "bytes", (json_int_t)of->bytes, "learned",
-                     (json_int_t)of->learned, "none_learned", (json_int_t)of->none_learned,
-                     "all_learned", (json_int_t)of->all_learned);
-}
-
 json_t *mr_manifest_json(const mr_token_manifest *m)
 {
-    json_t *errors = json_object();
-    for (int f = 0; f < MR_FAULTS; f++)
-        json_object_set_new(errors, mr_fault_name((mr_fault)f),
-                            json_integer((json_int_t)m->errors[f]));
     return json_pack(
         "{s:{s:s, s:s, s:i, s:i}, s:{s:s, s:s, s:i, s:b}, s:i, s:i, s:I, s:f, s:o, s:o, s:o}",
         "tokenizer", "name", m->tokenizer, "sha256", m->tokenizer_hash, "vocabulary",
         (int)m->vocabulary, "eos", (int)m->eos, "template", "name", m->template_name, "sha256",
         m->template_hash, "end", (int)m->end, "end_learned", m->end_learned, "token_bytes",
         m->token_bytes, "inputs", m->inputs, "shards", (json_int_t)m->shards, "heldout_fraction",
-        m->recipe.heldout, "train", split_json(&m->split[MR_SPLIT_TRAIN]), "heldout",
-        split_json(&m->split[MR_SPLIT_HELDOUT]), "errors", errors);
+        m->recipe.heldout, "train", mr_token_totals_json(&m->split[MR_SPLIT_TRAIN]), "heldout",
+        mr_token_totals_json(&m->split[MR_SPLIT_HELDOUT]), "errors", mr_token_errors_json(m));
 }
 
 void mr_manifest_print_origin(const mr_token_manifest *m)

@@ -133,7 +133,7 @@ static json_t *shards_json(const mr_token_manifest *m)
     return list;
 }
 
-static json_t *split_json(const mr_token_totals *split)
+json_t *mr_token_totals_json(const mr_token_totals *split)
 {
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "documents", (json_int_t)split->documents,
                      "tokens", (json_int_t)split->tokens, "bytes", (json_int_t)split->bytes,
@@ -145,11 +145,11 @@ static json_t *split_json(const mr_token_totals *split)
 static json_t *totals_json(const mr_token_manifest *m)
 {
     return json_pack("{s:o, s:o}", split_names[MR_SPLIT_TRAIN],
-                     split_json(&m->split[MR_SPLIT_TRAIN]), split_names[MR_SPLIT_HELDOUT],
-                     split_json(&m->split[MR_SPLIT_HELDOUT]));
+                     mr_token_totals_json(&m->split[MR_SPLIT_TRAIN]), split_names[MR_SPLIT_HELDOUT],
+                     mr_token_totals_json(&m->split[MR_SPLIT_HELDOUT]));
 }
 
-static json_t *errors_json(const mr_token_manifest *m)
+json_t *mr_token_errors_json(const mr_token_manifest *m)
 {
     json_t *errors = json_object();
     for (int f = 0; f < MR_FAULTS; f++)
@@ -178,7 +178,7 @@ mr_status mr_token_manifest_write(const mr_token_manifest *m, const char *folder
         "dtype", dtype_names[m->token_bytes], "template", "name", m->template_name, "sha256",
         m->template_hash, "end", (int)m->end, "end_learned", m->end_learned, "learned",
         learned_names[m->marked], "settings", settings, "splits", totals_json(m), "errors",
-        errors_json(m), "inputs", inputs_json(m), "shards", shards_json(m));
+        mr_token_errors_json(m), "inputs", inputs_json(m), "shards", shards_json(m));
     mr_status status = mr_json_write(path, root);
     json_decref(root);
     return status;

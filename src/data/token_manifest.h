@@ -18,6 +18,8 @@
 #include "data/template.h"
 #include "data/tokenizer.h"
 
+#include <jansson.h>
+
 #define MR_TOKEN_MANIFEST_FORMAT "mora tokens" /**< the field `format` of every manifest */
 
 enum {
@@ -107,6 +109,11 @@ void mr_token_manifest_set_origin(mr_token_manifest *manifest, const mr_tokenize
 MR_NODISCARD mr_status mr_token_manifest_check_tokenizer(const mr_token_manifest *manifest,
                                                          const char *folder,
                                                          const mr_tokenizer *tokenizer);
+
+/** Returns the totals of a split, and the documents left out by kind of fault, as manifest.json and
+ * what is printed of it have them; NULL where there is no memory. For the caller to own. Local. */
+json_t *mr_token_totals_json(const mr_token_totals *split);
+json_t *mr_token_errors_json(const mr_token_manifest *manifest);
 
 /** Writes manifest.json to a folder. Local. @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_token_manifest_write(const mr_token_manifest *manifest,

@@ -21,12 +21,6 @@ typedef struct viewer {
     json_t *items; /* NULL: plain text */
 } viewer;
 
-static void clear(mr_text *text)
-{
-    text->length = 0;
-    if (text->data) text->data[0] = '\0';
-}
-
 static json_t *numbers(const mr_rendered *r, bool learned)
 {
     json_t *list = json_array();
@@ -96,7 +90,7 @@ static mr_status show_record(viewer *v, const mr_document *document)
 {
     mr_fault fault = document->fault;
     char what[MR_FAULT_TEXT];
-    clear(&v->text);
+    mr_text_clear(&v->text);
     if (document->faulty) return show_fault(v, document->line, fault, document->what);
     if (v->tokenizer)
         MR_TRY(mr_template_render(v->template, document->record, &v->sample, &fault, what));

@@ -53,6 +53,15 @@ void mr_hash_destroy(mr_hash **hash)
     *hash = NULL;
 }
 
+mr_status mr_hash_bytes(const void *data, size_t bytes, char out[MR_HASH_TEXT])
+{
+    mr_hash *hash;
+    MR_TRY(mr_hash_create(&hash));
+    mr_hash_add(hash, data, bytes);
+    mr_hash_finish(&hash, out);
+    return MR_OK;
+}
+
 mr_status mr_hash_handle(int handle, const char *path, char out[MR_HASH_TEXT], int64_t *bytes)
 {
     enum { PIECE = 1 << 18 };

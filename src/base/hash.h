@@ -32,6 +32,9 @@ void mr_hash_finish(mr_hash **hash, char out[MR_HASH_TEXT]);
 /** Frees *hash unfinished and sets it to NULL; NULL is allowed. Local. */
 void mr_hash_destroy(mr_hash **hash);
 
+/** Hashes bytes in memory. Local. @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_hash_bytes(const void *data, size_t bytes, char out[MR_HASH_TEXT]);
+
 /** Hashes an open file in pieces, from where it stands to its end. Local.
  * @param path   for messages
  * @param bytes  gets how many there were; may be NULL

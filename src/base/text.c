@@ -88,6 +88,12 @@ const char *mr_text_get(const mr_text *text)
     return text->data ? text->data : "";
 }
 
+void mr_text_clear(mr_text *text)
+{
+    text->length = 0;
+    if (text->data) text->data[0] = '\0';
+}
+
 void mr_text_free(mr_text *text)
 {
     mr_free(text->data);

@@ -40,6 +40,9 @@ void mr_text_add_line(mr_text *text, const char *bytes, size_t count);
 /** Returns the string, "" while empty. Borrowed until the next add or free. */
 const char *mr_text_get(const mr_text *text);
 
+/** Empties the string, and keeps its memory. Local. */
+void mr_text_clear(mr_text *text);
+
 /** Frees the string and empties it. */
 void mr_text_free(mr_text *text);
 

@@ -425,17 +425,12 @@ static mr_status load_index(const mr_token_shards *s, int64_t number, int64_t fi
 {
     char path[PATH_MAX], index[PATH_MAX], *bytes = NULL, found[MR_HASH_TEXT];
     size_t size;
-    mr_hash *hash;
     MR_TRY(shard_path(s, number, path));
     MR_TRY(mr_token_index_path(index, path));
     MR_TRY(mr_file_read(index, MR_MEM_OTHER, &bytes, &size));
-    mr_status status = mr_hash_create(&hash);
-    if (status == MR_OK) {
-        mr_hash_add(hash, bytes, size);
-        mr_hash_finish(&hash, found);
-        if (strcmp(found, s->manifest.shard[number].index_sha256) != 0)
-            status = differs(index, found, s->manifest.shard[number].index_sha256);
-    }
+    mr_status status = mr_hash_bytes(bytes, size, found);
+    if (status == MR_OK && strcmp(found, s->manifest.shard[number].index_sha256) != 0)
+        status = differs(index, found, s->manifest.shard[number].index_sha256);
     if (status == MR_OK)
         status = take_documents(s, number, index, (const unsigned char *)bytes, first, out);
     mr_free(bytes);

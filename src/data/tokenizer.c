@@ -233,15 +233,6 @@ static const mr_tokenizer_ops pieces_ops = {
     .longest = pieces_longest,
 };
 
-static mr_status hash_of(const char *file, size_t size, char out[MR_HASH_TEXT])
-{
-    mr_hash *hash;
-    MR_TRY(mr_hash_create(&hash));
-    mr_hash_add(hash, file, size);
-    mr_hash_finish(&hash, out);
-    return MR_OK;
-}
-
 /* Whether a file holds an object of JSON, and so no model of SentencePiece. */
 static bool is_json(const char *file, size_t size)
 {
@@ -257,7 +248,7 @@ static mr_status load_file(mr_tokenizer *tokenizer, const char *path)
     if (status == MR_ERR_IO)
         return mr_fail_in(status, "tokenizer: expected bytes, or the file of a tokenizer.json or a "
                                   "SentencePiece model");
-    if (status == MR_OK) status = hash_of(file, size, tokenizer->hash);
+    if (status == MR_OK) status = mr_hash_bytes(file, size, tokenizer->hash);
     if (status == MR_OK) {
         tokenizer->ops = is_json(file, size) ? &mr_hf_tokenizer_ops : &pieces_ops;
         status = tokenizer->ops->load(tokenizer, path, file, size);

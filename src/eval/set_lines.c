@@ -24,12 +24,6 @@ typedef struct source {
     int64_t tokens;
 } source;
 
-static void empty(mr_text *text)
-{
-    text->length = 0;
-    if (text->data) text->data[0] = '\0';
-}
-
 static mr_status fail_at(const source *s, const char *what)
 {
     const mr_set_record place = {.file = s->reader->path, .line = mr_lines_number(s->lines)};
@@ -57,7 +51,7 @@ static mr_status next(source *s, bool *end)
     *end = !text;
     if (*end) return MR_OK;
     if (mr_lines_too_long(s->lines)) return fail_at(s, "a line of more than 64 MiB");
-    empty(&s->line);
+    mr_text_clear(&s->line);
     if (mr_utf8_valid(text, bytes) == bytes)
         mr_text_add_bytes(&s->line, text, bytes);
     else if (s->reader->set->latin1)
@@ -84,7 +78,7 @@ static mr_status add_sentence(source *s)
     const char *line = mr_text_get(&s->line), *tab = strchr(line, '\t');
     if (s->line.length == 0) return MR_OK;
     if (strncmp(line, "###", 3) == 0) {
-        empty(&s->id);
+        mr_text_clear(&s->id);
         mr_text_add(&s->id, "%s", line + 3);
         s->sentence = 0;
         return s->id.failed ? MR_ERR_MEMORY : MR_OK;
@@ -105,8 +99,8 @@ static void end_entity(source *s)
     if (s->name.length > 0)
         mr_text_add(&s->entities, "%s%s (%s)", s->entities.length > 0 ? ", " : "",
                     mr_text_get(&s->name), mr_text_get(&s->type));
-    empty(&s->name);
-    empty(&s->type);
+    mr_text_clear(&s->name);
+    mr_text_clear(&s->type);
 }
 
 static mr_status end_sentence(source *s)
@@ -115,8 +109,8 @@ static mr_status end_sentence(source *s)
     end_entity(s);
     json_t *record =
         json_pack("{s:o, s:o}", "text", text_json(&s->text), "entities", text_json(&s->entities));
-    empty(&s->text);
-    empty(&s->entities);
+    mr_text_clear(&s->text);
+    mr_text_clear(&s->entities);
     s->tokens = 0;
     return mr_set_add_record(s->reader, record, s->first);
 }

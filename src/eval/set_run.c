@@ -115,15 +115,10 @@ static mr_status hash_prompt(const mr_set *set, int64_t item, int64_t shots,
                              char out[HASH_DIGITS + 1])
 {
     mr_text text = {0};
-    mr_hash *hash = NULL;
     char all[MR_HASH_TEXT];
     mr_status status = mr_set_prompt(set, item, shots, &text);
-    if (status == MR_OK) status = mr_hash_create(&hash);
-    if (status == MR_OK) {
-        mr_hash_add(hash, mr_text_get(&text), text.length);
-        mr_hash_finish(&hash, all);
-        snprintf(out, HASH_DIGITS + 1, "%.*s", HASH_DIGITS, all);
-    }
+    if (status == MR_OK) status = mr_hash_bytes(mr_text_get(&text), text.length, all);
+    if (status == MR_OK) snprintf(out, HASH_DIGITS + 1, "%.*s", HASH_DIGITS, all);
     mr_text_free(&text);
     return status;
 }

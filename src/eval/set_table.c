@@ -37,8 +37,7 @@ static mr_status read_quoted(table *t)
 /* Reads a cell; last: the row ends behind it. */
 static mr_status read_cell(table *t, bool *last)
 {
-    t->cell.length = 0;
-    if (t->cell.data) t->cell.data[0] = '\0';
+    mr_text_clear(&t->cell);
     if (t->at < t->end && *t->at == '"') MR_TRY(read_quoted(t));
     while (t->at < t->end && *t->at != t->separator && *t->at != '\n') {
         if (*t->at == '\r' && (t->at + 1 == t->end || t->at[1] == '\n')) {

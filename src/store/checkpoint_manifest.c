@@ -21,12 +21,7 @@ static mr_status hash_fields(const char *path, const json_t *root, char out[MR_H
 {
     char *text = json_dumps(root, COMPACT);
     if (!text) return no_memory(path);
-    mr_hash *hash = NULL;
-    mr_status status = mr_hash_create(&hash);
-    if (status == MR_OK) {
-        mr_hash_add(hash, text, strlen(text));
-        mr_hash_finish(&hash, out);
-    }
+    mr_status status = mr_hash_bytes(text, strlen(text), out);
     free(text);
     return status;
 }

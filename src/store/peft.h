@@ -30,8 +30,7 @@ typedef enum mr_peft_part {
     MR_PEFT_A,
     MR_PEFT_B,
     MR_PEFT_LENGTHS, /**< DoRA's magnitudes, a vector */
-    MR_PEFT_WEIGHT,  /**< the module's own weight, of modules_to_save */
-    MR_PEFT_PARTS
+    MR_PEFT_WEIGHT   /**< the module's own weight, of modules_to_save */
 } mr_peft_part;
 
 /** An open adapter folder. Owns what it points to. */

@@ -8,21 +8,10 @@
 
 #include "data/prepared.h"
 
-static const mr_key keys[] = {MR_PREPARED_DATA_KEY, MR_PREPARED_SAMPLES_KEY,
-                              MR_PREPARED_TRUNCATION_KEY};
-
-static const mr_schema schema = MR_SCHEMA(mr_prepared_config, keys);
-
-static mr_status create(const mr_config *config, mr_dataset *dataset)
-{
-    const mr_prepared_config *own = mr_task_config(config);
-    return mr_prepared_create(config, (mr_samples_are)own->samples, dataset);
-}
-
 const mr_task mr_task_biomed = {
     .name = "biomed",
     .summary = "go on with the biomedical text of task.data, a folder of token shards",
-    .schema = &schema,
-    .create = create,
+    .schema = &mr_prepared_either_schema,
+    .create = mr_prepared_create_either,
     MR_PREPARED_ENTRIES,
 };

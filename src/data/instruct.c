@@ -8,19 +8,10 @@
 
 #include "data/prepared.h"
 
-static const mr_key keys[] = {MR_PREPARED_DATA_KEY, MR_PREPARED_TRUNCATION_KEY};
-
-static const mr_schema schema = MR_SCHEMA(mr_prepared_config, keys);
-
-static mr_status create(const mr_config *config, mr_dataset *dataset)
-{
-    return mr_prepared_create(config, MR_SAMPLES_DOCUMENTS, dataset);
-}
-
 const mr_task mr_task_instruct = {
     .name = "instruct",
     .summary = "answer as the conversations of task.data do, a folder of token shards",
-    .schema = &schema,
-    .create = create,
+    .schema = &mr_prepared_documents_schema,
+    .create = mr_prepared_create_documents,
     MR_PREPARED_ENTRIES,
 };

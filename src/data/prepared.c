@@ -4,14 +4,14 @@
 
 #include <string.h>
 
-const char *const mr_samples_texts[] = {
+static const char *const samples_texts[] = {
     [MR_SAMPLES_STREAM] = "stream", [MR_SAMPLES_DOCUMENTS] = "documents", NULL};
 
-const char *const mr_truncation_texts[] = {[MR_TRUNCATION_ERROR] = "error",
-                                           [MR_TRUNCATION_LEFT] = "left",
-                                           [MR_TRUNCATION_RIGHT] = "right",
-                                           [MR_TRUNCATION_DROP] = "drop",
-                                           NULL};
+static const char *const truncation_texts[] = {[MR_TRUNCATION_ERROR] = "error",
+                                               [MR_TRUNCATION_LEFT] = "left",
+                                               [MR_TRUNCATION_RIGHT] = "right",
+                                               [MR_TRUNCATION_DROP] = "drop",
+                                               NULL};
 
 enum { PIECE = 2048 }; /* tokens that are read at once */
 
@@ -187,7 +187,7 @@ mr_status mr_prepared_create(const mr_config *config, mr_samples_are samples, mr
              "train.seq_len: missing; task %s cuts its text to this length", dataset->task->name);
     MR_CHECK(!stream || own->truncation == MR_TRUNCATION_ERROR, MR_ERR_CONFIG,
              "task.truncation: %s is for documents, but task.samples is stream",
-             mr_truncation_texts[own->truncation]);
+             truncation_texts[own->truncation]);
     prepared *p = mr_alloc(MR_MEM_DATA, sizeof *p);
     if (!p) return MR_ERR_MEMORY;
     dataset->state = p;
@@ -204,6 +204,38 @@ mr_status mr_prepared_create(const mr_config *config, mr_samples_are samples, mr
         if (status != MR_OK) return mr_fail_in(status, "task.data");
     }
     return check_samples(config, dataset);
+}
+
+#define TRUNCATION_KEY                                                                             \
+    {                                                                                              \
+        MR_KEY_FIELD(mr_prepared_config, "task.truncation", truncation),                           \
+            .type = MR_KEY_ENUM, .fallback = "error", .choices = truncation_texts,                 \
+            .help = "Of a document longer than train.seq_len: right keeps its beginning, left "    \
+                    "its end, "                                                                    \
+                    "drop leaves it out, error ends the run."                                      \
+    }
+
+static const mr_key documents_keys[] = {MR_PREPARED_DATA_KEY, TRUNCATION_KEY};
+const mr_schema mr_prepared_documents_schema = MR_SCHEMA(mr_prepared_config, documents_keys);
+
+mr_status mr_prepared_create_documents(const mr_config *config, mr_dataset *dataset)
+{
+    return mr_prepared_create(config, MR_SAMPLES_DOCUMENTS, dataset);
+}
+
+static const mr_key either_keys[] = {
+    MR_PREPARED_DATA_KEY,
+    {MR_KEY_FIELD(mr_prepared_config, "task.samples", samples), .type = MR_KEY_ENUM,
+     .fallback = "stream", .choices = samples_texts,
+     .help = "Samples are sequences of train.seq_len tokens of the whole text, or its documents."},
+    TRUNCATION_KEY,
+};
+const mr_schema mr_prepared_either_schema = MR_SCHEMA(mr_prepared_config, either_keys);
+
+mr_status mr_prepared_create_either(const mr_config *config, mr_dataset *dataset)
+{
+    const mr_prepared_config *own = mr_task_config(config);
+    return mr_prepared_create(config, (mr_samples_are)own->samples, dataset);
 }
 
 void mr_prepared_destroy(mr_dataset *dataset)

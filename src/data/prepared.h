@@ -32,9 +32,6 @@ typedef struct mr_prepared_config {
     int32_t truncation; /**< mr_truncation */
 } mr_prepared_config;
 
-extern const char *const mr_samples_texts[];    /**< by value, NULL at the end */
-extern const char *const mr_truncation_texts[]; /**< likewise */
-
 #define MR_PREPARED_DATA_KEY                                                                       \
     {                                                                                              \
         MR_KEY_FIELD(mr_prepared_config, "task.data", data),                                       \
@@ -42,27 +39,16 @@ extern const char *const mr_truncation_texts[]; /**< likewise */
             .help = "Folder of token shards that `mora data prepare` wrote."                       \
     }
 
-#define MR_PREPARED_SAMPLES_KEY                                                                    \
-    {                                                                                              \
-        MR_KEY_FIELD(mr_prepared_config, "task.samples", samples),                                 \
-            .type = MR_KEY_ENUM, .fallback = "stream", .choices = mr_samples_texts,                \
-            .help = "Samples are sequences of train.seq_len tokens of the whole text, or its "     \
-                    "documents."                                                                   \
-    }
-
-#define MR_PREPARED_TRUNCATION_KEY                                                                 \
-    {                                                                                              \
-        MR_KEY_FIELD(mr_prepared_config, "task.truncation", truncation),                           \
-            .type = MR_KEY_ENUM, .fallback = "error", .choices = mr_truncation_texts,              \
-            .help =                                                                                \
-                "Of a document longer than train.seq_len: right keeps its beginning, left its "    \
-                "end, drop leaves it out, error ends the run."                                     \
-    }
-
 /** Fills a dataset from the folder of the task's keys; the entry `create` of a task calls it.
  * @return as mr_dataset_create */
 MR_NODISCARD mr_status mr_prepared_create(const mr_config *config, mr_samples_are samples,
                                           mr_dataset *dataset);
+
+/** The keys of tasks whose samples are documents, and of those for which task.samples tells: with
+ * the entries `create` that go with them. */
+extern const mr_schema mr_prepared_documents_schema, mr_prepared_either_schema;
+MR_NODISCARD mr_status mr_prepared_create_documents(const mr_config *config, mr_dataset *dataset);
+MR_NODISCARD mr_status mr_prepared_create_either(const mr_config *config, mr_dataset *dataset);
 
 /** Entries of an mr_task. */
 void mr_prepared_destroy(mr_dataset *dataset);

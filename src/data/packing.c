@@ -186,8 +186,6 @@ mr_status mr_packing_plan(const int64_t *length, int64_t samples, int64_t row_to
     if (!packing) return MR_ERR_MEMORY;
     packing->samples = samples;
     packing->row_tokens = row_tokens;
-    for (int64_t i = 0; i < samples; i++)
-        packing->tokens += length[i];
     planning p = {.length = length};
     mr_status status = plan(&p, packing);
     mr_free(p.order);

@@ -14,7 +14,6 @@
 typedef struct mr_packing {
     int64_t rows, samples;
     int64_t row_tokens; /**< of a row, padding included */
-    int64_t tokens;     /**< of all samples */
     int64_t *first;     /**< [rows + 1] place in sample of each row's first; owned */
     int64_t *sample;    /**< [samples] numbers of samples, row after row; owned */
     uint64_t hash;      /**< FNV-1a of row_tokens, first and sample */

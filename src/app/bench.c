@@ -35,12 +35,6 @@ typedef struct bench_options {
     bool spectra, json, help;
 } bench_options;
 
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* A matrix of numbers that are not alike: a device runs faster on constants. */
 static mr_status random_matrix(mr_backend *be, mr_dtype dtype, int64_t rows, int64_t cols,
                                mr_tensor *out)
@@ -110,26 +104,15 @@ static void random_batch(mr_trainer *t)
     }
 }
 
-static mr_status time_step(mr_trainer *t, int64_t tokens, double *seconds)
-{
-    mr_step_result result;
-    mr_comm_barrier(t->comm);
-    double began = mr_clock();
-    mr_status status = mr_trainer_compute(t, tokens, &result);
-    mr_comm_barrier(t->comm);
-    *seconds = mr_clock() - began;
-    return status;
-}
-
 /* In steps of their own, which telling the time of each phase slows. */
-static mr_status measure_phases(mr_trainer *t, int64_t tokens, bench_row *row)
+static mr_status measure_phases(mr_trainer *t, bench_row *row)
 {
     enum { STEPS = 2 };
     mr_status status = MR_OK;
     double seconds;
     t->be->ops->phase_seconds(t->be, row->phase); /* what was before */
     for (int i = 0; i < STEPS && status == MR_OK; i++)
-        status = time_step(t, tokens, &seconds);
+        status = mr_bench_step(t, &seconds);
     t->be->ops->phase_seconds(t->be, row->phase);
     for (int p = 0; p < MR_PHASES; p++)
         row->phase[p] /= STEPS;
@@ -140,18 +123,16 @@ static mr_status measure_steps(mr_trainer *t, int64_t steps, bench_row *row)
 {
     double *times = mr_alloc_array(MR_MEM_OTHER, (size_t)steps, sizeof *times);
     MR_AGREE(t->comm, times ? MR_OK : MR_ERR_MEMORY);
-    int64_t tokens = t->config->train.global_batch * t->seq_len;
     mr_status status = MR_OK;
     for (int64_t i = -1; i < steps && status == MR_OK; i++) { /* the first warms up */
         double seconds;
-        status = time_step(t, tokens, &seconds);
+        status = mr_bench_step(t, &seconds);
         if (i >= 0) times[i] = seconds;
     }
     if (status == MR_OK) {
-        qsort(times, (size_t)steps, sizeof *times, by_value);
-        row->seconds = times[steps / 2];
-        row->tokens_s = (double)tokens / row->seconds;
-        status = measure_phases(t, tokens, row);
+        row->seconds = mr_bench_median(times, steps);
+        row->tokens_s = (double)(t->config->train.global_batch * t->seq_len) / row->seconds;
+        status = measure_phases(t, row);
     }
     mr_free(times);
     return status;

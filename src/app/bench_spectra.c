@@ -15,7 +15,7 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double median(double *values, int64_t count)
+double mr_bench_median(double *values, int64_t count)
 {
     qsort(values, (size_t)count, sizeof *values, by_value);
     return values[count / 2];
@@ -28,15 +28,15 @@ static mr_status end_snapshot(mr_spectra *spectra)
     return mr_spectra_flush(spectra);
 }
 
-static mr_status time_step(mr_trainer *t, double *seconds)
+mr_status mr_bench_step(mr_trainer *t, double *seconds)
 {
     mr_step_result result;
     mr_comm_barrier(t->comm);
     const double began = mr_clock();
-    MR_TRY(mr_trainer_compute(t, t->config->train.global_batch * t->seq_len, &result));
+    mr_status status = mr_trainer_compute(t, t->config->train.global_batch * t->seq_len, &result);
     mr_comm_barrier(t->comm);
     *seconds = mr_clock() - began;
-    return MR_OK;
+    return status;
 }
 
 /* A snapshot, and steps until `plain` [count] of them had none under way. The first step after its
@@ -52,7 +52,7 @@ static mr_status measure_pair(mr_trainer *t, mr_spectra *spectra, double *plain,
     cost->calls = mr_clock() - began;
     for (int64_t done = 0; done < count;) {
         double seconds;
-        MR_TRY(time_step(t, &seconds));
+        MR_TRY(mr_bench_step(t, &seconds));
         if (!under_way) {
             plain[done++] = seconds;
             continue;
@@ -65,7 +65,7 @@ static mr_status measure_pair(mr_trainer *t, mr_spectra *spectra, double *plain,
         MR_TRY(end_snapshot(spectra));
         cost->calls += mr_clock() - idle;
     }
-    cost->step = median(plain, count);
+    cost->step = mr_bench_median(plain, count);
     cost->beside -= cost->steps * cost->step;
     cost->seconds = cost->calls + cost->beside;
     return MR_OK;
@@ -90,7 +90,7 @@ static mr_status measure(mr_trainer *t, mr_spectra *spectra, int64_t pairs, mr_s
             seconds[i] = all[i].step;
         qsort(all, (size_t)pairs, sizeof *all, by_seconds);
         *cost = all[pairs / 2];
-        cost->step = median(seconds, pairs);
+        cost->step = mr_bench_median(seconds, pairs);
         for (int64_t g = 0; g < spectra->layout.groups; g++)
             cost->linears += spectra->layout.group[g].layers;
     }

@@ -17,6 +17,13 @@ typedef struct mr_spectra_cost {
     int64_t linears;
 } mr_spectra_cost;
 
+/** Takes a step of a trainer and tells its seconds, ranks waiting for each other before and behind
+ * it. Collective. @return as mr_trainer_compute */
+MR_NODISCARD mr_status mr_bench_step(mr_trainer *trainer, double *seconds);
+
+/** Returns the median of values [count], which it sorts; of an even number the greater. Local. */
+double mr_bench_median(double *values, int64_t count);
+
 /** Measures snapshots of a trainer that has taken at least one step, and for which every step is
  * due (log.spectrum_every 1), with a file in a temporary folder. Once-a-run facts of the base are
  * computed before. Collective.

@@ -57,6 +57,9 @@ MR_NODISCARD mr_status mr_options_parse(const mr_comm *comm, const mr_command *c
                                         char **argv, const char **operands, int limit,
                                         int *operand_count, const char *more, bool *help);
 
+/** Tells whether --help is asked for, for what costs to be told there. Local. */
+bool mr_options_help(int argc, char **argv);
+
 /** Prints text on stdout; what it quotes of others does not steer a terminal. Local.
  * @return MR_OK, MR_ERR_MEMORY (also where an allocation for the text failed) */
 MR_NODISCARD mr_status mr_print_text(const mr_text *text);

@@ -96,7 +96,7 @@ static mr_status run_inspect(const mr_comm *comm, int argc, char **argv)
         {"verify", MR_OPTION_FLAG, &o.verify, NULL, "read every shard and check its SHA-256"},
         {"json", MR_OPTION_FLAG, &o.json, NULL, "print the result as JSON"},
     };
-    mr_status status = add_templates(&more);
+    mr_status status = mr_options_help(argc, argv) ? add_templates(&more) : MR_OK;
     if (status == MR_OK)
         status = mr_options_parse(comm, &mr_command_data_inspect, options,
                                   sizeof options / sizeof options[0], argc, argv, &o.path, 1,

@@ -375,7 +375,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
          "override a configuration key (model.tokenizer, parallel.backend, ...)"},
         {"json", MR_OPTION_FLAG, &r.json, NULL, "print scores as JSON"},
     };
-    mr_status status = list_sets(&more);
+    mr_status status = mr_options_help(argc, argv) ? list_sets(&more) : MR_OK;
     if (status == MR_OK)
         status =
             mr_options_parse(comm, &mr_command_eval, options, sizeof options / sizeof options[0],

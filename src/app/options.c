@@ -181,6 +181,13 @@ static const char *nearest(const mr_option *options, int count, const char *text
     return best;
 }
 
+bool mr_options_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0) return true;
+    return false;
+}
+
 mr_status mr_options_parse(const mr_comm *comm, const mr_command *command, const mr_option *options,
                            int option_count, int argc, char **argv, const char **operands,
                            int limit, int *operand_count, const char *more, bool *help)

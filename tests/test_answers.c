@@ -387,7 +387,8 @@ static void bad_patterns_are_told_of(void **state)
     assert_int_equal(mr_answer_by_pattern("(a", false, "a", 1, &a), MR_ERR_FORMAT);
     assert_contains(mr_message(), "'(a' is no regular expression: missing closing parenthesis");
     memset(text, 'a', sizeof text);
-    assert_int_equal(mr_answer_by_pattern("(a|aa)+[^a]", false, text, sizeof text, &a), MR_ERR_FORMAT);
+    assert_int_equal(mr_answer_by_pattern("(a|aa)+[^a]", false, text, sizeof text, &a),
+                     MR_ERR_FORMAT);
     assert_contains(mr_message(), "an answer of 64 bytes: its pattern cannot be matched");
     mr_answer_free(&a);
 }
@@ -434,6 +435,48 @@ static void numbers_of_metamath_are_rounded_half_to_even(void **state)
     gold = read_by("metamath_gsm8k", true, "#### 1.5", 8);
     assert_int_equal(gold.state, MR_ANSWER_STOPPED);
     mr_answer_free(&gold);
+}
+
+static void numbers_of_peft_are_decimals(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        double number; /* NAN: none */
+    } cases[] = {
+        {"The answer is: 18", 18},
+        {"#### 5. The answer is $18.50.", 18.5},
+        {"The final answer is: 8!", 8},
+        {"The answer is 7. The final answer is: 8", NAN}, /* marks in their order */
+        {"The answer is: 1\n\nThe answer is: 20/8\nmore", 2.5},
+        {"The answer is: 0.3/0.1", 3},
+        {"The answer is: 1_000", 1000},
+        {"The answer is: 1e3 %", 1000},
+        {"The answer is: \xd9\xa1\xd9\xa8", 18}, /* Arabic-Indic */
+        {"The answer is: -inf", -INFINITY},
+        {"The answer is: 1,000", NAN},
+        {"The answer is: 1/0.0", NAN},
+        {"The answer is: 1/2/3", NAN},
+        {"The answer is: inf/inf", NAN},
+        {"The answer is: 5 m", NAN},
+        {"The answer is:5", NAN},
+        {"####5", NAN},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        mr_answer a = read_by("peft_gsm8k", false, cases[i].text, strlen(cases[i].text));
+        const double number = a.count == 2 ? a.part[1].number : NAN;
+        if (number != cases[i].number && !(isnan(number) && isnan(cases[i].number)))
+            fail_msg("\"%s\" is %g, expected %g", cases[i].text, number, cases[i].number);
+        mr_answer_free(&a);
+    }
+    scores("peft_gsm8k", "The answer is: 18.0", "2 * 9 = 18\n#### 18", 1);
+    scores("peft_gsm8k", "The answer is 1,000.", "#### 1,000", 1);
+    scores("peft_gsm8k", "The answer is: 1000", "#### 1,000", 0);
+    scores("peft_gsm8k", "The answer is: nan", "#### nan", 0);
+    scores("peft_gsm8k", "18", "#### 18", 0);
+    mr_answer a = read_by("peft_gsm8k", false, "The answer is: sNaN", 19);
+    assert_int_equal(a.state, MR_ANSWER_STOPPED);
+    mr_answer_free(&a);
 }
 
 static void formulas_are_made_plain(void **state)
@@ -571,6 +614,7 @@ int main(void)
         cmocka_unit_test(patterns_of_several_groups_give_the_one_that_took_part),
         cmocka_unit_test(bad_patterns_are_told_of),
         cmocka_unit_test(numbers_of_metamath_are_rounded_half_to_even),
+        cmocka_unit_test(numbers_of_peft_are_decimals),
         cmocka_unit_test(formulas_are_made_plain),
         cmocka_unit_test(answers_of_math_are_read_by_two_rules),
         cmocka_unit_test(numbers_of_convfinqa_are_what_python_evaluates),

@@ -149,6 +149,8 @@ static void others_put_texts_together(void **state)
     (void)state;
     expect_with("prompt_completion", "bytes", "{'prompt': 'a', 'completion': 'b', 'id': 7}",
                 "<bos>a{b<eos>}");
+    expect_with("peft_metamath", "bytes", "{'query': 'a', 'response': 'b'}",
+                "<bos>{Question: a Think step by step.\nAnswer:b<eos>}");
     expect_with("plain", "bytes", "{'text': ' a\\u0000 '}", "{ a");
     expect_with("plain", "bytes", "{'text': ''}", "{<eos>}");
 }
@@ -435,8 +437,8 @@ static void bad_templates_are_told_by_their_place(void **state)
     }
     assert_int_equal(mr_template_load("nowhere.yaml", &t), MR_ERR_IO);
     assert_contains(mr_message(), "template: expected one of tulu, tulu_open_instruct, alpaca, "
-                                  "metamath, llama2_chat, chatml, prompt_completion, plain, or the "
-                                  "file of one");
+                                  "metamath, peft_metamath, llama2_chat, chatml, "
+                                  "prompt_completion, plain, or the file of one");
     assert_contains(mr_message(), "nowhere.yaml");
 }
 

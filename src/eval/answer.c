@@ -8,10 +8,9 @@
 #include <utf8proc.h>
 
 static const mr_answer_rule *const rules[] = {
-    &mr_answer_gsm8k_strict,     &mr_answer_gsm8k_flexible,
-    &mr_answer_gsm8k_cot_strict, &mr_answer_metamath_gsm8k,
-    &mr_answer_metamath_math,    &mr_answer_hendrycks_math,
-    &mr_answer_convfinqa,        &mr_answer_ner,
+    &mr_answer_gsm8k_strict,   &mr_answer_gsm8k_flexible, &mr_answer_gsm8k_cot_strict,
+    &mr_answer_metamath_gsm8k, &mr_answer_peft_gsm8k,     &mr_answer_metamath_math,
+    &mr_answer_hendrycks_math, &mr_answer_convfinqa,      &mr_answer_ner,
     &mr_answer_first_line,
 };
 

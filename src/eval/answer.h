@@ -9,7 +9,8 @@
  * UTF-8 where they are text, and may hold zeros. White space is Python's (str.isspace), digits are
  * Unicode's (Nd) where a rule says so. All functions are Local.
  *
- * Source: lm-evaluation-harness 0.4.13; MetaMath@fe667b1; LMOps/adaptllm@4f2a9de, nereval 0.2.5.
+ * Source: lm-evaluation-harness 0.4.13; MetaMath@fe667b1; LMOps/adaptllm@4f2a9de, nereval 0.2.5;
+ * peft@0134244, method_comparison/MetaMathQA.
  */
 
 #include "base/text.h"

@@ -21,8 +21,9 @@ typedef struct mr_view {
     "\\x{205f}\\x{3000}"
 
 extern const mr_answer_rule mr_answer_gsm8k_strict, mr_answer_gsm8k_flexible,
-    mr_answer_gsm8k_cot_strict, mr_answer_metamath_gsm8k, mr_answer_metamath_math,
-    mr_answer_hendrycks_math, mr_answer_convfinqa, mr_answer_ner, mr_answer_first_line;
+    mr_answer_gsm8k_cot_strict, mr_answer_metamath_gsm8k, mr_answer_peft_gsm8k,
+    mr_answer_metamath_math, mr_answer_hendrycks_math, mr_answer_convfinqa, mr_answer_ner,
+    mr_answer_first_line;
 
 /** Returns the view of a part. */
 mr_view mr_answer_view(const mr_answer *answer, int64_t part);

@@ -1,4 +1,4 @@
-/* Answers that are numbers: GSM8K by MetaMath, ConvFinQA by AdaptLLM. */
+/* Answers that are numbers: GSM8K by MetaMath and by PEFT, ConvFinQA by AdaptLLM. */
 
 #include "eval/answer_impl.h"
 
@@ -101,6 +101,121 @@ const mr_answer_rule mr_answer_metamath_gsm8k = {
     .gold = metamath_gold,
     .found = metamath_found,
     .score = same_number,
+};
+
+/* PEFT's benchmark. */
+
+/* Returns a text without any of some ASCII characters at its end, and at its start too. */
+static mr_view strip_of(mr_view text, const char *characters, bool start)
+{
+    while (text.bytes > 0 && text.at[text.bytes - 1] != '\0' &&
+           strchr(characters, text.at[text.bytes - 1]))
+        text.bytes--;
+    while (start && text.bytes > 0 && text.at[0] != '\0' && strchr(characters, text.at[0]))
+        text = (mr_view){text.at + 1, text.bytes - 1};
+    return text;
+}
+
+/* A number as decimal.Decimal reads one. */
+typedef struct decimal {
+    mr_answer_state
+        state;         /* NONE: the text is no number; STOPPED: one that float() does not take */
+    long double value; /* Decimal divides with 28 digits, which are rounded to double behind */
+} decimal;
+
+static mr_status read_decimal(mr_view text, decimal *out)
+{
+    mr_pattern *pattern;
+    mr_span span[2];
+    mr_text plain = {0};
+    bool found;
+    size_t bytes;
+    *out = (decimal){.state = MR_ANSWER_NONE};
+    text = mr_answer_strip(text);
+    for (size_t at = 0; at < text.bytes; at += bytes) {
+        const int digit = mr_answer_digit(text, at, &bytes);
+        if (digit >= 0)
+            mr_text_add(&plain, "%d", digit);
+        else if (text.at[at] != '_')
+            mr_text_add_bytes(&plain, text.at + at, bytes);
+    }
+    if (plain.failed) return MR_ERR_MEMORY;
+    MR_TRY(mr_answer_compile("\\A[-+]?(?:(?:\\d+\\.?\\d*|\\.\\d+)(?:[eE][-+]?\\d+)?|"
+                             "[iI][nN][fF](?:[iI][nN][iI][tT][yY])?|"
+                             "[nN][aA][nN]\\d*|([sS][nN][aA][nN])\\d*)\\z",
+                             &pattern));
+    const mr_view number = {mr_text_get(&plain), plain.length};
+    mr_status status = mr_answer_search(pattern, number, 0, span, &found);
+    if (status == MR_OK && found) {
+        out->state = span[1].to > span[1].from ? MR_ANSWER_STOPPED : MR_ANSWER_FOUND;
+        const bool nan = strchr(number.at, 'a') || strchr(number.at, 'A');
+        out->value = nan ? NAN : strtold(number.at, NULL);
+    }
+    mr_text_free(&plain);
+    mr_pattern_destroy(&pattern);
+    return status;
+}
+
+/* A number or a fraction of two. */
+static mr_status read_fraction(mr_view text, decimal *out)
+{
+    const mr_view above = mr_answer_before(text, "/");
+    decimal below;
+    if (above.bytes == text.bytes) return read_decimal(text, out);
+    const mr_view rest = {above.at + above.bytes + 1, text.bytes - above.bytes - 1};
+    *out = (decimal){.state = MR_ANSWER_NONE};
+    if (mr_answer_before(rest, "/").bytes < rest.bytes) return MR_OK;
+    MR_TRY(read_decimal(above, out));
+    MR_TRY(read_decimal(rest, &below));
+    /* What a signalling NaN or two infinities would raise is caught here. */
+    if (out->state != MR_ANSWER_FOUND || below.state != MR_ANSWER_FOUND || below.value == 0 ||
+        (isinf(out->value) && isinf(below.value)))
+        out->state = MR_ANSWER_NONE;
+    else
+        out->value /= below.value;
+    return MR_OK;
+}
+
+/* An answer is its text, with a part behind it where that is a number. */
+static mr_status read_peft(const char *text, size_t bytes, mr_answer *out)
+{
+    static const char *const marks[] = {"The answer is: ", "The answer is ",
+                                        "The final answer is: ", "The final answer is ", "#### "};
+    const mr_view all = strip_of(mr_answer_strip((mr_view){text, bytes}), ".!?", false);
+    mr_view answer;
+    bool found = false;
+    for (size_t m = 0; m < sizeof marks / sizeof marks[0] && !found; m++)
+        found = mr_answer_behind(all, marks[m], &answer);
+    if (!found) return MR_OK;
+    answer = strip_of(mr_answer_before(mr_answer_strip(answer), "\n"), " .!?$%", true);
+    decimal number;
+    MR_TRY(mr_answer_add(out, answer, NAN));
+    MR_TRY(read_fraction(answer, &number));
+    if (number.state == MR_ANSWER_FOUND)
+        return mr_answer_add(out, (mr_view){"", 0}, (double)number.value);
+    if (number.state == MR_ANSWER_STOPPED) out->state = MR_ANSWER_STOPPED;
+    return MR_OK;
+}
+
+static mr_status same_number_or_text(const mr_answer *found, const mr_answer *gold, double *out)
+{
+    if (found->count != gold->count)
+        *out = 0;
+    else if (found->count == 2)
+        *out = found->part[1].number == gold->part[1].number;
+    else
+        *out = mr_answer_same(mr_answer_view(found, 0), mr_answer_view(gold, 0));
+    return MR_OK;
+}
+
+const mr_answer_rule mr_answer_peft_gsm8k = {
+    .name = "peft_gsm8k",
+    .version = 1,
+    .summary =
+        "line behind the last \"The answer is\" or \"####\"; as a number or fraction, else as text",
+    .gold = read_peft,
+    .found = read_peft,
+    .score = same_number_or_text,
 };
 
 /* ConvFinQA. */

@@ -1,11 +1,11 @@
 /* mora eval: scores a model by published evaluations. */
 
 #include "app/command.h"
-#include "app/eval_file.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "comm/node.h"
-#include "report/set_scores.h"
+#include "eval/row_file.h"
+#include "eval/set_scores.h"
 #include "store/json.h"
 #include "train/adapter_start.h"
 #include "train/loaded.h"
@@ -33,7 +33,7 @@ typedef struct work {
     mr_set_run_options options;
     mr_set_run *run;          /* [sets.count], owned */
     mr_set_outcome *outcomes; /* of the set being run; owned, rank 0's */
-    mr_eval_file *file;       /* rank 0's; NULL without --out */
+    mr_row_file *file;       /* rank 0's; NULL without --out */
     char weights[MR_HF_HASH], adapter[MR_HASH_TEXT];
     json_t *results; /* a list; rank 0's */
     int now;         /* the set being run */
@@ -61,7 +61,7 @@ static mr_status take_row(void *context, int64_t index, const json_t *row)
 {
     work *w = context;
     MR_TRY(mr_set_run_read(&w->run[w->now], index, row, &w->outcomes[index]));
-    return w->file ? mr_eval_file_add(w->file, row) : MR_OK;
+    return w->file ? mr_row_file_add(w->file, row) : MR_OK;
 }
 
 /* Orders the items of all sets and encodes what is generated behind. Local. */
@@ -181,16 +181,16 @@ static mr_status resume(work *w, mr_set_run *run, int64_t *done)
     if (!w->outcomes) return MR_ERR_MEMORY;
     if (!w->file) return MR_OK;
     json_t *head = head_of(w, run), *row = NULL;
-    mr_status status = head ? mr_eval_file_begin(w->file, head) : MR_ERR_MEMORY;
+    mr_status status = head ? mr_row_file_begin(w->file, head) : MR_ERR_MEMORY;
     json_decref(head);
     while (status == MR_OK) {
-        status = mr_eval_file_next(w->file, &row);
+        status = mr_row_file_next(w->file, &row);
         if (status != MR_OK || !row) break;
         status = *done < run->items
                      ? mr_set_run_read(run, *done, row, &w->outcomes[*done])
                      : mr_fail(MR_ERR_FORMAT, "a row behind the last item of the set");
         json_decref(row);
-        if (status == MR_ERR_FORMAT) status = mr_eval_file_fail(w->file, status);
+        if (status == MR_ERR_FORMAT) status = mr_row_file_fail(w->file, status);
         ++*done;
     }
     if (status == MR_OK && *done > 0)
@@ -207,7 +207,7 @@ static mr_status tell_scores(work *w, const mr_set_run *run)
     MR_TRY(mr_set_scores_of(run, w->outcomes, &scores));
     json_t *json = mr_set_scores_json(&scores);
     mr_status status = json ? MR_OK : MR_ERR_MEMORY;
-    if (status == MR_OK && w->file) status = mr_eval_file_end(w->file, json);
+    if (status == MR_OK && w->file) status = mr_row_file_end(w->file, json);
     if (status == MR_OK && !w->request->json) {
         mr_set_scores_print(&scores, &text);
         status = mr_print_text(&text);
@@ -256,7 +256,7 @@ static mr_status run_sets(work *w, mr_backend *be)
     if (r->out) {
         MR_TRY(mr_loaded_hash(w->loaded, w->weights));
         MR_AGREE(w->comm, mr_adapter_start_hash(&w->loaded->config, w->adapter));
-        MR_TRY(mr_comm_agree_root(w->comm, first ? mr_eval_file_open(r->out, &w->file) : MR_OK));
+        MR_TRY(mr_comm_agree_root(w->comm, first ? mr_row_file_open(r->out, &w->file) : MR_OK));
     }
     MR_TRY(mr_loaded_fit(w->loaded, be, &(mr_loaded_room){lay_out, add_bytes, w}));
     for (int i = 0; i < w->sets.count; i++)
@@ -302,7 +302,7 @@ static mr_status run_request(const mr_comm *comm, const request *r)
 {
     work w = {.request = r, .comm = comm};
     mr_status status = evaluate(&w);
-    mr_status closed = mr_eval_file_close(&w.file);
+    mr_status closed = mr_row_file_close(&w.file);
     if (status == MR_OK) status = closed;
     for (int i = 0; w.run && i < w.sets.count; i++)
         mr_set_run_end(&w.run[i]);

@@ -143,16 +143,3 @@ mr_status mr_metric_of(const mr_metric *metric, const mr_labels *labels, double 
     mr_free(room);
     return MR_OK;
 }
-
-int64_t mr_metric_choose(mr_choice_by by, const double *sum, const int64_t *tokens, int64_t options)
-{
-    int64_t best = 0;
-    double most = -INFINITY;
-    for (int64_t i = 0; i < options; i++) {
-        const double value = by == MR_BY_MEAN ? sum[i] / (double)tokens[i] : sum[i];
-        if (value <= most) continue;
-        most = value;
-        best = i;
-    }
-    return best;
-}

@@ -42,16 +42,4 @@ const mr_metric *mr_metric_find(const char *name);
  * that has none: the published code stops there), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_metric_of(const mr_metric *metric, const mr_labels *labels, double *out);
 
-/** Which option of an item is taken. */
-typedef enum mr_choice_by {
-    MR_BY_SUM,  /**< largest log-probability: lm-evaluation-harness */
-    MR_BY_MEAN, /**< smallest loss a token: AdaptLLM */
-} mr_choice_by;
-
-/** Returns the option that is taken, the first of equal ones.
- * @param sum     [options] log-probabilities of whole options, finite
- * @param tokens  [options] of each, at least 1 */
-int64_t mr_metric_choose(mr_choice_by by, const double *sum, const int64_t *tokens,
-                         int64_t options);
-
 #endif

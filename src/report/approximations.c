@@ -4,7 +4,7 @@
 #include "base/memory.h"
 #include "config/value.h"
 #include "report/layout.h"
-#include "report/statistics.h"
+#include "eval/statistics.h"
 #include "store/json.h"
 #include "train/target.h"
 

@@ -1,10 +1,8 @@
 #include "report/paired.h"
 
 #include "base/memory.h"
-#include "base/random.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 double mr_mcnemar(int64_t only_first, int64_t only_second)
@@ -116,59 +114,14 @@ static mr_status compare_binary(double outside, mr_paired *out)
 
 /* Drawn samples. */
 
-/* A statistic of items that each count so many times. */
-typedef double statistic(const void *of, const int32_t *times);
-
-static void draw(const mr_resampling *how, int64_t sample, int64_t items, int32_t *times)
+static mr_status resample(const mr_resampling *how, mr_statistic *of, const void *what,
+                          mr_paired *out)
 {
-    const mr_random stream = mr_random_stream(how->seed, MR_RANDOM_RESAMPLE, (uint64_t)sample);
-    memset(times, 0, (size_t)items * sizeof *times);
-    for (int64_t i = 0; i < items; i++)
-        times[mr_random_below(&stream, (uint64_t)i, (uint64_t)items)]++;
-}
-
-static int ascending(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double sorted_quantile(const double *value, int64_t count, double p)
-{
-    int64_t i = (int64_t)ceil(p * (double)count) - 1;
-    if (i < 0) i = 0;
-    return value[i < count ? i : count - 1];
-}
-
-static mr_status resample(const mr_resampling *how, statistic *of, const void *what, mr_paired *out)
-{
-    const double outside = (1 - how->probability) / 2;
-    double *value = mr_alloc_array(MR_MEM_OTHER, (size_t)how->samples, sizeof *value);
-    int32_t *times = mr_alloc_array(MR_MEM_OTHER, (size_t)out->items, sizeof *times);
-    mr_status status = value && times ? MR_OK : MR_ERR_MEMORY;
-    int64_t count = 0;
-    for (int64_t s = 0; s < how->samples && status == MR_OK; s++) {
-        draw(how, s, out->items, times);
-        value[count] = of(what, times);
-        count += !isnan(value[count]);
-    }
-    if (status == MR_OK && count > 0) {
-        out->deviation = mr_estimate_of(value, count).spread;
-        qsort(value, (size_t)count, sizeof *value, ascending);
-        out->interval.low = sorted_quantile(value, count, outside);
-        out->interval.high = sorted_quantile(value, count, 1 - outside);
-    }
-    mr_free(value);
-    mr_free(times);
-    return status;
-}
-
-static mr_resampling completed(const mr_resampling *how)
-{
-    mr_resampling all = *how;
-    if (all.probability == 0) all.probability = 0.95;
-    if (all.samples == 0) all.samples = 10000;
-    return all;
+    mr_resampled found;
+    MR_TRY(mr_resample(how, out->items, of, what, &found));
+    out->deviation = found.deviation;
+    out->interval = found.interval;
+    return MR_OK;
 }
 
 typedef struct values {
@@ -188,7 +141,7 @@ static double difference_of_means(const void *of, const int32_t *times)
 mr_status mr_paired_compare(const double *first, const double *second, int64_t items,
                             const mr_resampling *how, mr_paired *out)
 {
-    const mr_resampling all = completed(how);
+    const mr_resampling all = mr_resampling_completed(how);
     const values v = {first, second, items};
     *out = (mr_paired){.items = items, .binary = true, .p = NAN};
     MR_CHECK(items > 0, MR_ERR_ARG, "expected items, found none");
@@ -207,7 +160,7 @@ mr_status mr_paired_compare(const double *first, const double *second, int64_t i
     out->difference = sum / (double)items;
     if (out->binary) return compare_binary((1 - all.probability) / 2, out);
     out->only_first = out->only_second = 0;
-    return resample(&all, difference_of_means, &v, out);
+    return resample(how, difference_of_means, &v, out);
 }
 
 typedef struct predictions {
@@ -225,7 +178,6 @@ static double difference_of_metrics(const void *of, const int32_t *times)
 mr_status mr_paired_metric(const mr_metric *metric, const mr_labels *labels, const int32_t *second,
                            const mr_resampling *how, mr_paired *out)
 {
-    const mr_resampling all = completed(how);
     predictions p = {.metric = metric, .first = *labels, .second = *labels};
     p.second.prediction = second;
     *out = (mr_paired){.items = labels->items, .p = NAN, .interval = {NAN, NAN}};
@@ -233,7 +185,7 @@ mr_status mr_paired_metric(const mr_metric *metric, const mr_labels *labels, con
     MR_TRY(mr_metric_of(metric, &p.second, &out->second));
     out->difference = out->second - out->first;
     p.room = mr_alloc_array(MR_MEM_OTHER, (size_t)labels->classes, 3 * sizeof *p.room);
-    mr_status status = p.room ? resample(&all, difference_of_metrics, &p, out) : MR_ERR_MEMORY;
+    mr_status status = p.room ? resample(how, difference_of_metrics, &p, out) : MR_ERR_MEMORY;
     mr_free(p.room);
     return status;
 }

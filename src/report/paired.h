@@ -6,16 +6,9 @@
  * would make. All functions are Local. */
 
 #include "eval/metric.h"
-#include "report/statistics.h"
+#include "eval/resample.h"
 
 #include <stdbool.h>
-
-/** How an interval is made. Zeros have the meaning given. */
-typedef struct mr_resampling {
-    double probability; /**< that it holds the truth; 0: 0.95 */
-    int64_t samples;    /**< that are drawn; 0: 10,000 */
-    uint64_t seed;
-} mr_resampling;
 
 /** A difference, second less first. */
 typedef struct mr_paired {
@@ -36,8 +29,7 @@ double mr_mcnemar(int64_t only_first, int64_t only_second);
 /** Compares means of values [items]. Samples of items draw as many, with replacement, the same of
  * both. Of values that are 0 or 1 the distribution over all samples is computed, not drawn: that of
  * the sum of items that each are -1, 0 or 1 as often as found.
- * @return MR_OK, MR_ERR_ARG (no items, or values that are not finite), MR_ERR_MEMORY
- * Source: Efron 1979, percentiles. */
+ * @return MR_OK, MR_ERR_ARG (no items, or values that are not finite), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_paired_compare(const double *first, const double *second, int64_t items,
                                          const mr_resampling *how, mr_paired *out);
 

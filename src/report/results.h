@@ -20,7 +20,7 @@
  */
 
 #include "config/config.h"
-#include "report/statistics.h"
+#include "eval/statistics.h"
 #include "store/names.h"
 #include "store/runlog_read.h"
 

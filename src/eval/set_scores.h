@@ -1,11 +1,11 @@
-#ifndef MR_REPORT_SET_SCORES_H
-#define MR_REPORT_SET_SCORES_H
+#ifndef MR_EVAL_SET_SCORES_H
+#define MR_EVAL_SET_SCORES_H
 
 /** @file
  * What a set says of a model: its scores, how sure they are, and those of groups of its items. */
 
 #include "eval/set_run.h"
-#include "report/statistics.h"
+#include "eval/statistics.h"
 
 #include <jansson.h>
 

@@ -1,4 +1,4 @@
-#include "app/eval_file.h"
+#include "eval/row_file.h"
 
 #include "base/file.h"
 #include "store/json.h"
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-struct mr_eval_file {
+struct mr_row_file {
     char path[PATH_MAX], lock_path[PATH_MAX];
     int handle, lock;
     char *text; /* what was there; owned */
@@ -18,12 +18,12 @@ struct mr_eval_file {
     bool appending;
 };
 
-static mr_status fail_errno(const mr_eval_file *f, const char *what)
+static mr_status fail_errno(const mr_row_file *f, const char *what)
 {
     return mr_fail(MR_ERR_IO, "cannot %s '%s': %s", what, f->path, strerror(errno));
 }
 
-static mr_status open_file(mr_eval_file *f)
+static mr_status open_file(mr_row_file *f)
 {
     f->handle = open(f->path, O_RDWR | O_CREAT, 0666);
     if (f->handle < 0) return fail_errno(f, "open");
@@ -34,9 +34,9 @@ static mr_status open_file(mr_eval_file *f)
     return MR_OK;
 }
 
-mr_status mr_eval_file_open(const char *path, mr_eval_file **out)
+mr_status mr_row_file_open(const char *path, mr_row_file **out)
 {
-    mr_eval_file *f = mr_alloc(MR_MEM_OTHER, sizeof *f);
+    mr_row_file *f = mr_alloc(MR_MEM_OTHER, sizeof *f);
     *out = NULL;
     if (!f) return MR_ERR_MEMORY;
     f->handle = f->lock = -1;
@@ -45,13 +45,13 @@ mr_status mr_eval_file_open(const char *path, mr_eval_file **out)
     if (status == MR_OK) status = open_file(f);
     *out = f;
     if (status == MR_OK) return MR_OK;
-    mr_status closed = mr_eval_file_close(out);
+    mr_status closed = mr_row_file_close(out);
     return closed == MR_OK || status != MR_OK ? status : closed;
 }
 
-mr_status mr_eval_file_close(mr_eval_file **file)
+mr_status mr_row_file_close(mr_row_file **file)
 {
-    mr_eval_file *f = *file;
+    mr_row_file *f = *file;
     mr_status status = MR_OK;
     if (!f) return MR_OK;
     if (f->handle >= 0 && f->appending && fsync(f->handle) != 0 && errno != EINVAL)
@@ -65,7 +65,7 @@ mr_status mr_eval_file_close(mr_eval_file **file)
 }
 
 /* Gives the next line that was there; NULL: none. */
-static mr_status next_line(mr_eval_file *f, json_t **out)
+static mr_status next_line(mr_row_file *f, json_t **out)
 {
     *out = NULL;
     if (f->at == f->bytes) return MR_OK;
@@ -79,7 +79,7 @@ static mr_status next_line(mr_eval_file *f, json_t **out)
     return MR_OK;
 }
 
-static void step_back(mr_eval_file *f)
+static void step_back(mr_row_file *f)
 {
     f->line--;
     do
@@ -87,7 +87,7 @@ static void step_back(mr_eval_file *f)
     while (f->at > 0 && f->text[f->at - 1] != '\n');
 }
 
-static mr_status write_all(mr_eval_file *f, const char *text, size_t bytes)
+static mr_status write_all(mr_row_file *f, const char *text, size_t bytes)
 {
     while (bytes > 0) {
         const ssize_t written = write(f->handle, text, bytes);
@@ -100,7 +100,7 @@ static mr_status write_all(mr_eval_file *f, const char *text, size_t bytes)
 }
 
 /* Begins to append where all that was there has been gone through. */
-static mr_status begin_appending(mr_eval_file *f)
+static mr_status begin_appending(mr_row_file *f)
 {
     if (f->appending) return MR_OK;
     MR_CHECK(f->at == f->bytes, MR_ERR_FORMAT,
@@ -113,7 +113,7 @@ static mr_status begin_appending(mr_eval_file *f)
     return MR_OK;
 }
 
-static mr_status append(mr_eval_file *f, const json_t *value)
+static mr_status append(mr_row_file *f, const json_t *value)
 {
     MR_TRY(begin_appending(f));
     char *text = json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(17));
@@ -126,7 +126,7 @@ static mr_status append(mr_eval_file *f, const json_t *value)
 }
 
 /* Tells of the first key in which the head that is there differs from the one expected. */
-static mr_status fail_head(const mr_eval_file *f, const json_t *expected, const json_t *found)
+static mr_status fail_head(const mr_row_file *f, const json_t *expected, const json_t *found)
 {
     const char *key;
     const json_t *value;
@@ -148,7 +148,7 @@ static mr_status fail_head(const mr_eval_file *f, const json_t *expected, const 
     return MR_OK;
 }
 
-mr_status mr_eval_file_begin(mr_eval_file *f, const json_t *head)
+mr_status mr_row_file_begin(mr_row_file *f, const json_t *head)
 {
     json_t *found;
     if (f->appending) return append(f, head);
@@ -158,7 +158,7 @@ mr_status mr_eval_file_begin(mr_eval_file *f, const json_t *head)
     return status;
 }
 
-mr_status mr_eval_file_next(mr_eval_file *f, json_t **row)
+mr_status mr_row_file_next(mr_row_file *f, json_t **row)
 {
     *row = NULL;
     if (f->appending) return MR_OK;
@@ -170,17 +170,17 @@ mr_status mr_eval_file_next(mr_eval_file *f, json_t **row)
     return MR_OK;
 }
 
-mr_status mr_eval_file_fail(const mr_eval_file *f, mr_status status)
+mr_status mr_row_file_fail(const mr_row_file *f, mr_status status)
 {
     return mr_fail_in(status, "%s:%lld", f->path, (long long)f->line);
 }
 
-mr_status mr_eval_file_add(mr_eval_file *f, const json_t *row)
+mr_status mr_row_file_add(mr_row_file *f, const json_t *row)
 {
     return append(f, row);
 }
 
-mr_status mr_eval_file_end(mr_eval_file *f, const json_t *scores)
+mr_status mr_row_file_end(mr_row_file *f, const json_t *scores)
 {
     json_t *found = NULL;
     if (!f->appending) MR_TRY(next_line(f, &found));

@@ -1,4 +1,4 @@
-#include "report/statistics.h"
+#include "eval/statistics.h"
 
 #include <math.h>
 

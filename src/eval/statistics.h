@@ -1,5 +1,5 @@
-#ifndef MR_REPORT_STATISTICS_H
-#define MR_REPORT_STATISTICS_H
+#ifndef MR_EVAL_STATISTICS_H
+#define MR_EVAL_STATISTICS_H
 
 /** @file
  * What several runs of one thing say together. */

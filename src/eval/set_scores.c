@@ -1,6 +1,6 @@
-#include "report/set_scores.h"
+#include "eval/set_scores.h"
 
-#include "base/random.h"
+#include "eval/resample.h"
 #include "store/json.h"
 
 #include <math.h>
@@ -74,9 +74,9 @@ static mr_status score_mean(const mr_set_run *run, const mr_set_outcome *outcome
 
 /* Room for labels, owned. */
 typedef struct labels {
-    int32_t *label, *prediction, *group, *times;
+    const mr_metric *metric; /* borrowed */
+    int32_t *label, *prediction, *group;
     int64_t *room;
-    double *sample; /* [SAMPLES] */
     mr_labels of;
 } labels;
 
@@ -85,9 +85,7 @@ static void free_labels(labels *l)
     mr_free(l->label);
     mr_free(l->prediction);
     mr_free(l->group);
-    mr_free(l->times);
     mr_free(l->room);
-    mr_free(l->sample);
 }
 
 static mr_status make_labels(const mr_set_run *run, const mr_set_outcome *outcomes, labels *l)
@@ -97,9 +95,7 @@ static mr_status make_labels(const mr_set_run *run, const mr_set_outcome *outcom
     l->label = mr_alloc_array(MR_MEM_OTHER, items, sizeof *l->label);
     l->prediction = mr_alloc_array(MR_MEM_OTHER, items, sizeof *l->prediction);
     l->group = mr_alloc_array(MR_MEM_OTHER, items, sizeof *l->group);
-    l->times = mr_alloc_array(MR_MEM_OTHER, items, sizeof *l->times);
-    l->sample = mr_alloc_array(MR_MEM_OTHER, SAMPLES, sizeof *l->sample);
-    if (!l->label || !l->prediction || !l->group || !l->times || !l->sample) return MR_ERR_MEMORY;
+    if (!l->label || !l->prediction || !l->group) return MR_ERR_MEMORY;
     l->of = (mr_labels){.items = run->items,
                         .label = l->label,
                         .prediction = l->prediction,
@@ -117,30 +113,23 @@ static mr_status make_labels(const mr_set_run *run, const mr_set_outcome *outcom
     return l->room ? MR_OK : MR_ERR_MEMORY;
 }
 
-/* The deviation of a metric over samples of as many items, with replacement; those that it is not
- * defined of are left out. */
-static double deviation(const mr_metric *metric, labels *l)
+static double value_of(const void *of, const int32_t *times)
 {
-    const mr_random random = mr_random_stream(0, MR_RANDOM_RESAMPLE, 0);
-    const uint64_t items = (uint64_t)l->of.items;
-    int64_t taken = 0;
-    for (uint64_t s = 0; s < SAMPLES; s++) {
-        memset(l->times, 0, (size_t)items * sizeof *l->times);
-        for (uint64_t i = 0; i < items; i++)
-            l->times[mr_random_below(&random, s * items + i, items)]++;
-        const double value = metric->of(&l->of, l->times, l->room);
-        if (isfinite(value)) l->sample[taken++] = value;
-    }
-    return taken > 1 ? mr_estimate_of(l->sample, taken).spread : NAN;
+    const labels *l = of;
+    return l->metric->of(&l->of, times, l->room);
 }
 
 static mr_status score_labels(const mr_set_run *run, const mr_set_outcome *outcomes,
                               mr_set_score *score)
 {
-    labels l = {.label = NULL};
+    labels l = {.metric = run->set->metric};
+    mr_resampled found = {.deviation = NAN};
     mr_status status = make_labels(run, outcomes, &l);
-    if (status == MR_OK) status = mr_metric_of(run->set->metric, &l.of, &score->value);
-    if (status == MR_OK) score->error = deviation(run->set->metric, &l);
+    if (status == MR_OK) status = mr_metric_of(l.metric, &l.of, &score->value);
+    if (status == MR_OK)
+        status =
+            mr_resample(&(mr_resampling){.samples = SAMPLES}, run->items, value_of, &l, &found);
+    score->error = found.deviation;
     score->items = run->items;
     free_labels(&l);
     return status;

@@ -1,5 +1,5 @@
-#ifndef MR_APP_EVAL_FILE_H
-#define MR_APP_EVAL_FILE_H
+#ifndef MR_EVAL_ROW_FILE_H
+#define MR_EVAL_ROW_FILE_H
 
 /** @file
  * The file of a `mora eval`: JSON lines, of each set what was asked of which model, a row an item
@@ -13,33 +13,33 @@
 #include <stdbool.h>
 
 /** A file being gone on with. */
-typedef struct mr_eval_file mr_eval_file;
+typedef struct mr_row_file mr_row_file;
 
 /** Opens or makes a file, and keeps others from writing to it.
- * @param[out] out  for mr_eval_file_close; NULL on failure
+ * @param[out] out  for mr_row_file_close; NULL on failure
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_eval_file_open(const char *path, mr_eval_file **out);
+MR_NODISCARD mr_status mr_row_file_open(const char *path, mr_row_file **out);
 
 /** Writes the line that a set begins with, or finds it where it is expected.
  * @return MR_OK, MR_ERR_FORMAT (another line is there: the file is of another evaluation; message
  * tells the first key that differs), MR_ERR_IO, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_eval_file_begin(mr_eval_file *file, const json_t *head);
+MR_NODISCARD mr_status mr_row_file_begin(mr_row_file *file, const json_t *head);
 
 /** Gives the next row that is there; NULL: there are no more of this set. For json_decref.
  * @return MR_OK, MR_ERR_FORMAT */
-MR_NODISCARD mr_status mr_eval_file_next(mr_eval_file *file, json_t **row);
+MR_NODISCARD mr_status mr_row_file_next(mr_row_file *file, json_t **row);
 
 /** Records that the row given last does not fit. @return status, its message with the place */
-mr_status mr_eval_file_fail(const mr_eval_file *file, mr_status status);
+mr_status mr_row_file_fail(const mr_row_file *file, mr_status status);
 
 /** Appends a row. @return MR_OK, MR_ERR_FORMAT (lines of further sets are there), MR_ERR_IO,
  * MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_eval_file_add(mr_eval_file *file, const json_t *row);
+MR_NODISCARD mr_status mr_row_file_add(mr_row_file *file, const json_t *row);
 
-/** Writes the scores that a set ends with, unless they are there. @return as mr_eval_file_add */
-MR_NODISCARD mr_status mr_eval_file_end(mr_eval_file *file, const json_t *scores);
+/** Writes the scores that a set ends with, unless they are there. @return as mr_row_file_add */
+MR_NODISCARD mr_status mr_row_file_end(mr_row_file *file, const json_t *scores);
 
 /** Syncs and closes *file and sets it to NULL; NULL is allowed. @return MR_OK, MR_ERR_IO */
-MR_NODISCARD mr_status mr_eval_file_close(mr_eval_file **file);
+MR_NODISCARD mr_status mr_row_file_close(mr_row_file **file);
 
 #endif

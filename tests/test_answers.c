@@ -513,6 +513,8 @@ static void formulas_are_made_plain(void **state)
         {"90^\\circ", "90"},
         {"50\\%", "50"},
         {"50%", "50%"},
+        {"50\\\\\\%%", "50"},
+        {"50\\\\\\\\\\%%%", "50\\%"},
         {"", ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -203,6 +203,8 @@ static bool normalise(mr_text *s)
     for (size_t i = 0; i < sizeof alike / sizeof alike[0]; i++)
         replace(s, alike[i][0], alike[i][1]);
     if (!remove_units(s)) return false;
+    /* The published code does it twice, which also takes what the first time brings together. */
+    replace(s, "\\%", "");
     replace(s, "\\%", "");
     replace(s, " .", " 0.");
     replace(s, "{.", "{0.");

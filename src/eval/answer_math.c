@@ -63,7 +63,7 @@ static mr_status hendrycks_found(const char *text, size_t bytes, mr_answer *out)
 
 const mr_answer_rule mr_answer_metamath_math = {
     .name = "metamath_math",
-    .version = 1,
+    .version = 2,
     .summary = "what stands behind the last \"The answer is: \"; as a formula",
     .gold = metamath_gold,
     .found = metamath_found,
@@ -72,7 +72,7 @@ const mr_answer_rule mr_answer_metamath_math = {
 
 const mr_answer_rule mr_answer_hendrycks_math = {
     .name = "lm_eval_hendrycks_math",
-    .version = 1,
+    .version = 2,
     .summary = "what stands between the first and the last $, or all; as a formula",
     .gold = hendrycks_gold,
     .found = hendrycks_found,

@@ -125,10 +125,27 @@ static const char *without_blanks(const char *text)
     return text + strspn(text, " ");
 }
 
-static int check_texts(const json_t *lines, const json_t *rows, size_t items)
+/* What is read out of a text by each rule, and whether it is right. */
+static void check_answers(const json_t *row, const json_t *of)
+{
+    static const char *const keys[][2] = {{"strict", "strict_correct"},
+                                          {"flexible", "flexible_correct"}};
+    const json_t *found = json_object_get(row, "found"), *score = json_object_get(row, "score");
+    const json_t *correct = json_object_get(of, "correct"); /* of one rule */
+    for (size_t r = 0; r < json_array_size(score); r++) {
+        const char *text = json_string_value(json_object_get(of, keys[r][0]));
+        assert_true(correct || text);
+        if (text) assert_string_equal(json_string_value(json_array_get(found, r)), text);
+        const json_t *right = correct ? correct : json_object_get(of, keys[r][1]);
+        assert_true(json_is_boolean(right));
+        assert_true(json_number_value(json_array_get(score, r)) == json_is_true(right));
+    }
+}
+
+static int check_texts(const json_t *lines, const json_t *rows)
 {
     int checked = 0;
-    for (size_t i = 0; i < items; i++) {
+    for (size_t i = 0; i < json_array_size(lines); i++) {
         for (int s = 0; s < 2; s++) {
             const json_t *line = json_array_get(lines, i);
             const json_t *row =
@@ -139,6 +156,7 @@ static int check_texts(const json_t *lines, const json_t *rows, size_t items)
             assert_string_equal(
                 without_blanks(json_string_value(json_object_get(row, "text"))),
                 without_blanks(json_string_value(json_object_get(of, "completion"))));
+            check_answers(row, of);
             checked++;
         }
     }
@@ -147,7 +165,7 @@ static int check_texts(const json_t *lines, const json_t *rows, size_t items)
 
 static int write_root(const char *root)
 {
-    enum { ITEMS = 5 };
+    int items = 0;
     char path[TEST_PATH];
     snprintf(path, sizeof path, "%s/eval/e2e/gsm8k.jsonl", root);
     if (access(path, R_OK) != 0 || !unpack_model(root)) return 0;
@@ -157,14 +175,18 @@ static int write_root(const char *root)
                   "  - {name: %s, like: %s, new_tokens: 32}\n",
                   written[0].set, written[0].like, written[1].set, written[1].like);
     json_t *lines = lines_of(path);
+    for (size_t i = 0; i < json_array_size(lines); i++) {
+        const int row = (int)json_number_value(json_object_get(json_array_get(lines, i), "row"));
+        items = row >= items ? row + 1 : items;
+    }
     remove("r.jsonl");
     program_result result =
         program_succeed((program_setting){0},
                         "eval llama --set own.yaml --data %s --threads 1 --limit %d --out r.jsonl",
-                        test_shared("data", path), ITEMS);
+                        test_shared("data", path), items);
     program_free(&result);
     json_t *rows = lines_of("r.jsonl");
-    const int checked = check_texts(lines, rows, ITEMS);
+    const int checked = check_texts(lines, rows);
     json_decref(rows);
     json_decref(lines);
     return checked;

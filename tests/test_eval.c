@@ -2,6 +2,7 @@
 
 #include "base/file.h"
 #include "data_files.h"
+#include "eval/set.h"
 #include "program.h"
 
 #include <jansson.h>
@@ -93,6 +94,45 @@ static void help_names_every_set_with_its_rule(void **state)
     assert_contains(result.out, "mmlu_lm_eval_5 ");
     assert_contains(result.out, "(1; lm-evaluation-harness 0.4.13, mmlu (version 2))");
     assert_contains(result.out, "(1; MetaMath@fe667b1, eval_gsm8k.py; metamath_gsm8k 1)");
+    mr_sets sets;
+    must(mr_sets_load(NULL, &sets));
+    for (int i = 0; i < sets.count; i++) {
+        char line[256];
+        snprintf(line, sizeof line, "\n  %s ", sets.set[i].name);
+        assert_contains(result.out, line);
+        for (int r = 0; r < sets.set[i].rule_names.count; r++) {
+            snprintf(line, sizeof line, "; %s %d", sets.set[i].rule[r]->name,
+                     sets.set[i].rule[r]->version);
+            assert_contains(result.out, line);
+        }
+    }
+    mr_sets_free(&sets);
+    program_free(&result);
+}
+
+/* As somebody who copies what --help shows. */
+static void the_examples_of_help_are_sets(void **state)
+{
+    (void)state;
+    program_result result = program_succeed(alone, "eval --help");
+    const char *from = strstr(result.out, "\n  sets:\n"), *to = strstr(from, "\n\n");
+    FILE *file = fopen("example.yaml", "w");
+    for (from++; from < to; from = strchr(from, '\n') + 1)
+        fprintf(file, "%.*s\n", (int)strcspn(from + 2, "\n"), from + 2);
+    fclose(file);
+    program_free(&result);
+    program_write("quiz.csv", "question,right\nSnow is white.,yes\nGrass is red.,no\n");
+    program_write("capitals.jsonl", "{\"land\": \"France\", \"capital\": \"Paris\"}\n"
+                                    "{\"land\": \"Peru\", \"capital\": \"Lima\"}\n"
+                                    "{\"land\": \"Kenya\", \"capital\": \"Nairobi\"}\n");
+    result = program_succeed(alone, "eval model --set example.yaml --data . --show");
+    assert_contains(result.out, "Is it so? Snow is white.\nAnswer:\n"
+                                "-- option 0, 4 tokens: yes (right)\n-- option 1, 3 tokens: no\n");
+    assert_contains(result.out,
+                    "\nCapital of France: Paris\nCapital of Peru: Lima\nCapital of Kenya:\n");
+    program_free(&result);
+    result = program_succeed(alone, "eval model --set example.yaml --data . --threads 1");
+    assert_contains(result.out, "capitals, version 1");
     program_free(&result);
 }
 
@@ -268,6 +308,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_command_line_is_checked),
         cmocka_unit_test(help_names_every_set_with_its_rule),
+        cmocka_unit_test(the_examples_of_help_are_sets),
         cmocka_unit_test(the_first_prompt_is_shown),
         cmocka_unit_test(records_are_the_same_on_any_number_of_ranks),
         cmocka_unit_test(what_was_broken_off_goes_on),

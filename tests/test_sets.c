@@ -2,8 +2,10 @@
  * ones. */
 
 #include "data_files.h"
-#include "eval/set.h"
+#include "eval/set_scores.h"
 #include "folder.h"
+
+#include <math.h>
 
 static void write_text(const char *path, const char *text)
 {
@@ -196,6 +198,59 @@ static void shots_are_left_out_of_the_items_they_are_of(void **state)
     mr_sets_free(&sets);
 }
 
+static const mr_set_group_score *group_of(const mr_set_scores *scores, int by, const char *name)
+{
+    for (int64_t g = 0; g < scores->groups; g++)
+        if (scores->group[g].by == by && strcmp(scores->group[g].name, name) == 0)
+            return &scores->group[g];
+    fail_msg("no group %s", name);
+    return NULL;
+}
+
+/* Three subjects, two of them of one group: 1 1 0 0, 1 0 and 1 1 1 0 right. */
+static void groups_of_subjects_are_scored(void **state)
+{
+    (void)state;
+    static const double right[] = {1, 1, 0, 0, 1, 0, 1, 1, 1, 0};
+    static const char yaml[] =
+        HEAD ITEMS "    read: csv\n    fields:\n      - name: group\n        of: subject\n"
+                   "        among: [{name: one, texts: [x, y]}, {name: two, texts: [z]}]\n"
+                   "    class: subject\n    by: [group]\n" OPTIONS ASK
+                   "  - {name: plain, like: own, by: []}\n";
+    mr_sets sets;
+    mr_set *set = load(&sets, yaml);
+    const mr_set_run_options options = {.limit = 0};
+    mr_set_run run;
+    mr_set_outcome outcomes[10] = {0};
+    mr_set_scores scores;
+    write_text("items.txt", "subject,text,label\nx,q,a\nx,q,a\ny,q,a\nx,q,a\nx,q,a\ny,q,a\nz,q,a\n"
+                            "z,q,a\nz,q,a\nz,q,a\n");
+    must(mr_set_read(set, "."));
+    must(mr_set_run_begin(set, &options, &run));
+    for (int i = 0; i < 10; i++)
+        outcomes[i].score[0] = right[i];
+    must(mr_set_scores_of(&run, outcomes, &scores));
+    assert_int_equal(scores.groups, 5);
+    const mr_estimate one = group_of(&scores, 1, "one")->score[0];
+    const mr_estimate two = group_of(&scores, 1, "two")->score[0];
+    /* Within x 4 (1/2)^2, within y 2 (1/2)^2: 1.5 of 6 - 2; within z 3/4 of 4 - 1. */
+    assert_int_equal(one.n, 6);
+    assert_true(fabs(one.mean - 0.5) < 1e-12);
+    assert_true(fabs(mr_estimate_error(one) - sqrt(1.5 / 4 / 6)) < 1e-12);
+    assert_true(fabs(mr_estimate_error(two) - sqrt(0.75 / 3 / 4)) < 1e-12);
+    assert_true(fabs(scores.score[0].value - 0.6) < 1e-12);
+    assert_true(fabs(scores.score[0].error - sqrt(2.25 / 7 / 10)) < 1e-12);
+    mr_set_scores_free(&scores);
+    mr_set_run_end(&run);
+    assert_int_equal(sets.set[1].by.count, 0);
+    write_text("items.txt", "subject,text,label\nw,q,a\n");
+    assert_int_equal(mr_set_read(&sets.set[1], "."), MR_ERR_FORMAT);
+    assert_contains(
+        mr_message(),
+        "items.txt:2: \"w\" of field \"subject\" is not among the texts of field \"group\"");
+    mr_sets_free(&sets);
+}
+
 static void a_set_that_is_none_is_told_of(void **state)
 {
     (void)state;
@@ -226,7 +281,7 @@ static void a_set_that_is_none_is_told_of(void **state)
         {HEAD ITEMS OPTIONS ASK "    like: nothing\n", "there is no set \"nothing\" to be like"},
         {HEAD ITEMS OPTIONS ASK "    like: own\n", "without end"},
         {HEAD ITEMS OPTIONS ASK "    fields: [{name: x, of: y}]\n",
-         "expected one of the keys pattern, join, words and rule"},
+         "expected one of the keys pattern, join, words, rule and among"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         mr_sets sets;
@@ -364,6 +419,7 @@ int main(void)
         cmocka_unit_test(lines_of_two_encodings_are_read),
         cmocka_unit_test(names_in_tokens_are_entities),
         cmocka_unit_test(shots_are_left_out_of_the_items_they_are_of),
+        cmocka_unit_test(groups_of_subjects_are_scored),
         cmocka_unit_test(a_set_that_is_none_is_told_of),
         cmocka_unit_test(a_file_that_does_not_fit_is_told_of),
         cmocka_unit_test(options_stand_behind_prompts_by_two_rules),

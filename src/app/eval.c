@@ -33,7 +33,7 @@ typedef struct work {
     mr_set_run_options options;
     mr_set_run *run;          /* [sets.count], owned */
     mr_set_outcome *outcomes; /* of the set being run; owned, rank 0's */
-    mr_row_file *file;       /* rank 0's; NULL without --out */
+    mr_row_file *file;        /* rank 0's; NULL without --out */
     char weights[MR_HF_HASH], adapter[MR_HASH_TEXT];
     json_t *results; /* a list; rank 0's */
     int now;         /* the set being run */
@@ -314,7 +314,7 @@ static mr_status run_request(const mr_comm *comm, const request *r)
     return mr_comm_agree_root(comm, status);
 }
 
-/* The sets of the program, for --help. */
+/* The sets of the program and what a file of them may say, for --help. */
 static mr_status list_sets(mr_text *out)
 {
     mr_sets sets;
@@ -330,6 +330,8 @@ static mr_status list_sets(mr_text *out)
         mr_text_add(out, ")\n");
     }
     mr_sets_free(&sets);
+    mr_text_add(out, "\n");
+    mr_sets_explain(out);
     return out->failed ? MR_ERR_MEMORY : MR_OK;
 }
 

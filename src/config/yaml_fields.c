@@ -6,7 +6,7 @@
 #include <string.h>
 
 static const char *const kind_names[] = {
-    "a text", "a number", "a whole number", "true or false", NULL, "a list", "a mapping",
+    "a text", "a number", "a whole number", "true or false", NULL, "a list", "a list", "a mapping",
 };
 
 mr_status mr_yaml_fail(const mr_yaml_taker *taker, int at, const char *fmt, ...)
@@ -103,7 +103,9 @@ mr_status mr_yaml_take_value(const mr_yaml_taker *taker, const mr_yaml_field *fi
         good = take_word(node, field->words, to);
         break;
     case MR_FIELD_LIST:
-        good = node->kind == MR_YAML_SEQUENCE && node->end > at + 1;
+    case MR_FIELD_ANY_LIST:
+        good = node->kind == MR_YAML_SEQUENCE &&
+               (node->end > at + 1 || field->kind == MR_FIELD_ANY_LIST);
         *(int *)to = at;
         break;
     case MR_FIELD_KEYS:

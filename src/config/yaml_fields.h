@@ -11,13 +11,14 @@
 
 /** What a key holds, and what its field is. */
 typedef enum mr_field_kind {
-    MR_FIELD_TEXT,   /**< const char * */
-    MR_FIELD_NUMBER, /**< double */
-    MR_FIELD_WHOLE,  /**< int64_t, not negative */
-    MR_FIELD_FLAG,   /**< bool */
-    MR_FIELD_WORD,   /**< int, which of the words it is */
-    MR_FIELD_LIST,   /**< int: the node, of a list that is not empty */
-    MR_FIELD_KEYS,   /**< int: the node of a mapping */
+    MR_FIELD_TEXT,     /**< const char * */
+    MR_FIELD_NUMBER,   /**< double */
+    MR_FIELD_WHOLE,    /**< int64_t, not negative */
+    MR_FIELD_FLAG,     /**< bool */
+    MR_FIELD_WORD,     /**< int, which of the words it is */
+    MR_FIELD_LIST,     /**< int: the node, of a list that is not empty */
+    MR_FIELD_ANY_LIST, /**< the same, of a list that may be */
+    MR_FIELD_KEYS,     /**< int: the node of a mapping */
 } mr_field_kind;
 
 /** One key. Tables end with {0}. */

@@ -10,6 +10,10 @@ static const mr_embedded own[] = {
 #include "mr_sets.h"
 };
 
+static const mr_embedded keys[] = {
+#include "mr_set_keys.h"
+};
+
 enum { OWN = sizeof own / sizeof own[0], DEEPEST = 8 };
 
 typedef struct root_keys {
@@ -214,4 +218,16 @@ void mr_sets_free(mr_sets *sets)
     mr_free(sets->set);
     mr_free(sets->document);
     *sets = (mr_sets){0};
+}
+
+void mr_sets_explain(mr_text *out)
+{
+    mr_text_add_bytes(out, keys[0].text, keys[0].bytes);
+    mr_text_add(out, "\nmetrics\n");
+    for (int i = 0; mr_metric_at(i); i++)
+        mr_text_add(out, "  %-26s %s\n", mr_metric_at(i)->name, mr_metric_at(i)->summary);
+    mr_text_add(out, "\nrules of answers (version)\n");
+    for (int i = 0; mr_answer_rule_at(i); i++)
+        mr_text_add(out, "  %-26s %s (%d)\n", mr_answer_rule_at(i)->name,
+                    mr_answer_rule_at(i)->summary, mr_answer_rule_at(i)->version);
 }

@@ -4,42 +4,8 @@
 /** @file
  * Sets: what a published evaluation asks a model and how it is scored, as data. A set is a YAML
  * mapping in a list `sets`; those of the program are built into it, from eval/sets, and a user's
- * file reads the same:
- *
- *     name, about, source: NAME, TEXTS    # source: whose rules these are
- *     like: NAME                  # all that is not said here is said there
- *     version: N                  # grows whenever the same files may be asked or scored otherwise
- *     items: [PATTERN, ...]       # the first that the data folder has; * as in a shell; .xz, .gz
- * or # .zst may stand behind; a list of patterns is all of them read: json | keyed | csv | tsv |
- * lines | abstracts | conll | conversations columns: [NAME, ...]        # of csv and tsv, without
- * it their first row latin1: true                # lines that are not UTF-8 are Latin-1 fields:
- * [{name: NAME, of: FIELD, and one of: pattern: its first group; join: TEXT between the items of a
- * list; words: true, "_" as a blank; rule: as a rule of answers reads it}] variants: [{class: TEXT,
- * label: FIELD}, ...]   # a record becomes one of each needs: FIELD                # records where
- * it is empty are left out id: FIELD                   # names an item; without it file and row
- *     class: FIELD, classes: [TEXT, ...], by: [FIELD, ...]   # groups; those that count; further
- * ones shots: {from: as items, count: N, take: first | round_robin | drawn, seed: N} begin, shot,
- * item: [SPAN, ...]      # data/template.h: before all, a shot, what is asked options: [TEXT, ...]
- * # or options_from: [FIELD, ...], which may hold lists labels: [TEXT, ...]         # what the
- * field `gold` calls them; without it as they are gold: FIELD                 # the right option,
- * by label or number; the right answer form: sum | mean | next     # eval/options.h encode: lm_eval
- * | whole     # below metric: NAME                # eval/metric.h most_tokens: N              #
- * shots are dropped from the last until a prompt has no more rules: [NAME, ...]          #
- * eval/answer.h: of what is generated, side by side stops: [TEXT, ...], new_tokens: N,
- * prompt_tokens: N   # longer prompts lose their beginning
- *
- * A set has either options or rules. Readers give fields of their own: "@file", what stands between
- * the first * and the last; "@row", from 0; "@key" (keyed), "@id"; "@class" and "@label"
- * (variants);
- * "@option", the text of the right option. Shots are of the class of their item, as many as said,
- * or it is an error; shots out of the items' own files are left out of the items. They are
- *
- *     first: those that come first;
- *     round_robin: of one option after another the first that is not taken, over and over;
- *     drawn: anew for every item, as lm-evaluation-harness draws them, in the order of the items
- * and beginning anew with every class.
- *
- * Options stand behind one blank; of the form `next` they are encoded by themselves.
+ * file reads the same. What the keys mean stands in eval/set_keys.txt, which `mora eval --help`
+ * prints.
  *
  * Source: lm-evaluation-harness 0.4.13, open-instruct@9e6376d, MetaMath@fe667b1,
  * LMOps/adaptllm@4f2a9de. All functions are Local. */
@@ -78,10 +44,18 @@ typedef enum mr_set_reading {
 
 typedef enum mr_set_take { MR_TAKE_FIRST, MR_TAKE_ROUND_ROBIN, MR_TAKE_DRAWN } mr_set_take;
 
+/** A name for some texts. */
+typedef struct mr_set_name {
+    const char *name;
+    mr_set_texts texts;
+} mr_set_name;
+
 /** A field made of another; one of the members behind `of` is set. */
 typedef struct mr_set_field {
     const char *name, *of, *pattern, *join;
     const mr_answer_rule *rule;
+    mr_set_name *among; /**< [names], owned */
+    int names;
     bool words;
 } mr_set_field;
 
@@ -156,6 +130,9 @@ MR_NODISCARD mr_status mr_sets_load(const char *names, mr_sets *out);
 
 /** Frees everything and empties it. */
 void mr_sets_free(mr_sets *sets);
+
+/** Appends what may stand in a file of sets: its keys, metrics and rules of answers. */
+void mr_sets_explain(mr_text *out);
 
 /** Reads the files of a set and chooses its shots.
  * @param data  the folder they are in

@@ -26,7 +26,13 @@ typedef struct shot_keys {
 typedef struct field_keys {
     mr_set_field field;
     const char *rule;
+    int among;
 } field_keys;
+
+typedef struct name_keys {
+    const char *name;
+    int texts;
+} name_keys;
 
 static const char *const readings[] = {"json",      "keyed", "csv",           "tsv", "lines",
                                        "abstracts", "conll", "conversations", NULL};
@@ -42,29 +48,29 @@ static const mr_yaml_field set_keys[] = {
     MR_YAML_FIELD(keys, set.version, "version", MR_FIELD_WHOLE, false),
     MR_YAML_FIELD(keys, at.items, "items", MR_FIELD_LIST, false),
     MR_YAML_WORD(keys, set.reading, "read", readings, false),
-    MR_YAML_FIELD(keys, at.columns, "columns", MR_FIELD_LIST, false),
+    MR_YAML_FIELD(keys, at.columns, "columns", MR_FIELD_ANY_LIST, false),
     MR_YAML_FIELD(keys, set.latin1, "latin1", MR_FIELD_FLAG, false),
     MR_YAML_FIELD(keys, at.fields, "fields", MR_FIELD_LIST, false),
     MR_YAML_FIELD(keys, at.variants, "variants", MR_FIELD_LIST, false),
     MR_YAML_FIELD(keys, set.needs, "needs", MR_FIELD_TEXT, false),
     MR_YAML_FIELD(keys, set.id, "id", MR_FIELD_TEXT, false),
     MR_YAML_FIELD(keys, set.class_field, "class", MR_FIELD_TEXT, false),
-    MR_YAML_FIELD(keys, at.classes, "classes", MR_FIELD_LIST, false),
-    MR_YAML_FIELD(keys, at.by, "by", MR_FIELD_LIST, false),
+    MR_YAML_FIELD(keys, at.classes, "classes", MR_FIELD_ANY_LIST, false),
+    MR_YAML_FIELD(keys, at.by, "by", MR_FIELD_ANY_LIST, false),
     MR_YAML_FIELD(keys, at.shots, "shots", MR_FIELD_KEYS, false),
     MR_YAML_FIELD(keys, at.begin, "begin", MR_FIELD_LIST, false),
     MR_YAML_FIELD(keys, at.shot, "shot", MR_FIELD_LIST, false),
     MR_YAML_FIELD(keys, at.item, "item", MR_FIELD_LIST, false),
     MR_YAML_FIELD(keys, at.options, "options", MR_FIELD_LIST, false),
     MR_YAML_FIELD(keys, at.option_fields, "options_from", MR_FIELD_LIST, false),
-    MR_YAML_FIELD(keys, at.labels, "labels", MR_FIELD_LIST, false),
+    MR_YAML_FIELD(keys, at.labels, "labels", MR_FIELD_ANY_LIST, false),
     MR_YAML_FIELD(keys, set.gold, "gold", MR_FIELD_TEXT, false),
     MR_YAML_WORD(keys, set.form, "form", forms, false),
     MR_YAML_WORD(keys, set.border, "border", borders, false),
     MR_YAML_FIELD(keys, set.metric_name, "metric", MR_FIELD_TEXT, false),
     MR_YAML_FIELD(keys, set.most_tokens, "most_tokens", MR_FIELD_WHOLE, false),
     MR_YAML_FIELD(keys, at.rules, "rules", MR_FIELD_LIST, false),
-    MR_YAML_FIELD(keys, at.stops, "stops", MR_FIELD_LIST, false),
+    MR_YAML_FIELD(keys, at.stops, "stops", MR_FIELD_ANY_LIST, false),
     MR_YAML_FIELD(keys, set.new_tokens, "new_tokens", MR_FIELD_WHOLE, false),
     MR_YAML_FIELD(keys, set.prompt_tokens, "prompt_tokens", MR_FIELD_WHOLE, false),
     {0},
@@ -77,6 +83,13 @@ static const mr_yaml_field field_table[] = {
     MR_YAML_FIELD(field_keys, field.join, "join", MR_FIELD_TEXT, false),
     MR_YAML_FIELD(field_keys, field.words, "words", MR_FIELD_FLAG, false),
     MR_YAML_FIELD(field_keys, rule, "rule", MR_FIELD_TEXT, false),
+    MR_YAML_FIELD(field_keys, among, "among", MR_FIELD_LIST, false),
+    {0},
+};
+
+static const mr_yaml_field name_table[] = {
+    MR_YAML_FIELD(name_keys, name, "name", MR_FIELD_TEXT, true),
+    MR_YAML_FIELD(name_keys, texts, "texts", MR_FIELD_LIST, true),
     {0},
 };
 
@@ -161,23 +174,55 @@ static mr_status find_rule(const mr_yaml_taker *taker, int at, const char *name,
     return status;
 }
 
+static void free_fields(mr_set *set)
+{
+    for (int f = 0; f < set->fields; f++) {
+        for (int n = 0; n < set->field[f].names; n++)
+            mr_free(set->field[f].among[n].texts.item);
+        mr_free(set->field[f].among);
+    }
+    mr_free(set->field);
+    set->field = NULL;
+    set->fields = 0;
+}
+
+static mr_status take_names(const mr_yaml_taker *taker, int list, mr_set_field *field)
+{
+    if (list == 0) return MR_OK;
+    const int count = mr_yaml_items(taker, list);
+    field->among = mr_alloc_array(MR_MEM_DATA, (size_t)count, sizeof *field->among);
+    if (!field->among) return MR_ERR_MEMORY;
+    for (int at = list + 1; field->names < count; at = taker->yaml->nodes[at].end) {
+        name_keys k = {.name = NULL};
+        MR_TRY(mr_yaml_take(taker, at, name_table, &k));
+        mr_set_name *name = &field->among[field->names++];
+        name->name = k.name;
+        MR_TRY(take_texts(taker, k.texts, &name->texts));
+    }
+    return MR_OK;
+}
+
+static mr_status take_field(const mr_yaml_taker *taker, int at, mr_set_field *out)
+{
+    field_keys k = {.rule = NULL};
+    MR_TRY(mr_yaml_take(taker, at, field_table, &k));
+    if (!!k.field.pattern + !!k.field.join + k.field.words + !!k.rule + !!k.among != 1)
+        return mr_yaml_fail(taker, at,
+                            "expected one of the keys pattern, join, words, rule and among");
+    *out = k.field;
+    if (k.rule) MR_TRY(find_rule(taker, at, k.rule, &out->rule));
+    return take_names(taker, k.among, out);
+}
+
 static mr_status take_fields(const mr_yaml_taker *taker, int list, mr_set *set)
 {
     if (list == 0) return MR_OK;
     const int count = mr_yaml_items(taker, list);
-    mr_free(set->field);
-    set->fields = 0;
+    free_fields(set);
     set->field = mr_alloc_array(MR_MEM_DATA, (size_t)count, sizeof *set->field);
     if (!set->field) return MR_ERR_MEMORY;
-    for (int at = list + 1; set->fields < count; at = taker->yaml->nodes[at].end) {
-        field_keys k = {.rule = NULL};
-        MR_TRY(mr_yaml_take(taker, at, field_table, &k));
-        if (!!k.field.pattern + !!k.field.join + k.field.words + !!k.rule != 1)
-            return mr_yaml_fail(taker, at,
-                                "expected one of the keys pattern, join, words and rule");
-        if (k.rule) MR_TRY(find_rule(taker, at, k.rule, &k.field.rule));
-        set->field[set->fields++] = k.field;
-    }
+    for (int at = list + 1; set->fields < count; at = taker->yaml->nodes[at].end)
+        MR_TRY(take_field(taker, at, &set->field[set->fields++]));
     return MR_OK;
 }
 
@@ -250,7 +295,7 @@ static const char *contradiction(const mr_set *s)
     if (options && (s->new_tokens > 0 || s->prompt_tokens > 0 || s->stops.count > 0))
         return "stops, new_tokens and prompt_tokens are for what is generated";
     if (options && !s->metric_name) return "the key \"metric\" is missing";
-    if (options && s->version == 0) return "the key \"version\" is missing";
+    if (s->version == 0) return "the key \"version\" is missing";
     if (rules && (s->metric_name || s->labels.count > 0 || s->most_tokens > 0))
         return "metric, labels and most_tokens are for options";
     if (rules && s->new_tokens == 0) return "the key \"new_tokens\" is missing";
@@ -311,7 +356,7 @@ void mr_set_free(mr_set *s)
         mr_free(texts[i]->item);
     free_place(&s->items_from);
     free_place(&s->shots.from);
-    mr_free(s->field);
+    free_fields(s);
     mr_free(s->variant);
     mr_template_destroy(&s->begin);
     mr_template_destroy(&s->shot);

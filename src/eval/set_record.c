@@ -118,6 +118,20 @@ static mr_status by_rule(const mr_set_record *r, const mr_set_field *f, const ch
     return status;
 }
 
+/* The name that a text is among those of. */
+static mr_status find_name(const mr_set_record *r, const mr_set_field *f, const char *text,
+                           mr_text *out)
+{
+    for (int n = 0; n < f->names; n++)
+        for (int i = 0; i < f->among[n].texts.count; i++)
+            if (strcmp(f->among[n].texts.item[i], text) == 0) {
+                mr_text_add(out, "%s", f->among[n].name);
+                return MR_OK;
+            }
+    return mr_set_fail(r, "\"%.64s\" of field \"%s\" is not among the texts of field \"%s\"", text,
+                       f->of, f->name);
+}
+
 static mr_status make_field(const mr_set_record *r, const mr_set_field *f, mr_text *out)
 {
     char room[32];
@@ -130,6 +144,7 @@ static mr_status make_field(const mr_set_record *r, const mr_set_field *f, mr_te
                            mr_json_kind(value));
     if (f->pattern) return match(r, f, text, bytes, out);
     if (f->rule) return by_rule(r, f, text, bytes, out);
+    if (f->among) return find_name(r, f, text, out);
     for (size_t i = 0; i < bytes; i++)
         mr_text_add_bytes(out, text[i] == '_' ? " " : text + i, 1);
     return MR_OK;

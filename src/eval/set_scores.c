@@ -8,16 +8,34 @@
 
 enum { SAMPLES = 1000 };
 
-/* The scores of some items by one rule, in room for all. */
+/* Room for the scores of all items, and for what they say class by class. */
+typedef struct strata {
+    double *score;      /* [items], owned */
+    mr_estimate *class; /* [classes], owned */
+} strata;
+
+/* The mean score by one rule of some items, or of all: its spread is that within classes, of which
+ * items come one after another, where there are fewer of them than items. */
 static mr_estimate estimate(const mr_set_run *run, const mr_set_outcome *outcomes, int rule, int by,
-                            const char *group, double *room)
+                            const char *group, const strata *room)
 {
     char name[32];
-    int64_t count = 0;
-    for (int64_t i = 0; i < run->items; i++)
-        if (!group || strcmp(mr_set_group(run->set, run->order[i], by, name), group) == 0)
-            room[count++] = outcomes[i].score[rule];
-    return mr_estimate_of(room, count);
+    int64_t count = 0, from = 0, classes = 0;
+    int32_t class = 0;
+    for (int64_t i = 0; i < run->items; i++) {
+        if (group && strcmp(mr_set_group(run->set, run->order[i], by, name), group) != 0) continue;
+        const int32_t own = run->set->record[run->set->at[run->order[i]]].class;
+        if (count > from && own != class) {
+            room->class[classes++] = mr_estimate_of(room->score + from, count - from);
+            from = count;
+        }
+        class = own;
+        room->score[count++] = outcomes[i].score[rule];
+    }
+    if (count > from) room->class[classes++] = mr_estimate_of(room->score + from, count - from);
+    mr_estimate all = mr_estimate_of(room->score, count);
+    if (classes > 1 && classes < count) all.spread = mr_estimate_pool(room->class, classes).spread;
+    return all;
 }
 
 /* Groups. */
@@ -34,8 +52,8 @@ static mr_status add_group(mr_set_scores *out, int by, const char *name)
     return MR_OK;
 }
 
-static mr_status add_groups(const mr_set_run *run, const mr_set_outcome *outcomes, double *room,
-                            mr_set_scores *out)
+static mr_status add_groups(const mr_set_run *run, const mr_set_outcome *outcomes,
+                            const strata *room, mr_set_scores *out)
 {
     char name[32];
     for (int by = 0; by <= run->set->by.count; by++)
@@ -47,26 +65,6 @@ static mr_status add_groups(const mr_set_run *run, const mr_set_outcome *outcome
         for (int r = 0; r < out->scores; r++)
             out->group[g].score[r] =
                 estimate(run, outcomes, r, out->group[g].by, out->group[g].name, room);
-    return MR_OK;
-}
-
-/* The mean over all items; its error is that within classes where there are any. */
-static mr_status score_mean(const mr_set_run *run, const mr_set_outcome *outcomes, int rule,
-                            double *room, mr_set_scores *out)
-{
-    mr_estimate all = estimate(run, outcomes, rule, 0, NULL, room);
-    mr_set_score *score = &out->score[rule];
-    int64_t classes = 0;
-    score->items = all.n;
-    score->value = all.mean;
-    score->error = mr_estimate_error(all);
-    if (!run->set->class_field) return MR_OK;
-    mr_estimate *class = mr_alloc_array(MR_MEM_OTHER, (size_t)out->groups + 1, sizeof *class);
-    if (!class) return MR_ERR_MEMORY;
-    for (int64_t g = 0; g < out->groups; g++)
-        if (out->group[g].by == 0) class[classes++] = out->group[g].score[rule];
-    if (all.n > classes) score->error = mr_estimate_error(mr_estimate_pool(class, classes));
-    mr_free(class);
     return MR_OK;
 }
 
@@ -141,8 +139,8 @@ static bool is_mean(const mr_set *set)
     return !set->metric || set->metric->of == mr_metric_find("accuracy")->of;
 }
 
-static mr_status score_all(const mr_set_run *run, const mr_set_outcome *outcomes, double *room,
-                           mr_set_scores *out)
+static mr_status score_all(const mr_set_run *run, const mr_set_outcome *outcomes,
+                           const strata *room, mr_set_scores *out)
 {
     const mr_set *set = run->set;
     out->scores = set->metric ? 1 : set->rule_names.count;
@@ -154,8 +152,12 @@ static mr_status score_all(const mr_set_run *run, const mr_set_outcome *outcomes
         out->cut += outcomes[i].cut > 0;
     MR_TRY(add_groups(run, outcomes, room, out));
     if (!is_mean(set)) return score_labels(run, outcomes, &out->score[0]);
-    for (int r = 0; r < out->scores; r++)
-        MR_TRY(score_mean(run, outcomes, r, room, out));
+    for (int r = 0; r < out->scores; r++) {
+        const mr_estimate all = estimate(run, outcomes, r, 0, NULL, room);
+        out->score[r].items = all.n;
+        out->score[r].value = all.mean;
+        out->score[r].error = mr_estimate_error(all);
+    }
     return MR_OK;
 }
 
@@ -163,9 +165,15 @@ mr_status mr_set_scores_of(const mr_set_run *run, const mr_set_outcome *outcomes
                            mr_set_scores *out)
 {
     *out = (mr_set_scores){.set = run->set};
-    double *room = mr_alloc_array(MR_MEM_OTHER, (size_t)run->items, sizeof *room);
-    mr_status status = room ? score_all(run, outcomes, room, out) : MR_ERR_MEMORY;
-    mr_free(room);
+    const size_t classes = run->set->class_count > 0 ? (size_t)run->set->class_count : 1;
+    const strata room = {
+        mr_alloc_array(MR_MEM_OTHER, (size_t)run->items, sizeof *room.score),
+        mr_alloc_array(MR_MEM_OTHER, classes, sizeof *room.class),
+    };
+    mr_status status =
+        room.score && room.class ? score_all(run, outcomes, &room, out) : MR_ERR_MEMORY;
+    mr_free(room.score);
+    mr_free(room.class);
     if (status != MR_OK) mr_set_scores_free(out);
     return status;
 }

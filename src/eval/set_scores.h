@@ -35,9 +35,9 @@ typedef struct mr_set_scores {
     int64_t cut; /**< items whose beginning was cut off */
 } mr_set_scores;
 
-/** Scores outcomes [run->items]. Where a set has classes, the error of a mean is that within them,
- * and each counts by its items, as lm-evaluation-harness has it of groups; that of an F1 is its
- * deviation over 1,000 samples of the items. Local.
+/** Scores outcomes [run->items]. Where a set has classes, the error of a mean, of all items or of a
+ * group of them, is that within classes, and each counts by its items, as lm-evaluation-harness has
+ * it of groups; that of an F1 is its deviation over 1,000 samples of the items. Local.
  * @return MR_OK, errors of mr_metric_of */
 MR_NODISCARD mr_status mr_set_scores_of(const mr_set_run *run, const mr_set_outcome *outcomes,
                                         mr_set_scores *out);

@@ -111,6 +111,14 @@ ssize_t pread64(int handle, void *data, size_t bytes, off_t at)
     return pread_by("pread64", handle, data, bytes, at);
 }
 
+ssize_t write(int handle, const void *data, size_t bytes)
+{
+    int error = fault_of("write", handle);
+    ssize_t (*next)(int, const void *, size_t);
+    *(void **)&next = real("write");
+    return error != 0 ? fail(error) : next(handle, data, bytes);
+}
+
 ssize_t pwrite(int handle, const void *data, size_t bytes, off_t at)
 {
     int error = fault_of("write", handle);

@@ -90,18 +90,15 @@ static json_t *ask(const mr_set *set, const int64_t *items, int64_t count)
 {
     json_t *rows = json_array();
     mr_set_run run;
-    const mr_set_run_options options = {.tokenizer = model.tokenizer,
-                                        .bos = true,
-                                        .window = WINDOW,
-                                        .row = keep_row,
-                                        .context = rows};
+    const mr_set_run_options options = {
+        .tokenizer = model.tokenizer, .bos = true, .window = WINDOW};
     must(mr_set_run_begin(set, &options, &run));
     assert_true(count <= run.items);
     memcpy(run.order, items, (size_t)count * sizeof *items);
     run.items = count;
     must(mr_set_run_lay_out(&run, model.reading.model));
     must(mr_set_run_allocate(&run));
-    must(mr_set_run_items(&run, model.reading.model, 0));
+    must(mr_set_run_items(&run, model.reading.model, 0, keep_row, rows));
     mr_set_run_end(&run);
     assert_int_equal(json_array_size(rows), count);
     return rows;

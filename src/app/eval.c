@@ -4,8 +4,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "comm/node.h"
-#include "eval/row_file.h"
-#include "eval/set_scores.h"
+#include "eval/set_ask.h"
 #include "store/json.h"
 #include "train/adapter_start.h"
 #include "train/loaded.h"
@@ -31,10 +30,9 @@ typedef struct work {
     mr_sets sets;
     mr_loaded *loaded;
     mr_set_run_options options;
-    mr_set_run *run;          /* [sets.count], owned */
-    mr_set_outcome *outcomes; /* of the set being run; owned, rank 0's */
-    mr_row_file *file;        /* rank 0's; NULL without --out */
-    char weights[MR_HF_HASH], adapter[MR_HASH_TEXT];
+    mr_set_run *run;   /* [sets.count], owned */
+    mr_row_file *file; /* rank 0's; NULL without --out */
+    char weights[MR_HF_HASH], adapter[MR_HASH_TEXT], trained[MR_WEIGHTS_DIGEST];
     json_t *results; /* a list; rank 0's */
     int now;         /* the set being run */
 } work;
@@ -57,13 +55,6 @@ static void show_progress(void *context, int64_t done, int64_t items)
     mr_log_progress(w->sets.set[w->now].name, done, items, "");
 }
 
-static mr_status take_row(void *context, int64_t index, const json_t *row)
-{
-    work *w = context;
-    MR_TRY(mr_set_run_read(&w->run[w->now], index, row, &w->outcomes[index]));
-    return w->file ? mr_row_file_add(w->file, row) : MR_OK;
-}
-
 /* Orders the items of all sets and encodes what is generated behind. Local. */
 static mr_status begin_runs(work *w)
 {
@@ -81,7 +72,6 @@ static mr_status begin_runs(work *w)
                              .limit = r->limit,
                              .eos = w->loaded->tokenizer->end,
                              .eos_count = w->loaded->tokenizer->ends,
-                             .row = take_row,
                              .progress = show_progress,
                              .context = w};
     w->run = mr_alloc_array(MR_MEM_OTHER, (size_t)w->sets.count, sizeof *w->run);
@@ -155,89 +145,46 @@ static void add_bytes(const void *context, size_t bytes[MR_MEM_PURPOSES])
     }
 }
 
-/* What was asked of which model: an evaluation that is gone on with must have the same. */
-static json_t *head_of(const work *w, const mr_set_run *run)
+/* Prints the scores of a set. On rank 0. */
+static mr_status tell_scores(work *w, const mr_set_scores *scores)
 {
-    const mr_set *set = run->set;
-    const mr_loaded *l = w->loaded;
-    json_t *rules = json_array();
-    for (int r = 0; r < set->rule_names.count; r++)
-        mr_json_append(&rules, json_pack("{s:s, s:i}", "name", set->rule[r]->name, "version",
-                                         set->rule[r]->version));
-    return json_pack("{s:s, s:I, s:s, s:I, s:o, s:s*, s:o, s:s, s:s, s:I, s:s, s:s, s:I, s:b}",
-                     "set", set->name, "version", (json_int_t)set->version, "source", set->source,
-                     "items", (json_int_t)run->items, "rules", rules, "metric", set->metric_name,
-                     "model", mr_json_text(w->request->model), "weights", w->weights, "adapter",
-                     w->adapter, "steps", (json_int_t)(l->run ? l->files.about.steps : 0),
-                     "tokenizer", l->tokenizer->name, "tokenizer_hash", l->tokenizer->hash,
-                     "window", (json_int_t)w->options.window, "bos", w->options.bos);
-}
-
-/* Goes through what the file has of a set. On rank 0. */
-static mr_status resume(work *w, mr_set_run *run, int64_t *done)
-{
-    *done = 0;
-    w->outcomes = mr_alloc_array(MR_MEM_OTHER, (size_t)run->items, sizeof *w->outcomes);
-    if (!w->outcomes) return MR_ERR_MEMORY;
-    if (!w->file) return MR_OK;
-    json_t *head = head_of(w, run), *row = NULL;
-    mr_status status = head ? mr_row_file_begin(w->file, head) : MR_ERR_MEMORY;
-    json_decref(head);
-    while (status == MR_OK) {
-        status = mr_row_file_next(w->file, &row);
-        if (status != MR_OK || !row) break;
-        status = *done < run->items
-                     ? mr_set_run_read(run, *done, row, &w->outcomes[*done])
-                     : mr_fail(MR_ERR_FORMAT, "a row behind the last item of the set");
-        json_decref(row);
-        if (status == MR_ERR_FORMAT) status = mr_row_file_fail(w->file, status);
-        ++*done;
+    mr_text text = {0};
+    if (w->request->json) {
+        mr_json_append(&w->results, mr_set_scores_json(scores));
+        return MR_OK;
     }
-    if (status == MR_OK && *done > 0)
-        mr_log("%s: %lld of %lld items are there already", run->set->name, (long long)*done,
-               (long long)run->items);
+    mr_set_scores_print(scores, &text);
+    mr_status status = mr_print_text(&text);
+    fflush(stdout);
+    mr_text_free(&text);
     return status;
 }
 
-/* Scores a set and prints that. On rank 0. */
-static mr_status tell_scores(work *w, const mr_set_run *run)
+/* Begins a set behind what the file has of it. On rank 0. */
+static mr_status begin_set(work *w, mr_set_run *run, mr_asking *asking)
 {
-    mr_set_scores scores;
-    mr_text text = {0};
-    MR_TRY(mr_set_scores_of(run, w->outcomes, &scores));
-    json_t *json = mr_set_scores_json(&scores);
-    mr_status status = json ? MR_OK : MR_ERR_MEMORY;
-    if (status == MR_OK && w->file) status = mr_row_file_end(w->file, json);
-    if (status == MR_OK && !w->request->json) {
-        mr_set_scores_print(&scores, &text);
-        status = mr_print_text(&text);
-        fflush(stdout);
-    }
-    if (status == MR_OK)
-        mr_json_append(&w->results, json);
-    else
-        json_decref(json);
-    mr_text_free(&text);
-    mr_set_scores_free(&scores);
+    const mr_loaded *l = w->loaded;
+    json_t *head =
+        mr_asking_head(run, &(mr_asked_model){.path = w->request->model,
+                                              .weights = w->weights,
+                                              .adapter = w->adapter,
+                                              .trained = w->trained,
+                                              .steps = l->run ? l->files.about.steps : 0});
+    mr_status status = mr_asking_begin(asking, run, w->file, head);
+    json_decref(head);
     return status;
 }
 
 static mr_status run_set(work *w, mr_set_run *run)
 {
     const bool first = w->comm->rank == 0;
-    int64_t done = 0;
-    MR_TRY(mr_comm_agree_root(w->comm, first ? resume(w, run, &done) : MR_OK));
-    mr_comm_broadcast(w->comm, &done, sizeof done, 0);
-    if (done < run->items) {
-        mr_status status = mr_set_run_lay_out(run, w->loaded->model);
-        if (status == MR_OK) status = mr_set_run_allocate(run);
-        MR_AGREE(w->comm, status);
-        status = mr_set_run_items(run, w->loaded->model, done);
-        mr_log_progress_end();
-        mr_set_run_put_away(run);
-        MR_TRY(status);
-    }
-    return mr_comm_agree_root(w->comm, first ? tell_scores(w, run) : MR_OK);
+    mr_asking asking = {.run = run};
+    mr_status status = mr_comm_agree_root(w->comm, first ? begin_set(w, run, &asking) : MR_OK);
+    if (status == MR_OK) status = mr_asking_finish(&asking, w->loaded->model);
+    if (status == MR_OK)
+        status = mr_comm_agree_root(w->comm, first ? tell_scores(w, &asking.scores) : MR_OK);
+    mr_asking_free(&asking);
+    return status;
 }
 
 static mr_status print_results(const work *w)
@@ -262,11 +209,10 @@ static mr_status run_sets(work *w, mr_backend *be)
     for (int i = 0; i < w->sets.count; i++)
         mr_set_run_put_away(&w->run[i]);
     MR_TRY(mr_loaded_read(w->loaded));
+    if (r->out) MR_TRY(mr_loaded_digest(w->loaded, w->trained));
     w->results = json_array();
     for (w->now = 0; w->now < w->sets.count; w->now++) {
         mr_status status = run_set(w, &w->run[w->now]);
-        mr_free(w->outcomes);
-        w->outcomes = NULL;
         if (status == MR_STOPPED && r->out)
             return mr_fail(status, "stopped; the same command goes on behind what '%s' holds",
                            r->out);
@@ -307,7 +253,6 @@ static mr_status run_request(const mr_comm *comm, const request *r)
     for (int i = 0; w.run && i < w.sets.count; i++)
         mr_set_run_end(&w.run[i]);
     mr_free(w.run);
-    mr_free(w.outcomes);
     json_decref(w.results);
     mr_loaded_destroy(&w.loaded);
     mr_sets_free(&w.sets);

@@ -20,43 +20,70 @@ static mr_status fail_key(const char **out, const char *key, const char *fmt, ..
     return mr_fail(MR_ERR_CONFIG, "%s: %s", key, text);
 }
 
-/* The text of key number index of a configuration, where it is of a path; else NULL. */
-static char *path_of(mr_config *config, int index, const mr_key **about)
+/* What is done with a path of a configuration; name: of the key at the top. */
+typedef mr_status act(const mr_key *key, const char *name, char *path, const char **fault);
+
+static mr_status act_on_items(const mr_key *key, mr_item_list *list, act *do_it, const char **fault)
 {
-    size_t base;
-    *about = mr_registry_bind(config, index, &base);
-    return *about && (*about)->is_path ? (char *)config + base + (*about)->offset : NULL;
+    for (int32_t i = 0; i < list->count; i++)
+        for (const mr_choice *kind = key->kinds; kind && kind->name; kind++) {
+            if (strcmp(kind->name, list->item[i].kind) != 0 || !kind->schema) continue;
+            for (int k = 0; k < kind->schema->count; k++) {
+                const mr_key *own = &kind->schema->key[k];
+                char *path = (char *)list->item[i].keys.bytes + own->offset;
+                if (own->is_path) MR_TRY(do_it(own, key->key, path, fault));
+            }
+        }
+    return MR_OK;
+}
+
+static mr_status act_on_paths(mr_config *config, act *do_it, const char **fault)
+{
+    for (int i = 0; i < config->registry->count; i++) {
+        size_t base;
+        const mr_key *key = mr_registry_bind(config, i, &base);
+        if (!key) continue;
+        void *field = (char *)config + base + key->offset;
+        if (key->type == MR_KEY_ITEMS) MR_TRY(act_on_items(key, field, do_it, fault));
+        if (key->is_path) MR_TRY(do_it(key, key->key, field, fault));
+    }
+    return MR_OK;
+}
+
+static mr_status trim(const mr_key *key, const char *name, char *path, const char **fault)
+{
+    (void)key;
+    (void)name;
+    (void)fault;
+    for (size_t length = strlen(path); length > 1 && path[length - 1] == '/'; length--)
+        path[length - 1] = '\0';
+    return MR_OK;
 }
 
 void mr_config_trim_paths(mr_config *config)
 {
-    for (int i = 0; i < config->registry->count; i++) {
-        const mr_key *about;
-        char *path = path_of(config, i, &about);
-        if (!path) continue;
-        for (size_t length = strlen(path); length > 1 && path[length - 1] == '/'; length--)
-            path[length - 1] = '\0';
-    }
+    const mr_status status = act_on_paths(config, trim, NULL);
+    MR_INVARIANT(status == MR_OK);
+}
+
+static mr_status expand(const mr_key *key, const char *name, char *path, const char **fault)
+{
+    char expanded[PATH_MAX];
+    if (path[0] != '~') return MR_OK;
+    if (mr_file_expand(path, expanded) != MR_OK) return fail_key(fault, name, "%s", mr_message());
+    size_t length = strlen(expanded);
+    if (length >= key->bytes)
+        return fail_key(fault, name, "'%.200s' is %zu bytes long in full, at most %zu are", path,
+                        length, key->bytes - 1);
+    memset(path, 0, key->bytes);
+    memcpy(path, expanded, length);
+    return MR_OK;
 }
 
 mr_status mr_config_expand_paths(mr_config *config, const char **key)
 {
     mr_config_trim_paths(config);
-    for (int i = 0; i < config->registry->count; i++) {
-        const mr_key *about;
-        char *path = path_of(config, i, &about);
-        if (!path || path[0] != '~') continue;
-        char expanded[PATH_MAX];
-        if (mr_file_expand(path, expanded) != MR_OK)
-            return fail_key(key, about->key, "%s", mr_message());
-        size_t length = strlen(expanded);
-        if (length >= about->bytes)
-            return fail_key(key, about->key, "'%.200s' is %zu bytes long in full, at most %zu are",
-                            path, length, about->bytes - 1);
-        memset(path, 0, about->bytes);
-        memcpy(path, expanded, length);
-    }
-    return MR_OK;
+    return act_on_paths(config, expand, key);
 }
 
 static mr_status check_name(const mr_config *config, const char **key)

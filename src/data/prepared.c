@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+extern const mr_task mr_task_pretrain; /* in pretrain.c: text is what it reads */
+
 static const char *const samples_texts[] = {
     [MR_SAMPLES_STREAM] = "stream", [MR_SAMPLES_DOCUMENTS] = "documents", NULL};
 
@@ -116,7 +118,7 @@ static mr_status choose_documents(prepared *p, mr_dataset *dataset)
 static mr_status take_sequences(prepared *p, mr_dataset *dataset)
 {
     MR_CHECK(!mr_token_shards_manifest(p->shards)->marked, MR_ERR_CONFIG,
-             "task.data: tokens of template %s are learned or not, which a stream has no regard "
+             "tokens of template %s are learned or not, which a stream has no regard "
              "for; a task of documents has",
              mr_token_shards_manifest(p->shards)->template_name);
     dataset->items = mr_token_shards_sequences(p->shards, MR_SPLIT_TRAIN);
@@ -168,11 +170,31 @@ static mr_status check_samples(const mr_config *config, const mr_dataset *datase
     return status;
 }
 
-static mr_status open_folder(const mr_prepared_config *own, prepared *p, const mr_dataset *dataset)
+/* Opens the folder of a dataset; the message does not say whose it is. */
+static mr_status open_folder(const char *data, mr_samples_are samples, int64_t longest,
+                             mr_dataset *dataset)
 {
-    MR_TRY(mr_token_shards_open(own->data, p->longest < INT64_MAX ? p->longest : 1, &p->shards));
-    return mr_token_manifest_check_tokenizer(mr_token_shards_manifest(p->shards), own->data,
-                                             dataset->tokenizer);
+    prepared *p = mr_alloc(MR_MEM_DATA, sizeof *p);
+    if (!p) return MR_ERR_MEMORY;
+    dataset->state = p;
+    p->samples = samples;
+    p->longest = longest;
+    MR_TRY(mr_token_shards_open(data, longest < INT64_MAX ? longest : 1, &p->shards));
+    MR_TRY(mr_token_manifest_check_tokenizer(mr_token_shards_manifest(p->shards), data,
+                                             dataset->tokenizer));
+    return samples == MR_SAMPLES_STREAM ? take_sequences(p, dataset) : MR_OK;
+}
+
+mr_status mr_prepared_open_text(const char *data, int64_t tokens, const mr_tokenizer *tokenizer,
+                                mr_dataset **out)
+{
+    mr_dataset *dataset = *out = mr_alloc(MR_MEM_DATA, sizeof *dataset);
+    if (!dataset) return MR_ERR_MEMORY;
+    dataset->task = &mr_task_pretrain;
+    dataset->tokenizer = tokenizer;
+    mr_status status = open_folder(data, MR_SAMPLES_STREAM, tokens, dataset);
+    if (status != MR_OK) mr_dataset_destroy(out);
+    return status == MR_OK ? MR_OK : mr_fail_in(status, "data");
 }
 
 mr_status mr_prepared_create(const mr_config *config, mr_samples_are samples, mr_dataset *dataset)
@@ -188,17 +210,11 @@ mr_status mr_prepared_create(const mr_config *config, mr_samples_are samples, mr
     MR_CHECK(!stream || own->truncation == MR_TRUNCATION_ERROR, MR_ERR_CONFIG,
              "task.truncation: %s is for documents, but task.samples is stream",
              truncation_texts[own->truncation]);
-    prepared *p = mr_alloc(MR_MEM_DATA, sizeof *p);
-    if (!p) return MR_ERR_MEMORY;
-    dataset->state = p;
-    p->samples = samples;
-    p->truncation = (mr_truncation)own->truncation;
-    p->longest = seq_len > 0 ? seq_len : INT64_MAX;
-    mr_status status = open_folder(own, p, dataset);
+    mr_status status = open_folder(own->data, samples, seq_len > 0 ? seq_len : INT64_MAX, dataset);
     if (status != MR_OK) return mr_fail_in(status, "task.data");
-    if (stream) {
-        MR_TRY(take_sequences(p, dataset));
-    } else {
+    if (!stream) {
+        prepared *p = dataset->state;
+        p->truncation = (mr_truncation)own->truncation;
         status = choose_documents(p, dataset);
         if (status == MR_ERR_CONFIG) return status;
         if (status != MR_OK) return mr_fail_in(status, "task.data");

@@ -44,6 +44,16 @@ typedef struct mr_prepared_config {
 MR_NODISCARD mr_status mr_prepared_create(const mr_config *config, mr_samples_are samples,
                                           mr_dataset *dataset);
 
+/** Makes a dataset of a folder of text that is no task's: its sequences. Local.
+ * @param data    the folder
+ * @param tokens  of a sequence
+ * @param tokenizer  borrowed until mr_dataset_destroy; the one that the folder was prepared with
+ * @param[out] out  set on MR_OK, else NULL
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_CONFIG (another tokenizer: message names both),
+ *         MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_prepared_open_text(const char *data, int64_t tokens,
+                                             const mr_tokenizer *tokenizer, mr_dataset **out);
+
 /** The keys of tasks whose samples are documents, and of those for which task.samples tells: with
  * the entries `create` that go with them. */
 extern const mr_schema mr_prepared_documents_schema, mr_prepared_either_schema;

@@ -2,6 +2,7 @@
 
 #include "base/signals.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -9,7 +10,8 @@
  * can be scored by. */
 #define KINDS_OF(ROW)                                                                              \
     ROW(generate)                                                                                  \
-    ROW(predict)
+    ROW(predict)                                                                                   \
+    ROW(benchmark)
 
 #define DECLARED(name) extern const mr_eval_kind mr_eval_##name;
 #define ADDRESS(name) &mr_eval_##name,
@@ -18,6 +20,9 @@ KINDS_OF(DECLARED)
 static const mr_eval_kind *const kinds[] = {KINDS_OF(ADDRESS)};
 
 enum { KINDS = sizeof kinds / sizeof *kinds };
+
+const char *const mr_eval_when_texts[MR_WHEN_LAST + 2] = {
+    [MR_WHEN_SCHEDULED] = "scheduled", [MR_WHEN_ENDS] = "ends", [MR_WHEN_LAST] = "last"};
 
 const mr_eval_kind *mr_eval_kind_at(int index)
 {
@@ -62,29 +67,60 @@ static const mr_eval_kind *default_kind(const mr_dataset *dataset, mr_part *part
     return NULL;
 }
 
+/* Fills what set is scored of a part of data, the run's or its own. */
+static mr_status take_part(mr_eval_set *set)
+{
+    const mr_eval_kind *kind = set->kind;
+    if (!kind->refuses) return MR_OK;
+    const char *refused = kind->refuses(set->dataset, set->part);
+    MR_CHECK(!refused, MR_ERR_CONFIG, "kind %s of part %s: %s", kind->name,
+             mr_part_texts[set->part], refused);
+    const int64_t there = mr_dataset_part_items(set->dataset, set->part);
+    set->items = set->wanted > 0 && set->wanted < there ? set->wanted : there;
+    return MR_OK;
+}
+
+static mr_status create_set(mr_eval_set *set)
+{
+    const mr_eval_kind *kind = set->kind;
+    if (kind->open) MR_TRY(kind->open(set));
+    if (set->own) set->dataset = set->own;
+    MR_TRY(take_part(set));
+    return kind->create ? kind->create(set) : MR_OK;
+}
+
+/* A name says more than its kind: a set that says none of its own may have one by now. */
+static mr_status check_name(const mr_evaluator *e, const mr_eval_set *set)
+{
+    for (int i = 0; i < e->sets && &e->set[i] != set; i++)
+        MR_CHECK(strcmp(e->set[i].name, set->name) != 0, MR_ERR_CONFIG,
+                 "eval: two sets have the name \"%s\"", set->name);
+    return MR_OK;
+}
+
 static mr_status add_set(mr_evaluator *e, mr_model *model, const mr_dataset *dataset,
                          const mr_eval_wish *wish)
 {
     mr_part part = wish->part;
     const mr_eval_kind *kind = wish->kind[0] ? find_kind(wish->kind) : default_kind(dataset, &part);
     if (!kind) return wish->kind[0] ? unknown_kind(wish->kind) : MR_OK;
-    const char *name = wish->name[0] ? wish->name : kind->name;
-    const char *refused = kind->refuses(dataset, part);
-    MR_CHECK(!refused, MR_ERR_CONFIG, "eval: set %s: kind %s of part %s: %s", name, kind->name,
-             mr_part_texts[part], refused);
-    for (int i = 0; i < e->sets; i++)
-        MR_CHECK(strcmp(e->set[i].name, name) != 0, MR_ERR_CONFIG,
-                 "eval: two sets have the name \"%s\"", name);
-    int64_t there = mr_dataset_part_items(dataset, part);
     mr_eval_set *set = &e->set[e->sets++];
     *set = (mr_eval_set){.kind = kind,
+                         .keys = wish->keys,
                          .part = part,
-                         .items = wish->items > 0 && wish->items < there ? wish->items : there,
+                         .when = wish->when,
+                         .wanted = wish->items,
                          .batch = wish->batch,
                          .model = model,
-                         .dataset = dataset};
-    snprintf(set->name, sizeof set->name, "%s", name);
-    return kind->create ? kind->create(set) : MR_OK;
+                         .tokenizer = dataset->tokenizer,
+                         .dataset = dataset,
+                         .scores = kind->scores,
+                         .score = kind->score};
+    snprintf(set->name, sizeof set->name, "%s", wish->name);
+    mr_status status = create_set(set);
+    if (set->name[0] == '\0') snprintf(set->name, sizeof set->name, "%s", kind->name);
+    if (status != MR_OK) return mr_fail_in(status, "eval: set %s", set->name);
+    return check_name(e, set);
 }
 
 mr_status mr_evaluator_create(mr_model *model, const mr_dataset *dataset,
@@ -112,20 +148,65 @@ static int64_t most_items(const mr_evaluator *e)
     return most;
 }
 
+static size_t total(const size_t bytes[MR_MEM_PURPOSES])
+{
+    size_t sum = 0;
+    for (int m = 0; m < MR_MEM_PURPOSES; m++)
+        sum = mr_bytes_add(sum, 1, bytes[m]);
+    return sum;
+}
+
+/* Which of the sets that take turns needs most room, and adds that; NULL: none does. */
+static const mr_eval_set *largest_of_turns(const mr_evaluator *e, size_t bytes[MR_MEM_PURPOSES])
+{
+    const mr_eval_set *largest = NULL;
+    size_t most[MR_MEM_PURPOSES] = {0};
+    for (int i = 0; i < e->sets; i++) {
+        size_t one[MR_MEM_PURPOSES] = {0};
+        if (!e->set[i].kind->put_away) continue;
+        e->set[i].kind->bytes(&e->set[i], one);
+        if (largest && total(one) <= total(most)) continue;
+        largest = &e->set[i];
+        memcpy(most, one, sizeof most);
+    }
+    for (int m = 0; m < MR_MEM_PURPOSES; m++)
+        bytes[m] = mr_bytes_add(bytes[m], 1, most[m]);
+    return largest;
+}
+
 void mr_evaluator_bytes(const mr_evaluator *e, size_t bytes[MR_MEM_PURPOSES])
 {
     bytes[MR_MEM_EVAL] = mr_bytes_add(bytes[MR_MEM_EVAL], most_items(e), sizeof *e->records);
     for (int i = 0; i < e->sets; i++)
-        if (e->set[i].kind->bytes) e->set[i].kind->bytes(&e->set[i], bytes);
+        if (e->set[i].kind->bytes && !e->set[i].kind->put_away)
+            e->set[i].kind->bytes(&e->set[i], bytes);
+    (void)largest_of_turns(e, bytes);
+}
+
+mr_status mr_evaluator_verify(const mr_evaluator *e, const mr_comm *comm)
+{
+    for (int i = 0; i < e->sets; i++) {
+        if (!e->set[i].own) continue;
+        mr_status status = mr_dataset_verify(e->set[i].own, comm);
+        if (status != MR_OK) return mr_fail_in(status, "eval: set %s", e->set[i].name);
+    }
+    return MR_OK;
 }
 
 mr_status mr_evaluator_allocate(mr_evaluator *e)
 {
+    size_t bytes[MR_MEM_PURPOSES] = {0};
     if (e->sets == 0) return MR_OK;
     e->records = mr_alloc_array(MR_MEM_EVAL, (size_t)most_items(e), sizeof *e->records);
     if (!e->records) return MR_ERR_MEMORY;
-    for (int i = 0; i < e->sets; i++)
-        if (e->set[i].kind->allocate) MR_TRY(e->set[i].kind->allocate(&e->set[i]));
+    const mr_eval_set *largest = largest_of_turns(e, bytes);
+    for (int i = 0; i < e->sets; i++) {
+        mr_eval_set *set = &e->set[i];
+        if (set->kind->put_away && set != largest)
+            set->kind->put_away(set);
+        else if (set->kind->allocate)
+            MR_TRY(set->kind->allocate(set));
+    }
     return MR_OK;
 }
 
@@ -133,20 +214,32 @@ void mr_evaluator_destroy(mr_evaluator **out)
 {
     mr_evaluator *e = *out;
     if (!e) return;
-    for (int i = 0; i < e->sets; i++)
+    for (int i = 0; i < e->sets; i++) {
         if (e->set[i].kind->destroy) e->set[i].kind->destroy(&e->set[i]);
+        mr_dataset_destroy(&e->set[i].own);
+    }
     mr_free(e->records);
     mr_free(e);
     *out = NULL;
 }
 
-mr_status mr_evaluator_run(mr_evaluator *e, int index, mr_evaluation *out)
+mr_status mr_evaluator_run(mr_evaluator *e, int index, const mr_eval_occasion *occasion,
+                           mr_evaluation *out)
 {
     mr_eval_set *set = &e->set[index];
     MR_INVARIANT(index >= 0 && index < e->sets && e->records);
     *out = (mr_evaluation){.set = set, .items = e->records};
+    for (int i = 0; i < MR_EVAL_SCORES; i++)
+        out->error[i] = NAN;
+    for (int i = 0; i < e->sets && set->kind->put_away; i++)
+        if (i != index && e->set[i].kind->put_away) e->set[i].kind->put_away(&e->set[i]);
     memset(e->records, 0, (size_t)set->items * sizeof *e->records);
-    return set->kind->run(set, out->value, e->records);
+    return set->kind->run(set, occasion, out, e->records);
+}
+
+mr_status mr_eval_rows_path(const mr_eval_set *set, const char *prefix, char out[PATH_MAX])
+{
+    return mr_file_path(out, "%s.%s.rows.jsonl", prefix, set->name);
 }
 
 void mr_eval_share_items(const mr_comm *comm, float *items, int64_t count)

@@ -2,16 +2,19 @@
 #define MR_EVAL_EVALUATOR_H
 
 /** @file
- * The evaluator: a list of sets, each a part of the data that is scored in one way. A way of
- * scoring is a kind: one file that fills an mr_eval_kind, and one row in evaluator.c. What a score
- * is called, its unit and which way is better are the kind's to say; whoever records or shows
- * scores reads that.
+ * The evaluator: a list of sets, each scored in one way: a part of the run's data, data of its own,
+ * or what a published evaluation asks. A way of scoring is a kind: one file that fills an
+ * mr_eval_kind, and one row in evaluator.c. What a score is called, its unit and which way is
+ * better are the set's to say, by default as its kind does; whoever records or shows scores reads
+ * that.
  *
  * An evaluator needs a model and data, and no training.
  */
 
+#include "base/file.h"
 #include "config/schema.h"
 #include "data/batch.h"
+#include "eval/set_ask.h"
 #include "model/model.h"
 
 enum {
@@ -26,34 +29,66 @@ typedef struct mr_eval_score {
     bool lower_is_better;
 } mr_eval_score;
 
+/** When a set is scored. */
+typedef enum mr_eval_when {
+    MR_WHEN_SCHEDULED, /**< as the evaluations of the run are */
+    MR_WHEN_ENDS,      /**< before the first step, and after the last */
+    MR_WHEN_LAST       /**< after the last step */
+} mr_eval_when;
+
+/** Their names, NULL at the end. */
+extern const char *const mr_eval_when_texts[MR_WHEN_LAST + 2];
+
 /** Keys that every kind has: what the struct of a kind's keys starts with. */
 typedef struct mr_eval_keys {
     char name[MR_CONFIG_NAME]; /**< group of the run log; "": the name of the kind */
     int32_t part;              /**< mr_part */
     int64_t items;             /**< 0: all of the part */
     int64_t batch;             /**< 0: eval.batch */
+    int32_t when;              /**< mr_eval_when */
 } mr_eval_keys;
 
-/** Their rows in the table of a kind. @param part  the part that is scored by default, as text */
-#define MR_EVAL_KEYS(default_part)                                                                 \
+/** Their rows in the table of a kind, but for `part`.
+ * @param default_when  when such a set is scored, as text */
+#define MR_EVAL_KEYS(default_when)                                                                 \
     {MR_KEY_FIELD(mr_eval_keys, "name", name), .type = MR_KEY_STRING, .fallback = "",              \
-     .help = "Name of the set in log and tables; empty: that of the kind."},                       \
-        {MR_KEY_FIELD(mr_eval_keys, "part", part), .type = MR_KEY_ENUM,                            \
-         .fallback = (default_part), .choices = mr_part_texts,                                     \
-         .help = "Part of the data that is scored."},                                              \
+     .help = "Name of the set in log and tables; empty: that of the kind, or of the benchmark."},  \
         {MR_KEY_FIELD(mr_eval_keys, "items", items),                                               \
          .type = MR_KEY_INT,                                                                       \
          .fallback = "0",                                                                          \
          .max = MR_KEY_BILLION,                                                                    \
          .unit = "items",                                                                          \
-         .help = "How many are scored; 0: all."},                                                  \
+         .help = "How many are scored, of a benchmark with classes of each; 0: all."},             \
+        {MR_KEY_FIELD(mr_eval_keys, "batch", batch),                                               \
+         .type = MR_KEY_INT,                                                                       \
+         .fallback = "0",                                                                          \
+         .max = MR_KEY_BILLION,                                                                    \
+         .unit = "items",                                                                          \
+         .help = "As eval.batch; 0: what that is, of a benchmark at most 8."},                     \
     {                                                                                              \
-        MR_KEY_FIELD(mr_eval_keys, "batch", batch), .type = MR_KEY_INT, .fallback = "0",           \
-                                                    .max = MR_KEY_BILLION, .unit = "items",        \
-                                                    .help = "As eval.batch; 0: what that is."      \
+        MR_KEY_FIELD(mr_eval_keys, "when", when),                                                  \
+            .type = MR_KEY_ENUM, .fallback = (default_when), .choices = mr_eval_when_texts,        \
+            .help = "Scheduled: as eval.every and its like say; "                                  \
+                    "ends: before the first step and after the "                                   \
+                    "last; last: after the last."                                                  \
+    }
+
+/** The row of `part`. @param default_part  the part that is scored by default, as text */
+#define MR_EVAL_PART_KEY(default_part)                                                             \
+    {                                                                                              \
+        MR_KEY_FIELD(mr_eval_keys, "part", part), .type = MR_KEY_ENUM, .fallback = (default_part), \
+                                                  .choices = mr_part_texts,                        \
+                                                  .help = "Part of the data that is scored."       \
     }
 
 typedef struct mr_eval_set mr_eval_set;
+typedef struct mr_evaluation mr_evaluation;
+
+/** What is evaluated, and where rows of its items go. Borrows all. */
+typedef struct mr_eval_occasion {
+    mr_asked_model model;
+    const char *rows; /**< what the paths of rows begin with */
+} mr_eval_occasion;
 
 /** One way of scoring. */
 typedef struct mr_eval_kind {
@@ -63,34 +98,66 @@ typedef struct mr_eval_kind {
     unsigned unasked;        /**< parts of the data, bits 1 << mr_part, that are scored so where a
                                   set names no kind: 0 for a kind that is to be named */
     const mr_schema *schema; /**< its keys, over a struct that starts with mr_eval_keys */
-    int scores;
+    int scores;              /**< 0: each set has its own */
     mr_eval_score score[MR_EVAL_SCORES];
+    bool errors; /**< it tells their standard errors */
+    int told;    /**< number of the score that is told of before and after a run */
+    bool lasts;  /**< it may last far longer than a step, and goes on behind what it has found: a
+                     checkpoint is worth its while */
 
-    /** Returns why a part of the data cannot be scored so, NULL where it can. */
+    /** Opens set->own, data that the set alone has, by set->keys. Optional. @return MR_OK, errors
+     * of opening them */
+    mr_status (*open)(mr_eval_set *set);
+    /** Returns why a part of the data cannot be scored so, NULL where it can. NULL: sets of this
+     * kind are no part of the data. */
     const char *(*refuses)(const mr_dataset *dataset, mr_part part);
     /** Lays out set->state of a set whose other members are there. @return MR_OK, MR_ERR_CONFIG,
-     * MR_ERR_MEMORY. Optional. */
+     * MR_ERR_MEMORY, errors of what it reads. Optional. */
     mr_status (*create)(mr_eval_set *set);
     /** Adds to bytes[purpose] what allocate will take. Optional. */
     void (*bytes)(const mr_eval_set *set, size_t bytes[MR_MEM_PURPOSES]);
     /** @return MR_OK, MR_ERR_MEMORY. Optional. */
     mr_status (*allocate)(mr_eval_set *set);
+    /** Gives back what allocate took, and what create laid out for that: sets of such a kind take
+     * turns in the room of the largest, and make theirs anew when they run. NULL: each keeps its
+     * own. */
+    void (*put_away)(mr_eval_set *set);
     /** Frees state; called after a failed create too. Optional. */
     void (*destroy)(mr_eval_set *set);
-    /** Scores the set: values in the order of score, and one record an item, the same on every
+    /** Scores the set: values in the order of its scores, and one record an item, the same on every
      * rank. Allocates scratch. Collective. @return as mr_evaluator_run */
-    mr_status (*run)(mr_eval_set *set, double values[MR_EVAL_SCORES], float *items);
+    mr_status (*run)(mr_eval_set *set, const mr_eval_occasion *occasion, mr_evaluation *out,
+                     float *items);
 } mr_eval_kind;
 
-/** One set. Borrows model and dataset; owns state. */
+/** What is told of a set that is not the run's own data. Borrowed texts; NULL and 0: nothing. */
+typedef struct mr_eval_about {
+    const char *set;    /**< name of the published evaluation */
+    int64_t version;    /**< of it */
+    const char *source; /**< whose rules it is scored by */
+    const char *rules;  /**< these, with their versions */
+    const char *data;   /**< folder it is read from */
+    const char *items;  /**< hash of what was asked last, or of the data */
+    const char *rows;   /**< file of a row an item, of the last time */
+} mr_eval_about;
+
+/** One set. Borrows model, dataset, keys and score; owns own and state. */
 struct mr_eval_set {
     char name[MR_CONFIG_NAME]; /**< group of the run log */
     const mr_eval_kind *kind;
+    const void *keys; /**< of the kind, starting with mr_eval_keys; NULL where none were said */
     mr_part part;
-    int64_t items; /**< that are scored, at least 1 */
-    int64_t batch; /**< most items a rank scores at once */
+    mr_eval_when when;
+    int64_t wanted; /**< items that were asked for; 0: all */
+    int64_t items;  /**< that are scored, at least 1 */
+    int64_t batch;  /**< most items a rank scores at once */
     mr_model *model;
-    const mr_dataset *dataset;
+    const mr_tokenizer *tokenizer;
+    const mr_dataset *dataset; /**< the run's, or own */
+    mr_dataset *own;           /**< NULL: it has no data of its own */
+    int scores;
+    const mr_eval_score *score; /**< [scores] */
+    mr_eval_about about;
     void *state;
 };
 
@@ -101,6 +168,8 @@ typedef struct mr_eval_wish {
     mr_part part;              /**< where kind is "", what that kind scores by default */
     int64_t items;             /**< 0: all of the part */
     int64_t batch;
+    mr_eval_when when;
+    const void *keys; /**< as of mr_eval_set; borrowed until the evaluator is destroyed */
 } mr_eval_wish;
 
 /** Sets in their order. Owns them. */
@@ -111,11 +180,12 @@ typedef struct mr_evaluator {
 } mr_evaluator;
 
 /** What a run of a set found. */
-typedef struct mr_evaluation {
+struct mr_evaluation {
     const mr_eval_set *set;       /**< borrowed */
-    double value[MR_EVAL_SCORES]; /**< in the order of set->kind->score */
+    double value[MR_EVAL_SCORES]; /**< in the order of set->score */
+    double error[MR_EVAL_SCORES]; /**< standard, of each; NAN: not told */
     const float *items;           /**< [set->items], until the next run; borrowed */
-} mr_evaluation;
+};
 
 /** Returns the kinds as choices of eval.sets. Local. */
 const mr_choice *mr_eval_choices(void);
@@ -127,13 +197,17 @@ const mr_eval_kind *mr_eval_kind_at(int index);
  * of the data answers makes no set. Local; the same on every rank.
  * @param wishes  [count], count <= MR_EVAL_SETS; names must differ
  * @return MR_OK, MR_ERR_CONFIG (unknown kind, equal names, a part that the data has not or that
- *         cannot be scored so), MR_ERR_MEMORY */
+ *         cannot be scored so), errors of what sets are read from, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_evaluator_create(mr_model *model, const mr_dataset *dataset,
                                            const mr_eval_wish *wishes, int count,
                                            mr_evaluator **out);
 
 /** Adds to bytes[purpose] what mr_evaluator_allocate will take. Local. */
 void mr_evaluator_bytes(const mr_evaluator *evaluator, size_t bytes[MR_MEM_PURPOSES]);
+
+/** Compares the files of sets that have data of their own with what was recorded when they were
+ * made, as mr_dataset_verify. Collective. */
+MR_NODISCARD mr_status mr_evaluator_verify(const mr_evaluator *evaluator, const mr_comm *comm);
 
 /** Allocates. Local. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_evaluator_allocate(mr_evaluator *evaluator);
@@ -145,7 +219,13 @@ void mr_evaluator_destroy(mr_evaluator **out);
  * scratch. Collective.
  * @return MR_OK, errors of the data, MR_ERR_MEMORY, MR_STOPPED (a signal asked for it); the same on
  *         every rank */
-MR_NODISCARD mr_status mr_evaluator_run(mr_evaluator *evaluator, int index, mr_evaluation *out);
+MR_NODISCARD mr_status mr_evaluator_run(mr_evaluator *evaluator, int index,
+                                        const mr_eval_occasion *occasion, mr_evaluation *out);
+
+/** Writes the path of the rows of a set, `<prefix>.<name>.rows.jsonl`. Local.
+ * @return MR_OK, MR_ERR_IO (too long) */
+MR_NODISCARD mr_status mr_eval_rows_path(const mr_eval_set *set, const char *prefix,
+                                         char out[PATH_MAX]);
 
 /** For kinds. Puts items together of which each rank has some and zeros elsewhere: bit patterns are
  * added. Collective. */

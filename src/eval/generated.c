@@ -99,8 +99,8 @@ static mr_status score(const mr_eval_set *set, int64_t first, int64_t count, flo
     for (int64_t i = comm->rank; i < count && status == MR_OK; i += comm->size) {
         const mr_continuation *c = &room->generated[i];
         /* The id that ends a text is not part of the answer. */
-        status = mr_tokenizer_decode(set->dataset->tokenizer, c->tokens,
-                                     c->count - (c->stop == MR_STOP_EOS), &text);
+        status = mr_tokenizer_decode(set->tokenizer, c->tokens, c->count - (c->stop == MR_STOP_EOS),
+                                     &text);
         items[first + i] =
             (float)mr_dataset_score(set->dataset, first + i, mr_text_get(&text), text.length);
         mr_text_free(&text);
@@ -108,11 +108,13 @@ static mr_status score(const mr_eval_set *set, int64_t first, int64_t count, flo
     return status;
 }
 
-static mr_status run(mr_eval_set *set, double values[MR_EVAL_SCORES], float *items)
+static mr_status run(mr_eval_set *set, const mr_eval_occasion *occasion, mr_evaluation *out,
+                     float *items)
 {
+    (void)occasion;
     const mr_comm *comm = mr_model_comm(set->model);
     const asking *room = set->state;
-    const mr_tokenizer *tokenizer = set->dataset->tokenizer;
+    const mr_tokenizer *tokenizer = set->tokenizer;
     int64_t ends[MR_TOKENIZER_ENDS + 2] = {tokenizer->bos, tokenizer->pad};
     memcpy(ends + 2, tokenizer->end, (size_t)tokenizer->ends * sizeof ends[0]);
     /* A model that diverged answers wrongly; what becomes of its run is not decided here. */
@@ -136,12 +138,12 @@ static mr_status run(mr_eval_set *set, double values[MR_EVAL_SCORES], float *ite
         sum += (double)items[i];
         whole += items[i] >= 1;
     }
-    values[0] = sum / (double)set->items;
-    values[1] = whole / (double)set->items;
+    out->value[0] = sum / (double)set->items;
+    out->value[1] = whole / (double)set->items;
     return MR_OK;
 }
 
-static const mr_key keys[] = {MR_EVAL_KEYS("train")};
+static const mr_key keys[] = {MR_EVAL_KEYS("scheduled"), MR_EVAL_PART_KEY("train")};
 static const mr_schema schema = MR_SCHEMA(mr_eval_keys, keys);
 
 const mr_eval_kind mr_eval_generate = {

@@ -1,6 +1,7 @@
 /* Kind predict: how well text is predicted that is given whole. */
 
 #include "comm/exact.h"
+#include "data/prepared.h"
 #include "eval/evaluator.h"
 
 #include <math.h>
@@ -11,6 +12,23 @@ typedef struct reading {
     int32_t *tokens, *targets;
     double *losses;
 } reading;
+
+/* Keys of the kind. */
+typedef struct predict_keys {
+    mr_eval_keys common;
+    char data[MR_CONFIG_STRING]; /* "": the run's */
+} predict_keys;
+
+/* A general text beside what is trained on tells what is forgotten of it. */
+static mr_status open_data(mr_eval_set *set)
+{
+    const predict_keys *own = set->keys;
+    if (!own || own->data[0] == '\0') return MR_OK;
+    MR_TRY(mr_prepared_open_text(own->data, mr_model_geometry(set->model)->tokens, set->tokenizer,
+                                 &set->own));
+    set->about.data = own->data;
+    return mr_dataset_check(set->own);
+}
 
 static const char *refuses(const mr_dataset *dataset, mr_part part)
 {
@@ -87,8 +105,10 @@ static mr_status predict_batch(mr_eval_set *set, int64_t first, float *items, mr
 
 /* Which sequences are scored does not depend on the number of ranks, and the sums are exact, so
  * neither does the result. */
-static mr_status run(mr_eval_set *set, double values[MR_EVAL_SCORES], float *items)
+static mr_status run(mr_eval_set *set, const mr_eval_occasion *occasion, mr_evaluation *out,
+                     float *items)
 {
+    (void)occasion;
     const mr_comm *comm = mr_model_comm(set->model);
     const reading *room = set->state;
     mr_exact sum = {0};
@@ -104,14 +124,21 @@ static mr_status run(mr_eval_set *set, double values[MR_EVAL_SCORES], float *ite
     mr_comm_sum_i64(comm, &tokens, 1);
     mr_eval_share_items(comm, items, set->items);
     double loss = mr_exact_value(&sum) / (double)(tokens > 0 ? tokens : 1);
-    values[0] = exp(loss);
-    values[1] = loss;
-    values[2] = (double)tokens;
+    out->value[0] = exp(loss);
+    out->value[1] = loss;
+    out->value[2] = (double)tokens;
     return MR_OK;
 }
 
-static const mr_key keys[] = {MR_EVAL_KEYS("heldout")};
-static const mr_schema schema = MR_SCHEMA(mr_eval_keys, keys);
+static const mr_key keys[] = {
+    MR_EVAL_KEYS("scheduled"),
+    MR_EVAL_PART_KEY("heldout"),
+    {MR_KEY_FIELD(predict_keys, "data", data), .type = MR_KEY_STRING, .is_path = true,
+     .fallback = "",
+     .help = "Folder of other text that `mora data prepare` wrote, to see what is forgotten; "
+             "empty: the run's data."},
+};
+static const mr_schema schema = MR_SCHEMA(predict_keys, keys);
 
 const mr_eval_kind mr_eval_predict = {
     .name = "predict",
@@ -124,6 +151,8 @@ const mr_eval_kind mr_eval_predict = {
     .score = {{.name = "perplexity", .unit = "ppl", .lower_is_better = true},
               {.name = "loss", .unit = "nats a token", .lower_is_better = true},
               {.name = "tokens", .unit = "scored tokens"}},
+    .told = 1,
+    .open = open_data,
     .refuses = refuses,
     .bytes = bytes,
     .allocate = allocate,

@@ -79,6 +79,12 @@ static mr_status next_line(mr_row_file *f, json_t **out)
     return MR_OK;
 }
 
+json_t *mr_row_file_head(const mr_row_file *f)
+{
+    const char *end = f->bytes > 0 ? memchr(f->text, '\n', f->bytes) : NULL;
+    return end ? json_loadb(f->text, (size_t)(end - f->text), JSON_REJECT_DUPLICATES, NULL) : NULL;
+}
+
 static void step_back(mr_row_file *f)
 {
     f->line--;

@@ -2,9 +2,9 @@
 #define MR_EVAL_ROW_FILE_H
 
 /** @file
- * The file of a `mora eval`: JSON lines, of each set what was asked of which model, a row an item
- * as it comes, and the scores. What is there already, of an evaluation that was broken off, is gone
- * through first, and what is half a line at its end is cut off. Rank 0's alone; all Local. */
+ * The file of an evaluation's rows: JSON lines, of each set what was asked of which model, a row an
+ * item as it comes, and the scores. What is there already, of an evaluation that was broken off, is
+ * gone through first, and what is half a line at its end is cut off. Rank 0's alone; all Local. */
 
 #include "base/status.h"
 
@@ -19,6 +19,10 @@ typedef struct mr_row_file mr_row_file;
  * @param[out] out  for mr_row_file_close; NULL on failure
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_row_file_open(const char *path, mr_row_file **out);
+
+/** Returns the line that a file begins with, for json_decref; NULL where it is empty, or that is
+ * none. */
+json_t *mr_row_file_head(const mr_row_file *file);
 
 /** Writes the line that a set begins with, or finds it where it is expected.
  * @return MR_OK, MR_ERR_FORMAT (another line is there: the file is of another evaluation; message

@@ -102,6 +102,11 @@ mr_status mr_set_run_allocate(mr_set_run *run)
     return run->scorer ? mr_scorer_allocate(run->scorer) : mr_generator_allocate(run->generator);
 }
 
+bool mr_set_run_has_room(const mr_set_run *run)
+{
+    return run->scorer || run->generator;
+}
+
 void mr_set_run_put_away(mr_set_run *run)
 {
     mr_scorer_destroy(&run->scorer);
@@ -149,7 +154,7 @@ static mr_status begin_row(const mr_set_run *run, int64_t index, const mr_set_en
 static mr_status end_row(const mr_set_run *run, int64_t index, json_t *row, json_t *rest)
 {
     mr_status status = row && rest && json_object_update(row, rest) == 0 ? MR_OK : MR_ERR_MEMORY;
-    if (status == MR_OK) status = run->options->row(run->options->context, index, row);
+    if (status == MR_OK) status = run->row(run->row_context, index, row);
     json_decref(rest);
     json_decref(row);
     return status;
@@ -446,8 +451,11 @@ static mr_status generate_piece(piece *p)
     return status;
 }
 
-mr_status mr_set_run_items(mr_set_run *run, mr_model *model, int64_t first)
+mr_status mr_set_run_items(mr_set_run *run, mr_model *model, int64_t first, mr_set_row *row,
+                           void *context)
 {
+    run->row = row;
+    run->row_context = context;
     piece p = {.run = run, .model = model, .first = first};
     mr_status status = MR_OK;
     while (p.first < run->items && status == MR_OK) {

@@ -18,14 +18,16 @@ typedef struct mr_set_run_options {
     int64_t limit;      /**< items of a class, 0: all */
     const int64_t *eos; /**< [eos_count] ids that end a text */
     int64_t eos_count;
-    /** Called on rank 0 for every item, in the order of items; row is borrowed. */
-    mr_status (*row)(void *context, int64_t index, const json_t *row);
     /** Called now and then, on every rank. */
     void (*progress)(void *context, int64_t done, int64_t items);
     void *context;
 } mr_set_run_options;
 
-/** A set being run. Owns all but set and options. */
+/** What is told the row of an item; row is borrowed. */
+typedef mr_status mr_set_row(void *context, int64_t index, const json_t *row);
+
+/** A set being run. Owns all but set, options and
+ * row_context. */
 typedef struct mr_set_run {
     const mr_set *set;
     const mr_set_run_options *options;
@@ -35,6 +37,8 @@ typedef struct mr_set_run {
     int64_t longest;        /**< of these, tokens */
     mr_scorer *scorer;      /**< one of the two, from lay_out to put_away */
     mr_generator *generator;
+    mr_set_row *row; /**< is told of every item, on rank 0 */
+    void *row_context;
     /** Being asked: items of all ranks, of this one, and those it is done with. */
     int64_t piece_first, piece_items, piece_share, piece_ended;
 } mr_set_run;
@@ -59,10 +63,14 @@ MR_NODISCARD mr_status mr_set_run_allocate(mr_set_run *run);
 void mr_set_run_put_away(mr_set_run *run);
 /** @} */
 
-/** Asks items first..items - 1 and tells their rows. Collective.
+/** Tells whether it is laid out. Local. */
+bool mr_set_run_has_room(const mr_set_run *run);
+
+/** Asks items first..items - 1 and tells their rows, on rank 0 and in their order. Collective.
  * @return MR_OK, MR_STOPPED (a signal asked for it), errors of encoding, scoring and of row; the
  *         same on every rank */
-MR_NODISCARD mr_status mr_set_run_items(mr_set_run *run, mr_model *model, int64_t first);
+MR_NODISCARD mr_status mr_set_run_items(mr_set_run *run, mr_model *model, int64_t first,
+                                        mr_set_row *row, void *context);
 
 /** Frees everything and empties it. Local. */
 void mr_set_run_end(mr_set_run *run);

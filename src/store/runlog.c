@@ -286,9 +286,18 @@ mr_status mr_runlog_describe(mr_runlog *log, const char *name, const mr_runlog_s
     const char *const texts[][2] = {{"kind", about->kind},
                                     {"part", about->part},
                                     {"item", about->item},
-                                    {"primary", about->score[0].name}};
+                                    {"primary", about->score[0].name},
+                                    {"set", about->set},
+                                    {"source", about->source},
+                                    {"rules", about->rules},
+                                    {"data", about->data},
+                                    {"items_hash", about->items_hash},
+                                    {"rows", about->rows}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts && status == MR_OK; i++)
-        status = mr_h5_set_text(object, log->path, texts[i][0], texts[i][1]);
+        if (texts[i][1]) status = mr_h5_set_text(object, log->path, texts[i][0], texts[i][1]);
+    if (status == MR_OK && about->version > 0)
+        status = mr_h5_set_attribute(object, log->path, "version", H5T_STD_I64LE, H5T_NATIVE_INT64,
+                                     &about->version);
     for (int i = 0; i < about->scores && status == MR_OK; i++) {
         const mr_runlog_score *score = &about->score[i];
         int64_t lower = score->lower_is_better;

@@ -81,17 +81,26 @@ typedef struct mr_runlog_score {
     bool lower_is_better;
 } mr_runlog_score;
 
-/** What a set of evaluations is, beside its numbers. Borrows its texts. */
+/** What a set of evaluations is, beside its numbers. Borrows its texts; but for kind and item, what
+ * is NULL or 0 is not told. */
 typedef struct mr_runlog_set {
-    const char *kind; /**< how it is scored */
-    const char *part; /**< which part of the data */
-    const char *item; /**< what the record of an item is */
+    const char *kind;       /**< how it is scored */
+    const char *part;       /**< which part of the data */
+    const char *item;       /**< what the record of an item is */
+    const char *set;        /**< name of the published evaluation */
+    int64_t version;        /**< of it */
+    const char *source;     /**< whose rules it is scored by */
+    const char *rules;      /**< these, with their versions */
+    const char *data;       /**< folder it is read from */
+    const char *items_hash; /**< of what its items are */
+    const char *rows;       /**< file of a row an item, beside the log */
     int scores;
     const mr_runlog_score *score; /**< [scores]; the first is what runs are compared by */
 } mr_runlog_set;
 
-/** Describes /eval/<name>, which has been evaluated: attributes kind, part, item and primary of the
- * group, unit and lower_is_better of each score. Local. @return MR_OK, MR_ERR_IO */
+/** Describes /eval/<name>, which has been evaluated: attributes of the group under the names of
+ * mr_runlog_set, and primary; unit and lower_is_better of each score. Local. @return MR_OK,
+ * MR_ERR_IO */
 MR_NODISCARD mr_status mr_runlog_describe(mr_runlog *log, const char *name,
                                           const mr_runlog_set *about);
 

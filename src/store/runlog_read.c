@@ -68,10 +68,26 @@ mr_status mr_runlog_tells(const mr_runlog_reader *reader, const char *set, const
     if (!mr_h5_exists(reader->file, path)) return MR_OK;
     MR_H5(object = H5Oopen(reader->file, path, H5P_DEFAULT), MR_ERR_FORMAT, reader->path, "%s",
           path);
-    if ((status = text_of(reader, object, "kind", out->kind, sizeof out->kind)) != MR_OK ||
-        (status = text_of(reader, object, "part", out->part, sizeof out->part)) != MR_OK ||
-        (status = text_of(reader, object, "item", out->item, sizeof out->item)) != MR_OK ||
-        (status = text_of(reader, object, "primary", out->primary, sizeof out->primary)) != MR_OK)
+    const struct {
+        const char *name;
+        char *text;
+        size_t room;
+    } texts[] = {{"kind", out->kind, sizeof out->kind},
+                 {"part", out->part, sizeof out->part},
+                 {"item", out->item, sizeof out->item},
+                 {"primary", out->primary, sizeof out->primary},
+                 {"set", out->set, sizeof out->set},
+                 {"source", out->source, sizeof out->source},
+                 {"rules", out->rules, sizeof out->rules},
+                 {"items_hash", out->items_hash, sizeof out->items_hash},
+                 {"rows", out->rows, sizeof out->rows},
+                 {"data", out->data, sizeof out->data}};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        if ((status = text_of(reader, object, texts[i].name, texts[i].text, texts[i].room)) !=
+            MR_OK)
+            goto cleanup;
+    if (H5Aexists(object, "version") > 0 &&
+        (status = mr_h5_int(object, reader->path, "version", &out->version)) != MR_OK)
         goto cleanup;
     out->told = out->kind[0] != '\0';
     if (!score) goto cleanup;

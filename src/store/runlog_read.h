@@ -52,6 +52,10 @@ MR_NODISCARD mr_status mr_runlog_scores(const mr_runlog_reader *reader, const ch
 typedef struct mr_runlog_about {
     char kind[64], part[64], primary[64], unit[64]; /**< "" where the log does not say */
     char item[128];                                 /**< what the record of an item is; likewise */
+    /** As of mr_runlog_set, likewise. @{ */
+    char set[128], source[256], rules[256], items_hash[80], rows[512], data[512];
+    int64_t version;
+    /** @} */
     bool lower_is_better;
     bool told; /**< the log says it: older ones do not */
 } mr_runlog_about;

@@ -43,7 +43,8 @@ static uint64_t digest_of(const mr_params *params, const mr_params_walk *at, flo
     return sum;
 }
 
-mr_status mr_frozen_digest(const mr_model *model, char out[MR_FROZEN_DIGEST])
+mr_status mr_weights_digest(const mr_model *model, mr_digested *of, const void *context,
+                            char out[MR_WEIGHTS_DIGEST])
 {
     const mr_params *params = mr_model_params(model);
     const mr_comm *comm = mr_params_comm(params);
@@ -52,7 +53,7 @@ mr_status mr_frozen_digest(const mr_model *model, char out[MR_FROZEN_DIGEST])
     float *piece = mr_alloc_array(MR_MEM_OTHER, PIECE, sizeof *piece);
     MR_AGREE(comm, piece ? MR_OK : MR_ERR_MEMORY);
     for (mr_params_walk at = {0}; mr_params_next(params, &at);) {
-        if (mr_frozen_is_saved(model, at.param)) continue;
+        if (!of(context, at.param)) continue;
         any = true;
         sum += digest_of(params, &at, piece);
     }
@@ -62,6 +63,26 @@ mr_status mr_frozen_digest(const mr_model *model, char out[MR_FROZEN_DIGEST])
     mr_comm_sum_i64(comm, halves, 2);
     sum = (uint64_t)halves[0] + ((uint64_t)halves[1] << 32);
     out[0] = '\0';
-    if (any) snprintf(out, MR_FROZEN_DIGEST, "%016" PRIx64, sum);
+    if (any) snprintf(out, MR_WEIGHTS_DIGEST, "%016" PRIx64, sum);
     return MR_OK;
+}
+
+static bool is_saved(const void *model, const mr_param *param)
+{
+    return mr_frozen_is_saved(model, param);
+}
+
+static bool is_not_saved(const void *model, const mr_param *param)
+{
+    return !mr_frozen_is_saved(model, param);
+}
+
+mr_status mr_frozen_digest(const mr_model *model, char out[MR_WEIGHTS_DIGEST])
+{
+    return mr_weights_digest(model, is_not_saved, model, out);
+}
+
+mr_status mr_saved_digest(const mr_model *model, char out[MR_WEIGHTS_DIGEST])
+{
+    return mr_weights_digest(model, is_saved, model, out);
 }

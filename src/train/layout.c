@@ -3,6 +3,7 @@
 
 #include "train/layout.h"
 
+#include "train/due.h"
 #include "train/state.h"
 
 #include <stdio.h>
@@ -35,12 +36,11 @@ static size_t log_bytes(const mr_trainer *t)
 {
     enum { TRAINING_ROW = 6 * sizeof(double), SCORES_ROW = 8 * sizeof(double) };
     const mr_config *c = t->config;
-    int64_t evaluations = c->eval.at_steps.count;
-    if (c->eval.every > 0) evaluations += t->total_steps / c->eval.every;
     size_t bytes = mr_bytes_add(0, t->total_steps / c->log.every, TRAINING_ROW);
     for (int i = 0; t->evaluator && i < t->evaluator->sets; i++) {
-        size_t row = mr_bytes_add(SCORES_ROW, t->evaluator->set[i].items, sizeof(float));
-        bytes = mr_bytes_add(bytes, evaluations > 0 ? evaluations : 1, row);
+        const mr_eval_set *set = &t->evaluator->set[i];
+        size_t row = mr_bytes_add(SCORES_ROW, set->items, sizeof(float));
+        bytes = mr_bytes_add(bytes, mr_set_times(t, set), row);
     }
     return bytes;
 }
@@ -69,7 +69,9 @@ static mr_status create_evaluator(mr_trainer *t)
         mr_eval_wish *wish = &wishes[i];
         *wish = (mr_eval_wish){.part = (mr_part)keys->part,
                                .items = keys->items,
-                               .batch = keys->batch > 0 ? keys->batch : c->eval.batch};
+                               .batch = keys->batch > 0 ? keys->batch : c->eval.batch,
+                               .when = (mr_eval_when)keys->when,
+                               .keys = keys};
         snprintf(wish->name, sizeof wish->name, "%s", keys->name);
         snprintf(wish->kind, sizeof wish->kind, "%s", sets->item[i].kind);
     }

@@ -187,6 +187,17 @@ mr_status mr_loaded_read(mr_loaded *l)
     return l->run ? mr_comm_agree(l->comm, read_run(l)) : MR_OK;
 }
 
+static bool is_held(const void *files, const mr_param *param)
+{
+    return mr_run_files_hold(files, param);
+}
+
+mr_status mr_loaded_digest(const mr_loaded *l, char out[MR_WEIGHTS_DIGEST])
+{
+    out[0] = '\0';
+    return l->run ? mr_weights_digest(l->model, is_held, &l->files, out) : MR_OK;
+}
+
 void mr_loaded_destroy(mr_loaded **out)
 {
     mr_loaded *l = *out;

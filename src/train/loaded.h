@@ -5,6 +5,7 @@
  * A model that is on disk, with its tokenizer, to be run and not trained. */
 
 #include "data/tokenizer.h"
+#include "train/frozen.h"
 #include "train/run_files.h"
 
 /** Owns all but comm and be. */
@@ -70,6 +71,10 @@ MR_NODISCARD mr_status mr_loaded_hash(mr_loaded *loaded, char out[MR_HF_HASH]);
  * one that it began with. Collective.
  * @return MR_OK, MR_ERR_MEMORY, MR_ERR_IO, MR_ERR_FORMAT; the same on every rank */
 MR_NODISCARD mr_status mr_loaded_read(mr_loaded *loaded);
+
+/** Tells what a run has trained of the model that was read, as mr_weights_digest; "" of a folder.
+ * Collective. @return MR_OK, MR_ERR_MEMORY; the same on every rank */
+MR_NODISCARD mr_status mr_loaded_digest(const mr_loaded *loaded, char out[MR_WEIGHTS_DIGEST]);
 
 /** Frees everything and sets *out to NULL; NULL is allowed. Local. */
 void mr_loaded_destroy(mr_loaded **out);

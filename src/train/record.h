@@ -46,6 +46,11 @@ enum { MR_SPECTRA_PATH = 2 * MR_CONFIG_STRING + 16 }; /**< bytes of a path with 
 /** Writes the path of a configuration's spectra, beside its log. Local. */
 void mr_record_spectra_path(const mr_config *config, char path[MR_SPECTRA_PATH]);
 
+enum { MR_ROWS_PREFIX = 2 * MR_CONFIG_STRING }; /**< bytes of a prefix with its zero */
+
+/** Writes what the paths of rows of evaluated items begin with, as of mr_eval_rows_path. Local. */
+void mr_record_rows_prefix(const mr_config *config, char prefix[MR_ROWS_PREFIX]);
+
 /** Starts the log of a run; nothing is written yet. */
 MR_NODISCARD mr_status mr_record_begin(mr_record *record);
 
@@ -57,7 +62,7 @@ MR_NODISCARD mr_status mr_record_begin(mr_record *record);
 MR_NODISCARD mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks,
                                         bool own, bool evaluated);
 
-/** Makes the paths of log, spectra, checkpoints and kept tensors this run's, before any is first
+/** Makes the paths of log, spectra, checkpoints, kept tensors and rows this run's, before any is first
  * written: what stands there of another run, or of one that is not gone on with, is put aside as
  * `<path>.previous.N`. A run that fails before it has anything to say leaves them where they are.
  * @return MR_OK, MR_ERR_IO (it cannot be put aside) */

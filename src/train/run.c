@@ -7,6 +7,7 @@
 #include "comm/node.h"
 #include "store/json.h"
 #include "train/done.h"
+#include "train/due.h"
 #include "train/kept.h"
 #include "train/record.h"
 #include "train/saved.h"
@@ -38,40 +39,13 @@ typedef struct run_state {
     char lock_path[2 * MR_CONFIG_STRING + 16];
     int lock; /* rank 0: handle that keeps other processes off this run's files; -1 elsewhere */
     double began, saved_at; /* clock at the start, and at the last checkpoint */
+    int64_t saved_step;     /* of the last checkpoint; -1: none */
     bool evaluated;         /* no evaluation of the present step is owed */
     bool unsaved;           /* the last checkpoint could not be written */
     int64_t tokens;
     double training_seconds;
     mr_run_outcome *outcome;
 } run_state;
-
-static bool evaluation_due(const run_state *run, int64_t step)
-{
-    const mr_config *c = run->config;
-    if (run->trainer->evaluator->sets == 0) return false;
-    if (step == 0) return c->eval.at_start;
-    for (int i = 0; i < c->eval.at_steps.count; i++)
-        if (c->eval.at_steps.item[i] == step) return true;
-    if (c->eval.every > 0) return step % c->eval.every == 0;
-    return c->eval.at_steps.count == 0 && step == run->trainer->total_steps;
-}
-
-/* Runs every set; the first one's first score is the run's. */
-static mr_status evaluate(run_state *run)
-{
-    mr_evaluator *evaluator = run->trainer->evaluator;
-    for (int i = 0; i < evaluator->sets; i++) {
-        mr_evaluation found;
-        MR_TRY(mr_evaluator_run(evaluator, i, &found));
-        const mr_eval_score *score = &found.set->kind->score[0];
-        if (i == 0)
-            mr_run_score_put(&run->outcome->score, found.set->name, score->name, score->unit,
-                             found.value[0]);
-        MR_TRY(mr_comm_agree_root(run->comm, mr_record_evaluation(&run->record, &found)));
-    }
-    run->evaluated = true;
-    return MR_OK;
-}
 
 static void show_progress(run_state *run, const mr_step_result *result)
 {
@@ -133,7 +107,49 @@ static mr_status finish_save(run_state *run, bool forgiving)
     }
     if (status == MR_OK) status = mr_checkpointer_finish(checkpointer);
     if (status == MR_OK) run->unsaved = false;
+    if (status == MR_OK) run->saved_step = run->trainer->step;
     return forgiving ? forgive(run, status) : status;
+}
+
+/* An evaluation that may last is gone on with where it was killed: from a checkpoint of its step.
+ */
+static mr_status save_before(run_state *run)
+{
+    if (run->saved_step == run->trainer->step) return MR_OK;
+    MR_TRY(finish_save(run, true));
+    MR_TRY(forgive(run, begin_save(run)));
+    return finish_save(run, true);
+}
+
+/* Runs every set that is due; the first one's first score is the run's. */
+static mr_status evaluate(run_state *run)
+{
+    const mr_trainer *t = run->trainer;
+    mr_evaluator *evaluator = t->evaluator;
+    char trained[MR_WEIGHTS_DIGEST] = "", rows[MR_ROWS_PREFIX];
+    mr_record_rows_prefix(run->config, rows);
+    if (mr_sets_due(t, t->step, true)) {
+        MR_TRY(save_before(run));
+        MR_TRY(mr_saved_digest(t->model, trained));
+    }
+    const mr_eval_occasion occasion = {.model = {.path = run->outcome->log,
+                                                 .weights = t->inputs.weights_hash,
+                                                 .adapter = t->inputs.adapter_hash,
+                                                 .trained = trained,
+                                                 .steps = t->step},
+                                       .rows = rows};
+    for (int i = 0; i < evaluator->sets; i++) {
+        mr_evaluation found;
+        if (!mr_set_due(t, &evaluator->set[i], t->step)) continue;
+        MR_TRY(mr_evaluator_run(evaluator, i, &occasion, &found));
+        const mr_eval_score *score = &found.set->score[0];
+        if (i == 0)
+            mr_run_score_put(&run->outcome->score, found.set->name, score->name, score->unit,
+                             found.value[0]);
+        MR_TRY(mr_comm_agree_root(run->comm, mr_record_evaluation(&run->record, &found)));
+    }
+    run->evaluated = true;
+    return MR_OK;
 }
 
 /** What all ranks agree on after a step. */
@@ -154,7 +170,7 @@ static mr_status agree_on_signs(run_state *run, mr_status log_status, run_signs 
     mr_trainer_read_ahead(run->trainer, sums, 4);
     if (sums[3] > 0) return mr_comm_agree_root(run->comm, log_status);
     bool goes_on = step < run->trainer->total_steps;
-    *signs = (run_signs){.stop = sums[0] > 0 && (goes_on || evaluation_due(run, step)),
+    *signs = (run_signs){.stop = sums[0] > 0 && (goes_on || mr_sets_due(run->trainer, step, false)),
                          .due = goes_on && (sums[1] > 0 || (every > 0 && step % every == 0)),
                          .idle = sums[2] == 0};
     return MR_OK;
@@ -179,7 +195,7 @@ static mr_status after_step(run_state *run, mr_status log_status, bool last, boo
     MR_TRY(agree_on_signs(run, log_status, &signs));
     *stop = signs.stop;
     if (signs.idle || *stop || last) MR_TRY(finish_save(run, true));
-    run->evaluated = !evaluation_due(run, run->trainer->step);
+    run->evaluated = !mr_sets_due(run->trainer, run->trainer->step, false);
     MR_TRY(take_spectra(run, signs.idle, stop));
     if (!run->evaluated && !*stop) {
         mr_status status = evaluate(run);
@@ -292,6 +308,7 @@ static mr_status go_on_from(run_state *run, mr_checkpoint *checkpoint, const cha
     mr_status status = MR_OK;
     MR_TRY(mr_state_restore(run->trainer, checkpoint));
     restore_scalars(run, checkpoint);
+    run->saved_step = run->trainer->step;
     mr_log("%s: goes on at step %lld from %s", run->config->run.name, (long long)run->trainer->step,
            mr_checkpoint_path(checkpoint));
     warn_of_other_bits(run, checkpoint);
@@ -371,7 +388,7 @@ static mr_status begin(run_state *run, const char *resume)
         status = mr_comm_agree_root(run->comm, mr_record_begin(&run->record));
     if (status == MR_OK)
         status = mr_spectra_begin(&run->spectra, run->trainer, &run->record, checkpoint != NULL);
-    if (status == MR_OK && !checkpoint) run->evaluated = !evaluation_due(run, 0);
+    if (status == MR_OK && !checkpoint) run->evaluated = !mr_sets_due(run->trainer, 0, false);
     mr_checkpoint_close(&checkpoint);
     mr_text_free(&passed_over);
     return status;
@@ -511,6 +528,7 @@ static mr_status run_trainer(run_state *run, const char *resume, bool trained)
     if (trained) return save_of_kept(run);
     run->record = (mr_record){.config = run->config, .trainer = t, .path = outcome->log};
     run->evaluated = true;
+    run->saved_step = -1;
     MR_TRY(begin(run, resume));
     run->saved_at = mr_clock();
     mr_status status = train(run, &stop_reason);

@@ -302,6 +302,7 @@ mr_status mr_trainer_allocate(mr_trainer *t)
      * shard would be no better a time: the order is random, so that every rank would soon have read
      * all of it. */
     MR_TRY(mr_dataset_verify(t->dataset, t->comm));
+    MR_TRY(mr_evaluator_verify(t->evaluator, t->comm));
     MR_AGREE(t->comm, allocate(t));
     MR_TRY(mr_state_create_writer(t));
     mr_plan_check(&t->plan);

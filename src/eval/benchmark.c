@@ -1,0 +1,239 @@
+/* Kind benchmark: what a published evaluation asks, as `mora eval` asks it. */
+
+#include "base/file.h"
+#include "base/log.h"
+#include "eval/evaluator.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MOST_BATCH = 8 }; /* texts at a time, unless the set says otherwise: each needs a cache */
+
+/* Keys of the kind. */
+typedef struct benchmark_keys {
+    mr_eval_keys common;
+    char set[MR_CONFIG_STRING], data[MR_CONFIG_STRING];
+} benchmark_keys;
+
+typedef struct benchmark {
+    mr_sets sets; /* of one */
+    mr_set_run_options options;
+    mr_set_run run;
+    mr_eval_score score[MR_EVAL_SCORES];
+    mr_text rules;
+    char items_hash[MR_HASH_TEXT], rows[PATH_MAX];
+} benchmark;
+
+_Static_assert((int)MR_SET_RULES <= (int)MR_EVAL_SCORES, "each rule gives a score");
+
+/* Which one is asked. */
+static mr_status load(const benchmark_keys *own, mr_sets *sets)
+{
+    MR_CHECK(own && own->set[0], MR_ERR_CONFIG,
+             "set: missing: the name of a set, or a YAML file of one; `mora eval --help` lists "
+             "them");
+    MR_CHECK(own->data[0], MR_ERR_CONFIG, "data: missing: the folder of the set's files");
+    mr_status status = mr_sets_load(own->set, sets);
+    /* Here it is a configuration that names it, no command line. */
+    if (status == MR_ERR_USAGE) return mr_fail_in(MR_ERR_CONFIG, "set");
+    MR_TRY(status);
+    if (sets->count == 1) return mr_set_read(&sets->set[0], own->data);
+    mr_text names = {0};
+    for (int i = 0; i < sets->count; i++)
+        mr_text_add(&names, "%s%s", i > 0 ? ", " : "", sets->set[i].name);
+    status = mr_fail(MR_ERR_CONFIG, "set: expected one, found %d in \"%s\": %s", sets->count,
+                     own->set, mr_text_get(&names));
+    mr_text_free(&names);
+    return status;
+}
+
+/* What the set is called, scored by, and said to be. */
+static mr_status describe(mr_eval_set *set, const benchmark_keys *own, benchmark *b)
+{
+    const mr_set *of = &b->sets.set[0];
+    set->scores = of->metric ? 1 : of->rule_names.count;
+    for (int i = 0; i < set->scores; i++) {
+        b->score[i] = (mr_eval_score){.name = of->metric ? of->metric->name : of->rule[i]->name,
+                                      .unit = "fraction"};
+        mr_text_add(&b->rules, "%s%s", i > 0 ? ", " : "", b->score[i].name);
+        if (!of->metric) mr_text_add(&b->rules, " %d", of->rule[i]->version);
+    }
+    set->score = b->score;
+    set->about = (mr_eval_about){.set = of->name,
+                                 .version = of->version,
+                                 .source = of->source,
+                                 .rules = mr_text_get(&b->rules),
+                                 .data = own->data};
+    return b->rules.failed ? MR_ERR_MEMORY : MR_OK;
+}
+
+static void show_progress(void *context, int64_t done, int64_t items)
+{
+    const mr_eval_set *set = context;
+    mr_log_progress(set->name, done, items, "");
+}
+
+static mr_status create(mr_eval_set *set)
+{
+    const benchmark_keys *own = set->keys;
+    const bool given = own && own->common.batch > 0;
+    benchmark *b = mr_alloc(MR_MEM_DATA, sizeof *b);
+    if (!b) return MR_ERR_MEMORY;
+    set->state = b;
+    MR_TRY(load(own, &b->sets));
+    if (set->name[0] == '\0') snprintf(set->name, sizeof set->name, "%s", b->sets.set[0].name);
+    MR_TRY(describe(set, own, b));
+    b->options =
+        (mr_set_run_options){.tokenizer = set->tokenizer,
+                             .bos = true,
+                             .window = mr_model_arch(set->model)->max_position_embeddings,
+                             .batch = given || set->batch < MOST_BATCH ? set->batch : MOST_BATCH,
+                             .limit = set->wanted,
+                             .eos = set->tokenizer->end,
+                             .eos_count = set->tokenizer->ends,
+                             .progress = show_progress,
+                             .context = set};
+    MR_TRY(mr_set_run_begin(&b->sets.set[0], &b->options, &b->run));
+    set->items = b->run.items;
+    set->dataset = NULL;
+    return mr_set_run_lay_out(&b->run, set->model);
+}
+
+static void bytes(const mr_eval_set *set, size_t out[MR_MEM_PURPOSES])
+{
+    const benchmark *b = set->state;
+    mr_set_run_bytes(&b->run, out);
+}
+
+static mr_status allocate(mr_eval_set *set)
+{
+    benchmark *b = set->state;
+    return mr_set_run_allocate(&b->run);
+}
+
+static void put_away(mr_eval_set *set)
+{
+    benchmark *b = set->state;
+    mr_set_run_put_away(&b->run);
+}
+
+static void destroy(mr_eval_set *set)
+{
+    benchmark *b = set->state;
+    if (!b) return;
+    if (b->run.set) mr_set_run_end(&b->run);
+    mr_text_free(&b->rules);
+    mr_sets_free(&b->sets);
+    mr_free(b);
+    set->state = NULL;
+}
+
+/* Whether rows are of this very evaluation at another step. */
+static bool is_of_another_step(const json_t *then, const json_t *now)
+{
+    json_t *moved = json_copy((json_t *)(uintptr_t)then);
+    static const char *const keys[] = {"steps", "trained"};
+    for (int i = 0; i < 2; i++)
+        json_object_set(moved, keys[i], json_object_get(now, keys[i]));
+    const bool same = moved && json_equal(moved, now) && !json_equal(then, now);
+    json_decref(moved);
+    return same;
+}
+
+/* Begins the file of rows behind those that are of this step and these weights: those of an earlier
+ * evaluation of the run have had their time, and others are put aside. On rank 0. */
+static mr_status begin_rows(benchmark *b, const json_t *head, mr_row_file **file, mr_asking *asking)
+{
+    char aside[PATH_MAX];
+    MR_TRY(mr_row_file_open(b->rows, file));
+    json_t *then = mr_row_file_head(*file);
+    const bool passed = then && is_of_another_step(then, head);
+    json_decref(then);
+    mr_status status = MR_OK;
+    if (!passed) status = mr_asking_begin(asking, &b->run, *file, head);
+    if (!passed && status != MR_ERR_FORMAT) return status;
+    if (!passed) mr_warn("%s", mr_message());
+    mr_asking_free(asking);
+    MR_TRY(mr_row_file_close(file));
+    if (passed) {
+        unlink(b->rows);
+    } else {
+        MR_TRY(mr_file_put_aside(b->rows, "previous", aside));
+        mr_log("%s kept as %s", b->rows, aside);
+    }
+    MR_TRY(mr_row_file_open(b->rows, file));
+    return mr_asking_begin(asking, &b->run, *file, head);
+}
+
+static mr_status begin(mr_eval_set *set, const mr_eval_occasion *occasion, mr_row_file **file,
+                       mr_asking *asking)
+{
+    benchmark *b = set->state;
+    MR_TRY(mr_eval_rows_path(set, occasion->rows, b->rows));
+    json_t *head = mr_asking_head(&b->run, &occasion->model);
+    mr_status status = head ? begin_rows(b, head, file, asking) : MR_ERR_MEMORY;
+    json_decref(head);
+    return status;
+}
+
+/* Tells every rank what was found. */
+static void tell(mr_eval_set *set, const mr_asking *asking, mr_evaluation *out, float *items)
+{
+    benchmark *b = set->state;
+    const mr_comm *comm = mr_model_comm(set->model);
+    for (int i = 0; comm->rank == 0 && i < set->scores; i++) {
+        out->value[i] = asking->scores.score[i].value;
+        out->error[i] = asking->scores.score[i].error;
+    }
+    for (int64_t i = 0; comm->rank == 0 && i < set->items; i++)
+        items[i] = (float)asking->outcomes[i].score[0];
+    mr_comm_broadcast(comm, out->value, sizeof out->value, 0);
+    mr_comm_broadcast(comm, out->error, sizeof out->error, 0);
+    mr_comm_broadcast(comm, items, (size_t)set->items * sizeof *items, 0);
+    snprintf(b->items_hash, sizeof b->items_hash, "%016" PRIx64, asking->items_hash);
+    set->about.items = b->items_hash;
+    const char *slash = strrchr(b->rows, '/');
+    set->about.rows = slash ? slash + 1 : b->rows;
+}
+
+static mr_status run(mr_eval_set *set, const mr_eval_occasion *occasion, mr_evaluation *out,
+                     float *items)
+{
+    benchmark *b = set->state;
+    const mr_comm *comm = mr_model_comm(set->model);
+    mr_row_file *file = NULL;
+    mr_asking asking = {.run = &b->run};
+    mr_status status =
+        mr_comm_agree_root(comm, comm->rank == 0 ? begin(set, occasion, &file, &asking) : MR_OK);
+    if (status == MR_OK) status = mr_asking_finish(&asking, set->model);
+    if (status == MR_OK) tell(set, &asking, out, items);
+    mr_asking_free(&asking);
+    mr_status closed = mr_row_file_close(&file);
+    return mr_comm_agree_root(comm, status == MR_OK ? closed : status);
+}
+
+static const mr_key keys[] = {
+    MR_EVAL_KEYS("last"),
+    {MR_KEY_FIELD(benchmark_keys, "set", set), .type = MR_KEY_STRING, .fallback = "",
+     .help = "What is asked: a name that `mora eval --help` lists, or a YAML file of one set."},
+    {MR_KEY_FIELD(benchmark_keys, "data", data), .type = MR_KEY_STRING, .is_path = true,
+     .fallback = "", .help = "Folder of the files of the set."},
+};
+static const mr_schema schema = MR_SCHEMA(benchmark_keys, keys);
+
+const mr_eval_kind mr_eval_benchmark = {
+    .name = "benchmark",
+    .summary = "what a published evaluation asks, as `mora eval` asks it, with a row an item",
+    .item = "score of an answer, 0 to 1, by the first rule",
+    .schema = &schema,
+    .errors = true,
+    .lasts = true,
+    .create = create,
+    .bytes = bytes,
+    .allocate = allocate,
+    .put_away = put_away,
+    .destroy = destroy,
+    .run = run,
+};

@@ -1,0 +1,320 @@
+/* Published evaluations and general text within runs: the same rows and scores as `mora eval` gives
+ * afterwards, on any number of ranks, and behind what was broken off. */
+
+#include "base/file.h"
+#include "base/text.h"
+#include "logs.h"
+#include "program.h"
+
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static const program_setting alone = {0};
+
+enum { TEXTS = 120, STEPS = 4 };
+
+#define WRITE                                                                                      \
+    "sets:\n"                                                                                      \
+    "  - name: write\n"                                                                            \
+    "    about: texts\n"                                                                           \
+    "    source: nobody\n"                                                                         \
+    "    version: 2\n"                                                                             \
+    "    items: [t.txt]\n"                                                                         \
+    "    read: lines\n"                                                                            \
+    "    item: [{field: line}]\n"                                                                  \
+    "    gold: line\n"                                                                             \
+    "    rules: [first_line, adaptllm_ner]\n"                                                      \
+    "    stops: [\"e\"]\n"
+
+static void write_texts(void)
+{
+    mr_text text = {0};
+    for (int i = 0; i < TEXTS; i++)
+        mr_text_add(&text, "text %d\n", i);
+    program_write("t.txt", "%s", mr_text_get(&text));
+    mr_text_free(&text);
+}
+
+static int enter(void **state)
+{
+    if (program_enter_folder(state) != 0) return -1;
+    program_write("ask.yaml", "sets:\n"
+                              "  - name: ask\n"
+                              "    about: questions\n"
+                              "    source: nobody\n"
+                              "    version: 3\n"
+                              "    items: [q.csv]\n"
+                              "    read: csv\n"
+                              "    class: kind\n"
+                              "    item: [{field: q}, {text: \"?\"}]\n"
+                              "    options: [yes, never]\n"
+                              "    gold: a\n"
+                              "    metric: accuracy\n");
+    program_write("q.csv", "q,a,kind\nis it,yes,x\nwas it so,never,y\n\"who, me\",yes,x\nare we,"
+                           "yes,x\nso,never,y\nor,never,x\nif it be,yes,y\nand,yes,y\nbut,never,x\n"
+                           "no,yes,x\n");
+    program_write("write.yaml", WRITE "    new_tokens: 24\n");
+    program_write("long.yaml", WRITE "    new_tokens: 128\n");
+    write_texts();
+    program_write("general.txt",
+                  "the cat sat on the mat\nand the dog lay on the wood\nall day long "
+                  "they saw nothing but the sun\n");
+    program_result made =
+        program_succeed(alone, "data prepare general.txt --to general --heldout 0");
+    program_free(&made);
+    program_write("run.yaml",
+                  "run: {name: one, seed: 3, output: out}\n"
+                  "model: {config: tiny.json, init: random}\n"
+                  "task: {name: uuid, pairs: 8}\n"
+                  "method: {name: lora, r: 4, lora_alpha: 8}\n"
+                  "train: {steps: 4, global_batch: 8, micro_batch: 2, lr: 0.1}\n"
+                  "eval:\n"
+                  "  every: 2\n"
+                  "  sets:\n"
+                  "    - {kind: benchmark, set: ask.yaml, data: ./}\n"
+                  "    - {kind: benchmark, set: write.yaml, data: ., when: ends, batch: 1}\n"
+                  "    - {kind: predict, name: general, data: general, part: train, when: ends, "
+                  "items: 2}\n"
+                  "    - {kind: generate, items: 2}\n"
+                  "checkpoint: {every_minutes: 0}\n"
+                  "parallel: {threads: 1}\n");
+    return 0;
+}
+
+/* Behind the path of the log in a head, which is the one thing that says where a run is. */
+static void assert_same_rows(const char *a, const char *b)
+{
+    char *one = program_read(a, NULL), *other = program_read(b, NULL);
+    const char *x = strstr(one, "\"weights\""), *y = strstr(other, "\"weights\"");
+    assert_non_null(x);
+    assert_non_null(y);
+    assert_string_equal(x, y);
+    mr_free(one);
+    mr_free(other);
+}
+
+static void steps_are(const char *set, int count, const double *steps)
+{
+    char dataset[64];
+    int64_t found;
+    snprintf(dataset, sizeof dataset, "/eval/%s/step", set);
+    double *series = log_series("out/one.h5", dataset, &found);
+    assert_int_equal(found, count);
+    for (int i = 0; i < count; i++)
+        assert_true(series[i] == steps[i]);
+    mr_free(series);
+}
+
+static void sets_are_scored_when_they_are_due(void **state)
+{
+    (void)state;
+    program_result result = program_succeed(alone, "run run.yaml");
+    steps_are("ask", 1, (double[]){STEPS});
+    steps_are("write", 2, (double[]){0, STEPS});
+    steps_are("general", 2, (double[]){0, STEPS});
+    steps_are("generate", 2, (double[]){2, STEPS});
+    int64_t count;
+    double *loss = log_series("out/one.h5", "/eval/general/loss", &count);
+    char line[128];
+    snprintf(line, sizeof line, "one: general: loss %.4g before, %.4g after (%+.3g nats a token)",
+             loss[0], loss[1], loss[1] - loss[0]);
+    assert_contains(result.err, line);
+    assert_contains(result.err, "one: write: first_line 0 before, 0 after (+0)\n");
+    assert_int_equal(log_rows("out/one.h5", "/eval/write/adaptllm_ner"), 2);
+    mr_free(loss);
+    program_free(&result);
+}
+
+/* What is asked of a run afterwards is the same in every byte, scores included. */
+static void rows_are_those_of_an_evaluation_afterwards(void **state)
+{
+    (void)state;
+    program_result result = program_succeed(alone, "eval out/one.h5 --set ask.yaml --data ./ "
+                                                   "--threads 1 --out ask.jsonl");
+    program_free(&result);
+    file_assert_same("ask.jsonl", "out/one.ask.rows.jsonl");
+    result = program_succeed(alone, "eval out/one.h5 --set write.yaml --data . --threads 1 --out "
+                                    "write.jsonl");
+    program_free(&result);
+    file_assert_same("write.jsonl", "out/one.write.rows.jsonl");
+    char *rows = program_read("ask.jsonl", NULL);
+    int64_t count;
+    double *value = log_series("out/one.h5", "/eval/ask/accuracy", &count);
+    double *error = log_series("out/one.h5", "/eval/ask/accuracy_standard_error", &count);
+    const char *scores = strstr(rows, "\"scores\":[{\"name\":\"accuracy\",\"value\":");
+    assert_non_null(scores);
+    assert_true(strtod(strstr(scores, "\"value\":") + 8, NULL) == value[0]);
+    assert_true(strtod(strstr(scores, "\"standard_error\":") + 17, NULL) == error[0]);
+    mr_free(value);
+    mr_free(error);
+    mr_free(rows);
+}
+
+static void rows_are_the_same_on_any_number_of_ranks(void **state)
+{
+    (void)state;
+    for (int ranks = 2; ranks <= 4; ranks *= 2) {
+        program_result result = program_succeed((program_setting){.ranks = ranks},
+                                                "run run.yaml --set run.output=out%d", ranks);
+        program_free(&result);
+        char path[64];
+        snprintf(path, sizeof path, "out%d/one.ask.rows.jsonl", ranks);
+        assert_same_rows("out/one.ask.rows.jsonl", path);
+        snprintf(path, sizeof path, "out%d/one.write.rows.jsonl", ranks);
+        assert_same_rows("out/one.write.rows.jsonl", path);
+        snprintf(path, sizeof path, "out%d/one.h5", ranks);
+        log_assert_same_bits("out/one.h5", path, "/eval/ask/accuracy", 0);
+        log_assert_same_bits("out/one.h5", path, "/eval/ask/accuracy_standard_error", 0);
+        log_assert_same_bits("out/one.h5", path, "/eval/general/loss", 0);
+    }
+}
+
+/* Waits until a file has so many bytes. */
+static void await(const char *path, long bytes)
+{
+    struct stat about;
+    for (int i = 0; i < 20000; i++) {
+        if (stat(path, &about) == 0 && about.st_size >= bytes) return;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    fail_msg("%s never came to %ld bytes", path, bytes);
+}
+
+/* Broken off in the middle of the last evaluation a run goes on behind the rows that are there, and
+ * neither trains nor asks again. */
+static void an_evaluation_goes_on_behind_its_rows(void **state)
+{
+    (void)state;
+    static const struct {
+        int signal, exit_code;
+        const char *name;
+    } ways[] = {{SIGKILL, 128 + SIGKILL, "killed"}, {SIGTERM, 75, "stopped"}};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        char rows[64], name[64];
+        snprintf(name, sizeof name, "run.name=%s", ways[i].name);
+        snprintf(rows, sizeof rows, "out/%s.write.rows.jsonl", ways[i].name);
+        /* At step 0: rows of the start, and of the end. */
+        for (int end = 0; end < 2; end++) {
+            program_child child = program_start(alone, "run run.yaml --set %s", name);
+            if (end) {
+                char ask[64];
+                snprintf(ask, sizeof ask, "out/%s.ask.rows.jsonl", ways[i].name);
+                await(ask, 1);
+            }
+            await(rows, 2000);
+            kill(child.pid, ways[i].signal);
+            program_result result = program_finish(&child);
+            if (result.exit_code != 0) assert_int_equal(result.exit_code, ways[i].exit_code);
+            program_free(&result);
+        }
+        program_result result = program_succeed(alone, "run run.yaml --set %s", name);
+        program_free(&result);
+        assert_same_rows(rows, "out/one.write.rows.jsonl");
+        char log[64];
+        snprintf(log, sizeof log, "out/%s.h5", ways[i].name);
+        log_assert_same_bits("out/one.h5", log, "/eval/write/step", 0);
+        log_assert_same_bits("out/one.h5", log, "/eval/general/loss", 0);
+        log_assert_same_bits("out/one.h5", log, "/eval/ask/accuracy", 0);
+    }
+}
+
+/* The disk fails for the rows alone, at a known row: what is gone on behind is known, too. */
+static void rows_that_are_there_are_not_asked_again(void **state)
+{
+    (void)state;
+    program_write("broken.sh",
+                  "#!/bin/sh\nMR_FAULT=write:%d:write.rows MR_FAULT_NUMBER=%d "
+                  "LD_PRELOAD=%s exec \"$@\"\n",
+                  ENOSPC, TEXTS + 2 + 52, MR_TEST_FAULTS);
+    assert_int_equal(chmod("broken.sh", 0700), 0);
+    program_result result = program_run((program_setting){.wrapper = "./broken.sh"},
+                                        "run run.yaml --set run.name=full");
+    assert_int_equal(result.exit_code, 1);
+    assert_contains(result.err, "cannot write to 'out/full.write.rows.jsonl'");
+    program_free(&result);
+    result = program_succeed(alone, "run run.yaml --set run.name=full");
+    assert_contains(result.err, "full: goes on at step 4 from");
+    assert_contains(result.err, "write: 50 of 120 items are there already");
+    assert_same_rows("out/full.write.rows.jsonl", "out/one.write.rows.jsonl");
+    program_free(&result);
+}
+
+/* Rows of other weights are another run's: they are kept under another name. */
+static void rows_of_others_are_put_aside(void **state)
+{
+    (void)state;
+    program_result result =
+        program_succeed(alone, "run run.yaml --set run.name=full --resume never");
+    assert_contains(result.err, "out/full.write.rows.jsonl kept as out/full.write.rows.jsonl."
+                                "previous.1");
+    assert_same_rows("out/full.write.rows.jsonl", "out/full.write.rows.jsonl.previous.1");
+    program_free(&result);
+}
+
+static void fails(const char *sets, const char *message)
+{
+    program_write("bad.yaml",
+                  "run: {name: bad, output: bad}\n"
+                  "model: {config: tiny.json, init: random}\n"
+                  "task: {name: uuid, pairs: 8}\n"
+                  "train: {steps: 1, global_batch: 8, micro_batch: 8}\n"
+                  "eval: {sets: [%s]}\n",
+                  sets);
+    program_fail(alone, 1, message, "run bad.yaml");
+    assert_false(file_exists("bad/bad.h5"));
+}
+
+static void what_cannot_be_asked_is_told(void **state)
+{
+    (void)state;
+    fails("{kind: benchmark, data: .}", "eval: set benchmark: set: missing: the name of a set");
+    fails("{kind: benchmark, set: fpb}", "eval: set benchmark: data: missing: the folder");
+    fails("{kind: benchmark, set: mmlu, data: .}",
+          "eval: set benchmark: set: there is no set \"mmlu\"; expected one of mmlu_lm_eval_5");
+    fails("{kind: benchmark, set: 'fpb,usmle', data: .}",
+          "set: expected one, found 2 in \"fpb,usmle\": fpb, usmle");
+    fails("{kind: benchmark, set: fpb, data: .}",
+          "eval: set benchmark: set fpb: '.' has none of its files: FinancialPhraseBank");
+    fails("{kind: benchmark, set: fpb, data: nowhere}",
+          "eval: set benchmark: set fpb: 'nowhere' has none of its files");
+    fails("{kind: benchmark, set: long.yaml, data: .}",
+          "eval: set write: ./t.txt: item 0: the model takes 128 tokens, and 128 are to be "
+          "generated");
+    fails("{kind: benchmark, set: ask.yaml, data: .}, {kind: benchmark, set: ask.yaml, data: .}",
+          "eval: two sets have the name \"ask\"");
+    fails("{kind: predict, name: general, data: nowhere}", "eval: set general: data: ");
+    fails("{kind: predict, name: general, data: general}",
+          "eval: set general: kind predict of part heldout: the data has nothing of that part");
+    fails("{kind: generate, data: general}", "data");
+    program_result result =
+        program_succeed(alone, "data prepare general.txt --to others --heldout 0");
+    program_free(&result);
+    char *manifest = program_read("others/manifest.json", NULL);
+    char *name = strstr(manifest, "\"bytes\"");
+    assert_non_null(name);
+    memcpy(name, "\"other\"", 7);
+    program_write("others/manifest.json", "%s", manifest);
+    mr_free(manifest);
+    fails("{kind: predict, name: general, data: others, part: train}",
+          "eval: set general: data: 'others' was prepared with tokenizer other (");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sets_are_scored_when_they_are_due),
+        cmocka_unit_test(rows_are_those_of_an_evaluation_afterwards),
+        cmocka_unit_test(rows_are_the_same_on_any_number_of_ranks),
+        cmocka_unit_test(an_evaluation_goes_on_behind_its_rows),
+        cmocka_unit_test(rows_that_are_there_are_not_asked_again),
+        cmocka_unit_test(rows_of_others_are_put_aside),
+        cmocka_unit_test(what_cannot_be_asked_is_told),
+    };
+    return cmocka_run_group_tests(tests, enter, folder_leave);
+}

@@ -1,2 +1,6 @@
 mr_add_test(report_paper LINK mr_report)
-target_sources(test_report_paper PRIVATE report_logs.c)
+target_sources(test_report_paper PRIVATE report_logs.c reported.c)
+foreach(name report_searched report_tasks)
+  mr_add_test(${name} LINK mr_report)
+  target_sources(test_${name} PRIVATE report_logs.c reported.c)
+endforeach()

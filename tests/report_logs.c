@@ -27,7 +27,7 @@ static void make_config(bool pretrain, const report_log *log, mr_config *config)
     put(config, "model.init", "random");
     put(config, "train.steps", "400");
     put(config, "train.global_batch", "64");
-    put(config, "task.name", pretrain ? "pretrain" : "uuid");
+    put(config, "task.name", log->task ? log->task : pretrain ? "pretrain" : "uuid");
     put(config, "method.name", log->method);
     put(config, "task.pairs", "128");
     put(config, "task.data", "data/c4");
@@ -73,6 +73,62 @@ static void set_attributes(mr_runlog *to, bool pretrain, const report_log *log,
     mr_text_free(&text);
 }
 
+static void add_held_out(mr_runlog *to, const report_log *log)
+{
+    static const char *const names[] = {"perplexity", "loss", "tokens"};
+    static const mr_runlog_score scores[] = {
+        {"perplexity", "ppl", true}, {"loss", "nats a token", true}, {"tokens", "tokens", false}};
+    static const mr_runlog_set about = {
+        .kind = "predict", .part = "heldout", .item = "mean loss", .scores = 3, .score = scores};
+    for (int64_t step = 200; step <= 400; step += 200) {
+        const double loss = log->held_out + 0.01 * (double)(400 - step);
+        must(mr_runlog_eval(to, log->task, step, names, (double[]){exp(loss), loss, 512}, 3, NULL,
+                            0));
+    }
+    must(mr_runlog_describe(to, log->task, &about));
+}
+
+/* As a run asks a benchmark. */
+static void add_set(mr_runlog *to, const report_set *set)
+{
+    float record[1000];
+    char error_name[64], hash[32];
+    const double share = (double)set->right / set->items;
+    assert_in_range(set->items, 2, 1000);
+    for (int i = 0; i < set->items; i++)
+        record[i] = i < set->right;
+    snprintf(error_name, sizeof error_name, "%s_standard_error", set->name);
+    snprintf(hash, sizeof hash, "%d", set->items);
+    const mr_runlog_score scores[] = {{set->name, "fraction", false},
+                                      {error_name, "fraction", true}};
+    const mr_runlog_set about = {.kind = "benchmark",
+                                 .item = "1: right",
+                                 .set = set->set,
+                                 .version = 3,
+                                 .source = "whose",
+                                 .items_hash = hash,
+                                 .scores = 2,
+                                 .score = scores};
+    const char *group = set->group ? set->group : set->set;
+    must(mr_runlog_eval(to, group, 400, (const char *const[]){set->name, error_name},
+                        (double[]){share, sqrt(share * (1 - share) / (set->items - 1))}, 2, record,
+                        set->items));
+    must(mr_runlog_describe(to, group, &about));
+}
+
+static void add_sets(mr_runlog *to, const report_log *log)
+{
+    for (const report_set *s = log->sets; s < log->sets + REPORT_SETS && s->set; s++)
+        add_set(to, s);
+    for (int64_t step = 100; step <= 400; step += 100)
+        must(mr_runlog_train(to, &(mr_runlog_step){.step = step,
+                                                   .loss = 1,
+                                                   .lr = 0.1,
+                                                   .grad_norm = 1,
+                                                   .tokens = 1000,
+                                                   .seconds = 1.5}));
+}
+
 static void add_evaluation(mr_runlog *to, bool pretrain, const report_log *log, const char *task,
                            int i)
 {
@@ -104,7 +160,10 @@ void report_make_log(const char *folder, bool pretrain, report_log log)
     assert_in_range(length, 1, sizeof path - 1);
     must(mr_runlog_create(path, &to));
     set_attributes(to, pretrain, &log, &config);
-    for (int i = 0; i < log.evaluations; i++)
+    if (log.became) must(mr_runlog_event(to, 0, "adapter", log.became));
+    if (log.held_out > 0) add_held_out(to, &log);
+    if (log.task) add_sets(to, &log);
+    for (int i = 0; i < log.evaluations && !log.task; i++)
         add_evaluation(to, pretrain, &log, config.task.name, i);
     /* As a run that merged, was stopped, and merged again from a checkpoint before that. */
     static const int64_t merges[] = {50, 100, 50, 100, 150};

@@ -7,7 +7,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { REPORT_EVALUATIONS = 12 };
+enum { REPORT_EVALUATIONS = 12, REPORT_SETS = 8 };
+
+/** A published set, evaluated once, at the last step: its score is the mean of its items, which are
+ * 0 or 1. */
+typedef struct report_set {
+    const char *set, *name;
+    int right, items;
+    const char *group; /**< its name in the log; NULL: that of the set */
+} report_set;
 
 /** A log. What is 0 has the meaning given. */
 typedef struct report_log {
@@ -22,6 +30,10 @@ typedef struct report_log {
     const char *set;                  /**< one more key of the configuration; NULL: none */
     const char *stop_reason;          /**< NULL: completed */
     double exact;                     /**< a second score of the task uuid, at every evaluation */
+    const char *task;                 /**< a task on a prepared folder; NULL: as is said beside */
+    const char *became;               /**< what the adapter of the first linear became; or NULL */
+    double held_out;                  /**< its held-out loss at 200 and 400; 0: none */
+    report_set sets[REPORT_SETS];
 } report_log;
 
 /** Writes the log of a run of the study in a folder, of the task pretrain or else uuid. */

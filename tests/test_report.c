@@ -122,7 +122,7 @@ static const table_case table_cases[] = {
      "never",
      false,
      {{.lr = "0.001", .method = "fft", .evaluations = -1}},
-     {{HAS, "completed, but never evaluated", NULL}, {LINE, "\nfft - ", "- - |"}}},
+     {{HAS, "completed, but without any evaluation; never/", NULL}, {LINE, "\nfft - ", "- - |"}}},
     {"a run evaluated at other steps is left out",
      "steps",
      false,
@@ -221,13 +221,18 @@ typedef struct error_case {
 
 static const error_case error_cases[] = {
     {"runs of other tasks alone are an error", "copies", 1,
-     "format: copies: expected run logs of the task uuid, found 1 of others"},
+     "format: copies: expected run logs of a task that a table is of (instruct, math, biomed, "
+     "finance, uuid, pretrain), found 1 of others"},
     {"a folder without logs is an error", "empty", 1,
      "format: empty: expected run logs (*.h5), found no sound one"},
     {"a missing folder is named", "nowhere", 1,
      "i/o: cannot read the folder 'nowhere': No such file or directory"},
     {"an unknown table lists the known ones", "study --paper table9", 2,
-     "mora table: --paper: unknown table \"table9\"; known are: table2, table3"},
+     "mora table: --paper: unknown table \"table9\"; known are: table1, table2, table3, "},
+    {"an unknown form lists the known ones", "study --format pdf", 2,
+     "mora table: --format: expected text, markdown, latex, csv or json, found \"pdf\""},
+    {"two forms are one too many", "study --json --format csv", 2,
+     "mora table: --json and --format csv contradict each other"},
     {"no folder is bad usage", "--json", 2,
      "mora table: expected a folder; usage: mora table RESULTS_DIR"},
 };

@@ -1,8 +1,8 @@
 /* Published tables as data, several scores, and the neutral table that forms are rendered from. */
 
 #include "folder.h"
-#include "report/render.h"
 #include "report_logs.h"
+#include "reported.h"
 #include "store/spectra_file.h"
 #include "test.h"
 
@@ -32,10 +32,15 @@ static void the_programs_own_tables_are_sound(void **state)
     mr_text names = {0};
     must(mr_paper_read(&paper));
     mr_paper_names(&paper, &names);
-    assert_string_equal(mr_text_get(&names), "table2, table3, figure5");
-    assert_int_equal(paper.table[0].rows, 5);
-    assert_near(paper.table[0].row[4].value[0], 41.6);
-    assert_int_equal(mr_paper_only_r(&paper.table[1]), 128);
+    assert_string_equal(mr_text_get(&names),
+                        "table1, table2, table3, table4, table6, table7, figure5");
+    assert_int_equal(paper.table[0].rows, 13);
+    assert_near(paper.table[0].row[12].value[5], 68.7);
+    assert_true(isnan(paper.table[0].row[9].value[0]));
+    assert_int_equal(paper.table[0].tasks, 4);
+    assert_int_equal(paper.table[1].rows, 5);
+    assert_near(paper.table[1].row[4].value[0], 41.6);
+    assert_int_equal(mr_paper_only_r(&paper.table[2]), 128);
     mr_text_free(&names);
     mr_paper_free(&paper);
 }
@@ -65,11 +70,25 @@ static const struct {
      "p.yaml:3:12: choice: no score has the name \"loss\""},
     {HEAD "higher}], by_step: maybe,\n  rows: [{method: m, values: [1, 2]}]}\n",
      "p.yaml:3:107: expected true or false, found \"maybe\""},
+    {HEAD "higher},\n   {of: {us: [a/b]}, caption: c, scale: 1, decimals: 1, better: lower}],\n"
+          "  rows: [{method: m, values: [1, 2]}]}\n",
+     "p.yaml:4:9: of: only where the table has searched: true"},
+    {HEAD "higher, column: d}],\n  rows: [{method: m, values: [1, 2]}]}\n",
+     "p.yaml:3:13: column: the table has none of the name \"d\""},
+    {HEAD "higher},\n   {task: math, set: a, name: b, caption: c, scale: 1, decimals: 1, better: "
+          "lower}],\n  rows: [{method: m, values: [1, 2]}]}\n",
+     "p.yaml:4:4: task: several only where the table has searched: true"},
+    {HEAD "higher},\n   {of: {us: [ab]}, caption: c, scale: 1, decimals: 1, better: lower}],\n"
+          "  searched: true, rows: [{method: m, values: [1, 2]}]}\n",
+     "p.yaml:4:15: expected SET/DATASET, found \"ab\""},
+    {HEAD "higher},\n   {of: {us: a/b}, caption: c, scale: 1, decimals: 1, better: lower}],\n"
+          "  searched: true, rows: [{method: m, values: [1, 2]}]}\n",
+     "p.yaml:4:14: expected a list of SET/DATASET"},
     {"tables:\n"
      "- {name: t, task: uuid, source: S, setting: s, note: n, sample: pairs, columns: [a],\n"
      "   scores: [{name: n, caption: c, scale: 1, decimals: 1, better: lower}],\n"
      "   rows: [{method: m, values: [1]}]}\n",
-     "p.yaml:3:13: expected one of the keys set and spectra"},
+     "p.yaml:3:13: expected one of the keys set, spectra and of"},
 };
 
 static void a_fault_in_the_tables_is_named_with_its_place(void **state)
@@ -84,34 +103,10 @@ static void a_fault_in_the_tables_is_named_with_its_place(void **state)
     }
 }
 
-/* The report of the logs below a folder beside the table of a name. */
-typedef struct reported {
-    mr_paper paper;
-    mr_results results;
-    mr_report report;
-} reported;
-
-static void make_report(const char *yaml, const char *name, const char *folder, reported *r)
-{
-    const mr_paper_table *table;
-    *r = (reported){0};
-    parse(yaml, &r->paper);
-    must(mr_paper_choose(&r->paper, name, folder, &table));
-    must(mr_results_read(folder, &table->measure, &r->results));
-    must(mr_report_make(table, &r->results, &r->report));
-}
-
-static void free_report(reported *r)
-{
-    mr_report_free(&r->report);
-    mr_results_free(&r->results);
-    mr_paper_free(&r->paper);
-}
-
 static void assert_renders(const reported *r, const char *form, const char *part)
 {
     mr_text text = {0};
-    must(mr_renderer_find(form)->render(&r->report, &text));
+    reported_render(r, form, &text);
     assert_contains(mr_text_get(&text), part);
     mr_text_free(&text);
 }
@@ -136,8 +131,8 @@ static void one_of_several_scores_chooses_the_rate(void **state)
     (void)state;
     reported r;
     report_make_logs("two", false, two_rates);
-    make_report(two_scores, NULL, "two", &r);
-    assert_near(r.results.setting[0].group[0].best->lr, 0.003);
+    reported_make(two_scores, NULL, "two", &r);
+    assert_near(r.results[0].setting[0].group[0].best->lr, 0.003);
     assert_renders(
         &r, "text",
         "                         | ours: accuracy (%) | values missed   | paper: r 8\n"
@@ -152,7 +147,7 @@ static void one_of_several_scores_chooses_the_rate(void **state)
     assert_renders(
         &r, "json",
         "\"set\": \"uuid\",\n   \"score\": \"accuracy\",\n   \"caption\": \"accuracy (%)\"");
-    free_report(&r);
+    reported_free(&r);
 }
 
 /* Writes spectra with snapshots at steps 100 and 200 beside the log of a seed: counts of the layers
@@ -203,7 +198,7 @@ static void counts_of_spectra_stand_beside_the_score_that_chooses(void **state)
     report_make_logs("spectra", true, logs);
     make_spectra("spectra", 2);
     make_spectra("spectra", 4);
-    make_report(counts, "t", "spectra", &r);
+    reported_make(counts, "t", "spectra", &r);
     /* (202 + 404) / 2 and (204 + 408) / 2, of seeds 2 and 4. */
     assert_renders(&r, "text",
                    "method  r  lr      seeds | step 200        | step 200       |      ceiling\n"
@@ -216,7 +211,7 @@ static void counts_of_spectra_stand_beside_the_score_that_chooses(void **state)
         "best\n");
     assert_renders(&r, "text", "completed, but without");
     assert_renders(&r, "json", "\"projection\": \"q_proj\",\n   \"score\": \"count\"");
-    free_report(&r);
+    reported_free(&r);
 }
 
 /* The cell of our row and the column of a score and step. */
@@ -243,7 +238,7 @@ static void the_table_holds_mean_spread_and_n_in_the_captions_unit(void **state)
     };
     reported r;
     report_make_logs("cells", false, logs);
-    make_report(two_scores, NULL, "cells", &r);
+    reported_make(two_scores, NULL, "cells", &r);
     const mr_table *rates = &r.report.section[0].table[MR_TABLE_RATES];
     const mr_estimate both = cell_of(rates, "0.001", 0, 100)->value;
     assert_int_equal(both.n, 2);
@@ -255,7 +250,7 @@ static void the_table_holds_mean_spread_and_n_in_the_captions_unit(void **state)
     const mr_table *scores = &r.report.section[0].table[MR_TABLE_SCORES];
     assert_int_equal(scores->column[scores->columns - 1].part, MR_COLUMN_PAPER);
     assert_int_equal(mr_table_cell(scores, 0, scores->columns - 1)->value.n, 0);
-    free_report(&r);
+    reported_free(&r);
 }
 
 static void rows_of_the_paper_are_found_by_keys(void **state)
@@ -271,12 +266,12 @@ static void rows_of_the_paper_are_found_by_keys(void **state)
     static const report_log log = {.lr = "0.001", {0.1, 0.5}, .set = "method.operator=rotation"};
     reported r;
     report_make_log("keys", false, log);
-    make_report(operators, "four", "keys", &r);
+    reported_make(operators, "four", "keys", &r);
     assert_renders(&r, "text",
                    "method                  r  lr     seeds | step 200       |          a\n"
                    "mora operator=sharing   -  -      -     |        -       |       62.5\n"
                    "mora operator=rotation  8  0.001  1     |     50.0       |       64.2\n");
-    free_report(&r);
+    reported_free(&r);
 }
 
 static void of_tables_of_one_name_the_task_of_the_logs_decides(void **state)
@@ -297,9 +292,12 @@ static void of_tables_of_one_name_the_task_of_the_logs_decides(void **state)
     mr_paper_names(&paper, &names);
     assert_string_equal(mr_text_get(&names), "one");
     report_make_logs("shared_uuid", false, two_rates);
-    must(mr_paper_choose(&paper, "one", "shared_uuid", &table));
-    assert_string_equal(table->measure.task, "uuid");
-    assert_int_equal(mr_paper_choose(&paper, "two", "shared_uuid", &table), MR_ERR_USAGE);
+    const char *const folder = "shared_uuid";
+    mr_text others = {0};
+    must(mr_paper_choose(&paper, "one", &folder, 1, &table, &others));
+    assert_string_equal(table->measure->task, "uuid");
+    assert_string_equal(mr_text_get(&others), "");
+    assert_int_equal(mr_paper_choose(&paper, "two", &folder, 1, &table, &others), MR_ERR_USAGE);
     assert_string_equal(mr_message(), "unknown table \"two\"; known are: one");
     mr_text_free(&names);
     mr_paper_free(&paper);

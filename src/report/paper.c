@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <string.h>
 
-enum { MOST_COLUMNS = 32, MOST_SCORES = 16 };
+enum { MOST_COLUMNS = 32, MOST_SCORES = 48 };
 
 static const mr_embedded own[] = {
 #include "mr_paper.h"
@@ -20,8 +20,9 @@ static const mr_embedded own[] = {
 /* What an entry of a list holds beside what it becomes. */
 typedef struct score_parts {
     mr_score score;
+    const char *task, *column;
     int64_t decimals;
-    int better;
+    int better, of;
 } score_parts;
 
 typedef struct row_parts {
@@ -31,16 +32,19 @@ typedef struct row_parts {
 
 typedef struct table_parts {
     mr_paper_table table;
-    const char *task, *choice;
+    const char *task, *choice, *held_out;
     int scores, columns, rows;
 } table_parts;
 
 static const char *const better_words[] = {"higher", "lower", NULL};
 
 static const mr_yaml_field score_fields[] = {
+    MR_YAML_FIELD(score_parts, task, "task", MR_FIELD_TEXT, false),
     MR_YAML_FIELD(score_parts, score.set, "set", MR_FIELD_TEXT, false),
     MR_YAML_FIELD(score_parts, score.projection, "spectra", MR_FIELD_TEXT, false),
-    MR_YAML_FIELD(score_parts, score.name, "name", MR_FIELD_TEXT, true),
+    MR_YAML_FIELD(score_parts, of, "of", MR_FIELD_KEYS, false),
+    MR_YAML_FIELD(score_parts, column, "column", MR_FIELD_TEXT, false),
+    MR_YAML_FIELD(score_parts, score.name, "name", MR_FIELD_TEXT, false),
     MR_YAML_FIELD(score_parts, score.count, "count", MR_FIELD_TEXT, false),
     MR_YAML_FIELD(score_parts, score.caption, "caption", MR_FIELD_TEXT, true),
     MR_YAML_FIELD(score_parts, score.scale, "scale", MR_FIELD_NUMBER, true),
@@ -67,36 +71,120 @@ static const mr_yaml_field table_fields[] = {
     MR_YAML_FIELD(table_parts, table.sample, "sample", MR_FIELD_TEXT, true),
     MR_YAML_FIELD(table_parts, scores, "scores", MR_FIELD_LIST, true),
     MR_YAML_FIELD(table_parts, choice, "choice", MR_FIELD_TEXT, false),
+    MR_YAML_FIELD(table_parts, held_out, "held_out", MR_FIELD_TEXT, false),
+    MR_YAML_FIELD(table_parts, table.searched, "searched", MR_FIELD_FLAG, false),
     MR_YAML_FIELD(table_parts, table.by_step, "by_step", MR_FIELD_FLAG, false),
     MR_YAML_FIELD(table_parts, columns, "columns", MR_FIELD_LIST, true),
     MR_YAML_FIELD(table_parts, rows, "rows", MR_FIELD_LIST, true),
     {0},
 };
 
+/* The measure of a task, made where the table has none; memory is there for all of them. */
+static mr_measure *measure_of(mr_paper_table *table, const char *task, const table_parts *parts)
+{
+    for (int t = 0; t < table->tasks; t++)
+        if (strcmp(table->measure[t].task, task) == 0) return &table->measure[t];
+    mr_measure *measure = &table->measure[table->tasks++];
+    *measure = (mr_measure){
+        .task = task, .held_out = parts->held_out, .partial = table->searched, .choice = -1};
+    return measure;
+}
+
+static mr_status add_score(const mr_yaml_taker *r, int at, mr_measure *measure,
+                           const mr_score *score)
+{
+    if (measure->scores == MOST_SCORES)
+        return mr_yaml_fail(r, at, "expected at most %d scores", MOST_SCORES);
+    if (!measure->score)
+        measure->score = mr_alloc_array(MR_MEM_OTHER, MOST_SCORES, sizeof *measure->score);
+    if (!measure->score) return MR_ERR_MEMORY;
+    measure->score[measure->scores++] = *score;
+    return MR_OK;
+}
+
+/* The sets of a mean: "set/dataset" each. */
+static mr_status take_parts(const mr_yaml_taker *r, int list, mr_score *score)
+{
+    static const mr_yaml_field text = {.kind = MR_FIELD_TEXT};
+    int items = mr_yaml_items(r, list), at = list + 1;
+    score->part = mr_alloc_array(MR_MEM_OTHER, (size_t)items, sizeof *score->part);
+    if (!score->part) return MR_ERR_MEMORY;
+    for (; score->parts < items; at = r->yaml->nodes[at].end) {
+        const char **part = &score->part[score->parts++];
+        MR_TRY(mr_yaml_take_value(r, &text, at, part));
+        if (!strchr(*part, '/'))
+            return mr_yaml_fail(r, at, "expected SET/DATASET, found \"%s\"", *part);
+    }
+    return MR_OK;
+}
+
+/* One score for each whose rules it may be asked by. */
+static mr_status take_alternatives(const mr_yaml_taker *r, int mapping, mr_measure *measure,
+                                   mr_score *score)
+{
+    const mr_yaml_node *nodes = r->yaml->nodes;
+    for (int at = mapping + 1; at < nodes[mapping].end; at = nodes[at].end) {
+        if (nodes[at].kind != MR_YAML_SEQUENCE)
+            return mr_yaml_fail(r, at, "expected a list of SET/DATASET");
+        score->rules = nodes[at].path + strlen("of.");
+        score->name = score->caption;
+        score->part = NULL;
+        score->parts = 0;
+        mr_status status = take_parts(r, at, score);
+        if (status == MR_OK) status = add_score(r, at, measure, score);
+        if (status != MR_OK) {
+            mr_free(score->part);
+            return status;
+        }
+        score->again = true;
+    }
+    return MR_OK;
+}
+
+static mr_status take_score(const mr_yaml_taker *r, int at, const table_parts *parts,
+                            mr_paper_table *table)
+{
+    score_parts taken = {.score = {.chance = NAN, .column = -1}};
+    MR_TRY(mr_yaml_take(r, at, score_fields, &taken));
+    if ((taken.score.set != NULL) + (taken.score.projection != NULL) + (taken.of > 0) != 1)
+        return mr_yaml_fail(r, at, "expected one of the keys set, spectra and of");
+    if (taken.of > 0 && !table->searched)
+        return mr_yaml_fail(r, taken.of, "of: only where the table has searched: true");
+    if (taken.of == 0 && !taken.score.name)
+        return mr_yaml_fail(r, at, "the key \"name\" is missing");
+    if (taken.decimals > 9) return mr_yaml_fail(r, at, "decimals: expected at most 9");
+    for (int c = 0; taken.column && c < table->columns; c++)
+        if (strcmp(table->column[c], taken.column) == 0) taken.score.column = c;
+    if (taken.column && taken.score.column < 0)
+        return mr_yaml_fail(r, at, "column: the table has none of the name \"%s\"", taken.column);
+    taken.score.decimals = (int)taken.decimals;
+    taken.score.lower_is_better = taken.better == 1;
+    mr_measure *measure = measure_of(table, taken.task ? taken.task : parts->task, parts);
+    if (table->tasks > 1 && !table->searched)
+        return mr_yaml_fail(r, at, "task: several only where the table has searched: true");
+    if (taken.of > 0) return take_alternatives(r, taken.of, measure, &taken.score);
+    return add_score(r, at, measure, &taken.score);
+}
+
 static mr_status take_scores(const mr_yaml_taker *r, const table_parts *parts,
                              mr_paper_table *table)
 {
-    int items = mr_yaml_items(r, parts->scores), at = parts->scores + 1, choice = -1;
+    int items = mr_yaml_items(r, parts->scores), at = parts->scores + 1;
     if (items > MOST_SCORES)
         return mr_yaml_fail(r, parts->scores, "expected at most %d scores", MOST_SCORES);
-    mr_score *score = mr_alloc_array(MR_MEM_OTHER, (size_t)items, sizeof *score);
-    if (!score) return MR_ERR_MEMORY;
-    table->measure = (mr_measure){.task = parts->task, .scores = items, .score = score};
-    for (int k = 0; k < items; k++, at = r->yaml->nodes[at].end) {
-        score_parts taken = {.score.chance = NAN};
-        MR_TRY(mr_yaml_take(r, at, score_fields, &taken));
-        if (!taken.score.set == !taken.score.projection)
-            return mr_yaml_fail(r, at, "expected one of the keys set and spectra");
-        if (taken.decimals > 9) return mr_yaml_fail(r, at, "decimals: expected at most 9");
-        score[k] = taken.score;
-        score[k].decimals = (int)taken.decimals;
-        score[k].lower_is_better = taken.better == 1;
-        if (choice < 0 && (!parts->choice || strcmp(parts->choice, score[k].name) == 0)) choice = k;
+    table->measure = mr_alloc_array(MR_MEM_OTHER, (size_t)items, sizeof *table->measure);
+    if (!table->measure) return MR_ERR_MEMORY;
+    for (int k = 0; k < items; k++, at = r->yaml->nodes[at].end)
+        MR_TRY(take_score(r, at, parts, table));
+    for (int t = 0; t < table->tasks; t++) {
+        mr_measure *measure = &table->measure[t];
+        for (int k = measure->scores - 1; k >= 0; k--)
+            if (!parts->choice || strcmp(parts->choice, measure->score[k].name) == 0)
+                measure->choice = k;
+        if (measure->choice < 0)
+            return mr_yaml_fail(r, parts->scores, "choice: no score has the name \"%s\"",
+                                parts->choice);
     }
-    if (choice < 0)
-        return mr_yaml_fail(r, parts->scores, "choice: no score has the name \"%s\"",
-                            parts->choice);
-    table->measure.choice = choice;
     return MR_OK;
 }
 
@@ -158,8 +246,8 @@ static mr_status take_table(const mr_yaml_taker *r, int mapping, mr_paper_table 
     table_parts parts = {0};
     MR_TRY(mr_yaml_take(r, mapping, table_fields, &parts));
     *table = parts.table;
-    MR_TRY(take_scores(r, &parts, table));
     MR_TRY(take_columns(r, parts.columns, table));
+    MR_TRY(take_scores(r, &parts, table));
     int items = mr_yaml_items(r, parts.rows), at = parts.rows + 1;
     table->row = mr_alloc_array(MR_MEM_OTHER, (size_t)items, sizeof *table->row);
     if (!table->row) return MR_ERR_MEMORY;
@@ -201,31 +289,30 @@ void mr_paper_free(mr_paper *paper)
         }
         mr_free(table->row);
         mr_free(table->column);
-        mr_free(table->measure.score);
+        for (int m = 0; m < table->tasks; m++) {
+            mr_measure *measure = &table->measure[m];
+            for (int k = 0; k < measure->scores; k++)
+                mr_free(measure->score[k].part);
+            mr_free(measure->score);
+        }
+        mr_free(table->measure);
     }
     mr_free(paper->table);
     mr_yaml_free(&paper->yaml);
     *paper = (mr_paper){0};
 }
 
-static bool has_name(const mr_paper_table *table, const char *name)
-{
-    return !name || strcmp(table->name, name) == 0;
-}
-
-static const mr_paper_table *of_task(const mr_paper *paper, const char *name, const char *task)
+static const mr_paper_table *of_name(const mr_paper *paper, const char *name)
 {
     for (int t = 0; t < paper->tables; t++)
-        if (has_name(&paper->table[t], name) &&
-            (!task || strcmp(paper->table[t].measure.task, task) == 0))
-            return &paper->table[t];
+        if (strcmp(paper->table[t].name, name) == 0) return &paper->table[t];
     return NULL;
 }
 
 void mr_paper_names(const mr_paper *paper, mr_text *out)
 {
     for (int t = 0; t < paper->tables; t++)
-        if (of_task(paper, paper->table[t].name, NULL) == &paper->table[t])
+        if (of_name(paper, paper->table[t].name) == &paper->table[t])
             mr_text_add(out, "%s%s", t > 0 ? ", " : "", paper->table[t].name);
 }
 
@@ -239,30 +326,109 @@ static mr_status fail_unknown(const mr_paper *paper, const char *name)
     return status;
 }
 
-mr_status mr_paper_choose(const mr_paper *paper, const char *name, const char *folder,
-                          const mr_paper_table **out)
+/* Whose logs there are: task and method of each by turns. */
+static mr_status read_kinds(const char *const *folder, int folders, mr_names *kinds)
 {
     mr_names paths = {0};
-    int tables = 0;
-    for (int t = 0; t < paper->tables; t++)
-        tables += has_name(&paper->table[t], name);
-    *out = of_task(paper, name, NULL);
-    if (!*out) return fail_unknown(paper, name);
-    if (tables == 1) return MR_OK;
-    const mr_paper_table *found = NULL;
-    mr_status status = mr_results_find(folder, &paths);
-    for (int64_t i = 0; status == MR_OK && !found && i < paths.count; i++) {
+    mr_status status = mr_results_find(folder, folders, &paths);
+    for (int64_t i = 0; status == MR_OK && i < paths.count; i++) {
         mr_runlog_reader *log = NULL;
-        char *task = NULL;
+        char *task = NULL, *method = NULL;
         mr_status read = mr_runlog_open(paths.item[i], &log);
         if (read == MR_OK) read = mr_runlog_get_text(log, "task", &task);
-        if (read == MR_OK) found = of_task(paper, name, task);
+        if (read == MR_OK) read = mr_runlog_get_text(log, "method", &method);
+        if (read == MR_OK) status = mr_names_add(kinds, task);
+        if (read == MR_OK && status == MR_OK) status = mr_names_add(kinds, method);
         mr_free(task);
+        mr_free(method);
         mr_runlog_close_reader(&log);
     }
     mr_names_free(&paths);
-    if (found) *out = found;
     return status;
+}
+
+/* The method of all rows; NULL: they have several. */
+static const char *only_method(const mr_paper_table *table)
+{
+    for (int i = 1; i < table->rows; i++)
+        if (strcmp(table->row[i].method, table->row[0].method) != 0) return NULL;
+    return table->row[0].method;
+}
+
+/* How many tasks of a table there are logs of; of a table of one method none where there is a log
+ * of another. */
+static int tasks_there(const mr_paper_table *table, const mr_names *kinds, bool *other_method)
+{
+    const char *only = only_method(table);
+    int there = 0;
+    *other_method = false;
+    for (int t = 0; t < table->tasks; t++) {
+        bool found = false;
+        for (int64_t i = 0; i < kinds->count; i += 2) {
+            if (strcmp(kinds->item[i], table->measure[t].task) != 0) continue;
+            found = true;
+            if (only && strcmp(kinds->item[i + 1], only) != 0) *other_method = true;
+        }
+        there += found;
+    }
+    return there;
+}
+
+/* Names the tasks that tables are of, each once. */
+static mr_status fail_tasks(const mr_paper *paper, const char *folder, int64_t logs)
+{
+    mr_names seen = {0};
+    mr_text tasks = {0};
+    mr_status status = MR_OK;
+    for (int t = 0; t < paper->tables; t++)
+        for (int k = 0; status == MR_OK && k < paper->table[t].tasks; k++) {
+            const char *task = paper->table[t].measure[k].task;
+            bool known = false;
+            for (int64_t i = 0; i < seen.count; i++)
+                known = known || strcmp(seen.item[i], task) == 0;
+            if (known) continue;
+            mr_text_add(&tasks, "%s%s", seen.count > 0 ? ", " : "", task);
+            status = mr_names_add(&seen, task);
+        }
+    if (status == MR_OK)
+        status = mr_fail(MR_ERR_FORMAT,
+                         "%s: expected run logs of a task that a table is of (%s), found %lld of "
+                         "others",
+                         folder, mr_text_get(&tasks), (long long)logs);
+    mr_names_free(&seen);
+    mr_text_free(&tasks);
+    return status;
+}
+
+mr_status mr_paper_choose(const mr_paper *paper, const char *name, const char *const *folder,
+                          int folders, const mr_paper_table **out, mr_text *others)
+{
+    mr_names kinds = {0};
+    int most = 0;
+    *out = name ? of_name(paper, name) : &paper->table[0];
+    if (!*out) return fail_unknown(paper, name);
+    mr_status status = read_kinds(folder, folders, &kinds);
+    for (int t = 0; status == MR_OK && t < paper->tables; t++) {
+        const mr_paper_table *table = &paper->table[t];
+        bool other_method;
+        if (name && strcmp(table->name, name) != 0) continue;
+        int there = tasks_there(table, &kinds, &other_method);
+        if (there == 0 || (!name && other_method)) continue;
+        if (there > most || (there == most && table->tasks < (*out)->tasks)) *out = table;
+        if (there > most) most = there;
+    }
+    if (status == MR_OK && !name && most == 0 && kinds.count > 0)
+        status = fail_tasks(paper, folder[0], kinds.count / 2);
+    for (int t = 0; status == MR_OK && t < paper->tables; t++) {
+        const mr_paper_table *table = &paper->table[t];
+        bool other_method;
+        if (strcmp(table->name, (*out)->name) == 0 || of_name(paper, table->name) != table ||
+            tasks_there(table, &kinds, &other_method) == 0)
+            continue;
+        mr_text_add(others, "%s%s", others->length > 0 ? ", " : "", table->name);
+    }
+    mr_names_free(&kinds);
+    return status == MR_OK && others->failed ? MR_ERR_MEMORY : status;
 }
 
 int64_t mr_paper_only_r(const mr_paper_table *table)
@@ -281,8 +447,15 @@ static mr_status has_keys(const mr_paper_row *row, const mr_result *run, bool *h
     *has = true;
     for (int k = 0; *has && k < row->keys; k++) {
         mr_text value = {0};
+        *has = mr_config_has(&run->config, row->key[k].key);
+        if (!*has) break;
         mr_status status = mr_config_value_text(&run->config, row->key[k].key, &value);
-        *has = strcmp(mr_text_get(&value), row->key[k].value) == 0;
+        const char *wanted = row->key[k].value, *found = mr_text_get(&value);
+        /* "sharing, r_hat 20" */
+        if (strcmp(found, "auto") == 0 && run->became &&
+            strncmp(run->became, wanted, strlen(wanted)) == 0 && run->became[strlen(wanted)] == ',')
+            found = wanted;
+        *has = strcmp(found, wanted) == 0;
         mr_text_free(&value);
         MR_TRY(status);
     }

@@ -6,6 +6,7 @@
 #include "report/render.h"
 #include "report/setting.h"
 #include "store/json.h"
+#include "train/registry.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -41,11 +42,20 @@ static json_t *interval_json(const mr_estimate *value)
     return json_pack("[o, o]", mr_json_number(interval.low), mr_json_number(interval.high));
 }
 
+/* The rate that a row of the rates is of: of one block. */
+static const mr_rate *rate_of(const mr_table *table, int64_t row)
+{
+    int b = 0;
+    while (!table->row[row].rate[b])
+        b++;
+    return table->row[row].rate[b];
+}
+
 /* One score of a row of the rates at each step; the spread of a single seed is unknown, not 0. */
 static json_t *numbers(const mr_table *table, int64_t row, int score, part which)
 {
     static const int64_t seeds[] = {[STEP] = 0, [MEAN] = 1, [SPREAD] = 2, [INTERVAL] = 2};
-    if (table->row[row].rate->seeds < seeds[which]) return json_null();
+    if (rate_of(table, row)->seeds < seeds[which]) return json_null();
     json_t *list = json_array();
     for (int64_t c = 0; c < table->columns; c++) {
         const mr_column *column = &table->column[c];
@@ -87,7 +97,7 @@ static json_t *scores_json(const mr_measure *measure, const mr_table *table, int
 
 static json_t *rate_json(const mr_measure *measure, const mr_table *table, int64_t row)
 {
-    const mr_rate *rate = table->row[row].rate;
+    const mr_rate *rate = rate_of(table, row);
     const int choice = measure->choice;
     json_t *seeds = json_array(), *logs = json_array();
     for (int64_t i = 0; i < rate->seeds; i++) {
@@ -108,9 +118,9 @@ static json_t *group_json(const mr_measure *measure, const mr_table *table, cons
 {
     json_t *rates = json_array(), *best = group->best ? NULL : json_null();
     for (int64_t i = 0; i < table->rows; i++) {
-        if (table->row[i].group != group) continue;
+        if (table->row[i].group[0] != group) continue;
         mr_json_append(&rates, rate_json(measure, table, i));
-        if (table->row[i].rate == group->best) best = rate_json(measure, table, i);
+        if (table->row[i].rate[0] == group->best) best = rate_json(measure, table, i);
     }
     return json_pack("{s:o, s:I, s:I, s:o, s:b, s:I, s:o}", "config", config,
                      "trainable_parameters", (json_int_t)group->first->trainable, "merges",
@@ -123,7 +133,7 @@ static json_t *group_json(const mr_measure *measure, const mr_table *table, cons
 static json_t *varying_json(const mr_setting *setting, const mr_group *alike, const mr_group *group)
 {
     json_t *object = json_object();
-    const mr_registry *registry = setting->first->config.registry;
+    const mr_registry *registry = mr_registry_of_program();
     for (int i = 0; group && i < registry->count; i++) {
         const char *key = registry->at[i].key->key;
         bool varies;
@@ -170,14 +180,15 @@ static json_t *row_json(const mr_measure *measure, const mr_section *section, in
 {
     const mr_table *scores = &section->table[MR_TABLE_SCORES];
     const mr_row *row = &scores->row[i];
-    const mr_group *group = row->group;
+    const mr_group *group = row->group[0];
+    const mr_setting *setting = section->block[0].setting;
     json_t *ours = group ? group_json(measure, &section->table[MR_TABLE_RATES], group,
-                                      varying_json(section->setting, NULL, group))
+                                      varying_json(setting, NULL, group))
                          : json_null();
     return json_pack("{s:o, s:o, s:o, s:o, s:o}", "method",
                      mr_json_text(group ? group->first->method : row->paper->method), "r",
                      r_json(group ? group->first->r : row->paper->r), "variant",
-                     varying_json(section->setting, group, group), "ours", ours, "paper",
+                     varying_json(setting, group, group), "ours", ours, "paper",
                      paper_json(scores, i));
 }
 
@@ -198,17 +209,18 @@ static json_t *left_out_json(const mr_results *results, const mr_setting *settin
     return list;
 }
 
-static json_t *section_json(const mr_report *report, const mr_section *section)
+static json_t *section_json(const mr_section *section)
 {
-    const mr_setting *setting = section->setting;
+    const mr_report_block *block = section->block;
+    const mr_setting *setting = block->setting;
     const mr_result *first = setting->first;
-    const mr_measure *measure = &report->paper->measure;
+    const mr_measure *measure = &block->results->measure;
     int64_t scored = first->series[measure->choice].scored;
     mr_text name = {0};
     json_t *rows = json_array();
     for (int64_t i = 0; i < section->table[MR_TABLE_SCORES].rows; i++)
         mr_json_append(&rows, row_json(measure, section, i));
-    mr_setting_name(report->results, setting, &name);
+    mr_setting_name(block->results, setting, &name);
     json_t *object = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "name",
                                name.failed ? NULL : mr_json_text(mr_text_get(&name)), "config",
                                shared_json(setting), "data_hash", mr_json_text(first->data_hash),
@@ -216,9 +228,153 @@ static json_t *section_json(const mr_report *report, const mr_section *section)
                                (json_int_t)first->steps, "seq_len", (json_int_t)first->seq_len,
                                "scored", scored > 0 ? json_integer(scored) : json_null(), "steps",
                                numbers(&section->table[MR_TABLE_RATES], 0, measure->choice, STEP),
-                               "rows", rows, "left_out", left_out_json(report->results, setting));
+                               "rows", rows, "left_out", left_out_json(block->results, setting));
     mr_text_free(&name);
     return object;
+}
+
+/* Tables whose lines search methods: every cell by itself. */
+
+/* What a block of runs shares, and what chose its rates. */
+static json_t *block_json(const mr_report_block *block)
+{
+    const mr_measure *measure = &block->results->measure;
+    const mr_setting *setting = block->setting;
+    if (!setting) return json_pack("{s:s, s:n}", "task", measure->task, "runs");
+    const bool apart = setting->chooses == measure->scores;
+    const mr_score *score = &measure->score[apart ? measure->choice : setting->chooses];
+    mr_text name = {0};
+    mr_setting_name(block->results, setting, &name);
+    json_t *object =
+        json_pack("{s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:b, s:o}", "task", measure->task,
+                  "name", mr_json_text(mr_text_get(&name)), "config", shared_json(setting),
+                  "data_hash", mr_json_text(setting->first->data_hash), "base_parameters",
+                  (json_int_t)setting->first->base_parameters, "train_steps",
+                  (json_int_t)setting->first->steps, "seq_len", (json_int_t)setting->first->seq_len,
+                  "chosen_by",
+                  apart && measure->held_out
+                      ? json_sprintf("%s/%s", setting->first->held_out, measure->held_out)
+                      : json_string(score->caption),
+                  "chosen_apart", apart, "left_out", left_out_json(block->results, setting));
+    mr_text_free(&name);
+    return object;
+}
+
+static json_t *sets_json(const mr_score *score)
+{
+    json_t *list = json_array();
+    for (int p = 0; p < score->parts; p++)
+        mr_json_append(&list, json_string(score->part[p]));
+    if (score->set) mr_json_append(&list, json_sprintf("%s/%s", score->set, score->name));
+    return list;
+}
+
+static json_t *estimate_json(const mr_cell *cell)
+{
+    const mr_estimate *value = &cell->value;
+    const bool one = value->n > 0, several = value->n > 1;
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:b, s:o}", "seeds", (json_int_t)value->n, "mean",
+                     one ? mr_json_number(value->mean) : json_null(), "spread",
+                     several ? mr_json_number(value->spread) : json_null(), "interval",
+                     several ? interval_json(value) : json_null(), "standard_error",
+                     one ? mr_json_number(cell->error) : json_null(), "within_best", cell->within,
+                     "missing", !one && cell->text ? mr_json_text(cell->text) : json_null());
+}
+
+/* What a rate was tried at, and what that took. */
+static json_t *tried_json(const mr_report_block *block, const mr_group *group, const mr_rate *rate)
+{
+    json_t *seeds = json_array(), *logs = json_array();
+    double tokens = 0, seconds = 0;
+    for (int64_t i = 0; i < rate->seeds; i++) {
+        mr_json_append(&seeds, json_integer(rate->run[i]->config.run.seed));
+        mr_json_append(&logs, mr_json_text(rate->run[i]->path));
+        tokens += rate->run[i]->tokens / (double)rate->seeds;
+        seconds += rate->run[i]->seconds / (double)rate->seeds;
+    }
+    return json_pack("{s:f, s:o, s:o, s:I, s:I, s:f, s:f, s:b, s:o}", "lr", rate->lr, "config",
+                     varying_json(block->setting, group, group), "seeds", seeds, "left_out",
+                     (json_int_t)rate->left_out, "trainable_parameters",
+                     (json_int_t)group->first->trainable, "tokens", tokens, "seconds", seconds,
+                     "at_edge", group->edge && rate == group->best, "logs", logs);
+}
+
+static json_t *cell_json(const mr_section *section, const mr_table *table, int64_t row, int64_t c)
+{
+    const mr_column *column = &table->column[c];
+    const mr_report_block *block = &section->block[column->block];
+    const mr_score *score = &block->results->measure.score[column->score];
+    json_t *object = estimate_json(mr_table_cell(table, row, c));
+    put(&object, "task", json_string(block->results->measure.task));
+    put(&object, "block", json_integer(column->block));
+    put(&object, "score", json_string(score->caption));
+    put(&object, "rules", score->rules ? json_string(score->rules) : json_null());
+    put(&object, "sets", sets_json(score));
+    put(&object, "better", json_string(score->lower_is_better ? "lower" : "higher"));
+    put(&object, "step", mr_json_number(column->step));
+    return object;
+}
+
+static json_t *cells_json(const mr_section *section, const mr_table *table, int64_t row)
+{
+    json_t *list = json_array();
+    for (int64_t c = 0; c < table->columns; c++)
+        if (table->column[c].score >= 0) mr_json_append(&list, cell_json(section, table, row, c));
+    return list;
+}
+
+/* Every rate tried of a block, with its scores. */
+static json_t *tries_json(const mr_section *section, int b)
+{
+    const mr_table *table = &section->table[MR_TABLE_RATES + b];
+    json_t *list = json_array();
+    for (int64_t i = 0; i < table->rows; i++) {
+        json_t *one = tried_json(&section->block[b], table->row[i].group[b], table->row[i].rate[b]);
+        put(&one, "method", mr_json_text(table->row[i].like->method));
+        put(&one, "label", mr_json_text(mr_table_cell(table, i, 0)->text));
+        put(&one, "r", r_json(table->row[i].like->r));
+        put(&one, "cells", cells_json(section, table, i));
+        mr_json_append(&list, one);
+    }
+    return list;
+}
+
+static json_t *line_json(const mr_section *section, int64_t i)
+{
+    const mr_table *table = &section->table[MR_TABLE_SCORES];
+    const mr_row *row = &table->row[i];
+    json_t *chosen = json_array(), *paper = row->paper ? json_object() : json_null();
+    for (int b = 0; b < section->blocks; b++)
+        mr_json_append(&chosen, row->rate[b]
+                                    ? tried_json(&section->block[b], row->group[b], row->rate[b])
+                                    : json_null());
+    for (int64_t c = 0; row->paper && c < table->columns; c++) {
+        const mr_cell *cell = mr_table_cell(table, i, c);
+        if (table->column[c].paper < 0) continue;
+        int64_t above = c;
+        while (!table->column[above].above)
+            above--;
+        put(&paper, table->column[above].above,
+            cell->value.n > 0 ? mr_json_number(cell->value.mean) : json_null());
+    }
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "method",
+                     mr_json_text(row->like ? row->like->method : row->paper->method), "label",
+                     mr_json_text(mr_table_cell(table, i, 0)->text), "r",
+                     r_json(row->like ? row->like->r : row->paper->r), "chosen", chosen, "cells",
+                     cells_json(section, table, i), "paper", paper);
+}
+
+static json_t *searched_json(const mr_section *section)
+{
+    json_t *blocks = json_array(), *rows = json_array(), *tries = json_array();
+    for (int b = 0; b < section->blocks; b++) {
+        mr_json_append(&blocks, block_json(&section->block[b]));
+        mr_json_append(&tries, tries_json(section, b));
+    }
+    for (int64_t i = 0; i < section->table[MR_TABLE_SCORES].rows; i++)
+        mr_json_append(&rows, line_json(section, i));
+    return json_pack("{s:o, s:o, s:o, s:o}", "title", mr_json_text(section->title), "blocks",
+                     blocks, "rows", rows, "rates", tries);
 }
 
 static const char *better(const mr_score *score)
@@ -245,20 +401,25 @@ static json_t *table_json(const mr_paper_table *paper)
     json_t *columns = json_array();
     for (int c = 0; c < paper->columns; c++)
         mr_json_append(&columns, json_string(paper->column[c]));
-    return json_pack("{s:s, s:s, s:s, s:o, s:o}", "table", paper->name, "source", paper->source,
-                     "setting", paper->setting, "r", r_json(mr_paper_only_r(paper)), "columns",
-                     columns);
+    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:o}", "table", paper->name, "source",
+                     paper->source, "setting", paper->setting, "note", paper->note, "r",
+                     r_json(mr_paper_only_r(paper)), "columns", columns);
 }
 
 static json_t *report_json(const mr_report *report)
 {
-    const mr_measure *measure = &report->paper->measure;
+    const mr_measure *measure = report->paper->measure;
     const mr_score *score = &measure->score[measure->choice];
+    const bool searched = report->paper->searched;
     json_t *settings = json_array(), *unsound = json_array();
     for (int64_t s = 0; s < report->sections; s++)
-        mr_json_append(&settings, section_json(report, &report->section[s]));
+        mr_json_append(&settings, searched ? searched_json(&report->section[s])
+                                           : section_json(&report->section[s]));
     for (int64_t i = 0; i < report->results->unsound.count; i++)
         mr_json_append(&unsound, mr_json_text(report->results->unsound.item[i]));
+    if (searched)
+        return json_pack("{s:o, s:o, s:o}", "paper", table_json(report->paper), "sections",
+                         settings, "unsound", unsound);
     json_t *root =
         json_pack("{s:o, s:s, s:s, s:s, s:o, s:o, s:o}", "paper", table_json(report->paper), "task",
                   measure->task, "score", score->caption, "better", better(score), "chance",

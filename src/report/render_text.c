@@ -16,63 +16,45 @@ static int spread_width(const mr_column *column)
     return column->decimals + 5;
 }
 
-/* In the decimals of the column; what is far from all a score has in three digits. */
 static const char *number_text(const mr_column *column, double value, char text[MR_LAYOUT_NUMBER])
 {
-    if (fabs(value) < 1e6)
-        snprintf(text, MR_LAYOUT_NUMBER, "%.*f", column->decimals, value);
-    else
-        snprintf(text, MR_LAYOUT_NUMBER, "%.3g", value);
+    mr_text number = {0};
+    mr_render_number(column, value, &number);
+    snprintf(text, MR_LAYOUT_NUMBER, "%s", mr_text_get(&number));
+    mr_text_free(&number);
     return text;
 }
 
-static void add_estimate(const mr_column *column, const mr_estimate *value, mr_grid *grid)
+static void add_estimate(const mr_column *column, const mr_cell *cell, mr_grid *grid)
 {
-    char mean[MR_LAYOUT_NUMBER], spread[MR_LAYOUT_NUMBER];
+    const mr_estimate *value = &cell->value;
+    char mean[MR_LAYOUT_NUMBER], spread[MR_LAYOUT_NUMBER], behind[MR_LAYOUT_NUMBER + 8] = "";
+    const char *marks = cell->marks ? cell->marks : "";
     int width = spread_width(column), left = column->decimals + 4;
+    if (value->n == 0) {
+        mr_grid_cell(grid, "%s%*s", cell->text ? cell->text : "-", cell->text ? 0 : width, "");
+        return;
+    }
     number_text(column, value->mean, mean);
-    if (value->n == 0)
-        mr_grid_cell(grid, "-%*s", width, "");
-    else if (value->n == 1)
-        mr_grid_cell(grid, "%*s%*s", left, mean, width, "");
-    else
-        mr_grid_cell(grid, "%*s ±%-*s", left, mean, width - 2,
-                     number_text(column, value->spread, spread));
-}
-
-/* Names of files and runs may hold what a terminal would obey. */
-static void add_text(const mr_cell *cell, mr_grid *grid)
-{
-    mr_text clean = {0};
-    mr_text_add_line(&clean, cell->text, strlen(cell->text));
-    mr_grid_cell(grid, "%s%s", mr_text_get(&clean), cell->marks ? cell->marks : "");
-    if (clean.failed) grid->failed = true;
-    mr_text_free(&clean);
+    if (value->n > 1)
+        snprintf(behind, sizeof behind, " ±%s", number_text(column, value->spread, spread));
+    else if (isfinite(cell->error))
+        snprintf(behind, sizeof behind, " (%s)", number_text(column, cell->error, spread));
+    int rest = width - mr_utf8_width(behind, strlen(behind)) - (int)strlen(marks);
+    mr_grid_cell(grid, "%*s%s%s%*s", left, mean, behind, marks, rest > 0 ? rest : 0, "");
 }
 
 static void add_cell(const mr_column *column, const mr_cell *cell, mr_grid *grid)
 {
-    char text[MR_LAYOUT_NUMBER];
-    if (column->kind == MR_COLUMN_ESTIMATE)
-        add_estimate(column, &cell->value, grid);
-    else if (cell->value.n == 0)
-        mr_grid_cell(grid, "-");
-    else if (column->kind == MR_COLUMN_TEXT)
-        add_text(cell, grid);
-    else if (column->kind == MR_COLUMN_INTEGER)
-        mr_grid_cell(grid, "%.0f", cell->value.mean);
-    else if (column->kind == MR_COLUMN_COUNT)
-        mr_grid_cell(grid, "%s", mr_layout_integer(llround(cell->value.mean), text));
-    else
-        mr_grid_cell(grid, "%s", number_text(column, cell->value.mean, text));
-}
-
-/* What stands above a column, "" where nothing does. */
-static const char *above(const mr_table *table, int64_t column)
-{
-    while (column > 0 && !table->column[column].above)
-        column--;
-    return table->column[column].above ? table->column[column].above : "";
+    mr_text text = {0};
+    if (column->kind == MR_COLUMN_ESTIMATE) {
+        add_estimate(column, cell, grid);
+        return;
+    }
+    mr_render_cell(column, cell, &text);
+    mr_grid_cell(grid, "%s", mr_text_get(&text));
+    if (text.failed) grid->failed = true;
+    mr_text_free(&text);
 }
 
 /* A piece of a table: all labels, of ours those from `first` on up to `end`, and in the first piece
@@ -97,7 +79,7 @@ static void add_columns(const piece *p, mr_grid *grid)
     for (int64_t c = 0; c < p->table->columns; c++) {
         const mr_column *column = &p->table->column[c];
         if (!is_in(p, c)) continue;
-        const char *here = above(p->table, c), *gap = last ? "  " : "";
+        const char *here = mr_render_above(p->table, c), *gap = last ? "  " : "";
         bool heads = !last || strcmp(here, last) != 0;
         if (heads && here[0])
             gap = " | ";
@@ -116,17 +98,25 @@ static void add_columns(const piece *p, mr_grid *grid)
     }
 }
 
+/* Whether a row has nothing in the columns that stand in this piece alone. */
+static bool is_empty(const piece *p, int64_t row)
+{
+    for (int64_t c = 0; c < p->table->columns; c++)
+        if (is_in(p, c) && p->table->column[c].part != MR_COLUMN_LABEL &&
+            mr_table_cell(p->table, row, c)->value.n > 0)
+            return false;
+    return true;
+}
+
 static void make_piece(const piece *p, mr_grid *grid)
 {
     const mr_table *table = p->table;
     add_columns(p, grid);
     for (int64_t i = 0; i < table->rows; i++) {
-        const mr_row *row = &table->row[i];
-        bool again = i > 0 && row->group && row->group == row[-1].group;
-        if (!row->group && !p->with_paper) continue;
+        if (!p->with_paper && is_empty(p, i)) continue;
         for (int64_t c = 0; c < table->columns; c++) {
             if (!is_in(p, c)) continue;
-            if (again && table->column[c].once)
+            if (mr_render_repeats(table, i, c))
                 mr_grid_cell(grid, "%s", "");
             else
                 add_cell(&table->column[c], mr_table_cell(table, i, c), grid);
@@ -134,12 +124,18 @@ static void make_piece(const piece *p, mr_grid *grid)
     }
 }
 
-/* The column behind the next `count` ones of ours from `first` on. */
+/* Whether a piece may be cut before a column. */
+static bool is_cut(const mr_column *column)
+{
+    return column->part == MR_COLUMN_OURS && !column->detail && !column->tied;
+}
+
+/* The column behind the next `count` ones of ours from `first` on, and what is tied to them. */
 static int64_t end_of(const mr_table *table, int64_t first, int64_t count)
 {
     int64_t end = first;
-    for (; end < table->columns && count > 0; end++)
-        count -= table->column[end].part == MR_COLUMN_OURS && !table->column[end].detail;
+    for (; end < table->columns && (count > 0 || table->column[end].tied); end++)
+        count -= is_cut(&table->column[end]);
     return end;
 }
 
@@ -147,7 +143,7 @@ static int64_t ours_from(const mr_table *table, int64_t first)
 {
     int64_t count = 0;
     for (int64_t c = first; c < table->columns; c++)
-        count += table->column[c].part == MR_COLUMN_OURS && !table->column[c].detail;
+        count += is_cut(&table->column[c]);
     return count;
 }
 
@@ -199,11 +195,15 @@ static void add_section(const mr_section *section, mr_text *out)
 {
     wrap("", INDENT, section->title, out);
     mr_text_add(out, "\n");
+    int indent = INDENT;
     for (int i = 0; i < section->paragraphs; i++)
-        wrap_paragraph(&section->paragraph[i], ":", INDENT, out);
+        if ((int)strlen(section->paragraph[i].label) + 2 > indent)
+            indent = (int)strlen(section->paragraph[i].label) + 2;
+    for (int i = 0; i < section->paragraphs; i++)
+        wrap_paragraph(&section->paragraph[i], ":", indent, out);
     mr_text_add(out, "\n");
-    for (int t = 0; t < MR_SECTION_TABLES; t++)
-        add_table(&section->table[t], out);
+    for (int t = 0; t < section->tables; t++)
+        if (section->table[t].rows > 0) add_table(&section->table[t], out);
     for (int i = 0; i < section->notes; i++)
         wrap_paragraph(&section->note[i], "", MARK, out);
     if (section->left_out.count > 0) mr_text_add(out, "\nleft out:\n");

@@ -54,21 +54,70 @@ static bool same_steps(const mr_series *a, const mr_series *b)
     return true;
 }
 
-/* Leaves out a completed run that has no sound score at each step at which `model` has one. */
-static mr_status judge_scores(mr_result *run, const mr_result *model, const mr_measure *measure)
+/* What a run lacks, and what it has. */
+static mr_status leave_out_without(mr_result *run, const mr_score *score)
 {
-    const mr_score *scored = measure->score;
-    for (int k = 0; k < measure->scores; k++) {
-        const mr_series *series = &run->series[k];
-        if (series->count == 0 && scored[k].projection)
-            return leave_out(run, "completed, but without spectra of ", scored[k].projection);
-        if (series->count == 0) return leave_out(run, "completed, but never evaluated", "");
-        if (!isfinite(series->value[series->count - 1]))
-            return leave_out(run, "completed, but its last score is not finite", "");
-        if (model && !same_steps(series, &model->series[k]))
-            return leave_out(run, "evaluated at other steps than ", model->path);
+    mr_text text = {0};
+    if (score->projection)
+        mr_text_add(&text, "spectra of %s", score->projection);
+    else if (run->sets == 0)
+        mr_text_add(&text, "any evaluation");
+    else if (score->set)
+        mr_text_add(&text, "the set %s", score->set);
+    else
+        mr_text_add(&text, "the sets of %s (%s)", score->caption, score->rules);
+    for (int64_t i = 0; !score->projection && i < run->sets; i++)
+        mr_text_add(&text, "%s%s", i > 0 ? ", " : ": it has ", run->set[i].group);
+    mr_status status =
+        text.failed ? MR_ERR_MEMORY : leave_out(run, "completed, but without ", mr_text_get(&text));
+    mr_text_free(&text);
+    return status;
+}
+
+/* Leaves out a completed run that has no sound score at each step at which `model` has one. */
+static mr_status judge_score(mr_result *run, const mr_result *model, const mr_measure *measure,
+                             int k)
+{
+    const mr_series *series = &run->series[k];
+    const bool none_has = measure->partial && (!model || model->series[k].count == 0);
+    if (series->count == 0 && none_has) return MR_OK;
+    if (series->count == 0) return leave_out_without(run, &measure->score[k]);
+    if (!isfinite(series->value[series->count - 1]))
+        return leave_out(run, "completed, but its last score is not finite", "");
+    if (model && !same_steps(series, &model->series[k]))
+        return leave_out(run, "evaluated at other steps than ", model->path);
+    return MR_OK;
+}
+
+/* Leaves out a run that was asked other items of a set than `model` was. */
+static mr_status judge_items(mr_result *run, const mr_result *model, const mr_score *score)
+{
+    for (int p = 0; !run->left_out && p < score->parts; p++) {
+        const mr_result_set *a = mr_result_find(run, score->part[p]),
+                            *b = mr_result_find(model, score->part[p]);
+        if (!a || !b ||
+            (a->about.version == b->about.version && a->items == b->items &&
+             strcmp(a->about.items_hash, b->about.items_hash) == 0))
+            continue;
+        mr_text text = {0};
+        mr_text_add(&text, "asked other items of %s, or another version of it, than ", a->group);
+        mr_status status = leave_out(run, mr_text_get(&text), model->path);
+        mr_text_free(&text);
+        MR_TRY(status);
     }
     return MR_OK;
+}
+
+static mr_status judge_scores(mr_result *run, const mr_result *model, const mr_measure *measure)
+{
+    bool has_one = false;
+    for (int k = 0; !run->left_out && k < measure->scores; k++) {
+        has_one = has_one || run->series[k].count > 0 || run->series[k].there > 0;
+        MR_TRY(judge_score(run, model, measure, k));
+        if (model) MR_TRY(judge_items(run, model, &measure->score[k]));
+    }
+    if (run->left_out || has_one) return MR_OK;
+    return leave_out_without(run, &measure->score[0]);
 }
 
 static bool same_run(const mr_result *a, const mr_result *b)
@@ -113,19 +162,23 @@ static mr_status fill_course(const mr_rate *rate, int score, double *value, mr_c
     return MR_OK;
 }
 
-static mr_status fill_courses(mr_rate *rate, int scores, bool validated)
+/* A score that none of the runs has is of no evaluations. */
+static mr_status fill_courses(mr_rate *rate, int scores, int chooses)
 {
     rate->course = mr_alloc_array(MR_MEM_OTHER, (size_t)scores + 1, sizeof *rate->course);
+    rate->error = mr_alloc_array(MR_MEM_OTHER, (size_t)scores, sizeof *rate->error);
     double *value = mr_alloc_array(MR_MEM_OTHER, (size_t)rate->seeds, sizeof *value);
-    mr_status status = rate->course && value ? MR_OK : MR_ERR_MEMORY;
-    for (int k = 0; status == MR_OK && k < scores + validated; k++)
+    mr_status status = rate->course && rate->error && value ? MR_OK : MR_ERR_MEMORY;
+    for (int k = 0; status == MR_OK && k < scores + (chooses == scores); k++)
         status = fill_course(rate, k, value, &rate->course[k]);
+    for (int k = 0; status == MR_OK && k < scores; k++)
+        rate->error[k] = rate->seeds == 1 ? rate->run[0]->series[k].error : NAN;
     mr_free(value);
     return status;
 }
 
 static mr_status fill_rate(mr_result *const *run, int64_t count, const mr_results *results,
-                           mr_rate *rate)
+                           const mr_setting *setting, mr_rate *rate)
 {
     rate->lr = run[0]->config.train.lr;
     rate->run = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof(mr_result *));
@@ -137,17 +190,21 @@ static mr_status fill_rate(mr_result *const *run, int64_t count, const mr_result
             rate->run[rate->seeds++] = run[i];
     }
     if (rate->seeds == 0) return MR_OK;
-    return fill_courses(rate, results->measure.scores, results->validated);
+    return fill_courses(rate, results->measure.scores, setting->chooses);
 }
 
-/* Rates come ascending, so on a tie the lower one, seen first, stays. */
-static bool better(const mr_results *results, const mr_rate *a, const mr_rate *b)
+bool mr_results_better(const mr_results *results, const mr_setting *setting, const mr_rate *a,
+                       const mr_rate *b)
 {
     const mr_measure *measure = &results->measure;
-    int chooses = results->validated ? measure->scores : measure->choice;
+    const int chooses = setting->chooses;
     const mr_course *of_a = &a->course[chooses], *of_b = &b->course[chooses];
-    bool lower = mr_results_lower_is_better(results, measure->choice);
+    const bool apart = chooses == measure->scores;
+    const bool lower = apart && measure->held_out
+                           ? true
+                           : mr_results_lower_is_better(results, apart ? measure->choice : chooses);
     int64_t last = of_a->count - 1;
+    if (of_a->count == 0 || of_b->count != of_a->count) return false;
     double ahead = mr_statistics_lead(of_a->at[last].mean, of_b->at[last].mean, lower);
     return ahead > 0 || (ahead >= 0 && mr_statistics_lead(of_a->average, of_b->average, lower) > 0);
 }
@@ -177,7 +234,8 @@ static const mr_result *first_that_counts(mr_result *const *run, int64_t begin, 
 }
 
 /* A rate whose runs all diverged was tried all the same: it bounds the grid. */
-static mr_status fill_group(const mr_results *results, int64_t begin, int64_t end, mr_group *group)
+static mr_status fill_group(const mr_results *results, const mr_setting *setting, int64_t begin,
+                            int64_t end, mr_group *group)
 {
     mr_result *const *run = results->run;
     group->first = first_that_counts(run, begin, end);
@@ -189,15 +247,38 @@ static mr_status fill_group(const mr_results *results, int64_t begin, int64_t en
     for (int64_t at = begin; at < end;) {
         int64_t next = same_rate(run, at, end);
         mr_rate *rate = &group->rate[group->rates++];
-        MR_TRY(fill_rate(run + at, next - at, results, rate));
+        MR_TRY(fill_rate(run + at, next - at, results, setting, rate));
         at = next;
         if (rate->seeds == 0) continue;
         group->tried++;
-        if (!group->best || better(results, rate, group->best)) group->best = rate;
+        /* Rates come ascending, so on a tie the lower one, seen first, stays. */
+        if (!group->best || mr_results_better(results, setting, rate, group->best))
+            group->best = rate;
     }
     group->edge =
         rates > 1 && (group->best == &group->rate[0] || group->best == &group->rate[rates - 1]);
     return MR_OK;
+}
+
+/* What chooses apart from what is reported, where every run that counts has it; else the score that
+ * chooses, or where the runs lack that the first that they have. */
+static int what_chooses(const mr_results *results, const mr_setting *setting)
+{
+    const mr_measure *measure = &results->measure;
+    bool apart = true;
+    int first = measure->choice;
+    for (int64_t i = setting->begin; i < setting->end; i++) {
+        const mr_result *run = results->run[i];
+        if (run->left_out) continue;
+        const mr_series *of = &run->series[measure->scores];
+        apart = apart && of->count > 0 && isfinite(of->value[of->count - 1]) &&
+                same_steps(of, &setting->first->series[measure->scores]) &&
+                (measure->held_out || of->count == run->series[0].count);
+    }
+    if (apart && !setting->first->left_out) return measure->scores;
+    for (int k = measure->scores - 1; setting->first->series[first].count == 0 && k >= 0; k--)
+        if (setting->first->series[k].count > 0) first = k;
+    return first;
 }
 
 static mr_status fill_setting(const mr_results *results, mr_setting *setting)
@@ -206,13 +287,14 @@ static mr_status fill_setting(const mr_results *results, mr_setting *setting)
     int64_t groups = 0, begin = setting->begin, end = setting->end;
     MR_TRY(choose_runs(results, begin, end));
     setting->first = first_that_counts(run, begin, end);
+    setting->chooses = what_chooses(results, setting);
     for (int64_t at = begin; at < end; at = same_group(run, at, end))
         groups++;
     setting->group = mr_alloc_array(MR_MEM_OTHER, (size_t)groups, sizeof *setting->group);
     if (!setting->group) return MR_ERR_MEMORY;
     for (int64_t at = begin; at < end;) {
         int64_t next = same_group(run, at, end);
-        MR_TRY(fill_group(results, at, next, &setting->group[setting->groups++]));
+        MR_TRY(fill_group(results, setting, at, next, &setting->group[setting->groups++]));
         at = next;
     }
     return MR_OK;
@@ -228,20 +310,6 @@ static void number_settings(mr_results *results)
             same++;
         run->setting_index = same < i ? results->run[same]->setting_index : results->settings++;
     }
-}
-
-/* Whether rates can be chosen apart from what is reported. */
-static bool all_validated(const mr_results *results)
-{
-    const int scores = results->measure.scores;
-    for (int64_t i = 0; i < results->count; i++) {
-        const mr_series *of = &results->run[i]->series[scores];
-        if (strcmp(results->run[i]->stop_reason, MR_STOP_COMPLETED) == 0 &&
-            (of->count == 0 || of->count != results->run[i]->series[0].count ||
-             !isfinite(of->value[of->count - 1])))
-            return false;
-    }
-    return true;
 }
 
 /* The first log that says something of a score; NULL: none does. */
@@ -266,9 +334,9 @@ const char *mr_results_unit(const mr_results *results, int score)
 
 static mr_status sort_runs(mr_results *results)
 {
-    results->validated = all_validated(results);
     number_settings(results);
-    qsort(results->run, (size_t)results->count, sizeof(mr_result *), compare_runs);
+    if (results->count > 0)
+        qsort(results->run, (size_t)results->count, sizeof(mr_result *), compare_runs);
     results->setting =
         mr_alloc_array(MR_MEM_OTHER, (size_t)results->settings, sizeof *results->setting);
     if (!results->setting) return MR_ERR_MEMORY;
@@ -292,36 +360,53 @@ static mr_status add_run(mr_results *results, mr_result *run)
     return MR_OK;
 }
 
-static mr_status take_file(const char *path, mr_results *results)
+static mr_status take_file(const char *path, const mr_measure *measure, int tasks, mr_results *out)
 {
     mr_result *run = NULL;
-    mr_status status = mr_result_read(path, &results->measure, &run);
+    int task;
+    mr_status status = mr_result_read(path, measure, tasks, &task, &run);
     if (status == MR_ERR_MEMORY) return status;
     if (status != MR_OK) {
         mr_warn("%s; passed over", mr_message());
-        return mr_names_add(&results->unsound, mr_message());
+        return mr_names_add(&out->unsound, mr_message());
     }
-    results->logs++;
+    out->logs++;
     if (!run) return MR_OK;
-    status = add_run(results, run);
-    if (status != MR_OK) mr_result_free(&run, results->measure.scores);
+    status = add_run(&out[task], run);
+    if (status != MR_OK) mr_result_free(&run, measure[task].scores);
     return status;
 }
 
-mr_status mr_results_read(const char *folder, const mr_measure *measure, mr_results *out)
+static mr_status fail_without(const char *folder, const mr_measure *measure, int tasks,
+                              int64_t logs)
+{
+    mr_text names = {0};
+    if (logs == 0)
+        return mr_fail(MR_ERR_FORMAT, "%s: expected run logs (*.h5), found no sound one", folder);
+    for (int t = 0; t < tasks; t++)
+        mr_text_add(&names, "%s%s", t > 0 ? ", " : "", measure[t].task);
+    mr_status status =
+        mr_fail(MR_ERR_FORMAT, "%s: expected run logs of the task%s %s, found %lld of others",
+                folder, tasks > 1 ? "s" : "", mr_text_get(&names), (long long)logs);
+    mr_text_free(&names);
+    return status;
+}
+
+mr_status mr_results_read(const char *const *folder, int folders, const mr_measure *measure,
+                          int tasks, mr_results *out)
 {
     mr_names paths = {0};
-    out->measure = *measure;
-    mr_status status = mr_results_find(folder, &paths);
+    int64_t count = 0;
+    for (int t = 0; t < tasks; t++)
+        out[t].measure = measure[t];
+    mr_status status = mr_results_find(folder, folders, &paths);
     for (int64_t i = 0; status == MR_OK && i < paths.count; i++)
-        status = take_file(paths.item[i], out);
-    if (status == MR_OK && out->logs == 0)
-        status = mr_fail(MR_ERR_FORMAT, "%s: expected run logs (*.h5), found no sound one", folder);
-    if (status == MR_OK && out->count == 0)
-        status =
-            mr_fail(MR_ERR_FORMAT, "%s: expected run logs of the task %s, found %lld of others",
-                    folder, measure->task, (long long)out->logs);
-    if (status == MR_OK) status = sort_runs(out);
+        status = take_file(paths.item[i], measure, tasks, out);
+    for (int t = 0; t < tasks; t++)
+        count += out[t].count;
+    if (status == MR_OK && count == 0) status = fail_without(folder[0], measure, tasks, out->logs);
+    for (int t = 0; status == MR_OK && t < tasks; t++)
+        status = sort_runs(&out[t]);
     mr_names_free(&paths);
     return status;
 }
@@ -333,6 +418,7 @@ static void free_group(mr_group *group, int scores)
         for (int k = 0; rate->course && k <= scores; k++)
             mr_free(rate->course[k].at);
         mr_free(rate->course);
+        mr_free(rate->error);
         mr_free(rate->run);
     }
     mr_free(group->rate);

@@ -24,12 +24,17 @@
 #include "store/names.h"
 #include "store/runlog_read.h"
 
-/** One score of a log, and how people read it. Borrows its texts. */
+/** One score of a log, and how people read it. Borrows its texts; owns part. */
 typedef struct mr_score {
-    const char *set;        /**< evaluation set: a group of /eval; NULL: see projection */
+    const char *set;        /**< evaluation set: a group of /eval; NULL: see projection, parts */
     const char *projection; /**< its group in the spectra beside the log, of which the last snapshot
                                  counts, in the mean over layers; NULL: see set */
-    const char *name;       /**< dataset in it */
+    const char *name;       /**< dataset in it; of a mean what stands for it in messages */
+    int parts;              /**< sets that it is the mean of, all of them or none; 0: see set */
+    const char **part;      /**< [parts] "set/dataset" */
+    const char *rules;      /**< whose they are, where the same is asked in several ways; or NULL */
+    bool again;             /**< the same as the score before it, by other rules */
+    int column;             /**< of the paper, which stands beside it; -1: none */
     const char *count;      /**< dataset beside it that counts what was scored; NULL: none */
     const char *caption;    /**< what a number says, with its unit */
     double scale;           /**< a number of the log times this is in the caption's unit */
@@ -44,6 +49,10 @@ typedef struct mr_measure {
     int scores;
     mr_score *score; /**< [scores], at least one */
     int choice;      /**< index of the score that chooses a method's rate */
+    /** Dataset of what the task holds out, by which rates are chosen where all runs have it, lower
+     * being better; NULL: the score that chooses, of the validation part. */
+    const char *held_out;
+    bool partial; /**< a run counts that lacks some scores, as all runs of its setting do */
 } mr_measure;
 
 /** One score of a run over its evaluations. Owns its arrays. */
@@ -52,7 +61,16 @@ typedef struct mr_series {
     double *step;   /**< [count], ascending */
     double *value;  /**< [count], as in the log */
     int64_t scored; /**< the score's count at the last evaluation; 0: not recorded */
+    double error;   /**< standard, of the choice of items, at the last; NAN: not known */
+    int there;      /**< of the score's parts, that the log has */
 } mr_series;
+
+/** What a run was evaluated on. Owns group. */
+typedef struct mr_result_set {
+    char *group;           /**< its name in the log */
+    mr_runlog_about about; /**< as the log tells */
+    int64_t items;         /**< scored of it; 0: no record of items */
+} mr_result_set;
 
 /** A sound log of the task. Owns its pointers. */
 typedef struct mr_result {
@@ -62,13 +80,19 @@ typedef struct mr_result {
     int64_t setting_index; /**< in the order of the first path of each setting */
     char *variant;         /**< "method.operator=sharing\n...": a method's keys but name and r */
     char *method, *data_hash, *commit, *stop_reason;
+    char *became;            /**< what `auto` became in the first linear ("sharing, r_hat 20") */
+    char *held_out;          /**< set that the last of series is of; NULL: none */
     int64_t r;               /**< 0: the base weights are trained */
     int64_t base_parameters; /**< of the model without what an update adds */
     int64_t trainable;
     int64_t steps, seq_len;
-    int64_t merges; /**< of the update into the weights, until the run's end */
-    /** [scores of the measure + 1], the last of the score that chooses, over the validation part of
-     * the data; of no evaluations where the run has none. */
+    int64_t merges;         /**< of the update into the weights, until the run's end */
+    double tokens, seconds; /**< of all steps, of these in training alone; 0: none is logged */
+    int64_t sets;
+    mr_result_set *set; /**< [sets] by name of the group */
+    /** [scores of the measure + 1], the last of what chooses apart from the scores: what is held
+     * out, or the score that chooses over the validation part; of no evaluations where the run has
+     * none. */
     mr_series *series;
     mr_runlog_about *told; /**< [scores of the measure] what the log says of them */
     char *left_out;        /**< why it does not count; NULL: it does */
@@ -88,6 +112,7 @@ typedef struct mr_rate {
     int64_t left_out;      /**< runs at this rate that do not count */
     const mr_result **run; /**< [seeds] by seed; borrowed from mr_results */
     mr_course *course;     /**< [scores of the measure + 1] as series; NULL where seeds is 0 */
+    double *error;         /**< [scores] as of the series, where there is one seed, or NULL */
 } mr_rate;
 
 /** One method at one r and one variant. Owns rate. */
@@ -95,9 +120,8 @@ typedef struct mr_group {
     const mr_result *first; /**< a run of it, borrowed; one that counts where there is one */
     int64_t rates, tried;   /**< all, and those with a run that counts */
     mr_rate *rate;          /**< [rates], ascending by lr */
-    /** The rate of the best mean at the last step, of the score that chooses, on the validation
-     * part where results.validated; on ties the better average, then the lower rate; NULL: no run
-     * counts. */
+    /** The rate of the best mean at the last step of what chooses; on ties the better average, then
+     * the lower rate; NULL: no run counts. */
     const mr_rate *best;
     bool edge; /**< best is the first or last of several rates */
 } mr_group;
@@ -108,12 +132,12 @@ typedef struct mr_setting {
     int64_t begin, end;     /**< its runs in mr_results.run */
     int64_t groups;
     mr_group *group; /**< [groups] by r, method, variant */
+    int chooses;     /**< series that chooses rates: a score, or the last where all runs have it */
 } mr_setting;
 
 /** All of them. Start from {0}; free with mr_results_free. Owns everything. */
 typedef struct mr_results {
     mr_measure measure;  /**< borrows as that does */
-    bool validated;      /**< rates are chosen on a validation part: every run has one */
     int64_t logs;        /**< sound ones, of any task */
     mr_names unsound;    /**< messages of files that are none */
     int64_t count, room; /**< of the task */
@@ -122,12 +146,23 @@ typedef struct mr_results {
     mr_setting *setting; /**< [settings] in the order of their first path */
 } mr_results;
 
-/** Reads every log below a folder and sorts those of a task. Links to folders are not followed.
- * Local.
- * @return MR_OK, MR_ERR_IO (the folder cannot be read), MR_ERR_FORMAT (no sound log, or none of the
- *         task; message names the folder), MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_results_read(const char *folder, const mr_measure *measure,
-                                       mr_results *out);
+/** Reads every log below some folders and sorts those of each of some tasks. Links to folders are
+ * not followed. Local.
+ * @param out  [tasks]; the first has the messages of unsound files and counts logs of all tasks
+ * @return MR_OK, MR_ERR_IO (a folder cannot be read), MR_ERR_FORMAT (no sound log, or none of a
+ *         task; message names the first folder), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_results_read(const char *const *folder, int folders,
+                                       const mr_measure *measure, int tasks, mr_results *out);
+
+/** Tells whether one rate is better than another of the setting by what chooses; both have runs
+ * that count. Local. */
+bool mr_results_better(const mr_results *results, const mr_setting *setting, const mr_rate *a,
+                       const mr_rate *b);
+
+/** Finds what a run was asked of a set, which its group may have another name than. Local.
+ * @param name  of a published evaluation, or of a group of none; it ends before a slash
+ * @return NULL: it was not evaluated on that */
+const mr_result_set *mr_result_find(const mr_result *run, const char *name);
 
 /** Tells which way is better of a score: as the logs say, or where they are older and do not, as
  * the measure does. Local. */

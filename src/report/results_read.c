@@ -6,69 +6,12 @@
 #include "store/spectra_file.h"
 #include "train/registry.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
-
-enum { FOLDER_DEPTH = 32 }; /* most folders inside one another */
-
-static int compare_strings(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static bool ends_in(const char *text, const char *end)
-{
-    size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
-static mr_status find_below(const char *folder, int depth, mr_names *paths);
-
-/* Takes one member of a folder: a log, or a folder to look into. What vanishes meanwhile, as the
- * temporary file of a log being written does, is nobody's. */
-static mr_status take_member(const char *folder, const char *name, int depth, mr_names *paths)
-{
-    char path[PATH_MAX];
-    struct stat about;
-    if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0) return MR_OK;
-    bool slash = ends_in(folder, "/");
-    MR_TRY(mr_file_path(path, "%s%s%s", folder, slash ? "" : "/", name));
-    if (lstat(path, &about) != 0) return MR_OK;
-    /* There are no logs among checkpoints; shards of older ones have the same ending. */
-    if (S_ISDIR(about.st_mode) && strstr(name, ".checkpoints")) return MR_OK;
-    if (S_ISDIR(about.st_mode)) return find_below(path, depth + 1, paths);
-    /* Spectra stand beside the log of their run; a run may have a name that ends like theirs. */
-    bool log = ends_in(name, ".h5") && !(ends_in(name, ".spectra.h5") && mr_spectra_file_is(path));
-    return log ? mr_names_add(paths, path) : MR_OK;
-}
-
-static mr_status find_below(const char *folder, int depth, mr_names *paths)
-{
-    MR_CHECK(depth < FOLDER_DEPTH, MR_ERR_IO, "'%.256s...': more than %d folders deep", folder,
-             FOLDER_DEPTH);
-    DIR *listing = opendir(folder);
-    MR_CHECK(listing, MR_ERR_IO, "cannot read the folder '%s': %s", folder, strerror(errno));
-    mr_status status = MR_OK;
-    for (const struct dirent *member; status == MR_OK && (member = readdir(listing));)
-        status = take_member(folder, member->d_name, depth, paths);
-    closedir(listing);
-    return status;
-}
-
-mr_status mr_results_find(const char *folder, mr_names *paths)
-{
-    MR_TRY(find_below(folder, 0, paths));
-    if (paths->count > 1)
-        qsort(paths->item, (size_t)paths->count, sizeof *paths->item, compare_strings);
-    return MR_OK;
-}
 
 static bool is_of_a_method(const char *key)
 {
@@ -214,13 +157,104 @@ static mr_status read_spectra(const char *log, const mr_score *score, mr_series 
     return status;
 }
 
-/* A run stopped before its first evaluation has none. */
-static mr_status read_series(const mr_runlog_reader *reader, const char *path,
-                             const mr_score *score, mr_series *series)
+const mr_result_set *mr_result_find(const mr_result *run, const char *name)
+{
+    const size_t length = strcspn(name, "/");
+    for (int64_t i = 0; i < run->sets; i++) {
+        const char *set = run->set[i].about.set[0] ? run->set[i].about.set : run->set[i].group;
+        if (strlen(set) == length && strncmp(set, name, length) == 0) return &run->set[i];
+    }
+    return NULL;
+}
+
+/* The standard error of a score at its last evaluation, where the log has it. */
+static mr_status read_error(const mr_runlog_reader *reader, const mr_score *score,
+                            mr_series *series)
 {
     char dataset[256];
+    double *error = NULL;
+    int64_t count;
+    snprintf(dataset, sizeof dataset, "/eval/%s/%s_standard_error", score->set, score->name);
+    if (series->count == 0 || !mr_runlog_has(reader, dataset)) return MR_OK;
+    MR_TRY(mr_runlog_series(reader, dataset, &error, &count));
+    if (count == series->count) series->error = error[count - 1];
+    mr_free(error);
+    return MR_OK;
+}
+
+static void empty_series(mr_series *series)
+{
+    mr_free(series->step);
+    mr_free(series->value);
+    *series = (mr_series){.error = NAN, .there = series->there};
+}
+
+static mr_status read_series(const mr_runlog_reader *reader, const mr_result *result,
+                             const mr_score *score, mr_series *series);
+
+static bool same_evaluations(const mr_series *a, const mr_series *b)
+{
+    bool same = a->count == b->count;
+    for (int64_t i = 0; same && i < a->count; i++)
+        same = fabs(a->step[i] - b->step[i]) < 0.5;
+    return same;
+}
+
+/* The mean of several sets: where one is missing, or was evaluated at other steps, there is none.
+ * Items of different sets are chosen apart. */
+static mr_status read_part(const mr_runlog_reader *reader, const mr_result *result,
+                           const char *name, mr_series *part)
+{
+    const mr_result_set *set = mr_result_find(result, name);
+    *part = (mr_series){.error = NAN};
+    if (!set) return MR_OK;
+    const mr_score one = {.set = set->group, .name = strchr(name, '/') + 1};
+    MR_TRY(read_series(reader, result, &one, part));
+    return read_error(reader, &one, part);
+}
+
+static mr_status read_mean(const mr_runlog_reader *reader, const mr_result *result,
+                           const mr_score *score, mr_series *series)
+{
+    double squares = 0;
+    bool whole = true;
+    for (int p = 0; p < score->parts; p++) {
+        mr_series part;
+        mr_status status = read_part(reader, result, score->part[p], &part);
+        const bool first = p == 0 && status == MR_OK;
+        series->there += part.count > 0;
+        whole = whole && part.count > 0 && (p == 0 || same_evaluations(series, &part));
+        for (int64_t i = 0; whole && p > 0 && i < series->count; i++)
+            series->value[i] += part.value[i];
+        squares += part.error * part.error;
+        if (first) {
+            *series = (mr_series){part.count, part.step, part.value, .there = series->there};
+            continue;
+        }
+        mr_free(part.step);
+        mr_free(part.value);
+        if (status != MR_OK) return status;
+    }
+    if (!whole) {
+        empty_series(series);
+        return MR_OK;
+    }
+    for (int64_t i = 0; i < series->count; i++)
+        series->value[i] /= score->parts;
+    series->error = sqrt(squares) / score->parts;
+    return MR_OK;
+}
+
+/* A run stopped before its first evaluation has none. */
+static mr_status read_series(const mr_runlog_reader *reader, const mr_result *result,
+                             const mr_score *score, mr_series *series)
+{
+    const char *path = result->path;
+    char dataset[256];
     double *counts = NULL;
+    series->error = NAN;
     if (score->projection) return read_spectra(path, score, series);
+    if (score->parts > 0) return read_mean(reader, result, score, series);
     snprintf(dataset, sizeof dataset, "/eval/%s/step", score->set);
     if (!mr_runlog_has(reader, dataset)) return MR_OK;
     MR_TRY(mr_runlog_series(reader, dataset, &series->step, &series->count));
@@ -232,23 +266,67 @@ static mr_status read_series(const mr_runlog_reader *reader, const char *path,
     return status;
 }
 
-/* Reads the score that chooses from the first set of the validation part that has it. */
+/* Whether a set is what rates may be chosen by: of the validation part, or where the measure says
+ * so held out by any name; text of its own is not the task's. */
+static mr_status may_choose(const mr_runlog_reader *reader, const mr_measure *measure,
+                            const char *set, const char *name, bool *may)
+{
+    mr_runlog_about about;
+    MR_TRY(mr_runlog_tells(reader, set, name, &about));
+    *may = about.told && !about.data[0] &&
+           (strcmp(about.part, "validation") == 0 ||
+            (measure->held_out && strcmp(about.part, "heldout") == 0));
+    return MR_OK;
+}
+
+/* Reads what chooses apart from the scores from the first set that has it, that of the task's name
+ * before others. */
 static mr_status read_validation(const mr_runlog_reader *reader, const mr_measure *measure,
                                  mr_result *result)
 {
-    mr_names sets = {0};
-    mr_status status = mr_runlog_list(reader, "/eval", &sets);
-    for (int64_t i = 0; status == MR_OK && i < sets.count; i++) {
-        mr_runlog_about about;
-        mr_score score = measure->score[measure->choice];
-        score.set = sets.item[i];
-        score.count = NULL;
-        status = mr_runlog_tells(reader, score.set, score.name, &about);
-        if (status != MR_OK || !about.told || strcmp(about.part, "validation") != 0) continue;
-        status = read_series(reader, result->path, &score, &result->series[measure->scores]);
-        break;
+    mr_score score = {.name = measure->held_out ? measure->held_out
+                                                : measure->score[measure->choice].name};
+    mr_series *series = &result->series[measure->scores];
+    for (int64_t i = -1; series->count == 0 && i < result->sets; i++) {
+        bool may;
+        score.set = i < 0 ? measure->task : result->set[i].group;
+        MR_TRY(may_choose(reader, measure, score.set, score.name, &may));
+        if (!may) continue;
+        MR_TRY(read_series(reader, result, &score, series));
+        if (series->count == 0) continue;
+        result->held_out = mr_strdup(score.set);
+        if (!result->held_out) return MR_ERR_MEMORY;
     }
-    mr_names_free(&sets);
+    return MR_OK;
+}
+
+/* What the log says of a set; how many of its items were scored, of a published one. */
+static mr_status read_set(const mr_runlog_reader *reader, const char *group, mr_result_set *set)
+{
+    char dataset[256];
+    double *record = NULL;
+    int64_t rows;
+    set->group = mr_strdup(group);
+    if (!set->group) return MR_ERR_MEMORY;
+    MR_TRY(mr_runlog_tells(reader, group, NULL, &set->about));
+    snprintf(dataset, sizeof dataset, "/eval/%s/items", group);
+    if (!set->about.set[0] || !mr_runlog_has(reader, dataset)) return MR_OK;
+    MR_TRY(mr_runlog_matrix(reader, dataset, &record, &rows, &set->items));
+    mr_free(record);
+    return MR_OK;
+}
+
+static mr_status read_sets(const mr_runlog_reader *reader, mr_result *result)
+{
+    mr_names groups = {0};
+    mr_status status = mr_runlog_list(reader, "/eval", &groups);
+    if (status == MR_OK) {
+        result->set = mr_alloc_array(MR_MEM_OTHER, (size_t)groups.count, sizeof *result->set);
+        if (!result->set) status = MR_ERR_MEMORY;
+    }
+    for (int64_t i = 0; status == MR_OK && i < groups.count; i++)
+        status = read_set(reader, groups.item[i], &result->set[result->sets++]);
+    mr_names_free(&groups);
     return status;
 }
 
@@ -259,22 +337,55 @@ static mr_status read_scores(const mr_runlog_reader *reader, const mr_measure *m
     result->series = mr_alloc_array(MR_MEM_OTHER, scores + 1, sizeof *result->series);
     result->told = mr_alloc_array(MR_MEM_OTHER, scores, sizeof *result->told);
     if (!result->series || !result->told) return MR_ERR_MEMORY;
+    MR_TRY(read_sets(reader, result));
     for (int k = 0; k < measure->scores; k++) {
         const mr_score *score = &measure->score[k];
-        MR_TRY(read_series(reader, result->path, score, &result->series[k]));
+        MR_TRY(read_series(reader, result, score, &result->series[k]));
         if (score->set) MR_TRY(mr_runlog_tells(reader, score->set, score->name, &result->told[k]));
     }
     return read_validation(reader, measure, result);
 }
 
+/* The sum over all steps; where not all are logged, by the mean of those that are. */
+static mr_status read_sum(const mr_runlog_reader *reader, const char *dataset, int64_t steps,
+                          double *sum)
+{
+    double *value = NULL;
+    int64_t count;
+    if (!mr_runlog_has(reader, dataset)) return MR_OK;
+    MR_TRY(mr_runlog_series(reader, dataset, &value, &count));
+    for (int64_t i = 0; i < count; i++)
+        *sum += value[i] / (double)count * (double)steps;
+    mr_free(value);
+    return MR_OK;
+}
+
+/* The first linear stands for all: "layers.0.q_proj: sharing, r_hat 20". */
+static mr_status read_became(const mr_runlog_reader *reader, const mr_names *kinds,
+                             mr_result *result)
+{
+    mr_names texts = {0};
+    mr_status status = mr_runlog_texts(reader, "/events/text", &texts);
+    for (int64_t i = 0; status == MR_OK && i < kinds->count && i < texts.count; i++) {
+        const char *behind = strstr(texts.item[i], ": ");
+        if (strcmp(kinds->item[i], "adapter") != 0 || !behind) continue;
+        result->became = mr_strdup(behind + 2);
+        if (!result->became) status = MR_ERR_MEMORY;
+        break;
+    }
+    mr_names_free(&texts);
+    return status;
+}
+
 /* A resumed run tells what it does again a second time, at steps told before. */
-static mr_status read_merges(const mr_runlog_reader *reader, mr_result *result)
+static mr_status read_events(const mr_runlog_reader *reader, mr_result *result)
 {
     mr_names kinds = {0};
     double *step = NULL, last = -1;
     int64_t count = 0;
     if (!mr_runlog_has(reader, "/events/kind")) return MR_OK;
     mr_status status = mr_runlog_texts(reader, "/events/kind", &kinds);
+    if (status == MR_OK) status = read_became(reader, &kinds, result);
     if (status == MR_OK) status = mr_runlog_series(reader, "/events/step", &step, &count);
     for (int64_t i = 0; status == MR_OK && i < count && i < kinds.count; i++) {
         if (strcmp(kinds.item[i], "merge") != 0 || step[i] <= last) continue;
@@ -297,31 +408,40 @@ static mr_status read_config(const mr_runlog_reader *reader, mr_result *result)
     return describe(&result->config, mr_results_in_variant, NULL, &result->variant);
 }
 
-mr_status mr_result_read(const char *path, const mr_measure *measure, mr_result **out)
+static mr_status read_result(const mr_runlog_reader *reader, const mr_measure *measure,
+                             mr_result *result)
+{
+    MR_TRY(read_attributes(reader, result));
+    MR_TRY(read_config(reader, result));
+    MR_TRY(read_scores(reader, measure, result));
+    MR_TRY(read_sum(reader, "/train/tokens", result->steps, &result->tokens));
+    MR_TRY(read_sum(reader, "/train/seconds", result->steps, &result->seconds));
+    return read_events(reader, result);
+}
+
+mr_status mr_result_read(const char *path, const mr_measure *measure, int tasks, int *task,
+                         mr_result **out)
 {
     mr_runlog_reader *reader = NULL;
     mr_result *result = NULL;
     char *found = NULL;
     *out = NULL;
+    *task = 0;
     mr_status status = mr_runlog_open(path, &reader);
-    if (status != MR_OK) goto cleanup;
-    status = mr_runlog_get_text(reader, "task", &found);
-    if (status != MR_OK || strcmp(found, measure->task) != 0) goto cleanup;
+    if (status == MR_OK) status = mr_runlog_get_text(reader, "task", &found);
+    while (status == MR_OK && *task < tasks && strcmp(found, measure[*task].task) != 0)
+        (*task)++;
+    if (status != MR_OK || *task == tasks) goto cleanup;
     result = mr_alloc(MR_MEM_OTHER, sizeof *result);
-    status = result ? MR_OK : MR_ERR_MEMORY;
-    if (status != MR_OK) goto cleanup;
-    result->path = mr_strdup(path);
-    status = result->path ? MR_OK : MR_ERR_MEMORY;
-    if (status == MR_OK) status = read_attributes(reader, result);
-    if (status == MR_OK) status = read_config(reader, result);
-    if (status == MR_OK) status = read_scores(reader, measure, result);
-    if (status == MR_OK) status = read_merges(reader, result);
+    if (result) result->path = mr_strdup(path);
+    status = result && result->path ? MR_OK : MR_ERR_MEMORY;
+    if (status == MR_OK) status = read_result(reader, &measure[*task], result);
     if (status == MR_OK) {
         *out = result;
         result = NULL;
     }
 cleanup:
-    mr_result_free(&result, measure->scores);
+    if (result) mr_result_free(&result, measure[*task].scores);
     mr_free(found);
     mr_runlog_close_reader(&reader);
     return status;
@@ -331,8 +451,9 @@ void mr_result_free(mr_result **result, int scores)
 {
     if (!*result) return;
     char *const texts[] = {
-        (*result)->path,      (*result)->setting, (*result)->variant,     (*result)->method,
-        (*result)->data_hash, (*result)->commit,  (*result)->stop_reason, (*result)->left_out,
+        (*result)->path,      (*result)->setting,  (*result)->variant,     (*result)->method,
+        (*result)->data_hash, (*result)->commit,   (*result)->stop_reason, (*result)->left_out,
+        (*result)->became,    (*result)->held_out,
     };
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
         mr_free(texts[i]);
@@ -342,6 +463,9 @@ void mr_result_free(mr_result **result, int scores)
     }
     mr_free((*result)->series);
     mr_free((*result)->told);
+    for (int64_t i = 0; i < (*result)->sets; i++)
+        mr_free((*result)->set[i].group);
+    mr_free((*result)->set);
     mr_free(*result);
     *result = NULL;
 }

@@ -165,11 +165,12 @@ static mr_status add_courses(const mr_setting *setting, mr_text *out)
     return MR_OK;
 }
 
-mr_status mr_setting_words(const mr_paper_table *paper, const mr_setting *setting, mr_text *out)
+mr_status mr_setting_words(const mr_paper_table *paper, const mr_report_block *block, mr_text *out)
 {
+    const mr_setting *setting = block->setting;
     const mr_result *run = setting->first;
     const mr_config *c = &run->config;
-    const mr_measure *measure = &paper->measure;
+    const mr_measure *measure = &block->results->measure;
     char number[MR_LAYOUT_NUMBER];
     mr_text init = {0}, dtype = {0};
     mr_status status = mr_config_value_text(c, "model.init", &init);

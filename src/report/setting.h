@@ -4,7 +4,7 @@
 /** @file
  * What is said of a setting: its name, what it shares and what tells it apart, in words. */
 
-#include "report/paper.h"
+#include "report/report.h"
 
 /** Returns a run of the setting whose method has a key; NULL: none has. Borrowed. Local. */
 const mr_result *mr_setting_with(const mr_setting *setting, const char *key);
@@ -24,9 +24,9 @@ void mr_setting_name(const mr_results *results, const mr_setting *setting, mr_te
 void mr_setting_difference(const mr_results *results, const mr_setting *setting, mr_text *out);
 
 /** Appends what was run, in the words of the configuration. Local.
- * @param paper  gives the name of samples and the measure
+ * @param paper  gives the name of samples
  * @return MR_OK, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_setting_words(const mr_paper_table *paper, const mr_setting *setting,
+MR_NODISCARD mr_status mr_setting_words(const mr_paper_table *paper, const mr_report_block *block,
                                         mr_text *out);
 
 /** Appends the commits of the programs whose runs count, and returns their number: different ones

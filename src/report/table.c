@@ -28,8 +28,11 @@ mr_column *mr_table_column(mr_table *table, mr_column_kind kind, const char *hea
 {
     MR_INVARIANT(table->columns_added < table->columns);
     mr_column *column = &table->column[table->columns_added++];
-    *column = (mr_column){
-        .kind = kind, .heading = mr_table_keep(table, heading), .score = -1, .step = NAN};
+    *column = (mr_column){.kind = kind,
+                          .heading = mr_table_keep(table, heading),
+                          .score = -1,
+                          .paper = -1,
+                          .step = NAN};
     return column;
 }
 
@@ -41,22 +44,28 @@ static mr_cell *next_cell(mr_table *table)
 
 void mr_table_add_missing(mr_table *table)
 {
-    *next_cell(table) = (mr_cell){0};
+    *next_cell(table) = (mr_cell){.error = NAN};
+}
+
+void mr_table_add_absent(mr_table *table, const char *why)
+{
+    *next_cell(table) = (mr_cell){.error = NAN, .text = mr_table_keep(table, why)};
 }
 
 void mr_table_add_text(mr_table *table, const char *text, const char *marks)
 {
-    *next_cell(table) = (mr_cell){.value.n = 1, .text = mr_table_keep(table, text), .marks = marks};
+    *next_cell(table) =
+        (mr_cell){.value.n = 1, .error = NAN, .text = mr_table_keep(table, text), .marks = marks};
 }
 
 void mr_table_add_number(mr_table *table, double value)
 {
-    *next_cell(table) = (mr_cell){.value = {.n = 1, .mean = value}};
+    *next_cell(table) = (mr_cell){.value = {.n = 1, .mean = value}, .error = NAN};
 }
 
 void mr_table_add_estimate(mr_table *table, mr_estimate value)
 {
-    *next_cell(table) = (mr_cell){.value = value};
+    *next_cell(table) = (mr_cell){.value = value, .error = NAN};
 }
 
 const mr_cell *mr_table_cell(const mr_table *table, int64_t row, int64_t column)

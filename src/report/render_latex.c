@@ -1,0 +1,153 @@
+/* A report in LaTeX: tables to be included in a document, without packages. A document in UTF-8, as
+ * LaTeX's are since 2018, has them by \input. */
+
+#include "report/render.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* Text in which nothing is a command. */
+static void add_plain(const char *text, mr_text *out)
+{
+    static const struct {
+        const char *from, *to;
+    } written[] = {
+        {"\\", "\\textbackslash{}"},
+        {"~", "$\\sim$"},
+        {"^", "\\textasciicircum{}"},
+        {"±", "$\\pm$"},
+        {"<", "$<$"},
+        {">", "$>$"},
+        {"%", "\\%"},
+        {"_", "\\_"},
+        {"&", "\\&"},
+        {"#", "\\#"},
+        {"$", "\\$"},
+        {"{", "\\{"},
+        {"}", "\\}"},
+        {"*", "$^{*}$"},
+        {"`", "\\textasciigrave{}"},
+        {"|", "\\textbar{}"},
+        {"\"", "''"},
+    };
+    enum { WRITTEN = sizeof written / sizeof written[0] };
+    while (*text) {
+        size_t w = 0;
+        while (w < WRITTEN && strncmp(text, written[w].from, strlen(written[w].from)) != 0)
+            w++;
+        if (w < WRITTEN)
+            mr_text_add(out, "%s", written[w].to);
+        else
+            mr_text_add_bytes(out, text, 1);
+        text += w < WRITTEN ? strlen(written[w].from) : 1;
+    }
+}
+
+static void add_clean(const char *text, mr_text *out)
+{
+    mr_text clean = {0};
+    mr_text_add_line(&clean, text, strlen(text));
+    add_plain(mr_text_get(&clean), out);
+    if (clean.failed) out->failed = true;
+    mr_text_free(&clean);
+}
+
+/* What stands above several columns, once over all of them. */
+static void add_above(const mr_table *table, mr_text *out)
+{
+    const char *before = "";
+    for (int64_t c = 0; c < table->columns;) {
+        const char *above = mr_render_above(table, c);
+        int columns = 0;
+        for (; c < table->columns && (columns == 0 || mr_render_above(table, c) == above); c++)
+            columns += !table->column[c].detail;
+        if (columns == 0) continue;
+        mr_text_add(out, "%s\\multicolumn{%d}{c}{", before, columns);
+        add_clean(above, out);
+        mr_text_add(out, "}");
+        before = " & ";
+    }
+    mr_text_add(out, " \\\\\n");
+}
+
+static void add_rows(const mr_table *table, mr_text *out)
+{
+    for (int64_t i = -1; i < table->rows; i++) {
+        const char *before = "";
+        for (int64_t c = 0; c < table->columns; c++) {
+            const mr_column *column = &table->column[c];
+            mr_text cell = {0};
+            if (column->detail) continue;
+            if (i < 0)
+                mr_text_add(&cell, "%s", column->heading);
+            else if (!mr_render_repeats(table, i, c))
+                mr_render_cell(column, mr_table_cell(table, i, c), &cell);
+            mr_text_add(out, "%s", before);
+            add_clean(mr_text_get(&cell), out);
+            before = " & ";
+            if (cell.failed) out->failed = true;
+            mr_text_free(&cell);
+        }
+        mr_text_add(out, " \\\\\n%s", i < 0 ? "\\hline\n" : "");
+    }
+}
+
+/* A sentence, with its full stop. */
+static void add_sentence(const char *text, mr_text *out)
+{
+    const size_t length = strlen(text);
+    add_clean(text, out);
+    if (length == 0 || text[length - 1] != '.') mr_text_add(out, ".");
+}
+
+/* Words stand in the caption of the table of scores. */
+static void add_words(const mr_section *section, mr_text *out)
+{
+    add_sentence(section->title, out);
+    for (int i = 0; i < section->paragraphs; i++) {
+        mr_text_add(out, "\n  \\emph{");
+        add_clean(section->paragraph[i].label, out);
+        mr_text_add(out, "}: ");
+        add_sentence(section->paragraph[i].text, out);
+    }
+    for (int i = 0; i < section->notes; i++) {
+        mr_text_add(out, "\n  ");
+        add_clean(section->note[i].label, out);
+        mr_text_add(out, "%s", section->note[i].label[0] ? " " : "");
+        add_sentence(section->note[i].text, out);
+    }
+    for (int64_t i = 0; i < section->left_out.count; i++) {
+        mr_text_add(out, "\n  Left out: ");
+        add_sentence(section->left_out.item[i], out);
+    }
+}
+
+static void add_table(const mr_section *section, int t, mr_text *out)
+{
+    const mr_table *table = &section->table[t];
+    bool headed = false;
+    mr_text_add(out, "\\begin{table}\n\\centering\n\\small\n\\begin{tabular}{");
+    for (int64_t c = 0; c < table->columns; c++) {
+        headed = headed || table->column[c].above;
+        if (!table->column[c].detail) mr_text_add(out, "%s", table->column[c].right ? "r" : "l");
+    }
+    mr_text_add(out, "}\n\\hline\n");
+    if (headed) add_above(table, out);
+    add_rows(table, out);
+    mr_text_add(out, "\\hline\n\\end{tabular}\n\\caption{");
+    if (t == MR_TABLE_SCORES)
+        add_words(section, out);
+    else if (table->caption)
+        add_clean(table->caption, out);
+    mr_text_add(out, "}\n\\end{table}\n\n");
+}
+
+static mr_status render(const mr_report *report, mr_text *out)
+{
+    for (int64_t s = 0; s < report->sections; s++)
+        for (int t = 0; t < report->section[s].tables; t++)
+            if (report->section[s].table[t].rows > 0) add_table(&report->section[s], t, out);
+    return out->failed ? MR_ERR_MEMORY : MR_OK;
+}
+
+const mr_renderer mr_renderer_latex = {.name = "latex", .render = render};

@@ -1,5 +1,6 @@
 /* mora eval: sets of a user's own, asked of a model that a run made. */
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "data_files.h"
 #include "eval/set.h"
@@ -8,7 +9,10 @@
 #include <jansson.h>
 
 #include <math.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const program_setting alone = {0};
@@ -201,6 +205,71 @@ static void what_was_broken_off_goes_on(void **state)
     mr_free(whole);
 }
 
+static size_t bytes_of(const char *path)
+{
+    struct stat info;
+    return stat(path, &info) == 0 ? (size_t)info.st_size : 0;
+}
+
+/* Options and texts enough for several pieces of each. */
+static void write_many(void)
+{
+    enum { QUESTIONS = 600, TEXTS = 100, LETTERS = 72 };
+    FILE *questions = fopen("many.csv", "w"), *texts = fopen("many.txt", "w");
+    fprintf(questions, "q,a\n");
+    for (int i = 0; i < QUESTIONS + TEXTS; i++) {
+        char text[LETTERS + 1] = "";
+        for (int c = 0; c < LETTERS; c++)
+            text[c] = (char)('a' + (i * 31 + c * c * 7 + i * c) % 8);
+        if (i < QUESTIONS)
+            fprintf(questions, "%s,%s\n", text, i % 3 ? "yes" : "never");
+        else
+            fprintf(texts, "%s\n", text);
+    }
+    fclose(questions);
+    fclose(texts);
+    program_write("many.yaml",
+                  "sets:\n"
+                  "  - {name: ask, version: 1, items: [many.csv], read: csv, class: a,\n"
+                  "     item: [{field: q}], options: [\"yes\", never], gold: a, metric: accuracy}\n"
+                  "  - {name: write, version: 1, items: [many.txt], read: lines,\n"
+                  "     item: [{field: line}], gold: line, rules: [first_line], new_tokens: 30}\n");
+}
+
+/* Killed at instants spread over what it writes, an evaluation leaves what it can go on behind. */
+static void a_killed_evaluation_goes_on(void **state)
+{
+    (void)state;
+    enum { KILLS = 10 };
+    static const char arguments[] =
+        "eval model --set many.yaml --data . --threads 1 --batch 1 --out r.jsonl";
+    size_t bytes;
+    int killed = 0;
+    write_many();
+    remove("r.jsonl");
+    program_result result = program_succeed(alone, "%s", arguments);
+    char *whole = program_read("r.jsonl", &bytes);
+    program_free(&result);
+    remove("r.jsonl");
+    for (size_t k = 1; k <= KILLS; k++) {
+        program_child child = program_start(alone, "%s", arguments);
+        const double until = mr_clock() + 60;
+        while (bytes_of("r.jsonl") < bytes * k / (KILLS + 1) && mr_clock() < until)
+            nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+        kill(child.pid, SIGKILL);
+        result = program_finish(&child);
+        killed += result.exit_code == 128 + SIGKILL;
+        program_free(&result);
+    }
+    assert_true(killed > KILLS / 2);
+    result = program_succeed(alone, "%s", arguments);
+    program_free(&result);
+    char *again = program_read("r.jsonl", NULL);
+    assert_string_equal(again, whole);
+    mr_free(again);
+    mr_free(whole);
+}
+
 static void a_file_of_another_evaluation_is_refused(void **state)
 {
     (void)state;
@@ -312,6 +381,7 @@ int main(void)
         cmocka_unit_test(the_first_prompt_is_shown),
         cmocka_unit_test(records_are_the_same_on_any_number_of_ranks),
         cmocka_unit_test(what_was_broken_off_goes_on),
+        cmocka_unit_test(a_killed_evaluation_goes_on),
         cmocka_unit_test(a_file_of_another_evaluation_is_refused),
         cmocka_unit_test(an_adapter_scores_as_the_run_that_it_is_of),
         cmocka_unit_test(scores_are_told_as_json),

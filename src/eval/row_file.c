@@ -70,7 +70,7 @@ static mr_status next_line(mr_row_file *f, json_t **out)
     *out = NULL;
     if (f->at == f->bytes) return MR_OK;
     json_error_t error;
-    const char *line = f->text + f->at, *end = strchr(line, '\n');
+    const char *line = f->text + f->at, *end = memchr(line, '\n', f->bytes - f->at);
     f->line++;
     *out = json_loadb(line, (size_t)(end - line), JSON_REJECT_DUPLICATES, &error);
     MR_CHECK(*out, MR_ERR_FORMAT, "%s:%lld: cannot read JSON: %s", f->path, (long long)f->line,

@@ -210,8 +210,9 @@ static int width_of(const mr_set_scores *s)
 void mr_set_scores_print(const mr_set_scores *s, mr_text *out)
 {
     const int width = width_of(s);
-    mr_text_add(out, "%s, version %lld (%s)\n", s->set->name, (long long)s->set->version,
-                s->set->source);
+    mr_text_add(out, "%s, version %lld", s->set->name, (long long)s->set->version);
+    if (s->set->source[0] != '\0') mr_text_add(out, " (%s)", s->set->source);
+    mr_text_add(out, "\n");
     for (int r = 0; r < s->scores; r++) {
         mr_text_add(out, "  %-*s", width + 2, s->score[r].name);
         print_number(s->score[r].value, s->score[r].error, out);

@@ -20,7 +20,7 @@ target_link_libraries(test_spectra_run PRIVATE mr_linalg)
 # What is loaded before the program to let its calls fail.
 add_library(test_faults MODULE faults.c)
 target_link_libraries(test_faults PRIVATE MPI::MPI_C ${CMAKE_DL_LIBS})
-foreach(name disturbed spectra_run eval_run)
+foreach(name disturbed spectra_run eval eval_run)
   add_dependencies(test_${name} test_faults)
   target_compile_definitions(test_${name} PRIVATE MR_TEST_FAULTS="$<TARGET_FILE:test_faults>")
 endforeach()

@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include <errno.h>
 #include <math.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -82,6 +83,17 @@ static void the_command_line_is_checked(void **state)
           "there is no set \"mmlu\"; expected one of mmlu_lm_eval_5");
     fails(2, "model --set own.yaml --data . --window 129",
           "--window: expected at most the model's max_position_embeddings, 128");
+    fails(2, "model --set own.yaml --data . --limit 0", "--limit: expected at least 1, found 0");
+    fails(2, "model --set own.yaml --data . --limit -1",
+          "--limit: expected a whole number, found \"-1\"");
+    fails(2, "model --set own.yaml --data . --window 0", "--window: expected at least 1, found 0");
+    fails(2, "model --set own.yaml --data . --batch 0", "--batch: expected 1..65536, found 0");
+    fails(1, "model --set own.yaml,own.yaml --data .", "the set \"ask\" is there already");
+    fails(1, "model --set own.yaml --data nowhere",
+          "set ask: 'nowhere' has none of its files: q.csv");
+    fails(1, "model --set own.yaml --data . --out nowhere/r.jsonl",
+          "cannot open 'nowhere/r.jsonl'");
+    fails(1, "model --set own.yaml --data . --out /dev/full", "'/dev/full': not a regular file");
     fails(1, "model --set fpb --data .", "set fpb: '.' has none of its files: FinancialPhraseBank");
     fails(1, "model --set none.yaml --data .", "none.yaml");
     fails(1, "nowhere --set own.yaml --data .", "cannot open the model folder 'nowhere'");
@@ -291,6 +303,17 @@ static void a_file_of_another_evaluation_is_refused(void **state)
     fails(1, same, "r.jsonl:2: item 2 was asked by another text than now: its hash is 0, now ");
     program_write("r.jsonl", "%.*snothing\n", (int)(second - text), text);
     fails(1, same, "r.jsonl:2: cannot read JSON");
+    data_write("r.jsonl", text, (size_t)(second - text));
+    data_append("r.jsonl", "\0\0\n", 3);
+    data_append("r.jsonl", second, strlen(second));
+    fails(1, same, "r.jsonl:2: cannot read JSON");
+    program_write("other.yaml",
+                  "sets:\n  - {name: other, version: 1, items: [t.txt], read: lines,\n"
+                  "     item: [{field: line}], gold: line, rules: [first_line],\n"
+                  "     new_tokens: 9}\n");
+    data_write("r.jsonl", text, strlen(text));
+    fails(1, "model --set other.yaml --data . --out r.jsonl",
+          "r.jsonl:1: it is of another evaluation: \"set\" is \"ask\" there, \"other\" here");
     program_write("r.jsonl", "%.*s%.*s", (int)(second - text), text, (int)(second - text), text);
     fails(1, same, "r.jsonl:2: expected the row of an item, found lines of another set");
     mr_free(text);
@@ -300,6 +323,40 @@ static void a_file_of_another_evaluation_is_refused(void **state)
 static const char *rows_of(const char *text)
 {
     return strchr(text, '\n');
+}
+
+/* Fails under a call of the operating system that does, on ranks, with one message. */
+static void fails_by(const char *call, int error, int ranks, const char *message)
+{
+    program_write("failing.sh", "#!/bin/sh\nMR_FAULT=%s:%d:r.jsonl LD_PRELOAD=%s exec \"$@\"\n",
+                  call, error, MR_TEST_FAULTS);
+    assert_int_equal(chmod("failing.sh", 0700), 0);
+    program_fail((program_setting){.ranks = ranks, .wrapper = "./failing.sh"}, 1, message,
+                 "eval model --set own.yaml --data . --threads 1 --out r.jsonl");
+}
+
+static void a_file_that_cannot_be_written_is_told_of(void **state)
+{
+    (void)state;
+    char *whole = records(0, "");
+    for (int ranks = 0; ranks <= 3; ranks += 3) {
+        remove("r.jsonl");
+        fails_by("open", EROFS, ranks, "cannot open 'r.jsonl': Read-only file system");
+        fails_by("write", ENOSPC, ranks, "cannot write to 'r.jsonl': No space left on device");
+        fails_by("sync", EIO, ranks, "cannot sync 'r.jsonl': Input/output error");
+    }
+    program_result result =
+        program_succeed(alone, "eval model --set own.yaml --data . --threads 1 --out r.jsonl");
+    program_free(&result);
+    char *again = program_read("r.jsonl", NULL);
+    assert_string_equal(again, whole);
+    mr_free(again);
+    mr_free(whole);
+    program_write("wrong.yaml", "sets:\n  - {name: a, colour: red}\n");
+    program_fail((program_setting){.ranks = 3}, 1, "wrong.yaml:2:23: unknown key \"colour\"",
+                 "eval model --set wrong.yaml --data .");
+    program_fail((program_setting){.ranks = 3}, 1, "set ask: 'f' has none of its files: q.csv",
+                 "eval model --set own.yaml --data f");
 }
 
 static void an_adapter_scores_as_the_run_that_it_is_of(void **state)
@@ -383,6 +440,7 @@ int main(void)
         cmocka_unit_test(what_was_broken_off_goes_on),
         cmocka_unit_test(a_killed_evaluation_goes_on),
         cmocka_unit_test(a_file_of_another_evaluation_is_refused),
+        cmocka_unit_test(a_file_that_cannot_be_written_is_told_of),
         cmocka_unit_test(an_adapter_scores_as_the_run_that_it_is_of),
         cmocka_unit_test(scores_are_told_as_json),
     };

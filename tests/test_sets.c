@@ -282,6 +282,15 @@ static void a_set_that_is_none_is_told_of(void **state)
         {HEAD ITEMS OPTIONS ASK "    like: own\n", "without end"},
         {HEAD ITEMS OPTIONS ASK "    fields: [{name: x, of: y}]\n",
          "expected one of the keys pattern, join, words, rule and among"},
+        {HEAD ITEMS OPTIONS ASK "    fields: [{name: x, of: y, pattern: \"(a\"}]\n",
+         "own.yaml:9:14: '(a' is no regular expression: missing closing parenthesis"},
+        {HEAD ITEMS OPTIONS ASK "    fields: [{name: x, of: y, pattern: a}]\n",
+         "own.yaml:9:14: expected a group in the pattern 'a'"},
+        {HEAD ITEMS OPTIONS ASK "    read: csv\n    columns: [text, label, text]\n",
+         "two columns of one name"},
+        {HEAD ITEMS OPTIONS ASK "    metrik: accuracy\n", "own.yaml:9:13: unknown key \"metrik\""},
+        {"sets:\n  - name: own\n" ITEMS RULES ASK, "the key \"version\" is missing"},
+        {"sets:\n  - {name: a, like: b}\n  - {name: b, like: a}\n", "without end"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         mr_sets sets;
@@ -294,6 +303,8 @@ static void a_set_that_is_none_is_told_of(void **state)
     assert_contains(mr_message(), "there is no set \"mmlu\"; expected one of mmlu_lm_eval_5, ");
     assert_int_equal(mr_sets_load("fpb,fpb", &sets), MR_ERR_CONFIG);
     assert_contains(mr_message(), "the set \"fpb\" is there already");
+    assert_int_equal(mr_sets_load("fpb,,ner", &sets), MR_ERR_USAGE);
+    assert_contains(mr_message(), "the name of a set before every comma, found \"fpb,,ner\"");
     assert_int_equal(mr_sets_load("none.yaml", &sets), MR_ERR_IO);
 }
 
@@ -325,7 +336,18 @@ static void a_file_that_does_not_fit_is_told_of(void **state)
         {OPTIONS ASK "    read: csv\n", "text,label\nq\n", "items.txt:2: expected 2 cells, found 1",
          MR_ERR_FORMAT},
         {OPTIONS ASK "    read: csv\n", "text,label\n\"q,a\n",
-         "items.txt:3: a quote that is not closed", MR_ERR_FORMAT},
+         "items.txt:2: a quote that is not closed", MR_ERR_FORMAT},
+        {OPTIONS ASK "    read: csv\n", "text,label,text\nq,a,r\n",
+         "items.txt:1: two columns \"text\"", MR_ERR_FORMAT},
+        {OPTIONS ASK "    read: csv\n", "text,label\nq\xff,a\n",
+         "items.txt:2: a cell that is not UTF-8", MR_ERR_FORMAT},
+        {OPTIONS ASK, "{\"label\": \"a\"}\n",
+         "items.txt:1: expected text in field \"text\", found nothing", MR_ERR_FORMAT},
+        {OPTIONS ASK "    begin: [{field: head}]\n", "{\"text\": \"q\", \"label\": \"a\"}\n",
+         "items.txt:1: expected text in field \"head\", found nothing", MR_ERR_FORMAT},
+        {RULES ASK "    shots: {count: 1}\n    shot: [{field: done}]\n",
+         "{\"text\": \"q\", \"label\": \"a\"}\n{\"text\": \"q\", \"label\": \"a\"}\n",
+         "items.txt:1: expected text in field \"done\", found nothing", MR_ERR_FORMAT},
         {OPTIONS ASK "    read: lines\n", "\xe4\n", "items.txt:1: not UTF-8", MR_ERR_FORMAT},
         {OPTIONS ASK "    read: abstracts\n", "A\tb\n", "items.txt:1: expected \"###\"",
          MR_ERR_FORMAT},
@@ -356,15 +378,6 @@ static void a_file_that_does_not_fit_is_told_of(void **state)
     mr_set *set = load(&sets, HEAD "    items: [[a.x, b.x], c*.x]\n" OPTIONS ASK);
     assert_int_equal(mr_set_read(set, "."), MR_ERR_IO);
     assert_contains(mr_message(), "set own: '.' has none of its files: a.x with b.x, c*.x");
-    mr_sets_free(&sets);
-    /* A template's field that is missing is told of where the text is made. */
-    set = load(&sets, HEAD ITEMS OPTIONS ASK);
-    write_text("items.txt", "{\"label\": \"a\"}\n");
-    must(mr_set_read(set, "."));
-    mr_text text = {0};
-    assert_int_equal(mr_set_prompt(set, 0, 0, &text), MR_ERR_FORMAT);
-    assert_contains(mr_message(), "items.txt:1: expected text in field \"text\", found nothing");
-    mr_text_free(&text);
     mr_sets_free(&sets);
 }
 

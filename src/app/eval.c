@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { BATCH = 8, WIDEST = 1 << 16 };
+enum { BATCH = 8, WIDEST = 1 << 16, NOT_GIVEN = -1 };
 
 /* What the command line says. */
 typedef struct request {
@@ -68,8 +68,8 @@ static mr_status begin_runs(work *w)
                              .bos = !r->no_bos,
                              .apart = r->no_sharing,
                              .window = r->window > 0 ? r->window : arch->max_position_embeddings,
-                             .batch = r->batch > 0 ? r->batch : BATCH,
-                             .limit = r->limit,
+                             .batch = r->batch,
+                             .limit = r->limit > 0 ? r->limit : 0,
                              .eos = w->loaded->tokenizer->end,
                              .eos_count = w->loaded->tokenizer->ends,
                              .progress = show_progress,
@@ -288,13 +288,16 @@ static mr_status check(const request *r, int operands)
     MR_CHECK(r->set.count > 0, MR_ERR_USAGE,
              "mora eval: expected --set; `mora eval --help` lists the sets");
     MR_CHECK(r->data, MR_ERR_USAGE, "mora eval: expected --data, the folder of the sets' files");
-    MR_CHECK(r->batch <= WIDEST, MR_ERR_USAGE, "mora eval: --batch: expected 1..%d", WIDEST);
+    MR_CHECK(r->batch >= 1 && r->batch <= WIDEST, MR_ERR_USAGE,
+             "mora eval: --batch: expected 1..%d, found %lld", WIDEST, (long long)r->batch);
+    MR_CHECK(r->limit != 0, MR_ERR_USAGE, "mora eval: --limit: expected at least 1, found 0");
+    MR_CHECK(r->window != 0, MR_ERR_USAGE, "mora eval: --window: expected at least 1, found 0");
     return MR_OK;
 }
 
 static mr_status run(const mr_comm *comm, int argc, char **argv)
 {
-    request r = {.model = NULL};
+    request r = {.limit = NOT_GIVEN, .window = NOT_GIVEN, .batch = BATCH};
     mr_text more = {0};
     bool help;
     int operands;

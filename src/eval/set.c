@@ -190,6 +190,8 @@ static mr_status load(const char *names, mr_sets *sets)
     for (const char *at = names; at && *at != '\0';) {
         char name[PATH_MAX];
         const size_t length = strcspn(at, ",");
+        MR_CHECK(length > 0, MR_ERR_USAGE,
+                 "expected the name of a set before every comma, found \"%s\"", names);
         MR_TRY(mr_file_path(name, "%.*s", (int)length, at));
         MR_TRY(add_named(sets, name));
         at += length + (at[length] == ',');

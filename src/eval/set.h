@@ -52,7 +52,9 @@ typedef struct mr_set_name {
 
 /** A field made of another; one of the members behind `of` is set. */
 typedef struct mr_set_field {
-    const char *name, *of, *pattern, *join;
+    const char *name, *of, *join;
+    const char *pattern;
+    struct mr_pattern *compiled; /**< that, owned */
     const mr_answer_rule *rule;
     mr_set_name *among; /**< [names], owned */
     int names;

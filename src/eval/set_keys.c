@@ -1,5 +1,6 @@
 /* What the YAML of a set says. */
 
+#include "base/pattern.h"
 #include "eval/set_impl.h"
 
 #include <stddef.h>
@@ -180,6 +181,7 @@ static void free_fields(mr_set *set)
         for (int n = 0; n < set->field[f].names; n++)
             mr_free(set->field[f].among[n].texts.item);
         mr_free(set->field[f].among);
+        mr_pattern_destroy(&set->field[f].compiled);
     }
     mr_free(set->field);
     set->field = NULL;
@@ -202,6 +204,19 @@ static mr_status take_names(const mr_yaml_taker *taker, int list, mr_set_field *
     return MR_OK;
 }
 
+static mr_status compile(const mr_yaml_taker *taker, int at, mr_set_field *field)
+{
+    char problem[MR_PATTERN_PROBLEM];
+    if (!field->pattern) return MR_OK;
+    mr_status status = mr_pattern_create(field->pattern, &field->compiled, problem);
+    if (status == MR_ERR_FORMAT)
+        return mr_yaml_fail(taker, at, "'%s' is no regular expression: %s", field->pattern,
+                            problem);
+    MR_TRY(status);
+    if (mr_pattern_groups(field->compiled) > 0) return MR_OK;
+    return mr_yaml_fail(taker, at, "expected a group in the pattern '%s'", field->pattern);
+}
+
 static mr_status take_field(const mr_yaml_taker *taker, int at, mr_set_field *out)
 {
     field_keys k = {.rule = NULL};
@@ -211,6 +226,7 @@ static mr_status take_field(const mr_yaml_taker *taker, int at, mr_set_field *ou
                             "expected one of the keys pattern, join, words, rule and among");
     *out = k.field;
     if (k.rule) MR_TRY(find_rule(taker, at, k.rule, &out->rule));
+    MR_TRY(compile(taker, at, out));
     return take_names(taker, k.among, out);
 }
 
@@ -284,6 +300,14 @@ mr_status mr_set_take_keys(const mr_yaml_taker *taker, int mapping, mr_set *set)
     return take_rules(taker, k.at.rules, set);
 }
 
+static bool has_twice(const mr_set_texts *texts)
+{
+    for (int i = 0; i < texts->count; i++)
+        for (int k = 0; k < i; k++)
+            if (strcmp(texts->item[i], texts->item[k]) == 0) return true;
+    return false;
+}
+
 /* The right of what stands beside options, or beside rules. */
 static const char *contradiction(const mr_set *s)
 {
@@ -308,6 +332,7 @@ static const char *contradiction(const mr_set *s)
         return "expected as many labels as options";
     if (s->columns.count > 0 && s->reading != MR_READ_CSV && s->reading != MR_READ_TSV)
         return "columns are those of csv and tsv";
+    if (has_twice(&s->columns)) return "two columns of one name";
     if (s->latin1 && s->reading != MR_READ_LINES) return "latin1 is for lines";
     if (s->classes.count > 0 && !s->class_field) return "classes need the key \"class\"";
     if (s->by.count > MR_SET_BY) return "more than 4 groups in \"by\"";

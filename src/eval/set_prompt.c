@@ -106,6 +106,35 @@ static mr_status draw_shots(chooser *c)
     return MR_OK;
 }
 
+/* Texts. */
+
+static mr_status add_text(const mr_template *t, const mr_set_record *r, mr_text *out)
+{
+    mr_fault fault;
+    char what[MR_FAULT_TEXT];
+    if (!t) return MR_OK;
+    MR_TRY(mr_template_text(t, r->json, out, &fault, what));
+    return fault == MR_FAULTS ? MR_OK : mr_set_fail(r, "%s", what);
+}
+
+/* Makes all texts once, so that a field that is missing is told of before a model is asked. */
+static mr_status check_texts(const mr_set *s)
+{
+    mr_text text = {0};
+    mr_status status = MR_OK;
+    for (int64_t i = 0; i < s->items && status == MR_OK; i++) {
+        mr_text_clear(&text);
+        status = add_text(s->begin, &s->record[s->at[i]], &text);
+        if (status == MR_OK) status = add_text(s->item, &s->record[s->at[i]], &text);
+    }
+    for (int64_t k = 0; k < s->items * s->shots.count && status == MR_OK; k++) {
+        mr_text_clear(&text);
+        status = add_text(s->shot, &s->record[s->shot_at[k]], &text);
+    }
+    mr_text_free(&text);
+    return status;
+}
+
 static mr_status choose(chooser *c, int64_t items)
 {
     mr_set *s = c->set;
@@ -138,22 +167,12 @@ mr_status mr_set_choose(mr_set *set, int64_t items)
     c.taken = mr_alloc_array(MR_MEM_DATA, records, sizeof *c.taken);
     c.shots = mr_alloc_array(MR_MEM_DATA, classes * (size_t)set->shots.count + 1, sizeof *c.shots);
     mr_status status = c.pool && c.room && c.taken && c.shots ? choose(&c, items) : MR_ERR_MEMORY;
+    if (status == MR_OK) status = check_texts(set);
     mr_free(c.pool);
     mr_free(c.room);
     mr_free(c.taken);
     mr_free(c.shots);
     return status;
-}
-
-/* Texts. */
-
-static mr_status add_text(const mr_template *t, const mr_set_record *r, mr_text *out)
-{
-    mr_fault fault;
-    char what[MR_FAULT_TEXT];
-    if (!t) return MR_OK;
-    MR_TRY(mr_template_text(t, r->json, out, &fault, what));
-    return fault == MR_FAULTS ? MR_OK : mr_set_fail(r, "%s", what);
 }
 
 mr_status mr_set_prompt(const mr_set *set, int64_t item, int64_t shots, mr_text *out)

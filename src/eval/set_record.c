@@ -84,23 +84,16 @@ static mr_status join_list(const mr_set_record *r, const mr_set_field *f, const 
 static mr_status match(const mr_set_record *r, const mr_set_field *f, const char *text,
                        size_t bytes, mr_text *out)
 {
-    mr_pattern *pattern;
-    mr_span spans[8];
+    const size_t groups = (size_t)mr_pattern_groups(f->compiled);
+    mr_span *spans = mr_alloc_array(MR_MEM_DATA, 1 + groups, sizeof *spans);
     bool found = false;
-    MR_TRY(mr_answer_compile(f->pattern, &pattern));
-    mr_status status = MR_OK;
-    const int groups = mr_pattern_groups(pattern);
-    if (groups < 1 || groups > 7)
-        status = mr_fail(MR_ERR_CONFIG, "field \"%s\": expected a group in the pattern '%s'",
-                         f->name, f->pattern);
-    if (status == MR_OK)
-        status = mr_answer_search(pattern, (mr_view){text, bytes}, 0, spans, &found);
-    mr_pattern_destroy(&pattern);
-    MR_TRY(status);
-    if (!found)
-        return mr_set_fail(r, "expected what matches '%s' in field \"%s\"", f->pattern, f->of);
-    mr_text_add_bytes(out, text + spans[1].from, spans[1].to - spans[1].from);
-    return MR_OK;
+    if (!spans) return MR_ERR_MEMORY;
+    mr_status status = mr_answer_search(f->compiled, (mr_view){text, bytes}, 0, spans, &found);
+    if (status == MR_OK && !found)
+        status = mr_set_fail(r, "expected what matches '%s' in field \"%s\"", f->pattern, f->of);
+    if (status == MR_OK) mr_text_add_bytes(out, text + spans[1].from, spans[1].to - spans[1].from);
+    mr_free(spans);
+    return status;
 }
 
 static mr_status by_rule(const mr_set_record *r, const mr_set_field *f, const char *text,

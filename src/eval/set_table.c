@@ -23,6 +23,7 @@ static mr_status fail_at(const table *t, const char *what)
 /* Reads what stands in quotes up to the closing one. */
 static mr_status read_quoted(table *t)
 {
+    const int64_t opened = t->line;
     for (t->at++; t->at < t->end; t->at++) {
         if (*t->at == '"') {
             t->at++;
@@ -31,6 +32,7 @@ static mr_status read_quoted(table *t)
         if (*t->at == '\n') t->line++;
         mr_text_add_bytes(&t->cell, t->at, 1);
     }
+    t->line = opened;
     return fail_at(t, "a quote that is not closed");
 }
 
@@ -80,6 +82,19 @@ static mr_status add_row(table *t, const json_t *columns, json_t *cells, int64_t
     return mr_set_add_record(t->reader, record, line);
 }
 
+static mr_status take_names(const table *t, json_t *columns, const json_t *cells)
+{
+    if (json_array_extend(columns, (json_t *)(uintptr_t)cells) != 0) return MR_ERR_MEMORY;
+    for (size_t i = 0; i < json_array_size(columns); i++)
+        for (size_t k = 0; k < i; k++)
+            if (json_equal(json_array_get(columns, i), json_array_get(columns, k))) {
+                const mr_set_record place = {.file = t->reader->path, .line = 1};
+                return mr_set_fail(&place, "two columns \"%.64s\"",
+                                   json_string_value(json_array_get(columns, i)));
+            }
+    return MR_OK;
+}
+
 /* Reads rows; the first one names the columns where `columns` is empty. */
 static mr_status read_rows(table *t, json_t *columns)
 {
@@ -89,8 +104,7 @@ static mr_status read_rows(table *t, json_t *columns)
         const bool names = json_array_size(columns) == 0;
         json_t *cells = json_array();
         mr_status status = cells ? read_row(t, cells) : MR_ERR_MEMORY;
-        if (status == MR_OK && names && json_array_extend(columns, cells) != 0)
-            status = MR_ERR_MEMORY;
+        if (status == MR_OK && names) status = take_names(t, columns, cells);
         if (status == MR_OK && !names && !(blank && json_array_size(cells) == 1))
             status = add_row(t, columns, cells, line);
         json_decref(cells);

@@ -88,6 +88,8 @@ static void the_command_line_is_checked(void **state)
           "--limit: expected a whole number, found \"-1\"");
     fails(2, "model --set own.yaml --data . --window 0", "--window: expected at least 1, found 0");
     fails(2, "model --set own.yaml --data . --batch 0", "--batch: expected 1..65536, found 0");
+    fails(2, "model --set own.yaml --data . --override parallel.shard=none",
+          "parallel.shard has no effect on a model that is run and not trained");
     fails(1, "model --set own.yaml,own.yaml --data .", "the set \"ask\" is there already");
     fails(1, "model --set own.yaml --data nowhere",
           "set ask: 'nowhere' has none of its files: q.csv");

@@ -48,6 +48,11 @@ static void the_command_line_is_checked(void **state)
           "--top-p: expected a number in 1e-09..1, found \"1.5\"");
     fails(2, "model --prompt a --top-p 0.5", "--top-p: at --temperature 0 nothing is drawn");
     fails(2, "model --prompt a --seed 0", "--seed: at --temperature 0 nothing is drawn");
+    fails(2, "model --prompt a --batch 0", "--batch: expected 1..");
+    fails(2, "model --prompt a --max-new-tokens 0", "--max-new-tokens: expected 1..");
+    fails(2, "model --prompt a --set train.lr=1",
+          "train.lr has no effect on a model that is run and not trained");
+    fails(1, "model --prompt a --set train.rl=1", "train.rl");
     fails(2, "model --prompt a --field text", "--field is of --prompts");
     fails(2, "model --prompt a --stop=", "--stop: expected a text, found an empty one");
 }

@@ -17,14 +17,15 @@
 #include <string.h>
 
 enum { MOST_NEW = 256, MOST_BATCH = 8 }; /* defaults */
+enum { NOT_GIVEN = -1 };
 
 /* What the command line says. */
 typedef struct request {
     const char *model, *prompts, *field;
     const char *temperature, *top_p; /* numbers as they stand; NULL: the default */
     mr_option_list prompt, stop, sets;
-    int64_t most, batch, threads;
-    int64_t seed; /* -1: not given */
+    int64_t most, batch, seed; /* or NOT_GIVEN */
+    int64_t threads;
     bool no_bos, json;
     mr_sampling sampling;
 } request;
@@ -390,9 +391,10 @@ static mr_status check(request *r, int operands)
              r->top_p ? "top-p" : "seed");
     MR_CHECK(!r->field || r->prompts, MR_ERR_USAGE, "mora generate: --field is of --prompts");
     if (!r->field) r->field = "prompt";
-    MR_CHECK(r->most <= LONGEST, MR_ERR_USAGE, "mora generate: --max-new-tokens: expected 1..%d",
-             LONGEST);
-    MR_CHECK(r->batch <= WIDEST, MR_ERR_USAGE, "mora generate: --batch: expected 1..%d", WIDEST);
+    MR_CHECK(r->most != 0 && r->most <= LONGEST, MR_ERR_USAGE,
+             "mora generate: --max-new-tokens: expected 1..%d", LONGEST);
+    MR_CHECK(r->batch != 0 && r->batch <= WIDEST, MR_ERR_USAGE,
+             "mora generate: --batch: expected 1..%d", WIDEST);
     for (int i = 0; i < r->stop.count; i++)
         MR_CHECK(r->stop.item[i][0] != '\0', MR_ERR_USAGE,
                  "mora generate: --stop: expected a text, found an empty one");
@@ -404,7 +406,7 @@ static const char more[] =
 
 static mr_status run(const mr_comm *comm, int argc, char **argv)
 {
-    request r = {.seed = -1};
+    request r = {.seed = NOT_GIVEN, .most = NOT_GIVEN, .batch = NOT_GIVEN};
     bool help;
     int operands;
     const mr_option options[] = {

@@ -21,6 +21,21 @@ static mr_status configure_folder(mr_config *config, const char *folder)
     return mr_config_set(config, "method.name=fft");
 }
 
+/* Takes a key that matters where a model is run and not trained. */
+static mr_status take_set(mr_config *config, const char *set)
+{
+    static const char *const keys[] = {
+        "model.", "parallel.backend=", "parallel.threads=", "parallel.memory_gib=", "run.seed="};
+    MR_TRY(mr_config_set(config, set));
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        if (strncmp(set, keys[i], strlen(keys[i])) == 0) return MR_OK;
+    return mr_fail(
+        MR_ERR_USAGE,
+        "%.*s has no effect on a model that is run and not trained; what has are model.*, "
+        "parallel.backend, parallel.threads, parallel.memory_gib and run.seed",
+        (int)strcspn(set, "="), set);
+}
+
 static mr_status configure(mr_loaded *l, const char *path, const char *const *sets, int set_count)
 {
     if (l->run)
@@ -28,7 +43,7 @@ static mr_status configure(mr_loaded *l, const char *path, const char *const *se
     else
         MR_TRY(configure_folder(&l->config, path));
     for (int i = 0; i < set_count; i++)
-        MR_TRY(mr_config_set(&l->config, sets[i]));
+        MR_TRY(take_set(&l->config, sets[i]));
     return mr_config_expand_paths(&l->config, NULL);
 }
 

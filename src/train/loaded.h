@@ -25,7 +25,8 @@ typedef struct mr_loaded {
  * @param[in]  sets  [set_count] "key=value" of a configuration, where its own, or the defaults,
  * will not do
  * @param[out] out   for mr_loaded_destroy; NULL on failure
- * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_CONFIG, MR_ERR_USAGE (a set without '='),
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_CONFIG, MR_ERR_USAGE (a set without '=', or
+ *         of a key without effect on a model that is not trained),
  *         MR_ERR_MEMORY; the same on every rank */
 MR_NODISCARD mr_status mr_loaded_open(const mr_comm *comm, const char *path,
                                       const char *const *sets, int set_count, mr_loaded **out);

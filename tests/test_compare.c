@@ -20,6 +20,8 @@ typedef struct made {
     double wrong;                        /* what a wrong one is worth */
     const char *more;                    /* a second set, without a description */
     int64_t step;                        /* 0: 100 */
+    const char *hash;                    /* of items that are not of the run's data */
+    int64_t version;
 } made;
 
 static const char * or (const char *text, const char *other)
@@ -57,6 +59,8 @@ static void make(const char *path, made m)
     const mr_runlog_set about = {.kind = or (m.kind, "generate"),
                                  .part = or (m.part, "train"),
                                  .item = "score of an answer, 0 to 1",
+                                 .items_hash = m.hash,
+                                 .version = m.version,
                                  .scores = 1,
                                  .score = &score};
     const int64_t step = m.step > 0 ? m.step : 100;
@@ -216,7 +220,7 @@ static void the_command_tells_what_is_wrong(void **state)
         const char *arguments, *message;
         int exit_code;
     } cases[] = {
-        {"a.h5", "mora compare: expected two run logs, found 1", 2},
+        {"a.h5", "mora compare: expected two run logs, or two files of rows, found 1", 2},
         {"a.h5 b.h5 --samples 5", "mora compare: --samples: expected 100..10000000, found 5", 2},
         {"a.h5 none.h5", "cannot open 'none.h5'", 1},
         {"a.h5 tiny.json", "tiny.json: not a sound run log", 1},
@@ -233,6 +237,120 @@ static void the_command_tells_what_is_wrong(void **state)
     }
 }
 
+/* Published evaluations of two runs are the same where these are not. */
+static void a_published_set_is_compared_whatever_the_runs_are_of(void **state)
+{
+    (void)state;
+    mr_comparison c = compare_two((made){.task = "math", .hash = "12", .version = 1, .wrong_to = 3},
+                                  (made){.task = "copy", .hash = "12", .version = 1}, NULL, MR_OK);
+    assert_int_equal(c.sets, 1);
+    assert_int_equal(c.set[0].differ, 3);
+    mr_comparison_free(&c);
+    c = compare_two((made){.task = "math", .hash = "12", .more = "own"},
+                    (made){.task = "copy", .hash = "12", .more = "own"}, NULL, MR_OK);
+    assert_int_equal(c.left_out.count, 1);
+    assert_string_equal(c.left_out.item[0], "own: a.h5 and b.h5 cannot be compared item by item: "
+                                            "the task differs, \"math\" and \"copy\"");
+    mr_comparison_free(&c);
+    refuses((made){.hash = "12", .version = 1}, (made){.hash = "12", .version = 2},
+            "/eval/uuid: its version differs, \"1\" and \"2\"");
+    refuses((made){.hash = "12", .version = 1}, (made){.hash = "34", .version = 1},
+            "/eval/uuid: what was asked (items_hash) differs, \"12\" and \"34\"");
+}
+
+/* Rows. */
+
+#define HEAD(set, version, items, more)                                                            \
+    "{\"set\":\"" set "\",\"version\":" version ",\"source\":\"nobody\",\"items\":" items more     \
+    ",\"model\":\"m\",\"steps\":7}\n"
+#define RULES                                                                                      \
+    ",\"rules\":[{\"name\":\"strict\",\"version\":1},{\"name\":\"flexible\",\"version\":1}]"
+#define ANSWER(item, prompt, found, strict, flexible)                                              \
+    "{\"item\":\"" item "\",\"prompt\":\"" prompt "\",\"gold\":\"four\",\"found\":[\"" found       \
+    "\",\"" found "\"],\"score\":[" strict "," flexible "]}\n"
+#define OPTION(item, class, gold, found, score)                                                    \
+    "{\"item\":\"" item "\",\"class\":\"" class "\",\"prompt\":\"p\",\"gold\":" gold               \
+                                                ",\"found\":" found ",\"score\":" score "}\n"
+
+static void rows_refused(const char *a, const char *b, const char *message)
+{
+    program_write("a.jsonl", "%s", a);
+    program_write("b.jsonl", "%s", b);
+    program_fail((program_setting){0}, 1, message, "compare a.jsonl b.jsonl");
+}
+
+static void rows_are_compared_by_each_rule(void **state)
+{
+    (void)state;
+    static const char head[] = HEAD("gsm", "1", "3", RULES);
+    program_write("a.jsonl", "%s%s", head,
+                  ANSWER("0", "p", "four", "1", "1") ANSWER("1", "q", "5", "0", "0")
+                      ANSWER("x", "r", "4", "0", "1"));
+    program_write("b.jsonl", "%s%s", head,
+                  ANSWER("0", "p", "four", "1", "1") ANSWER("1", "q", "four", "1", "1")
+                      ANSWER("x", "r", "of all that there is, nothing", "0", "0"));
+    prints("a.jsonl b.jsonl",
+           (const char *const[]){
+               "A  a.jsonl: rows of m\nB  b.jsonl: rows of m\n\n",
+               "gsm strict       7      3  0.3333  0.6667  +0.3333",
+               "gsm flexible     7      3  0.6667  0.6667  +0.0000",
+               "gsm strict: score of an answer by strict, 0 to 1; 1 of 3 items differ\n"
+               "  item  right  A found  B found  A  B\n"
+               "  1     four   5        four     0  1\n",
+               "  x     four   4        of all that there is, nothin...  1  0\n", NULL});
+    prints("a.jsonl b.jsonl --set gsm --json",
+           (const char *const[]){"\"model\": \"m\"", "\"set\": \"gsm strict\"", "\"id\": \"1\"",
+                                 "\"found_a\": \"5\"", "\"found_b\": \"four\"", NULL});
+    program_fail((program_setting){0}, 1, "other: neither has such a set",
+                 "compare a.jsonl b.jsonl --set other");
+    make("a.h5", (made){0});
+    program_fail((program_setting){0}, 1, "one is a run log, the other rows of items",
+                 "compare a.h5 a.jsonl");
+}
+
+/* F1 is no mean over items: 2/3 and 1, which are told as they are. */
+static void rows_are_compared_by_the_metric_of_their_set(void **state)
+{
+    (void)state;
+    static const char head[] =
+        HEAD("news", "1", "4", ",\"rules\":[],\"metric\":\"grouped_weighted_f1\"");
+    program_write("a.jsonl", "%s%s", head,
+                  OPTION("0", "up", "0", "0", "1") OPTION("1", "up", "1", "0", "0")
+                      OPTION("2", "down", "0", "0", "1") OPTION("3", "down", "1", "1", "1"));
+    program_write("b.jsonl", "%s%s", head,
+                  OPTION("0", "up", "0", "0", "1") OPTION("1", "up", "1", "1", "1")
+                      OPTION("2", "down", "0", "0", "1") OPTION("3", "down", "1", "1", "1"));
+    /* The group `up`: F1 of class 0 is 2/3, of class 1 it is 0, so 1/3; of `down` it is 1. */
+    prints("a.jsonl b.jsonl",
+           (const char *const[]){"news     7      4  0.6667  1.0000  +0.3333",
+                                 "  1     1      0        1        0  1\n", NULL});
+}
+
+static void rows_of_other_items_are_refused(void **state)
+{
+    (void)state;
+    static const char one[] = HEAD("gsm", "1", "1", RULES) ANSWER("0", "p", "four", "1", "1");
+    rows_refused(one, HEAD("gsm", "2", "1", RULES) ANSWER("0", "p", "four", "1", "1"),
+                 "a.jsonl and b.jsonl cannot be compared item by item: gsm: version differs, 1 and "
+                 "2");
+    rows_refused(one, HEAD("gsm", "1", "1", ",\"rules\":[],\"metric\":\"accuracy\""),
+                 "gsm: rules differs, [{\"name\":\"strict\"");
+    rows_refused(one, HEAD("gsm", "1", "2", RULES), "gsm: items differs, 1 and 2");
+    rows_refused(one, HEAD("gsm", "1", "1", RULES),
+                 "b.jsonl: gsm is not complete: 0 of 1 items are there");
+    rows_refused(one, HEAD("gsm", "1", "1", RULES) ANSWER("9", "p", "four", "1", "1"),
+                 "gsm: item number 0 differs, \"0\" and \"9\"");
+    rows_refused(one, HEAD("gsm", "1", "1", RULES) ANSWER("0", "q", "four", "1", "1"),
+                 "gsm: the prompt of item number 0 differs, \"p\" and \"q\"");
+    rows_refused(one, HEAD("math", "1", "1", RULES),
+                 "of evaluations: gsm: B has no such set; math: A has no such set");
+    rows_refused(one, HEAD("gsm", "1", "1", RULES) ANSWER("0", "p", "four", "null", "1"),
+                 "b.jsonl: gsm: item number 0: expected a number as \"score\"");
+    rows_refused(one, HEAD("gsm", "1", "1", RULES) "nothing\n", "b.jsonl:2: cannot read JSON");
+    rows_refused(one, HEAD("gsm", "1", "1", RULES) "{}\n",
+                 "b.jsonl:2: expected what a set of `mora eval --out` begins with");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +360,10 @@ int main(void)
         cmocka_unit_test(what_has_other_items_is_refused),
         cmocka_unit_test(the_command_prints_where_two_runs_differ),
         cmocka_unit_test(the_command_tells_what_is_wrong),
+        cmocka_unit_test(a_published_set_is_compared_whatever_the_runs_are_of),
+        cmocka_unit_test(rows_are_compared_by_each_rule),
+        cmocka_unit_test(rows_are_compared_by_the_metric_of_their_set),
+        cmocka_unit_test(rows_of_other_items_are_refused),
     };
     return cmocka_run_group_tests(tests, program_enter_folder, folder_leave);
 }

@@ -175,6 +175,43 @@ static void rows_are_the_same_on_any_number_of_ranks(void **state)
     }
 }
 
+static void prints(const char *arguments, const char *const *parts)
+{
+    program_result result = program_succeed(alone, "%s", arguments);
+    for (; *parts; parts++)
+        assert_contains(result.out, *parts);
+    program_free(&result);
+}
+
+static void what_sets_are_is_told(void **state)
+{
+    (void)state;
+    prints("run run.yaml --dry-run",
+           (const char *const[]){"  evaluations    ask: benchmark, 10 items, 1 time\n"
+                                 "                 write: benchmark, 120 items, 2 times\n"
+                                 "                 general: predict, 1 items, 2 times\n"
+                                 "                 generate: generate, 2 items, 2 times\n",
+                                 NULL});
+    prints("info out/one.h5",
+           (const char *const[]){
+               "accuracy_standard_error",
+               "  ask      ask          3  nobody  accuracy                      .   "
+               "     out/one.ask.rows.jsonl\n",
+               "  general  -            -  -       -                             "
+               "general  -\n",
+               "  write    write        2  nobody  first_line 1, adaptllm_ner 1  .   "
+               "     out/one.write.rows.jsonl\n",
+               NULL});
+    prints(
+        "compare out/one.h5 out2/one.h5",
+        (const char *const[]){"ask: score of an answer, 0 to 1, by the first rule; 0 of 10 items "
+                              "differ\n",
+                              "general: mean loss of a sequence", NULL});
+    prints("compare out/one.write.rows.jsonl out2/one.write.rows.jsonl",
+           (const char *const[]){"A  out/one.write.rows.jsonl: rows of out/one.h5\n",
+                                 "write first_line: ", "write adaptllm_ner: ", NULL});
+}
+
 /* Waits until a file has so many bytes. */
 static void await(const char *path, long bytes)
 {
@@ -311,6 +348,7 @@ int main(void)
         cmocka_unit_test(sets_are_scored_when_they_are_due),
         cmocka_unit_test(rows_are_those_of_an_evaluation_afterwards),
         cmocka_unit_test(rows_are_the_same_on_any_number_of_ranks),
+        cmocka_unit_test(what_sets_are_is_told),
         cmocka_unit_test(an_evaluation_goes_on_behind_its_rows),
         cmocka_unit_test(rows_that_are_there_are_not_asked_again),
         cmocka_unit_test(rows_of_others_are_put_aside),

@@ -1,4 +1,4 @@
-/* mora compare: two runs beside each other, item by item. */
+/* mora compare: two runs, or two evaluations, beside each other, item by item. */
 
 #include "report/compare.h"
 
@@ -47,8 +47,9 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
                             argc, argv, path, 2, &operands, NULL, &help));
     if (help) return MR_OK;
     MR_CHECK(operands == 2, MR_ERR_USAGE,
-             "mora compare: expected two run logs, found %d; usage: mora compare %s", operands,
-             mr_command_compare.usage);
+             "mora compare: expected two run logs, or two files of rows, found %d; usage: mora "
+             "compare %s",
+             operands, mr_command_compare.usage);
     MR_CHECK(samples >= 100 && samples <= 10000000, MR_ERR_USAGE,
              "mora compare: --samples: expected 100..10000000, found %lld", (long long)samples);
     const mr_resampling how = {.samples = samples, .seed = (uint64_t)seed};
@@ -58,7 +59,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
 
 const mr_command mr_command_compare = {
     .name = "compare",
-    .usage = "A.h5 B.h5 [--set NAME] [--items N] [--json]",
+    .usage = "A.h5 B.h5 | A.jsonl B.jsonl [--set NAME] [--items N] [--json]",
     .summary = "print where two runs differ, item by item, and whether by more than chance",
     .run = run,
 };

@@ -1,4 +1,5 @@
 #include "app/info.h"
+#include "base/file.h"
 #include "report/description.h"
 #include "store/json.h"
 #include "store/runlog.h"
@@ -7,6 +8,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 enum { EVENTS_SHOWN = 20, LONGEST = 4096 };
@@ -173,6 +175,47 @@ static mr_status add_evaluation(const mr_runlog_reader *reader, const char *name
     return status;
 }
 
+/* The file of a set's rows, beside the log; null where there is none, or no longer. */
+static json_t *rows_of(const char *log, const char *rows)
+{
+    char path[PATH_MAX];
+    const char *slash = strrchr(log, '/');
+    const int folder = slash ? (int)(slash - log) + 1 : 0;
+    if (!rows[0] || mr_file_path(path, "%.*s%s", folder, log, rows) != MR_OK) return json_null();
+    return access(path, F_OK) == 0 ? mr_json_text(path) : json_null();
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return text[0] ? mr_json_text(text) : json_null();
+}
+
+/* What sets are that are not of the run's own data. */
+static mr_status add_sets(const mr_runlog_reader *reader, const char *path, json_t *object)
+{
+    mr_names names = {0};
+    json_t *sets = json_array();
+    mr_status status = mr_runlog_list(reader, "/eval", &names);
+    for (int64_t i = 0; status == MR_OK && i < names.count; i++) {
+        mr_runlog_about about;
+        status = mr_runlog_tells(reader, names.item[i], NULL, &about);
+        if (status != MR_OK || (!about.set[0] && !about.data[0])) continue;
+        json_t *set =
+            json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "name", mr_json_text(names.item[i]),
+                      "set", text_or_null(about.set), "version",
+                      about.version > 0 ? json_integer(about.version) : json_null(), "source",
+                      text_or_null(about.source), "rules", text_or_null(about.rules), "data",
+                      text_or_null(about.data), "rows", rows_of(path, about.rows));
+        mr_json_append(&sets, set);
+    }
+    mr_names_free(&names);
+    if (json_array_size(sets) > 0)
+        mr_description_put(object, "sets", sets);
+    else
+        json_decref(sets);
+    return status;
+}
+
 static mr_status add_evaluations(const mr_runlog_reader *reader, json_t *object)
 {
     mr_names names = {0};
@@ -237,6 +280,7 @@ mr_status mr_info_run_log(const char *path, bool config, json_t **out)
     mr_status status = add_attributes(reader, object);
     if (status == MR_OK) status = add_series(reader, object);
     if (status == MR_OK) status = add_evaluations(reader, object);
+    if (status == MR_OK) status = add_sets(reader, path, object);
     if (status == MR_OK) status = add_events(reader, object);
     if (status == MR_OK) status = add_spectra(path, object);
     if (status == MR_OK && config) status = add_text(reader, "config", object);

@@ -72,26 +72,36 @@ static void print_plan(const mr_config *config, const mr_run_plan *p)
            (long long)g->tokens);
     printf("                 %.4g FLOP, %.2f MiB received a rank, %lld gathers of a unit\n",
            p->plan.cost.flops, p->plan.cost.traffic / 0x1p20, (long long)p->plan.cost.gathers);
+    for (int i = 0; i < p->sets; i++)
+        printf("  %-14s %s: %s, %lld items, %lld time%s\n", i == 0 ? "evaluations" : "",
+               p->set[i].name, p->set[i].kind, (long long)p->set[i].items,
+               (long long)p->set[i].times, p->set[i].times == 1 ? "" : "s");
     printf("  memory         %.2f MiB a rank allowed: %s\n", (double)p->limit.bytes / 0x1p20,
            p->limit.why);
 }
 
 static void add_plan(json_t *rows, const mr_config *config, const mr_run_plan *p)
 {
+    json_t *sets = json_array();
+    for (int i = 0; i < p->sets; i++)
+        json_array_append_new(sets, json_pack("{s:s, s:s, s:I, s:I}", "set", p->set[i].name, "kind",
+                                              p->set[i].kind, "items", (json_int_t)p->set[i].items,
+                                              "times", (json_int_t)p->set[i].times));
     json_t *bytes = json_object();
     for (int i = 0; i < MR_MEM_PURPOSES; i++)
         json_object_set_new(bytes, mr_purpose_name((mr_purpose)i),
                             json_integer((json_int_t)p->plan.bytes[i]));
     json_array_append_new(
-        rows, json_pack("{s:s, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:b, s:I, s:s}",
-                        "run", config->run.name, "ranks", p->ranks, "bytes", bytes, "total_bytes",
-                        (json_int_t)p->plan.total, "parameters", (json_int_t)p->parameters,
-                        "trainable_parameters", (json_int_t)p->trained, "waves",
-                        (json_int_t)p->geometry.waves, "micro_batches_in_wave",
-                        (json_int_t)p->geometry.in_wave, "flops_per_step", p->plan.cost.flops,
-                        "bytes_received_per_step", p->plan.cost.traffic, "gathers_per_step",
-                        (json_int_t)p->plan.cost.gathers, "fits", p->fits, "memory_limit_bytes",
-                        (json_int_t)p->limit.bytes, "memory_limit", p->limit.why));
+        rows,
+        json_pack("{s:s, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:b, s:I, s:s, s:o}",
+                  "run", config->run.name, "ranks", p->ranks, "bytes", bytes, "total_bytes",
+                  (json_int_t)p->plan.total, "parameters", (json_int_t)p->parameters,
+                  "trainable_parameters", (json_int_t)p->trained, "waves",
+                  (json_int_t)p->geometry.waves, "micro_batches_in_wave",
+                  (json_int_t)p->geometry.in_wave, "flops_per_step", p->plan.cost.flops,
+                  "bytes_received_per_step", p->plan.cost.traffic, "gathers_per_step",
+                  (json_int_t)p->plan.cost.gathers, "fits", p->fits, "memory_limit_bytes",
+                  (json_int_t)p->limit.bytes, "memory_limit", p->limit.why, "evaluations", sets));
 }
 
 /* What failed of several runs, which go on past it, and what ended them all. Start from {0}. */

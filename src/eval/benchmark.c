@@ -23,7 +23,7 @@ typedef struct benchmark {
     mr_set_run run;
     mr_eval_score score[MR_EVAL_SCORES];
     mr_text rules;
-    char items_hash[MR_HASH_TEXT], rows[PATH_MAX];
+    char rows[PATH_MAX];
 } benchmark;
 
 _Static_assert((int)MR_SET_RULES <= (int)MR_EVAL_SCORES, "each rule gives a score");
@@ -192,8 +192,8 @@ static void tell(mr_eval_set *set, const mr_asking *asking, mr_evaluation *out, 
     mr_comm_broadcast(comm, out->value, sizeof out->value, 0);
     mr_comm_broadcast(comm, out->error, sizeof out->error, 0);
     mr_comm_broadcast(comm, items, (size_t)set->items * sizeof *items, 0);
-    snprintf(b->items_hash, sizeof b->items_hash, "%016" PRIx64, asking->items_hash);
-    set->about.items = b->items_hash;
+    snprintf(set->items_hash, sizeof set->items_hash, "%016" PRIx64, asking->items_hash);
+    set->about.items = set->items_hash;
     const char *slash = strrchr(b->rows, '/');
     set->about.rows = slash ? slash + 1 : b->rows;
 }

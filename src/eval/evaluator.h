@@ -137,7 +137,7 @@ typedef struct mr_eval_about {
     const char *source; /**< whose rules it is scored by */
     const char *rules;  /**< these, with their versions */
     const char *data;   /**< folder it is read from */
-    const char *items;  /**< hash of what was asked last, or of the data */
+    const char *items;  /**< the set's items_hash */
     const char *rows;   /**< file of a row an item, of the last time */
 } mr_eval_about;
 
@@ -156,7 +156,8 @@ struct mr_eval_set {
     const mr_dataset *dataset; /**< the run's, or own */
     mr_dataset *own;           /**< NULL: it has no data of its own */
     int scores;
-    const mr_eval_score *score; /**< [scores] */
+    const mr_eval_score *score;    /**< [scores] */
+    char items_hash[MR_HASH_TEXT]; /**< of what was asked last, or of own; "" of the run's data */
     mr_eval_about about;
     void *state;
 };

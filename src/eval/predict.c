@@ -5,6 +5,7 @@
 #include "eval/evaluator.h"
 
 #include <math.h>
+#include <stdio.h>
 
 /* Room for one batch. Owns its arrays. */
 typedef struct reading {
@@ -24,9 +25,13 @@ static mr_status open_data(mr_eval_set *set)
 {
     const predict_keys *own = set->keys;
     if (!own || own->data[0] == '\0') return MR_OK;
-    MR_TRY(mr_prepared_open_text(own->data, mr_model_geometry(set->model)->tokens, set->tokenizer,
-                                 &set->own));
+    const int64_t width = mr_model_geometry(set->model)->tokens;
+    char hash[MR_DATASET_HASH];
+    MR_TRY(mr_prepared_open_text(own->data, width, set->tokenizer, &set->own));
+    MR_TRY(mr_dataset_hash(set->own, hash));
+    snprintf(set->items_hash, sizeof set->items_hash, "%s by %lld", hash, (long long)width);
     set->about.data = own->data;
+    set->about.items = set->items_hash;
     return mr_dataset_check(set->own);
 }
 

@@ -23,15 +23,21 @@ static mr_status fail_errno(const mr_row_file *f, const char *what)
     return mr_fail(MR_ERR_IO, "cannot %s '%s': %s", what, f->path, strerror(errno));
 }
 
+/* Reads what is there, but for half a line at its end. */
+static mr_status read_text(mr_row_file *f)
+{
+    MR_TRY(mr_file_read(f->path, MR_MEM_OTHER, &f->text, &f->bytes));
+    while (f->bytes > 0 && f->text[f->bytes - 1] != '\n')
+        f->bytes--;
+    return MR_OK;
+}
+
 static mr_status open_file(mr_row_file *f)
 {
     f->handle = open(f->path, O_RDWR | O_CREAT, 0666);
     if (f->handle < 0) return fail_errno(f, "open");
     MR_TRY(mr_file_lock(f->lock_path, &f->lock));
-    MR_TRY(mr_file_read(f->path, MR_MEM_OTHER, &f->text, &f->bytes));
-    while (f->bytes > 0 && f->text[f->bytes - 1] != '\n')
-        f->bytes--;
-    return MR_OK;
+    return read_text(f);
 }
 
 mr_status mr_row_file_open(const char *path, mr_row_file **out)
@@ -195,4 +201,39 @@ mr_status mr_row_file_end(mr_row_file *f, const json_t *scores)
     MR_CHECK(!found || there, MR_ERR_FORMAT, "%s:%lld: expected the scores of a set", f->path,
              (long long)f->line);
     return found ? MR_OK : append(f, scores);
+}
+
+/* Adds a line to what it belongs to. */
+static mr_status sort_line(const mr_row_file *f, json_t *line, json_t *sets)
+{
+    json_t *set = json_array_get(sets, json_array_size(sets) - 1);
+    if (json_object_get(line, "item") && set && !json_object_get(set, "scores"))
+        return json_array_append(json_object_get(set, "rows"), line) == 0 ? MR_OK : MR_ERR_MEMORY;
+    if (json_object_get(line, "scores") && set)
+        return json_object_set(set, "scores", line) == 0 ? MR_OK : MR_ERR_MEMORY;
+    MR_CHECK(json_object_get(line, "set"), MR_ERR_FORMAT,
+             "%s:%lld: expected what a set of `mora eval --out` begins with", f->path,
+             (long long)f->line);
+    set = json_pack("{s:O, s:[]}", "head", line, "rows");
+    return json_array_append_new(sets, set) == 0 ? MR_OK : MR_ERR_MEMORY;
+}
+
+mr_status mr_row_file_read(const char *path, json_t **out)
+{
+    mr_row_file f = {.handle = -1, .lock = -1};
+    json_t *line = NULL;
+    *out = json_array();
+    mr_status status = *out ? mr_file_path(f.path, "%s", path) : MR_ERR_MEMORY;
+    if (status == MR_OK) status = read_text(&f);
+    while (status == MR_OK) {
+        status = next_line(&f, &line);
+        if (status != MR_OK || !line) break;
+        status = sort_line(&f, line, *out);
+        json_decref(line);
+    }
+    mr_free(f.text);
+    if (status == MR_OK) return MR_OK;
+    json_decref(*out);
+    *out = NULL;
+    return status;
 }

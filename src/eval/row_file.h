@@ -43,6 +43,12 @@ MR_NODISCARD mr_status mr_row_file_add(mr_row_file *file, const json_t *row);
 /** Writes the scores that a set ends with, unless they are there. @return as mr_row_file_add */
 MR_NODISCARD mr_status mr_row_file_end(mr_row_file *file, const json_t *scores);
 
+/** Reads all of a file, to look at it: a list of objects, one a set, each with the `head`, the
+ * `rows` and, where it came to its end, the `scores` of the file.
+ * @param[out] out  for json_decref; NULL on failure
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT (message "path:line: ..."), MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_row_file_read(const char *path, json_t **out);
+
 /** Syncs and closes *file and sets it to NULL; NULL is allowed. @return MR_OK, MR_ERR_IO */
 MR_NODISCARD mr_status mr_row_file_close(mr_row_file **file);
 

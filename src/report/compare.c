@@ -1,4 +1,4 @@
-#include "report/compare.h"
+#include "report/compare_impl.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -101,8 +101,26 @@ static mr_status read_items(const mr_runlog_reader *log, const char *path, const
     return status;
 }
 
+/* What two logs say of a set must be the same; what neither says is. */
+static mr_status check_said(const pair *p, const char *set, const char *what, const char *a,
+                            const char *b)
+{
+    MR_CHECK(strcmp(a, b) == 0, MR_ERR_ARG,
+             "%s and %s cannot be compared item by item: /eval/%s: %s differs, \"%s\" and \"%s\"",
+             p->path[0], p->path[1], set, what, a, b);
+    return MR_OK;
+}
+
 static mr_status check_kind(const pair *p, const char *set, const mr_runlog_about about[2])
 {
+    const mr_runlog_about *a = &about[0], *b = &about[1];
+    char version[2][24];
+    for (int i = 0; i < 2; i++)
+        snprintf(version[i], sizeof version[i], "%lld", (long long)about[i].version);
+    MR_TRY(check_said(p, set, "the set", a->set, b->set));
+    MR_TRY(check_said(p, set, "its version", version[0], version[1]));
+    MR_TRY(check_said(p, set, "its rules", a->rules, b->rules));
+    MR_TRY(check_said(p, set, "what was asked (items_hash)", a->items_hash, b->items_hash));
     MR_CHECK(strcmp(about[0].kind, about[1].kind) == 0 && strcmp(about[0].part, about[1].part) == 0,
              MR_ERR_ARG,
              "%s and %s cannot be compared item by item: /eval/%s holds %s of the part %s, and %s "
@@ -136,13 +154,6 @@ static mr_status read_set(const pair *p, mr_compared_set *set)
     return MR_OK;
 }
 
-static int most_first(const void *a, const void *b)
-{
-    const mr_compared_item *x = a, *y = b;
-    if (x->apart != y->apart) return x->apart < y->apart ? 1 : -1;
-    return (x->item > y->item) - (x->item < y->item);
-}
-
 static mr_status compare_set(const pair *p, const mr_resampling *how, mr_compared_set *set)
 {
     MR_TRY(read_set(p, set));
@@ -150,21 +161,7 @@ static mr_status compare_set(const pair *p, const mr_resampling *how, mr_compare
     mr_status status = mr_paired_compare(set->value[0], set->value[1], items, how, &set->paired);
     if (status == MR_ERR_ARG)
         return mr_fail_in(status, "%s and %s: /eval/%s", p->path[0], p->path[1], set->name);
-    MR_TRY(status);
-    set->order = mr_alloc_array(MR_MEM_OTHER, (size_t)items, sizeof *set->order);
-    if (!set->order) return MR_ERR_MEMORY;
-    for (int64_t i = 0; i < items; i++) {
-        const double apart = fabs(set->value[1][i] - set->value[0][i]);
-        if (apart > 0) set->order[set->differ++] = (mr_compared_item){i, apart};
-    }
-    qsort(set->order, (size_t)set->differ, sizeof *set->order, most_first);
-    return MR_OK;
-}
-
-bool mr_compared_differ(const mr_compared_set *set)
-{
-    const mr_paired *p = &set->paired;
-    return p->binary ? p->p < 0.05 : p->interval.low > 0 || p->interval.high < 0;
+    return status == MR_OK ? mr_compared_order(set) : status;
 }
 
 /* Why a set is not compared; NULL where it is. */
@@ -183,19 +180,19 @@ static const char *reason_against(const pair *p, const char *set)
     return NULL;
 }
 
-static mr_status add_set(const pair *p, const char *name, const mr_resampling *how,
-                         mr_comparison *out)
+/* @param others  why the data of the runs are not the same; "": they are */
+static mr_status add_set(const pair *p, const char *name, const char *others,
+                         const mr_resampling *how, mr_comparison *out)
 {
     const char *reason = reason_against(p, name);
-    if (reason) {
-        char text[512];
-        snprintf(text, sizeof text, "%s: %s", name, reason);
-        return mr_names_add(&out->left_out, text);
+    if (!reason && others[0]) {
+        mr_runlog_about about;
+        MR_TRY(mr_runlog_tells(p->log[0], name, NULL, &about));
+        if (!about.items_hash[0]) reason = others;
     }
-    MR_TRY(mr_grow(MR_MEM_OTHER, &out->set, &out->room, out->sets + 1, sizeof *out->set));
-    mr_compared_set *set = &out->set[out->sets++];
-    set->name = mr_strdup(name);
-    return set->name ? compare_set(p, how, set) : MR_ERR_MEMORY;
+    if (reason) return mr_comparison_leave_out(out, name, reason);
+    mr_compared_set *set = mr_comparison_add(out, name);
+    return set ? compare_set(p, how, set) : MR_ERR_MEMORY;
 }
 
 static bool has(const mr_names *names, const char *name)
@@ -219,61 +216,50 @@ static mr_status list_sets(const pair *p, mr_names *out)
     return MR_OK;
 }
 
-/* Says why nothing could be compared. */
-static mr_status nothing(const pair *p, const mr_comparison *c)
-{
-    mr_text reasons = {0};
-    for (int64_t i = 0; i < c->left_out.count; i++)
-        mr_text_add(&reasons, "%s%s", i > 0 ? "; " : "", c->left_out.item[i]);
-    mr_status status = mr_fail(
-        MR_ERR_ARG, "%s and %s have no records of the same set of evaluations: %s", p->path[0],
-        p->path[1], reasons.length > 0 ? mr_text_get(&reasons) : "they have no evaluations");
-    mr_text_free(&reasons);
-    return status;
-}
-
 static mr_status compare(const pair *p, const char *set, const mr_resampling *how,
                          mr_comparison *out)
 {
     mr_names sets = {0};
     for (int i = 0; i < 2; i++)
         MR_TRY(read_run(p->log[i], p->path[i], &out->run[i]));
-    MR_TRY(check_items(p));
-    mr_status status = set ? mr_names_add(&sets, set) : list_sets(p, &sets);
+    /* A published evaluation, or other text, is the same whatever the runs are of. */
+    char others[MR_MESSAGE_MAX] = "";
+    mr_status status = check_items(p);
+    if (status != MR_OK && status != MR_ERR_ARG) return status;
+    if (status != MR_OK) snprintf(others, sizeof others, "%s", mr_message());
+    status = set ? mr_names_add(&sets, set) : list_sets(p, &sets);
     for (int64_t i = 0; i < sets.count && status == MR_OK; i++)
-        status = add_set(p, sets.item[i], how, out);
+        status = add_set(p, sets.item[i], others, how, out);
     mr_names_free(&sets);
-    return status == MR_OK && out->sets == 0 ? nothing(p, out) : status;
+    if (status == MR_OK && out->sets == 0 && others[0]) return mr_fail(MR_ERR_ARG, "%s", others);
+    return status == MR_OK ? mr_comparison_check(p->path, out) : status;
+}
+
+/* Tells whether a file begins as one of rows does. */
+static bool are_rows(const char *path)
+{
+    static const char HEAD[] = "{\"set\":";
+    char begin[sizeof HEAD] = "";
+    FILE *file = fopen(path, "rb");
+    if (!file) return false;
+    const bool read = fread(begin, sizeof HEAD - 1, 1, file) == 1;
+    fclose(file);
+    return read && strcmp(begin, HEAD) == 0;
 }
 
 mr_status mr_comparison_make(const char *const path[2], const char *set, const mr_resampling *how,
                              mr_comparison *out)
 {
     pair p = {.path = path};
+    const bool rows = are_rows(path[0]);
+    MR_CHECK(rows == are_rows(path[1]), MR_ERR_ARG,
+             "%s and %s cannot be compared: one is a run log, the other rows of items", path[0],
+             path[1]);
+    if (rows) return mr_comparison_of_rows(path, set, how, out);
     mr_status status = mr_runlog_open(path[0], &p.log[0]);
     if (status == MR_OK) status = mr_runlog_open(path[1], &p.log[1]);
     if (status == MR_OK) status = compare(&p, set, how, out);
     mr_runlog_close_reader(&p.log[0]);
     mr_runlog_close_reader(&p.log[1]);
     return status;
-}
-
-void mr_comparison_free(mr_comparison *comparison)
-{
-    for (int i = 0; i < 2; i++) {
-        mr_free(comparison->run[i].path);
-        mr_free(comparison->run[i].run);
-        mr_free(comparison->run[i].task);
-        mr_free(comparison->run[i].method);
-    }
-    for (int64_t i = 0; i < comparison->sets; i++) {
-        mr_compared_set *set = &comparison->set[i];
-        mr_free(set->name);
-        mr_free(set->value[0]);
-        mr_free(set->value[1]);
-        mr_free(set->order);
-    }
-    mr_free(comparison->set);
-    mr_names_free(&comparison->left_out);
-    *comparison = (mr_comparison){.sets = 0};
 }

@@ -2,7 +2,8 @@
 #define MR_REPORT_COMPARE_H
 
 /** @file
- * Two runs beside each other, item by item, by the records of the evaluations that both logs have.
+ * Two runs beside each other, item by item, by the records of the evaluations that both logs have;
+ * or two files of rows of items (eval/row_file.h), which tell what was found, too.
  * All functions are Local. */
 
 #include "base/text.h"
@@ -13,9 +14,15 @@
 
 /** One of the two. Owns its texts. */
 typedef struct mr_compared_run {
-    char *path, *run, *task, *method;
+    char *path, *run, *task, *method; /**< all but path NULL of rows */
+    char *model;                      /**< that rows are of; NULL of a log */
     int64_t r, seed;
 } mr_compared_run;
+
+/** What rows say of an item. Owns its texts. */
+typedef struct mr_compared_answer {
+    char *id, *gold, *found[2];
+} mr_compared_answer;
 
 /** An item whose records differ. */
 typedef struct mr_compared_item {
@@ -33,6 +40,7 @@ typedef struct mr_compared_set {
     mr_paired paired;        /**< of the records, B less A */
     int64_t differ;          /**< items whose records differ */
     mr_compared_item *order; /**< [differ] these, what differs most before others */
+    mr_compared_answer *answer; /**< [differ] of these; NULL of logs */
 } mr_compared_set;
 
 /** All of it. Start from {0}; free with mr_comparison_free. Owns everything. */
@@ -43,8 +51,10 @@ typedef struct mr_comparison {
     mr_names left_out;    /**< sets that are not compared, each with the reason */
 } mr_comparison;
 
-/** Compares two logs. Items are the same where task, data, tokenizer and length of sequences are,
- * and of a set kind, part and number of items.
+/** Compares two logs, or two files of rows. Items of a run's data are the same where task, data,
+ * tokenizer and length of sequences are, and of a set kind, part and number of items; those of a
+ * published evaluation where it is, with its version, rules and number of items, and, in logs by a
+ * hash, names and prompts of all items.
  * @param set  the one that is compared; NULL: all that both have
  * @param out  to be freed on failure, too
  * @return MR_OK, errors of opening logs, MR_ERR_ARG (they hold other items, or no records of the

@@ -1,5 +1,6 @@
 /* A comparison of two runs, for people and as JSON. */
 
+#include "base/utf8.h"
 #include "report/compare.h"
 #include "report/layout.h"
 #include "store/json.h"
@@ -15,6 +16,12 @@ static void print_runs(const mr_comparison *c, mr_text *out)
         const mr_compared_run *run = &c->run[i];
         mr_text_add(out, "%c  ", side[i]);
         mr_text_add_line(out, run->path, strlen(run->path));
+        if (run->model) {
+            mr_text_add(out, ": rows of ");
+            mr_text_add_line(out, run->model, strlen(run->model));
+            mr_text_add(out, "\n");
+            continue;
+        }
         mr_text_add(out, ": %s", run->method);
         if (run->r > 0) mr_text_add(out, ", r %lld", (long long)run->r);
         mr_text_add(out, ", seed %lld\n", (long long)run->seed);
@@ -76,6 +83,39 @@ static void print_sets(const mr_comparison *c, bool split, mr_text *out)
     mr_grid_free(&grid);
 }
 
+/* Adds a cell of text of others: a line, cut. */
+static void add_text(const char *text, mr_grid *grid)
+{
+    enum { SHOWN = 28 };
+    mr_text line = {0};
+    const size_t length = strlen(text), cut = mr_utf8_cut(text, SHOWN);
+    mr_text_add_line(&line, text, length <= SHOWN ? length : cut);
+    mr_grid_cell(grid, "%s%s", mr_text_get(&line), length <= SHOWN ? "" : "...");
+    mr_text_free(&line);
+}
+
+static void print_answers(const mr_compared_set *set, int64_t shown, mr_text *out)
+{
+    static const char *const headings[] = {"item", "right", "A found", "B found", "A", "B"};
+    enum { COLUMNS = sizeof headings / sizeof headings[0], TEXTS = 4 };
+    mr_grid grid = {.columns = 0};
+    for (int i = 0; i < COLUMNS; i++)
+        mr_grid_column(&grid, i > 0 ? "  " : "", NULL, i >= TEXTS);
+    for (int i = 0; i < COLUMNS; i++)
+        mr_grid_cell(&grid, "%s", headings[i]);
+    for (int64_t i = 0; i < shown; i++) {
+        const mr_compared_answer *answer = &set->answer[i];
+        add_text(answer->id, &grid);
+        add_text(answer->gold, &grid);
+        add_text(answer->found[0], &grid);
+        add_text(answer->found[1], &grid);
+        for (int k = 0; k < 2; k++)
+            mr_grid_cell(&grid, "%.4g", set->value[k][set->order[i].item]);
+    }
+    mr_grid_print(&grid, 2, out);
+    mr_grid_free(&grid);
+}
+
 static void print_items(const mr_compared_set *set, int64_t most, mr_text *out)
 {
     mr_grid grid = {.columns = 0};
@@ -86,6 +126,10 @@ static void print_items(const mr_compared_set *set, int64_t most, mr_text *out)
     if (shown < set->differ && shown > 0) mr_text_add(out, ", most:");
     mr_text_add(out, "\n");
     if (shown == 0) return;
+    if (set->answer) {
+        print_answers(set, shown, out);
+        return;
+    }
     for (int i = 0; i < 4; i++)
         mr_grid_column(&grid, i > 0 ? "  " : "", NULL, true);
     mr_grid_cell(&grid, "item");
@@ -132,6 +176,9 @@ mr_status mr_comparison_print(const mr_comparison *comparison, int64_t items, mr
 
 static json_t *run_json(const mr_compared_run *run)
 {
+    if (run->model)
+        return json_pack("{s:o, s:o}", "path", mr_json_text(run->path), "model",
+                         mr_json_text(run->model));
     return json_pack("{s:o, s:o, s:o, s:o, s:I, s:I}", "path", mr_json_text(run->path), "run",
                      mr_json_text(run->run), "task", mr_json_text(run->task), "method",
                      mr_json_text(run->method), "r", (json_int_t)run->r, "seed",
@@ -143,8 +190,16 @@ static json_t *items_json(const mr_compared_set *set)
     json_t *list = json_array();
     for (int64_t i = 0; i < set->differ; i++) {
         const int64_t item = set->order[i].item;
-        mr_json_append(&list, json_pack("{s:I, s:f, s:f}", "item", (json_int_t)item, "a",
-                                        set->value[0][item], "b", set->value[1][item]));
+        json_t *one = json_pack("{s:I, s:f, s:f}", "item", (json_int_t)item, "a",
+                                set->value[0][item], "b", set->value[1][item]);
+        if (one && set->answer) {
+            const mr_compared_answer *answer = &set->answer[i];
+            json_object_set_new(one, "id", mr_json_text(answer->id));
+            json_object_set_new(one, "gold", mr_json_text(answer->gold));
+            json_object_set_new(one, "found_a", mr_json_text(answer->found[0]));
+            json_object_set_new(one, "found_b", mr_json_text(answer->found[1]));
+        }
+        mr_json_append(&list, one);
     }
     return list;
 }

@@ -2,6 +2,7 @@
 
 #include "base/log.h"
 #include "comm/node.h"
+#include "train/due.h"
 #include "train/run.h"
 #include "train/trainer.h"
 
@@ -48,6 +49,17 @@ static void spare_weights(const mr_comm *comm, mr_config *config)
     config->model.init = MR_INIT_RANDOM;
 }
 
+static void list_sets(const mr_trainer *t, mr_run_plan *out)
+{
+    for (int i = 0; t->evaluator && i < t->evaluator->sets; i++) {
+        const mr_eval_set *set = &t->evaluator->set[i];
+        mr_planned_set *planned = &out->set[out->sets++];
+        *planned = (mr_planned_set){
+            .kind = set->kind->name, .items = set->items, .times = mr_set_times(t, set)};
+        snprintf(planned->name, sizeof planned->name, "%s", set->name);
+    }
+}
+
 mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks,
                      int64_t node_ranks, mr_run_plan *out)
 {
@@ -81,6 +93,7 @@ mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks
             .trained = mr_params_count(mr_model_params(trainer->model), true),
             .fits = mr_trainer_check_memory(trainer) == MR_OK,
         };
+        list_sets(trainer, out);
         snprintf(out->verdict, sizeof out->verdict, "%s", out->fits ? "" : mr_message());
     }
     mr_trainer_destroy(&trainer);

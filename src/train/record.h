@@ -62,8 +62,9 @@ MR_NODISCARD mr_status mr_record_begin(mr_record *record);
 MR_NODISCARD mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks,
                                         bool own, bool evaluated);
 
-/** Makes the paths of log, spectra, checkpoints, kept tensors and rows this run's, before any is first
- * written: what stands there of another run, or of one that is not gone on with, is put aside as
+/** Makes the paths of log, spectra, checkpoints, kept tensors and rows this run's, before any is
+ * first written: what stands there of another run, or of one that is not gone on with, is put aside
+ * as
  * `<path>.previous.N`. A run that fails before it has anything to say leaves them where they are.
  * @return MR_OK, MR_ERR_IO (it cannot be put aside) */
 MR_NODISCARD mr_status mr_record_claim(mr_record *record);

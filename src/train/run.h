@@ -58,6 +58,14 @@ typedef struct mr_run_outcome {
 MR_NODISCARD mr_status mr_run(const mr_comm *comm, const mr_config *config, const char *resume,
                               mr_run_outcome *outcome);
 
+/** A set that a run would score. */
+typedef struct mr_planned_set {
+    char name[MR_CONFIG_NAME];
+    const char *kind;
+    int64_t items;
+    int64_t times; /**< that it is scored, at most */
+} mr_planned_set;
+
 /** What a run would take, for printing. */
 typedef struct mr_run_plan {
     mr_plan plan;
@@ -65,6 +73,8 @@ typedef struct mr_run_plan {
     int ranks;
     mr_memory_limit limit;
     int64_t parameters, trained;
+    int sets;
+    mr_planned_set set[MR_EVAL_SETS];
     bool fits;                    /**< within the limit */
     char verdict[MR_MESSAGE_MAX]; /**< why it does not */
 } mr_run_plan;

@@ -53,7 +53,7 @@ typedef struct mr_trainer {
     mr_order order;
     mr_plan plan;
     mr_memory_limit limit;
-    mr_inputs inputs;                     /**< set by mr_trainer_allocate, as the next */
+    mr_inputs inputs;                      /**< set by mr_trainer_allocate, as the next */
     char frozen_digest[MR_WEIGHTS_DIGEST]; /**< mr_frozen_digest at the start of this process */
     int64_t seq_len;
     int64_t micro_batches; /**< of a step, over all ranks */

@@ -1,0 +1,27 @@
+#ifndef MR_REPORT_COMPARE_IMPL_H
+#define MR_REPORT_COMPARE_IMPL_H
+
+/** @file
+ * Comparisons inside: for report/compare*.c alone. All functions are Local. */
+
+#include "report/compare.h"
+
+/* Adds an empty set of a name; NULL where there is no memory. Borrowed until the next. */
+mr_compared_set *mr_comparison_add(mr_comparison *comparison, const char *name);
+
+/* Adds a set that is not compared, with the reason. @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_comparison_leave_out(mr_comparison *comparison, const char *name,
+                                               const char *reason);
+
+/* Lists the items of a set whose values differ, what differs most before others.
+ * @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_compared_order(mr_compared_set *set);
+
+/* Fails unless anything is compared. @return MR_OK, MR_ERR_ARG */
+MR_NODISCARD mr_status mr_comparison_check(const char *const path[2], const mr_comparison *c);
+
+/* As mr_comparison_make, of files of rows. @return also MR_ERR_FORMAT, MR_ERR_IO */
+MR_NODISCARD mr_status mr_comparison_of_rows(const char *const path[2], const char *set,
+                                             const mr_resampling *how, mr_comparison *out);
+
+#endif

@@ -270,8 +270,9 @@ static void rows_that_are_there_are_not_asked_again(void **state)
                   "LD_PRELOAD=%s exec \"$@\"\n",
                   ENOSPC, TEXTS + 2 + 52, MR_TEST_FAULTS);
     assert_int_equal(chmod("broken.sh", 0700), 0);
-    program_result result = program_run((program_setting){.wrapper = "./broken.sh"},
-                                        "run run.yaml --set run.name=full");
+    program_result result =
+        program_run((program_setting){.wrapper = "./broken.sh"},
+                    "run run.yaml --set run.name=full --set checkpoint.every_steps=3");
     assert_int_equal(result.exit_code, 1);
     assert_contains(result.err, "cannot write to 'out/full.write.rows.jsonl'");
     program_free(&result);

@@ -192,6 +192,9 @@ static void tell(mr_eval_set *set, const mr_asking *asking, mr_evaluation *out, 
     mr_comm_broadcast(comm, out->value, sizeof out->value, 0);
     mr_comm_broadcast(comm, out->error, sizeof out->error, 0);
     mr_comm_broadcast(comm, items, (size_t)set->items * sizeof *items, 0);
+    if (asking->scores.cut > 0)
+        mr_warn("%s: %lld of %lld items were longer than the model takes and lost their beginning",
+                set->name, (long long)asking->scores.cut, (long long)set->items);
     snprintf(set->items_hash, sizeof set->items_hash, "%016" PRIx64, asking->items_hash);
     set->about.items = set->items_hash;
     const char *slash = strrchr(b->rows, '/');

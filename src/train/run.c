@@ -39,7 +39,8 @@ typedef struct run_state {
     char lock_path[2 * MR_CONFIG_STRING + 16];
     int lock; /* rank 0: handle that keeps other processes off this run's files; -1 elsewhere */
     double began, saved_at; /* clock at the start, and at the last checkpoint */
-    int64_t saved_step;     /* of the last checkpoint; -1: none */
+    int64_t begun_step;     /* of the last checkpoint that was begun */
+    int64_t saved_step;     /* of the last one that is whole; -1: none */
     bool evaluated;         /* no evaluation of the present step is owed */
     bool unsaved;           /* the last checkpoint could not be written */
     int64_t tokens;
@@ -76,6 +77,7 @@ static mr_status begin_save(run_state *run)
     }
     mr_status status = mr_state_save(run->trainer, about);
     json_decref(about);
+    run->begun_step = run->trainer->step;
     run->saved_at = mr_clock();
     return status;
 }
@@ -107,7 +109,7 @@ static mr_status finish_save(run_state *run, bool forgiving)
     }
     if (status == MR_OK) status = mr_checkpointer_finish(checkpointer);
     if (status == MR_OK) run->unsaved = false;
-    if (status == MR_OK) run->saved_step = run->trainer->step;
+    if (status == MR_OK) run->saved_step = run->begun_step;
     return forgiving ? forgive(run, status) : status;
 }
 

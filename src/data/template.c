@@ -232,13 +232,14 @@ const char *mr_template_hash(const mr_template *t)
 }
 
 /* Looks for a token behind learned text in a form: its id, -1 where there is none. */
-static int32_t end_of(const mr_template *t, const mr_spans *spans, bool *text, bool *learned)
+static int32_t end_of(const mr_template *t, const mr_template_spans *spans, bool *text,
+                      bool *learned)
 {
     int32_t end = -1;
     *text = false;
     *learned = true;
     for (int i = 0; i < spans->count; i++) {
-        const mr_span *span = &spans->span[i], *before = i > 0 ? span - 1 : NULL;
+        const mr_template_span *span = &spans->span[i], *before = i > 0 ? span - 1 : NULL;
         if (span->kind != MR_SPAN_TOKEN) *text = *text || span->learned;
         if (span->kind != MR_SPAN_TOKEN || !before || before->kind == MR_SPAN_TOKEN ||
             !before->learned)

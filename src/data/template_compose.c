@@ -103,7 +103,7 @@ static mr_status add_piece(composer *c, int token, bool learned)
     return MR_OK;
 }
 
-static mr_status add_span(composer *c, const json_t *from, const mr_span *span)
+static mr_status add_span(composer *c, const json_t *from, const mr_template_span *span)
 {
     mr_text *text = &c->out->text;
     slice field;
@@ -125,7 +125,7 @@ static mr_status add_span(composer *c, const json_t *from, const mr_span *span)
     return add_piece(c, span->kind == MR_SPAN_TOKEN ? span->token : -1, span->learned);
 }
 
-static mr_status add_spans(composer *c, const json_t *from, const mr_spans *spans)
+static mr_status add_spans(composer *c, const json_t *from, const mr_template_spans *spans)
 {
     for (int i = 0; i < spans->count && c->fault == MR_FAULTS; i++)
         MR_TRY(add_span(c, from, &spans->span[i]));

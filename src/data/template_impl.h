@@ -31,25 +31,25 @@ typedef struct mr_template_value {
 
 typedef enum mr_span_kind { MR_SPAN_TEXT, MR_SPAN_FIELD, MR_SPAN_TOKEN } mr_span_kind;
 
-typedef struct mr_span {
+typedef struct mr_template_span {
     mr_span_kind kind;
     bool learned;
     const char *text;        /* TEXT; borrowed from the YAML */
     mr_template_value value; /* FIELD */
     int token;               /* TOKEN */
-} mr_span;
+} mr_template_span;
 
 /* Some spans; owned. */
-typedef struct mr_spans {
-    mr_span *span; /* [count] */
+typedef struct mr_template_spans {
+    mr_template_span *span; /* [count] */
     int count;
-} mr_spans;
+} mr_template_spans;
 
 typedef struct mr_form {
     mr_template_value when; /* applies where this is not empty */
     int role;               /* a name; -1 where records are no messages */
     uint64_t after;         /* bits of role names it may follow, of MR_TEMPLATE_NAMES the start */
-    mr_spans spans;
+    mr_template_spans spans;
 } mr_form;
 
 /* A token by the text that names it in the template. */
@@ -73,7 +73,7 @@ struct mr_template {
     mr_template_name_of name[MR_TEMPLATE_NAMES];
     int forms;
     mr_form *form; /* [forms], owned */
-    mr_spans begin;
+    mr_template_spans begin;
     int tokens;
     mr_template_token *token;      /* [tokens], owned */
     const mr_tokenizer *tokenizer; /* borrowed; NULL: not bound */

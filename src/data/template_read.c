@@ -108,7 +108,8 @@ static int take_token(mr_template *t, const char *text)
     return t->tokens++;
 }
 
-static mr_status take_span(const mr_yaml_taker *taker, int at, mr_template *t, mr_span *out)
+static mr_status take_span(const mr_yaml_taker *taker, int at, mr_template *t,
+                           mr_template_span *out)
 {
     span_parts parts = {0};
     MR_TRY(mr_yaml_take(taker, at, span_fields, &parts));
@@ -129,7 +130,8 @@ static mr_status take_span(const mr_yaml_taker *taker, int at, mr_template *t, m
     return MR_OK;
 }
 
-static mr_status take_spans(const mr_yaml_taker *taker, int list, mr_template *t, mr_spans *out)
+static mr_status take_spans(const mr_yaml_taker *taker, int list, mr_template *t,
+                            mr_template_spans *out)
 {
     const int count = mr_yaml_items(taker, list);
     out->span = mr_alloc_array(MR_MEM_DATA, (size_t)count, sizeof *out->span);
@@ -251,7 +253,7 @@ mr_status mr_template_parse_spans(const mr_yaml_taker *taker, int list, mr_templ
     t->form->role = -1;
     t->form->when.name = -1;
     t->form->after = UINT64_MAX;
-    const mr_spans *spans = &t->form->spans;
+    const mr_template_spans *spans = &t->form->spans;
     MR_TRY(take_spans(taker, list, t, &t->form->spans));
     for (int i = 0, at = list + 1; i < spans->count; i++, at = taker->yaml->nodes[at].end)
         if (spans->span[i].kind == MR_SPAN_TOKEN || spans->span[i].learned)

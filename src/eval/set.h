@@ -154,8 +154,7 @@ MR_NODISCARD mr_status mr_set_prompt(const mr_set *set, int64_t item, int64_t sh
 /** Returns how many options an item has. */
 int64_t mr_set_options(const mr_set *set, int64_t item);
 
-/** Appends an option of an item, with the blank before it. @return MR_OK, MR_ERR_FORMAT,
- * MR_ERR_MEMORY */
+/** Appends an option of an item, with the blank before it. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_set_option(const mr_set *set, int64_t item, int64_t option, mr_text *out);
 
 /** Returns the right answer of an item as its record has it, of sets without options. Borrowed.

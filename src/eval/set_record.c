@@ -332,13 +332,18 @@ int64_t mr_set_options(const mr_set *set, int64_t item)
 
 mr_status mr_set_option(const mr_set *set, int64_t item, int64_t option, mr_text *out)
 {
-    mr_set_texts options = {.count = 0};
-    mr_status status = list_options(set, &set->record[set->at[item]], &options);
-    if (status == MR_OK) {
-        MR_INVARIANT(option < options.count);
-        mr_text_add(out, " %s", options.item[option]);
-        if (out->failed) status = MR_ERR_MEMORY;
+    const json_t *json = set->record[set->at[item]].json;
+    const char *text = option < set->options.count ? set->options.item[option] : NULL;
+    int64_t behind = option - set->options.count;
+    for (int i = 0; i < set->option_fields.count && !text; i++) {
+        const json_t *value = mr_template_find(json, set->option_fields.item[i]);
+        const int64_t items = json_is_array(value) ? (int64_t)json_array_size(value) : 1;
+        if (behind < items)
+            text = json_string_value(json_is_array(value) ? json_array_get(value, (size_t)behind)
+                                                          : value);
+        behind -= items;
     }
-    mr_free(options.item);
-    return status;
+    MR_INVARIANT(text);
+    mr_text_add(out, " %s", text);
+    return out->failed ? MR_ERR_MEMORY : MR_OK;
 }

@@ -23,7 +23,8 @@ typedef struct piece {
     mr_set_encoded *encoded;   /* [count] of options */
     mr_scored_option *options; /* [option_count] of all */
     int64_t option_count, option_room;
-    int64_t *end; /* [count]: options up to the end of each item */
+    int64_t *end;  /* [count]: options up to the end of each item */
+    int64_t ended; /* texts that this rank is done with */
 } piece;
 
 /* Order. */
@@ -302,12 +303,11 @@ mr_status mr_set_run_read(const mr_set_run *run, int64_t index, const json_t *ro
 
 static void tell_progress(void *context, int64_t done, int64_t all)
 {
-    const mr_set_run *run = context;
+    const piece *p = context;
+    const mr_set_run_options *o = p->run->options;
     const double part = all > done ? (double)done / (double)all : 1;
-    if (run->options->progress)
-        run->options->progress(run->options->context,
-                               run->piece_first + (int64_t)(part * (double)run->piece_items),
-                               run->items);
+    if (o->progress)
+        o->progress(o->context, p->first + (int64_t)(part * (double)p->count), p->run->items);
 }
 
 static void empty(piece *p)
@@ -368,13 +368,12 @@ static mr_status score_piece(piece *p)
     const mr_comm *comm = mr_model_comm(p->model);
     mr_option_scores scores;
     MR_AGREE(comm, fill(p));
-    run->piece_items = p->count;
     const mr_scoring scoring = {.options = p->options,
                                 .count = p->option_count,
                                 .form = (mr_option_form)run->set->form,
                                 .apart = run->options->apart,
                                 .progress = tell_progress,
-                                .context = run};
+                                .context = p};
     MR_TRY(mr_score_options(run->scorer, &scoring, &scores));
     mr_status status = MR_OK;
     for (int64_t i = 0; comm->rank == 0 && i < p->count && status == MR_OK; i++)
@@ -387,10 +386,10 @@ static mr_status tell_grown(void *context, int64_t prompt, const mr_continuation
                             bool ended)
 {
     (void)so_far;
-    mr_set_run *run = context;
     (void)prompt;
-    if (ended) run->piece_ended++;
-    if (ended) tell_progress(run, run->piece_ended, run->piece_share);
+    piece *p = context;
+    const int64_t ranks = mr_model_comm(p->model)->size;
+    if (ended) tell_progress(p, ++p->ended, (p->count + ranks - 1) / ranks);
     /* A piece may take far longer than there is between a request to stop and the end. */
     MR_CHECK(mr_signals_caught() == 0, MR_STOPPED, "an evaluation was broken off by a signal");
     return MR_OK;
@@ -421,9 +420,7 @@ static mr_status generate_piece(piece *p)
     const mr_set_run_options *o = run->options;
     const int64_t most = PIECE_TEXTS * run->generator->batch * comm->size;
     p->count = run->items - p->first < most ? run->items - p->first : most;
-    run->piece_items = p->count;
-    run->piece_ended = 0;
-    run->piece_share = (p->count + comm->size - 1) / comm->size;
+    p->ended = 0;
     const mr_continue_options options = {.sampling = {.top_p = 1},
                                          .most = run->set->new_tokens,
                                          .eos = o->eos,
@@ -432,7 +429,7 @@ static mr_status generate_piece(piece *p)
                                          .stop_count = run->set->stops.count,
                                          .tokenizer = o->tokenizer,
                                          .grown = tell_grown,
-                                         .context = run};
+                                         .context = p};
     mr_prompt *prompts = mr_alloc_array(MR_MEM_EVAL, (size_t)p->count, sizeof *prompts);
     mr_continuation *c = mr_alloc_array(MR_MEM_EVAL, (size_t)p->count, sizeof *c);
     mr_status status = mr_comm_agree(comm, prompts && c ? MR_OK : MR_ERR_MEMORY);
@@ -459,7 +456,6 @@ mr_status mr_set_run_items(mr_set_run *run, mr_model *model, int64_t first, mr_s
     piece p = {.run = run, .model = model, .first = first};
     mr_status status = MR_OK;
     while (p.first < run->items && status == MR_OK) {
-        run->piece_first = p.first;
         status = mr_eval_go_on(mr_model_comm(model));
         if (status == MR_OK) status = run->scorer ? score_piece(&p) : generate_piece(&p);
         p.first += p.count;
@@ -467,9 +463,7 @@ mr_status mr_set_run_items(mr_set_run *run, mr_model *model, int64_t first, mr_s
             empty(&p);
         else
             p.count = 0;
-        run->piece_first = p.first;
-        run->piece_items = 0;
-        if (status == MR_OK) tell_progress(run, 1, 1);
+        if (status == MR_OK) tell_progress(&p, 1, 1);
     }
     mr_free(p.encoded);
     mr_free(p.options);

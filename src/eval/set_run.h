@@ -39,8 +39,6 @@ typedef struct mr_set_run {
     mr_generator *generator;
     mr_set_row *row; /**< is told of every item, on rank 0 */
     void *row_context;
-    /** Being asked: items of all ranks, of this one, and those it is done with. */
-    int64_t piece_first, piece_items, piece_share, piece_ended;
 } mr_set_run;
 
 /** What became of an item, as a row tells it. */

@@ -2,6 +2,7 @@
 
 #include "find_param.h"
 #include "golden_rows.h"
+#include "model/tree.h"
 #include "settings.h"
 #include "store/json.h"
 
@@ -302,12 +303,13 @@ static mr_status create_model(mr_golden_rig *rig, const char *folder, mr_golden_
 {
     char path[PATH_MAX];
     mr_geometry geometry = {
-        .batch = rig->share, .tokens = rig->tokens, .waves = 1, .in_wave = 1, .packed = cut.packed};
+        .batch = rig->share, .tokens = rig->tokens, .micros = 1, .in_wave = 1, .packed = cut.packed};
     if (cut.single) {
         geometry.batch = 1;
-        geometry.waves = cut.wide ? 1 : rig->share;
+        geometry.micros = rig->share;
         geometry.in_wave = cut.wide ? rig->share : 1;
     }
+    geometry.stretches = mr_tree_stretches(geometry.micros, 0);
     MR_TRY(mr_backend_create(test_backend(), 0, 1, &rig->be));
     MR_TRY(mr_model_create(&(mr_model_options){.comm = rig->comm,
                                                .be = rig->be,
@@ -427,7 +429,7 @@ void mr_golden_gradients(mr_golden_rig *rig, double *loss, double *grad_norm)
     int64_t rows = g->batch * g->tokens;
     mr_exact sums[2] = {0};
     mr_memory_guard(true);
-    for (int64_t wave = 0; wave < g->waves; wave++) {
+    for (int64_t wave = 0; wave < mr_geometry_waves(g); wave++) {
         const mr_model_batch batch = batch_at(rig, mr_model_first_micro(rig->model, wave) * rows);
         mr_model_set_batches(rig->model, wave * g->in_wave, g->in_wave, &batch);
         /* The step tells dropout's streams apart, and there is no dropout here. */

@@ -26,7 +26,7 @@ mr_status reading_open(const mr_comm *comm, const char *folder, int64_t tokens, 
                             .adapter = mr_adapter_config_of(r->config),
                             .shard = MR_SHARD_FULL,
                             .frozen = frozen,
-                            .geometry = {.batch = 1, .tokens = tokens, .waves = 1, .in_wave = 1}},
+                            .geometry = {.batch = 1, .tokens = tokens, .micros = 1, .in_wave = 1, .stretches = 1}},
         &r->model));
     must(mr_model_allocate(r->model));
     must(mr_model_load(r->model, r->weights));

@@ -109,7 +109,7 @@ static mr_optimizer create(mr_shard shard)
     must(mr_params_add(params, 0, MR_FLAT_TRAINED, "norm", 1, 70, MR_INIT_ZERO, 0, &id));
     must(mr_params_add(params, 0, MR_FLAT_ADAPTER, "w.lora_A", 4, 70, MR_INIT_ZERO, 0, &id));
     must(mr_params_add(params, 1, MR_FLAT_ADAPTER, "w.lora_B", 600, 4, MR_INIT_ZERO, 0, &id));
-    mr_params_layout(params, 1);
+    mr_params_layout(params, 1, false);
     must(mr_params_allocate(params));
     for (int i = 0; i < mr_params_length(params); i++)
         must(mr_params_fill(params, i, ones, NULL));

@@ -109,6 +109,93 @@ static void so_it_does_with_the_memory_of_the_node(void **state)
     assert_true(narrower > 1 && narrower < 32);
 }
 
+/* A number of what a rank receives of a kind. */
+static double received(const json_t *plan, const char *kind, const char *what)
+{
+    json_t *all = json_object_get(plan, "received_per_step");
+    return json_number_value(json_object_get(json_object_get(all, kind), what));
+}
+
+/* Bytes of sums of gradients of a run of full fine-tuning of 64 micro-batches. */
+static long long gradient_bytes(int ranks, int most)
+{
+    char options[256];
+    snprintf(options, sizeof options,
+             "--set parallel.memory_gib=8 --set method.name=fft --set parallel.shard=optimizer "
+             "--set parallel.same_bits_up_to=%d",
+             most);
+    json_t *plan = plan_by(1, options, ranks);
+    long long bytes =
+        json_integer_value(json_object_get(json_object_get(plan, "bytes"), "gradients"));
+    json_decref(plan);
+    return bytes;
+}
+
+static void fewer_ranks_of_the_same_bits_take_fewer_sums_of_gradients(void **state)
+{
+    (void)state;
+    const long long one = gradient_bytes(1, 1);
+    assert_int_equal(gradient_bytes(1, 8), 4 * one); /* log2(8) + 1 */
+    assert_int_equal(gradient_bytes(1, 0), 6 * one); /* log2(64) */
+    assert_int_equal(gradient_bytes(1, 64), 6 * one);
+    assert_true(2 * gradient_bytes(8, 8) < gradient_bytes(8, 0)); /* 1 + 1/8, 3 + 1/8 */
+    program_result small =
+        program_run((program_setting){0},
+                    "run wide.yaml --set parallel.memory_gib=0.0001 --set method.name=fft");
+    assert_int_equal(small.exit_code, 1);
+    assert_contains(small.err, "and so may parallel.same_bits_up_to");
+    program_free(&small);
+    program_result odd =
+        program_run((program_setting){0}, "run wide.yaml --set parallel.same_bits_up_to=6");
+    assert_int_equal(odd.exit_code, 1);
+    assert_contains(odd.err, "parallel.same_bits_up_to: expected a power of two or 0, found 6");
+    program_free(&odd);
+}
+
+static void gradients_travel_once_a_step(void **state)
+{
+    (void)state;
+    static const char *const shards[] = {"optimizer", "none", "full"};
+    for (size_t s = 0; s < 3; s++)
+        for (int ranks = 2; ranks <= 64; ranks *= 8) {
+            char options[128];
+            snprintf(options, sizeof options, "--set parallel.memory_gib=8 --set parallel.shard=%s",
+                     shards[s]);
+            json_t *plan = plan_by(1, options, ranks);
+            const double units = received(plan, "exchanges", "units");
+            assert_true(units > 0 && units <= 4); /* embedding, two layers, head */
+            assert_true(received(plan, "exchanges", "messages") >= units * (ranks - 1));
+            assert_true(received(plan, "exchanges", "messages_across") <= 0);
+            assert_true((received(plan, "gathers", "units") > 0) == (s == 2));
+            json_decref(plan);
+        }
+}
+
+/* Of 7 other ranks one is of this node where two are. */
+static void messages_are_told_inside_and_across_nodes(void **state)
+{
+    (void)state;
+    program_result result = program_succeed(
+        (program_setting){0}, "run wide.yaml --dry-run --json --ranks 8 --ranks-per-node 2 --set "
+                              "parallel.memory_gib=8");
+    json_t *plan = plan_of(&result);
+    program_free(&result);
+    const char *const kinds[] = {"gathers", "exchanges", "updates"};
+    for (int k = 0; k < 3; k++) {
+        const double messages = received(plan, kinds[k], "messages");
+        assert_true(messages > 0);
+        assert_float_equal(received(plan, kinds[k], "messages_across"), messages * 6 / 7, 1e-9);
+        assert_float_equal(received(plan, kinds[k], "bytes_across"),
+                           received(plan, kinds[k], "bytes") * 6 / 7, 1e-6);
+    }
+    json_decref(plan);
+    result = program_succeed((program_setting){0},
+                             "run wide.yaml --dry-run --ranks 8 --ranks-per-node 2");
+    assert_contains(result.out, "  received                units   messages            MiB     "
+                                "across     MiB across\n    gathers ");
+    program_free(&result);
+}
+
 static void a_model_that_is_not_there_yet_is_planned_by_its_configuration(void **state)
 {
     (void)state;
@@ -310,6 +397,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_process_plans_what_its_ranks_would),
         cmocka_unit_test(so_it_does_with_the_memory_of_the_node),
+        cmocka_unit_test(fewer_ranks_of_the_same_bits_take_fewer_sums_of_gradients),
+        cmocka_unit_test(gradients_travel_once_a_step),
+        cmocka_unit_test(messages_are_told_inside_and_across_nodes),
         cmocka_unit_test(a_model_that_is_not_there_yet_is_planned_by_its_configuration),
         cmocka_unit_test(the_limit_and_its_source_are_printed),
         cmocka_unit_test(what_is_assumed_of_a_node_is_said),

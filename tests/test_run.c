@@ -247,9 +247,8 @@ static void a_log_says_which_ranks_give_the_same_bits(void **state)
     (void)state;
     char log[512];
     log_of(0, 4, log);
-    log_assert_text(
-        log, "same_bits_on",
-        "1, 2, 4 ... ranks that divide the micro-batches, at the same number of threads");
+    log_assert_text(log, "same_bits_on",
+                    "1, 2, 4 ... same_bits_up_to ranks, at the same number of threads");
     assert_int_equal(log_int(log, "micro_batches"), 8);
 }
 
@@ -286,6 +285,32 @@ static void two_ranks_with_an_odd_number_of_waves_give_the_bits_of_one(void **st
     log_assert_same_bits("out/two.h5", "out/one.h5", "/train/loss", 0);
     log_assert_same_bits("out/two.h5", "out/one.h5", "/train/grad_norm", 0);
     program_free(&two);
+}
+
+/* Twelve micro-batches in four stretches of three, or in two of six: sums that are kept whole, and
+ * such as are dealt out after each wave. */
+static void stretches_give_the_same_bits_on_as_many_ranks(void **state)
+{
+    (void)state;
+    static const char *const cuts[] = {"0", "2"};
+    for (size_t c = 0; c < sizeof cuts / sizeof cuts[0]; c++)
+        for (int ranks = 1; ranks <= (c == 0 ? 4 : 2); ranks *= 2)
+            for (int s = 0; s < (ranks == 1 ? 1 : SHARDS); s++) {
+                program_result run = program_succeed(
+                    (program_setting){.ranks = ranks},
+                    "run base.yaml --set train.global_batch=12 --set train.micro_batch=1 --set "
+                    "train.steps=3 --set eval.at_steps=[] --set parallel.same_bits_up_to=%s --set "
+                    "parallel.shard=%s --set run.name=cut%s-%d-%d",
+                    cuts[c], shards[s], cuts[c], ranks, s);
+                program_free(&run);
+                char log[64], first[64];
+                snprintf(log, sizeof log, "out/cut%s-%d-%d.h5", cuts[c], ranks, s);
+                snprintf(first, sizeof first, "out/cut%s-1-0.h5", cuts[c]);
+                log_assert_same_bits(log, first, "/train/loss", 0);
+                log_assert_same_bits(log, first, "/train/grad_norm", 0);
+                assert_int_equal(log_int(log, "same_bits_up_to"), c == 0 ? 4 : 2);
+            }
+    log_assert_close("out/cut2-1-0.h5", "out/cut0-1-0.h5", "/train/loss", 1e-5);
 }
 
 static void one_micro_batch_is_close_to_eight(void **state)
@@ -619,6 +644,7 @@ int main(void)
         cmocka_unit_test(an_odd_number_of_ranks_is_deterministic),
         cmocka_unit_test(an_odd_number_of_ranks_is_close_to_one),
         cmocka_unit_test(two_ranks_with_an_odd_number_of_waves_give_the_bits_of_one),
+        cmocka_unit_test(stretches_give_the_same_bits_on_as_many_ranks),
         cmocka_unit_test(one_micro_batch_is_close_to_eight),
         cmocka_unit_test(a_dry_run_prints_the_bytes_that_a_run_takes),
         cmocka_unit_test(the_papers_largest_pretraining_is_planned_without_its_data),

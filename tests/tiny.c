@@ -69,7 +69,7 @@ mr_status tiny_lay_out(const tiny_options *options, tiny *out)
                             .shard = options->shard,
                             .recompute = options->recompute == MR_RECOMPUTE_LAYER,
                             .seed = 11,
-                            .geometry = {.batch = 1, .tokens = TOKENS, .waves = 1, .in_wave = 1}},
+                            .geometry = {.batch = 1, .tokens = TOKENS, .micros = 1, .in_wave = 1, .stretches = 1}},
         &out->model);
     if (status != MR_OK) tiny_destroy(out);
     return status;

@@ -95,7 +95,7 @@ static mr_status gemm_rate(mr_backend *be, mr_dtype dtype, double *best)
 static void random_batch(mr_trainer *t)
 {
     const mr_geometry *g = mr_model_geometry(t->model);
-    int64_t count = g->batch * g->tokens * g->waves * g->in_wave;
+    int64_t count = g->batch * g->tokens * g->micros;
     mr_random random = mr_random_stream(1, MR_RANDOM_DATA, (uint64_t)t->comm->rank);
     uint64_t vocabulary = (uint64_t)mr_model_arch(t->model)->vocab_size;
     for (int64_t i = 0; i < count; i++) {

@@ -54,6 +54,7 @@ static const struct {
     {"threads", INTEGER},
     {"backend", TEXT},
     {"same_bits_on", TEXT},
+    {"same_bits_up_to", INTEGER},
     {"planned_bytes", INTEGER},
     {"peak_bytes", INTEGER},
     {"tokenizer", TEXT},

@@ -56,6 +56,34 @@ static void add_outcome(json_t *rows, const mr_config *config, const mr_run_outc
                   o->log, "skipped", o->skipped, "error", error[0] ? error : NULL));
 }
 
+/* What a rank receives in a step, from ranks of its node and from others. */
+static void print_traffic(const mr_model_cost *cost)
+{
+    printf("  %-14s %14s %10s %14s %10s %14s\n", "received", "units", "messages", "MiB", "across",
+           "MiB across");
+    for (int i = 0; i < MR_FLOWS; i++) {
+        const mr_flow *flow = &cost->flow[i];
+        printf("    %-12s %14lld %10.0f %14.2f %10.0f %14.2f\n", mr_flow_name((mr_flow_kind)i),
+               (long long)flow->units, flow->messages, flow->bytes / 0x1p20,
+               flow->messages - flow->messages_in_node,
+               (flow->bytes - flow->bytes_in_node) / 0x1p20);
+    }
+}
+
+static json_t *traffic_json(const mr_model_cost *cost)
+{
+    json_t *flows = json_object();
+    for (int i = 0; i < MR_FLOWS; i++) {
+        const mr_flow *flow = &cost->flow[i];
+        json_object_set_new(flows, mr_flow_name((mr_flow_kind)i),
+                            json_pack("{s:I, s:f, s:f, s:f, s:f}", "units", (json_int_t)flow->units,
+                                      "messages", flow->messages, "bytes", flow->bytes,
+                                      "messages_across", flow->messages - flow->messages_in_node,
+                                      "bytes_across", flow->bytes - flow->bytes_in_node));
+    }
+    return flows;
+}
+
 static void print_plan(const mr_config *config, const mr_run_plan *p)
 {
     const mr_geometry *g = &p->geometry;
@@ -68,10 +96,11 @@ static void print_plan(const mr_config *config, const mr_run_plan *p)
     printf("  parameters     %lld, trained %lld (%.3f %%)\n", (long long)p->parameters,
            (long long)p->trained, 100.0 * (double)p->trained / (double)p->parameters);
     printf("  step           %d ranks x %lld waves x %lld micro-batches of %lld x %lld tokens\n",
-           p->ranks, (long long)g->waves, (long long)g->in_wave, (long long)g->batch,
+           p->ranks, (long long)mr_geometry_waves(g), (long long)g->in_wave, (long long)g->batch,
            (long long)g->tokens);
-    printf("                 %.4g FLOP, %.2f MiB received a rank, %lld gathers of a unit\n",
-           p->plan.cost.flops, p->plan.cost.traffic / 0x1p20, (long long)p->plan.cost.gathers);
+    printf("                 %.4g FLOP, %.2f MiB received a rank\n", p->plan.cost.flops,
+           p->plan.cost.traffic / 0x1p20);
+    if (p->ranks > 1) print_traffic(&p->plan.cost);
     for (int i = 0; i < p->sets; i++)
         printf("  %-14s %s: %s, %lld items, %lld time%s\n", i == 0 ? "evaluations" : "",
                p->set[i].name, p->set[i].kind, (long long)p->set[i].items,
@@ -93,14 +122,14 @@ static void add_plan(json_t *rows, const mr_config *config, const mr_run_plan *p
                             json_integer((json_int_t)p->plan.bytes[i]));
     json_array_append_new(
         rows,
-        json_pack("{s:s, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:I, s:b, s:I, s:s, s:o}",
+        json_pack("{s:s, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:b, s:I, s:s, s:o}",
                   "run", config->run.name, "ranks", p->ranks, "bytes", bytes, "total_bytes",
                   (json_int_t)p->plan.total, "parameters", (json_int_t)p->parameters,
                   "trainable_parameters", (json_int_t)p->trained, "waves",
-                  (json_int_t)p->geometry.waves, "micro_batches_in_wave",
+                  (json_int_t)mr_geometry_waves(&p->geometry), "micro_batches_in_wave",
                   (json_int_t)p->geometry.in_wave, "flops_per_step", p->plan.cost.flops,
-                  "bytes_received_per_step", p->plan.cost.traffic, "gathers_per_step",
-                  (json_int_t)p->plan.cost.gathers, "fits", p->fits, "memory_limit_bytes",
+                  "bytes_received_per_step", p->plan.cost.traffic, "received_per_step",
+                  traffic_json(&p->plan.cost), "fits", p->fits, "memory_limit_bytes",
                   (json_int_t)p->limit.bytes, "memory_limit", p->limit.why, "evaluations", sets));
 }
 

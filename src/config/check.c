@@ -147,6 +147,15 @@ static mr_status check_lengths(const mr_config *config, const char **key)
     return MR_OK;
 }
 
+static mr_status check_parallel(const mr_config *config, const char **key)
+{
+    const long long most = config->parallel.same_bits_up_to;
+    if ((most & (most - 1)) != 0)
+        return fail_key(key, "parallel.same_bits_up_to", "expected a power of two or 0, found %lld",
+                        most);
+    return MR_OK;
+}
+
 /* Schedules that restart do so with the merges of the method. */
 static mr_status check_restarts(const mr_config *config, const char **key)
 {
@@ -216,6 +225,7 @@ mr_status mr_config_check(const mr_config *config, const char **key)
     MR_TRY(check_output(config, key));
     MR_TRY(check_model(config, key));
     MR_TRY(check_lengths(config, key));
+    MR_TRY(check_parallel(config, key));
     MR_TRY(check_restarts(config, key));
     MR_TRY(check_evaluation(config, key));
     MR_TRY(check_lr_scale(config, key));

@@ -131,6 +131,7 @@ typedef struct mr_config {
         int64_t threads;
         char backend[MR_CONFIG_NAME];
         double memory_gib;
+        int64_t same_bits_up_to;
     } parallel;
     struct {
         int64_t every;

@@ -148,6 +148,11 @@ static const mr_key table[] = {
      .unit = "GiB a rank",
      .help = "Memory the plan must fit; 0: 0.8 of what the node, job or device has, divided by the "
              "ranks that share it."},
+    {FIELD(parallel.same_bits_up_to), .type = MR_KEY_INT, .fallback = "0", .max = BILLION,
+     .unit = "ranks",
+     .help = "A power of two: runs on 1, 2, 4 ... ranks up to it have the same bits, and sums of "
+             "gradients take the less memory the smaller it is; 0: any number that divides the "
+             "micro-batches."},
 
     {FIELD(log.every), .type = MR_KEY_INT, .fallback = "1", .min = 1, .max = BILLION,
      .unit = "optimizer steps",

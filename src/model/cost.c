@@ -42,26 +42,43 @@ static double step_flops(const mr_model *model)
     if (!model->below) macs -= qkv_macs(model);
     bool head = mr_params_at(model->params, model->head)->trained;
     macs += (double)a->vocab_size * (double)a->hidden_size * (head ? 3 : 2);
-    double tokens =
-        (double)(g->batch * g->tokens * g->in_wave * g->waves) * (double)model->comm->size;
+    double tokens = (double)(g->batch * g->tokens * g->micros) * (double)model->comm->size;
     return 2 * macs * tokens;
+}
+
+const char *mr_flow_name(mr_flow_kind kind)
+{
+    static const char *const names[MR_FLOWS] = {[MR_FLOW_GATHERS] = "gathers",
+                                                [MR_FLOW_EXCHANGES] = "exchanges",
+                                                [MR_FLOW_UPDATES] = "updates"};
+    return names[kind];
+}
+
+/* Counts a flat of so many elements that travels so often between all ranks, of which one receives
+ * all but its own part. */
+static void count_flat(mr_flow *flow, int64_t elements, size_t size, double times)
+{
+    if (elements == 0) return;
+    flow->messages += times;
+    flow->bytes += times * (double)elements * (double)size;
 }
 
 /* The two lanes of mr_params_use, replayed to count what is gathered. */
 typedef struct replay {
     const mr_params *params;
     int lane[2], in_use;
-    double elements;
-    int64_t gathers;
+    mr_flow flow;
 } replay;
 
 static void replay_gather(replay *r, int lane, int unit)
 {
     if (r->lane[lane] == unit) return;
     const mr_flat *flat = r->params->unit[unit].flat;
+    const size_t size = mr_dtype_size(r->params->types.compute);
     r->lane[lane] = unit;
-    r->elements += (double)(flat[MR_FLAT_FROZEN].count + flat[MR_FLAT_TRAINED].count);
-    r->gathers++;
+    count_flat(&r->flow, flat[MR_FLAT_FROZEN].count, size, 1);
+    count_flat(&r->flow, flat[MR_FLAT_TRAINED].count, size, 1);
+    r->flow.units++;
 }
 
 static void replay_use(replay *r, int unit, int next)
@@ -86,44 +103,58 @@ static void replay_wave(const mr_model *model, replay *r)
 }
 
 /* All waves but the first find in the lanes what the one before them left. */
-static void replay_step(const mr_model *model, replay *r)
+static mr_flow count_gathers(const mr_model *model)
 {
-    replay_wave(model, r);
-    replay first = *r;
-    if (model->geometry.waves == 1) return;
-    replay_wave(model, r);
-    int64_t more = model->geometry.waves - 2;
-    r->elements += (double)more * (r->elements - first.elements);
-    r->gathers += more * (r->gathers - first.gathers);
+    const int64_t waves = mr_geometry_waves(&model->geometry);
+    replay r = {.params = model->params, .lane = {-1, -1}};
+    replay_wave(model, &r);
+    const mr_flow first = r.flow;
+    if (waves == 1) return first;
+    replay_wave(model, &r);
+    const double more = (double)(waves - 2);
+    mr_flow all = r.flow;
+    all.units += (waves - 2) * (r.flow.units - first.units);
+    all.messages += more * (r.flow.messages - first.messages);
+    all.bytes += more * (r.flow.bytes - first.bytes);
+    return all;
 }
 
-static void count_traffic(const mr_model *model, mr_model_cost *cost)
+static void count_traffic(const mr_model *model, int64_t node_ranks, mr_model_cost *cost)
 {
     const mr_params *params = model->params;
+    const double ranks = params->comm->size, near = node_ranks < ranks ? (double)node_ranks : ranks;
+    const bool in_waves = model->geometry.meet_in_waves;
+    const int64_t meetings = in_waves ? mr_geometry_waves(&model->geometry) : 1;
     if (params->comm->size == 1) return;
-    double elements = 0, bytes = 0;
-    if (params->shard == MR_SHARD_FULL) {
-        replay r = {.params = params, .lane = {-1, -1}};
-        replay_step(model, &r);
-        bytes = r.elements * (double)mr_dtype_size(params->types.compute);
-        cost->gathers = r.gathers;
-    }
+    mr_flow *exchanges = &cost->flow[MR_FLOW_EXCHANGES], *updates = &cost->flow[MR_FLOW_UPDATES];
+    if (params->shard == MR_SHARD_FULL) cost->flow[MR_FLOW_GATHERS] = count_gathers(model);
     for (int u = 0; u < params->unit_count; u++) {
         const mr_flat *flat = params->unit[u].flat;
-        double adapter = (double)flat[MR_FLAT_ADAPTER].count;
-        double leaf = (double)flat[MR_FLAT_TRAINED].count + adapter;
-        elements += leaf * (double)model->geometry.waves; /* the exchange of gradients */
-        /* What is handed round after the update: weights kept whole, or gradients under none. */
-        elements += params->shard == MR_SHARD_FULL ? adapter : leaf;
+        bool trains = false, updated = false;
+        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
+            count_flat(exchanges, flat[k].count, sizeof(float), (double)meetings);
+            trains = trains || flat[k].count > 0;
+            if (params->shard == MR_SHARD_FULL && k == MR_FLAT_TRAINED) continue;
+            count_flat(updates, flat[k].count, sizeof(float), 1);
+            updated = updated || flat[k].count > 0;
+        }
+        exchanges->units += trains ? meetings : 0;
+        updates->units += updated;
     }
-    bytes += elements * sizeof(float);
-    cost->traffic = bytes * (params->comm->size - 1) / params->comm->size;
+    for (int i = 0; i < MR_FLOWS; i++) {
+        mr_flow *flow = &cost->flow[i];
+        flow->messages_in_node = flow->messages * (near - 1);
+        flow->bytes_in_node = flow->bytes * (near - 1) / ranks;
+        flow->messages *= ranks - 1;
+        flow->bytes *= (ranks - 1) / ranks;
+        cost->traffic += flow->bytes;
+    }
 }
 
-mr_model_cost mr_model_step_cost(const mr_model *model)
+mr_model_cost mr_model_step_cost(const mr_model *model, int64_t node_ranks)
 {
     mr_model_cost cost = {.flops = step_flops(model)};
-    count_traffic(model, &cost);
+    count_traffic(model, node_ranks, &cost);
     return cost;
 }
 

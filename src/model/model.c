@@ -228,6 +228,17 @@ static mr_status apply_lr_scale(mr_model *model, const mr_string_list *scales, d
     return MR_OK;
 }
 
+/* How gradients come, of a step of this geometry. */
+static mr_reduce_cut cut_of(const mr_geometry *g, bool tied)
+{
+    const int64_t waves = mr_geometry_waves(g);
+    return (mr_reduce_cut){.leaves = g->meet_in_waves ? g->in_wave : g->micros,
+                           .meetings = g->meet_in_waves ? waves : 1,
+                           .stretches = g->stretches,
+                           .together = g->meet_in_waves || waves == 1,
+                           .long_unit = tied ? 0 : -1};
+}
+
 static mr_status lay_out(mr_model *model, const mr_model_options *options)
 {
     const mr_hf_config *a = &model->arch;
@@ -253,8 +264,9 @@ static mr_status lay_out(mr_model *model, const mr_model_options *options)
     model->below = mr_params_at(model->params, model->embed)->trained ||
                    mr_params_at(model->params, model->layer[0].norm[0])->trained;
     MR_TRY(apply_lr_scale(model, options->lr_scale, options->lr));
-    mr_params_layout(model->params, model->geometry.waves);
-    return mr_reduce_create(model->params, model->geometry.in_wave, tied ? 0 : -1, &model->reduce);
+    const mr_reduce_cut cut = cut_of(&model->geometry, tied);
+    mr_reduce_layout(model->params, &cut);
+    return mr_reduce_create(model->params, &cut, &model->reduce);
 }
 
 int64_t mr_model_adapter_work(const mr_model *model)
@@ -345,7 +357,7 @@ static void place_activations(mr_model *model, mr_arena *arena)
     s->d_v = mr_arena_take(arena, model->compute, n, kv_cols);
     s->d_product = mr_arena_take_rows(arena, model->compute, n, a->intermediate_size);
     s->adapter = mr_arena_take(arena, model->compute, n, mr_model_adapter_work(model));
-    int64_t here = g->waves * g->in_wave;
+    int64_t here = g->micros;
     model->tokens = mr_arena_take(arena, MR_I32, here, n);
     model->targets = mr_arena_take(arena, MR_I32, here, n);
     if (g->packed) {

@@ -18,12 +18,29 @@ typedef struct mr_model mr_model;
 
 /** What micro-batches look like. */
 typedef struct mr_geometry {
-    int64_t batch;   /**< B, sequences of a micro-batch */
-    int64_t tokens;  /**< T, tokens of a sequence */
-    int64_t waves;   /**< waves of a step */
-    int64_t in_wave; /**< micro-batches this rank takes in a wave; 1 where the head is tied */
+    int64_t batch;      /**< B, sequences of a micro-batch */
+    int64_t tokens;     /**< T, tokens of a sequence */
+    int64_t micros;     /**< micro-batches this rank takes in a step */
+    int64_t in_wave;    /**< of them at once; 1 where the head is tied. The last wave may have fewer
+                             where ranks meet once a step */
+    int64_t stretches;  /**< that the gradients of micros are summed by (model/tree.h) */
+    bool meet_in_waves; /**< gradients of the ranks meet after each wave, not once a step: in_wave
+                             is then some stretches, a power of two of all */
     bool packed; /**< a sequence may hold several segments: mr_model_batch.starts may be given */
 } mr_geometry;
+
+/** Returns the waves of a step. Local. */
+static inline int64_t mr_geometry_waves(const mr_geometry *g)
+{
+    return (g->micros + g->in_wave - 1) / g->in_wave;
+}
+
+/** Returns the micro-batches in a wave. Local. */
+static inline int64_t mr_geometry_in_wave(const mr_geometry *g, int64_t wave)
+{
+    const int64_t left = g->micros - wave * g->in_wave;
+    return left < g->in_wave ? left : g->in_wave;
+}
 
 /** Micro-batches of this rank, one after another, [count, N] each; borrowed for the call. */
 typedef struct mr_model_batch {
@@ -79,16 +96,36 @@ void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES]);
  * pieces of a few MiB apart. Local. */
 size_t mr_model_scratch(const mr_model *model);
 
+/** What travels between ranks. */
+typedef enum mr_flow_kind {
+    MR_FLOW_GATHERS,   /**< of a unit's weights, before they are used */
+    MR_FLOW_EXCHANGES, /**< of a unit's gradients */
+    MR_FLOW_UPDATES,   /**< of new weights, or of whole gradients, to the ranks that keep all */
+    MR_FLOWS
+} mr_flow_kind;
+
+/** What one rank receives of a kind in a step: a message is what one other rank sends of a flat. */
+typedef struct mr_flow {
+    int64_t units;           /**< times a unit travels */
+    double messages, bytes;  /**< from all other ranks */
+    double messages_in_node; /**< of them, from those of the same node */
+    double bytes_in_node;
+} mr_flow;
+
 /** What a step costs, whatever it is computed on. */
 typedef struct mr_model_cost {
-    double flops;    /**< over all ranks: 2 a multiply-add, causal attention as half a square,
-                          nothing that is computed twice */
-    double traffic;  /**< bytes this rank receives */
-    int64_t gathers; /**< gathers of a unit */
+    double flops;   /**< over all ranks: 2 a multiply-add, causal attention as half a square,
+                         nothing that is computed twice */
+    double traffic; /**< bytes this rank receives, of all kinds */
+    mr_flow flow[MR_FLOWS];
 } mr_model_cost;
 
-/** Returns the cost of a step of a laid-out model. Local; ranks differ in nothing. */
-mr_model_cost mr_model_step_cost(const mr_model *model);
+/** Returns the name of a kind ("gathers", ...). */
+const char *mr_flow_name(mr_flow_kind kind);
+
+/** Returns the cost of a step of a laid-out model, where so many ranks share a node. Local; ranks
+ * differ in nothing. */
+mr_model_cost mr_model_step_cost(const mr_model *model, int64_t node_ranks);
 
 /** What was chosen for an adapted linear, on a walk over those of every site, each in the first
  * layer that has one there: layers of a shape choose alike. */
@@ -167,9 +204,8 @@ MR_NODISCARD mr_status mr_model_write_tensors(const mr_model *model, const mr_mo
 MR_NODISCARD mr_status mr_model_read(mr_model *model, mr_model_part part,
                                      const mr_safetensors *file);
 
-/** Uploads micro-batches first..first+count-1 of the waves * in_wave of this rank's step, in one
- * go. positions and starts are both given or both NULL, and NULL where geometry.packed is not set.
- * Local; no allocation. */
+/** Uploads micro-batches first..first+count-1 of this rank's step, in one go. positions and starts
+ * are both given or both NULL, and NULL where geometry.packed is not set. Local; no allocation. */
 void mr_model_set_batches(mr_model *model, int64_t first, int64_t count,
                           const mr_model_batch *batch);
 

@@ -125,7 +125,7 @@ struct mr_model {
     int head_unit;               /**< unit of final_norm and head; 0 where tied */
     mr_layer *layer;             /**< [L] */
     mr_rope rope;
-    /** The step's micro-batches, [waves * in_wave, N] each; positions and starts are absent where
+    /** The step's micro-batches, [micros, N] each; positions and starts are absent where
      * the geometry is not packed. */
     mr_tensor tokens, targets, positions, starts;
     bool segments;          /**< the step came with positions and starts */

@@ -1,5 +1,4 @@
 #include "model/params_impl.h"
-#include "model/tree.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -27,7 +26,7 @@ mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard,
                           .shard = shard,
                           .types = types,
                           .unit_count = units,
-                          .waves = 1,
+                          .slots = 1,
                           .generation = 1};
     params->unit = mr_alloc_array(MR_MEM_OTHER, (size_t)units, sizeof *params->unit);
     if (!params->unit) {
@@ -78,7 +77,7 @@ mr_status mr_params_add_adapter(mr_params *params, int unit, const char *linear,
     return MR_OK;
 }
 
-void mr_params_layout(mr_params *params, int64_t waves)
+void mr_params_layout(mr_params *params, int slots, bool whole)
 {
     int64_t unit = (int64_t)params->comm->size * MR_SHARD_BLOCK;
     for (int u = 0; u < params->unit_count; u++)
@@ -86,10 +85,10 @@ void mr_params_layout(mr_params *params, int64_t waves)
             mr_flat *flat = &params->unit[u].flat[k];
             flat->count = (flat->used + unit - 1) / unit * unit;
         }
-    params->waves = waves;
+    params->slots = slots;
+    params->whole = whole;
 }
 
-/* The elements of a flat that one rank is responsible for. */
 /* Elements a rank keeps of one flat: the one place that says so, for the plan and the allocation.
  */
 typedef struct flat_size {
@@ -100,6 +99,12 @@ typedef struct flat_size {
 static mr_dtype kept_type(const mr_params *params, int kind)
 {
     return kind == MR_FLAT_FROZEN && !params->types.keeps_frozen ? params->types.compute : MR_F32;
+}
+
+/* Whether slot 0 of the sums is where the gradient is: of a shard, or where all of it is kept. */
+static bool ends_in_slot(const mr_params *params)
+{
+    return !params->whole || params->shard == MR_SHARD_NONE || params->comm->size == 1;
 }
 
 static bool is_copied(const mr_params *params, int kind)
@@ -115,8 +120,8 @@ static flat_size size_of_flat(const mr_params *params, int unit, int kind)
     flat_size size = {.weights = kept ? whole : shard};
     if (kind == MR_FLAT_FROZEN || whole == 0) return size;
     size.grad = size.moment = params->shard == MR_SHARD_NONE ? whole : shard;
-    size.partial_rows = mr_tree_slots(params->waves) - 1;
-    size.partial_cols = shard;
+    size.partial_rows = params->slots - ends_in_slot(params);
+    size.partial_cols = params->whole ? whole : shard;
     return size;
 }
 
@@ -361,8 +366,14 @@ void mr_params_invalidate(mr_params *params)
 
 mr_tensor mr_flat_slot(const mr_params *params, const mr_flat *flat, int slot)
 {
+    if (slot == 0 && ends_in_slot(params))
+        return params->whole ? flat->grad : mr_flat_own_grad(params, flat);
+    return mr_tensor_rows(flat->partial, slot - ends_in_slot(params), 1);
+}
+
+mr_tensor mr_flat_own_grad(const mr_params *params, const mr_flat *flat)
+{
     int64_t shard = mr_flat_shard_count(params, flat);
-    if (slot > 0) return mr_tensor_rows(flat->partial, slot - 1, 1);
     /* Under none the own part of the gradient has its place in the whole. */
     bool whole = params->shard == MR_SHARD_NONE;
     return mr_tensor_cols(flat->grad, whole ? params->comm->rank * shard : 0, shard);
@@ -390,7 +401,7 @@ void mr_params_square_sums(const mr_params *params, mr_tensor sums)
             int64_t runs = mr_flat_shard_count(params, flat) / MR_SQUARE_RUN;
             if (runs == 0) continue;
             params->be->ops->square_sums(params->be, mr_tensor_cols(sums, at, runs),
-                                         mr_flat_slot(params, flat, 0));
+                                         mr_flat_own_grad(params, flat));
             at += runs;
         }
 }

@@ -96,8 +96,9 @@ MR_NODISCARD mr_status mr_params_add(mr_params *params, int unit, mr_flat_kind k
 MR_NODISCARD mr_status mr_params_add_adapter(mr_params *params, int unit, const char *linear,
                                              const mr_adapter_param *param, int *id);
 
-/** Fixes the layout once all parameters are in, and the waves of a step (model/reduce.h). Local. */
-void mr_params_layout(mr_params *params, int64_t waves);
+/** Fixes the layout once all parameters are in, and what sums of gradients are kept beside the
+ * parameters (model/reduce.h): so many slots of them, whole or of this rank's shards. Local. */
+void mr_params_layout(mr_params *params, int slots, bool whole);
 
 /** Adds to bytes[purpose] what mr_params_allocate will take. Local. */
 void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES]);

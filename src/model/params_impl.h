@@ -20,7 +20,8 @@ typedef struct mr_flat {
     mr_tensor weights; /**< [1, count] or [1, count / P] */
     mr_tensor copy;    /**< the same in the type that is computed in; absent where that is theirs */
     mr_tensor grad;    /**< [1, count] or [1, count / P]; absent where frozen */
-    mr_tensor partial; /**< [slots - 1, count / P], further slots of the tree over waves */
+    mr_tensor partial; /**< [slots, count] or [slots, count / P]: sums of gradients on their way;
+                            without slot 0 where that is grad */
     mr_tensor m, v;    /**< moments of the own part */
     mr_transfer publish; /**< gather of updated weights under way */
 } mr_flat;
@@ -42,7 +43,8 @@ struct mr_params {
     int64_t param_room;
     mr_unit *unit;
     mr_param *param;
-    int64_t waves;
+    int slots;              /**< of sums of gradients */
+    bool whole;             /**< these are of whole flats, not of own shards */
     int64_t elements;       /**< of all parameters */
     mr_gather_lane *gather; /**< two lanes: the unit in use and the next; owned */
     int lane_in_use;
@@ -62,8 +64,11 @@ static inline bool mr_flat_kept_whole(const mr_params *params, mr_flat_kind kind
     return params->shard != MR_SHARD_FULL || kind == MR_FLAT_ADAPTER;
 }
 
-/** Returns a slot of the tree over waves as [1, count / P]. Slot 0 is where the own gradient ends
- * up. */
+/** Returns a slot of the sums of gradients, [1, count] where they are whole, else [1, count / P].
+ */
 mr_tensor mr_flat_slot(const mr_params *params, const mr_flat *flat, int slot);
+
+/** Returns where the gradient of this rank's shard ends up, [1, count / P]. */
+mr_tensor mr_flat_own_grad(const mr_params *params, const mr_flat *flat);
 
 #endif

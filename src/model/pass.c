@@ -19,7 +19,7 @@ static void upload(mr_model *model, int64_t first, int64_t count, int64_t rows,
 /* Points the micro-batches on their way at a wave's part of the step. */
 static void take_wave(mr_model *model, int64_t wave)
 {
-    for (int64_t w = 0; w < model->geometry.in_wave; w++) {
+    for (int64_t w = 0; w < mr_geometry_in_wave(&model->geometry, wave); w++) {
         mr_micro *micro = &model->micro[w];
         int64_t at = wave * model->geometry.in_wave + w, rows = model->in_order.cols;
         micro->tokens = mr_tensor_rows(model->tokens, at, 1);
@@ -129,13 +129,15 @@ static void embedding_backward(mr_model *model, mr_micro *micro)
 
 int64_t mr_model_first_micro(const mr_model *model, int64_t wave)
 {
-    return (wave * model->comm->size + model->comm->rank) * model->geometry.in_wave;
+    const mr_geometry *g = &model->geometry;
+    if (g->meet_in_waves) return (wave * model->comm->size + model->comm->rank) * g->in_wave;
+    return model->comm->rank * g->micros + wave * g->in_wave;
 }
 
 void mr_model_train_wave(mr_model *model, int64_t wave, double scale, uint64_t step)
 {
     mr_params *params = model->params;
-    int64_t in_wave = model->geometry.in_wave;
+    int64_t in_wave = mr_geometry_in_wave(&model->geometry, wave);
     int64_t first_micro = mr_model_first_micro(model, wave);
     int layers = (int)model->arch.num_hidden_layers;
     bool tied = model->head_unit == 0;
@@ -176,7 +178,7 @@ mr_status mr_model_finish_step(mr_model *model, mr_exact *loss, mr_exact *square
 {
     mr_backend *be = model->be;
     const mr_geometry *g = &model->geometry;
-    int64_t losses = g->waves * g->in_wave * g->batch * g->tokens, all = model->readings.cols;
+    int64_t losses = g->micros * g->batch * g->tokens, all = model->readings.cols;
     mr_tensor of_losses = mr_tensor_cols(model->readings, 0, losses);
     mr_tensor of_squares = mr_tensor_cols(model->readings, losses, all - losses);
     mr_exact told[2];

@@ -5,32 +5,65 @@
 #include "model/params_impl.h"
 #include "model/tree.h"
 
-enum { LANES = 3, LONG_LANE = 2 };
+enum { LANES = 3, LONG_LANE = 2, SPARES = 2 };
 
-/* A place where a unit's leaves are written and summed before they travel. */
+/* What a unit's sums travel from and to, one unit at a time. */
 typedef struct reduce_lane {
-    mr_tensor leaf;   /* [slots of the tree in a wave, largest leaf], owned */
+    mr_tensor leaf;   /* [slots, largest leaf] where leaves come together, owned */
     mr_tensor pieces; /* [1, largest leaf]: what the other ranks sent, owned */
-    int unit;         /* whose leaf this is, -1 for none */
-    bool open, travelling;
-    mr_tree tree;
+    int unit;         /* that has the lane, -1 for none */
+    bool travelling;
     mr_transfer transfer[MR_FLATS];
 } reduce_lane;
 
+/* Where the sums of a unit stand. */
+typedef struct unit_sums {
+    mr_tree own; /* of the leaves until they meet */
+    mr_tree met; /* of the sums over the ranks */
+    bool open;   /* a leaf is being written */
+} unit_sums;
+
 struct mr_reduce {
     const mr_params *params;
-    int64_t in_wave;
-    int long_unit;
+    mr_reduce_cut cut;
     reduce_lane lane[LANES]; /* two that take turns, and one for the long unit */
     int turn;
-    mr_tree (*waves)[MR_FLATS]; /* [units] trees over waves, in the slots of the flats; owned */
+    mr_tensor spare[SPARES]; /* [1, largest leaf]: a leaf that is added to another at once, the long
+                                unit's apart; owned */
+    unit_sums *sums;         /* [units], owned */
 };
+
+static mr_tree own_tree(const mr_reduce_cut *cut)
+{
+    return mr_tree_of(cut->stretches / cut->meetings, cut->leaves * cut->meetings / cut->stretches);
+}
+
+static mr_tree met_tree(const mr_reduce_cut *cut)
+{
+    return mr_tree_of(cut->meetings, 1);
+}
+
+/* Whether sums of whole gradients are kept beside the parameters: one rank writes them where they
+ * end up. */
+static bool keeps_whole(const mr_params *params, const mr_reduce_cut *cut)
+{
+    return params->comm->size == 1 || !cut->together;
+}
+
+void mr_reduce_layout(mr_params *params, const mr_reduce_cut *cut)
+{
+    const mr_tree own = own_tree(cut), met = met_tree(cut);
+    const bool whole = keeps_whole(params, cut);
+    MR_INVARIANT(!whole || cut->meetings == 1);
+    mr_params_layout(params, mr_tree_slots(whole ? &own : &met), whole);
+}
 
 static int64_t leaf_count(const mr_unit *unit)
 {
     return unit->flat[MR_FLAT_TRAINED].count + unit->flat[MR_FLAT_ADAPTER].count;
 }
 
+/* Elements of a lane; 0 where nothing is trained. */
 static int64_t largest_leaf(const mr_params *params)
 {
     int64_t most = 0;
@@ -39,52 +72,63 @@ static int64_t largest_leaf(const mr_params *params)
     return most;
 }
 
-/* On one rank leaves are written straight into the slots of the flat's tree: no lane holds memory.
- */
-static int lanes_with_memory(const mr_reduce *r)
+/* What is allocated, each of the largest leaf: the one place that says so. */
+typedef struct sizes {
+    int lanes;
+    int slots; /* of leaves in a lane */
+    int spares;
+} sizes;
+
+static sizes sizes_of(const mr_reduce *r)
 {
-    if (r->params->comm->size == 1) return 0;
-    return r->long_unit >= 0 ? LANES : LANES - 1;
+    const mr_tree own = own_tree(&r->cut), met = met_tree(&r->cut);
+    const bool long_leaf = r->cut.long_unit >= 0;
+    sizes s = {0};
+    if (r->params->comm->size > 1) s.lanes = long_leaf ? LANES : LANES - 1;
+    if (!r->params->whole) s.slots = mr_tree_slots(&own);
+    if (mr_tree_has_joins(&own)) s.spares = long_leaf ? SPARES : 1;
+    if (mr_tree_has_joins(&met) && s.spares == 0) s.spares = 1;
+    return s;
 }
 
-mr_status mr_reduce_create(const mr_params *params, int64_t in_wave, int long_unit, mr_reduce **out)
+mr_status mr_reduce_create(const mr_params *params, const mr_reduce_cut *cut, mr_reduce **out)
 {
-    /* One rank writes leaves straight into the slots of the tree over waves: there is no other. */
-    MR_INVARIANT(params->comm->size > 1 || in_wave == 1);
     *out = NULL;
     mr_reduce *r = mr_alloc(MR_MEM_OTHER, sizeof *r);
     if (!r) return MR_ERR_MEMORY;
-    *r = (mr_reduce){.params = params, .in_wave = in_wave, .long_unit = long_unit};
+    *r = (mr_reduce){.params = params, .cut = *cut};
     for (int i = 0; i < LANES; i++)
         r->lane[i].unit = -1;
-    r->waves = mr_alloc_array(MR_MEM_OTHER, (size_t)params->unit_count, sizeof *r->waves);
-    if (!r->waves) {
+    r->sums = mr_alloc_array(MR_MEM_OTHER, (size_t)params->unit_count, sizeof *r->sums);
+    if (!r->sums) {
         mr_reduce_destroy(&r);
         return MR_ERR_MEMORY;
     }
     for (int u = 0; u < params->unit_count; u++)
-        for (int k = 0; k < MR_FLATS; k++)
-            r->waves[u][k] = mr_tree_of(params->waves);
+        r->sums[u] = (unit_sums){.own = own_tree(cut), .met = met_tree(cut)};
     *out = r;
     return MR_OK;
 }
 
 void mr_reduce_bytes(const mr_reduce *r, size_t bytes[MR_MEM_PURPOSES])
 {
-    int64_t slots = mr_tree_slots(r->in_wave) + 1;
+    const sizes s = sizes_of(r);
     bytes[MR_MEM_REDUCE] +=
-        sizeof(float) * (size_t)(lanes_with_memory(r) * slots * largest_leaf(r->params));
+        sizeof(float) * (size_t)((s.lanes * (s.slots + 1) + s.spares) * largest_leaf(r->params));
 }
 
 mr_status mr_reduce_allocate(mr_reduce *r)
 {
     mr_backend *be = r->params->be;
-    int64_t most = largest_leaf(r->params);
-    for (int i = 0; i < lanes_with_memory(r) && most > 0; i++) {
-        MR_TRY(mr_backend_tensor(be, MR_MEM_REDUCE, MR_F32, mr_tree_slots(r->in_wave), most,
-                                 &r->lane[i].leaf));
+    const sizes s = sizes_of(r);
+    const int64_t most = largest_leaf(r->params);
+    for (int i = 0; i < s.lanes && most > 0; i++) {
+        if (s.slots > 0)
+            MR_TRY(mr_backend_tensor(be, MR_MEM_REDUCE, MR_F32, s.slots, most, &r->lane[i].leaf));
         MR_TRY(mr_backend_tensor(be, MR_MEM_REDUCE, MR_F32, 1, most, &r->lane[i].pieces));
     }
+    for (int i = 0; i < s.spares && most > 0; i++)
+        MR_TRY(mr_backend_tensor(be, MR_MEM_REDUCE, MR_F32, 1, most, &r->spare[i]));
     return MR_OK;
 }
 
@@ -96,46 +140,19 @@ void mr_reduce_destroy(mr_reduce **out)
         mr_backend_free(r->params->be, &r->lane[i].leaf);
         mr_backend_free(r->params->be, &r->lane[i].pieces);
     }
-    mr_free(r->waves);
+    for (int i = 0; i < SPARES; i++)
+        mr_backend_free(r->params->be, &r->spare[i]);
+    mr_free(r->sums);
     mr_free(r);
     *out = NULL;
 }
 
-/* Adds a leaf of a flat's tree over waves that stands in slot tree.depth. */
-static void push_wave(const mr_reduce *r, int unit, int kind)
+/* The part of a lane's memory that is a flat's. */
+static mr_tensor part_of(const mr_params *params, int unit, int kind, mr_tensor memory)
 {
-    const mr_flat *flat = &r->params->unit[unit].flat[kind];
-    mr_tree *tree = &r->waves[unit][kind];
-    for (int additions = mr_tree_push(tree); additions > 0; additions--) {
-        int into = mr_tree_pop(tree);
-        r->params->be->ops->add(r->params->be, mr_flat_slot(r->params, flat, into),
-                                mr_flat_slot(r->params, flat, into + 1));
-    }
-}
-
-/* Waits for a travelling leaf and adds the ranks' pieces into the tree over waves. */
-static void finish(const mr_reduce *r, reduce_lane *lane)
-{
-    if (!lane->travelling) return;
-    mr_phase_begin(r->params->be, MR_PHASE_COMM);
-    const mr_params *params = r->params;
-    const mr_unit *unit = &params->unit[lane->unit];
-    int ranks = params->comm->size;
-    int64_t at = 0;
-    for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
-        const mr_flat *flat = &unit->flat[k];
-        if (flat->count == 0) continue;
-        params->be->ops->wait(params->be, &lane->transfer[k]);
-        mr_tensor pieces = mr_tensor_reshape(mr_tensor_cols(lane->pieces, at, flat->count), ranks,
-                                             flat->count / ranks);
-        params->be->ops->sum_pieces(
-            params->be, mr_flat_slot(params, flat, r->waves[lane->unit][k].depth), pieces);
-        push_wave(r, lane->unit, k);
-        at += flat->count;
-    }
-    lane->travelling = false;
-    lane->unit = -1;
-    mr_phase_end(params->be, MR_PHASE_COMM);
+    const mr_flat *flat = params->unit[unit].flat;
+    int64_t at = kind == MR_FLAT_ADAPTER ? flat[MR_FLAT_TRAINED].count : 0;
+    return mr_tensor_cols(memory, at, flat[kind].count);
 }
 
 static int lane_of(const mr_reduce *r, int unit)
@@ -145,26 +162,98 @@ static int lane_of(const mr_reduce *r, int unit)
     return -1;
 }
 
-/* Starts a step's trees anew where the last one is complete. */
-static void open_trees(const mr_reduce *r, int unit)
+/* A slot of the sums of this rank's leaves. */
+static mr_tensor own_slot(const mr_reduce *r, int unit, int kind, int slot)
 {
-    for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++)
-        if (mr_tree_complete(&r->waves[unit][k])) r->waves[unit][k] = mr_tree_of(r->params->waves);
+    const mr_params *params = r->params;
+    if (params->whole) return mr_flat_slot(params, &params->unit[unit].flat[kind], slot);
+    int lane = lane_of(r, unit);
+    MR_INVARIANT(lane >= 0);
+    return part_of(params, unit, kind, mr_tensor_rows(r->lane[lane].leaf, slot, 1));
 }
 
-/* The lane that a unit's leaves of the next wave go to, once what it carried has arrived. */
+static mr_tensor spare_of(const mr_reduce *r, int unit, int kind)
+{
+    const int which = unit == r->cut.long_unit && mr_tensor_exists(r->spare[1]);
+    return part_of(r->params, unit, kind, r->spare[which]);
+}
+
+/* Where a unit's next leaf is written. */
+static mr_tensor leaf_place(const mr_reduce *r, int unit, int kind)
+{
+    const mr_tree *own = &r->sums[unit].own;
+    return mr_tree_joins(own) ? spare_of(r, unit, kind) : own_slot(r, unit, kind, own->depth);
+}
+
+/* Where the next sum over the ranks of a unit goes, which only a rank's shards have slots for. */
+static mr_tensor met_place(const mr_reduce *r, int unit, int kind)
+{
+    const mr_params *params = r->params;
+    const mr_flat *flat = &params->unit[unit].flat[kind];
+    const mr_tree *met = &r->sums[unit].met;
+    if (params->whole) return mr_flat_own_grad(params, flat);
+    if (!mr_tree_joins(met)) return mr_flat_slot(params, flat, met->depth);
+    return mr_tensor_cols(part_of(params, unit, kind, r->spare[0]), 0,
+                          mr_flat_shard_count(params, flat));
+}
+
+/* Takes a leaf, of a tree over this rank's or over sums of all, and adds what is to be added. */
+static void push(const mr_reduce *r, int unit, mr_tree *tree, bool own)
+{
+    const mr_params *params = r->params;
+    bool joins = mr_tree_joins(tree);
+    for (int additions = mr_tree_push(tree); additions > 0; additions--, joins = false) {
+        const int into = mr_tree_pop(tree);
+        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
+            const mr_flat *flat = &params->unit[unit].flat[k];
+            if (flat->count == 0) continue;
+            mr_tensor sum = own ? own_slot(r, unit, k, into) : mr_flat_slot(params, flat, into);
+            mr_tensor top;
+            if (joins)
+                top = mr_tensor_cols(own ? spare_of(r, unit, k)
+                                         : part_of(params, unit, k, r->spare[0]),
+                                     0, sum.cols);
+            else
+                top = own ? own_slot(r, unit, k, into + 1) : mr_flat_slot(params, flat, into + 1);
+            params->be->ops->add(params->be, sum, top);
+        }
+    }
+}
+
+/* Waits for a travelling sum and adds the ranks' pieces. */
+static void finish(mr_reduce *r, reduce_lane *lane)
+{
+    if (!lane->travelling) return;
+    const mr_params *params = r->params;
+    unit_sums *sums = &r->sums[lane->unit];
+    int ranks = params->comm->size;
+    mr_phase_begin(params->be, MR_PHASE_COMM);
+    for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
+        if (params->unit[lane->unit].flat[k].count == 0) continue;
+        params->be->ops->wait(params->be, &lane->transfer[k]);
+        mr_tensor pieces = part_of(params, lane->unit, k, lane->pieces);
+        params->be->ops->sum_pieces(params->be, met_place(r, lane->unit, k),
+                                    mr_tensor_reshape(pieces, ranks, pieces.cols / ranks));
+    }
+    push(r, lane->unit, &sums->met, false);
+    if (mr_tree_complete(&sums->met)) sums->met = met_tree(&r->cut);
+    lane->travelling = false;
+    lane->unit = -1;
+    mr_phase_end(params->be, MR_PHASE_COMM);
+}
+
+/* The lane that a unit takes next, once what it carried has arrived. */
 static reduce_lane *take_lane(mr_reduce *r, int unit)
 {
     int turn = LONG_LANE;
-    if (unit != r->long_unit) {
+    if (unit != r->cut.long_unit) {
         turn = r->turn;
         r->turn = 1 - r->turn;
     }
     reduce_lane *lane = &r->lane[turn];
     finish(r, lane);
-    MR_INVARIANT(!lane->open);
+    MR_INVARIANT(lane->unit < 0);
     lane->unit = unit;
-    lane->tree = mr_tree_of(r->in_wave);
     return lane;
 }
 
@@ -172,97 +261,68 @@ void mr_reduce_leaf_begin(mr_reduce *r, int unit)
 {
     const mr_params *params = r->params;
     if (leaf_count(&params->unit[unit]) == 0) return;
-    int found = lane_of(r, unit);
-    reduce_lane *lane = found < 0 ? take_lane(r, unit) : &r->lane[found];
-    MR_INVARIANT(!lane->open);
-    lane->open = true;
-    if (params->comm->size == 1) {
-        open_trees(r, unit);
-        return;
-    }
-    /* Lanes serve units of other layouts in turn: what is padding here may hold old numbers. */
-    mr_tensor slot = mr_tensor_rows(lane->leaf, lane->tree.depth, 1);
-    int64_t at = 0;
+    unit_sums *sums = &r->sums[unit];
+    MR_INVARIANT(!sums->open);
+    sums->open = true;
+    if (!params->whole && lane_of(r, unit) < 0) take_lane(r, unit);
+    if (params->whole && !mr_tree_joins(&sums->own)) return;
+    /* Units of other layouts use this memory in turn: what is padding here may hold old numbers. */
     for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
         const mr_flat *flat = &params->unit[unit].flat[k];
-        params->be->ops->fill(params->be,
-                              mr_tensor_cols(slot, at + flat->used, flat->count - flat->used), 0);
-        at += flat->count;
+        if (flat->count == flat->used) continue;
+        params->be->ops->fill(
+            params->be,
+            mr_tensor_cols(leaf_place(r, unit, k), flat->used, flat->count - flat->used), 0);
     }
 }
 
 mr_tensor mr_reduce_grad(const mr_reduce *r, int id)
 {
-    const mr_params *params = r->params;
-    const mr_param *param = &params->param[id];
+    const mr_param *param = &r->params->param[id];
     if (!param->trained) return (mr_tensor){0};
-    const mr_unit *unit = &params->unit[param->unit];
-    int found = lane_of(r, param->unit);
-    MR_INVARIANT(found >= 0 && r->lane[found].open);
-    const reduce_lane *lane = &r->lane[found];
-    const mr_flat *flat = &unit->flat[param->kind];
-    mr_tensor leaf;
-    if (params->comm->size == 1) {
-        leaf = mr_flat_slot(params, flat, r->waves[param->unit][param->kind].depth);
-    } else {
-        int64_t at = param->kind == MR_FLAT_ADAPTER ? unit->flat[MR_FLAT_TRAINED].count : 0;
-        leaf = mr_tensor_cols(mr_tensor_rows(lane->leaf, lane->tree.depth, 1), at, flat->count);
-    }
+    MR_INVARIANT(r->sums[param->unit].open);
+    mr_tensor leaf = leaf_place(r, param->unit, param->kind);
     return mr_tensor_reshape(mr_tensor_cols(leaf, param->offset, param->rows * param->cols),
                              param->rows, param->cols);
 }
 
-/* Sends the wave's local sum, slot 0 of the lane, to the owners of its shards. */
-static void start_exchange(mr_reduce *r, reduce_lane *lane)
+/* Sends the sum of this rank's leaves, slot 0, to the owners of its shards. */
+static void start_exchange(mr_reduce *r, int unit)
 {
     const mr_params *params = r->params;
-    const mr_unit *unit = &params->unit[lane->unit];
-    mr_tensor sum = mr_tensor_rows(lane->leaf, 0, 1);
     mr_backend *be = params->be;
-    int64_t at = 0;
-    open_trees(r, lane->unit);
+    reduce_lane *lane = params->whole ? take_lane(r, unit) : &r->lane[lane_of(r, unit)];
+    mr_phase_begin(be, MR_PHASE_COMM);
     for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
-        const mr_flat *flat = &unit->flat[k];
-        if (flat->count == 0) continue;
-        be->ops->exchange_start(be, params->comm, mr_tensor_cols(lane->pieces, at, flat->count),
-                                mr_tensor_cols(sum, at, flat->count), &lane->transfer[k]);
-        at += flat->count;
+        if (params->unit[unit].flat[k].count == 0) continue;
+        be->ops->exchange_start(be, params->comm, part_of(params, unit, k, lane->pieces),
+                                own_slot(r, unit, k, 0), &lane->transfer[k]);
     }
     lane->travelling = true;
+    mr_phase_end(be, MR_PHASE_COMM);
 }
 
 void mr_reduce_leaf_end(mr_reduce *r, int unit)
 {
     const mr_params *params = r->params;
     if (leaf_count(&params->unit[unit]) == 0) return;
-    mr_phase_begin(params->be, MR_PHASE_COMM);
-    int found = lane_of(r, unit);
-    MR_INVARIANT(found >= 0 && r->lane[found].open);
-    reduce_lane *lane = &r->lane[found];
-    lane->open = false;
-    if (params->comm->size == 1) {
-        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++)
-            if (params->unit[unit].flat[k].count > 0) push_wave(r, unit, k);
-        lane->unit = -1;
-    } else {
-        int64_t count = leaf_count(&params->unit[unit]);
-        for (int additions = mr_tree_push(&lane->tree); additions > 0; additions--) {
-            int into = mr_tree_pop(&lane->tree);
-            mr_tensor sum = mr_tensor_cols(mr_tensor_rows(lane->leaf, into, 1), 0, count);
-            mr_tensor top = mr_tensor_cols(mr_tensor_rows(lane->leaf, into + 1, 1), 0, count);
-            params->be->ops->add(params->be, sum, top);
-        }
-        if (mr_tree_complete(&lane->tree)) start_exchange(r, lane);
-    }
-    mr_phase_end(params->be, MR_PHASE_COMM);
+    unit_sums *sums = &r->sums[unit];
+    MR_INVARIANT(sums->open);
+    sums->open = false;
+    mr_phase_begin(params->be, MR_PHASE_ELEMENTWISE);
+    push(r, unit, &sums->own, true);
+    mr_phase_end(params->be, MR_PHASE_ELEMENTWISE);
+    if (!mr_tree_complete(&sums->own)) return;
+    sums->own = own_tree(&r->cut);
+    if (params->comm->size > 1) start_exchange(r, unit);
 }
 
 void mr_reduce_finish(mr_reduce *r)
 {
-    /* The lane whose turn is next is the older one: waves of a unit arrive in their order. */
+    /* The lane whose turn is next is the older one: sums of a unit arrive in their order. */
     const int order[LANES] = {r->turn, 1 - r->turn, LONG_LANE};
     for (int i = 0; i < LANES; i++) {
         finish(r, &r->lane[order[i]]);
-        MR_INVARIANT(!r->lane[order[i]].open);
+        MR_INVARIANT(r->lane[order[i]].unit < 0);
     }
 }

@@ -5,10 +5,12 @@
  * Gradients of micro-batches, and their sums.
  *
  * Each micro-batch writes a *leaf*, and leaves are summed by the tree of model/tree.h over the
- * index of the micro-batch in the global batch. A step is `waves` waves; in a wave every rank takes
- * `in_wave` neighbouring micro-batches. The local ones are summed here, the ranks' sums by an
- * exchange (each rank gets all pieces of its shard and adds them as a tree), the waves' again here,
- * in the slots that the parameters keep for it.
+ * index of the micro-batch in the global batch. A rank adds up leaves of its own until they *meet*
+ * those of the other ranks in an exchange: each rank gets all pieces of its shard and adds them as
+ * a tree. There are two ways, of the same bits where both can be had:
+ *  - once a step: a rank takes a stretch of the tree, and keeps sums of whole gradients;
+ *  - after each wave, where the length of a stretch allows it: a rank keeps sums of its shards
+ *    alone, and a few units' leaves.
  */
 
 #include "model/params.h"
@@ -16,11 +18,23 @@
 /** A reduction of the gradients of some parameters. Owns its lanes; borrows the parameters. */
 typedef struct mr_reduce mr_reduce;
 
-/** Lays out the reduction of laid-out parameters, without its lanes. Local.
- * @param in_wave    micro-batches a rank takes in a wave; 1 on one rank
- * @param long_unit  unit whose leaf stays open while others come and go (tied head), or -1
- * @return MR_OK, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_reduce_create(const mr_params *params, int64_t in_wave, int long_unit,
+/** How the leaves of a rank and a step come. */
+typedef struct mr_reduce_cut {
+    int64_t leaves;    /**< of a unit that are added up here before they meet the others' */
+    int64_t meetings;  /**< of a step */
+    int64_t stretches; /**< that all of them are cut into; divides leaves * meetings */
+    bool together; /**< the leaves of a unit that meet come one after another, none of another unit
+                        between them; else meetings is 1 */
+    int long_unit; /**< unit whose leaf stays open while others come and go (tied head), or -1 */
+} mr_reduce_cut;
+
+/** Fixes the layout of parameters (mr_params_layout) with what their reduction keeps beside them.
+ * Local. */
+void mr_reduce_layout(mr_params *params, const mr_reduce_cut *cut);
+
+/** Lays out the reduction of parameters that mr_reduce_layout laid out for the same cut, without
+ * its lanes. Local. @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_reduce_create(const mr_params *params, const mr_reduce_cut *cut,
                                         mr_reduce **out);
 
 /** Adds to bytes[purpose] what mr_reduce_allocate will take. Local. */
@@ -40,7 +54,7 @@ void mr_reduce_leaf_begin(mr_reduce *reduce, int unit);
  * where the parameter is frozen; every trained parameter of the unit must be written. */
 mr_tensor mr_reduce_grad(const mr_reduce *reduce, int id);
 
-/** Closes the leaf; with the last leaf of a wave the unit's reduction starts. Collective. */
+/** Closes the leaf; with the last one before a meeting the unit's exchange starts. Collective. */
 void mr_reduce_leaf_end(mr_reduce *reduce, int unit);
 
 /** Waits for all reductions: own gradients are whole. Collective. */

@@ -2,12 +2,14 @@
 #define MR_MODEL_TREE_H
 
 /** @file
- * The fixed binary tree by which gradients of micro-batches are summed, as a stack of partial sums
- * that grows with the logarithm of their number.
+ * The fixed tree by which gradients of micro-batches are summed, as a stack of partial sums that
+ * grows with the logarithm of their number.
  *
- * count = 2^k o leaves (o odd) form o blocks of 2^k; a block is summed as a balanced binary tree,
- * neighbours first, and the blocks are added in order. The shape depends on count alone, so the
- * ranks of a power of two that divides it may each take a subtree and the bits stay the same.
+ * The leaves are cut into 2^k stretches of one length. Those of a stretch are added in order, and
+ * the stretches as a balanced binary tree, neighbours first. The shape depends on the numbers
+ * alone, so the ranks of a power of two, up to 2^k, may each take as many stretches, which are a
+ * subtree, and the bits stay the same. Where the length is 1 any subtree is as good, and ranks may
+ * take leaves in turn.
  */
 
 #include <stdbool.h>
@@ -15,16 +17,27 @@
 
 typedef struct mr_tree {
     int levels;     /**< k */
-    int64_t blocks; /**< o */
+    int64_t length; /**< leaves of a stretch */
     int64_t pushed; /**< leaves so far */
     int depth;      /**< slots in use */
 } mr_tree;
 
-/** Returns the empty tree of count leaves. Local. */
-mr_tree mr_tree_of(int64_t count);
+/** Returns into how many stretches count leaves are cut: the largest power of two that divides
+ * count and is no more than most, 0 for no bound. Local. */
+int64_t mr_tree_stretches(int64_t count, int64_t most);
 
-/** Returns the most slots that are in use at a time. Local. */
-int mr_tree_slots(int64_t count);
+/** Returns the empty tree of 2^k stretches. Local. */
+mr_tree mr_tree_of(int64_t stretches, int64_t length);
+
+/** Returns the most slots that are in use at a time, where a leaf that joins has none. Local. */
+int mr_tree_slots(const mr_tree *tree);
+
+/** Tells whether the next leaf is added to the one before it at once: then it need not be in slot
+ * `depth` and may stand anywhere. Local. */
+bool mr_tree_joins(const mr_tree *tree);
+
+/** Tells whether any leaf does. Local. */
+bool mr_tree_has_joins(const mr_tree *tree);
 
 /** Takes the leaf written into slot `depth`; returns how many times the top two slots are to be
  * added (slot depth-2 += slot depth-1, each time one slot fewer), which the caller does with

@@ -76,9 +76,11 @@ static mr_status add_tensors(lone_linear *l)
                          l->in, MR_INIT_NORMAL, 1 / sqrt((double)l->in), &l->base));
     for (int k = 0; l->adapter && k < l->adapter->params; k++)
         MR_TRY(mr_params_add_adapter(l->params, 0, name, &l->adapter->param[0][k], &l->param[k]));
-    mr_params_layout(l->params, 1);
+    const mr_reduce_cut cut = {
+        .leaves = 1, .meetings = 1, .stretches = 1, .together = true, .long_unit = -1};
+    mr_reduce_layout(l->params, &cut);
     MR_TRY(mr_params_allocate(l->params));
-    MR_TRY(mr_reduce_create(l->params, 1, -1, &l->reduce));
+    MR_TRY(mr_reduce_create(l->params, &cut, &l->reduce));
     MR_TRY(mr_reduce_allocate(l->reduce));
     return mr_optimizer_create(l->params, l->config, &l->optimizer);
 }

@@ -26,7 +26,7 @@ static void plan_staging(mr_trainer *t)
 static size_t data_bytes(const mr_trainer *t)
 {
     const mr_geometry *g = mr_model_geometry(t->model);
-    int64_t tokens = g->waves * g->in_wave * g->batch * g->tokens;
+    int64_t tokens = g->micros * g->batch * g->tokens;
     return mr_bytes_add(mr_memory_live(MR_MEM_DATA), tokens,
                         (g->packed ? 4 : 2) * sizeof *t->rows.tokens);
 }
@@ -104,7 +104,8 @@ static mr_status create_snapshots(mr_trainer *t, int slots, int64_t most)
 static void plan(mr_trainer *t)
 {
     size_t bytes[MR_MEM_PURPOSES] = {0};
-    t->plan = mr_plan_of(t->model, t->evaluator, data_bytes(t), other_bytes(t));
+    t->plan =
+        mr_plan_of(t->model, t->evaluator, t->limit.node_ranks, data_bytes(t), other_bytes(t));
     if (t->snapshots) mr_snapshots_bytes(t->snapshots, bytes);
     for (int i = 0; i < MR_MEM_PURPOSES; i++)
         mr_plan_add(&t->plan, (mr_purpose)i, bytes[i]);

@@ -118,7 +118,7 @@ mr_status mr_loaded_lay_out(mr_loaded *l, mr_backend *be, mr_shard shard, int64_
                             .compute = mr_trainer_dtype(&l->config),
                             .frozen = true,
                             .seed = (uint64_t)l->config.run.seed,
-                            .geometry = {.batch = 1, .tokens = tokens, .waves = 1, .in_wave = 1}},
+                            .geometry = {.batch = 1, .tokens = tokens, .micros = 1, .in_wave = 1, .stretches = 1}},
         &l->model);
 }
 
@@ -131,7 +131,7 @@ mr_status mr_loaded_fit(mr_loaded *l, mr_backend *be, const mr_loaded_room *room
         mr_status status = mr_loaded_lay_out(l, be, shards[i], 2);
         if (status == MR_OK) status = room->lay_out(room->context, l->model);
         MR_AGREE(l->comm, status);
-        plan = mr_plan_of(l->model, NULL, 0, 0);
+        plan = mr_plan_of(l->model, NULL, 1, 0, 0);
         size_t bytes[MR_MEM_PURPOSES] = {0};
         room->bytes(room->context, bytes);
         for (int m = 0; m < MR_MEM_PURPOSES; m++)

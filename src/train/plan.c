@@ -24,14 +24,14 @@ static void take_smallest(const mr_comm *comm, mr_memory_limit *limit)
 mr_memory_limit mr_memory_limit_of(const mr_comm *comm, const mr_config *config, mr_backend *be,
                                    int64_t node_ranks, const char *assumed)
 {
-    mr_memory_limit limit = {.node_ranks = node_ranks};
+    mr_memory_limit limit = {.node_ranks = node_ranks > 0 ? node_ranks : mr_node_ranks(comm)};
+    mr_comm_max_i64(comm, &limit.node_ranks, 1);
     if (config->parallel.memory_gib > 0) {
         limit.bytes = whole_bytes(config->parallel.memory_gib * 0x1p30);
         snprintf(limit.why, sizeof limit.why, "parallel.memory_gib");
         return limit;
     }
     mr_backend_memory memory = be->ops->memory(be);
-    if (node_ranks == 0) limit.node_ranks = mr_node_ranks(comm);
     int64_t sharing = (limit.node_ranks + memory.devices - 1) / memory.devices;
     limit.bytes = whole_bytes(SHARE * (double)memory.each.bytes / (double)sharing);
     int length = snprintf(limit.why, sizeof limit.why, "%g of %.3g GiB, %s", SHARE,
@@ -46,9 +46,10 @@ mr_memory_limit mr_memory_limit_of(const mr_comm *comm, const mr_config *config,
     return limit;
 }
 
-mr_plan mr_plan_of(const mr_model *model, const mr_evaluator *evaluator, size_t data, size_t other)
+mr_plan mr_plan_of(const mr_model *model, const mr_evaluator *evaluator, int64_t node_ranks,
+                   size_t data, size_t other)
 {
-    mr_plan plan = {.cost = mr_model_step_cost(model)};
+    mr_plan plan = {.cost = mr_model_step_cost(model, node_ranks)};
     mr_model_bytes(model, plan.bytes);
     if (evaluator) mr_evaluator_bytes(evaluator, plan.bytes);
     for (int i = 0; i < MR_MEM_PURPOSES; i++)

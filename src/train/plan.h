@@ -17,7 +17,7 @@ typedef struct mr_plan {
 /** What a rank may take. */
 typedef struct mr_memory_limit {
     size_t bytes;
-    int64_t node_ranks; /**< ranks that share a node's memory; 0 where that does not matter */
+    int64_t node_ranks; /**< ranks of a node, the most where nodes have not equally many */
     char why[320];      /**< "0.8 of 23.5 GiB, available memory, for 2 ranks a node" */
 } mr_memory_limit;
 
@@ -30,8 +30,9 @@ mr_memory_limit mr_memory_limit_of(const mr_comm *comm, const mr_config *config,
                                    int64_t node_ranks, const char *assumed);
 
 /** Plans a laid-out model and evaluator (NULL: none), and so many bytes of data and of other things
- * beside them. Local; ranks differ in nothing. */
-mr_plan mr_plan_of(const mr_model *model, const mr_evaluator *evaluator, size_t data, size_t other);
+ * beside them, where so many ranks share a node. Local; ranks differ in nothing. */
+mr_plan mr_plan_of(const mr_model *model, const mr_evaluator *evaluator, int64_t node_ranks,
+                   size_t data, size_t other);
 
 /** Counts bytes of a purpose into a plan. Local. */
 void mr_plan_add(mr_plan *plan, mr_purpose purpose, size_t bytes);

@@ -67,7 +67,7 @@ static mr_status describe(mr_record *record)
         {"method", c->method.name},
         {"tokenizer", t->tokenizer->source},
         {"stop_reason", "running, or killed"},
-        {"same_bits_on", t->rank_free ? "1, 2, 4 ... ranks that divide the micro-batches, "
+        {"same_bits_on", t->rank_free ? "1, 2, 4 ... same_bits_up_to ranks, "
                                         "at the same number of threads"
                                       : "this number of ranks"},
     };
@@ -87,6 +87,7 @@ static mr_status describe(mr_record *record)
         {"samples", t->dataset->items},
         {"rows", mr_dataset_rows(t->dataset)},
         {"micro_batches", t->micro_batches},
+        {"same_bits_up_to", t->rank_free ? t->stretches : 0},
         {"steps", t->step},
     };
     for (size_t i = 0; status == MR_OK && i < sizeof texts / sizeof texts[0]; i++)

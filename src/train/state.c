@@ -193,14 +193,15 @@ static mr_status pack_scalars(const mr_trainer *t, json_t *run, json_t **out)
         mr_json_append(&steps, json_integer((json_int_t)t->optimizer.param_steps[i]));
     if (status == MR_OK) {
         *out = json_pack(
-            "{s:s, s:o, s:s, s:I, s:s, s:I, s:I, s:b, s:O, s:{s:I, s:f, s:f, s:I, s:I, s:I}, s:O}",
+            "{s:s, s:o, s:s, s:I, s:s, s:I, s:I, s:b, s:I, s:O, s:{s:I, s:f, s:f, s:I, s:I, s:I}, "
+            "s:O}",
             "config", mr_text_get(&config), "inputs", inputs_json(t), "shapes", shapes,
             "trainable_parameters", (json_int_t)mr_params_count(mr_model_params(t->model), true),
             "frozen_digest", t->frozen_digest, "step", (json_int_t)t->step, "threads",
-            (json_int_t)t->be->threads, "rank_free", t->rank_free, "param_steps", steps, "guard",
-            "seen", (json_int_t)g->seen, "mean", g->mean, "variance", g->variance, "nonfinite",
-            (json_int_t)g->nonfinite, "spikes", (json_int_t)g->spikes, "skipped",
-            (json_int_t)g->skipped, "run", run);
+            (json_int_t)t->be->threads, "rank_free", t->rank_free, "stretches",
+            (json_int_t)t->stretches, "param_steps", steps, "guard", "seen", (json_int_t)g->seen,
+            "mean", g->mean, "variance", g->variance, "nonfinite", (json_int_t)g->nonfinite,
+            "spikes", (json_int_t)g->spikes, "skipped", (json_int_t)g->skipped, "run", run);
         if (!*out) status = mr_fail(MR_ERR_MEMORY, "cannot make the scalars of a checkpoint");
     }
     json_decref(steps);
@@ -243,6 +244,18 @@ static mr_status check_frozen(const mr_trainer *t, const mr_checkpoint *checkpoi
     return MR_OK;
 }
 
+/* Checkpoints that do not tell were summed by the tree of all micro-batches where their number is a
+ * power of two. */
+static void warn_of_other_sums(const mr_trainer *t, const mr_checkpoint *checkpoint)
+{
+    const json_t *cut = json_object_get(mr_checkpoint_state(checkpoint), "stretches");
+    const int64_t then = cut ? json_integer_value(cut) : t->micro_batches;
+    if (t->rank_free && then != t->stretches)
+        mr_warn("%s: gradients were summed in another order before the checkpoint "
+                "(parallel.same_bits_up_to): the bits differ from those of a run without a stop",
+                t->config->run.name);
+}
+
 static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
 {
     const mr_params *params = mr_model_params(t->model);
@@ -275,6 +288,7 @@ static mr_status restore_scalars(mr_trainer *t, const mr_checkpoint *checkpoint)
         problem = "its step lies behind the end of the run";
     MR_CHECK(!problem, MR_ERR_FORMAT, "%s: %s", path, problem);
     MR_TRY(check_frozen(t, checkpoint));
+    warn_of_other_sums(t, checkpoint);
     t->step = step;
     /* What depended on the number of ranks once does so to the end. */
     t->rank_free = t->rank_free && rank_free;

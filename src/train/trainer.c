@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "data/model_tokenizer.h"
+#include "model/tree.h"
 #include "train/adapter_start.h"
 #include "train/layout.h"
 #include "train/state.h"
@@ -76,12 +77,16 @@ static mr_status cut_batch(mr_trainer *t, mr_geometry *geometry)
              "ranks; set train.micro_batch to a divisor of %lld",
              (long long)t->micro_batches, (long long)micro, (long long)ranks,
              (long long)(batch / ranks));
-    int64_t power = t->micro_batches & -t->micro_batches;
-    t->rank_free = c->train.micro_batch > 0 && power % ranks == 0;
+    const int64_t micros = t->micro_batches / ranks, most = c->parallel.same_bits_up_to;
+    const int64_t here = most == 0 || most > ranks ? most / ranks : 1;
+    t->stretches = mr_tree_stretches(t->micro_batches, most);
+    t->rank_free = c->train.micro_batch > 0 && t->stretches % ranks == 0;
     *geometry = (mr_geometry){.batch = micro,
                               .tokens = t->seq_len,
-                              .waves = t->micro_batches / ranks,
+                              .micros = micros,
                               .in_wave = 1,
+                              .stretches = t->rank_free ? t->stretches / ranks
+                                                        : mr_tree_stretches(micros, here),
                               .packed = c->train.packing == MR_PACK_SAMPLES};
     return MR_OK;
 }
@@ -130,6 +135,69 @@ static mr_status create_data(mr_trainer *t, const mr_hf_config *arch, bool plan_
     return MR_OK;
 }
 
+/* Of the ways to cut a step the one that receives least, the smaller of equals, among those that
+ * fit; where none does, the smallest. */
+typedef struct choice {
+    mr_geometry geometry;
+    double traffic;
+    size_t bytes;
+    bool fits;
+} choice;
+
+/* Bytes that the residual stream of a wave takes alone: more than there may be need not be laid
+ * out, which takes memory itself. */
+static size_t stream_bytes(const mr_hf_config *arch, const mr_geometry *g)
+{
+    size_t micro = mr_bytes_add(0, g->batch * g->tokens, (size_t)arch->hidden_size * 2);
+    return mr_bytes_add(0, g->in_wave, mr_bytes_add(0, arch->num_hidden_layers, micro));
+}
+
+/* Lays a geometry out, which may be the best one so far; tells whether it fits. */
+static mr_status consider(mr_trainer *t, const mr_hf_config *arch, mr_geometry geometry,
+                          choice *best, bool *fits)
+{
+    MR_TRY(mr_trainer_lay_out(t, arch, geometry));
+    const choice one = {geometry, t->plan.cost.traffic, t->plan.total,
+                        t->plan.total <= t->limit.bytes};
+    bool better =
+        one.traffic < best->traffic || (!(one.traffic > best->traffic) && one.bytes < best->bytes);
+    if (!one.fits) better = one.bytes < best->bytes;
+    if (one.fits == best->fits ? better : one.fits) *best = one;
+    *fits = one.fits;
+    return MR_OK;
+}
+
+/* A gathered unit may serve several micro-batches at once, at the price of their activations, and
+ * gradients may travel once a step, at the price of sums of whole ones: the tree's shape stays, and
+ * so do the bits. A tied head keeps its unit's gradient open from end to end of the pass, so there
+ * it is one at once. */
+static mr_status choose_waves(mr_trainer *t, const mr_hf_config *arch, mr_geometry geometry)
+{
+    const bool tied = arch->tie_word_embeddings, alone = t->comm->size == 1;
+    const bool gathers = !alone && t->config->parallel.shard == MR_SHARD_FULL && !tied;
+    const int64_t length = geometry.micros / geometry.stretches;
+    choice best = {.traffic = INFINITY, .bytes = SIZE_MAX};
+    mr_geometry last = geometry;
+    for (int meet_in_waves = 0; meet_in_waves <= !alone; meet_in_waves++) {
+        bool fits = true;
+        geometry.meet_in_waves = meet_in_waves;
+        geometry.in_wave = meet_in_waves ? length : 1;
+        if (tied && geometry.in_wave > 1) continue;
+        while (fits && geometry.in_wave <= geometry.micros) {
+            if (geometry.in_wave > 1 && stream_bytes(arch, &geometry) > t->limit.bytes) break;
+            MR_TRY(consider(t, arch, geometry, &best, &fits));
+            last = geometry;
+            if (!gathers || geometry.in_wave == geometry.micros) break;
+            geometry.in_wave *= 2;
+            if (!meet_in_waves && geometry.in_wave > geometry.micros)
+                geometry.in_wave = geometry.micros;
+        }
+    }
+    const bool stands =
+        last.in_wave == best.geometry.in_wave && last.meet_in_waves == best.geometry.meet_in_waves;
+    return stands ? MR_OK : mr_trainer_lay_out(t, arch, best.geometry);
+}
+
 static mr_status create(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
 {
     t->held = mr_memory_live(MR_MEM_OTHER);
@@ -141,22 +209,7 @@ static mr_status create(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
         mr_adapter_config_of(t->config)->merge_every > t->total_steps)
         mr_warn("method.merge_every: %lld, so that a run of %lld steps never merges",
                 (long long)mr_adapter_config_of(t->config)->merge_every, (long long)t->total_steps);
-    /* A gathered unit may serve several micro-batches at once, at the price of their activations:
-     * as many as fit. The tree's shape stays, and so do the bits. A tied head keeps its unit's
-     * gradient open from end to end of the pass, so there it is one. */
-    bool gathers = t->comm->size > 1 && t->config->parallel.shard == MR_SHARD_FULL;
-    while (gathers && !arch->tie_word_embeddings && geometry.waves % 2 == 0) {
-        mr_geometry wider = geometry;
-        wider.waves /= 2;
-        wider.in_wave *= 2;
-        MR_TRY(mr_trainer_lay_out(t, arch, wider));
-        if (t->plan.total > t->limit.bytes) {
-            MR_TRY(mr_trainer_lay_out(t, arch, geometry));
-            break;
-        }
-        geometry = wider;
-    }
-    return MR_OK;
+    return choose_waves(t, arch, geometry);
 }
 
 mr_status mr_trainer_check_memory(const mr_trainer *t)
@@ -164,8 +217,11 @@ mr_status mr_trainer_check_memory(const mr_trainer *t)
     MR_CHECK(t->plan.total <= t->limit.bytes, MR_ERR_ARG,
              "the plan takes %.3g GiB a rank and %.3g GiB are allowed (%s); "
              "smaller train.micro_batch, train.global_batch or eval.batch, train.recompute: layer, "
-             "parallel.shard: full or more ranks take less",
-             (double)t->plan.total / 0x1p30, (double)t->limit.bytes / 0x1p30, t->limit.why);
+             "parallel.shard: full or more ranks take less%s",
+             (double)t->plan.total / 0x1p30, (double)t->limit.bytes / 0x1p30, t->limit.why,
+             mr_model_geometry(t->model)->stretches > 1
+                 ? ", and so may parallel.same_bits_up_to, with fewer sums of gradients"
+                 : "");
     return MR_OK;
 }
 
@@ -275,7 +331,7 @@ mr_status mr_trainer_inputs(const mr_comm *comm, const mr_config *config, mr_inp
 
 static mr_status allocate_rows(const mr_geometry *g, mr_rows *out)
 {
-    const size_t tokens = (size_t)(g->waves * g->in_wave * g->batch * g->tokens);
+    const size_t tokens = (size_t)(g->micros * g->batch * g->tokens);
     int32_t **const part[] = {&out->tokens, &out->targets, &out->positions, &out->starts};
     for (int i = 0; i < (g->packed ? 4 : 2); i++) {
         *part[i] = mr_alloc_array(MR_MEM_DATA, tokens, sizeof **part[i]);
@@ -337,8 +393,8 @@ static mr_status fill_step(mr_trainer *t, int64_t step, int64_t *scored)
 {
     const mr_geometry *g = mr_model_geometry(t->model);
     *scored = 0;
-    for (int64_t wave = 0; wave < g->waves; wave++)
-        for (int64_t w = 0; w < g->in_wave; w++) {
+    for (int64_t wave = 0; wave < mr_geometry_waves(g); wave++)
+        for (int64_t w = 0; w < mr_geometry_in_wave(g, wave); w++) {
             int64_t micro = mr_model_first_micro(t->model, wave) + w, here = wave * g->in_wave + w,
                     part;
             int64_t position = step * t->config->train.global_batch + micro * g->batch;
@@ -358,8 +414,8 @@ static mr_status run_waves(mr_trainer *t, double scale, mr_exact *loss, mr_exact
                                   .targets = t->rows.targets,
                                   .positions = t->rows.positions,
                                   .starts = t->rows.starts};
-    mr_model_set_batches(t->model, 0, g->waves * g->in_wave, &batch);
-    for (int64_t wave = 0; wave < g->waves; wave++)
+    mr_model_set_batches(t->model, 0, g->micros, &batch);
+    for (int64_t wave = 0; wave < mr_geometry_waves(g); wave++)
         mr_model_train_wave(t->model, wave, scale, (uint64_t)t->step);
     return mr_model_finish_step(t->model, loss, squares);
 }

@@ -57,6 +57,7 @@ typedef struct mr_trainer {
     char frozen_digest[MR_WEIGHTS_DIGEST]; /**< mr_frozen_digest at the start of this process */
     int64_t seq_len;
     int64_t micro_batches; /**< of a step, over all ranks */
+    int64_t stretches;     /**< that they are summed by: most ranks of the same bits */
     int64_t total_steps;
     mr_schedule schedule;
     int64_t step; /**< steps taken, skipped updates included: the position in the data */

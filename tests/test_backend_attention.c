@@ -110,9 +110,10 @@ static void write_pages(mr_lab *lab, mr_tensor cache, const int32_t *pages, cons
 {
     for (int64_t t = first; t < all; t += MR_CACHE_PAGE) {
         int64_t count = all - t < MR_CACHE_PAGE ? all - t : MR_CACHE_PAGE;
-        MR_LAB_RUN(lab, copy,
-                   mr_tensor_rows(cache, (int64_t)pages[t / MR_CACHE_PAGE] * MR_CACHE_PAGE, count),
-                   mr_lab_upload(lab, values + t * cache.cols, count, cache.cols, 0));
+        MR_LAB_RUN(
+            lab, copy,
+            mr_tensor_rows(cache, (int64_t)pages[t / MR_CACHE_PAGE] * MR_CACHE_PAGE, count),
+            mr_lab_upload_as(lab, cache.dtype, values + t * cache.cols, count, cache.cols, 0));
     }
 }
 
@@ -264,10 +265,10 @@ static double *cached_part(mr_lab *lab, mr_attention_shape shape, const double *
     const int32_t lengths[] = {(int32_t)(beside > 0 ? beside : 1), (int32_t)(first + count)};
     mr_cached_attention_args args = {
         .shape = shape,
-        .q = mr_lab_upload(lab, q, beside + count, q_cols, 0),
-        .k = mr_lab_poison(lab, MR_F32, room * MR_CACHE_PAGE, k_cols, 0),
-        .v = mr_lab_poison(lab, MR_F32, room * MR_CACHE_PAGE, k_cols, 0),
-        .o = mr_lab_poison(lab, MR_F32, beside + count, q_cols, 0),
+        .q = mr_lab_upload_as(lab, lab->dtype, q, beside + count, q_cols, 0),
+        .k = mr_lab_poison(lab, lab->dtype, room * MR_CACHE_PAGE, k_cols, 0),
+        .v = mr_lab_poison(lab, lab->dtype, room * MR_CACHE_PAGE, k_cols, 0),
+        .o = mr_lab_poison(lab, lab->dtype, beside + count, q_cols, 0),
         .offsets = mr_lab_upload_ids(lab, offsets, 3),
         .lengths = mr_lab_upload_ids(lab, lengths, 2),
         .pages = mr_tensor_reshape(mr_lab_upload_ids(lab, pages, 2 * most), 2, most),
@@ -278,9 +279,8 @@ static double *cached_part(mr_lab *lab, mr_attention_shape shape, const double *
     return mr_lab_download(lab, mr_tensor_rows(args.o, beside, count));
 }
 
-static void a_row_has_its_bits_whatever_comes_with_it(void **state)
+static void compare_parts(mr_lab *lab)
 {
-    mr_lab *lab = *state;
     enum { LENGTH = 170 };
     for (int i = 1; i < CACHED_SHAPES; i++) {
         mr_attention_shape shape = cached_shapes[i];
@@ -298,6 +298,16 @@ static void a_row_has_its_bits_whatever_comes_with_it(void **state)
                                 (size_t)(count * q_cols) * sizeof *part);
         }
         mr_lab_clear(lab);
+    }
+}
+
+static void a_row_has_its_bits_whatever_comes_with_it(void **state)
+{
+    mr_lab *lab = *state;
+    const mr_dtype types[] = {MR_F32, MR_BF16};
+    for (int i = 0; i < 2; i++) {
+        lab->dtype = types[i];
+        if (lab->be->ops->computes(lab->be, lab->dtype)) compare_parts(lab);
     }
 }
 

@@ -25,9 +25,12 @@ static int64_t cols_of(mr_lab *lab, int i)
     return i <= 1 ? 1 : mr_lab_extent(lab, 1, 300);
 }
 
+/* Rows begin at 16 bytes, for what a device takes by these. */
+static bool even;
+
 static int64_t gap_of(mr_lab *lab)
 {
-    return mr_lab_extent(lab, 0, 6);
+    return even ? 8 * mr_lab_extent(lab, 0, 1) : mr_lab_extent(lab, 0, 6);
 }
 
 /* The nearest to zero that the type holds: BF16 has 8 bits of F32's mantissa. */
@@ -528,9 +531,8 @@ static void cached_reference(mr_lab *lab, mr_attention_shape s, const double *q,
 
 /* Sequences of any length, with none, one or several new tokens each, in pages dealt in turn; in
  * every other case they have all but their last page in common. */
-static void attention_cached(mr_lab *lab, int i)
+static void attend_cached(mr_lab *lab, int i, mr_attention_shape s)
 {
-    mr_attention_shape s = attention_shape(i);
     int64_t qc = s.heads * s.head_size, kc = s.kv_heads * s.head_size, batch = s.batch + 1;
     int64_t longest = s.tokens + 70 * (i % 4), each = longest / MR_CACHE_PAGE + 1;
     int32_t *offsets = mr_lab_ids(lab, batch + 1, 1), *lengths = mr_lab_ids(lab, batch, longest);
@@ -568,6 +570,25 @@ static void attention_cached(mr_lab *lab, int i)
                          offsets[b + 1] - offsets[b], want + offsets[b] * qc);
     }
     mr_lab_expect(lab, MR_BOUND_SUMMED, args.o, want, "case %d", i);
+}
+
+static void attention_cached(mr_lab *lab, int i)
+{
+    attend_cached(lab, i, attention_shape(i));
+}
+
+/* Heads of all sizes that tiles are made for, and more new tokens than one of these has. */
+static void attention_cached_in_tiles(mr_lab *lab, int i)
+{
+    static const int64_t sizes[] = {128, 64, 48, 72, 8};
+    even = true;
+    attend_cached(lab, i,
+                  (mr_attention_shape){.batch = 1 + i % 3,
+                                       .tokens = mr_lab_extent(lab, 1, 200),
+                                       .heads = 2,
+                                       .kv_heads = 1 + i % 2,
+                                       .head_size = sizes[i % 5]});
+    even = false;
 }
 
 static void swiglu_forward(mr_lab *lab, int i)
@@ -807,10 +828,11 @@ static void adamw(mr_lab *lab, int i)
 
 /* One row an entry. Those that do not compute are for other tests: what creates, moves, waits and
  * tells the time stands before `fill`, and a site (test_site.c) is made of entries. */
-#define ENTRY(name)                                                                                \
+#define ENTRY_BY(name, run)                                                                        \
     {                                                                                              \
-#name, offsetof(mr_backend_ops, name), name                                                \
+#run, offsetof(mr_backend_ops, name), run                                                  \
     }
+#define ENTRY(name) ENTRY_BY(name, name)
 
 static const struct row {
     const char *name;
@@ -839,6 +861,7 @@ static const struct row {
     ENTRY(attention_forward),
     ENTRY(attention_backward),
     ENTRY(attention_cached),
+    ENTRY_BY(attention_cached, attention_cached_in_tiles),
     ENTRY(swiglu_forward),
     ENTRY(swiglu_backward),
     ENTRY(gather_rows),

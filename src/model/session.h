@@ -11,7 +11,7 @@
  * The bits of what is computed for a token follow from the tokens up to it, from how many rows the
  * pass that it runs in is given, and how many a prediction takes (`outputs`), which are the shapes
  * of products; not from the sequences that come with it, the place of its row, or the pages. One
- * thing apart: on the CPU a token that is the only one of its sequence in a pass may get others
+ * thing apart: a token that is the only one of its sequence in a pass may get others
  * (mr_cached_attention_args), and products get others on another number of threads.
  */
 

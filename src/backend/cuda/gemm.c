@@ -255,13 +255,28 @@ static void try_proposals(mr_backend *be, mr_cuda_plan *plan, const operands *o,
     }
 }
 
+/* Whether products that differ in their rows alone have been tried that often: such do not come
+ * again as often as trying would have to pay for. */
+static bool has_many_heights(const mr_cuda *cu, const shape *s)
+{
+    enum { MOST = 4 };
+    int found = 0;
+    for (int i = 0; i < MR_CUDA_PLANS; i++) {
+        shape other = cu->plans[i].shape;
+        if (!cu->plans[i].tried) continue;
+        other.m = s->m;
+        found += memcmp(&other, s, sizeof other) == 0;
+    }
+    return found > MOST;
+}
+
 static void find_fastest(mr_backend *be, mr_cuda_plan *plan, const operands *o)
 {
     const int64_t worth = (int64_t)1 << 26; /* multiply-adds */
     const shape *s = &plan->shape;
     char *memory = NULL;
     plan->tried = true;
-    if (s->m * s->n * s->k * s->count < worth) return;
+    if (s->m * s->n * s->k * s->count < worth || has_many_heights(mr_cuda_of(be), s)) return;
     size_t bytes = (size_t)((s->count - 1) * s->step_c + (s->m - 1) * s->ldc + s->n) *
                    mr_dtype_size(o->c.dtype);
     bytes = (bytes + 255) / 256 * 256;

@@ -184,7 +184,8 @@ static void multiply_blocks(mr_backend *be, const square_rooms *r, int k, bool t
                        (mr_cuda_batch){r->count, pitch, pitch * pitch, pitch});
 }
 
-static void forward_square(mr_backend *be, const mr_site_args *args, const bundle *b, mr_tensor x)
+static void forward_square(mr_backend *be, const mr_site_args *args, const bundle *b,
+                           const mr_tensor *y, mr_tensor x)
 {
     square_rooms r;
     if (!make_rooms(be, args, b, &r)) return;
@@ -194,32 +195,33 @@ static void forward_square(mr_backend *be, const mr_site_args *args, const bundl
     for (int i = b->first, k = 0; i <= b->last; i++) {
         if (!is_adapted(args, i)) continue;
         const mr_update *one = &args->update[i];
-        mr_tensor out = out_of(&r, k, one, args->y[i]);
+        mr_tensor out = out_of(&r, k, one, y[i]);
         if (r.count > 1) multiply_blocks(be, &r, k, true, one->scale, r.in, 0, out);
         k++;
-        if (is_room(&r, out)) mr_cuda_spread(be, args->y[i], out, one->out, r.blocks, false);
+        if (is_room(&r, out)) mr_cuda_spread(be, y[i], out, one->out, r.blocks, false);
     }
 }
 
-static void forward_product(mr_backend *be, const mr_site_args *args, const bundle *b, mr_tensor x)
+static void forward_product(mr_backend *be, const mr_site_args *args, const bundle *b,
+                            const mr_tensor *y, mr_tensor x)
 {
     mr_tensor u = mr_tensor_cols(args->saved, b->saved, b->count * b->inner);
     mr_cuda_gemm(be, false, true, 1, x, b->weight, 0, u);
     for (int i = b->first, k = 0; i <= b->last; i++)
         if (is_adapted(args, i))
             mr_cuda_gemm(be, false, true, args->update[i].scale,
-                         mr_tensor_cols(u, k++ * b->inner, b->inner), args->update[i].b, 0,
-                         args->y[i]);
+                         mr_tensor_cols(u, k++ * b->inner, b->inner), args->update[i].b, 0, y[i]);
 }
 
 /* y of every adapted linear becomes its update alone. */
-static void forward_updates(mr_backend *be, const mr_site_args *args, mr_tensor x)
+static void forward_updates(mr_backend *be, const mr_site_args *args, const mr_tensor *y,
+                            mr_tensor x)
 {
     for (bundle b = {.last = -1}; next_bundle(args, &b);)
         if (args->update[b.first].kind == MR_UPDATE_PRODUCT)
-            forward_product(be, args, &b, x);
+            forward_product(be, args, &b, y, x);
         else
-            forward_square(be, args, &b, x);
+            forward_square(be, args, &b, y, x);
 }
 
 /* Whether rows are scaled: their numerators are trained apart. */
@@ -230,14 +232,16 @@ static bool is_scaled(const mr_site_args *args)
     return false;
 }
 
-/* Columns of saved that hold compressed inputs, before the products that are kept where rows are
- * scaled. */
-static int64_t compressed_cols(const mr_site_args *args)
+/* The parts of saved that keep, behind the compressed inputs, what adapted linears give before
+ * their rows are scaled. */
+static void find_products(const mr_site_args *args, mr_tensor *product)
 {
-    int64_t cols = args->saved.cols;
-    for (int i = 0; i < args->linears; i++)
-        if (is_adapted(args, i)) cols -= args->w[i].rows;
-    return cols;
+    int64_t at = args->saved.cols;
+    for (int i = args->linears - 1; i >= 0; i--) {
+        if (!is_adapted(args, i)) continue;
+        at -= args->w[i].rows;
+        product[i] = mr_tensor_cols(args->saved, at, args->w[i].rows);
+    }
 }
 
 bool mr_cuda_site_forward(mr_backend *be, const mr_site_args *args)
@@ -245,23 +249,23 @@ bool mr_cuda_site_forward(mr_backend *be, const mr_site_args *args)
     const bool scaled = is_scaled(args);
     if (scaled && args->dropout > 0) return false;
     const rooms room = rooms_of(args);
+    mr_tensor y[MR_SITE_LINEARS];
+    for (int i = 0; i < args->linears; i++)
+        y[i] = args->y[i];
+    if (scaled) find_products(args, y);
     mr_phase_begin(be, MR_PHASE_ADAPTER);
-    forward_updates(be, args, update_input(be, args, &room));
+    forward_updates(be, args, y, update_input(be, args, &room));
     mr_phase_end(be, MR_PHASE_ADAPTER);
     mr_phase_begin(be, MR_PHASE_LINEAR);
     for (int i = 0; i < args->linears; i++)
         mr_cuda_gemm(be, false, true, 1, args->x, args->w[i], is_adapted(args, i) ? 1.0f : 0.0f,
-                     args->y[i]);
+                     y[i]);
     mr_phase_end(be, MR_PHASE_LINEAR);
     if (!scaled) return true;
     mr_phase_begin(be, MR_PHASE_ADAPTER);
-    int64_t at = compressed_cols(args);
-    for (int i = 0; i < args->linears; i++) {
-        if (!is_adapted(args, i)) continue;
-        mr_cuda_scale_columns(be, args->y[i], mr_tensor_cols(args->saved, at, args->w[i].rows),
-                              args->y[i], args->update[i].ratio, 0);
-        at += args->w[i].rows;
-    }
+    for (int i = 0; i < args->linears; i++)
+        if (is_adapted(args, i))
+            mr_cuda_scale_columns(be, args->y[i], (mr_tensor){0}, y[i], args->update[i].ratio, 0);
     mr_phase_end(be, MR_PHASE_ADAPTER);
     return true;
 }
@@ -331,21 +335,20 @@ static void backward_square(mr_backend *be, const mr_site_args *args, const bund
  * the place of the products that were kept. */
 static void scale_gradients(mr_backend *be, const mr_site_args *args, mr_tensor *d_y)
 {
-    int64_t at = compressed_cols(args);
+    mr_tensor product[MR_SITE_LINEARS];
+    find_products(args, product);
     for (int i = 0; i < args->linears; i++) {
         const mr_update *one = &args->update[i];
         if (!is_adapted(args, i)) continue;
-        mr_tensor product = mr_tensor_cols(args->saved, at, args->w[i].rows);
         if (mr_tensor_exists(one->d_magnitude)) {
-            mr_cuda_scale_columns_backward(be, product, one->d_magnitude, d_y[i], product,
+            mr_cuda_scale_columns_backward(be, product[i], one->d_magnitude, d_y[i], product[i],
                                            one->ratio);
             mr_cuda_scale_columns(be, one->d_magnitude, (mr_tensor){0}, one->d_magnitude,
                                   one->inverse, 0);
         } else {
-            mr_cuda_scale_columns(be, product, (mr_tensor){0}, d_y[i], one->ratio, 0);
+            mr_cuda_scale_columns(be, product[i], (mr_tensor){0}, d_y[i], one->ratio, 0);
         }
-        d_y[i] = product;
-        at += args->w[i].rows;
+        d_y[i] = product[i];
     }
 }
 

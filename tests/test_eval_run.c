@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -283,6 +284,47 @@ static void rows_that_are_there_are_not_asked_again(void **state)
     program_free(&result);
 }
 
+/* Breaks a run off in its last evaluation, with some rows. */
+static void break_off(const char *name)
+{
+    program_result result = program_run((program_setting){.wrapper = "./broken.sh"},
+                                        "run run.yaml --set run.name=%s", name);
+    assert_int_equal(result.exit_code, 1);
+    program_free(&result);
+}
+
+/* What was asked is not what is asked now, or the rows are damaged: they are not gone on with. */
+static void rows_of_another_evaluation_are_put_aside(void **state)
+{
+    (void)state;
+    break_off("other");
+    char *set = program_read("write.yaml", NULL);
+    char *version = strstr(set, "version: 2");
+    version[9] = '9';
+    program_write("write.yaml", "%s", set);
+    program_result result = program_succeed(alone, "run run.yaml --set run.name=other");
+    assert_contains(result.err, "warning: out/other.write.rows.jsonl:1: it is of another "
+                                "evaluation: \"version\" is 2 there, 9 here\n");
+    assert_contains(result.err, "out/other.write.rows.jsonl kept as "
+                                "out/other.write.rows.jsonl.previous.1\n");
+    program_free(&result);
+    version[9] = '2';
+    program_write("write.yaml", "%s", set);
+    mr_free(set);
+    break_off("damaged");
+    char *rows = program_read("out/damaged.write.rows.jsonl", NULL);
+    FILE *file = fopen("out/damaged.write.rows.jsonl", "r+b");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, strstr(rows, "\"item\":\"3\"") - rows, SEEK_SET), 0);
+    assert_int_equal(fputc('!', file), '!');
+    assert_int_equal(fclose(file), 0);
+    mr_free(rows);
+    result = program_succeed(alone, "run run.yaml --set run.name=damaged");
+    assert_contains(result.err, "out/damaged.write.rows.jsonl:5: cannot read JSON");
+    assert_same_rows("out/damaged.write.rows.jsonl", "out/one.write.rows.jsonl");
+    program_free(&result);
+}
+
 /* Rows of other weights are another run's: they are kept under another name. */
 static void rows_of_others_are_put_aside(void **state)
 {
@@ -330,6 +372,7 @@ static void what_cannot_be_asked_is_told(void **state)
     fails("{kind: predict, name: general, data: general}",
           "eval: set general: kind predict of part heldout: the data has nothing of that part");
     fails("{kind: generate, data: general}", "data");
+    fails("{kind: generate, name: a/b}", "eval: a set cannot have the name \"a/b\"");
     program_result result =
         program_succeed(alone, "data prepare general.txt --to others --heldout 0");
     program_free(&result);
@@ -352,6 +395,7 @@ int main(void)
         cmocka_unit_test(what_sets_are_is_told),
         cmocka_unit_test(an_evaluation_goes_on_behind_its_rows),
         cmocka_unit_test(rows_that_are_there_are_not_asked_again),
+        cmocka_unit_test(rows_of_another_evaluation_are_put_aside),
         cmocka_unit_test(rows_of_others_are_put_aside),
         cmocka_unit_test(what_cannot_be_asked_is_told),
     };

@@ -172,7 +172,10 @@ static mr_status begin_set(work *w, mr_set_run *run, mr_asking *asking)
                                               .steps = l->run ? l->files.about.steps : 0});
     mr_status status = mr_asking_begin(asking, run, w->file, head);
     json_decref(head);
-    return status;
+    if (status != MR_ERR_FORMAT) return status;
+    char message[MR_MESSAGE_MAX];
+    snprintf(message, sizeof message, "%s", mr_message());
+    return mr_fail(status, "%.900s; another --out begins anew", message);
 }
 
 static mr_status run_set(work *w, mr_set_run *run)

@@ -89,9 +89,17 @@ static mr_status create_set(mr_eval_set *set)
     return kind->create ? kind->create(set) : MR_OK;
 }
 
-/* A name says more than its kind: a set that says none of its own may have one by now. */
+/* It names a group of the log, and a file. */
 static mr_status check_name(const mr_evaluator *e, const mr_eval_set *set)
 {
+    mr_text clean = {0};
+    mr_text_add_line(&clean, set->name, strlen(set->name));
+    const bool same = strcmp(mr_text_get(&clean), set->name) == 0;
+    mr_text_free(&clean);
+    MR_CHECK(same && set->name[0] != '.' && !strchr(set->name, '/'), MR_ERR_CONFIG,
+             "eval: a set cannot have the name \"%s\", which begins with a dot, or holds '/' or "
+             "control characters",
+             set->name);
     for (int i = 0; i < e->sets && &e->set[i] != set; i++)
         MR_CHECK(strcmp(e->set[i].name, set->name) != 0, MR_ERR_CONFIG,
                  "eval: two sets have the name \"%s\"", set->name);

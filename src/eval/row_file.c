@@ -151,7 +151,7 @@ static mr_status fail_head(const mr_row_file *f, const json_t *expected, const j
         mr_status status =
             mr_fail(MR_ERR_FORMAT,
                     "%s:%lld: it is of another evaluation: \"%s\" is %.200s there, "
-                    "%.200s here; another --out begins anew",
+                    "%.200s here",
                     f->path, (long long)f->line, key, was ? was : "missing", is ? is : "");
         free(was);
         free(is);

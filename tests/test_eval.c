@@ -166,6 +166,41 @@ static void the_first_prompt_is_shown(void **state)
     program_free(&result);
 }
 
+/* Prompts that are longer than the model keep their end, and are counted. */
+static void long_prompts_lose_their_beginning(void **state)
+{
+    enum { LENGTH = 300, POSITIONS = 128, NEW = 9 };
+    (void)state;
+    char line[LENGTH + 1];
+    memset(line, 'a', LENGTH);
+    line[LENGTH] = '\0';
+    program_write("long.txt", "short\n%s\n%s\n", line, line);
+    program_write("long.yaml",
+                  "sets:\n"
+                  "  - {name: ask, version: 1, items: [long.txt], read: lines,\n"
+                  "     fields: [{name: right, of: line, pattern: \"(a|s)\"}],\n"
+                  "     item: [{field: line}], options: [a, s], gold: right, metric: accuracy}\n"
+                  "  - {name: write, version: 1, items: [long.txt], read: lines,\n"
+                  "     item: [{field: line}], gold: line, rules: [first_line], new_tokens: %d}\n",
+                  NEW);
+    remove("l.jsonl");
+    program_result result =
+        program_succeed(alone, "eval model --set long.yaml --data . --threads 1 --out l.jsonl");
+    assert_int_equal(program_lines_with(result.out,
+                                        "2 items were longer than the model takes and lost their "
+                                        "beginning"),
+                     2);
+    program_free(&result);
+    char *rows = program_read("l.jsonl", NULL), cut[32];
+    /* BOS, the text and an option less its last byte; BOS and the text. */
+    snprintf(cut, sizeof cut, "\"cut\":%d,", 1 + LENGTH + 1 - POSITIONS);
+    assert_int_equal(program_lines_with(rows, cut), 2);
+    snprintf(cut, sizeof cut, "\"cut\":%d,", 1 + LENGTH - (POSITIONS - NEW));
+    assert_int_equal(program_lines_with(rows, cut), 2);
+    assert_int_equal(program_lines_with(rows, "\"cut\""), 4 + 2);
+    mr_free(rows);
+}
+
 /* Evaluates on ranks into a new file, and returns that. */
 static char *records(int ranks, const char *more)
 {
@@ -406,6 +441,11 @@ static void an_adapter_scores_as_the_run_that_it_is_of(void **state)
     fails(2, "out/one.h5 --adapter adapter0 --set own.yaml --data .",
           "an adapter goes on a model folder, and what a run left has its own");
     fails(1, "model --adapter nowhere --set own.yaml --data .", "nowhere");
+    fails(1, "model --adapter adapter0 --set own.yaml --data . --limit 4 --out c.jsonl",
+          "c.jsonl:1: it is of another evaluation: \"adapter\" is \"\" there, ");
+    data_shell("sed -i 's/\"r\": *4/\"r\": 5/' adapter0/adapter_config.json");
+    fails(1, "model --adapter adapter0 --set own.yaml --data .",
+          "r of model.layers.0.self_attn.q_proj is 4 in 'adapter0', method.r is 5");
 }
 
 static void scores_are_told_as_json(void **state)
@@ -438,6 +478,7 @@ int main(void)
         cmocka_unit_test(help_names_every_set_with_its_rule),
         cmocka_unit_test(the_examples_of_help_are_sets),
         cmocka_unit_test(the_first_prompt_is_shown),
+        cmocka_unit_test(long_prompts_lose_their_beginning),
         cmocka_unit_test(records_are_the_same_on_any_number_of_ranks),
         cmocka_unit_test(what_was_broken_off_goes_on),
         cmocka_unit_test(a_killed_evaluation_goes_on),

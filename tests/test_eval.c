@@ -231,6 +231,47 @@ static void records_are_the_same_on_any_number_of_ranks(void **state)
     mr_free(one);
 }
 
+/* Scores a set whose questions have a beginning in common; *whole gets what its texts have. */
+static int64_t tokens_that_ran(const char *more, int64_t *whole)
+{
+    long long ran = 0, common = 0;
+    program_result result =
+        program_succeed(alone, "eval model --set quiz.yaml --data . --threads 1 %s", more);
+    const char *line = strstr(result.err, "quiz: ran ");
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, "quiz: ran %lld tokens", &ran), 1);
+    line = strstr(line, " tok/s; ");
+    assert_non_null(line);
+    assert_int_equal(sscanf(line, " tok/s; %lld more are in common with texts before", &common), 1);
+    program_free(&result);
+    *whole = ran + common;
+    return ran;
+}
+
+static void what_texts_have_in_common_runs_once(void **state)
+{
+    (void)state;
+    int64_t whole, all;
+    program_write("quiz.yaml",
+                  "sets:\n"
+                  "  - name: quiz\n"
+                  "    about: questions\n"
+                  "    source: nobody\n"
+                  "    version: 1\n"
+                  "    items: [q.csv]\n"
+                  "    read: csv\n"
+                  "    begin: [{text: \"Five examples would stand here, as long as this. \"}]\n"
+                  "    item: [{field: q}, {text: \"?\"}]\n"
+                  "    options: [yes, never, soon, now]\n"
+                  "    gold: a\n"
+                  "    metric: accuracy\n");
+    const int64_t apart = tokens_that_ran("--no-sharing", &all);
+    assert_int_equal(apart, all);
+    const int64_t shared = tokens_that_ran("", &whole);
+    assert_int_equal(whole, all);
+    assert_true(5 * shared < apart);
+}
+
 static void what_was_broken_off_goes_on(void **state)
 {
     (void)state;
@@ -480,6 +521,7 @@ int main(void)
         cmocka_unit_test(the_first_prompt_is_shown),
         cmocka_unit_test(long_prompts_lose_their_beginning),
         cmocka_unit_test(records_are_the_same_on_any_number_of_ranks),
+        cmocka_unit_test(what_texts_have_in_common_runs_once),
         cmocka_unit_test(what_was_broken_off_goes_on),
         cmocka_unit_test(a_killed_evaluation_goes_on),
         cmocka_unit_test(a_file_of_another_evaluation_is_refused),

@@ -1,6 +1,7 @@
 /* mora eval: scores a model by published evaluations. */
 
 #include "app/command.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/signals.h"
 #include "comm/node.h"
@@ -9,6 +10,7 @@
 #include "train/adapter_start.h"
 #include "train/loaded.h"
 
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -178,12 +180,28 @@ static mr_status begin_set(work *w, mr_set_run *run, mr_asking *asking)
     return mr_fail(status, "%.900s; another --out begins anew", message);
 }
 
+/* Tells how much work the items were that were asked now. */
+static void tell_work(const mr_set_run *run, double seconds)
+{
+    const double rate = 1 / fmax(seconds, 1e-9);
+    if (run->ran > 0)
+        mr_log(
+            "%s: ran %lld tokens in %.1f s, %.4g tok/s; %lld more are in common with texts before",
+            run->set->name, (long long)run->ran, seconds, (double)run->ran * rate,
+            (long long)(run->whole - run->ran));
+    if (run->generated > 0)
+        mr_log("%s: generated %lld tokens in %.1f s, %.4g tok/s", run->set->name,
+               (long long)run->generated, seconds, (double)run->generated * rate);
+}
+
 static mr_status run_set(work *w, mr_set_run *run)
 {
     const bool first = w->comm->rank == 0;
     mr_asking asking = {.run = run};
     mr_status status = mr_comm_agree_root(w->comm, first ? begin_set(w, run, &asking) : MR_OK);
+    const double start = mr_clock();
     if (status == MR_OK) status = mr_asking_finish(&asking, w->loaded->model);
+    if (status == MR_OK) tell_work(run, mr_clock() - start);
     if (status == MR_OK)
         status = mr_comm_agree_root(w->comm, first ? tell_scores(w, &asking.scores) : MR_OK);
     mr_asking_free(&asking);

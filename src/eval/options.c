@@ -398,6 +398,7 @@ static mr_status begin(work *w)
     for (int64_t i = 0; i < scoring->count; i++) {
         MR_TRY(make_sequence(w->scorer, scoring, i, &w->sequences[i], &scores->cut));
         scores->first[i + 1] = scores->first[i] + w->sequences[i].scored;
+        scores->whole += w->sequences[i].length;
     }
     scores->nll =
         mr_alloc_array(MR_MEM_EVAL, (size_t)scores->first[scoring->count], sizeof *scores->nll);

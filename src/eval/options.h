@@ -48,6 +48,7 @@ typedef struct mr_option_scores {
     double *score;  /**< [count], by the form: the larger the likelier */
     int64_t cut;    /**< options whose text lost its beginning: it was longer than the window */
     int64_t tokens; /**< that ran, over all ranks */
+    int64_t whole;  /**< that the texts have: so many would run if they shared nothing */
 } mr_option_scores;
 
 /** Room for scoring. Owns its session; borrows the model. */

@@ -375,6 +375,8 @@ static mr_status score_piece(piece *p)
                                 .progress = tell_progress,
                                 .context = p};
     MR_TRY(mr_score_options(run->scorer, &scoring, &scores));
+    run->ran += scores.tokens;
+    run->whole += scores.whole;
     mr_status status = MR_OK;
     for (int64_t i = 0; comm->rank == 0 && i < p->count && status == MR_OK; i++)
         status = tell_options(p, i, &scores);
@@ -437,6 +439,8 @@ static mr_status generate_piece(piece *p)
         prompts[i] = run->prompt[p->first + i].tokens.options[0].prompt;
     if (status == MR_OK) {
         status = mr_continue(run->generator, &options, prompts, p->count, c);
+        for (int64_t i = 0; status == MR_OK && i < p->count; i++)
+            run->generated += c[i].count;
         if (status == MR_OK) {
             status = mr_comm_agree_root(comm, comm->rank == 0 ? tell_texts(p, &options, prompts, c)
                                                               : MR_OK);

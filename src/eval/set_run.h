@@ -37,6 +37,9 @@ typedef struct mr_set_run {
     int64_t longest;        /**< of these, tokens */
     mr_scorer *scorer;      /**< one of the two, from lay_out to put_away */
     mr_generator *generator;
+    /** Tokens since mr_set_run_begin, of all ranks: of texts with options those that ran and those
+     * that the texts have, of generated ones those that were generated. */
+    int64_t ran, whole, generated;
     mr_set_row *row; /**< is told of every item, on rank 0 */
     void *row_context;
 } mr_set_run;

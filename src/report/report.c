@@ -304,11 +304,12 @@ static mr_status make_notes(const mr_report_maker *m, const char *others)
     const marks found = find_marks(m);
     if (found.spread) MR_TRY(add_note(m, "±", "sample standard deviation over seeds"));
     if (found.error)
-        MR_TRY(add_note(m, "()", "of one seed: the standard error of the choice of its items"));
+        MR_TRY(add_note(m, "()", "of one seed: the standard error by its items"));
     if (found.within)
         MR_TRY(add_note(m, "~",
                         "within the 95 % interval of the difference to the best of its column, by "
-                        "seeds or items (Welch's t; `mora compare` pairs the items)"));
+                        "the larger error of seeds and items (Welch's t; `mora compare` pairs the "
+                        "items)"));
     if (found.edge)
         MR_TRY(
             add_note(m, "*", "best rate at the edge of the grid: a better one may lie outside it"));

@@ -71,7 +71,7 @@ static void add_cost_columns(mr_table *table)
     const int64_t before = table->columns_added;
     add_size_columns(table);
     mr_report_label_column(table, MR_COLUMN_COUNT, "tokens");
-    mr_report_label_column(table, MR_COLUMN_NUMBER, "minutes")->decimals = 1;
+    mr_report_label_column(table, MR_COLUMN_NUMBER, "minutes")->decimals = 2;
     mr_column *chooses = mr_report_label_column(table, MR_COLUMN_ESTIMATE, "loss");
     chooses->decimals = 3;
     chooses->above = mr_table_keep(table, "held out");

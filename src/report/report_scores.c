@@ -206,12 +206,14 @@ static mr_status add_scores_row(const mr_report_maker *m, const mr_row *row, con
     return MR_OK;
 }
 
-/* The variance of what a cell tells, and its degrees of freedom; NAN where it is not known. */
+/* The variance of what a cell tells, and its degrees of freedom; NAN where it is not known. Seeds
+ * that agree say nothing of other items, so the larger of both errors counts. */
 static double variance_of(const mr_cell *cell, double *freedom)
 {
-    const double error = cell->value.n > 1 ? mr_estimate_error(cell->value) : cell->error;
-    *freedom = cell->value.n > 1 ? (double)(cell->value.n - 1) : MOST_FREEDOM;
-    return error * error;
+    const double seeds = mr_estimate_error(cell->value), items = cell->error;
+    const bool by_seeds = seeds >= items || isnan(items);
+    *freedom = by_seeds ? (double)(cell->value.n - 1) : MOST_FREEDOM;
+    return by_seeds ? seeds * seeds : items * items;
 }
 
 /* Whether two cells differ by no more than an interval of 95 % of their difference: Welch's. */

@@ -171,8 +171,12 @@ static mr_status fill_courses(mr_rate *rate, int scores, int chooses)
     mr_status status = rate->course && rate->error && value ? MR_OK : MR_ERR_MEMORY;
     for (int k = 0; status == MR_OK && k < scores + (chooses == scores); k++)
         status = fill_course(rate, k, value, &rate->course[k]);
-    for (int k = 0; status == MR_OK && k < scores; k++)
-        rate->error[k] = rate->seeds == 1 ? rate->run[0]->series[k].error : NAN;
+    for (int k = 0; status == MR_OK && k < scores; k++) {
+        double squares = 0;
+        for (int64_t i = 0; i < rate->seeds; i++)
+            squares += rate->run[i]->series[k].error * rate->run[i]->series[k].error;
+        rate->error[k] = sqrt(squares / (double)rate->seeds);
+    }
     mr_free(value);
     return status;
 }

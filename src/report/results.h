@@ -112,7 +112,7 @@ typedef struct mr_rate {
     int64_t left_out;      /**< runs at this rate that do not count */
     const mr_result **run; /**< [seeds] by seed; borrowed from mr_results */
     mr_course *course;     /**< [scores of the measure + 1] as series; NULL where seeds is 0 */
-    double *error;         /**< [scores] as of the series, where there is one seed, or NULL */
+    double *error;         /**< [scores] of the choice of items, of one run on average, or NULL */
 } mr_rate;
 
 /** One method at one r and one variant. Owns rate. */

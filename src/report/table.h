@@ -46,7 +46,7 @@ typedef struct mr_column {
 /** A cell. Owns text. */
 typedef struct mr_cell {
     mr_estimate value; /**< in the unit of the caption; n is 0 where the cell is missing */
-    double error;      /**< standard, of the choice of items, where n is 1; NAN: not known */
+    double error;      /**< standard, of the choice of items of one run; NAN: not known */
     bool within;       /**< not apart from the best of its column by more than chance makes */
     char *text;        /**< TEXT; of a missing cell why, or NULL */
     const char *marks; /**< of the notes it refers to; NULL: none; borrowed */

@@ -22,6 +22,7 @@ static mr_status score_of_log(mr_runlog_reader *reader, const char *set, mr_run_
     MR_TRY(mr_runlog_tells(reader, set, NULL, &about));
     const mr_eval_kind *kind;
     for (int i = 0; about.primary[0] == '\0' && (kind = mr_eval_kind_at(i)); i++) {
+        if (kind->scores == 0) continue;
         snprintf(dataset, sizeof dataset, "/eval/%s/%s", set, kind->score[0].name);
         if (!mr_runlog_has(reader, dataset)) continue;
         snprintf(about.primary, sizeof about.primary, "%s", kind->score[0].name);

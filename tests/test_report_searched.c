@@ -167,7 +167,7 @@ static void markdown_obeys_nothing_of_it(void **state)
         "| method | r | math: lr | math: with | math: seeds | G (%): one | G (%): paper | "
         "biomed: lr | biomed: seeds | avg (%): ours | avg (%): paper |\n"
         "|---|--:|---|---|---|--:|--:|---|---|--:|--:|\n"
-        "| fft | - | 2e-05 | - | 1 | 66.0 (4.8) | 66.6 | - | - | - | 56.4 |\n"
+        "| fft | - | 2e-05 | - | 1 | **66.0 (4.8)** | 66.6 | - | - | - | 56.4 |\n"
         "| lora\\_plus | 8 | 0.0002 | loraplus\\_lr\\_ratio=4 | 1 | 40.0 (4.9) | 64.1 | - | - "
         "| - | - |\n"
         "| mora operator=rotation | 8 | 0.0003 | - | 2 | 62.5 ±2.1\\~ | 64.2 | 0.0004 | 1 | "
@@ -233,7 +233,7 @@ static void latex_has_a_table_each(void **state)
         "\\multicolumn{2}{c}{biomed} & \\multicolumn{2}{c}{avg (\\%)} \\\\\n"
         "method & r & lr & with & seeds & one & paper & lr & seeds & ours & paper \\\\\n"
         "\\hline\n"
-        "fft & - & 2e-05 & - & 1 & 66.0 (4.8) & 66.6 & - & - & - & 56.4 \\\\\n"
+        "fft & - & 2e-05 & - & 1 & \\textbf{66.0 (4.8)} & 66.6 & - & - & - & 56.4 \\\\\n"
         "lora\\_plus & 8 & 0.0002 & loraplus\\_lr\\_ratio=4 & 1 & 40.0 (4.9) & 64.1 & - & - & "
         "- & - \\\\\n"
         "mora operator=rotation & 8 & 0.0003 & - & 2 & 62.5 $\\pm$2.1$\\sim$ & 64.2 & 0.0004 & "
@@ -323,7 +323,7 @@ static void csv_has_a_row_a_cell(void **state)
         "_of_seeds,interval_95_low,interval_95_high,standard_error_of_items,within_best,missing"
         ",lr,with,seeds,trained_parameters,tokens,seconds\r\n"
         "joined,1,ours,math,fft,,,G "
-        "(%),one,higher,400,66,,,,4.760952286,no,,2e-05,,1,1000000,400000,600\r\n"
+        "(%),one,higher,400,66,,,,4.760952286,best,,2e-05,,1,1000000,400000,600\r\n"
         "joined,1,paper,math,fft,,,G (%),,,,66.6,,,,,,,,,,,,\r\n"
         "joined,1,ours,biomed,fft,,,avg (%),ours,higher,400,,,,,,,none,,,,,,\r\n"
         "joined,1,paper,biomed,fft,,,avg (%),,,,56.4,,,,,,,,,,,,\r\n"
@@ -365,6 +365,8 @@ static const struct {
     {"sections/0/rows/2/cells/0/mean", "62.5"},
     {"sections/0/rows/2/cells/0/within_best", "true"},
     {"sections/0/rows/2/cells/0/seeds", "2"},
+    {"sections/0/rows/0/cells/0/best", "true"},
+    {"sections/0/rows/2/cells/0/best", "false"},
     {"sections/0/rows/2/cells/1/rules", "\"ours\""},
     {"sections/0/rows/2/cells/1/interval", "null"},
     {"sections/0/rows/2/cells/1/sets", "[\"a/accuracy\", \"all/accuracy\"]"},

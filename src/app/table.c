@@ -71,8 +71,7 @@ static const char *form_of(int format, char name[16])
 static void list_tables(const mr_paper *paper, mr_text *out)
 {
     mr_text_add(
-        out,
-        "\nTables, and the tasks whose runs fill them (of several folders, and below them):\n");
+        out, "Tables, and the tasks whose runs fill them (of several folders, and below them):\n");
     for (int t = 0; t < paper->tables; t++) {
         const mr_paper_table *table = &paper->table[t];
         mr_text_add(out, "  %-8s %s:", table->name, table->source);

@@ -83,7 +83,8 @@ static void add_value(const mr_cell *cell, bool ours, mr_text *out)
     next_number(interval.low, out);
     next_number(interval.high, out);
     next_number(cell->error, out);
-    next_text(!ours || value->n == 0 ? NULL : cell->within ? "yes" : "no", out);
+    const char *near = cell->best ? "best" : cell->within ? "yes" : "no";
+    next_text(ours && value->n > 0 ? near : NULL, out);
     next_text(value->n > 0 ? NULL : cell->text ? cell->text : "none", out);
 }
 

@@ -273,12 +273,13 @@ static json_t *estimate_json(const mr_cell *cell)
 {
     const mr_estimate *value = &cell->value;
     const bool one = value->n > 0, several = value->n > 1;
-    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:b, s:o}", "seeds", (json_int_t)value->n, "mean",
-                     one ? mr_json_number(value->mean) : json_null(), "spread",
+    return json_pack("{s:I, s:o, s:o, s:o, s:o, s:b, s:b, s:o}", "seeds", (json_int_t)value->n,
+                     "mean", one ? mr_json_number(value->mean) : json_null(), "spread",
                      several ? mr_json_number(value->spread) : json_null(), "interval",
                      several ? interval_json(value) : json_null(), "standard_error",
-                     one ? mr_json_number(cell->error) : json_null(), "within_best", cell->within,
-                     "missing", !one && cell->text ? mr_json_text(cell->text) : json_null());
+                     one ? mr_json_number(cell->error) : json_null(), "best", cell->best,
+                     "within_best", cell->within, "missing",
+                     !one && cell->text ? mr_json_text(cell->text) : json_null());
 }
 
 /* What a rate was tried at, and what that took. */

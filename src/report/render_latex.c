@@ -82,8 +82,10 @@ static void add_rows(const mr_table *table, mr_text *out)
                 mr_text_add(&cell, "%s", column->heading);
             else if (!mr_render_repeats(table, i, c))
                 mr_render_cell(column, mr_table_cell(table, i, c), &cell);
-            mr_text_add(out, "%s", before);
+            const bool best = i >= 0 && mr_table_cell(table, i, c)->best;
+            mr_text_add(out, "%s%s", before, best ? "\\textbf{" : "");
             add_clean(mr_text_get(&cell), out);
+            mr_text_add(out, "%s", best ? "}" : "");
             before = " & ";
             if (cell.failed) out->failed = true;
             mr_text_free(&cell);

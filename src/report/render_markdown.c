@@ -53,9 +53,10 @@ static void add_table(const mr_table *table, mr_text *out)
             if (table->column[c].detail) continue;
             if (!mr_render_repeats(table, i, c))
                 mr_render_cell(&table->column[c], mr_table_cell(table, i, c), &cell);
-            mr_text_add(out, "| ");
+            const char *strong = mr_table_cell(table, i, c)->best ? "**" : "";
+            mr_text_add(out, "| %s", strong);
             add_plain(mr_text_get(&cell), out);
-            mr_text_add(out, " ");
+            mr_text_add(out, "%s ", strong);
             if (cell.failed) out->failed = true;
             mr_text_free(&cell);
         }

@@ -235,14 +235,17 @@ static void mark_column(const mr_report_maker *m, int64_t c, mr_table *table)
     const mr_results *results = m->section->block[column->block].results;
     const bool lower = mr_results_lower_is_better(results, column->score);
     const mr_cell *best = NULL;
+    int64_t cells = 0;
     for (int64_t i = 0; i < table->rows; i++) {
         const mr_cell *cell = mr_table_cell(table, i, c);
+        cells += cell->value.n > 0;
         if (cell->value.n > 0 &&
             (!best || mr_statistics_lead(cell->value.mean, best->value.mean, lower) > 0))
             best = cell;
     }
     for (int64_t i = 0; best && i < table->rows; i++) {
         mr_cell *cell = &table->cell[i * table->columns + c];
+        cell->best = cell == best && cells > 1;
         cell->within = cell != best && cell->value.n > 0 && is_within(cell, best);
         if (cell->within) cell->marks = "~";
     }

@@ -47,6 +47,7 @@ typedef struct mr_column {
 typedef struct mr_cell {
     mr_estimate value; /**< in the unit of the caption; n is 0 where the cell is missing */
     double error;      /**< standard, of the choice of items of one run; NAN: not known */
+    bool best;         /**< of its column, where methods are searched */
     bool within;       /**< not apart from the best of its column by more than chance makes */
     char *text;        /**< TEXT; of a missing cell why, or NULL */
     const char *marks; /**< of the notes it refers to; NULL: none; borrowed */

@@ -110,7 +110,7 @@ static void help_names_every_set_with_its_rule(void **state)
     (void)state;
     program_result result = program_succeed(alone, "eval --help");
     assert_contains(result.out, "mmlu_lm_eval_5 ");
-    assert_contains(result.out, "(1; lm-evaluation-harness 0.4.13, mmlu (version 2))");
+    assert_contains(result.out, "(1; lm-evaluation-harness 0.4.13, mmlu (version 2); accuracy)");
     assert_contains(result.out, "(1; MetaMath@fe667b1, eval_gsm8k.py; metamath_gsm8k 1)");
     mr_sets sets;
     must(mr_sets_load(NULL, &sets));

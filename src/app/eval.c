@@ -286,11 +286,12 @@ static mr_status list_sets(mr_text *out)
     mr_sets sets;
     MR_TRY(mr_sets_load(NULL, &sets));
     mr_text_add(out, "RUN is what a run left: its log, the tensors it keeps, or its checkpoints.\n"
-                     "\nsets (version; whose rules these are):\n");
+                     "\nsets (version; whose rules these are; metric, or rules of answers):\n");
     for (int i = 0; i < sets.count; i++) {
         const mr_set *s = &sets.set[i];
         mr_text_add(out, "  %-26s %s (%lld; %s", s->name, s->about, (long long)s->version,
                     s->source);
+        if (s->metric) mr_text_add(out, "; %s", s->metric->name);
         for (int r = 0; r < s->rule_names.count; r++)
             mr_text_add(out, "; %s %d", s->rule[r]->name, s->rule[r]->version);
         mr_text_add(out, ")\n");

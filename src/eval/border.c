@@ -13,18 +13,19 @@ typedef struct encoded {
 /* What is found of an item before it is known where its ids will stand. */
 typedef struct finding {
     const mr_tokenizer *tokenizer;
-    int64_t before; /* ids before a text */
+    int64_t before; /* ids before a prompt */
     encoded prompt, whole;
     mr_text text;       /* of a prompt with an option */
     int64_t *at;        /* [2 * count]: first ids of each option's prompt and text, owned */
     int64_t used, room; /* of the item's ids */
 } finding;
 
-/* Encodes a text behind what stands before one. */
-static mr_status encode(const finding *f, const char *text, size_t bytes, encoded *out)
+/* Encodes a text behind the first `before` of what stands before one. */
+static mr_status encode(const finding *f, int64_t before, const char *text, size_t bytes,
+                        encoded *out)
 {
     const mr_tokenizer *tokenizer = f->tokenizer;
-    const int64_t before = f->before, room = mr_tokenizer_longest(tokenizer, bytes);
+    const int64_t room = mr_tokenizer_longest(tokenizer, bytes);
     mr_free(out->ids);
     out->ids = mr_alloc_array(MR_MEM_DATA, (size_t)(before + room) + 1, sizeof *out->ids);
     if (!out->ids) return MR_ERR_MEMORY;
@@ -46,6 +47,16 @@ static mr_status append(finding *f, mr_item_tokens *item, const int32_t *ids, in
     return MR_OK;
 }
 
+/* Adds an option that is encoded by itself. */
+static mr_status add_apart(finding *f, const mr_item_text *text, int64_t i, mr_item_tokens *item)
+{
+    MR_TRY(encode(f, 0, text->options[i], text->option_bytes[i], &f->whole));
+    item->options[i].prompt.length = f->prompt.count;
+    item->options[i].text.length = f->whole.count;
+    f->at[2 * i] = 0;
+    return append(f, item, f->whole.ids, f->whole.count, &f->at[2 * i + 1]);
+}
+
 static mr_status add_option(finding *f, mr_border border, const mr_item_text *text, int64_t i,
                             mr_item_tokens *item)
 {
@@ -54,7 +65,7 @@ static mr_status add_option(finding *f, mr_border border, const mr_item_text *te
     mr_text_add_bytes(&f->text, text->prompt, text->prompt_bytes);
     mr_text_add_bytes(&f->text, text->options[i], text->option_bytes[i]);
     if (f->text.failed) return MR_ERR_MEMORY;
-    MR_TRY(encode(f, mr_text_get(&f->text), f->text.length, &f->whole));
+    MR_TRY(encode(f, f->before, mr_text_get(&f->text), f->text.length, &f->whole));
     MR_CHECK(whole->count > prompt->count, MR_ERR_ARG, "option %lld adds no token to its prompt",
              (long long)i + 1);
     mr_scored_option *o = &item->options[i];
@@ -75,10 +86,11 @@ static mr_status encode_all(finding *f, mr_border border, const mr_item_text *te
     size_t bytes = text->prompt_bytes;
     if (border == MR_BORDER_HARNESS) bytes -= mr_utf8_spaces_at_end(text->prompt, bytes);
     int64_t at;
-    MR_TRY(encode(f, text->prompt, bytes, &f->prompt));
+    MR_TRY(encode(f, f->before, text->prompt, bytes, &f->prompt));
     MR_TRY(append(f, item, f->prompt.ids, f->prompt.count, &at));
     for (int64_t i = 0; i < text->count; i++)
-        MR_TRY(add_option(f, border, text, i, item));
+        MR_TRY(border == MR_BORDER_APART ? add_apart(f, text, i, item)
+                                         : add_option(f, border, text, i, item));
     for (int64_t i = 0; i < text->count; i++) {
         item->options[i].prompt.ids = item->ids + f->at[2 * i];
         item->options[i].text.ids = item->ids + f->at[2 * i + 1];

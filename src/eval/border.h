@@ -2,7 +2,7 @@
 #define MR_EVAL_BORDER_H
 
 /** @file
- * A prompt and the options behind it as tokens. Texts are tokenized together, as what stands on
+ * A prompt and the options behind it as tokens. Where texts are tokenized together, what stands on
  * both sides of a border may become one token, and so it needs a rule which tokens are the
  * option's: those of the whole beyond as many as the prompt alone has. */
 
@@ -16,7 +16,9 @@ typedef enum mr_border {
      * TemplateLM._encode_pair. */
     MR_BORDER_HARNESS,
     /** No white space is moved; the model is given the tokens of the whole. */
-    MR_BORDER_WHOLE
+    MR_BORDER_WHOLE,
+    /** Prompt and options are tokenized each by itself, and an option may have no tokens. */
+    MR_BORDER_APART
 } mr_border;
 
 /** A prompt with its options. Borrowed. */

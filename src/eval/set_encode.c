@@ -14,7 +14,6 @@ typedef struct encoder {
     mr_text options; /* one after another */
     size_t *bytes;   /* [count] of each */
     const char **at; /* [count] in options */
-    int64_t room;    /* of the ids */
     mr_set_encoded *out;
 } encoder;
 
@@ -50,91 +49,44 @@ static mr_status write_options(encoder *e, int64_t count)
     return MR_OK;
 }
 
-/* Encodes a text behind the ids that are there; *count gets how many there are then. */
-static mr_status add_ids(encoder *e, const char *text, size_t bytes, int64_t *count)
-{
-    mr_item_tokens *t = &e->out->tokens;
-    int64_t added = mr_tokenizer_longest(e->tokenizer, bytes);
-    MR_TRY(mr_grow(MR_MEM_DATA, &t->ids, &e->room, *count + added + 1, sizeof *t->ids));
-    MR_TRY(mr_tokenizer_encode(e->tokenizer, text, bytes, t->ids + *count, added, &added));
-    *count += added;
-    return MR_OK;
-}
-
-/* Encodes the prompt by itself, and each option by itself; *prompt gets the tokens of the former.
- */
-static mr_status encode_apart(encoder *e, int64_t options, int64_t *prompt)
-{
-    mr_item_tokens *t = &e->out->tokens;
-    const int64_t before = e->bos ? e->tokenizer->before_count : 0;
-    int64_t count = before;
-    MR_TRY(mr_grow(MR_MEM_DATA, &t->ids, &e->room, before + 1, sizeof *t->ids));
-    for (int64_t i = 0; i < before; i++)
-        t->ids[i] = e->tokenizer->before[i];
-    MR_TRY(add_ids(e, mr_text_get(&e->prompt), e->prompt.length, &count));
-    *prompt = count;
-    for (int64_t o = 0; o < options; o++) {
-        MR_TRY(add_ids(e, e->at[o], e->bytes[o], &count));
-        t->options[o].text.length = count;
-    }
-    return MR_OK;
-}
-
-static mr_status encode_next(encoder *e, int64_t options)
-{
-    mr_item_tokens *t = &e->out->tokens;
-    int64_t prompt, from;
-    t->count = options;
-    t->options = mr_alloc_array(MR_MEM_DATA, (size_t)options, sizeof *t->options);
-    if (!t->options) return MR_ERR_MEMORY;
-    MR_TRY(encode_apart(e, options, &prompt));
-    from = prompt;
-    for (int64_t o = 0; o < options; o++) {
-        const int64_t end = t->options[o].text.length;
-        t->options[o] = (mr_scored_option){{t->ids, prompt}, {t->ids + from, end - from}};
-        from = end;
-    }
-    return MR_OK;
-}
-
 /* A prompt to generate behind loses its beginning where it is too long. */
-static mr_status encode_prompt(encoder *e, int64_t window)
+static mr_status cut_prompt(encoder *e, int64_t window)
 {
     const mr_set *set = e->set;
-    mr_item_tokens *t = &e->out->tokens;
-    int64_t length, most = window - set->new_tokens;
+    mr_prompt *prompt = &e->out->tokens.options[0].prompt;
+    int64_t most = window - set->new_tokens;
     MR_CHECK(most > 0, MR_ERR_ARG, "the model takes %lld tokens, and %lld are to be generated",
              (long long)window, (long long)set->new_tokens);
     if (set->prompt_tokens > 0 && set->prompt_tokens < most) most = set->prompt_tokens;
-    t->options = mr_alloc(MR_MEM_DATA, sizeof *t->options);
-    if (!t->options) return MR_ERR_MEMORY;
-    t->count = 1;
-    MR_TRY(encode_apart(e, 0, &length));
-    e->out->cut = length > most ? length - most : 0;
-    t->options[0].prompt = (mr_prompt){t->ids + e->out->cut, length - e->out->cut};
+    e->out->cut = prompt->length > most ? prompt->length - most : 0;
+    prompt->ids += e->out->cut;
+    prompt->length -= e->out->cut;
     return MR_OK;
 }
 
 static mr_status encode(encoder *e, int64_t window)
 {
+    static const char *const nothing[] = {""};
+    static const size_t none[] = {0};
+    const mr_set *set = e->set;
     mr_item_tokens *t = &e->out->tokens;
     MR_TRY(fit_shots(e));
-    if (!e->set->metric) {
-        MR_TRY(encode_prompt(e, window));
-    } else {
-        const int64_t count = mr_set_options(e->set, e->item);
-        MR_TRY(write_options(e, count));
-        const mr_item_text text = {.prompt = mr_text_get(&e->prompt),
-                                   .prompt_bytes = e->prompt.length,
-                                   .options = e->at,
-                                   .option_bytes = e->bytes,
-                                   .count = count,
-                                   .bare = !e->bos};
-        if (e->set->form == MR_OPTION_NEXT)
-            MR_TRY(encode_next(e, count));
-        else
-            MR_TRY(mr_item_encode(e->tokenizer, (mr_border)e->set->border, &text, t));
+    mr_item_text text = {.prompt = mr_text_get(&e->prompt),
+                         .prompt_bytes = e->prompt.length,
+                         .options = nothing,
+                         .option_bytes = none,
+                         .count = 1,
+                         .bare = !e->bos};
+    if (set->metric) {
+        text.count = mr_set_options(set, e->item);
+        MR_TRY(write_options(e, text.count));
+        text.options = e->at;
+        text.option_bytes = e->bytes;
     }
+    const bool apart = !set->metric || set->form == MR_OPTION_NEXT;
+    MR_TRY(
+        mr_item_encode(e->tokenizer, apart ? MR_BORDER_APART : (mr_border)set->border, &text, t));
+    if (!set->metric) MR_TRY(cut_prompt(e, window));
     for (int64_t o = 0; o < t->count; o++)
         MR_CHECK(t->options[o].prompt.length > 0, MR_ERR_ARG,
                  "an empty prompt, and no token begins a text: expected at least one token");

@@ -65,13 +65,12 @@ static void add_table(const mr_table *table, mr_text *out)
     mr_text_add(out, "\n");
 }
 
-/* A list, each paragraph behind its label or mark. */
-static void add_list(const mr_paragraph *list, int count, const char *colon, mr_text *out)
+/* A list, each paragraph behind its label; a mark stands in code, or it would begin a list. */
+static void add_list(const mr_paragraph *list, int count, bool marks, mr_text *out)
 {
     for (int i = 0; i < count; i++) {
         mr_text_add(out, "- ");
-        add_plain(list[i].label, out);
-        mr_text_add(out, "%s", list[i].label[0] ? colon : "");
+        if (list[i].label[0]) mr_text_add(out, marks ? "`%s` " : "%s: ", list[i].label);
         add_clean(list[i].text, out);
         mr_text_add(out, "\n");
     }
@@ -85,10 +84,10 @@ static mr_status render(const mr_report *report, mr_text *out)
         mr_text_add(out, "## ");
         add_clean(section->title, out);
         mr_text_add(out, "\n\n");
-        add_list(section->paragraph, section->paragraphs, ": ", out);
+        add_list(section->paragraph, section->paragraphs, false, out);
         for (int t = 0; t < section->tables; t++)
             if (section->table[t].rows > 0) add_table(&section->table[t], out);
-        add_list(section->note, section->notes, " ", out);
+        add_list(section->note, section->notes, true, out);
         if (section->left_out.count > 0) mr_text_add(out, "left out:\n\n");
         for (int64_t i = 0; i < section->left_out.count; i++) {
             mr_text_add(out, "- ");

@@ -120,7 +120,9 @@ static bool says_f32_for_what_is_computed_with(const char *file, const char *lin
         {NULL, "MR_MEM_REDUCE,"},                          /* their sums over ranks */
         {NULL, "MR_MEM_OPTIMIZER,"},                       /* what the optimizer works on */
         {"adapter/dora.c", "&state->memory"},              /* factors of rows */
-        {"model/params.c", "params->types.compute : MR_"}, /* weights that are trained, or merged */
+        {"model/shared.c", "flat->sums = "},               /* the same, where others read them */
+        {"model/reduce.c", "mr_arena_take(&arena"},        /* the same */
+        {"model/params_impl.h", "types.compute : MR_F32"}, /* weights that are trained, or merged */
         {"model/merge.c", "model->be, MR_MEM_OTHER,"},     /* merged weights are formed in F32 */
         {"train/layout.c", "MR_BF16 : MR_F32"},            /* where the type is chosen */
         {"train/approximate.c", "mr_dtype compute = "},    /* the same */
@@ -138,7 +140,8 @@ static bool says_f32_for_what_is_computed_with(const char *file, const char *lin
 /* Buffers are held by those who place tensors in them, and followed by nobody outside backends. */
 static bool follows_a_buffer(const char *file, const char *line, size_t length)
 {
-    static const char *const holders[] = {"model/arena.h", "model/model_impl.h", "model/session.c"};
+    static const char *const holders[] = {"model/arena.h", "model/model_impl.h", "model/session.c",
+                                          "model/params_impl.h", "model/reduce.c"};
     if (is_in(file, "tensor") || is_in(file, "backend")) return false;
     const char *name = circles_included(line, length, '"');
     if (name && find(name, (size_t)(line + length - name), "backend/") == name)
@@ -149,13 +152,14 @@ static bool follows_a_buffer(const char *file, const char *line, size_t length)
     return find(line, length, "mr_buffer");
 }
 
-/* The table takes host memory where it copies from or to it, and hands none out. */
+/* The table takes host memory where it copies from or to it, or ranks share it, and hands none out.
+ */
 static bool hands_out_an_address(const char *file, const char *line, size_t length)
 {
     static const char *const pointers[] = {"void *",   "char *",    "float *",
                                            "double *", "int32_t *", "int64_t *"};
-    static const char *const allowed[] = {"(*upload)", "(*download)", "void *state;",
-                                          "const char *", "char **argv"};
+    static const char *const allowed[] = {"(*upload)",    "(*download)",  "(*buffer_share)",
+                                          "void *state;", "const char *", "char **argv"};
     if (strcmp(file, "backend/backend.h") != 0) return false;
     for (size_t i = 0; i < sizeof allowed / sizeof allowed[0]; i++)
         if (find(line, length, allowed[i])) return false;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 static mr_backend *be;
+static mr_nodes nodes; /* whose ranks share memory */
 
 static const mr_shard shards[] = {MR_SHARD_FULL, MR_SHARD_OPTIMIZER, MR_SHARD_NONE};
 
@@ -196,6 +197,7 @@ static mr_params *lay_out_in(mr_shard shard, mr_params_types types, const step_c
                            shapes[i].cols, MR_INIT_ZERO, 0, &id));
         if (id != i) mr_abort("parameter %d got number %d", i, id);
     }
+    mr_params_share_memory(params, &nodes);
     mr_reduce_layout(params, &reduction);
     return params;
 }
@@ -255,6 +257,7 @@ static void fill(mr_params *params)
 static mr_params *make(mr_shard shard, const step_cut *cut)
 {
     mr_params *params = lay_out(shard, cut);
+    must(mr_params_open(params));
     must(mr_params_allocate(params));
     fill(params);
     return params;
@@ -272,6 +275,7 @@ static rig make_rig(mr_shard shard, step_cut cut)
     const mr_reduce_cut reduction = reduction_of(&cut);
     rig r = {.cut = cut, .params = make(shard, &cut)};
     must(mr_reduce_create(r.params, &reduction, &r.reduce));
+    must(mr_reduce_open(r.reduce));
     must(mr_reduce_allocate(r.reduce));
     return r;
 }
@@ -340,6 +344,7 @@ static void every_element_is_filled_where_it_is_kept(void **state)
     (void)state;
     for (int s = 0; s < SHARDS; s++) {
         mr_params *params = lay_out(shards[s], &plain);
+        must(mr_params_open(params));
         must(mr_params_allocate(params));
         asked record = {.times = new_counters()};
         bool right = true;
@@ -417,6 +422,7 @@ static void weights_are_copied_into_the_type_that_is_computed_in(void **state)
             mr_params *params = lay_out_in(shards[s], types, &plain);
             size_t bytes[MR_MEM_PURPOSES] = {0};
             mr_params_bytes(params, bytes);
+            must(mr_params_open(params));
             must(mr_params_allocate(params));
             bool right = mr_memory_live(MR_MEM_WEIGHTS) == bytes[MR_MEM_WEIGHTS] &&
                          mr_memory_live(MR_MEM_GATHER) == bytes[MR_MEM_GATHER];
@@ -806,8 +812,10 @@ static void a_frozen_unit_has_no_leaf(void **state)
     const step_cut cut = {2, 1, false, 0, -1};
     const mr_reduce_cut reduction = reduction_of(&cut);
     mr_reduce_layout(params, &reduction);
+    must(mr_params_open(params));
     must(mr_params_allocate(params));
     must(mr_reduce_create(params, &reduction, &reduce));
+    must(mr_reduce_open(reduce));
     must(mr_reduce_allocate(reduce));
     mr_reduce_leaf_begin(reduce, 0);
     mr_reduce_leaf_end(reduce, 0);
@@ -848,7 +856,16 @@ int main(int argc, char **argv)
         cmocka_unit_test(squares_of_gradients_cover_each_element_once),
         cmocka_unit_test(a_frozen_unit_has_no_leaf),
     };
+    /* Ranks apart, on one node, and on nodes of two. */
+    nodes = mr_nodes_apart(&world);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    for (int of_two = 0; of_two <= (world.size == 4) && world.size > 1; of_two++) {
+        if (of_two) setenv("MORA_NODE_RANKS", "2", 1);
+        nodes = mr_nodes_create(&world);
+        if (nodes.ranks != (of_two ? 2 : world.size)) mr_abort("%d ranks a node", nodes.ranks);
+        failed += cmocka_run_group_tests(tests, NULL, NULL);
+        mr_nodes_destroy(&nodes);
+    }
     mr_backend_destroy(&be);
     return ranks_end(failed);
 }

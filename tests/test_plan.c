@@ -89,9 +89,12 @@ static long long compare_plans(const char *options)
 static void one_process_plans_what_its_ranks_would(void **state)
 {
     (void)state;
-    assert_int_equal(compare_plans("--set parallel.memory_gib=8"), 32);
+    const char *off = "--set parallel.memory_gib=8 --set parallel.shared_memory=off";
+    assert_int_equal(compare_plans(off), 32);
+    assert_int_equal(compare_plans("--set parallel.memory_gib=8"), 1);
     compare_plans("--set parallel.memory_gib=8 --set log.spectrum_every=2");
-    long long narrower = compare_plans("--set parallel.memory_gib=0.006");
+    long long narrower =
+        compare_plans("--set parallel.memory_gib=0.006 --set parallel.shared_memory=off");
     assert_true(narrower > 1 && narrower < 32);
 }
 
@@ -101,9 +104,9 @@ static void so_it_does_with_the_memory_of_the_node(void **state)
     (void)state;
     setenv("SLURM_JOB_ID", "1", 1);
     setenv("SLURM_MEM_PER_NODE", "64", 1);
-    assert_int_equal(compare_plans(""), 32);
+    assert_int_equal(compare_plans("--set parallel.shared_memory=off"), 32);
     setenv("SLURM_MEM_PER_NODE", "16", 1);
-    long long narrower = compare_plans("");
+    long long narrower = compare_plans("--set parallel.shared_memory=off");
     unsetenv("SLURM_MEM_PER_NODE");
     unsetenv("SLURM_JOB_ID");
     assert_true(narrower > 1 && narrower < 32);
@@ -159,7 +162,9 @@ static void gradients_travel_once_a_step(void **state)
     for (size_t s = 0; s < 3; s++)
         for (int ranks = 2; ranks <= 64; ranks *= 8) {
             char options[128];
-            snprintf(options, sizeof options, "--set parallel.memory_gib=8 --set parallel.shard=%s",
+            snprintf(options, sizeof options,
+                     "--set parallel.memory_gib=8 --set parallel.shard=%s "
+                     "--set parallel.shared_memory=off",
                      shards[s]);
             json_t *plan = plan_by(1, options, ranks);
             const double units = received(plan, "exchanges", "units");
@@ -171,13 +176,60 @@ static void gradients_travel_once_a_step(void **state)
         }
 }
 
+/* On one node no weights are copied, and gradients are read where they are. */
+static void ranks_that_share_memory_send_nothing_before_an_update(void **state)
+{
+    (void)state;
+    static const char *const shards[] = {"optimizer", "none", "full"};
+    for (size_t s = 0; s < 3; s++) {
+        char options[128];
+        snprintf(options, sizeof options, "--set parallel.memory_gib=8 --set parallel.shard=%s",
+                 shards[s]);
+        json_t *plan = plan_by(1, options, 4);
+        assert_true(received(plan, "gathers", "bytes") <= 0);
+        assert_true(received(plan, "exchanges", "messages") <= 0);
+        assert_true(received(plan, "exchanges", "bytes_across") <= 0);
+        assert_true(received(plan, "exchanges", "bytes") > 0);
+        json_decref(plan);
+    }
+    program_result result = program_succeed(
+        (program_setting){0}, "run wide.yaml --dry-run --json --ranks 8 --ranks-per-node 2 --set "
+                              "parallel.memory_gib=8");
+    json_t *plan = plan_of(&result);
+    program_free(&result);
+    /* From three other nodes; of a node's weights each of two ranks gathers half. */
+    const double gathers = received(plan, "gathers", "messages");
+    assert_true(gathers > 0);
+    assert_float_equal(gathers, received(plan, "gathers", "messages_across"), 1e-9);
+    assert_float_equal(received(plan, "gathers", "bytes"),
+                       received(plan, "gathers", "bytes_across"), 1e-9);
+    assert_float_equal(received(plan, "exchanges", "messages"),
+                       received(plan, "exchanges", "messages_across"), 1e-9);
+    json_decref(plan);
+}
+
+static void without_room_the_memory_of_a_node_is_not_shared(void **state)
+{
+    (void)state;
+    setenv("OMPI_MCA_osc_sm_backing_directory", "/proc", 1); /* where nothing is free */
+    program_result run =
+        program_succeed((program_setting){.ranks = 2},
+                        "run wide.yaml --set run.name=apart --set train.steps=1 --set "
+                        "eval.items=4");
+    unsetenv("OMPI_MCA_osc_sm_backing_directory");
+    assert_contains(run.err, "apart: ranks of a node share no memory (parallel.shared_memory): "
+                             "/proc has 0 MiB free, and ");
+    assert_contains(run.err, " MiB are needed");
+    program_free(&run);
+}
+
 /* Of 7 other ranks one is of this node where two are. */
 static void messages_are_told_inside_and_across_nodes(void **state)
 {
     (void)state;
     program_result result = program_succeed(
         (program_setting){0}, "run wide.yaml --dry-run --json --ranks 8 --ranks-per-node 2 --set "
-                              "parallel.memory_gib=8");
+                              "parallel.memory_gib=8 --set parallel.shared_memory=off");
     json_t *plan = plan_of(&result);
     program_free(&result);
     const char *const kinds[] = {"gathers", "exchanges", "updates"};
@@ -400,6 +452,8 @@ int main(void)
         cmocka_unit_test(fewer_ranks_of_the_same_bits_take_fewer_sums_of_gradients),
         cmocka_unit_test(gradients_travel_once_a_step),
         cmocka_unit_test(messages_are_told_inside_and_across_nodes),
+        cmocka_unit_test(ranks_that_share_memory_send_nothing_before_an_update),
+        cmocka_unit_test(without_room_the_memory_of_a_node_is_not_shared),
         cmocka_unit_test(a_model_that_is_not_there_yet_is_planned_by_its_configuration),
         cmocka_unit_test(the_limit_and_its_source_are_printed),
         cmocka_unit_test(what_is_assumed_of_a_node_is_said),

@@ -313,6 +313,29 @@ static void stretches_give_the_same_bits_on_as_many_ranks(void **state)
     log_assert_close("out/cut2-1-0.h5", "out/cut0-1-0.h5", "/train/loss", 1e-5);
 }
 
+/* Ranks of one node, of two nodes (or what passes for them), and such that share no memory. */
+static void nodes_give_the_same_bits(void **state)
+{
+    (void)state;
+    static const char *const nodes[] = {"4", "2", "off"};
+    for (int n = 0; n < 3; n++)
+        for (int s = 0; s < SHARDS; s++) {
+            setenv("MORA_NODE_RANKS", n < 2 ? nodes[n] : "0", 1);
+            program_result run = program_succeed(
+                (program_setting){.ranks = 4},
+                "run base.yaml --set parallel.shared_memory=%s --set parallel.shard=%s --set "
+                "run.name=nodes%s-%d --set method.name=relora --set method.merge_every=3 --set "
+                "checkpoint.every_steps=3",
+                n < 2 ? "auto" : "off", shards[s], nodes[n], s);
+            unsetenv("MORA_NODE_RANKS");
+            program_free(&run);
+            char log[64];
+            snprintf(log, sizeof log, "out/nodes%s-%d.h5", nodes[n], s);
+            log_assert_same_bits(log, "out/nodes4-0.h5", "/train/loss", 0);
+            log_assert_same_bits(log, "out/nodes4-0.h5", "/train/grad_norm", 0);
+        }
+}
+
 static void one_micro_batch_is_close_to_eight(void **state)
 {
     (void)state;
@@ -357,7 +380,8 @@ static void less_memory_makes_waves_narrower_and_changes_no_bit(void **state)
 {
     (void)state;
     /* The copy of a checkpoint is what goes first when memory is short. */
-    static const char unstaged[] = "--set checkpoint.every_minutes=0";
+    static const char unstaged[] =
+        "--set checkpoint.every_minutes=0 --set parallel.shared_memory=off";
     const program_setting two = {.ranks = 2};
     program_result wide = program_succeed(two, "run base.yaml --dry-run %s", unstaged);
     assert_contains(wide.out, "2 ranks x 1 waves x 4 micro-batches");
@@ -645,6 +669,7 @@ int main(void)
         cmocka_unit_test(an_odd_number_of_ranks_is_close_to_one),
         cmocka_unit_test(two_ranks_with_an_odd_number_of_waves_give_the_bits_of_one),
         cmocka_unit_test(stretches_give_the_same_bits_on_as_many_ranks),
+        cmocka_unit_test(nodes_give_the_same_bits),
         cmocka_unit_test(one_micro_batch_is_close_to_eight),
         cmocka_unit_test(a_dry_run_prints_the_bytes_that_a_run_takes),
         cmocka_unit_test(the_papers_largest_pretraining_is_planned_without_its_data),

@@ -176,6 +176,9 @@ typedef struct mr_backend_ops {
     void (*destroy)(mr_backend *be);
     /** Creates zeroed memory of bytes, counted under purpose. @return MR_OK, MR_ERR_MEMORY */
     mr_status (*buffer_create)(mr_backend *be, mr_purpose purpose, size_t bytes, mr_buffer **out);
+    /** Takes memory of the host that ranks share, which stays its owner's, for a buffer. NULL where
+     * a backend cannot compute on it. @return MR_OK, MR_ERR_MEMORY */
+    mr_status (*buffer_share)(mr_backend *be, void *memory, mr_buffer **out);
     /** Frees *buffer and sets it to NULL; NULL is allowed. */
     void (*buffer_destroy)(mr_backend *be, mr_buffer **buffer);
     /** Copies rows * cols elements from or to dense host memory, where they are of the tensor's
@@ -217,8 +220,9 @@ typedef struct mr_backend_ops {
      * stream and of (first_row + row) * cols + col only. y may be x. beta is 0 or 1. */
     void (*dropout)(mr_backend *be, mr_tensor y, mr_tensor x, float beta, double p,
                     mr_random stream, int64_t first_row);
-    /** y [1, n] = sum of the rows of pieces [P, n] by a fixed binary tree; pieces are overwritten.
-     * Neighbours are added first, so P = 4 gives (0 + 1) + (2 + 3). */
+    /** y [1, n] = sum of the rows of pieces [P, n] by a fixed binary tree; pieces may be
+     * overwritten, but not where they are of a shared buffer. Neighbours are added first, so P = 4
+     * gives (0 + 1) + (2 + 3). */
     void (*sum_pieces)(mr_backend *be, mr_tensor y, mr_tensor pieces);
     /** out F64 [1, ceil(n / MR_SQUARE_RUN)] = sums of squares of runs of MR_SQUARE_RUN elements of
      * x, dense. */

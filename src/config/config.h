@@ -44,6 +44,8 @@ typedef enum mr_pack { MR_PACK_NONE, MR_PACK_SAMPLES } mr_pack;
 typedef enum mr_recompute { MR_RECOMPUTE_NONE, MR_RECOMPUTE_LAYER } mr_recompute;
 typedef enum mr_shard { MR_SHARD_FULL, MR_SHARD_OPTIMIZER, MR_SHARD_NONE } mr_shard;
 
+typedef enum mr_shared_memory { MR_SHARED_MEMORY_AUTO, MR_SHARED_MEMORY_OFF } mr_shared_memory;
+
 /** What is done about a step whose loss or gradient is out of order. */
 typedef enum mr_guard {
     MR_GUARD_STOP, /**< the run ends */
@@ -132,6 +134,7 @@ typedef struct mr_config {
         char backend[MR_CONFIG_NAME];
         double memory_gib;
         int64_t same_bits_up_to;
+        int32_t shared_memory; /**< mr_shared_memory */
     } parallel;
     struct {
         int64_t every;

@@ -23,6 +23,9 @@ static const char *const recompute_texts[] = {
 static const char *const shard_texts[] = {
     [MR_SHARD_FULL] = "full", [MR_SHARD_OPTIMIZER] = "optimizer", [MR_SHARD_NONE] = "none", NULL};
 
+static const char *const shared_memory_texts[] = {
+    [MR_SHARED_MEMORY_AUTO] = "auto", [MR_SHARED_MEMORY_OFF] = "off", NULL};
+
 static const char *const nonfinite_texts[] = {
     [MR_GUARD_STOP] = "stop", [MR_GUARD_SKIP] = "skip", NULL};
 static const char *const spike_texts[] = {
@@ -148,6 +151,10 @@ static const mr_key table[] = {
      .unit = "GiB a rank",
      .help = "Memory the plan must fit; 0: 0.8 of what the node, job or device has, divided by the "
              "ranks that share it."},
+    {FIELD(parallel.shared_memory), .type = MR_KEY_ENUM, .fallback = "auto",
+     .choices = shared_memory_texts,
+     .help = "Whether ranks of a node read weights and gradients of each other in memory that they "
+             "share (/dev/shm): auto, where the backend can and there is room."},
     {FIELD(parallel.same_bits_up_to), .type = MR_KEY_INT, .fallback = "0", .max = BILLION,
      .unit = "ranks",
      .help = "A power of two: runs on 1, 2, 4 ... ranks up to it have the same bits, and sums of "

@@ -119,6 +119,25 @@ static mr_flow count_gathers(const mr_model *model)
     return all;
 }
 
+/* Of what travels between all ranks, what one receives, from so many of them near it. */
+static void send_flow(mr_flow *flow, double ranks, double near)
+{
+    flow->messages_in_node = flow->messages * (near - 1);
+    flow->bytes_in_node = flow->bytes * (near - 1) / ranks;
+    flow->messages *= ranks - 1;
+    flow->bytes *= (ranks - 1) / ranks;
+}
+
+/* Where a node shares memory, of its share of what comes from other nodes, and of what it reads of
+ * its neighbours' sums; weights are used where they are. */
+static void share_flow(const mr_nodes *nodes, mr_flow *flow, bool reads)
+{
+    const double near = nodes->ranks, count = nodes->count;
+    flow->bytes_in_node = reads ? flow->bytes * (near - 1) / near : 0;
+    flow->messages *= count - 1;
+    flow->bytes = flow->bytes_in_node + flow->bytes * (count - 1) / count / near;
+}
+
 static void count_traffic(const mr_model *model, int64_t node_ranks, mr_model_cost *cost)
 {
     const mr_params *params = model->params;
@@ -127,7 +146,8 @@ static void count_traffic(const mr_model *model, int64_t node_ranks, mr_model_co
     const int64_t meetings = in_waves ? mr_geometry_waves(&model->geometry) : 1;
     if (params->comm->size == 1) return;
     mr_flow *exchanges = &cost->flow[MR_FLOW_EXCHANGES], *updates = &cost->flow[MR_FLOW_UPDATES];
-    if (params->shard == MR_SHARD_FULL) cost->flow[MR_FLOW_GATHERS] = count_gathers(model);
+    if (params->shard == MR_SHARD_FULL && !mr_params_in_place(params))
+        cost->flow[MR_FLOW_GATHERS] = count_gathers(model);
     for (int u = 0; u < params->unit_count; u++) {
         const mr_flat *flat = params->unit[u].flat;
         bool trains = false, updated = false;
@@ -143,10 +163,10 @@ static void count_traffic(const mr_model *model, int64_t node_ranks, mr_model_co
     }
     for (int i = 0; i < MR_FLOWS; i++) {
         mr_flow *flow = &cost->flow[i];
-        flow->messages_in_node = flow->messages * (near - 1);
-        flow->bytes_in_node = flow->bytes * (near - 1) / ranks;
-        flow->messages *= ranks - 1;
-        flow->bytes *= (ranks - 1) / ranks;
+        if (mr_params_shares(params) && i != MR_FLOW_UPDATES)
+            share_flow(&params->nodes, flow, i == MR_FLOW_EXCHANGES);
+        else
+            send_flow(flow, ranks, near);
         cost->traffic += flow->bytes;
     }
 }

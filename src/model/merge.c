@@ -52,14 +52,19 @@ static void merge_linear(mr_model *model, const mr_adapter *adapter, const mr_ad
 static void merge_layer(mr_model *model, int index, const mr_merge_scratch *scratch)
 {
     const mr_layer *layer = &model->layer[index];
+    mr_adapter_call calls[MR_SITES];
+    for (int s = 0; s < MR_SITES; s++) {
+        if (!layer->adapter[s]) continue;
+        calls[s] = mr_layer_adapter_weights(model, index, s);
+        calls[s].work = scratch->work;
+        mr_adapter_refresh(layer->adapter[s], &calls[s], model->params->generation);
+    }
+    mr_params_write_begin(model->params);
     for (int s = 0; s < MR_SITES; s++) {
         mr_adapter *adapter = layer->adapter[s];
         if (!adapter) continue;
-        mr_adapter_call call = mr_layer_adapter_weights(model, index, s);
-        call.work = scratch->work;
-        mr_adapter_refresh(adapter, &call, model->params->generation);
         for (int i = 0; i < layer->adapted[s]; i++)
-            merge_linear(model, adapter, &call, i, layer->linear[layer->target[s][i]], scratch);
+            merge_linear(model, adapter, &calls[s], i, layer->linear[layer->target[s][i]], scratch);
     }
 }
 

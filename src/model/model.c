@@ -249,6 +249,7 @@ static mr_status lay_out(mr_model *model, const mr_model_options *options)
                                    .keeps_frozen = model->method->merges};
     MR_TRY(mr_params_create(model->comm, model->be, options->shard, types, layers + (tied ? 1 : 2),
                             &model->params));
+    if (options->nodes) mr_params_share_memory(model->params, options->nodes);
     module_lists lists = {.options = options};
     MR_TRY(add_base(model, &lists, 0, "model.embed_tokens", tied ? "lm_head" : NULL, a->vocab_size,
                     a->hidden_size, MR_INIT_NORMAL, &model->embed));
@@ -430,6 +431,8 @@ static mr_status set_positions(mr_model *model)
 mr_status mr_model_allocate(mr_model *model)
 {
     mr_backend *be = model->be;
+    MR_TRY(mr_params_open(model->params));
+    MR_TRY(mr_reduce_open(model->reduce));
     MR_TRY(mr_params_allocate(model->params));
     MR_TRY(mr_reduce_allocate(model->reduce));
     for (int64_t l = 0; l < model->arch.num_hidden_layers; l++)
@@ -441,6 +444,12 @@ mr_status mr_model_allocate(mr_model *model)
     place_activations(model, &arena);
     MR_TRY(mr_model_rope(model, model->geometry.tokens, MR_MEM_ACTIVATIONS, &model->rope));
     return set_positions(model);
+}
+
+size_t mr_model_shared_bytes(const mr_model *model)
+{
+    return mr_bytes_add(mr_params_shared_bytes(model->params), 1,
+                        mr_reduce_shared_bytes(model->reduce));
 }
 
 const mr_comm *mr_model_comm(const mr_model *model)

@@ -53,6 +53,8 @@ typedef struct mr_model_batch {
 /** A run's demands on a model. Pointers are borrowed for the call, comm and be until destroy. */
 typedef struct mr_model_options {
     const mr_comm *comm;
+    const mr_nodes *nodes; /**< whose ranks share memory where the backend can;
+                              NULL: none do */
     mr_backend *be;
     const mr_hf_config *arch;
     const mr_adapter_method *method;
@@ -73,7 +75,12 @@ typedef struct mr_model_options {
  *         MR_ERR_CONFIG (target_modules, modules_to_save, operator, lr_scale), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_model_create(const mr_model_options *options, mr_model **out);
 
-/** Allocates parameters and activations, zeroed. Local. @return MR_OK, MR_ERR_MEMORY */
+/** Returns the bytes of memory that a node's ranks share. Local. */
+size_t mr_model_shared_bytes(const mr_model *model);
+
+/** Allocates parameters and activations, zeroed. Collective.
+ * @return MR_OK, MR_ERR_MEMORY; the same on every rank where memory is shared and there is no room
+ * for that; else local */
 MR_NODISCARD mr_status mr_model_allocate(mr_model *model);
 
 /** Frees everything and sets *out to NULL; NULL is allowed. Local. */

@@ -3,15 +3,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A place a unit's sharded weights are gathered into. */
-struct mr_gather_lane {
-    mr_tensor memory; /* [1, largest unit], owned */
-    int unit;         /* whose weights stand here or are on their way, -1 for none */
-    mr_transfer transfer[MR_FLATS];
-};
-
-enum { GATHER_LANES = 2 };
-
 /* Elements of all parameters: with any number of copies bytes stay below 2^62. */
 static const int64_t MOST_ELEMENTS = (int64_t)1 << 50;
 
@@ -22,6 +13,7 @@ mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard,
     mr_params *params = mr_alloc(MR_MEM_OTHER, sizeof *params);
     if (!params) return MR_ERR_MEMORY;
     *params = (mr_params){.comm = comm,
+                          .nodes = mr_nodes_apart(comm),
                           .be = be,
                           .shard = shard,
                           .types = types,
@@ -35,6 +27,11 @@ mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard,
     }
     *out = params;
     return MR_OK;
+}
+
+void mr_params_share_memory(mr_params *params, const mr_nodes *nodes)
+{
+    if (params->be->ops->buffer_share) params->nodes = *nodes;
 }
 
 mr_status mr_params_add(mr_params *params, int unit, mr_flat_kind kind, const char *name,
@@ -92,14 +89,8 @@ void mr_params_layout(mr_params *params, int slots, bool whole)
 /* Elements a rank keeps of one flat: the one place that says so, for the plan and the allocation.
  */
 typedef struct flat_size {
-    int64_t weights, grad, partial_rows, partial_cols, moment;
+    int64_t weights, grad, sum, partial_rows, partial_cols, moment;
 } flat_size;
-
-/* The type that the weights of a flat are kept in. */
-static mr_dtype kept_type(const mr_params *params, int kind)
-{
-    return kind == MR_FLAT_FROZEN && !params->types.keeps_frozen ? params->types.compute : MR_F32;
-}
 
 /* Whether slot 0 of the sums is where the gradient is: of a shard, or where all of it is kept. */
 static bool ends_in_slot(const mr_params *params)
@@ -107,9 +98,10 @@ static bool ends_in_slot(const mr_params *params)
     return !params->whole || params->shard == MR_SHARD_NONE || params->comm->size == 1;
 }
 
-static bool is_copied(const mr_params *params, int kind)
+/* Whether slot 0 is not one of those that are kept in partial. */
+static bool slot_0_apart(const mr_params *params)
 {
-    return kept_type(params, kind) != params->types.compute;
+    return ends_in_slot(params) || mr_params_shares_sums(params);
 }
 
 static flat_size size_of_flat(const mr_params *params, int unit, int kind)
@@ -120,22 +112,10 @@ static flat_size size_of_flat(const mr_params *params, int unit, int kind)
     flat_size size = {.weights = kept ? whole : shard};
     if (kind == MR_FLAT_FROZEN || whole == 0) return size;
     size.grad = size.moment = params->shard == MR_SHARD_NONE ? whole : shard;
-    size.partial_rows = params->slots - ends_in_slot(params);
+    size.partial_rows = params->slots - slot_0_apart(params);
+    if (mr_params_shares_sums(params) && !ends_in_slot(params)) size.sum = whole;
     size.partial_cols = params->whole ? whole : shard;
     return size;
-}
-
-/* Elements of the largest gathered unit; 0 where nothing is gathered. */
-static int64_t gather_count(const mr_params *params)
-{
-    int64_t most = 0;
-    if (params->shard != MR_SHARD_FULL || params->comm->size == 1) return 0;
-    for (int u = 0; u < params->unit_count; u++) {
-        const mr_unit *unit = &params->unit[u];
-        int64_t count = unit->flat[MR_FLAT_FROZEN].count + unit->flat[MR_FLAT_TRAINED].count;
-        if (count > most) most = count;
-    }
-    return most;
 }
 
 void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
@@ -143,16 +123,34 @@ void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
     for (int u = 0; u < params->unit_count; u++)
         for (int k = 0; k < MR_FLATS; k++) {
             flat_size size = size_of_flat(params, u, k);
-            bytes[MR_MEM_WEIGHTS] += mr_dtype_size(kept_type(params, k)) * (size_t)size.weights;
-            if (is_copied(params, k))
+            bytes[MR_MEM_WEIGHTS] +=
+                mr_dtype_size(mr_flat_kept_type(params, k)) * (size_t)size.weights;
+            if (mr_flat_is_copied(params, k))
                 bytes[MR_MEM_WEIGHTS] +=
                     mr_dtype_size(params->types.compute) * (size_t)size.weights;
             bytes[MR_MEM_GRADIENTS] +=
-                4 * (size_t)(size.grad + size.partial_rows * size.partial_cols);
+                4 * (size_t)(size.grad + size.sum + size.partial_rows * size.partial_cols);
             bytes[MR_MEM_OPTIMIZER] += 8 * (size_t)size.moment;
         }
     bytes[MR_MEM_GATHER] +=
-        mr_dtype_size(params->types.compute) * (size_t)(GATHER_LANES * gather_count(params));
+        mr_dtype_size(params->types.compute) *
+        (size_t)(MR_GATHER_LANES * mr_params_gather_count(params) / params->nodes.ranks);
+}
+
+/* Creates a tensor, unless it is there in shared memory. */
+static mr_status create(mr_backend *be, mr_purpose purpose, mr_dtype dtype, int64_t rows,
+                        int64_t cols, mr_tensor *out)
+{
+    if (mr_tensor_exists(*out)) return MR_OK;
+    return mr_backend_tensor(be, purpose, dtype, rows, cols, out);
+}
+
+static void release(const mr_params *params, mr_tensor *t)
+{
+    if (params->shared && t->buffer == params->shared)
+        *t = (mr_tensor){0};
+    else
+        mr_backend_free(params->be, t);
 }
 
 static mr_status allocate_flat(mr_params *params, int unit, int kind)
@@ -161,13 +159,12 @@ static mr_status allocate_flat(mr_params *params, int unit, int kind)
     mr_flat *flat = &params->unit[unit].flat[kind];
     if (flat->count == 0) return MR_OK;
     flat_size size = size_of_flat(params, unit, kind);
-    MR_TRY(mr_backend_tensor(be, MR_MEM_WEIGHTS, kept_type(params, kind), 1, size.weights,
-                             &flat->weights));
-    if (is_copied(params, kind))
-        MR_TRY(mr_backend_tensor(be, MR_MEM_WEIGHTS, params->types.compute, 1, size.weights,
-                                 &flat->copy));
+    MR_TRY(create(be, MR_MEM_WEIGHTS, mr_flat_kept_type(params, kind), 1, size.weights,
+                  &flat->weights));
+    if (mr_flat_is_copied(params, kind))
+        MR_TRY(create(be, MR_MEM_WEIGHTS, params->types.compute, 1, size.weights, &flat->copy));
     if (size.grad == 0) return MR_OK;
-    MR_TRY(mr_backend_tensor(be, MR_MEM_GRADIENTS, MR_F32, 1, size.grad, &flat->grad));
+    MR_TRY(create(be, MR_MEM_GRADIENTS, MR_F32, 1, size.grad, &flat->grad));
     if (size.partial_rows > 0)
         MR_TRY(mr_backend_tensor(be, MR_MEM_GRADIENTS, MR_F32, size.partial_rows, size.partial_cols,
                                  &flat->partial));
@@ -180,15 +177,15 @@ mr_status mr_params_allocate(mr_params *params)
     for (int u = 0; u < params->unit_count; u++)
         for (int k = 0; k < MR_FLATS; k++)
             MR_TRY(allocate_flat(params, u, k));
-    int64_t gathered = gather_count(params);
-    if (gathered > 0) {
-        params->gather = mr_alloc_array(MR_MEM_OTHER, GATHER_LANES, sizeof *params->gather);
-        if (!params->gather) return MR_ERR_MEMORY;
-        for (int i = 0; i < GATHER_LANES; i++) {
-            params->gather[i].unit = -1;
-            MR_TRY(mr_backend_tensor(params->be, MR_MEM_GATHER, params->types.compute, 1, gathered,
-                                     &params->gather[i].memory));
-        }
+    int64_t gathered = mr_params_gather_count(params);
+    if (gathered == 0) return MR_OK;
+    if (!params->gather)
+        params->gather = mr_alloc_array(MR_MEM_OTHER, MR_GATHER_LANES, sizeof *params->gather);
+    if (!params->gather) return MR_ERR_MEMORY;
+    for (int i = 0; i < MR_GATHER_LANES; i++) {
+        params->gather[i].unit = -1;
+        MR_TRY(create(params->be, MR_MEM_GATHER, params->types.compute, 1, gathered,
+                      &params->gather[i].memory));
     }
     return MR_OK;
 }
@@ -197,21 +194,21 @@ void mr_params_destroy(mr_params **out)
 {
     mr_params *params = *out;
     if (!params) return;
-    mr_backend *be = params->be;
     mr_params_invalidate(params); /* a gather may still be writing into what is freed here */
     for (int u = 0; params->unit && u < params->unit_count; u++)
         for (int k = 0; k < MR_FLATS; k++) {
             mr_flat *flat = &params->unit[u].flat[k];
-            mr_backend_free(be, &flat->weights);
-            mr_backend_free(be, &flat->copy);
-            mr_backend_free(be, &flat->grad);
-            mr_backend_free(be, &flat->partial);
-            mr_backend_free(be, &flat->m);
-            mr_backend_free(be, &flat->v);
+            release(params, &flat->weights);
+            release(params, &flat->copy);
+            release(params, &flat->grad);
+            release(params, &flat->partial);
+            release(params, &flat->m);
+            release(params, &flat->v);
         }
-    for (int i = 0; params->gather && i < GATHER_LANES; i++)
-        mr_backend_free(be, &params->gather[i].memory);
+    for (int i = 0; params->gather && i < MR_GATHER_LANES; i++)
+        release(params, &params->gather[i].memory);
     mr_free(params->gather);
+    mr_params_close(params);
     mr_free(params->unit);
     mr_free(params->param);
     mr_free(params);
@@ -275,31 +272,51 @@ static void copy_weights(mr_params *params)
     }
 }
 
+static int lane_index(const mr_params *params, const mr_gather_lane *lane)
+{
+    return (int)(lane - params->gather);
+}
+
+/* The part of a gathered flat that ranks of this one's place gather for their nodes: all of it
+ * where no memory is shared. */
+static mr_tensor own_part(const mr_params *params, mr_tensor whole)
+{
+    const int64_t count = whole.cols / params->nodes.ranks;
+    return mr_tensor_cols(whole, params->nodes.place * count, count);
+}
+
 static void start_gather(mr_params *params, mr_gather_lane *lane, int unit)
 {
     lane->unit = unit;
+    lane->coming = true;
     int64_t at = 0;
+    if (mr_params_shares(params)) mr_params_meet(params, MR_TELL_LEFT + lane_index(params, lane));
     for (int k = 0; k < MR_FLATS; k++) {
         mr_flat *flat = &params->unit[unit].flat[k];
         if (flat->count == 0 || mr_flat_kept_whole(params, (mr_flat_kind)k, MR_SLAB_WEIGHTS))
             continue;
         mr_tensor place = mr_tensor_cols(lane->memory, at, flat->count);
-        params->be->ops->gather_start(params->be, params->comm, place, computed(flat),
-                                      &lane->transfer[k]);
+        params->be->ops->gather_start(params->be, &params->nodes.across, own_part(params, place),
+                                      computed(flat), &lane->transfer[k]);
         at += flat->count;
     }
 }
 
-static void finish_gather(const mr_params *params, mr_gather_lane *lane)
+static void finish_gather(mr_params *params, mr_gather_lane *lane)
 {
+    if (!lane->coming) return;
     for (int k = 0; k < MR_FLATS; k++)
         params->be->ops->wait(params->be, &lane->transfer[k]);
+    lane->coming = false;
+    if (mr_params_shares(params))
+        mr_params_meet(params, MR_TELL_ARRIVED + lane_index(params, lane));
 }
 
 /* Starts putting together a flat of which this rank has its own part in place. */
 static void start_sharing(const mr_params *params, mr_flat *flat, mr_tensor whole)
 {
-    params->be->ops->gather_start(params->be, params->comm, whole, (mr_tensor){0}, &flat->publish);
+    params->be->ops->gather_start(params->be, &params->nodes.parts, whole, (mr_tensor){0},
+                                  &flat->publish);
 }
 
 static void finish_sharing(mr_params *params)
@@ -312,6 +329,12 @@ static void finish_sharing(mr_params *params)
 void mr_params_use(mr_params *params, int unit, int next)
 {
     copy_weights(params);
+    if (mr_params_in_place(params) && params->seen != params->generation) {
+        mr_phase_begin(params->be, MR_PHASE_COMM);
+        mr_params_meet(params, MR_TELL_WRITTEN);
+        params->seen = params->generation;
+        mr_phase_end(params->be, MR_PHASE_COMM);
+    }
     if (!params->gather) return;
     mr_phase_begin(params->be, MR_PHASE_COMM);
     int lane = params->lane_in_use;
@@ -337,6 +360,8 @@ mr_tensor mr_params_weight(const mr_params *params, int id)
     const mr_param *param = &params->param[id];
     const mr_unit *unit = &params->unit[param->unit];
     mr_tensor flat = computed(&unit->flat[param->kind]);
+    if (mr_params_in_place(params) && param->kind != MR_FLAT_ADAPTER)
+        flat = unit->flat[param->kind].node;
     if (params->gather && !mr_flat_kept_whole(params, param->kind, MR_SLAB_WEIGHTS)) {
         const mr_gather_lane *lane = &params->gather[params->lane_in_use];
         MR_INVARIANT(lane->unit == param->unit);
@@ -351,7 +376,7 @@ mr_tensor mr_params_weight(const mr_params *params, int id)
 static void forget_gathered(mr_params *params)
 {
     params->generation++;
-    for (int i = 0; params->gather && i < GATHER_LANES; i++) {
+    for (int i = 0; params->gather && i < MR_GATHER_LANES; i++) {
         finish_gather(params, &params->gather[i]);
         params->gather[i].unit = -1;
     }
@@ -368,7 +393,9 @@ mr_tensor mr_flat_slot(const mr_params *params, const mr_flat *flat, int slot)
 {
     if (slot == 0 && ends_in_slot(params))
         return params->whole ? flat->grad : mr_flat_own_grad(params, flat);
-    return mr_tensor_rows(flat->partial, slot - ends_in_slot(params), 1);
+    if (slot == 0 && slot_0_apart(params))
+        return mr_tensor_rows(flat->sums, params->nodes.place, 1);
+    return mr_tensor_rows(flat->partial, slot - slot_0_apart(params), 1);
 }
 
 mr_tensor mr_flat_own_grad(const mr_params *params, const mr_flat *flat)
@@ -376,7 +403,7 @@ mr_tensor mr_flat_own_grad(const mr_params *params, const mr_flat *flat)
     int64_t shard = mr_flat_shard_count(params, flat);
     /* Under none the own part of the gradient has its place in the whole. */
     bool whole = params->shard == MR_SHARD_NONE;
-    return mr_tensor_cols(flat->grad, whole ? params->comm->rank * shard : 0, shard);
+    return mr_tensor_cols(flat->grad, whole ? params->nodes.part * shard : 0, shard);
 }
 
 /* Sums of squares are of whole blocks, so that they are the same ones however a flat is dealt out.
@@ -409,6 +436,7 @@ void mr_params_square_sums(const mr_params *params, mr_tensor sums)
 void mr_params_share_gradients(mr_params *params)
 {
     forget_gathered(params);
+    mr_params_write_begin(params);
     if (params->shard != MR_SHARD_NONE || params->comm->size == 1) return;
     mr_phase_begin(params->be, MR_PHASE_COMM);
     for (int u = 0; u < params->unit_count; u++)

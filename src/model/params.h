@@ -19,7 +19,7 @@
  */
 
 #include "adapter/adapter.h"
-#include "comm/comm.h"
+#include "comm/nodes.h"
 
 enum { MR_PARAM_NAME = 128 };
 
@@ -85,6 +85,10 @@ typedef struct mr_params_types {
 MR_NODISCARD mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard,
                                         mr_params_types types, int units, mr_params **out);
 
+/** Lets the ranks of a node keep in common memory what they read of each other: sharded weights,
+ * and sums of gradients on their way. Before mr_params_layout; nodes are borrowed. Local. */
+void mr_params_share_memory(mr_params *params, const mr_nodes *nodes);
+
 /** Appends a parameter to a unit; id gets its index. What is of kind MR_FLAT_ADAPTER is marked as
  * an adapter's, and lr_scale is 1, which may be changed until mr_params_layout. Local.
  * @return MR_OK, MR_ERR_ARG (more elements than sizes can count), MR_ERR_MEMORY */
@@ -103,10 +107,18 @@ void mr_params_layout(mr_params *params, int slots, bool whole);
 /** Adds to bytes[purpose] what mr_params_allocate will take. Local. */
 void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES]);
 
+/** Returns the bytes that a node shares, of those of its ranks. Local. */
+size_t mr_params_shared_bytes(const mr_params *params);
+
+/** Makes the memory that ranks share, if they do: before mr_params_allocate. Collective.
+ * @return MR_OK, MR_ERR_MEMORY (no room: says how much is needed); the same on every rank */
+MR_NODISCARD mr_status mr_params_open(mr_params *params);
+
 /** Allocates weights, gradients, moments and lanes, zeroed. Local. @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_params_allocate(mr_params *params);
 
-/** Frees everything and sets *out to NULL, after waiting for gathers under way. Local. */
+/** Frees everything and sets *out to NULL, after waiting for gathers under way. Local, but
+ * collective where memory is shared. */
 void mr_params_destroy(mr_params **out);
 
 /** Returns what parameters are spread over, and where they lie; borrowed. */
@@ -124,6 +136,10 @@ const mr_param *mr_params_at(const mr_params *params, int id);
 
 /** Returns the elements of all trained (or all) parameters. */
 int64_t mr_params_count(const mr_params *params, bool trained_only);
+
+/** To be called before weights of the base are written that this rank keeps: waits until no rank
+ * reads them any more. Collective. */
+void mr_params_write_begin(mr_params *params);
 
 /** Makes a unit's weights readable through mr_params_weight until the next call, and starts
  * gathering `next` (-1: none) for it. Collective where weights are sharded: every rank asks for the

@@ -7,22 +7,30 @@
  *
  * A unit's parameters lie in up to three *flats*, dense buffers padded to whole blocks a rank:
  * frozen weights, trained weights, and adapter tensors. The part of a flat a rank is responsible
- * for is its *own* part: under full and optimizer the rank-th of P equal shards, under none
- * everything.
+ * for is its *own* part: under full and optimizer one of P equal shards, in the order of parts
+ * (comm/nodes.h), which is that of ranks on one node; under none everything.
+ *
+ * Where the ranks of a node share memory, what they read of each other lies in a window: weights
+ * that are sharded, which on one node are whole there, and slot 0 of the sums of whole gradients.
  */
 
 #include "model/params.h"
 
 /** One flat of a unit. count 0 means there is none. Tensors are owned. */
 typedef struct mr_flat {
-    int64_t used;      /**< elements of parameters */
-    int64_t count;     /**< with padding: a multiple of P * MR_SHARD_BLOCK */
-    mr_tensor weights; /**< [1, count] or [1, count / P] */
-    mr_tensor copy;    /**< the same in the type that is computed in; absent where that is theirs */
-    mr_tensor grad;    /**< [1, count] or [1, count / P]; absent where frozen */
-    mr_tensor partial; /**< [slots, count] or [slots, count / P]: sums of gradients on their way;
-                            without slot 0 where that is grad */
-    mr_tensor m, v;    /**< moments of the own part */
+    int64_t used;        /**< elements of parameters */
+    int64_t count;       /**< with padding: a multiple of P * MR_SHARD_BLOCK */
+    mr_tensor weights;   /**< [1, count] or [1, count / P] */
+    mr_tensor copy;      /**< the same in the type that is computed in; absent where
+                            that is theirs */
+    mr_tensor node;      /**< [1, count / N] of all ranks of the node, what is computed
+                            with; absent where it is not shared */
+    mr_tensor sums;      /**< [G, count]: slot 0 of every rank of the node; absent
+                            where not shared */
+    mr_tensor grad;      /**< [1, count] or [1, count / P]; absent where frozen */
+    mr_tensor partial;   /**< [slots, count] or [slots, count / P]: sums of gradients on
+                            their way; without slot 0 where that is grad or in sums */
+    mr_tensor m, v;      /**< moments of the own part */
     mr_transfer publish; /**< gather of updated weights under way */
 } mr_flat;
 
@@ -30,11 +38,31 @@ typedef struct mr_unit {
     mr_flat flat[MR_FLATS];
 } mr_unit;
 
-typedef struct mr_gather_lane mr_gather_lane;
+enum { MR_GATHER_LANES = 2 };
+
+/** A place a unit's sharded weights are gathered into. */
+typedef struct mr_gather_lane {
+    mr_tensor memory; /**< [1, largest unit], owned, or of the window */
+    int unit;         /**< whose weights stand here or are on their way, -1 for none */
+    bool coming;      /**< they are on their way */
+    mr_transfer transfer[MR_FLATS];
+} mr_gather_lane;
+
+/** What a node tells each other of parameters (mr_window_post). */
+enum {
+    MR_TELL_WRITTEN, /**< own weights are as they are to be read */
+    MR_TELL_READ,    /**< nothing of others' weights is read any more */
+    MR_TELL_ARRIVED, /**< + lane: own part of a gathered unit is there */
+    MR_TELL_LEFT = MR_TELL_ARRIVED + MR_GATHER_LANES, /**< + lane: it is not read any more */
+    MR_TELLS = MR_TELL_LEFT + MR_GATHER_LANES,
+};
 
 /** Owns its buffers; borrows comm and be. */
 struct mr_params {
     const mr_comm *comm;
+    mr_nodes nodes; /**< borrowed communicators */
+    mr_window *window;
+    mr_buffer *shared; /**< its memory; owned */
     mr_backend *be;
     mr_shard shard;
     mr_params_types types;
@@ -48,7 +76,9 @@ struct mr_params {
     int64_t elements;       /**< of all parameters */
     mr_gather_lane *gather; /**< two lanes: the unit in use and the next; owned */
     int lane_in_use;
-    uint64_t generation; /**< raised whenever weights have changed; never 0 */
+    uint64_t generation;     /**< raised whenever weights have changed; never 0 */
+    uint64_t seen;           /**< generation that every rank of the node has written */
+    uint64_t told[MR_TELLS]; /**< of the window's counters */
 };
 
 /** Returns the elements of a flat that one rank is responsible for: count / P. */
@@ -56,6 +86,46 @@ static inline int64_t mr_flat_shard_count(const mr_params *params, const mr_flat
 {
     return flat->count / params->comm->size;
 }
+
+/** Tells whether ranks of a node share memory. */
+static inline bool mr_params_shares(const mr_params *params)
+{
+    return params->nodes.ranks > 1;
+}
+
+/** Tells whether sharded weights are whole in the memory of this node. */
+static inline bool mr_params_in_place(const mr_params *params)
+{
+    return mr_params_shares(params) && params->nodes.count == 1 && params->shard == MR_SHARD_FULL;
+}
+
+/** Tells whether sums of whole gradients are where the node's other ranks read them. */
+static inline bool mr_params_shares_sums(const mr_params *params)
+{
+    return mr_params_shares(params) && params->whole;
+}
+
+/** Counts one up on a counter of the window, and waits until all ranks of the node have. */
+void mr_params_meet(mr_params *params, int tell);
+
+/** Returns the type that the weights of a flat are kept in. */
+static inline mr_dtype mr_flat_kept_type(const mr_params *params, int kind)
+{
+    bool computed = kind == MR_FLAT_FROZEN && !params->types.keeps_frozen;
+    return computed ? params->types.compute : MR_F32;
+}
+
+/** Tells whether they are computed with in another one, in which there is a copy. */
+static inline bool mr_flat_is_copied(const mr_params *params, int kind)
+{
+    return mr_flat_kept_type(params, kind) != params->types.compute;
+}
+
+/** Returns the elements of the largest gathered unit; 0 where nothing is gathered. */
+int64_t mr_params_gather_count(const mr_params *params);
+
+/** Frees what mr_params_open made; what lies there is gone. */
+void mr_params_close(mr_params *params);
 
 /** Tells whether a rank keeps all of the flats of a kind, or its shard of each. */
 static inline bool mr_flat_kept_whole(const mr_params *params, mr_flat_kind kind, mr_slab_kind what)

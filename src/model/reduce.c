@@ -2,17 +2,27 @@
 
 #include "model/reduce.h"
 
+#include "model/arena.h"
 #include "model/params_impl.h"
 #include "model/tree.h"
 
 enum { LANES = 3, LONG_LANE = 2, SPARES = 2 };
 
+/* Counters of what ranks of a node tell each other: a sum is there, and others' have been read. */
+enum { TELL_THERE, TELL_READ, TELLS };
+
 /* What a unit's sums travel from and to, one unit at a time. */
 typedef struct reduce_lane {
-    mr_tensor leaf;   /* [slots, largest leaf] where leaves come together, owned */
-    mr_tensor pieces; /* [1, largest leaf]: what the other ranks sent, owned */
+    mr_tensor leaves; /* [G, slots * largest leaf]: leaf of all ranks of the node,
+                         of the window */
+    mr_tensor leaf;   /* [slots, largest leaf] where leaves come together, owned
+                         unless shared */
+    mr_tensor pieces; /* [1, largest leaf / G]: what other ranks sent, owned */
+    mr_tensor sum;    /* [1, largest leaf / G]: what the node has come to, where
+                         memory is shared and    there are several; owned */
     int unit;         /* that has the lane, -1 for none */
     bool travelling;
+    bool met; /* the node's sum is made, and on its way to others */
     mr_transfer transfer[MR_FLATS];
 } reduce_lane;
 
@@ -31,6 +41,9 @@ struct mr_reduce {
     mr_tensor spare[SPARES]; /* [1, largest leaf]: a leaf that is added to another at once, the long
                                 unit's apart; owned */
     unit_sums *sums;         /* [units], owned */
+    mr_window *window;
+    mr_buffer *shared; /* its memory, owned */
+    uint64_t *met;     /* [channels] meetings of what a channel is about, owned */
 };
 
 static mr_tree own_tree(const mr_reduce_cut *cut)
@@ -77,6 +90,8 @@ typedef struct sizes {
     int lanes;
     int slots; /* of leaves in a lane */
     int spares;
+    bool pieces; /* are sent */
+    bool sum;    /* of a node is sent from a place of its own */
 } sizes;
 
 static sizes sizes_of(const mr_reduce *r)
@@ -88,7 +103,21 @@ static sizes sizes_of(const mr_reduce *r)
     if (!r->params->whole) s.slots = mr_tree_slots(&own);
     if (mr_tree_has_joins(&own)) s.spares = long_leaf ? SPARES : 1;
     if (mr_tree_has_joins(&met) && s.spares == 0) s.spares = 1;
+    s.pieces = r->params->nodes.count > 1;
+    s.sum = s.pieces && mr_params_shares(r->params);
     return s;
+}
+
+/* Bytes of a lane's leaves. */
+static size_t leaf_bytes(const mr_reduce *r)
+{
+    return sizeof(float) * (size_t)(sizes_of(r).slots * largest_leaf(r->params));
+}
+
+/* What ranks of a node tell each other is of a unit, or of a lane where its memory is shared. */
+static int channels(const mr_reduce *r)
+{
+    return r->params->whole ? r->params->unit_count : LANES;
 }
 
 mr_status mr_reduce_create(const mr_params *params, const mr_reduce_cut *cut, mr_reduce **out)
@@ -113,8 +142,39 @@ mr_status mr_reduce_create(const mr_params *params, const mr_reduce_cut *cut, mr
 void mr_reduce_bytes(const mr_reduce *r, size_t bytes[MR_MEM_PURPOSES])
 {
     const sizes s = sizes_of(r);
+    const int64_t most = largest_leaf(r->params), part = most / r->params->nodes.ranks;
+    bytes[MR_MEM_REDUCE] += (size_t)s.lanes * leaf_bytes(r);
     bytes[MR_MEM_REDUCE] +=
-        sizeof(float) * (size_t)((s.lanes * (s.slots + 1) + s.spares) * largest_leaf(r->params));
+        sizeof(float) * (size_t)(s.lanes * (s.pieces + s.sum) * part + s.spares * most);
+}
+
+size_t mr_reduce_shared_bytes(const mr_reduce *r)
+{
+    if (!mr_params_shares(r->params)) return 0;
+    return (size_t)(sizes_of(r).lanes * r->params->nodes.ranks) * leaf_bytes(r);
+}
+
+mr_status mr_reduce_open(mr_reduce *r)
+{
+    const mr_params *params = r->params;
+    const sizes s = sizes_of(r);
+    if (!mr_params_shares(params) || largest_leaf(params) == 0) return MR_OK;
+    r->met = mr_alloc_array(MR_MEM_OTHER, (size_t)channels(r), sizeof *r->met);
+    MR_AGREE(params->comm, r->met ? MR_OK : MR_ERR_MEMORY);
+    MR_TRY(mr_window_create(&params->nodes, mr_reduce_shared_bytes(r), TELLS * channels(r),
+                            &r->window));
+    MR_AGREE(params->comm,
+             params->be->ops->buffer_share(params->be, mr_window_data(r->window), &r->shared));
+    mr_arena arena = {.buffer = r->shared};
+    for (int i = 0; i < s.lanes && s.slots > 0; i++) {
+        reduce_lane *lane = &r->lane[i];
+        lane->leaves =
+            mr_arena_take(&arena, MR_F32, params->nodes.ranks, s.slots * largest_leaf(params));
+        lane->leaf = mr_tensor_reshape(mr_tensor_rows(lane->leaves, params->nodes.place, 1),
+                                       s.slots, largest_leaf(params));
+    }
+    mr_memory_hold(MR_MEM_REDUCE, (size_t)s.lanes * leaf_bytes(r));
+    return MR_OK;
 }
 
 mr_status mr_reduce_allocate(mr_reduce *r)
@@ -122,10 +182,13 @@ mr_status mr_reduce_allocate(mr_reduce *r)
     mr_backend *be = r->params->be;
     const sizes s = sizes_of(r);
     const int64_t most = largest_leaf(r->params);
+    const int64_t part = most / r->params->nodes.ranks;
     for (int i = 0; i < s.lanes && most > 0; i++) {
-        if (s.slots > 0)
-            MR_TRY(mr_backend_tensor(be, MR_MEM_REDUCE, MR_F32, s.slots, most, &r->lane[i].leaf));
-        MR_TRY(mr_backend_tensor(be, MR_MEM_REDUCE, MR_F32, 1, most, &r->lane[i].pieces));
+        reduce_lane *lane = &r->lane[i];
+        if (s.slots > 0 && !r->shared)
+            MR_TRY(mr_backend_tensor(be, MR_MEM_REDUCE, MR_F32, s.slots, most, &lane->leaf));
+        if (s.pieces) MR_TRY(mr_backend_tensor(be, MR_MEM_REDUCE, MR_F32, 1, part, &lane->pieces));
+        if (s.sum) MR_TRY(mr_backend_tensor(be, MR_MEM_REDUCE, MR_F32, 1, part, &lane->sum));
     }
     for (int i = 0; i < s.spares && most > 0; i++)
         MR_TRY(mr_backend_tensor(be, MR_MEM_REDUCE, MR_F32, 1, most, &r->spare[i]));
@@ -136,12 +199,18 @@ void mr_reduce_destroy(mr_reduce **out)
 {
     mr_reduce *r = *out;
     if (!r) return;
+    mr_backend *be = r->params->be;
     for (int i = 0; i < LANES; i++) {
-        mr_backend_free(r->params->be, &r->lane[i].leaf);
-        mr_backend_free(r->params->be, &r->lane[i].pieces);
+        if (!r->shared) mr_backend_free(be, &r->lane[i].leaf);
+        mr_backend_free(be, &r->lane[i].pieces);
+        mr_backend_free(be, &r->lane[i].sum);
     }
+    if (r->shared) mr_memory_release(MR_MEM_REDUCE, (size_t)sizes_of(r).lanes * leaf_bytes(r));
+    be->ops->buffer_destroy(be, &r->shared);
+    mr_window_destroy(&r->window);
     for (int i = 0; i < SPARES; i++)
-        mr_backend_free(r->params->be, &r->spare[i]);
+        mr_backend_free(be, &r->spare[i]);
+    mr_free(r->met);
     mr_free(r->sums);
     mr_free(r);
     *out = NULL;
@@ -220,26 +289,84 @@ static void push(const mr_reduce *r, int unit, mr_tree *tree, bool own)
     }
 }
 
+static int channel_of(const mr_reduce *r, const reduce_lane *lane)
+{
+    return r->params->whole ? lane->unit : (int)(lane - r->lane);
+}
+
+/* The part of a lane's memory that is a flat's, where that holds a place's share of leaves. */
+static mr_tensor share_of(const mr_params *params, int unit, int kind, mr_tensor memory)
+{
+    const mr_flat *flat = params->unit[unit].flat;
+    const int ranks = params->nodes.ranks;
+    int64_t at = kind == MR_FLAT_ADAPTER ? flat[MR_FLAT_TRAINED].count : 0;
+    return mr_tensor_cols(memory, at / ranks, flat[kind].count / ranks);
+}
+
+/* Slot 0 of all ranks of the node, this place's share of it: [G, count / G]. */
+static mr_tensor sums_of_node(const mr_reduce *r, const reduce_lane *lane, int kind)
+{
+    const mr_params *params = r->params;
+    const mr_flat *flat = &params->unit[lane->unit].flat[kind];
+    const int64_t count = flat->count / params->nodes.ranks;
+    mr_tensor all = params->whole ? flat->sums : part_of(params, lane->unit, kind, lane->leaves);
+    return mr_tensor_cols(all, params->nodes.place * count, count);
+}
+
+/* Adds up what the node's ranks have, once all have it, and starts sending that to other nodes. */
+static void meet_node(mr_reduce *r, reduce_lane *lane)
+{
+    const mr_params *params = r->params;
+    const mr_backend_ops *ops = params->be->ops;
+    if (!lane->travelling || !r->window || lane->met) return;
+    const int channel = channel_of(r, lane);
+    const bool alone = params->nodes.count == 1;
+    mr_window_await(r->window, TELLS * channel + TELL_THERE, r->met[channel]);
+    for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
+        if (params->unit[lane->unit].flat[k].count == 0) continue;
+        mr_tensor sum =
+            alone ? met_place(r, lane->unit, k) : share_of(params, lane->unit, k, lane->sum);
+        ops->sum_pieces(params->be, sum, sums_of_node(r, lane, k));
+        if (!alone)
+            ops->exchange_start(params->be, &params->nodes.across,
+                                share_of(params, lane->unit, k, lane->pieces), sum,
+                                &lane->transfer[k]);
+    }
+    mr_window_post(r->window, TELLS * channel + TELL_READ, r->met[channel]);
+    lane->met = true;
+}
+
 /* Waits for a travelling sum and adds the ranks' pieces. */
 static void finish(mr_reduce *r, reduce_lane *lane)
 {
     if (!lane->travelling) return;
     const mr_params *params = r->params;
     unit_sums *sums = &r->sums[lane->unit];
-    int ranks = params->comm->size;
+    const int ranks = params->nodes.count;
     mr_phase_begin(params->be, MR_PHASE_COMM);
-    for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
+    meet_node(r, lane);
+    for (int k = MR_FLAT_TRAINED; k < MR_FLATS && ranks > 1; k++) {
         if (params->unit[lane->unit].flat[k].count == 0) continue;
         params->be->ops->wait(params->be, &lane->transfer[k]);
-        mr_tensor pieces = part_of(params, lane->unit, k, lane->pieces);
+        mr_tensor pieces = share_of(params, lane->unit, k, lane->pieces);
         params->be->ops->sum_pieces(params->be, met_place(r, lane->unit, k),
                                     mr_tensor_reshape(pieces, ranks, pieces.cols / ranks));
     }
+    lane->met = false;
     push(r, lane->unit, &sums->met, false);
     if (mr_tree_complete(&sums->met)) sums->met = met_tree(&r->cut);
     lane->travelling = false;
     lane->unit = -1;
     mr_phase_end(params->be, MR_PHASE_COMM);
+}
+
+/* Waits until the node's other ranks have read the sum of a channel's last meeting. */
+static void await_read(mr_reduce *r, int channel)
+{
+    if (!r->window || r->met[channel] == 0) return;
+    mr_phase_begin(r->params->be, MR_PHASE_COMM);
+    mr_window_await(r->window, TELLS * channel + TELL_READ, r->met[channel]);
+    mr_phase_end(r->params->be, MR_PHASE_COMM);
 }
 
 /* The lane that a unit takes next, once what it carried has arrived. */
@@ -254,6 +381,7 @@ static reduce_lane *take_lane(mr_reduce *r, int unit)
     finish(r, lane);
     MR_INVARIANT(lane->unit < 0);
     lane->unit = unit;
+    if (!r->params->whole) await_read(r, turn);
     return lane;
 }
 
@@ -265,6 +393,7 @@ void mr_reduce_leaf_begin(mr_reduce *r, int unit)
     MR_INVARIANT(!sums->open);
     sums->open = true;
     if (!params->whole && lane_of(r, unit) < 0) take_lane(r, unit);
+    if (params->whole && sums->own.pushed == 0) await_read(r, unit);
     if (params->whole && !mr_tree_joins(&sums->own)) return;
     /* Units of other layouts use this memory in turn: what is padding here may hold old numbers. */
     for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
@@ -294,12 +423,19 @@ static void start_exchange(mr_reduce *r, int unit)
     reduce_lane *lane = params->whole ? take_lane(r, unit) : &r->lane[lane_of(r, unit)];
     mr_phase_begin(be, MR_PHASE_COMM);
     for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
-        if (params->unit[unit].flat[k].count == 0) continue;
-        be->ops->exchange_start(be, params->comm, part_of(params, unit, k, lane->pieces),
+        if (params->unit[unit].flat[k].count == 0 || r->window) continue;
+        be->ops->exchange_start(be, &params->nodes.across, part_of(params, unit, k, lane->pieces),
                                 own_slot(r, unit, k, 0), &lane->transfer[k]);
     }
     lane->travelling = true;
+    if (r->window) {
+        const int channel = channel_of(r, lane);
+        mr_window_post(r->window, TELLS * channel + TELL_THERE, ++r->met[channel]);
+        /* Others may wait for this rank to have read what came before. */
+        if (lane != &r->lane[LONG_LANE] && params->nodes.count > 1) meet_node(r, &r->lane[r->turn]);
+    }
     mr_phase_end(be, MR_PHASE_COMM);
+    if (lane != &r->lane[LONG_LANE] && params->nodes.count == 1) finish(r, &r->lane[r->turn]);
 }
 
 void mr_reduce_leaf_end(mr_reduce *r, int unit)

@@ -7,7 +7,9 @@
  * Each micro-batch writes a *leaf*, and leaves are summed by the tree of model/tree.h over the
  * index of the micro-batch in the global batch. A rank adds up leaves of its own until they *meet*
  * those of the other ranks in an exchange: each rank gets all pieces of its shard and adds them as
- * a tree. There are two ways, of the same bits where both can be had:
+ * a tree. Ranks that share memory read the pieces where the others wrote them, and what their nodes
+ * have come to then travels between ranks of one place (comm/nodes.h): the same tree. There are two
+ * ways, of the same bits where both can be had:
  *  - once a step: a rank takes a stretch of the tree, and keeps sums of whole gradients;
  *  - after each wave, where the length of a stretch allows it: a rank keeps sums of its shards
  *    alone, and a few units' leaves.
@@ -39,6 +41,13 @@ MR_NODISCARD mr_status mr_reduce_create(const mr_params *params, const mr_reduce
 
 /** Adds to bytes[purpose] what mr_reduce_allocate will take. Local. */
 void mr_reduce_bytes(const mr_reduce *reduce, size_t bytes[MR_MEM_PURPOSES]);
+
+/** Returns the bytes that a node shares, of those of its ranks. Local. */
+size_t mr_reduce_shared_bytes(const mr_reduce *reduce);
+
+/** Makes the memory that ranks share, if they do: before mr_reduce_allocate. Collective.
+ * @return MR_OK, MR_ERR_MEMORY (no room: says how much is needed); the same on every rank */
+MR_NODISCARD mr_status mr_reduce_open(mr_reduce *reduce);
 
 /** Allocates the lanes, zeroed; the parameters are allocated by now. Local.
  * @return MR_OK, MR_ERR_MEMORY */

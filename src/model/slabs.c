@@ -21,7 +21,7 @@ mr_own mr_params_own(const mr_params *params, int id)
     MR_INVARIANT(param->trained);
     if (params->shard != MR_SHARD_NONE) {
         extent = mr_flat_shard_count(params, flat);
-        from = params->comm->rank * extent;
+        from = params->nodes.part * extent;
     }
     mr_own own = {0};
     own.count = overlap(param, from, extent, &own.first);
@@ -68,7 +68,7 @@ static int64_t kept_from(const mr_params *params, const mr_flat *flat, mr_flat_k
 {
     return mr_flat_kept_whole(params, kind, what)
                ? 0
-               : params->comm->rank * mr_flat_shard_count(params, flat);
+               : params->nodes.part * mr_flat_shard_count(params, flat);
 }
 
 /* As mr_params_shard and mr_params_kept, of a whole flat; first counts its elements. */
@@ -78,7 +78,7 @@ static mr_slab flat_shard(const mr_params *params, int unit, mr_flat_kind kind, 
     int64_t extent = mr_flat_shard_count(params, flat);
     if (kind == MR_FLAT_FROZEN && what != MR_SLAB_WEIGHTS) return (mr_slab){0};
     return slab_of(flat, memory_of(flat, what), kept_from(params, flat, kind, what),
-                   params->comm->rank * extent, extent);
+                   params->nodes.part * extent, extent);
 }
 
 static mr_slab flat_kept(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)

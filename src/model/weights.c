@@ -118,12 +118,13 @@ static mr_status open_writer(const mr_model *model, const mr_model_tensor *tenso
 
 enum { PIECE = 1 << 20 }; /* elements on their way to rank 0 at once */
 
-/* The part of elements first..first+count-1 of a parameter that is a rank's in checkpoints. */
-static int64_t share_of(const mr_params *params, const mr_param *param, int rank, int64_t first,
+/* The part of elements first..first+count-1 of a parameter that is of a part (comm/nodes.h) in
+ * checkpoints. */
+static int64_t share_of(const mr_params *params, const mr_param *param, int part, int64_t first,
                         int64_t count, int64_t *at)
 {
     int64_t extent = params->unit[param->unit].flat[param->kind].count / params->comm->size;
-    int64_t low = rank * extent - param->offset, high = low + extent;
+    int64_t low = part * extent - param->offset, high = low + extent;
     *at = first > low ? first : low;
     if (first + count < high) high = first + count;
     return high > *at ? high - *at : 0;
@@ -133,7 +134,7 @@ static int64_t share_of(const mr_params *params, const mr_param *param, int rank
  * checkpoints; elsewhere values is scratch. Collective. */
 static void collect(const mr_params *params, int id, int64_t first, int64_t count, float *values)
 {
-    const mr_comm *comm = params->comm;
+    const mr_comm *comm = &params->nodes.parts; /* of which rank 0 is rank 0 too */
     const mr_param *param = &params->param[id];
     int64_t at, own = share_of(params, param, comm->rank, first, count, &at);
     if (own > 0) {

@@ -81,7 +81,7 @@ mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks
     mr_memory_limit limit = {0};
     if (status == MR_OK) {
         limit = mr_memory_limit_of(comm, &run, be, share.node_ranks, share.assumed);
-        status = mr_trainer_plan(&planned, &run, be, &arch, limit, &trainer);
+        status = mr_trainer_plan(&planned, &run, be, &arch, limit, share.node_ranks, &trainer);
     }
     if (status == MR_OK) {
         *out = (mr_run_plan){

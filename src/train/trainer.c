@@ -4,7 +4,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "data/model_tokenizer.h"
-#include "model/tree.h"
 #include "train/adapter_start.h"
 #include "train/layout.h"
 #include "train/state.h"
@@ -55,42 +54,6 @@ mr_status mr_trainer_arch(const mr_comm *comm, const mr_config *config, mr_hf_co
     return pretrained ? mr_hf_untie(comm, config->model.path, arch) : MR_OK;
 }
 
-/* Cuts the global batch into micro-batches over ranks and waves. */
-static mr_status cut_batch(mr_trainer *t, mr_geometry *geometry)
-{
-    const mr_config *c = t->config;
-    int64_t ranks = t->comm->size;
-    int64_t batch = c->train.global_batch, micro = c->train.micro_batch;
-    MR_CHECK(batch % ranks == 0, MR_ERR_ARG,
-             "train.global_batch: %lld samples do not divide among %lld ranks", (long long)batch,
-             (long long)ranks);
-    if (micro == 0) micro = batch / ranks;
-    MR_CHECK(micro <= INT_MAX / t->seq_len, MR_ERR_ARG,
-             "train.micro_batch: %lld samples of %lld tokens are more rows than %d",
-             (long long)micro, (long long)t->seq_len, INT_MAX);
-    MR_CHECK(batch % micro == 0, MR_ERR_ARG,
-             "train.global_batch: %lld samples are not a whole number of micro-batches of %lld",
-             (long long)batch, (long long)micro);
-    t->micro_batches = batch / micro;
-    MR_CHECK(t->micro_batches % ranks == 0, MR_ERR_ARG,
-             "train.global_batch: %lld micro-batches of %lld samples do not divide among %lld "
-             "ranks; set train.micro_batch to a divisor of %lld",
-             (long long)t->micro_batches, (long long)micro, (long long)ranks,
-             (long long)(batch / ranks));
-    const int64_t micros = t->micro_batches / ranks, most = c->parallel.same_bits_up_to;
-    const int64_t here = most == 0 || most > ranks ? most / ranks : 1;
-    t->stretches = mr_tree_stretches(t->micro_batches, most);
-    t->rank_free = c->train.micro_batch > 0 && t->stretches % ranks == 0;
-    *geometry = (mr_geometry){.batch = micro,
-                              .tokens = t->seq_len,
-                              .micros = micros,
-                              .in_wave = 1,
-                              .stretches = t->rank_free ? t->stretches / ranks
-                                                        : mr_tree_stretches(micros, here),
-                              .packed = c->train.packing == MR_PACK_SAMPLES};
-    return MR_OK;
-}
-
 static mr_status open_data(mr_trainer *t, const mr_hf_config *arch)
 {
     MR_TRY(mr_model_tokenizer_create(t->config, arch, &t->tokenizer));
@@ -135,81 +98,18 @@ static mr_status create_data(mr_trainer *t, const mr_hf_config *arch, bool plan_
     return MR_OK;
 }
 
-/* Of the ways to cut a step the one that receives least, the smaller of equals, among those that
- * fit; where none does, the smallest. */
-typedef struct choice {
-    mr_geometry geometry;
-    double traffic;
-    size_t bytes;
-    bool fits;
-} choice;
-
-/* Bytes that the residual stream of a wave takes alone: more than there may be need not be laid
- * out, which takes memory itself. */
-static size_t stream_bytes(const mr_hf_config *arch, const mr_geometry *g)
-{
-    size_t micro = mr_bytes_add(0, g->batch * g->tokens, (size_t)arch->hidden_size * 2);
-    return mr_bytes_add(0, g->in_wave, mr_bytes_add(0, arch->num_hidden_layers, micro));
-}
-
-/* Lays a geometry out, which may be the best one so far; tells whether it fits. */
-static mr_status consider(mr_trainer *t, const mr_hf_config *arch, mr_geometry geometry,
-                          choice *best, bool *fits)
-{
-    MR_TRY(mr_trainer_lay_out(t, arch, geometry));
-    const choice one = {geometry, t->plan.cost.traffic, t->plan.total,
-                        t->plan.total <= t->limit.bytes};
-    bool better =
-        one.traffic < best->traffic || (!(one.traffic > best->traffic) && one.bytes < best->bytes);
-    if (!one.fits) better = one.bytes < best->bytes;
-    if (one.fits == best->fits ? better : one.fits) *best = one;
-    *fits = one.fits;
-    return MR_OK;
-}
-
-/* A gathered unit may serve several micro-batches at once, at the price of their activations, and
- * gradients may travel once a step, at the price of sums of whole ones: the tree's shape stays, and
- * so do the bits. A tied head keeps its unit's gradient open from end to end of the pass, so there
- * it is one at once. */
-static mr_status choose_waves(mr_trainer *t, const mr_hf_config *arch, mr_geometry geometry)
-{
-    const bool tied = arch->tie_word_embeddings, alone = t->comm->size == 1;
-    const bool gathers = !alone && t->config->parallel.shard == MR_SHARD_FULL && !tied;
-    const int64_t length = geometry.micros / geometry.stretches;
-    choice best = {.traffic = INFINITY, .bytes = SIZE_MAX};
-    mr_geometry last = geometry;
-    for (int meet_in_waves = 0; meet_in_waves <= !alone; meet_in_waves++) {
-        bool fits = true;
-        geometry.meet_in_waves = meet_in_waves;
-        geometry.in_wave = meet_in_waves ? length : 1;
-        if (tied && geometry.in_wave > 1) continue;
-        while (fits && geometry.in_wave <= geometry.micros) {
-            if (geometry.in_wave > 1 && stream_bytes(arch, &geometry) > t->limit.bytes) break;
-            MR_TRY(consider(t, arch, geometry, &best, &fits));
-            last = geometry;
-            if (!gathers || geometry.in_wave == geometry.micros) break;
-            geometry.in_wave *= 2;
-            if (!meet_in_waves && geometry.in_wave > geometry.micros)
-                geometry.in_wave = geometry.micros;
-        }
-    }
-    const bool stands =
-        last.in_wave == best.geometry.in_wave && last.meet_in_waves == best.geometry.meet_in_waves;
-    return stands ? MR_OK : mr_trainer_lay_out(t, arch, best.geometry);
-}
-
 static mr_status create(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
 {
     t->held = mr_memory_live(MR_MEM_OTHER);
     MR_TRY(create_data(t, arch, plan_only));
     mr_geometry geometry;
-    MR_TRY(cut_batch(t, &geometry));
+    MR_TRY(mr_trainer_cut_batch(t, &geometry));
     MR_TRY(mr_trainer_lay_out(t, arch, geometry));
     if (mr_model_method(t->model)->merges &&
         mr_adapter_config_of(t->config)->merge_every > t->total_steps)
         mr_warn("method.merge_every: %lld, so that a run of %lld steps never merges",
                 (long long)mr_adapter_config_of(t->config)->merge_every, (long long)t->total_steps);
-    return choose_waves(t, arch, geometry);
+    return mr_trainer_choose_waves(t, arch, geometry);
 }
 
 mr_status mr_trainer_check_memory(const mr_trainer *t)
@@ -225,18 +125,52 @@ mr_status mr_trainer_check_memory(const mr_trainer *t)
     return MR_OK;
 }
 
+/* The nodes whose ranks share memory, of so many ranks where they are not those that are here. */
+static mr_nodes find_nodes(const mr_comm *comm, const mr_config *config, const mr_backend *be,
+                           int64_t node_ranks)
+{
+    if (config->parallel.shared_memory == MR_SHARED_MEMORY_OFF || !be->ops->buffer_share)
+        return mr_nodes_apart(comm);
+    return node_ranks > 0 ? mr_nodes_planned(comm, node_ranks) : mr_nodes_create(comm);
+}
+
+/* Lays out anew for ranks that share nothing where what they would share has no room. Collective.
+ */
+static mr_status find_room(mr_trainer *t, const mr_hf_config *arch)
+{
+    char where[64];
+    mr_geometry geometry;
+    const size_t bytes = mr_model_shared_bytes(t->model), counters = (size_t)1 << 20;
+    if (t->nodes.ranks == 1) return MR_OK;
+    const int64_t room = mr_window_room(t->comm, where);
+    if (bytes + counters <= (size_t)room) return MR_OK;
+    if (t->comm->rank == 0)
+        mr_warn("%s: ranks of a node share no memory (parallel.shared_memory): %s has %.4g MiB "
+                "free, and %.4g MiB are needed",
+                t->config->run.name, where, (double)room / 0x1p20,
+                (double)(bytes + counters) / 0x1p20);
+    mr_nodes_destroy(&t->nodes);
+    t->nodes = mr_nodes_apart(t->comm);
+    mr_status status = mr_trainer_cut_batch(t, &geometry);
+    if (status == MR_OK) status = mr_trainer_choose_waves(t, arch, geometry);
+    return mr_comm_agree(t->comm, status);
+}
+
 static mr_status create_agreed(const mr_comm *comm, const mr_config *config, mr_backend *be,
                                const mr_hf_config *arch, mr_memory_limit limit, bool plan_only,
-                               mr_trainer **out)
+                               int64_t node_ranks, mr_trainer **out)
 {
+    mr_nodes nodes = find_nodes(comm, config, be, node_ranks);
     *out = NULL;
     mr_trainer *t = mr_alloc(MR_MEM_OTHER, sizeof *t);
     mr_status status = t ? MR_OK : MR_ERR_MEMORY;
     if (t) {
-        *t = (mr_trainer){.comm = comm, .config = config, .be = be, .limit = limit};
+        *t = (mr_trainer){.comm = comm, .config = config, .be = be, .limit = limit, .nodes = nodes};
         status = create(t, arch, plan_only);
-    }
+    } else
+        mr_nodes_destroy(&nodes);
     status = mr_comm_agree(comm, status);
+    if (status == MR_OK && node_ranks == 0) status = find_room(t, arch);
     if (status == MR_OK) {
         const bool here = comm->rank == 0 && t->dataset;
         status = mr_comm_agree_root(comm, here ? mr_dataset_check(t->dataset) : MR_OK);
@@ -252,13 +186,14 @@ mr_status mr_trainer_create(const mr_comm *comm, const mr_config *config, mr_bac
                             const mr_hf_config *arch, mr_trainer **out)
 {
     mr_memory_limit limit = mr_memory_limit_of(comm, config, be, 0, NULL);
-    return create_agreed(comm, config, be, arch, limit, false, out);
+    return create_agreed(comm, config, be, arch, limit, false, 0, out);
 }
 
 mr_status mr_trainer_plan(const mr_comm *comm, const mr_config *config, mr_backend *be,
-                          const mr_hf_config *arch, mr_memory_limit limit, mr_trainer **out)
+                          const mr_hf_config *arch, mr_memory_limit limit, int64_t node_ranks,
+                          mr_trainer **out)
 {
-    return create_agreed(comm, config, be, arch, limit, true, out);
+    return create_agreed(comm, config, be, arch, limit, true, node_ranks, out);
 }
 
 mr_status mr_trainer_open_weights(const mr_comm *comm, const mr_config *config,
@@ -378,6 +313,7 @@ void mr_trainer_destroy(mr_trainer **out)
     mr_optimizer_destroy(&t->optimizer);
     mr_evaluator_destroy(&t->evaluator);
     mr_model_destroy(&t->model);
+    mr_nodes_destroy(&t->nodes);
     mr_dataset_destroy(&t->dataset);
     mr_tokenizer_destroy(&t->tokenizer);
     mr_free(t->rows.tokens);

@@ -51,6 +51,7 @@ typedef struct mr_trainer {
     mr_evaluator *evaluator; /**< of no sets where the task has nothing to score */
     mr_optimizer optimizer;
     mr_order order;
+    mr_nodes nodes; /**< whose ranks share memory */
     mr_plan plan;
     mr_memory_limit limit;
     mr_inputs inputs;                      /**< set by mr_trainer_allocate, as the next */
@@ -107,10 +108,11 @@ MR_NODISCARD mr_status mr_trainer_create(const mr_comm *comm, const mr_config *c
                                          mr_trainer **out);
 
 /** As mr_trainer_create, for plans only: within a given limit, and data that are not there are done
- * without where the configuration gives train.steps and train.seq_len. Collective. */
+ * without where the configuration gives train.steps and train.seq_len. Collective.
+ * @param node_ranks  ranks of a node, 0 for those that comm has there */
 MR_NODISCARD mr_status mr_trainer_plan(const mr_comm *comm, const mr_config *config, mr_backend *be,
                                        const mr_hf_config *arch, mr_memory_limit limit,
-                                       mr_trainer **out);
+                                       int64_t node_ranks, mr_trainer **out);
 
 /** Tells whether the plan fits the memory a rank may take. Local.
  * @return MR_OK, MR_ERR_ARG (with both sizes, and what would take less) */

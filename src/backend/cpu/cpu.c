@@ -33,11 +33,20 @@ static mr_status buffer_create(mr_backend *be, mr_purpose purpose, size_t bytes,
     return MR_OK;
 }
 
+static mr_status buffer_share(mr_backend *be, void *memory, mr_buffer **out)
+{
+    (void)be;
+    *out = mr_alloc(MR_MEM_OTHER, sizeof **out);
+    if (!*out) return MR_ERR_MEMORY;
+    **out = (mr_buffer){.data = memory, .shared = true};
+    return MR_OK;
+}
+
 static void buffer_destroy(mr_backend *be, mr_buffer **buffer)
 {
     (void)be;
     if (!*buffer) return;
-    mr_free((*buffer)->data);
+    if (!(*buffer)->shared) mr_free((*buffer)->data);
     mr_free(*buffer);
     *buffer = NULL;
 }
@@ -168,6 +177,7 @@ static const mr_backend_ops cpu_ops = {
     .memory = memory,
     .destroy = destroy,
     .buffer_create = buffer_create,
+    .buffer_share = buffer_share,
     .buffer_destroy = buffer_destroy,
     .upload = upload,
     .download = download,

@@ -16,7 +16,8 @@
 #include <string.h>
 
 struct mr_buffer {
-    void *data; /**< owned */
+    void *data;  /**< owned unless shared */
+    bool shared; /**< memory that ranks share: another owns it */
 };
 
 enum {

@@ -86,22 +86,54 @@ void mr_cpu_dropout(mr_backend *be, mr_tensor y, mr_tensor x, float beta, double
     }
 }
 
+/* The sum of a run of elements of rows first..first+count-1, count a power of two, into sum; deeper
+ * sums stand behind it. */
+static void sum_rows(float *sum, const float *rows, int64_t stride, int64_t count, int64_t run)
+{
+    enum { RUN = MR_SQUARE_RUN };
+    const float *left = rows, *right = rows + stride;
+    if (count == 1) {
+        memcpy(sum, rows, (size_t)run * sizeof *sum);
+        return;
+    }
+    if (count > 2) {
+        sum_rows(sum, rows, stride, count / 2, run);
+        sum_rows(sum + RUN, rows + count / 2 * stride, stride, count / 2, run);
+        left = sum;
+        right = sum + RUN;
+    }
+    for (int64_t j = 0; j < run; j++)
+        sum[j] = left[j] + right[j];
+}
+
+/* Of any number of rows: the largest power of two below it, then the rest likewise. */
+static void sum_any_rows(float *sum, const float *rows, int64_t stride, int64_t count, int64_t run)
+{
+    enum { RUN = MR_SQUARE_RUN };
+    int64_t power = 1;
+    while (2 * power <= count)
+        power *= 2;
+    sum_rows(sum, rows, stride, power, run);
+    if (power == count) return;
+    sum_any_rows(sum + RUN, rows + power * stride, stride, count - power, run);
+    for (int64_t j = 0; j < run; j++)
+        sum[j] += sum[RUN + j];
+}
+
 void mr_cpu_sum_pieces(mr_backend *be, mr_tensor y, mr_tensor pieces)
 {
-    enum { RUN = 4096 };
+    enum { RUN = MR_SQUARE_RUN };
     int64_t n = y.cols, count = pieces.rows;
-    float *py = mr_cpu_f32(y), *pp = mr_cpu_f32(pieces);
+    float *py = mr_cpu_f32(y);
+    const float *pp = mr_cpu_f32(pieces);
+    /* Sums stand one behind the other, no more than two a halving. */
+    MR_INVARIANT(count < (int64_t)1 << (MR_CPU_SCRATCH / RUN / 2));
 #pragma omp parallel for num_threads(mr_cpu_threads(be, n *count))
     for (int64_t first = 0; first < n; first += RUN) {
         int64_t run = n - first < RUN ? n - first : RUN;
-        for (int64_t step = 1; step < count; step *= 2)
-            for (int64_t i = 0; i + step < count; i += 2 * step) {
-                float *a = pp + i * pieces.stride + first;
-                const float *b = pp + (i + step) * pieces.stride + first;
-                for (int64_t j = 0; j < run; j++)
-                    a[j] += b[j];
-            }
-        memcpy(py + first, pp + first, (size_t)run * sizeof *py);
+        float *sum = mr_cpu_scratch(be);
+        sum_any_rows(sum, pp + first, pieces.stride, count, run);
+        memcpy(py + first, sum, (size_t)run * sizeof *py);
     }
 }
 

@@ -1,0 +1,126 @@
+/* What of parameters the ranks of a node share; the layout is told in
+ * model/params_impl.h. */
+
+#include "model/arena.h"
+#include "model/params_impl.h"
+
+int64_t mr_params_gather_count(const mr_params *params)
+{
+    int64_t most = 0;
+    if (params->shard != MR_SHARD_FULL || params->comm->size == 1) return 0;
+    if (mr_params_in_place(params)) return 0;
+    for (int u = 0; u < params->unit_count; u++) {
+        const mr_unit *unit = &params->unit[u];
+        int64_t count = unit->flat[MR_FLAT_FROZEN].count + unit->flat[MR_FLAT_TRAINED].count;
+        if (count > most) most = count;
+    }
+    return most;
+}
+
+/* Places what a node shares of a flat. */
+static void place_flat(const mr_params *params, mr_flat *flat, int kind, mr_arena *arena)
+{
+    const mr_nodes *n = &params->nodes;
+    const int64_t shard = mr_flat_shard_count(params, flat);
+    if (flat->count == 0) return;
+    if (params->shard == MR_SHARD_FULL && kind != MR_FLAT_ADAPTER) {
+        flat->node = mr_arena_take(arena, mr_flat_kept_type(params, kind), 1, n->ranks * shard);
+        flat->weights = mr_tensor_cols(flat->node, n->place * shard, shard);
+        if (mr_flat_is_copied(params, kind)) {
+            flat->node = mr_arena_take(arena, params->types.compute, 1, n->ranks * shard);
+            flat->copy = mr_tensor_cols(flat->node, n->place * shard, shard);
+        }
+    }
+    if (kind == MR_FLAT_FROZEN || !mr_params_shares_sums(params)) return;
+    flat->sums = mr_arena_take(arena, MR_F32, n->ranks, flat->count);
+    if (params->shard == MR_SHARD_NONE) flat->grad = mr_tensor_rows(flat->sums, n->place, 1);
+}
+
+/* Places all that a node shares; called once to measure and once to place.
+ * Lanes get theirs where they are there. */
+static void place(const mr_params *params, mr_arena *arena)
+{
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = 0; k < MR_FLATS; k++) {
+            mr_flat measured = params->unit[u].flat[k];
+            place_flat(params, arena->buffer ? &params->unit[u].flat[k] : &measured, k, arena);
+        }
+    const int64_t gathered = mr_params_gather_count(params);
+    for (int i = 0; i < MR_GATHER_LANES && gathered > 0; i++) {
+        mr_tensor memory = mr_arena_take(arena, params->types.compute, 1, gathered);
+        if (params->gather) params->gather[i].memory = memory;
+    }
+}
+
+size_t mr_params_shared_bytes(const mr_params *params)
+{
+    mr_arena measure = {0};
+    if (mr_params_shares(params)) place(params, &measure);
+    return measure.used;
+}
+
+/* Counts what of it is this rank's share. */
+static void count_part(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
+{
+    const size_t compute = mr_dtype_size(params->types.compute);
+    if (!mr_params_shares(params)) return;
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = 0; k < MR_FLATS; k++) {
+            const mr_flat *flat = &params->unit[u].flat[k];
+            size_t shard = (size_t)mr_flat_shard_count(params, flat);
+            size_t size = mr_dtype_size(mr_flat_kept_type(params, k));
+            if (mr_flat_is_copied(params, k)) size += compute;
+            if (params->shard == MR_SHARD_FULL && k != MR_FLAT_ADAPTER)
+                bytes[MR_MEM_WEIGHTS] += size * shard;
+            if (k != MR_FLAT_FROZEN && mr_params_shares_sums(params))
+                bytes[MR_MEM_GRADIENTS] += sizeof(float) * (size_t)flat->count;
+        }
+    bytes[MR_MEM_GATHER] +=
+        compute * (size_t)(MR_GATHER_LANES * mr_params_gather_count(params) / params->nodes.ranks);
+}
+
+mr_status mr_params_open(mr_params *params)
+{
+    size_t part[MR_MEM_PURPOSES] = {0};
+    if (!mr_params_shares(params)) return MR_OK;
+    if (mr_params_gather_count(params) > 0)
+        params->gather = mr_alloc_array(MR_MEM_OTHER, MR_GATHER_LANES, sizeof *params->gather);
+    const bool there = params->gather || mr_params_gather_count(params) == 0;
+    MR_AGREE(params->comm, there ? MR_OK : MR_ERR_MEMORY);
+    MR_TRY(mr_window_create(&params->nodes, mr_params_shared_bytes(params), MR_TELLS,
+                            &params->window));
+    MR_AGREE(params->comm, params->be->ops->buffer_share(params->be, mr_window_data(params->window),
+                                                         &params->shared));
+    mr_arena arena = {.buffer = params->shared};
+    place(params, &arena);
+    count_part(params, part);
+    for (int i = 0; i < MR_MEM_PURPOSES; i++)
+        mr_memory_hold((mr_purpose)i, part[i]);
+    return MR_OK;
+}
+
+void mr_params_close(mr_params *params)
+{
+    size_t part[MR_MEM_PURPOSES] = {0};
+    if (params->shared) {
+        count_part(params, part);
+        for (int i = 0; i < MR_MEM_PURPOSES; i++)
+            mr_memory_release((mr_purpose)i, part[i]);
+        params->be->ops->buffer_destroy(params->be, &params->shared);
+    }
+    mr_window_destroy(&params->window);
+}
+
+void mr_params_meet(mr_params *params, int tell)
+{
+    mr_window_post(params->window, tell, ++params->told[tell]);
+    mr_window_await(params->window, tell, params->told[tell]);
+}
+
+void mr_params_write_begin(mr_params *params)
+{
+    if (!mr_params_in_place(params)) return;
+    mr_phase_begin(params->be, MR_PHASE_COMM);
+    mr_params_meet(params, MR_TELL_READ);
+    mr_phase_end(params->be, MR_PHASE_COMM);
+}

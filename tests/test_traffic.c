@@ -1,0 +1,111 @@
+/* What a step sends between ranks, counted where it is handed to MPI, beside what its plan says. */
+#include "ranks.h"
+#include "train/registry.h"
+#include "train/trainer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static double messages, bytes;
+
+/* Of a collective in which each of so many ranks receives a piece of each other one. */
+static void count(int pieces, MPI_Datatype type, MPI_Comm comm)
+{
+    int ranks, size;
+    PMPI_Comm_size(comm, &ranks);
+    PMPI_Type_size(type, &size);
+    messages += ranks - 1;
+    bytes += (double)(ranks - 1) * (double)pieces * (double)size;
+}
+
+int MPI_Iallgather(const void *send, int sends, MPI_Datatype sent, void *receive, int receives,
+                   MPI_Datatype received, MPI_Comm comm, MPI_Request *request)
+{
+    count(receives, received, comm);
+    return PMPI_Iallgather(send, sends, sent, receive, receives, received, comm, request);
+}
+
+int MPI_Ialltoall(const void *send, int sends, MPI_Datatype sent, void *receive, int receives,
+                  MPI_Datatype received, MPI_Comm comm, MPI_Request *request)
+{
+    count(receives, received, comm);
+    return PMPI_Ialltoall(send, sends, sent, receive, receives, received, comm, request);
+}
+
+static const mr_hf_config arch = {.hidden_size = 32,
+                                  .intermediate_size = 48,
+                                  .num_hidden_layers = 3,
+                                  .num_attention_heads = 4,
+                                  .num_key_value_heads = 2,
+                                  .head_dim = 8,
+                                  .vocab_size = 260,
+                                  .max_position_embeddings = 128,
+                                  .rms_norm_eps = 1e-6,
+                                  .rope_theta = 10000,
+                                  .initializer_range = 0.1};
+
+/* Whether a step sends what is planned: messages and bytes of MPI, which what ranks of a node read
+ * of each other is none of. */
+static bool sends_what_is_planned(const char *method, mr_shard shard, bool shared)
+{
+    mr_config config;
+    char set[64];
+    mr_backend *be = NULL;
+    mr_trainer *trainer = NULL;
+    mr_config_defaults(mr_registry_of_program(), &config);
+    snprintf(set, sizeof set, "method.name=%s", method);
+    must(mr_config_set(&config, set));
+    must(mr_config_set(&config, "task.pairs=32"));
+    config.model.init = MR_INIT_RANDOM;
+    config.train.steps = 3;
+    config.train.global_batch = 16;
+    config.train.micro_batch = 1;
+    config.parallel.shard = (int32_t)shard;
+    config.parallel.shared_memory = shared ? MR_SHARED_MEMORY_AUTO : MR_SHARED_MEMORY_OFF;
+    must(mr_backend_create(test_backend(), 0, 1, &be));
+    must(mr_trainer_create(&world, &config, be, &arch, &trainer));
+    must(mr_trainer_allocate(trainer));
+    mr_step_result result;
+    must(mr_trainer_step(trainer, &result)); /* the first is told what the lanes hold */
+    messages = bytes = 0;
+    must(mr_trainer_step(trainer, &result));
+    double planned = 0, volume = 0;
+    for (int i = 0; i < MR_FLOWS; i++) {
+        const mr_flow *flow = &trainer->plan.cost.flow[i];
+        const bool read = trainer->nodes.ranks > 1 && i != MR_FLOW_UPDATES;
+        planned += flow->messages;
+        volume += flow->bytes - (read ? flow->bytes_in_node : 0);
+    }
+    const bool right = messages >= planned && messages <= planned && bytes >= volume - 0.5 &&
+                       bytes <= volume + 0.5;
+    if (!right)
+        print_error("%s, shard %d, shared %d: %g messages of %g bytes, planned %g of %g\n", method,
+                    (int)shard, shared, messages, bytes, planned, volume);
+    mr_trainer_destroy(&trainer);
+    mr_backend_destroy(&be);
+    return right;
+}
+
+static void a_step_sends_what_its_plan_says(void **state)
+{
+    (void)state;
+    static const char *const methods[] = {"fft", "lora"};
+    static const char *const nodes[] = {"0", "1", "2"}; /* one, ranks apart, nodes of two */
+    for (int n = 0; n < 3; n++)
+        for (int m = 0; m < 2; m++)
+            for (int shard = MR_SHARD_FULL; shard <= MR_SHARD_NONE; shard++) {
+                setenv("MORA_NODE_RANKS", nodes[n], 1);
+                bool right = sends_what_is_planned(methods[m], (mr_shard)shard, n != 1);
+                unsetenv("MORA_NODE_RANKS");
+                assert_on_all_ranks(right);
+            }
+}
+
+int main(int argc, char **argv)
+{
+    ranks_begin(&argc, &argv);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_step_sends_what_its_plan_says),
+    };
+    return ranks_end(cmocka_run_group_tests(tests, NULL, NULL));
+}

@@ -88,6 +88,22 @@ static void add_held_out(mr_runlog *to, const report_log *log)
     must(mr_runlog_describe(to, log->task, &about));
 }
 
+static void add_forgotten(mr_runlog *to, const report_log *log)
+{
+    static const char *const names[] = {"loss"};
+    static const mr_runlog_score scores[] = {{"loss", "nats a token", true}};
+    static const mr_runlog_set about = {.kind = "predict",
+                                        .part = "train",
+                                        .item = "mean loss",
+                                        .scores = 1,
+                                        .score = scores,
+                                        .data = "data/general"};
+    for (int64_t step = 0; step <= 400; step += 400)
+        must(mr_runlog_eval(to, "general", step, names,
+                            (double[]){step > 0 ? 2 + log->forgotten : 2}, 1, NULL, 0));
+    must(mr_runlog_describe(to, "general", &about));
+}
+
 /* As a run asks a benchmark. */
 static void add_set(mr_runlog *to, const report_set *set)
 {
@@ -162,6 +178,7 @@ void report_make_log(const char *folder, bool pretrain, report_log log)
     set_attributes(to, pretrain, &log, &config);
     if (log.became) must(mr_runlog_event(to, 0, "adapter", log.became));
     if (log.held_out > 0) add_held_out(to, &log);
+    if (log.forgotten != 0) add_forgotten(to, &log);
     if (log.task) add_sets(to, &log);
     for (int i = 0; i < log.evaluations && !log.task; i++)
         add_evaluation(to, pretrain, &log, config.task.name, i);

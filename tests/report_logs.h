@@ -33,6 +33,7 @@ typedef struct report_log {
     const char *task;                 /**< a task on a prepared folder; NULL: as is said beside */
     const char *became;               /**< what the adapter of the first linear became; or NULL */
     double held_out;                  /**< its held-out loss at 200 and 400; 0: none */
+    double forgotten;                 /**< loss of other text, 2 at step 0, gains it; 0: none */
     report_set sets[REPORT_SETS];
 } report_log;
 

@@ -321,30 +321,30 @@ static void csv_has_a_row_a_cell(void **state)
     static const char expected[] =
         "table,section,whose,task,method,keys,r,score,rules,better,step,mean,standard_deviation"
         "_of_seeds,interval_95_low,interval_95_high,standard_error_of_items,within_best,missing"
-        ",lr,with,seeds,trained_parameters,tokens,seconds\r\n"
+        ",lr,with,seeds,trained_parameters,tokens,seconds,forgotten\r\n"
         "joined,1,ours,math,fft,,,G "
-        "(%),one,higher,400,66,,,,4.760952286,best,,2e-05,,1,1000000,400000,600\r\n"
-        "joined,1,paper,math,fft,,,G (%),,,,66.6,,,,,,,,,,,,\r\n"
-        "joined,1,ours,biomed,fft,,,avg (%),ours,higher,400,,,,,,,none,,,,,,\r\n"
-        "joined,1,paper,biomed,fft,,,avg (%),,,,56.4,,,,,,,,,,,,\r\n"
+        "(%),one,higher,400,66,,,,4.760952286,best,,2e-05,,1,1000000,400000,600,\r\n"
+        "joined,1,paper,math,fft,,,G (%),,,,66.6,,,,,,,,,,,,,\r\n"
+        "joined,1,ours,biomed,fft,,,avg (%),ours,higher,400,,,,,,,none,,,,,,,\r\n"
+        "joined,1,paper,biomed,fft,,,avg (%),,,,56.4,,,,,,,,,,,,,\r\n"
         "joined,1,ours,math,lora_plus,,8,G "
-        "(%),one,higher,400,40,,,,4.923659639,no,,0.0002,loraplus_lr_ratio=4,1,12345,400000,600\r\n"
-        "joined,1,paper,math,lora_plus,,8,G (%),,,,64.1,,,,,,,,,,,,\r\n"
-        "joined,1,ours,biomed,lora_plus,,8,avg (%),ours,higher,400,,,,,,,none,,,,,,\r\n"
-        "joined,1,paper,biomed,lora_plus,,8,avg (%),,,,,,,,,,none,,,,,,\r\n"
+        "(%),one,higher,400,40,,,,4.923659639,no,,0.0002,loraplus_lr_ratio=4,1,12345,400000,600,\r\n"
+        "joined,1,paper,math,lora_plus,,8,G (%),,,,64.1,,,,,,,,,,,,,\r\n"
+        "joined,1,ours,biomed,lora_plus,,8,avg (%),ours,higher,400,,,,,,,none,,,,,,,\r\n"
+        "joined,1,paper,biomed,lora_plus,,8,avg (%),,,,,,,,,,none,,,,,,,\r\n"
         "joined,1,ours,math,mora,operator=rotation,8,G "
         "(%),one,higher,400,62.5,2.121320344,43.4406929,81.5593071,4.863282343,yes,,0.0003,,2,1"
-        "2345,400000,600\r\n"
-        "joined,1,paper,math,mora,operator=rotation,8,G (%),,,,64.2,,,,,,,,,,,,\r\n"
+        "2345,400000,600,\r\n"
+        "joined,1,paper,math,mora,operator=rotation,8,G (%),,,,64.2,,,,,,,,,,,,,\r\n"
         "joined,1,ours,biomed,mora,operator=rotation,8,avg "
-        "(%),ours,higher,400,60,,,,3.408249054,no,,0.0004,,1,12345,400000,600\r\n"
-        "joined,1,paper,biomed,mora,operator=rotation,8,avg (%),,,,53.3,,,,,,,,,,,,\r\n"
+        "(%),ours,higher,400,60,,,,3.408249054,no,,0.0004,,1,12345,400000,600,\r\n"
+        "joined,1,paper,biomed,mora,operator=rotation,8,avg (%),,,,53.3,,,,,,,,,,,,,\r\n"
         "joined,1,ours,math,mora,operator=truncation,8,G "
-        "(%),one,higher,400,50,,,,5.025189076,no,,0.0003,,1,12345,400000,600\r\n"
-        "joined,1,paper,math,mora,operator=truncation,8,G (%),,,,,,,,,,none,,,,,,\r\n"
+        "(%),one,higher,400,50,,,,5.025189076,no,,0.0003,,1,12345,400000,600,\r\n"
+        "joined,1,paper,math,mora,operator=truncation,8,G (%),,,,,,,,,,none,,,,,,,\r\n"
         "joined,1,ours,biomed,mora,operator=truncation,8,avg "
-        "(%),ours,higher,400,,,,,,,none,,,,,,\r\n"
-        "joined,1,paper,biomed,mora,operator=truncation,8,avg (%),,,,,,,,,,none,,,,,,\r\n";
+        "(%),ours,higher,400,,,,,,,none,,,,,,,\r\n"
+        "joined,1,paper,biomed,mora,operator=truncation,8,avg (%),,,,,,,,,,none,,,,,,,\r\n";
     assert_all("csv", expected);
 }
 
@@ -423,6 +423,42 @@ static int enter_with_logs(void **state)
     return failed;
 }
 
+/* Of two seeds, and of a run that was not asked before its first step. */
+static const report_log forgetful[] = {
+    {"3e-4", .task = "math", .held_out = 1.2, .set = "method.operator=rotation", .forgotten = 0.1,
+     .sets = {{"g_one", "accuracy", 61, 100}}},
+    {"3e-4", .task = "math", .held_out = 1.0, .set = "method.operator=rotation", .seed = 2,
+     .forgotten = 0.3, .sets = {{"g_one", "accuracy", 64, 100}}},
+    {"2e-5", .method = "fft", .task = "math", .held_out = 1.1,
+     .sets = {{"g_one", "accuracy", 66, 100}}},
+    {0},
+};
+
+static void what_was_forgotten_stands_beside_what_was_learnt(void **state)
+{
+    (void)state;
+    mr_text text = {0}, csv = {0}, json = {0};
+    reported r;
+    report_make_logs("forgetful", false, forgetful);
+    reported_make(two_tasks, NULL, "forgetful", &r);
+    reported_render(&r, "text", &text);
+    reported_render(&r, "csv", &csv);
+    reported_render(&r, "json", &json);
+    assert_contains(mr_text_get(&text), "| held out        | other text, loss\n");
+    assert_contains(mr_text_get(&text), "|   1.100 ±0.141  |          0.200 ±0.141\n");
+    assert_contains(mr_text_get(&text), "|   1.100         |              -\n");
+    assert_contains(mr_text_get(&text),
+                    "other text: the loss in nats a token of text that is not the task's, after "
+                    "the last step less that");
+    assert_contains(mr_text_get(&csv), ",12345,400000,600,0.2\r\n");
+    assert_contains(mr_text_get(&json), "\"forgotten\": null");
+    assert_contains(mr_text_get(&json), "\"forgotten\": 0.1999999999");
+    mr_text_free(&text);
+    mr_text_free(&csv);
+    mr_text_free(&json);
+    reported_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -430,6 +466,7 @@ int main(void)
         cmocka_unit_test(markdown_obeys_nothing_of_it),
         cmocka_unit_test(latex_has_a_table_each),
         cmocka_unit_test(csv_has_a_row_a_cell),
+        cmocka_unit_test(what_was_forgotten_stands_beside_what_was_learnt),
         cmocka_unit_test(json_has_every_cell_and_every_rate),
     };
     return cmocka_run_group_tests_name("report_searched", tests, enter_with_logs, folder_leave);

@@ -72,6 +72,7 @@ static void add_runs(const mr_table *table, int64_t row, const mr_column *column
     next_number(trained, out);
     next_number(tokens, out);
     next_number(seconds, out);
+    next_number(rate && rate->forgotten.n > 0 ? rate->forgotten.mean : NAN, out);
 }
 
 static void add_value(const mr_cell *cell, bool ours, mr_text *out)
@@ -120,7 +121,7 @@ static mr_status render(const mr_report *report, mr_text *out)
     mr_text_add(out, "table,section,whose,task,method,keys,r,score,rules,better,step,mean,"
                      "standard_deviation_of_seeds,interval_95_low,interval_95_high,"
                      "standard_error_of_items,within_best,missing,lr,with,seeds,"
-                     "trained_parameters,tokens,seconds\r\n");
+                     "trained_parameters,tokens,seconds,forgotten\r\n");
     for (int64_t s = 0; s < report->sections; s++) {
         const mr_table *table = &report->section[s].table[MR_TABLE_SCORES];
         for (int64_t i = 0; i < table->rows; i++)

@@ -293,10 +293,12 @@ static json_t *tried_json(const mr_report_block *block, const mr_group *group, c
         tokens += rate->run[i]->tokens / (double)rate->seeds;
         seconds += rate->run[i]->seconds / (double)rate->seeds;
     }
-    return json_pack("{s:f, s:o, s:o, s:I, s:I, s:f, s:f, s:b, s:o}", "lr", rate->lr, "config",
+    return json_pack("{s:f, s:o, s:o, s:I, s:I, s:f, s:f, s:o, s:b, s:o}", "lr", rate->lr, "config",
                      varying_json(block->setting, group, group), "seeds", seeds, "left_out",
                      (json_int_t)rate->left_out, "trainable_parameters",
                      (json_int_t)group->first->trainable, "tokens", tokens, "seconds", seconds,
+                     "forgotten",
+                     rate->forgotten.n > 0 ? mr_json_number(rate->forgotten.mean) : json_null(),
                      "at_edge", group->edge && rate == group->best, "logs", logs);
 }
 

@@ -303,8 +303,7 @@ static mr_status make_notes(const mr_report_maker *m, const char *others)
     }
     const marks found = find_marks(m);
     if (found.spread) MR_TRY(add_note(m, "±", "sample standard deviation over seeds"));
-    if (found.error)
-        MR_TRY(add_note(m, "()", "of one seed: the standard error by its items"));
+    if (found.error) MR_TRY(add_note(m, "()", "of one seed: the standard error by its items"));
     if (found.within)
         MR_TRY(add_note(m, "~",
                         "within the 95 % interval of the difference to the best of its column, by "
@@ -320,6 +319,15 @@ static mr_status make_notes(const mr_report_maker *m, const char *others)
         MR_TRY(add_note(m, "",
                         "trained: parameters; tokens and minutes: of the training steps alone, the "
                         "mean over seeds"));
+    bool forgotten = false;
+    for (int b = 0; m->paper->searched && b < m->section->blocks; b++) {
+        const mr_report_block *block = &m->section->block[b];
+        forgotten = forgotten || (block->setting && mr_report_tells_forgotten(block));
+    }
+    if (forgotten)
+        MR_TRY(add_note(m, "",
+                        "other text: the loss in nats a token of text that is not the task's, "
+                        "after the last step less that before the first"));
     if (!others[0]) return MR_OK;
     char words[256];
     snprintf(words, sizeof words, "this is %s; other tables of these runs, by --paper: %s",

@@ -65,8 +65,16 @@ static void add_size_columns(mr_table *table)
     mr_report_label_column(table, MR_COLUMN_TEXT, "rates")->once = true;
 }
 
-/* What runs took, and what chose among them: apart from labels, which stand in every piece. */
-static void add_cost_columns(mr_table *table)
+bool mr_report_tells_forgotten(const mr_report_block *block)
+{
+    for (int64_t i = block->setting->begin; i < block->setting->end; i++)
+        if (!isnan(block->results->run[i]->forgotten)) return true;
+    return false;
+}
+
+/* What runs took, what chose among them, and what they forgot: apart from labels, which stand in
+ * every piece. */
+static void add_cost_columns(const mr_report_block *block, mr_table *table)
 {
     const int64_t before = table->columns_added;
     add_size_columns(table);
@@ -75,6 +83,11 @@ static void add_cost_columns(mr_table *table)
     mr_column *chooses = mr_report_label_column(table, MR_COLUMN_ESTIMATE, "loss");
     chooses->decimals = 3;
     chooses->above = mr_table_keep(table, "held out");
+    if (mr_report_tells_forgotten(block)) {
+        mr_column *forgotten = mr_report_label_column(table, MR_COLUMN_ESTIMATE, "after - before");
+        forgotten->decimals = 3;
+        forgotten->above = mr_table_keep(table, "other text, loss");
+    }
     table->column[before].above = mr_table_keep(table, "runs");
     for (int64_t c = before; c < table->columns_added; c++) {
         table->column[c].part = MR_COLUMN_OURS;
@@ -92,7 +105,7 @@ static void add_rates_columns(const mr_report_maker *m, int block, mr_table *tab
     mr_report_label_column(table, MR_COLUMN_INTEGER, "seeds")->right = false;
     if (m->paper->searched) {
         mr_report_label_column(table, MR_COLUMN_TEXT, "");
-        add_cost_columns(table);
+        add_cost_columns(at, table);
         add_rates_scores(m, block, table);
         return;
     }
@@ -109,7 +122,7 @@ static double mean_of(const mr_rate *rate, bool seconds)
     return sum;
 }
 
-/* Tokens, minutes, and what chose. */
+/* Tokens, minutes, what chose, and what was forgotten. */
 static void add_cost(const mr_report_maker *m, const mr_row *row, int block, mr_table *table)
 {
     const mr_report_block *at = &m->section->block[block];
@@ -124,6 +137,11 @@ static void add_cost(const mr_report_maker *m, const mr_row *row, int block, mr_
     }
     if (chosen_apart(at) && rate->seeds > 0)
         mr_table_add_estimate(table, rate->course[held_out].at[rate->course[held_out].count - 1]);
+    else
+        mr_table_add_missing(table);
+    if (!mr_report_tells_forgotten(at)) return;
+    if (rate->forgotten.n > 0)
+        mr_table_add_estimate(table, rate->forgotten);
     else
         mr_table_add_missing(table);
 }
@@ -219,7 +237,7 @@ mr_status mr_report_make_rates(const mr_report_maker *m, int block)
 {
     mr_table *table = &m->section->table[MR_TABLE_RATES + block];
     const mr_report_block *at = &m->section->block[block];
-    int64_t most = 10, rows = 0, next = 0;
+    int64_t most = 11, rows = 0, next = 0;
     for (int k = 0; k < at->results->measure.scores; k++)
         most += 2 + mr_report_series(at, k)->count;
     for (int64_t g = 0; at->setting && g < at->setting->groups; g++)

@@ -162,6 +162,16 @@ static mr_status fill_course(const mr_rate *rate, int score, double *value, mr_c
     return MR_OK;
 }
 
+/* value has room for one number a seed. */
+static mr_estimate estimate_forgotten(const mr_rate *rate, double *value)
+{
+    for (int64_t i = 0; i < rate->seeds; i++) {
+        value[i] = rate->run[i]->forgotten;
+        if (isnan(value[i])) return (mr_estimate){0};
+    }
+    return mr_estimate_of(value, rate->seeds);
+}
+
 /* A score that none of the runs has is of no evaluations. */
 static mr_status fill_courses(mr_rate *rate, int scores, int chooses)
 {
@@ -171,6 +181,7 @@ static mr_status fill_courses(mr_rate *rate, int scores, int chooses)
     mr_status status = rate->course && rate->error && value ? MR_OK : MR_ERR_MEMORY;
     for (int k = 0; status == MR_OK && k < scores + (chooses == scores); k++)
         status = fill_course(rate, k, value, &rate->course[k]);
+    if (status == MR_OK) rate->forgotten = estimate_forgotten(rate, value);
     for (int k = 0; status == MR_OK && k < scores; k++) {
         double squares = 0;
         for (int64_t i = 0; i < rate->seeds; i++)

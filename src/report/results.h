@@ -88,6 +88,9 @@ typedef struct mr_result {
     int64_t steps, seq_len;
     int64_t merges;         /**< of the update into the weights, until the run's end */
     double tokens, seconds; /**< of all steps, of these in training alone; 0: none is logged */
+    /** Loss a token of the first text that is not the task's, after the last step less that before
+     * the first; NAN: none was told at both. */
+    double forgotten;
     int64_t sets;
     mr_result_set *set; /**< [sets] by name of the group */
     /** [scores of the measure + 1], the last of what chooses apart from the scores: what is held
@@ -113,6 +116,7 @@ typedef struct mr_rate {
     const mr_result **run; /**< [seeds] by seed; borrowed from mr_results */
     mr_course *course;     /**< [scores of the measure + 1] as series; NULL where seeds is 0 */
     double *error;         /**< [scores] of the choice of items, of one run on average, or NULL */
+    mr_estimate forgotten; /**< over seeds, as of mr_result; of none unless all tell it */
 } mr_rate;
 
 /** One method at one r and one variant. Owns rate. */

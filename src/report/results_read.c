@@ -316,6 +316,22 @@ static mr_status read_set(const mr_runlog_reader *reader, const char *group, mr_
     return MR_OK;
 }
 
+/* What became of the loss of text that is not the task's. */
+static mr_status read_forgotten(const mr_runlog_reader *reader, const mr_result_set *set,
+                                mr_result *result)
+{
+    const mr_score score = {.set = set->group, .name = "loss"};
+    mr_series loss = {0};
+    if (!set->about.data[0] || set->about.set[0] || !isnan(result->forgotten)) return MR_OK;
+    mr_status status = read_series(reader, result, &score, &loss);
+    if (status == MR_OK && loss.count > 1 && loss.step[0] == 0 &&
+        loss.step[loss.count - 1] == (double)result->steps)
+        result->forgotten = loss.value[loss.count - 1] - loss.value[0];
+    mr_free(loss.step);
+    mr_free(loss.value);
+    return status;
+}
+
 static mr_status read_sets(const mr_runlog_reader *reader, mr_result *result)
 {
     mr_names groups = {0};
@@ -324,8 +340,12 @@ static mr_status read_sets(const mr_runlog_reader *reader, mr_result *result)
         result->set = mr_alloc_array(MR_MEM_OTHER, (size_t)groups.count, sizeof *result->set);
         if (!result->set) status = MR_ERR_MEMORY;
     }
-    for (int64_t i = 0; status == MR_OK && i < groups.count; i++)
-        status = read_set(reader, groups.item[i], &result->set[result->sets++]);
+    result->forgotten = NAN;
+    for (int64_t i = 0; status == MR_OK && i < groups.count; i++) {
+        mr_result_set *set = &result->set[result->sets++];
+        status = read_set(reader, groups.item[i], set);
+        if (status == MR_OK) status = read_forgotten(reader, set, result);
+    }
     mr_names_free(&groups);
     return status;
 }

@@ -264,9 +264,11 @@ def check_document(path, folder):
             check_sets(place, lines, folder)
         elif language == "yaml":
             # The model that the quickstart makes may not be there yet: its shape is.
-            example = os.path.join(folder, "first.yaml")
+            name = re.search(r"^run:\s*\{name: (\w+)", "\n".join(lines), re.MULTILINE)
+            name = f"{name.group(1)}.yaml" if name else "run.yaml"
+            example = os.path.join(folder, name)
             open(example, "w", encoding="utf-8").write("\n".join(lines) + "\n")
-            files["first.yaml"] = example
+            files[name] = example
             files["sets"] = ["--set", "model.init=random", "--set",
                              "model.config=experiments/models/uuid-laptop.json"]
             check_run(place, [example], files)

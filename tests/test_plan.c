@@ -248,6 +248,27 @@ static void messages_are_told_inside_and_across_nodes(void **state)
     program_free(&result);
 }
 
+/* What is planned for a device: its own scratch counts, and where there is none, one is assumed. */
+static void a_device_is_planned_for_that_is_not_here(void **state)
+{
+    (void)state;
+    program_result result = program_succeed(
+        (program_setting){0}, "run wide.yaml --dry-run --json --set parallel.backend=cuda");
+    json_t *plan = plan_of(&result), *host = plan_by(1, "", 1);
+    const char *limit = json_string_value(json_object_get(plan, "memory_limit"));
+    const long long own = field(json_object_get(plan, "bytes"), "other") -
+                          field(json_object_get(host, "bytes"), "other");
+    assert_true(own > 200ll << 20);
+    if (strstr(limit, "assumed")) {
+        assert_contains(limit, "0.8 of 139 GiB, an H200's, assumed as there is no CUDA device here, "
+                               "of each of 8 devices");
+        assert_true(field(plan, "memory_limit_bytes") == (long long)(0.8 * (double)(139ll << 30)));
+    }
+    json_decref(plan);
+    json_decref(host);
+    program_free(&result);
+}
+
 static void a_model_that_is_not_there_yet_is_planned_by_its_configuration(void **state)
 {
     (void)state;
@@ -454,6 +475,7 @@ int main(void)
         cmocka_unit_test(messages_are_told_inside_and_across_nodes),
         cmocka_unit_test(ranks_that_share_memory_send_nothing_before_an_update),
         cmocka_unit_test(without_room_the_memory_of_a_node_is_not_shared),
+        cmocka_unit_test(a_device_is_planned_for_that_is_not_here),
         cmocka_unit_test(a_model_that_is_not_there_yet_is_planned_by_its_configuration),
         cmocka_unit_test(the_limit_and_its_source_are_printed),
         cmocka_unit_test(what_is_assumed_of_a_node_is_said),

@@ -1,6 +1,7 @@
 #include "backend/backend.h"
 
 #include "backend/cpu/cpu.h"
+#include "backend/planned.h"
 #include "base/text.h"
 #ifdef MR_CUDA
 #include "backend/cuda/cuda.h"
@@ -91,6 +92,17 @@ mr_status mr_backend_create(const char *name, int node_rank, int threads, mr_bac
                                name, mr_text_get(&known));
     mr_text_free(&known);
     return status;
+}
+
+mr_status mr_backend_create_planned(const char *name, int node_rank, int threads, mr_backend **out)
+{
+    if (strcmp(name, "cuda") != 0 || mr_cuda_devices() > 0)
+        return mr_backend_create(name, node_rank, threads, out);
+    *out = mr_alloc(MR_MEM_OTHER, sizeof **out);
+    if (!*out) return MR_ERR_MEMORY;
+    (*out)->threads = threads;
+    mr_planned_init(*out);
+    return MR_OK;
 }
 
 void mr_backend_destroy(mr_backend **be)

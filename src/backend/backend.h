@@ -172,6 +172,9 @@ typedef struct mr_backend_ops {
     /** Tells what buffers will be taken from: the host's memory by base/node_memory.h, of a device
      * what is free on it now. To be asked before any process of the node creates buffers. */
     mr_backend_memory (*memory)(mr_backend *be);
+    /** Returns what the backend takes for itself, beside buffers, while a model is trained that
+     * computes in a type and attends in such micro-batches: for plans. */
+    size_t (*own_bytes)(mr_backend *be, const mr_attention_shape *attention, mr_dtype dtype);
     /** Frees what the backend itself holds. */
     void (*destroy)(mr_backend *be);
     /** Creates zeroed memory of bytes, counted under purpose. @return MR_OK, MR_ERR_MEMORY */
@@ -349,6 +352,11 @@ void mr_backend_prepare(char **argv);
  * build, says what to do), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_backend_create(const char *name, int node_rank, int threads,
                                          mr_backend **out);
+
+/** As mr_backend_create, for laying out and plans alone: a device that is asked for by name and not
+ * here is taken to be one as `memory` then says; of its operations there are none that compute. */
+MR_NODISCARD mr_status mr_backend_create_planned(const char *name, int node_rank, int threads,
+                                                 mr_backend **out);
 
 /** What is known of a device. */
 typedef struct mr_device_facts {

@@ -493,6 +493,13 @@ void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES])
     mr_reduce_bytes(model->reduce, bytes);
     size_t activations = model->activation_bytes + rope_bytes(model) + table_bytes(model);
     bytes[MR_MEM_ACTIVATIONS] = mr_bytes_add(bytes[MR_MEM_ACTIVATIONS], 1, activations);
+    const mr_attention_shape attention = {.batch = model->geometry.batch,
+                                          .tokens = model->geometry.tokens,
+                                          .heads = model->arch.num_attention_heads,
+                                          .kv_heads = model->arch.num_key_value_heads,
+                                          .head_size = model->arch.head_dim};
+    bytes[MR_MEM_OTHER] = mr_bytes_add(
+        bytes[MR_MEM_OTHER], 1, model->be->ops->own_bytes(model->be, &attention, model->compute));
 }
 
 bool mr_model_next_choice(const mr_model *model, mr_model_choice *choice)

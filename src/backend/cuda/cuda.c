@@ -188,6 +188,7 @@ static const mr_backend_ops cuda_ops = {
     .name = "cuda",
     .computes = computes,
     .memory = memory,
+    .own_bytes = mr_device_own_bytes,
     .destroy = destroy,
     .buffer_create = buffer_create,
     .buffer_destroy = buffer_destroy,
@@ -247,7 +248,7 @@ mr_status mr_cuda_init(mr_backend *be, int node_rank)
     if (!cu) return MR_ERR_MEMORY;
     be->state = cu;
     be->ops = &cuda_ops;
-    be->chunk_bytes = (size_t)512 << 20;
+    be->chunk_bytes = MR_DEVICE_CHUNK;
     cu->device = node_rank % devices;
     cudaError_t error = cudaSetDevice(cu->device);
     if (error == cudaSuccess) error = create_streams(cu);

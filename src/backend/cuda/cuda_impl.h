@@ -20,6 +20,7 @@ extern "C" {
 #endif
 
 #include "backend/cuda/cuda.h"
+#include "backend/planned.h"
 
 #ifdef __cplusplus
 #undef noreturn
@@ -38,8 +39,8 @@ enum {
     MR_CUDA_LANES = 64,       /**< transfers between ranks that are under way at most */
 };
 
-#define MR_CUDA_SLOT_BYTES ((size_t)8 << 20)
-#define MR_CUDA_WORKSPACE ((size_t)64 << 20) /* of cuBLASLt */
+#define MR_CUDA_SLOT_BYTES MR_DEVICE_SLOT
+#define MR_CUDA_WORKSPACE MR_DEVICE_WORKSPACE /* of cuBLASLt */
 
 /** A stretch of queued work that is booked on a phase. */
 typedef struct mr_cuda_stretch {

@@ -317,7 +317,14 @@ static void row_factors(mr_lab *lab, int i)
 {
     int64_t rows = rows_of(lab, i);
     double *squares = mr_lab_normals(lab, rows), *m = mr_lab_normals(lab, rows), *want[3];
-    mr_tensor t[3], s = dense(lab, MR_F64, 1, rows);
+    mr_tensor t[3], s = dense(lab, MR_F64, 1, rows), h = {0}, b = {0};
+    double *with = NULL, *by = NULL;
+    int64_t cols = 0;
+    if (i % 2 == 0) {
+        cols = mr_lab_extent(lab, 1, 40);
+        h = in(lab, rows, cols, &with);
+        b = in(lab, rows, cols, &by);
+    }
     for (int k = 0; k < 3; k++) {
         want[k] = mr_lab_zeros(lab, rows);
         t[k] = dense(lab, MR_F32, 1, rows);
@@ -329,15 +336,22 @@ static void row_factors(mr_lab *lab, int i)
         want[0][n] = squares[n] > 0 ? 1 / sqrt(squares[n]) : 0;
         want[1][n] = m[n] * want[0][n];
         want[2][n] = want[1][n] - 1;
+        if (cols > 0) squares[n] -= mr_reference_dot(with + n * cols, by + n * cols, cols);
     }
-    mr_tensor magnitude = mr_lab_upload(lab, m, 1, rows, 0);
+    const mr_row_factors_args args = {.inverse = t[0],
+                                      .ratio = t[1],
+                                      .gain = t[2],
+                                      .base = s,
+                                      .h = h,
+                                      .b = b,
+                                      .magnitude = mr_lab_upload(lab, m, 1, rows, 0)};
     lab->be->ops->upload(lab->be, s, squares);
-    MR_LAB_RUN(lab, row_factors, t[0], t[1], t[2], s, magnitude);
+    MR_LAB_RUN(lab, row_factors, &args);
     for (int k = 0; k < 3; k++)
         mr_lab_expect(lab, MR_BOUND_ROUNDED, t[k], want[k], "factor %d, case %d", k, i);
     squares[rows - 1] = NAN;
     lab->be->ops->upload(lab->be, s, squares);
-    MR_LAB_RUN(lab, row_factors, t[0], t[1], t[2], s, magnitude);
+    MR_LAB_RUN(lab, row_factors, &args);
     for (int k = 0; k < 3; k++)
         assert_true(isnan(mr_lab_download(lab, t[k])[rows - 1]));
 }

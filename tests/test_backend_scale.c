@@ -101,8 +101,12 @@ static void row_factors_match_the_formula(void **state)
         for (int k = 0; k < 3; k++)
             out[k] = mr_lab_poison(lab, MR_F32, 1, rows, 0);
         lab->be->ops->upload(lab->be, tsquares, squares);
-        MR_LAB_RUN(lab, row_factors, out[0], out[1], out[2], tsquares,
-                   mr_lab_upload(lab, magnitude, 1, rows, 0));
+        const mr_row_factors_args args = {.inverse = out[0],
+                                          .ratio = out[1],
+                                          .gain = out[2],
+                                          .base = tsquares,
+                                          .magnitude = mr_lab_upload(lab, magnitude, 1, rows, 0)};
+        MR_LAB_RUN(lab, row_factors, &args);
         mr_lab_expect(lab, MR_BOUND_ROUNDED, out[0], inverse, "inverse, case %d", i);
         mr_lab_expect(lab, MR_BOUND_ROUNDED, out[1], ratio, "ratio, case %d", i);
         mr_lab_expect(lab, MR_BOUND_ROUNDED, out[2], gain, "gain, case %d", i);
@@ -119,8 +123,12 @@ static void row_factors_keep_nan_and_take_less_than_nothing_for_nothing(void **s
     for (int k = 0; k < 3; k++)
         out[k] = mr_lab_poison(lab, MR_F32, 1, 2, 0);
     lab->be->ops->upload(lab->be, tsquares, squares);
-    MR_LAB_RUN(lab, row_factors, out[0], out[1], out[2], tsquares,
-               mr_lab_upload(lab, magnitude, 1, 2, 0));
+    const mr_row_factors_args args = {.inverse = out[0],
+                                      .ratio = out[1],
+                                      .gain = out[2],
+                                      .base = tsquares,
+                                      .magnitude = mr_lab_upload(lab, magnitude, 1, 2, 0)};
+    MR_LAB_RUN(lab, row_factors, &args);
     for (int k = 0; k < 3; k++) {
         double *got = mr_lab_download(lab, out[k]);
         assert_true(isnan(got[0]));

@@ -59,6 +59,8 @@ static bool forward(mr_backend *be, const mr_site_args *args)
             cpu->scale_columns(be, args->y[i], (mr_tensor){0}, args->y[i], args->update[i].ratio,
                                0);
     }
+    if (mr_tensor_exists(args->gated))
+        cpu->swiglu_forward(be, args->gated, args->y[0], args->y[1]);
     return true;
 }
 
@@ -95,6 +97,8 @@ static bool backward(mr_backend *be, const mr_site_args *args)
 {
     sites++;
     if (mr_tensor_exists(args->d_x)) cpu->fill(be, args->d_x, 0);
+    if (mr_tensor_exists(args->d_gated))
+        cpu->swiglu_backward(be, args->y[0], args->y[1], args->d_gated, args->y[0], args->y[1]);
     for (int i = 0; i < args->linears; i++) {
         const mr_update *u = &args->update[i];
         mr_tensor d_y = args->y[i];

@@ -32,9 +32,8 @@ typedef struct dora_state {
     dora_factors factors[MR_SITE_LINEARS];
     mr_tensor base_squares[MR_SITE_LINEARS]; /* F64 [1, O]: |W0_i|^2, parts of the first, owned */
     bool measured;                           /* they are there */
-    mr_tensor squares;                       /* F64 [1, most outputs]: n_i^2 of one linear, owned */
-    mr_tensor gram;                          /* A A^T [r, r], owned */
-    mr_tensor mixed;                         /* some rows of H [.., r], owned */
+    mr_tensor gram;  /* A A^T [linears r, linears r], of which blocks of a linear count, owned */
+    mr_tensor mixed; /* some rows of H [.., r], owned */
 } dora_state;
 
 /* Columns before a linear's in what has one for every output. */
@@ -66,8 +65,9 @@ static mr_status setup(mr_adapter *a, const mr_adapter_config *config, const cha
     state->outputs = all;
     state->most = most;
     state->mixed_rows = rows < most ? rows : most;
-    a->table_bytes = (size_t)(3 * all) * sizeof(float) + (size_t)(all + most) * sizeof(double) +
-                     (size_t)((a->r + state->mixed_rows) * a->r) * mr_dtype_size(a->compute);
+    const int64_t ranks = a->linears * a->r;
+    a->table_bytes = (size_t)(3 * all) * sizeof(float) + (size_t)all * sizeof(double) +
+                     (size_t)(ranks * ranks + state->mixed_rows * a->r) * mr_dtype_size(a->compute);
     return MR_OK;
 }
 
@@ -88,8 +88,8 @@ static mr_status allocate(mr_adapter *a)
     for (int i = a->linears - 1; i >= 0; i--)
         state->base_squares[i] =
             mr_tensor_cols(state->base_squares[0], outputs_before(a, i), a->out[i]);
-    MR_TRY(mr_backend_tensor(be, tables, MR_F64, 1, state->most, &state->squares));
-    MR_TRY(mr_backend_tensor(be, tables, a->compute, a->r, a->r, &state->gram));
+    const int64_t ranks = a->linears * a->r;
+    MR_TRY(mr_backend_tensor(be, tables, a->compute, ranks, ranks, &state->gram));
     return mr_backend_tensor(be, tables, a->compute, state->mixed_rows, a->r, &state->mixed);
 }
 
@@ -99,7 +99,6 @@ static void teardown(mr_adapter *a)
     if (!state) return;
     mr_backend_free(a->be, &state->memory);
     mr_backend_free(a->be, &state->base_squares[0]);
-    mr_backend_free(a->be, &state->squares);
     mr_backend_free(a->be, &state->gram);
     mr_backend_free(a->be, &state->mixed);
     mr_free(state);
@@ -119,7 +118,7 @@ static mr_status start(const mr_adapter *a, const mr_adapter_call *call)
 {
     mr_backend *be = call->be;
     const dora_state *state = a->state;
-    int64_t most = state->squares.cols;
+    const int64_t most = state->most;
     double *squares = mr_alloc_array(MR_MEM_OTHER, (size_t)most, sizeof *squares);
     float *lengths = mr_alloc_array(MR_MEM_OTHER, (size_t)most, sizeof *lengths);
     mr_status status = squares && lengths ? MR_OK : MR_ERR_MEMORY;
@@ -142,16 +141,16 @@ static mr_status start(const mr_adapter *a, const mr_adapter_call *call)
     return status;
 }
 
-/* Squared lengths of the rows of V of one linear, into state->squares. */
-static mr_tensor square_rows(const mr_adapter *a, const mr_adapter_call *call, int linear)
+/* Factors of the rows of one linear. */
+static void refresh_rows(const mr_adapter *a, const mr_adapter_call *call, int linear)
 {
     mr_backend *be = call->be;
     const dora_state *state = a->state;
-    mr_tensor down = call->weight[linear][A];
-    mr_tensor all = mr_tensor_cols(state->squares, 0, a->out[linear]);
+    const dora_factors *factors = &state->factors[linear];
     const float s = mr_lora_scale(a);
-    be->ops->copy(be, all, state->base_squares[linear]);
-    be->ops->gemm(be, false, true, 1, down, down, 0, state->gram);
+    mr_tensor down = call->weight[linear][A];
+    mr_tensor gram =
+        mr_tensor_cols(mr_tensor_rows(state->gram, linear * a->r, a->r), linear * a->r, a->r);
     for (int64_t first = 0; first < a->out[linear]; first += state->mixed.rows) {
         int64_t left = a->out[linear] - first;
         int64_t count = left < state->mixed.rows ? left : state->mixed.rows;
@@ -159,21 +158,27 @@ static mr_tensor square_rows(const mr_adapter *a, const mr_adapter_call *call, i
         mr_tensor mixed = mr_tensor_rows(state->mixed, 0, count);
         be->ops->gemm(be, false, true, 2 * s, mr_tensor_rows(call->base[linear], first, count),
                       down, 0, mixed);
-        be->ops->gemm(be, false, false, s * s, up, state->gram, 1, mixed);
-        be->ops->row_dots(be, mr_tensor_cols(all, first, count), mixed, up, 1);
+        be->ops->gemm(be, false, false, s * s, up, gram, 1, mixed);
+        be->ops->row_factors(
+            be, &(mr_row_factors_args){
+                    .inverse = mr_tensor_cols(factors->inverse, first, count),
+                    .ratio = mr_tensor_cols(factors->ratio, first, count),
+                    .gain = mr_tensor_cols(factors->gain, first, count),
+                    .base = mr_tensor_cols(state->base_squares[linear], first, count),
+                    .h = mixed,
+                    .b = up,
+                    .magnitude = mr_tensor_cols(call->weight[linear][MAGNITUDE], first, count)});
     }
-    return all;
 }
 
 static void refresh(const mr_adapter *a, const mr_adapter_call *call)
 {
     const dora_state *state = a->state;
+    const mr_tensor down = mr_adapter_stacked(call->weight, A, 0, a->linears);
     if (!state->measured) measure_base(a, call);
-    for (int i = 0; i < a->linears; i++) {
-        const dora_factors *factors = &state->factors[i];
-        call->be->ops->row_factors(call->be, factors->inverse, factors->ratio, factors->gain,
-                                   square_rows(a, call, i), call->weight[i][MAGNITUDE]);
-    }
+    call->be->ops->gemm(call->be, false, true, 1, down, down, 0, state->gram);
+    for (int i = 0; i < a->linears; i++)
+        refresh_rows(a, call, i);
 }
 
 /* The call for LoRA's functions: of saved they see the part that holds A x, of work their own. */

@@ -149,8 +149,11 @@ typedef struct mr_site_args {
     mr_tensor work;  /**< [N, ..] dense scratch */
     double dropout;  /**< probability that an input of the updates is dropped, here and now */
     mr_random stream;
-    int64_t first_row;              /**< of the mask, as in the entry dropout */
-    mr_tensor d_x;                  /**< backward: [N, I], written where it exists */
+    int64_t first_row; /**< of the mask, as in the entry dropout */
+    mr_tensor gated;   /**< [N, O], where the outputs of a site of two are used for that alone:
+                            silu(y[0]) y[1]; y need not be written then, but belongs to the backend */
+    mr_tensor d_gated; /**< backward: its gradient, read, with y as forward left it; overwritten */
+    mr_tensor d_x;     /**< backward: [N, I], written where it exists */
     mr_tensor d_w[MR_SITE_LINEARS]; /**< backward: [O, I], written where it exists */
 } mr_site_args;
 
@@ -162,6 +165,12 @@ typedef struct mr_adamw_args {
     double lr, beta1, beta2, eps, weight_decay;
     int64_t step; /**< of this update, from 1 */
 } mr_adamw_args;
+
+/** Tensors of the entry row_factors. */
+typedef struct mr_row_factors_args {
+    mr_tensor inverse, ratio, gain; /**< written */
+    mr_tensor base, h, b, magnitude;
+} mr_row_factors_args;
 
 /** The operations of a backend; every entry is required but those of a site. */
 typedef struct mr_backend_ops {
@@ -255,10 +264,10 @@ typedef struct mr_backend_ops {
     /** x [N, C] = x s, s [1, N] a factor a row. */
     void (*scale_rows)(mr_backend *be, mr_tensor x, mr_tensor s);
     /** Factors of rows whose lengths are trained apart, all [1, N]: inverse = 1 / sqrt(squares),
-     * squares F64, 0 where that is not above 0 (NaN stays NaN); ratio = magnitude inverse,
-     * magnitude a weight; gain = ratio - 1; each rounded once from double. */
-    void (*row_factors)(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_tensor gain,
-                        mr_tensor squares, mr_tensor magnitude);
+     * squares = base, F64, + sum over columns of h [N, C] b [N, C], where these exist; 0 where that
+     * is not above 0 (NaN stays NaN); ratio = magnitude inverse, magnitude a weight; gain = ratio
+     * - 1; each rounded once from double. */
+    void (*row_factors)(mr_backend *be, const mr_row_factors_args *args);
     /** ds [1, C] = sum over rows of dy x, the gradient of the factors of scale_columns; where dx
      * exists, dx [N, C] = dy s, and may be x; s is not read else. */
     void (*scale_columns_backward)(mr_backend *be, mr_tensor dx, mr_tensor ds, mr_tensor dy,

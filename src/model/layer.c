@@ -9,6 +9,8 @@ const struct mr_site_table mr_sites[MR_SITES] = {
     [MR_SITE_DOWN] = {1, {MR_LINEAR_DOWN}},
 };
 
+static const mr_tensor none; /* where a site goes without one */
+
 /* Columns the adapters of a site keep: those of one layer, or the most of all. */
 static int64_t saved_cols(const mr_model *model, const mr_layer *layer, int site)
 {
@@ -130,9 +132,10 @@ static mr_site_args site_args(const mr_model *model, int index, int site, mr_ten
     return args;
 }
 
-/* y[i] = x W_i^T, or what an adapter makes of it, for the linears of a site. */
+/* y[i] = x W_i^T, or what an adapter makes of it, for the linears of a site. Where gated exists, it
+ * becomes silu(y[0]) y[1], and y is what the backward pass alone may read. */
 static void site_forward(mr_model *model, int index, int site, const mr_pass *pass, mr_tensor x,
-                         const mr_tensor *y, mr_tensor saved)
+                         const mr_tensor *y, mr_tensor gated, mr_tensor saved)
 {
     const mr_layer *layer = &model->layer[index];
     mr_adapter *adapter = layer->adapter[site];
@@ -143,6 +146,7 @@ static void site_forward(mr_model *model, int index, int site, const mr_pass *pa
     }
     if (is_told(model, adapter)) {
         mr_site_args args = site_args(model, index, site, x, y, &call);
+        args.gated = gated;
         if (model->be->ops->site_forward(model->be, &args)) return;
     }
     mr_phase_begin(model->be, MR_PHASE_LINEAR);
@@ -152,11 +156,13 @@ static void site_forward(mr_model *model, int index, int site, const mr_pass *pa
                           0);
     mr_phase_end(model->be, MR_PHASE_LINEAR);
     if (adapter) mr_adapter_forward(adapter, &call);
+    if (mr_tensor_exists(gated)) mr_swiglu_forward(model->be, gated, y[0], y[1]);
 }
 
-/* d_x (where it exists) and weight gradients from d_y of a site. */
+/* d_x (where it exists) and weight gradients from d_y of a site; where d_gated exists, from that,
+ * and d_y is what site_forward left in y. */
 static void site_backward(mr_model *model, int index, int site, const mr_pass *pass, mr_tensor x,
-                          const mr_tensor *d_y, mr_tensor saved, mr_tensor d_x)
+                          const mr_tensor *d_y, mr_tensor d_gated, mr_tensor saved, mr_tensor d_x)
 {
     const mr_layer *layer = &model->layer[index];
     const mr_adapter *adapter = layer->adapter[site];
@@ -173,11 +179,14 @@ static void site_backward(mr_model *model, int index, int site, const mr_pass *p
     }
     if (is_told(model, adapter)) {
         mr_site_args args = site_args(model, index, site, x, d_y, &call);
+        args.d_gated = d_gated;
         args.d_x = d_x;
         for (int i = 0; i < args.linears; i++)
             args.d_w[i] = mr_reduce_grad(model->reduce, layer->linear[mr_sites[site].linear[i]]);
         if (model->be->ops->site_backward(model->be, &args)) return;
     }
+    if (mr_tensor_exists(d_gated))
+        mr_swiglu_backward(model->be, d_y[0], d_y[1], d_gated, d_y[0], d_y[1]);
     if (adapter) {
         mr_adapter_backward_output(adapter, &call);
         for (int i = 0; i < layer->adapted[site]; i++)
@@ -245,16 +254,16 @@ void mr_layer_forward(mr_model *model, int index, const mr_pass *pass, mr_layer_
                        first ? (mr_tensor){0} : branch,
                        mr_params_weight(model->params, layer->norm[0]), eps);
     site_forward(model, index, MR_SITE_QKV, pass, acts->normed1,
-                 (mr_tensor[]){acts->q, acts->k, acts->v}, acts->saved[MR_SITE_QKV]);
+                 (mr_tensor[]){acts->q, acts->k, acts->v}, none, acts->saved[MR_SITE_QKV]);
     attend(model, index, pass, acts);
-    site_forward(model, index, MR_SITE_O, pass, acts->attended, &branch, acts->saved[MR_SITE_O]);
+    site_forward(model, index, MR_SITE_O, pass, acts->attended, &branch, none,
+                 acts->saved[MR_SITE_O]);
     mr_rmsnorm_forward(be, acts->normed2, acts->rstd2, acts->h, acts->x, branch,
                        mr_params_weight(model->params, layer->norm[1]), eps);
     site_forward(model, index, MR_SITE_GATE_UP, pass, acts->normed2,
-                 (mr_tensor[]){acts->gate, acts->up}, acts->saved[MR_SITE_GATE_UP]);
-    mr_swiglu_forward(be, acts->product, acts->gate, acts->up);
+                 (mr_tensor[]){acts->gate, acts->up}, acts->product, acts->saved[MR_SITE_GATE_UP]);
     if (pass->replay && !layer->adapter[MR_SITE_DOWN]) return;
-    site_forward(model, index, MR_SITE_DOWN, pass, acts->product, &branch,
+    site_forward(model, index, MR_SITE_DOWN, pass, acts->product, &branch, none,
                  acts->saved[MR_SITE_DOWN]);
 }
 
@@ -264,15 +273,15 @@ void mr_layer_backward(mr_model *model, int index, const mr_pass *pass, mr_layer
     mr_backend *be = model->be;
     const mr_layer *layer = &model->layer[index];
     const mr_scratch *s = &model->scratch;
-    site_backward(model, index, MR_SITE_DOWN, pass, acts->product, &d_stream,
+    site_backward(model, index, MR_SITE_DOWN, pass, acts->product, &d_stream, none,
                   acts->saved[MR_SITE_DOWN], s->d_product);
-    mr_swiglu_backward(be, acts->gate, acts->up, s->d_product, acts->gate, acts->up);
     site_backward(model, index, MR_SITE_GATE_UP, pass, acts->normed2,
-                  (mr_tensor[]){acts->gate, acts->up}, acts->saved[MR_SITE_GATE_UP], s->d_normed);
+                  (mr_tensor[]){acts->gate, acts->up}, s->d_product, acts->saved[MR_SITE_GATE_UP],
+                  s->d_normed);
     mr_rmsnorm_backward(be, d_stream, mr_reduce_grad(model->reduce, layer->norm[1]), s->d_normed,
                         acts->h, acts->rstd2, mr_params_weight(model->params, layer->norm[1]));
-    site_backward(model, index, MR_SITE_O, pass, acts->attended, &d_stream, acts->saved[MR_SITE_O],
-                  s->d_attended);
+    site_backward(model, index, MR_SITE_O, pass, acts->attended, &d_stream, none,
+                  acts->saved[MR_SITE_O], s->d_attended);
     mr_attention_backward(be, &(mr_attention_args){.shape = pass->shape,
                                                    .q = acts->q,
                                                    .k = acts->k,
@@ -288,7 +297,7 @@ void mr_layer_backward(mr_model *model, int index, const mr_pass *pass, mr_layer
     /* Nothing under the first layer may be trained: then its input's gradient is nobody's. */
     bool wanted = index > 0 || model->below;
     site_backward(model, index, MR_SITE_QKV, pass, acts->normed1,
-                  (mr_tensor[]){s->d_q, s->d_k, s->d_v}, acts->saved[MR_SITE_QKV],
+                  (mr_tensor[]){s->d_q, s->d_k, s->d_v}, none, acts->saved[MR_SITE_QKV],
                   wanted ? s->d_normed : (mr_tensor){0});
     if (wanted)
         mr_rmsnorm_backward(be, d_stream, mr_reduce_grad(model->reduce, layer->norm[0]),

@@ -108,8 +108,7 @@ void mr_cpu_row_dots(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, do
 void mr_cpu_scale_columns(mr_backend *be, mr_tensor y, mr_tensor kept, mr_tensor x, mr_tensor s,
                           float beta);
 void mr_cpu_scale_rows(mr_backend *be, mr_tensor x, mr_tensor s);
-void mr_cpu_row_factors(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_tensor gain,
-                        mr_tensor squares, mr_tensor magnitude);
+void mr_cpu_row_factors(mr_backend *be, const mr_row_factors_args *args);
 void mr_cpu_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, mr_tensor dy,
                                    mr_tensor x, mr_tensor s);
 void mr_cpu_swiglu_forward(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up);

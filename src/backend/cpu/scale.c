@@ -62,15 +62,20 @@ void mr_cpu_scale_rows(mr_backend *be, mr_tensor x, mr_tensor s)
     }
 }
 
-void mr_cpu_row_factors(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_tensor gain,
-                        mr_tensor squares, mr_tensor magnitude)
+void mr_cpu_row_factors(mr_backend *be, const mr_row_factors_args *args)
 {
     (void)be;
-    float *pi = mr_cpu_f32(inverse), *pr = mr_cpu_f32(ratio), *pg = mr_cpu_f32(gain);
-    const double *ps = mr_cpu_f64(squares);
-    const float *pm = mr_cpu_f32(magnitude);
-    for (int64_t i = 0; i < squares.cols; i++) {
-        double one = ps[i] <= 0 ? 0 : 1 / sqrt(ps[i]), scaled = (double)pm[i] * one;
+    float *pi = mr_cpu_f32(args->inverse), *pr = mr_cpu_f32(args->ratio);
+    float *pg = mr_cpu_f32(args->gain);
+    const double *base = mr_cpu_f64(args->base);
+    const float *pm = mr_cpu_f32(args->magnitude);
+    const mr_tensor h = args->h, b = args->b;
+    for (int64_t i = 0; i < args->base.cols; i++) {
+        double square = base[i];
+        for (int64_t j = 0; mr_tensor_exists(h) && j < h.cols; j++)
+            square += (double)mr_cpu_f32(h)[i * h.stride + j] *
+                      (double)mr_cpu_f32(b)[i * b.stride + j];
+        double one = square <= 0 ? 0 : 1 / sqrt(square), scaled = (double)pm[i] * one;
         pi[i] = (float)one;
         pr[i] = (float)scaled;
         pg[i] = (float)(scaled - 1);

@@ -195,6 +195,15 @@ void mr_cuda_turn(mr_backend *be, mr_tensor y, mr_tensor m, int blocks, bool rot
 void mr_cuda_turn_back(mr_backend *be, mr_tensor d_m, mr_tensor p, int blocks, bool rotate,
                        mr_tensor cosine, mr_tensor sine);
 
+/** y = silu(gate s_gate) (up s_up), factors a column, and its backward pass: ds_gate and ds_up are
+ * as in scale_columns_backward, where they exist, and gate and up become their gradients. @{ */
+void mr_cuda_scaled_swiglu(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up,
+                           mr_tensor s_gate, mr_tensor s_up);
+void mr_cuda_scaled_swiglu_backward(mr_backend *be, mr_tensor gate, mr_tensor up, mr_tensor ds_gate,
+                                    mr_tensor ds_up, mr_tensor dy, mr_tensor s_gate,
+                                    mr_tensor s_up);
+/** @} */
+
 /** Several products of one shape: the factors and results of the i-th begin `steps` of a, b and c
  * elements times i behind those of the first. */
 typedef struct mr_cuda_batch {
@@ -234,8 +243,7 @@ void mr_cuda_row_dots(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, d
 void mr_cuda_scale_columns(mr_backend *be, mr_tensor y, mr_tensor kept, mr_tensor x, mr_tensor s,
                            float beta);
 void mr_cuda_scale_rows(mr_backend *be, mr_tensor x, mr_tensor s);
-void mr_cuda_row_factors(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_tensor gain,
-                         mr_tensor squares, mr_tensor magnitude);
+void mr_cuda_row_factors(mr_backend *be, const mr_row_factors_args *args);
 void mr_cuda_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, mr_tensor dy,
                                     mr_tensor x, mr_tensor s);
 void mr_cuda_swiglu_forward(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up);

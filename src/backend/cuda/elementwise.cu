@@ -253,16 +253,17 @@ void mr_cuda_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, 
     MR_BY_TYPE(dy.dtype, T, {
         MR_BY_WIDTH(all_wide(pack_of(dy.dtype), {dx, dy, x, s}), T, N, {
             matrix<T> g(dy), from(x), to(dx);
-            sum_columns<N>(
-                be, out, x.rows, x.cols,
+            sum_columns<N, 2, 1>(
+                be, {{out}}, x.rows, x.cols,
                 [=] __device__(int64_t row, int64_t col, float(&in)[2][N]) {
                     load<N>(in[0], g.at(row, col));
                     load<N>(in[1], from.at(row, col));
                 },
-                [=] __device__(int64_t row, int64_t col, const float(&in)[2][N], float(&sum)[N]) {
+                [=] __device__(int64_t row, int64_t col, const float(&in)[2][N],
+                               float(&sum)[1][N]) {
                     float a[N], f[N];
                     for (int i = 0; i < N; i++)
-                        sum[i] += in[1][i] * in[0][i];
+                        sum[0][i] += in[1][i] * in[0][i];
                     if (!writes) return;
                     load<N>(f, factor + col); /* x has been read: dx may take its place */
                     for (int i = 0; i < N; i++)
@@ -273,20 +274,89 @@ void mr_cuda_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, 
     });
 }
 
-void mr_cuda_row_factors(mr_backend *be, mr_tensor inverse, mr_tensor ratio, mr_tensor gain,
-                         mr_tensor squares, mr_tensor magnitude)
+void mr_cuda_scaled_swiglu(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up,
+                           mr_tensor s_gate, mr_tensor s_up)
 {
-    float *pi = (float *)mr_cuda_at(inverse), *pr = (float *)mr_cuda_at(ratio);
-    float *pg = (float *)mr_cuda_at(gain);
-    const double *ps = (const double *)mr_cuda_at(squares);
-    MR_BY_TYPE(magnitude.dtype, T, {
-        const T *pm = (const T *)mr_cuda_at(magnitude);
-        each<1>(be, 1, squares.cols, [=] __device__(int64_t, int64_t i) {
-            double one = ps[i] <= 0 ? 0 : 1 / sqrt(ps[i]);
-            double scaled = (double)to_float(pm[i]) * one;
-            pi[i] = (float)one;
-            pr[i] = (float)scaled;
-            pg[i] = (float)(scaled - 1);
+    const float *factor = (const float *)mr_cuda_at(s_gate);
+    const float *other = (const float *)mr_cuda_at(s_up);
+    MR_BY_TYPE(y.dtype, T, {
+        MR_BY_WIDTH(all_wide(pack_of(y.dtype), {y, gate, up, s_gate, s_up}), T, N, {
+            matrix<T> to(y), g(gate), u(up);
+            each<N>(be, y.rows, y.cols, [=] __device__(int64_t row, int64_t col) {
+                float a[N], b[N], f[N], h[N];
+                load<N>(a, g.at(row, col));
+                load<N>(b, u.at(row, col));
+                load<N>(f, factor + col);
+                load<N>(h, other + col);
+                for (int i = 0; i < N; i++) {
+                    a[i] *= f[i];
+                    a[i] = a[i] / (1.0f + expf(-a[i])) * (b[i] * h[i]);
+                }
+                store<N>(to.at(row, col), a);
+            });
+        });
+    });
+}
+
+void mr_cuda_scaled_swiglu_backward(mr_backend *be, mr_tensor gate, mr_tensor up, mr_tensor ds_gate,
+                                    mr_tensor ds_up, mr_tensor dy, mr_tensor s_gate, mr_tensor s_up)
+{
+    auto sums = [](mr_tensor t) { return mr_tensor_exists(t) ? (float *)mr_cuda_at(t) : NULL; };
+    const float *factor = (const float *)mr_cuda_at(s_gate);
+    const float *other = (const float *)mr_cuda_at(s_up);
+    MR_BY_TYPE(dy.dtype, T, {
+        MR_BY_WIDTH(all_wide(pack_of(dy.dtype), {gate, up, dy, s_gate, s_up}), T, N, {
+            matrix<T> g(gate), u(up), d(dy);
+            sum_columns<N, 3, 2>(
+                be, {{sums(ds_gate), sums(ds_up)}}, dy.rows, dy.cols,
+                [=] __device__(int64_t row, int64_t col, float(&in)[3][N]) {
+                    load<N>(in[0], g.at(row, col));
+                    load<N>(in[1], u.at(row, col));
+                    load<N>(in[2], d.at(row, col));
+                },
+                [=] __device__(int64_t row, int64_t col, const float(&in)[3][N],
+                               float(&sum)[2][N]) {
+                    float a[N], b[N], f[N], h[N];
+                    load<N>(f, factor + col);
+                    load<N>(h, other + col);
+                    for (int i = 0; i < N; i++) {
+                        const float at = in[0][i] * f[i], s = 1.0f / (1.0f + expf(-at));
+                        a[i] = in[2][i] * (in[1][i] * h[i]) * s * (1.0f + at * (1.0f - s));
+                        b[i] = in[2][i] * at * s;
+                        sum[0][i] += in[0][i] * a[i];
+                        sum[1][i] += in[1][i] * b[i];
+                        a[i] *= f[i];
+                        b[i] *= h[i];
+                    }
+                    store<N>(g.at(row, col), a);
+                    store<N>(u.at(row, col), b);
+                });
+        });
+    });
+}
+
+void mr_cuda_row_factors(mr_backend *be, const mr_row_factors_args *args)
+{
+    const mr_tensor none = mr_tensor{}, one_b = mr_tensor_exists(args->h) ? args->b : none;
+    float *pi = (float *)mr_cuda_at(args->inverse), *pr = (float *)mr_cuda_at(args->ratio);
+    float *pg = (float *)mr_cuda_at(args->gain);
+    const double *base = (const double *)mr_cuda_at(args->base);
+    const int cols = mr_tensor_exists(args->h) ? (int)args->h.cols : 0;
+    const mr_dtype type = cols > 0 ? args->h.dtype : MR_F32;
+    MR_BY_TYPE(args->magnitude.dtype, T, {
+        MR_BY_TYPE(type, H, {
+            const T *pm = (const T *)mr_cuda_at(args->magnitude);
+            matrix<H> h(args->h), b(one_b);
+            each<1>(be, 1, args->base.cols, [=] __device__(int64_t, int64_t i) {
+                double square = base[i];
+                for (int j = 0; j < cols; j++)
+                    square += (double)to_float(*h.at(i, j)) * (double)to_float(*b.at(i, j));
+                double one = square <= 0 ? 0 : 1 / sqrt(square);
+                double scaled = (double)to_float(pm[i]) * one;
+                pi[i] = (float)one;
+                pr[i] = (float)scaled;
+                pg[i] = (float)(scaled - 1);
+            });
         });
     });
 }

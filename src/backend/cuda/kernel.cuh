@@ -202,18 +202,23 @@ __device__ inline float block_max(float value)
     return warp_max(lane < warps ? part[lane] : -INFINITY);
 }
 
-/* Sums over a block's share of the rows: a row of partial a block. Rows are fetched a few at a time
- * before any is used. */
-template <int N, class Fetch, class Term>
+/** Where sums over columns go: some may be absent. */
+template <int SUMS> struct column_sums {
+    float *out[SUMS];
+};
+
+/* Sums over a block's share of the rows: a row of partial a block and sum. Rows are fetched a few
+ * at a time before any is used. */
+template <int N, int IN, int SUMS, class Fetch, class Term>
 __global__ void column_partials(float *partial, int64_t rows, int64_t cols, Fetch fetch, Term term)
 {
     enum { AHEAD = 2 };
     __shared__ float sums[8][32 * N];
     const int64_t col = ((int64_t)blockIdx.x * 32 + threadIdx.x) * N, step = gridDim.y * 8;
-    float sum[N] = {};
+    float sum[SUMS][N] = {};
     if (col < cols)
         for (int64_t row = blockIdx.y * 8 + threadIdx.y; row < rows; row += AHEAD * step) {
-            float in[AHEAD][2][N];
+            float in[AHEAD][IN][N];
 #pragma unroll
             for (int k = 0; k < AHEAD; k++)
                 if (row + k * step < rows) fetch(row + k * step, col, in[k]);
@@ -222,42 +227,52 @@ __global__ void column_partials(float *partial, int64_t rows, int64_t cols, Fetc
                 if (row + k * step < rows) term(row + k * step, col, in[k], sum);
         }
 #pragma unroll
-    for (int i = 0; i < N; i++)
-        sums[threadIdx.y][threadIdx.x * N + i] = sum[i];
-    __syncthreads();
-    for (int at = threadIdx.y * 32 + threadIdx.x; at < 32 * N; at += 256) {
-        int64_t to = (int64_t)blockIdx.x * 32 * N + at;
-        float all = 0;
-        for (int k = 0; k < 8; k++)
-            all += sums[k][at];
-        if (to < cols) partial[blockIdx.y * cols + to] = all;
+    for (int k = 0; k < SUMS; k++) {
+        __syncthreads(); /* the sums before may still be read */
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            sums[threadIdx.y][threadIdx.x * N + i] = sum[k][i];
+        __syncthreads();
+        for (int at = threadIdx.y * 32 + threadIdx.x; at < 32 * N; at += 256) {
+            int64_t to = (int64_t)blockIdx.x * 32 * N + at;
+            float all = 0;
+            for (int i = 0; i < 8; i++)
+                all += sums[i][at];
+            if (to < cols) partial[(k * gridDim.y + blockIdx.y) * cols + to] = all;
+        }
     }
 }
 
-static __global__ void column_finish(float *out, const float *partial, int chunks, int64_t cols)
+template <int SUMS>
+static __global__ void column_finish(column_sums<SUMS> to, const float *partial, int chunks,
+                                     int64_t cols)
 {
     int64_t col = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
     if (col >= cols) return;
-    double sum = 0;
-    for (int i = 0; i < chunks; i++)
-        sum += (double)partial[i * cols + col];
-    out[col] = (float)sum;
+#pragma unroll
+    for (int k = 0; k < SUMS; k++) {
+        double sum = 0;
+        for (int i = 0; i < chunks; i++)
+            sum += (double)partial[((int64_t)k * chunks + i) * cols + col];
+        if (to.out[k]) to.out[k][col] = (float)sum;
+    }
 }
 
-/** out[col] = sum over rows, in a fixed order, of what term(row, col, in, sum) adds to N sums, in
- * [2][N] being what fetch(row, col, in) read of that row. */
-template <int N, class Fetch, class Term>
-void sum_columns(mr_backend *be, float *out, int64_t rows, int64_t cols, Fetch fetch, Term term)
+/** Each of SUMS sums of columns = sum over rows, in a fixed order, of what term(row, col, in, sum)
+ * adds to sum [SUMS][N], in [IN][N] being what fetch(row, col, in) read of that row. */
+template <int N, int IN, int SUMS, class Fetch, class Term>
+void sum_columns(mr_backend *be, column_sums<SUMS> out, int64_t rows, int64_t cols, Fetch fetch,
+                 Term term)
 {
     int64_t wanted = (rows + 63) / 64;
     unsigned chunks = (unsigned)(wanted < 1 ? 1 : wanted < 128 ? wanted : 128);
-    float *partial = (float *)mr_cuda_scratch(be, chunks * (size_t)cols * sizeof *partial);
+    float *partial = (float *)mr_cuda_scratch(be, SUMS * chunks * (size_t)cols * sizeof *partial);
     cudaStream_t stream = mr_cuda_of(be)->stream;
     if (!partial || cols == 0) return;
     dim3 grid((unsigned)((cols / N + 31) / 32), chunks), block(32, 8);
-    column_partials<N><<<grid, block, 0, stream>>>(partial, rows, cols, fetch, term);
-    column_finish<<<(unsigned)((cols + 127) / 128), 128, 0, stream>>>(out, partial, (int)chunks,
-                                                                      cols);
+    column_partials<N, IN, SUMS><<<grid, block, 0, stream>>>(partial, rows, cols, fetch, term);
+    column_finish<SUMS>
+        <<<(unsigned)((cols + 127) / 128), 128, 0, stream>>>(out, partial, (int)chunks, cols);
 }
 
 #endif

@@ -232,6 +232,13 @@ static bool is_scaled(const mr_site_args *args)
     return false;
 }
 
+/* Whether what is gated are outputs with scaled rows: then they need not be there themselves. */
+static bool gates_scaled(const mr_site_args *args)
+{
+    return (mr_tensor_exists(args->gated) || mr_tensor_exists(args->d_gated)) &&
+           mr_tensor_exists(args->update[0].ratio) && mr_tensor_exists(args->update[1].ratio);
+}
+
 /* The parts of saved that keep, behind the compressed inputs, what adapted linears give before
  * their rows are scaled. */
 static void find_products(const mr_site_args *args, mr_tensor *product)
@@ -261,12 +268,22 @@ bool mr_cuda_site_forward(mr_backend *be, const mr_site_args *args)
         mr_cuda_gemm(be, false, true, 1, args->x, args->w[i], is_adapted(args, i) ? 1.0f : 0.0f,
                      y[i]);
     mr_phase_end(be, MR_PHASE_LINEAR);
-    if (!scaled) return true;
-    mr_phase_begin(be, MR_PHASE_ADAPTER);
-    for (int i = 0; i < args->linears; i++)
-        if (is_adapted(args, i))
-            mr_cuda_scale_columns(be, args->y[i], (mr_tensor){0}, y[i], args->update[i].ratio, 0);
-    mr_phase_end(be, MR_PHASE_ADAPTER);
+    if (scaled && !gates_scaled(args)) {
+        mr_phase_begin(be, MR_PHASE_ADAPTER);
+        for (int i = 0; i < args->linears; i++)
+            if (is_adapted(args, i))
+                mr_cuda_scale_columns(be, args->y[i], (mr_tensor){0}, y[i], args->update[i].ratio,
+                                      0);
+        mr_phase_end(be, MR_PHASE_ADAPTER);
+    }
+    if (!mr_tensor_exists(args->gated)) return true;
+    mr_phase_begin(be, MR_PHASE_ELEMENTWISE);
+    if (gates_scaled(args))
+        mr_cuda_scaled_swiglu(be, args->gated, y[0], y[1], args->update[0].ratio,
+                              args->update[1].ratio);
+    else
+        mr_cuda_swiglu_forward(be, args->gated, args->y[0], args->y[1]);
+    mr_phase_end(be, MR_PHASE_ELEMENTWISE);
     return true;
 }
 
@@ -340,16 +357,33 @@ static void scale_gradients(mr_backend *be, const mr_site_args *args, mr_tensor 
     for (int i = 0; i < args->linears; i++) {
         const mr_update *one = &args->update[i];
         if (!is_adapted(args, i)) continue;
-        if (mr_tensor_exists(one->d_magnitude)) {
+        if (!gates_scaled(args) && mr_tensor_exists(one->d_magnitude))
             mr_cuda_scale_columns_backward(be, product[i], one->d_magnitude, d_y[i], product[i],
                                            one->ratio);
+        else if (!gates_scaled(args))
+            mr_cuda_scale_columns(be, product[i], (mr_tensor){0}, d_y[i], one->ratio, 0);
+        if (mr_tensor_exists(one->d_magnitude))
             mr_cuda_scale_columns(be, one->d_magnitude, (mr_tensor){0}, one->d_magnitude,
                                   one->inverse, 0);
-        } else {
-            mr_cuda_scale_columns(be, product[i], (mr_tensor){0}, d_y[i], one->ratio, 0);
-        }
         d_y[i] = product[i];
     }
+}
+
+/* The gradients of gated outputs, in their place; of those with scaled rows, in that of the
+ * products that were kept, and before they are scaled. */
+static void gate_gradients(mr_backend *be, const mr_site_args *args)
+{
+    mr_tensor product[MR_SITE_LINEARS];
+    const mr_update *gate = &args->update[0], *up = &args->update[1];
+    mr_phase_begin(be, MR_PHASE_ELEMENTWISE);
+    if (gates_scaled(args)) {
+        find_products(args, product);
+        mr_cuda_scaled_swiglu_backward(be, product[0], product[1], gate->d_magnitude,
+                                       up->d_magnitude, args->d_gated, gate->ratio, up->ratio);
+    } else {
+        mr_cuda_swiglu_backward(be, args->y[0], args->y[1], args->d_gated, args->y[0], args->y[1]);
+    }
+    mr_phase_end(be, MR_PHASE_ELEMENTWISE);
 }
 
 static void backward_updates(mr_backend *be, const mr_site_args *args, const mr_tensor *d_y,
@@ -378,6 +412,7 @@ bool mr_cuda_site_backward(mr_backend *be, const mr_site_args *args)
         d_y[i] = args->y[i];
         adapted = adapted || is_adapted(args, i);
     }
+    if (mr_tensor_exists(args->d_gated)) gate_gradients(be, args);
     mr_phase_begin(be, MR_PHASE_ADAPTER);
     if (scaled) scale_gradients(be, args, d_y);
     if (adapted) backward_updates(be, args, d_y, &room);

@@ -39,9 +39,36 @@ static void the_cost_of_spectra_is_told_by_its_parts(void **state)
     program_free(&result);
 }
 
+/* As many prompts and tokens as were asked for, and rates that follow from the times. */
+static void what_evaluation_costs_is_told(void **state)
+{
+    (void)state;
+    program_result result = program_succeed(
+        (program_setting){0},
+        "bench --model tiny.json --methods lora --batch 1 --seq 16 --steps 1 --threads 1 "
+        "--evaluate 3");
+    const char *at = strstr(result.out, "3 prompts of 16 tokens");
+    double items, scored, first, each, rate;
+    int options, texts;
+    assert_non_null(at);
+    assert_int_equal(sscanf(at,
+                            "3 prompts of 16 tokens with %d options: %lf items/s, %lf tokens/s; %d "
+                            "texts a rank at once behind them: first tokens after %lf s, then %lf "
+                            "ms a token of all, %lf tokens/s",
+                            &options, &items, &scored, &texts, &first, &each, &rate),
+                     7);
+    assert_int_equal(options, 4);
+    assert_int_equal(texts, 3);
+    /* 16 of the prompt, which runs once; the options' own tokens are behind the last position. */
+    assert_true(fabs(scored / items - 16) < 4.5);
+    assert_true(fabs(rate * each / 1e3 - texts) < 0.2 * texts);
+    program_free(&result);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_evaluation_costs_is_told),
         cmocka_unit_test(the_cost_of_spectra_is_told_by_its_parts),
     };
     return cmocka_run_group_tests(tests, program_enter_folder, folder_leave);

@@ -1,6 +1,7 @@
 /* mora bench: speed of whole training steps, beside the machine's own matrix-product rate. */
 
 #include "adapter/adapter.h"
+#include "app/bench_evaluate.h"
 #include "app/bench_spectra.h"
 #include "app/command.h"
 #include "base/clock.h"
@@ -25,12 +26,13 @@ typedef struct bench_row {
     double phase[MR_PHASES]; /* seconds of an average step */
     int64_t parameters, trained;
     mr_spectra_cost spectra;
+    mr_evaluate_cost evaluate;
     int64_t spectrum_every; /* steps that a snapshot's cost is spread over */
 } bench_row;
 
 typedef struct bench_options {
     const char *model, *methods;
-    int64_t batch, seq, steps, r, threads;
+    int64_t batch, seq, steps, r, threads, evaluate;
     mr_option_list sets;
     bool spectra, json, help;
 } bench_options;
@@ -152,6 +154,8 @@ static mr_status bench_method(const mr_comm *comm, mr_backend *be, const bench_o
         row->trained = mr_params_count(mr_model_params(t->model), true);
         status = measure_steps(t, o->steps, row);
         if (status == MR_OK && o->spectra) status = mr_bench_spectra(t, o->steps, &row->spectra);
+        if (status == MR_OK && o->evaluate > 0)
+            status = mr_bench_evaluate(t, o->evaluate, &row->evaluate);
     }
     mr_trainer_destroy(&t);
     return status;
@@ -202,18 +206,43 @@ static json_t *spectra_json(const bench_row *row)
                      "share_of_step", spectra_of_step(row) / cost->step);
 }
 
+static void print_evaluate(const bench_row *row, const mr_comm *comm, int64_t seq)
+{
+    const mr_evaluate_cost *cost = &row->evaluate;
+    const double texts = (double)(cost->texts * comm->size);
+    printf("%-8s %lld prompts of %lld tokens with %lld options: %.2f items/s, %.0f tokens/s; %lld "
+           "texts a rank at once behind them: first tokens after %.3f s, then %.2f ms a token of "
+           "all, %.0f tokens/s\n",
+           "", (long long)cost->items, (long long)seq, (long long)cost->options,
+           (double)cost->items / cost->scoring, (double)cost->scored / cost->scoring,
+           (long long)cost->texts, cost->prompts, 1e3 * cost->writing / (double)cost->tokens,
+           texts * (double)cost->tokens / cost->writing);
+    fflush(stdout);
+}
+
+static json_t *evaluate_json(const bench_row *row)
+{
+    const mr_evaluate_cost *cost = &row->evaluate;
+    if (cost->items == 0) return json_null();
+    return json_pack("{s:I, s:I, s:f, s:I, s:I, s:f, s:f}", "items", (json_int_t)cost->items,
+                     "scored_tokens", (json_int_t)cost->scored, "scoring_seconds", cost->scoring,
+                     "texts_a_rank", (json_int_t)cost->texts, "tokens_of_each",
+                     (json_int_t)cost->tokens, "prompts_seconds", cost->prompts, "writing_seconds",
+                     cost->writing);
+}
+
 static json_t *row_json(const bench_row *row)
 {
     json_t *phases = json_object();
     for (int p = 0; p < MR_PHASES; p++)
         json_object_set_new(phases, mr_phase_name((mr_phase)p), json_real(row->phase[p]));
-    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:o}", "method", row->method,
-                     "tokens_per_second", row->tokens_s, "step_seconds", row->seconds,
+    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:o, s:o}", "method",
+                     row->method, "tokens_per_second", row->tokens_s, "step_seconds", row->seconds,
                      "flops_per_second", row->flops / row->seconds, "gemm_flops_per_second",
                      row->gemm_rate, "ratio_to_gemm", row->flops / row->seconds / row->gemm_rate,
                      "parameters", (json_int_t)row->parameters, "trainable_parameters",
                      (json_int_t)row->trained, "phase_seconds", phases, "spectra",
-                     spectra_json(row));
+                     spectra_json(row), "evaluate", evaluate_json(row));
 }
 
 /* Writes the next method of a comma-separated list; returns what follows. */
@@ -312,6 +341,7 @@ static mr_status bench_methods(const mr_comm *comm, mr_backend *be, const bench_
         if (comm->rank == 0 && o->json) json_array_append_new(rows, row_json(&row));
         if (comm->rank == 0 && !o->json) print_row(&row, first);
         if (comm->rank == 0 && !o->json && o->spectra) print_spectra(&row);
+        if (comm->rank == 0 && !o->json && o->evaluate > 0) print_evaluate(&row, comm, o->seq);
         first = false;
     }
     return MR_OK;
@@ -329,11 +359,14 @@ static mr_status parse(const mr_comm *comm, int argc, char **argv, bench_options
         {"threads", MR_OPTION_INT, &o->threads, "N", "threads a rank; 0: all processors"},
         {"set", MR_OPTION_LIST, &o->sets, "KEY=VALUE", "override a configuration key"},
         {"spectra", MR_OPTION_FLAG, &o->spectra, NULL, "measure what spectra cost, too"},
+        {"evaluate", MR_OPTION_INT, &o->evaluate, "N",
+         "score N prompts of --seq tokens with options, and continue as many at once, too"},
         {"json", MR_OPTION_FLAG, &o->json, NULL, "print results as JSON"},
     };
     int operands;
     MR_TRY(mr_options_parse(comm, &mr_command_bench, options, sizeof options / sizeof options[0],
                             argc, argv, NULL, 0, &operands, NULL, &o->help));
+    MR_CHECK(o->evaluate >= 0, MR_ERR_USAGE, "mora bench: --evaluate must be at least 1");
     MR_CHECK(o->steps > 0 && o->batch > 0 && o->seq > 0 && o->r > 0, MR_ERR_USAGE,
              "mora bench: --steps, --batch, --seq and --r must be at least 1");
     return MR_OK;

@@ -2,7 +2,8 @@
 """Draws the loss of training, and losses on what is held out, of every run log of a folder.
 
 The loss of training is a line, smoothed backwards over a tenth of the run; held-out losses (scores
-named `loss` of the log's evaluations) are points. Needs h5py and matplotlib (Debian: python3-h5py,
+named `loss` of the log's evaluations) are points, hollow and joined where they are of text that is
+not the task's: what a run forgets. Needs h5py and matplotlib (Debian: python3-h5py,
 python3-matplotlib).
 """
 
@@ -27,9 +28,9 @@ def read_run(path):
             return None
         steps = np.asarray(log["/train/step"], dtype=float)
         loss = np.asarray(log["/train/loss"], dtype=float)
-        held_out = [(np.asarray(log["eval"][name]["step"], dtype=float),
-                     np.asarray(log["eval"][name]["loss"], dtype=float))
-                    for name in log.get("eval", {}) if "loss" in log["eval"][name]]
+        held_out = [(np.asarray(evaluated["step"], dtype=float),
+                     np.asarray(evaluated["loss"], dtype=float), bool(evaluated.attrs.get("data")))
+                    for evaluated in log.get("eval", {}).values() if "loss" in evaluated]
     return os.path.basename(path).removesuffix(".h5"), steps, loss, held_out
 
 
@@ -41,8 +42,9 @@ def draw_run(axes, place, run):
     style = figures.DASHES[place // len(figures.COLOURS) % len(figures.DASHES)]
     smooth = np.lib.stride_tricks.sliding_window_view(loss, window).mean(axis=-1)
     axes.plot(steps[window - 1:], smooth, color=colour, linestyle=style, label=name)
-    for at, value in held_out:
-        axes.plot(at, value, color=colour, linestyle="none",
+    for at, value, other in held_out:
+        axes.plot(at, value, color=colour, linestyle="dotted" if other else "none", linewidth=1,
+                  markerfacecolor="none" if other else colour,
                   marker=figures.MARKERS[place % len(figures.MARKERS)])
 
 
@@ -58,7 +60,10 @@ def make_figure(folder):
         draw_run(axes, place, run)
     axes.set_xlabel("step")
     axes.set_ylabel("loss, nats a token")
-    axes.set_title("loss of training (lines) and on what is held out (points)")
+    title = "loss of training (lines) and on what is held out (points)"
+    if any(other for run in runs for _, _, other in run[3]):
+        title += "; of other text (hollow)"
+    axes.set_title(title)
     axes.legend(frameon=False)
     figures.tidy(axes)
     return figure

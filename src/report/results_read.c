@@ -385,6 +385,7 @@ static mr_status read_became(const mr_runlog_reader *reader, const mr_names *kin
                              mr_result *result)
 {
     mr_names texts = {0};
+    if (!mr_runlog_has(reader, "/events/text")) return MR_OK;
     mr_status status = mr_runlog_texts(reader, "/events/text", &texts);
     for (int64_t i = 0; status == MR_OK && i < kinds->count && i < texts.count; i++) {
         const char *behind = strstr(texts.item[i], ": ");

@@ -253,21 +253,23 @@ void mr_cuda_scale_columns_backward(mr_backend *be, mr_tensor dx, mr_tensor ds, 
     MR_BY_TYPE(dy.dtype, T, {
         MR_BY_WIDTH(all_wide(pack_of(dy.dtype), {dx, dy, x, s}), T, N, {
             matrix<T> g(dy), from(x), to(dx);
-            sum_columns<N, 2, 1>(
+            sum_columns<T, N, 2, 1>(
                 be, {{out}}, x.rows, x.cols,
-                [=] __device__(int64_t row, int64_t col, float(&in)[2][N]) {
-                    load<N>(in[0], g.at(row, col));
-                    load<N>(in[1], from.at(row, col));
+                [=] __device__(int64_t row, int64_t col, pack<T, N>(&in)[2]) {
+                    in[0] = pack_at<N>(g.at(row, col));
+                    in[1] = pack_at<N>(from.at(row, col));
                 },
-                [=] __device__(int64_t row, int64_t col, const float(&in)[2][N],
+                [=] __device__(int64_t row, int64_t col, const pack<T, N>(&in)[2],
                                float(&sum)[1][N]) {
-                    float a[N], f[N];
+                    float a[N], b[N], f[N];
+                    unpack(a, in[0]);
+                    unpack(b, in[1]);
                     for (int i = 0; i < N; i++)
-                        sum[0][i] += in[1][i] * in[0][i];
+                        sum[0][i] += b[i] * a[i];
                     if (!writes) return;
                     load<N>(f, factor + col); /* x has been read: dx may take its place */
                     for (int i = 0; i < N; i++)
-                        a[i] = in[0][i] * f[i];
+                        a[i] *= f[i];
                     store<N>(to.at(row, col), a);
                 });
         });
@@ -307,26 +309,29 @@ void mr_cuda_scaled_swiglu_backward(mr_backend *be, mr_tensor gate, mr_tensor up
     MR_BY_TYPE(dy.dtype, T, {
         MR_BY_WIDTH(all_wide(pack_of(dy.dtype), {gate, up, dy, s_gate, s_up}), T, N, {
             matrix<T> g(gate), u(up), d(dy);
-            sum_columns<N, 3, 2>(
+            sum_columns<T, N, 3, 2>(
                 be, {{sums(ds_gate), sums(ds_up)}}, dy.rows, dy.cols,
-                [=] __device__(int64_t row, int64_t col, float(&in)[3][N]) {
-                    load<N>(in[0], g.at(row, col));
-                    load<N>(in[1], u.at(row, col));
-                    load<N>(in[2], d.at(row, col));
+                [=] __device__(int64_t row, int64_t col, pack<T, N>(&in)[3]) {
+                    in[0] = pack_at<N>(g.at(row, col));
+                    in[1] = pack_at<N>(u.at(row, col));
+                    in[2] = pack_at<N>(d.at(row, col));
                 },
-                [=] __device__(int64_t row, int64_t col, const float(&in)[3][N],
+                [=] __device__(int64_t row, int64_t col, const pack<T, N>(&in)[3],
                                float(&sum)[2][N]) {
-                    float a[N], b[N], f[N], h[N];
+                    float a[N], b[N], c[N], f[N], h[N];
+                    unpack(a, in[0]);
+                    unpack(b, in[1]);
+                    unpack(c, in[2]);
                     load<N>(f, factor + col);
                     load<N>(h, other + col);
                     for (int i = 0; i < N; i++) {
-                        const float at = in[0][i] * f[i], s = 1.0f / (1.0f + expf(-at));
-                        a[i] = in[2][i] * (in[1][i] * h[i]) * s * (1.0f + at * (1.0f - s));
-                        b[i] = in[2][i] * at * s;
-                        sum[0][i] += in[0][i] * a[i];
-                        sum[1][i] += in[1][i] * b[i];
-                        a[i] *= f[i];
-                        b[i] *= h[i];
+                        const float at = a[i] * f[i], s = 1.0f / (1.0f + expf(-at));
+                        const float d_gate = c[i] * (b[i] * h[i]) * s * (1.0f + at * (1.0f - s));
+                        const float d_up = c[i] * at * s;
+                        sum[0][i] += a[i] * d_gate;
+                        sum[1][i] += b[i] * d_up;
+                        a[i] = d_gate * f[i];
+                        b[i] = d_up * h[i];
                     }
                     store<N>(g.at(row, col), a);
                     store<N>(u.at(row, col), b);

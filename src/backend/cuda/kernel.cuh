@@ -108,6 +108,31 @@ template <int N, typename T> __device__ inline void load(float (&out)[N], const 
         out[i] = to_float(raw.v[i]);
 }
 
+/* A pack in as many registers as it has words, which the compiler takes apart where it is read by
+ * elements of 2 bytes. */
+template <int N, typename T> __device__ inline pack<T, N> pack_at(const T *from)
+{
+    pack<T, N> raw;
+    if (sizeof raw == sizeof(uint4))
+        *reinterpret_cast<uint4 *>(&raw) = *reinterpret_cast<const uint4 *>(from);
+    else
+        raw = *reinterpret_cast<const pack<T, N> *>(from);
+    return raw;
+}
+
+template <int N, typename T> __device__ inline void unpack(float (&out)[N], const pack<T, N> &raw)
+{
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+        if (sizeof(T) == 2 && N % 2 == 0) {
+            const uint32_t word = reinterpret_cast<const uint32_t *>(&raw)[i / 2];
+            out[i] = __uint_as_float(i % 2 ? word & 0xffff0000u : word << 16);
+        } else {
+            out[i] = to_float(raw.v[i]);
+        }
+    }
+}
+
 template <int N, typename T> __device__ inline void store(T *to, const float (&in)[N])
 {
     pack<T, N> raw;
@@ -208,9 +233,11 @@ template <int SUMS> struct column_sums {
 };
 
 /* Sums over a block's share of the rows: a row of partial a block and sum. Rows are fetched a few
- * at a time before any is used. */
-template <int N, int IN, int SUMS, class Fetch, class Term>
-__global__ void column_partials(float *partial, int64_t rows, int64_t cols, Fetch fetch, Term term)
+ * at a time before any is used, and stay as they were read until then: of F32 they would be twice
+ * as large, and fewer blocks would run at once. */
+template <typename T, int N, int IN, int SUMS, class Fetch, class Term>
+__global__ void __launch_bounds__(256, 3)
+    column_partials(float *partial, int64_t rows, int64_t cols, Fetch fetch, Term term)
 {
     enum { AHEAD = 2 };
     __shared__ float sums[8][32 * N];
@@ -218,7 +245,7 @@ __global__ void column_partials(float *partial, int64_t rows, int64_t cols, Fetc
     float sum[SUMS][N] = {};
     if (col < cols)
         for (int64_t row = blockIdx.y * 8 + threadIdx.y; row < rows; row += AHEAD * step) {
-            float in[AHEAD][IN][N];
+            pack<T, N> in[AHEAD][IN];
 #pragma unroll
             for (int k = 0; k < AHEAD; k++)
                 if (row + k * step < rows) fetch(row + k * step, col, in[k]);
@@ -259,8 +286,8 @@ static __global__ void column_finish(column_sums<SUMS> to, const float *partial,
 }
 
 /** Each of SUMS sums of columns = sum over rows, in a fixed order, of what term(row, col, in, sum)
- * adds to sum [SUMS][N], in [IN][N] being what fetch(row, col, in) read of that row. */
-template <int N, int IN, int SUMS, class Fetch, class Term>
+ * adds to sum [SUMS][N], packs in [IN] being what fetch(row, col, in) read of that row. */
+template <typename T, int N, int IN, int SUMS, class Fetch, class Term>
 void sum_columns(mr_backend *be, column_sums<SUMS> out, int64_t rows, int64_t cols, Fetch fetch,
                  Term term)
 {
@@ -270,7 +297,7 @@ void sum_columns(mr_backend *be, column_sums<SUMS> out, int64_t rows, int64_t co
     cudaStream_t stream = mr_cuda_of(be)->stream;
     if (!partial || cols == 0) return;
     dim3 grid((unsigned)((cols / N + 31) / 32), chunks), block(32, 8);
-    column_partials<N, IN, SUMS><<<grid, block, 0, stream>>>(partial, rows, cols, fetch, term);
+    column_partials<T, N, IN, SUMS><<<grid, block, 0, stream>>>(partial, rows, cols, fetch, term);
     column_finish<SUMS>
         <<<(unsigned)((cols + 127) / 128), 128, 0, stream>>>(out, partial, (int)chunks, cols);
 }

@@ -144,15 +144,18 @@ void mr_cuda_rmsnorm_backward(mr_backend *be, mr_tensor dx, mr_tensor dw, mr_ten
         if (!mr_tensor_exists(dw)) return;
         MR_BY_WIDTH(all_wide(pack_of(x.dtype), {dy, x}), T, N, {
             matrix<T> g(dy), from(x);
-            sum_columns<N, 2, 1>(
+            sum_columns<T, N, 2, 1>(
                 be, {{(float *)mr_cuda_at(dw)}}, x.rows, x.cols,
-                [=] __device__(int64_t row, int64_t col, float(&in)[2][N]) {
-                    load<N>(in[0], g.at(row, col));
-                    load<N>(in[1], from.at(row, col));
+                [=] __device__(int64_t row, int64_t col, pack<T, N>(&in)[2]) {
+                    in[0] = pack_at<N>(g.at(row, col));
+                    in[1] = pack_at<N>(from.at(row, col));
                 },
-                [=] __device__(int64_t row, int64_t, const float(&in)[2][N], float(&sum)[1][N]) {
+                [=] __device__(int64_t row, int64_t, const pack<T, N>(&in)[2], float(&sum)[1][N]) {
+                    float a[N], b[N];
+                    unpack(a, in[0]);
+                    unpack(b, in[1]);
                     for (int i = 0; i < N; i++)
-                        sum[0][i] += in[1][i] * (in[0][i] * r[row]);
+                        sum[0][i] += b[i] * (a[i] * r[row]);
                 });
         });
     });

@@ -92,7 +92,7 @@ static void score(mr_model *model, const record *records, int64_t count, mr_opti
     for (int64_t i = 0; i < count; i++)
         for (int64_t k = 0; k < records[i].item.count; k++)
             options[all++] = records[i].item.options[k];
-    must(mr_scorer_create(model, MR_SCORER_ROWS, WINDOW, &scorer));
+    must(mr_scorer_create(model, mr_session_rows(model), WINDOW, &scorer));
     must(mr_scorer_allocate(scorer));
     must(mr_score_options(scorer, &(mr_scoring){.options = options, .count = all, .form = form},
                           out));

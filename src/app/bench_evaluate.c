@@ -61,7 +61,8 @@ static mr_status score(const mr_trainer *t, mr_scorer *scorer, const texts *of, 
 static mr_status measure_scoring(const mr_trainer *t, const texts *of, mr_evaluate_cost *cost)
 {
     mr_scorer *scorer = NULL;
-    mr_status status = mr_scorer_create(t->model, MR_SCORER_ROWS, t->seq_len + 1, &scorer);
+    mr_status status =
+        mr_scorer_create(t->model, mr_session_rows(t->model), t->seq_len + 1, &scorer);
     if (status == MR_OK) status = mr_scorer_allocate(scorer);
     status = mr_comm_agree(t->comm, status);
     const int64_t few = cost->items < 2 * t->comm->size ? cost->items : 2 * t->comm->size;

@@ -346,6 +346,7 @@ struct mr_backend {
     const mr_backend_ops *ops;
     int threads;
     size_t chunk_bytes; /**< of a matrix that is computed part by part: enough to keep it busy */
+    int64_t pass_rows;  /**< of a pass forward: enough to keep it busy, in whole tiles of products */
     void *state;        /**< the backend's own, owned */
 };
 

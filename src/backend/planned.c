@@ -39,4 +39,5 @@ void mr_planned_init(mr_backend *be)
                                                .destroy = destroy};
     be->ops = &planned_ops;
     be->chunk_bytes = MR_DEVICE_CHUNK;
+    be->pass_rows = MR_DEVICE_PASS;
 }

@@ -9,6 +9,7 @@
 #define MR_DEVICE_WORKSPACE ((size_t)64 << 20) /**< of products, a stream; there are two */
 #define MR_DEVICE_SLOT ((size_t)8 << 20)       /**< of what is converted on its way */
 #define MR_DEVICE_CHUNK ((size_t)512 << 20)    /**< of a matrix that is computed part by part */
+#define MR_DEVICE_PASS 3840                    /**< rows of a pass forward */
 
 /** The entry own_bytes of a device: workspaces of products, and the largest scratch, which is that
  * of attention's backward pass: a row's sums, and by cuDNN, in BF16, the gradients of all scores,

@@ -16,8 +16,6 @@
 
 #include "eval/continuation.h"
 
-enum { MR_SCORER_ROWS = 480 }; /**< of a pass; enough for products to be fast on a CPU */
-
 /** What an option is scored by. */
 typedef enum mr_option_form {
     MR_OPTION_SUM,  /**< log-likelihood of its tokens */
@@ -55,7 +53,7 @@ typedef struct mr_option_scores {
 typedef struct mr_scorer mr_scorer;
 
 /** Lays out a scorer without allocating its tensors: enough for plans. Local.
- * @param rows    tokens of a pass, at least 2: the fewer, the less memory
+ * @param rows    tokens of a pass, at least 2: the fewer, the less memory (mr_session_rows)
  * @param window  most tokens the model is given of prompt and option: of a longer text the last
  *                ones count, as in lm-evaluation-harness
  * @return as mr_session_create */

@@ -85,7 +85,8 @@ mr_status mr_set_run_lay_out(mr_set_run *run, mr_model *model)
 {
     const mr_set_run_options *o = run->options;
     mr_set_run_put_away(run);
-    if (run->set->metric) return mr_scorer_create(model, MR_SCORER_ROWS, o->window, &run->scorer);
+    if (run->set->metric)
+        return mr_scorer_create(model, mr_session_rows(model), o->window, &run->scorer);
     const int64_t batch = o->batch < run->items ? o->batch : run->items;
     return mr_generator_create(model, batch, run->longest, run->set->new_tokens, &run->generator);
 }

@@ -22,6 +22,11 @@ struct mr_session {
     int32_t *host; /* [host_count] scratch for indices, owned */
 };
 
+int64_t mr_session_rows(const mr_model *model)
+{
+    return model->be->pass_rows;
+}
+
 int64_t mr_session_outputs(const mr_model *model, int64_t wanted)
 {
     const int64_t most = mr_model_logits_rows(model);

@@ -64,6 +64,9 @@ static inline int64_t mr_session_even(int64_t tokens)
     return (tokens + EVEN - 1) / EVEN * EVEN;
 }
 
+/** Returns the rows of a pass that keep what the model computes on busy. Local. */
+int64_t mr_session_rows(const mr_model *model);
+
 /** Returns the most rows that are predicted behind at a time, `wanted` at most and 1 at least,
  * whose logits stay within what the model computes at once. Local. */
 int64_t mr_session_outputs(const mr_model *model, int64_t wanted);

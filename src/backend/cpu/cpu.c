@@ -240,6 +240,7 @@ mr_status mr_cpu_init(mr_backend *be, int node_rank)
     (void)node_rank; /* the host is every rank's */
     if (be->threads < 1) be->threads = 1;
     be->chunk_bytes = (size_t)64 << 20;
+    be->pass_rows = 480;
     cpu_state *state = mr_alloc(MR_MEM_OTHER, sizeof *state);
     if (!state) return MR_ERR_MEMORY;
     state->scratch =

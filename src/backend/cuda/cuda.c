@@ -249,6 +249,7 @@ mr_status mr_cuda_init(mr_backend *be, int node_rank)
     be->state = cu;
     be->ops = &cuda_ops;
     be->chunk_bytes = MR_DEVICE_CHUNK;
+    be->pass_rows = MR_DEVICE_PASS;
     cu->device = node_rank % devices;
     cudaError_t error = cudaSetDevice(cu->device);
     if (error == cudaSuccess) error = create_streams(cu);

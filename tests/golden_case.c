@@ -302,8 +302,11 @@ cleanup:
 static mr_status create_model(mr_golden_rig *rig, const char *folder, mr_golden_cut cut)
 {
     char path[PATH_MAX];
-    mr_geometry geometry = {
-        .batch = rig->share, .tokens = rig->tokens, .micros = 1, .in_wave = 1, .packed = cut.packed};
+    mr_geometry geometry = {.batch = rig->share,
+                            .tokens = rig->tokens,
+                            .micros = 1,
+                            .in_wave = 1,
+                            .packed = cut.packed};
     if (cut.single) {
         geometry.batch = 1;
         geometry.micros = rig->share;

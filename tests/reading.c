@@ -19,14 +19,15 @@ mr_status reading_open(const mr_comm *comm, const char *folder, int64_t tokens, 
     settings_of_method(r->config, "fft");
     must(mr_backend_create(test_backend(), 0, 1, &r->be));
     must(mr_model_create(
-        &(mr_model_options){.comm = comm,
-                            .be = r->be,
-                            .arch = &r->arch,
-                            .method = mr_adapter_find("fft"),
-                            .adapter = mr_adapter_config_of(r->config),
-                            .shard = MR_SHARD_FULL,
-                            .frozen = frozen,
-                            .geometry = {.batch = 1, .tokens = tokens, .micros = 1, .in_wave = 1, .stretches = 1}},
+        &(mr_model_options){
+            .comm = comm,
+            .be = r->be,
+            .arch = &r->arch,
+            .method = mr_adapter_find("fft"),
+            .adapter = mr_adapter_config_of(r->config),
+            .shard = MR_SHARD_FULL,
+            .frozen = frozen,
+            .geometry = {.batch = 1, .tokens = tokens, .micros = 1, .in_wave = 1, .stretches = 1}},
         &r->model));
     must(mr_model_allocate(r->model));
     must(mr_model_load(r->model, r->weights));

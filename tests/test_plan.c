@@ -260,8 +260,9 @@ static void a_device_is_planned_for_that_is_not_here(void **state)
                           field(json_object_get(host, "bytes"), "other");
     assert_true(own > 200ll << 20);
     if (strstr(limit, "assumed")) {
-        assert_contains(limit, "0.8 of 139 GiB, an H200's, assumed as there is no CUDA device here, "
-                               "of each of 8 devices");
+        assert_contains(limit,
+                        "0.8 of 139 GiB, an H200's, assumed as there is no CUDA device here, "
+                        "of each of 8 devices");
         assert_true(field(plan, "memory_limit_bytes") == (long long)(0.8 * (double)(139ll << 30)));
     }
     json_decref(plan);

@@ -59,8 +59,7 @@ static bool forward(mr_backend *be, const mr_site_args *args)
             cpu->scale_columns(be, args->y[i], (mr_tensor){0}, args->y[i], args->update[i].ratio,
                                0);
     }
-    if (mr_tensor_exists(args->gated))
-        cpu->swiglu_forward(be, args->gated, args->y[0], args->y[1]);
+    if (mr_tensor_exists(args->gated)) cpu->swiglu_forward(be, args->gated, args->y[0], args->y[1]);
     return true;
 }
 

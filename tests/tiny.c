@@ -59,17 +59,18 @@ mr_status tiny_lay_out(const tiny_options *options, tiny *out)
     c->run.seed = 11;
     must(mr_backend_create(test_backend(), 0, 1, &out->be));
     mr_status status = mr_model_create(
-        &(mr_model_options){.comm = out->comm,
-                            .be = out->be,
-                            .arch = &out->arch,
-                            .method = mr_adapter_find(options->method),
-                            .adapter = adapter,
-                            .lr_scale = &c->train.lr_scale,
-                            .lr = c->train.lr,
-                            .shard = options->shard,
-                            .recompute = options->recompute == MR_RECOMPUTE_LAYER,
-                            .seed = 11,
-                            .geometry = {.batch = 1, .tokens = TOKENS, .micros = 1, .in_wave = 1, .stretches = 1}},
+        &(mr_model_options){
+            .comm = out->comm,
+            .be = out->be,
+            .arch = &out->arch,
+            .method = mr_adapter_find(options->method),
+            .adapter = adapter,
+            .lr_scale = &c->train.lr_scale,
+            .lr = c->train.lr,
+            .shard = options->shard,
+            .recompute = options->recompute == MR_RECOMPUTE_LAYER,
+            .seed = 11,
+            .geometry = {.batch = 1, .tokens = TOKENS, .micros = 1, .in_wave = 1, .stretches = 1}},
         &out->model);
     if (status != MR_OK) tiny_destroy(out);
     return status;

@@ -3,8 +3,8 @@
 #include "adapter/adapter.h"
 #include "base/memory.h"
 #include "config/value.h"
-#include "report/layout.h"
 #include "eval/statistics.h"
+#include "report/layout.h"
 #include "store/json.h"
 #include "train/target.h"
 

@@ -75,9 +75,9 @@ mr_status mr_run_dry(const mr_comm *comm, const mr_config *config, int64_t ranks
         planned.rank = 0;
     }
     const sharing share = share_node(comm, &run, ranks, node_ranks);
-    mr_status status = mr_comm_agree(
-        comm,
-        mr_backend_create_planned(run.parallel.backend, mr_node_rank(comm), share.threads, &be));
+    mr_status status =
+        mr_comm_agree(comm, mr_backend_create_planned(run.parallel.backend, mr_node_rank(comm),
+                                                      share.threads, &be));
     if (status == MR_OK) status = mr_trainer_arch(comm, &run, &arch);
     mr_memory_limit limit = {0};
     if (status == MR_OK) {

@@ -109,16 +109,17 @@ mr_status mr_loaded_lay_out(mr_loaded *l, mr_backend *be, mr_shard shard, int64_
 {
     mr_model_destroy(&l->model);
     return mr_model_create(
-        &(mr_model_options){.comm = l->comm,
-                            .be = be,
-                            .arch = &l->arch,
-                            .method = mr_adapter_find(l->config.method.name),
-                            .adapter = mr_adapter_config_of(&l->config),
-                            .shard = shard,
-                            .compute = mr_trainer_dtype(&l->config),
-                            .frozen = true,
-                            .seed = (uint64_t)l->config.run.seed,
-                            .geometry = {.batch = 1, .tokens = tokens, .micros = 1, .in_wave = 1, .stretches = 1}},
+        &(mr_model_options){
+            .comm = l->comm,
+            .be = be,
+            .arch = &l->arch,
+            .method = mr_adapter_find(l->config.method.name),
+            .adapter = mr_adapter_config_of(&l->config),
+            .shard = shard,
+            .compute = mr_trainer_dtype(&l->config),
+            .frozen = true,
+            .seed = (uint64_t)l->config.run.seed,
+            .geometry = {.batch = 1, .tokens = tokens, .micros = 1, .in_wave = 1, .stretches = 1}},
         &l->model);
 }
 

@@ -73,8 +73,8 @@ void mr_cpu_row_factors(mr_backend *be, const mr_row_factors_args *args)
     for (int64_t i = 0; i < args->base.cols; i++) {
         double square = base[i];
         for (int64_t j = 0; mr_tensor_exists(h) && j < h.cols; j++)
-            square += (double)mr_cpu_f32(h)[i * h.stride + j] *
-                      (double)mr_cpu_f32(b)[i * b.stride + j];
+            square +=
+                (double)mr_cpu_f32(h)[i * h.stride + j] * (double)mr_cpu_f32(b)[i * b.stride + j];
         double one = square <= 0 ? 0 : 1 / sqrt(square), scaled = (double)pm[i] * one;
         pi[i] = (float)one;
         pr[i] = (float)scaled;

@@ -57,21 +57,13 @@ static void add_runs(const mr_table *table, int64_t row, const mr_column *column
 {
     const mr_row *of = &table->row[row];
     const mr_rate *rate = column->paper >= 0 ? NULL : of->rate[column->block];
-    double trained = NAN, tokens = NAN, seconds = NAN;
-    if (rate && rate->seeds > 0) {
-        trained = (double)of->group[column->block]->first->trainable;
-        tokens = seconds = 0;
-        for (int64_t i = 0; i < rate->seeds; i++) {
-            tokens += rate->run[i]->tokens / (double)rate->seeds;
-            seconds += rate->run[i]->seconds / (double)rate->seeds;
-        }
-    }
     next_number(rate ? rate->lr : NAN, out);
     next_text(rate ? text_of(table, row, "with", column->block) : NULL, out);
     next_number(rate ? (double)rate->seeds : NAN, out);
-    next_number(trained, out);
-    next_number(tokens, out);
-    next_number(seconds, out);
+    next_number(rate && rate->seeds > 0 ? (double)of->group[column->block]->first->trainable : NAN,
+                out);
+    next_number(rate ? rate->tokens : NAN, out);
+    next_number(rate ? rate->seconds : NAN, out);
     next_number(rate && rate->forgotten.n > 0 ? rate->forgotten.mean : NAN, out);
 }
 

@@ -32,6 +32,11 @@ static void put_key(json_t **object, const char *key, const mr_config *config)
     mr_text_free(&text);
 }
 
+static const char *better(const mr_score *score)
+{
+    return score->lower_is_better ? "lower" : "higher";
+}
+
 /* Which numbers of a cell are listed. */
 typedef enum part { STEP, MEAN, SPREAD, INTERVAL } part;
 
@@ -95,20 +100,31 @@ static json_t *scores_json(const mr_measure *measure, const mr_table *table, int
     return list;
 }
 
+static json_t *seeds_json(const mr_rate *rate)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < rate->seeds; i++)
+        mr_json_append(&list, json_integer(rate->run[i]->config.run.seed));
+    return list;
+}
+
+static json_t *logs_json(const mr_rate *rate)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; i < rate->seeds; i++)
+        mr_json_append(&list, mr_json_text(rate->run[i]->path));
+    return list;
+}
+
 static json_t *rate_json(const mr_measure *measure, const mr_table *table, int64_t row)
 {
     const mr_rate *rate = rate_of(table, row);
     const int choice = measure->choice;
-    json_t *seeds = json_array(), *logs = json_array();
-    for (int64_t i = 0; i < rate->seeds; i++) {
-        mr_json_append(&seeds, json_integer(rate->run[i]->config.run.seed));
-        mr_json_append(&logs, mr_json_text(rate->run[i]->path));
-    }
     json_t *object = json_pack(
-        "{s:f, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "lr", rate->lr, "seeds", seeds, "left_out",
-        (json_int_t)rate->left_out, "mean", numbers(table, row, choice, MEAN), "spread",
+        "{s:f, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "lr", rate->lr, "seeds", seeds_json(rate),
+        "left_out", (json_int_t)rate->left_out, "mean", numbers(table, row, choice, MEAN), "spread",
         numbers(table, row, choice, SPREAD), "interval", numbers(table, row, choice, INTERVAL),
-        "mean_of_steps", mean_of_steps(table, row, choice), "logs", logs);
+        "mean_of_steps", mean_of_steps(table, row, choice), "logs", logs_json(rate));
     if (measure->scores > 1) put(&object, "scores", scores_json(measure, table, row));
     return object;
 }
@@ -247,9 +263,9 @@ static json_t *block_json(const mr_report_block *block)
     mr_setting_name(block->results, setting, &name);
     json_t *object =
         json_pack("{s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:b, s:o}", "task", measure->task,
-                  "name", mr_json_text(mr_text_get(&name)), "config", shared_json(setting),
-                  "data_hash", mr_json_text(setting->first->data_hash), "base_parameters",
-                  (json_int_t)setting->first->base_parameters, "train_steps",
+                  "name", name.failed ? NULL : mr_json_text(mr_text_get(&name)), "config",
+                  shared_json(setting), "data_hash", mr_json_text(setting->first->data_hash),
+                  "base_parameters", (json_int_t)setting->first->base_parameters, "train_steps",
                   (json_int_t)setting->first->steps, "seq_len", (json_int_t)setting->first->seq_len,
                   "chosen_by",
                   apart && measure->held_out
@@ -285,21 +301,13 @@ static json_t *estimate_json(const mr_cell *cell)
 /* What a rate was tried at, and what that took. */
 static json_t *tried_json(const mr_report_block *block, const mr_group *group, const mr_rate *rate)
 {
-    json_t *seeds = json_array(), *logs = json_array();
-    double tokens = 0, seconds = 0;
-    for (int64_t i = 0; i < rate->seeds; i++) {
-        mr_json_append(&seeds, json_integer(rate->run[i]->config.run.seed));
-        mr_json_append(&logs, mr_json_text(rate->run[i]->path));
-        tokens += rate->run[i]->tokens / (double)rate->seeds;
-        seconds += rate->run[i]->seconds / (double)rate->seeds;
-    }
-    return json_pack("{s:f, s:o, s:o, s:I, s:I, s:f, s:f, s:o, s:b, s:o}", "lr", rate->lr, "config",
-                     varying_json(block->setting, group, group), "seeds", seeds, "left_out",
-                     (json_int_t)rate->left_out, "trainable_parameters",
-                     (json_int_t)group->first->trainable, "tokens", tokens, "seconds", seconds,
-                     "forgotten",
+    return json_pack("{s:f, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:b, s:o}", "lr", rate->lr, "config",
+                     varying_json(block->setting, group, group), "seeds", seeds_json(rate),
+                     "left_out", (json_int_t)rate->left_out, "trainable_parameters",
+                     (json_int_t)group->first->trainable, "tokens", mr_json_number(rate->tokens),
+                     "seconds", mr_json_number(rate->seconds), "forgotten",
                      rate->forgotten.n > 0 ? mr_json_number(rate->forgotten.mean) : json_null(),
-                     "at_edge", group->edge && rate == group->best, "logs", logs);
+                     "at_edge", group->edge && rate == group->best, "logs", logs_json(rate));
 }
 
 static json_t *cell_json(const mr_section *section, const mr_table *table, int64_t row, int64_t c)
@@ -313,7 +321,7 @@ static json_t *cell_json(const mr_section *section, const mr_table *table, int64
     put(&object, "score", json_string(score->caption));
     put(&object, "rules", score->rules ? json_string(score->rules) : json_null());
     put(&object, "sets", sets_json(score));
-    put(&object, "better", json_string(score->lower_is_better ? "lower" : "higher"));
+    put(&object, "better", json_string(better(score)));
     put(&object, "step", mr_json_number(column->step));
     return object;
 }
@@ -378,11 +386,6 @@ static json_t *searched_json(const mr_section *section)
         mr_json_append(&rows, line_json(section, i));
     return json_pack("{s:o, s:o, s:o, s:o}", "title", mr_json_text(section->title), "blocks",
                      blocks, "rows", rows, "rates", tries);
-}
-
-static const char *better(const mr_score *score)
-{
-    return score->lower_is_better ? "lower" : "higher";
 }
 
 /* The scores of the measure, where there are several. */

@@ -114,24 +114,16 @@ static void add_rates_columns(const mr_report_maker *m, int block, mr_table *tab
     if (at->results->measure.scores > 1) choice->above = mr_table_keep(table, "");
 }
 
-static double mean_of(const mr_rate *rate, bool seconds)
-{
-    double sum = 0;
-    for (int64_t i = 0; i < rate->seeds; i++)
-        sum += (seconds ? rate->run[i]->seconds : rate->run[i]->tokens) / (double)rate->seeds;
-    return sum;
-}
-
 /* Tokens, minutes, what chose, and what was forgotten. */
 static void add_cost(const mr_report_maker *m, const mr_row *row, int block, mr_table *table)
 {
     const mr_report_block *at = &m->section->block[block];
     const mr_rate *rate = row->rate[block];
     const int held_out = at->results->measure.scores;
-    for (int seconds = 0; seconds < 2; seconds++) {
-        double mean = rate->seeds > 0 ? mean_of(rate, seconds) : 0;
-        if (mean > 0)
-            mr_table_add_number(table, seconds ? mean / 60 : mean);
+    const double costs[] = {rate->tokens, rate->seconds / 60};
+    for (int i = 0; i < 2; i++) {
+        if (isfinite(costs[i]))
+            mr_table_add_number(table, costs[i]);
         else
             mr_table_add_missing(table);
     }

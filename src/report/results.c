@@ -172,6 +172,17 @@ static mr_estimate estimate_forgotten(const mr_rate *rate, double *value)
     return mr_estimate_of(value, rate->seeds);
 }
 
+/* What training took: the mean over seeds. */
+static void average_costs(mr_rate *rate)
+{
+    rate->tokens = rate->seconds = 0;
+    for (int64_t i = 0; i < rate->seeds; i++) {
+        const mr_result *run = rate->run[i];
+        rate->tokens += run->tokens > 0 ? run->tokens / (double)rate->seeds : NAN;
+        rate->seconds += run->seconds > 0 ? run->seconds / (double)rate->seeds : NAN;
+    }
+}
+
 /* A score that none of the runs has is of no evaluations. */
 static mr_status fill_courses(mr_rate *rate, int scores, int chooses)
 {
@@ -196,6 +207,7 @@ static mr_status fill_rate(mr_result *const *run, int64_t count, const mr_result
                            const mr_setting *setting, mr_rate *rate)
 {
     rate->lr = run[0]->config.train.lr;
+    rate->tokens = rate->seconds = NAN;
     rate->run = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof(mr_result *));
     if (!rate->run) return MR_ERR_MEMORY;
     for (int64_t i = 0; i < count; i++) {
@@ -205,6 +217,7 @@ static mr_status fill_rate(mr_result *const *run, int64_t count, const mr_result
             rate->run[rate->seeds++] = run[i];
     }
     if (rate->seeds == 0) return MR_OK;
+    average_costs(rate);
     return fill_courses(rate, results->measure.scores, setting->chooses);
 }
 

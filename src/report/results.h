@@ -87,7 +87,7 @@ typedef struct mr_result {
     int64_t trainable;
     int64_t steps, seq_len;
     int64_t merges;         /**< of the update into the weights, until the run's end */
-    double tokens, seconds; /**< of all steps, of these in training alone; 0: none is logged */
+    double tokens, seconds; /**< of all steps, in training alone; 0: none is logged */
     /** Loss a token of the first text that is not the task's, after the last step less that before
      * the first; NAN: none was told at both. */
     double forgotten;
@@ -112,11 +112,12 @@ typedef struct mr_course {
 typedef struct mr_rate {
     double lr;
     int64_t seeds;
-    int64_t left_out;      /**< runs at this rate that do not count */
-    const mr_result **run; /**< [seeds] by seed; borrowed from mr_results */
-    mr_course *course;     /**< [scores of the measure + 1] as series; NULL where seeds is 0 */
-    double *error;         /**< [scores] of the choice of items, of one run on average, or NULL */
-    mr_estimate forgotten; /**< over seeds, as of mr_result; of none unless all tell it */
+    int64_t left_out;       /**< runs at this rate that do not count */
+    const mr_result **run;  /**< [seeds] by seed; borrowed from mr_results */
+    mr_course *course;      /**< [scores of the measure + 1] as series; NULL where seeds is 0 */
+    double *error;          /**< [scores] of the choice of items, of one run on average, or NULL */
+    double tokens, seconds; /**< mean over seeds, as of mr_result; NAN unless all tell it */
+    mr_estimate forgotten;  /**< over seeds, as of mr_result; of none unless all tell it */
 } mr_rate;
 
 /** One method at one r and one variant. Owns rate. */

@@ -16,6 +16,15 @@ const mr_renderer *mr_renderer_find(const char *name)
     return NULL;
 }
 
+void mr_render_text(const char *text, mr_render_plain *plain, mr_text *out)
+{
+    mr_text line = {0};
+    mr_text_add_line(&line, text, strlen(text));
+    plain(mr_text_get(&line), out);
+    if (line.failed) out->failed = true;
+    mr_text_free(&line);
+}
+
 void mr_render_number(const mr_column *column, double value, mr_text *out)
 {
     if (fabs(value) < 1e6)

@@ -22,6 +22,12 @@ extern const mr_renderer mr_renderer_text, mr_renderer_markdown, mr_renderer_lat
 /** Returns the form of a name, or NULL. Local. */
 const mr_renderer *mr_renderer_find(const char *name);
 
+/** Appends text in which nothing is a command of a form. Local. */
+typedef void mr_render_plain(const char *text, mr_text *out);
+
+/** Appends text of others in a form, on one line. Local. */
+void mr_render_text(const char *text, mr_render_plain *plain, mr_text *out);
+
 /** Appends a number in the decimals of its column; what is far from all a score has in three
  * digits. Local. */
 void mr_render_number(const mr_column *column, double value, mr_text *out);

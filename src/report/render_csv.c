@@ -6,19 +6,19 @@
 #include <math.h>
 #include <string.h>
 
-/* A value, quoted where it has to be; separators come before all but the first. */
-static void add_text(const char *text, mr_text *out)
+static void add_plain(const char *text, mr_text *out)
 {
-    mr_text clean = {0};
-    mr_text_add_line(&clean, text, strlen(text));
-    text = mr_text_get(&clean);
     const bool quoted = strpbrk(text, ",\"") != NULL;
     if (quoted) mr_text_add(out, "\"");
     for (; *text; text++)
         mr_text_add(out, "%s%c", *text == '"' ? "\"" : "", *text);
     if (quoted) mr_text_add(out, "\"");
-    if (clean.failed) out->failed = true;
-    mr_text_free(&clean);
+}
+
+/* A value, quoted where it has to be; separators come before all but the first. */
+static void add_text(const char *text, mr_text *out)
+{
+    mr_render_text(text, add_plain, out);
 }
 
 static void next_text(const char *text, mr_text *out)

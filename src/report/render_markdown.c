@@ -13,11 +13,7 @@ static void add_plain(const char *text, mr_text *out)
 
 static void add_clean(const char *text, mr_text *out)
 {
-    mr_text clean = {0};
-    mr_text_add_line(&clean, text, strlen(text));
-    add_plain(mr_text_get(&clean), out);
-    if (clean.failed) out->failed = true;
-    mr_text_free(&clean);
+    mr_render_text(text, add_plain, out);
 }
 
 /* A table has one line of headings: what stands above columns comes before each of theirs. */

@@ -63,6 +63,8 @@ static void what_evaluation_costs_is_told(void **state)
     assert_true(fabs(scored / items - 16) < 4.5);
     assert_true(fabs(rate * each / 1e3 - texts) < 0.2 * texts);
     program_free(&result);
+    program_fail((program_setting){0}, 2, "mora bench: --evaluate: expected at least 1, found 0",
+                 "bench --model tiny.json --evaluate 0");
 }
 
 int main(void)

@@ -32,7 +32,8 @@ typedef struct bench_row {
 
 typedef struct bench_options {
     const char *model, *methods;
-    int64_t batch, seq, steps, r, threads, evaluate;
+    int64_t batch, seq, steps, r, threads;
+    int64_t evaluate; /* prompts; -1: not given */
     mr_option_list sets;
     bool spectra, json, help;
 } bench_options;
@@ -366,7 +367,8 @@ static mr_status parse(const mr_comm *comm, int argc, char **argv, bench_options
     int operands;
     MR_TRY(mr_options_parse(comm, &mr_command_bench, options, sizeof options / sizeof options[0],
                             argc, argv, NULL, 0, &operands, NULL, &o->help));
-    MR_CHECK(o->evaluate >= 0, MR_ERR_USAGE, "mora bench: --evaluate must be at least 1");
+    MR_CHECK(o->evaluate != 0, MR_ERR_USAGE,
+             "mora bench: --evaluate: expected at least 1, found 0");
     MR_CHECK(o->steps > 0 && o->batch > 0 && o->seq > 0 && o->r > 0, MR_ERR_USAGE,
              "mora bench: --steps, --batch, --seq and --r must be at least 1");
     return MR_OK;
@@ -379,7 +381,8 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
                        .batch = 4,
                        .seq = 512,
                        .steps = 5,
-                       .r = 8};
+                       .r = 8,
+                       .evaluate = -1};
     MR_TRY(parse(comm, argc, argv, &o));
     if (o.help) return MR_OK;
     MR_TRY(check_methods(o.methods));

@@ -72,8 +72,6 @@ static mr_status begin_runs(work *w)
                              .window = r->window > 0 ? r->window : arch->max_position_embeddings,
                              .batch = r->batch,
                              .limit = r->limit > 0 ? r->limit : 0,
-                             .eos = w->loaded->tokenizer->end,
-                             .eos_count = w->loaded->tokenizer->ends,
                              .progress = show_progress,
                              .context = w};
     w->run = mr_alloc_array(MR_MEM_OTHER, (size_t)w->sets.count, sizeof *w->run);

@@ -91,8 +91,6 @@ static mr_status create(mr_eval_set *set)
                              .window = mr_model_arch(set->model)->max_position_embeddings,
                              .batch = given || set->batch < MOST_BATCH ? set->batch : MOST_BATCH,
                              .limit = set->wanted,
-                             .eos = set->tokenizer->end,
-                             .eos_count = set->tokenizer->ends,
                              .progress = show_progress,
                              .context = set};
     MR_TRY(mr_set_run_begin(&b->sets.set[0], &b->options, &b->run));

@@ -426,8 +426,8 @@ static mr_status generate_piece(piece *p)
     p->ended = 0;
     const mr_continue_options options = {.sampling = {.top_p = 1},
                                          .most = run->set->new_tokens,
-                                         .eos = o->eos,
-                                         .eos_count = o->eos_count,
+                                         .eos = o->tokenizer->end,
+                                         .eos_count = o->tokenizer->ends,
                                          .stops = run->set->stops.item,
                                          .stop_count = run->set->stops.count,
                                          .tokenizer = o->tokenizer,

@@ -10,14 +10,12 @@
 
 /** How a set is run. Borrowed until the end. */
 typedef struct mr_set_run_options {
-    const mr_tokenizer *tokenizer;
-    bool bos;           /**< what the tokenizer puts before a text stands before prompts */
-    bool apart;         /**< options share nothing: every text runs from its first token */
-    int64_t window;     /**< most tokens that the model is given */
-    int64_t batch;      /**< texts that a rank generates at a time */
-    int64_t limit;      /**< items of a class, 0: all */
-    const int64_t *eos; /**< [eos_count] ids that end a text */
-    int64_t eos_count;
+    const mr_tokenizer *tokenizer; /**< whose ends end what is generated */
+    bool bos;       /**< what the tokenizer puts before a text stands before prompts */
+    bool apart;     /**< options share nothing: every text runs from its first token */
+    int64_t window; /**< most tokens that the model is given */
+    int64_t batch;  /**< texts that a rank generates at a time */
+    int64_t limit;  /**< items of a class, 0: all */
     /** Called now and then, on every rank. */
     void (*progress)(void *context, int64_t done, int64_t items);
     void *context;
@@ -26,8 +24,7 @@ typedef struct mr_set_run_options {
 /** What is told the row of an item; row is borrowed. */
 typedef mr_status mr_set_row(void *context, int64_t index, const json_t *row);
 
-/** A set being run. Owns all but set, options and
- * row_context. */
+/** A set being run. Owns all but set, options and row_context. */
 typedef struct mr_set_run {
     const mr_set *set;
     const mr_set_run_options *options;

@@ -34,10 +34,8 @@ static mr_status check_text(const pair *p, const char *name, bool needed, const 
                      ? mr_runlog_get_text(p->log[i], name, &text[i])
                      : MR_OK;
     if (status == MR_OK && text[0] && text[1] && strcmp(text[0], text[1]) != 0)
-        status = mr_fail(MR_ERR_ARG,
-                         "%s and %s cannot be compared item by item: %s differs, \"%.*s\" and "
-                         "\"%.*s\"",
-                         p->path[0], p->path[1], what, SHOWN, text[0], SHOWN, text[1]);
+        status = mr_comparison_refuse(p->path, "%s differs, \"%.*s\" and \"%.*s\"", what, SHOWN,
+                                      text[0], SHOWN, text[1]);
     mr_free(text[0]);
     mr_free(text[1]);
     return status;
@@ -51,10 +49,9 @@ static mr_status check_items(const pair *p)
     MR_TRY(check_text(p, "tokenizer_hash", false, "the tokenizer (tokenizer_hash)"));
     for (int i = 0; i < 2; i++)
         MR_TRY(mr_runlog_get_int(p->log[i], "seq_len", &length[i]));
-    MR_CHECK(length[0] == length[1], MR_ERR_ARG,
-             "%s and %s cannot be compared item by item: seq_len differs, %lld and %lld",
-             p->path[0], p->path[1], (long long)length[0], (long long)length[1]);
-    return MR_OK;
+    if (length[0] == length[1]) return MR_OK;
+    return mr_comparison_refuse(p->path, "seq_len differs, %lld and %lld", (long long)length[0],
+                                (long long)length[1]);
 }
 
 /* Sets. */
@@ -105,10 +102,9 @@ static mr_status read_items(const mr_runlog_reader *log, const char *path, const
 static mr_status check_said(const pair *p, const char *set, const char *what, const char *a,
                             const char *b)
 {
-    MR_CHECK(strcmp(a, b) == 0, MR_ERR_ARG,
-             "%s and %s cannot be compared item by item: /eval/%s: %s differs, \"%s\" and \"%s\"",
-             p->path[0], p->path[1], set, what, a, b);
-    return MR_OK;
+    if (strcmp(a, b) == 0) return MR_OK;
+    return mr_comparison_refuse(p->path, "/eval/%s: %s differs, \"%s\" and \"%s\"", set, what, a,
+                                b);
 }
 
 static mr_status check_kind(const pair *p, const char *set, const mr_runlog_about about[2])
@@ -121,13 +117,9 @@ static mr_status check_kind(const pair *p, const char *set, const mr_runlog_abou
     MR_TRY(check_said(p, set, "its version", version[0], version[1]));
     MR_TRY(check_said(p, set, "its rules", a->rules, b->rules));
     MR_TRY(check_said(p, set, "what was asked (items_hash)", a->items_hash, b->items_hash));
-    MR_CHECK(strcmp(about[0].kind, about[1].kind) == 0 && strcmp(about[0].part, about[1].part) == 0,
-             MR_ERR_ARG,
-             "%s and %s cannot be compared item by item: /eval/%s holds %s of the part %s, and %s "
-             "of the part %s",
-             p->path[0], p->path[1], set, about[0].kind, about[0].part, about[1].kind,
-             about[1].part);
-    return MR_OK;
+    if (strcmp(a->kind, b->kind) == 0 && strcmp(a->part, b->part) == 0) return MR_OK;
+    return mr_comparison_refuse(p->path, "/eval/%s holds %s of the part %s, and %s of the part %s",
+                                set, a->kind, a->part, b->kind, b->part);
 }
 
 static mr_status read_set(const pair *p, mr_compared_set *set)
@@ -147,9 +139,9 @@ static mr_status read_set(const pair *p, mr_compared_set *set)
     }
     set->about = about[0];
     MR_TRY(check_kind(p, set->name, about));
-    MR_CHECK(items[0] == items[1], MR_ERR_ARG,
-             "%s and %s cannot be compared item by item: /eval/%s has %lld items and %lld",
-             p->path[0], p->path[1], set->name, (long long)items[0], (long long)items[1]);
+    if (items[0] != items[1])
+        return mr_comparison_refuse(p->path, "/eval/%s has %lld items and %lld", set->name,
+                                    (long long)items[0], (long long)items[1]);
     set->paired.items = items[0];
     return MR_OK;
 }

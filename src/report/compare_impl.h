@@ -13,6 +13,10 @@ mr_compared_set *mr_comparison_add(mr_comparison *comparison, const char *name);
 MR_NODISCARD mr_status mr_comparison_leave_out(mr_comparison *comparison, const char *name,
                                                const char *reason);
 
+/* Fails as the two cannot be compared item by item, with what differs. @return MR_ERR_ARG */
+MR_NODISCARD mr_status mr_comparison_refuse(const char *const path[2], const char *fmt, ...)
+    MR_PRINTF(2, 3);
+
 /* Lists the items of a set whose values differ, what differs most before others.
  * @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_compared_order(mr_compared_set *set);

@@ -20,11 +20,8 @@ static mr_status fail_rows(const rows *r, const char *what, const json_t *a, con
 {
     char *one = a ? json_dumps(a, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
     char *other = b ? json_dumps(b, JSON_COMPACT | JSON_ENCODE_ANY) : NULL;
-    mr_status status =
-        mr_fail(MR_ERR_ARG,
-                "%s and %s cannot be compared item by item: %s: %s differs, %.100s "
-                "and %.100s",
-                r->path[0], r->path[1], r->name, what, one ? one : "none", other ? other : "none");
+    mr_status status = mr_comparison_refuse(r->path, "%s: %s differs, %.100s and %.100s", r->name,
+                                            what, one ? one : "none", other ? other : "none");
     free(one);
     free(other);
     return status;

@@ -3,6 +3,7 @@
 #include "report/compare_impl.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,6 +20,17 @@ mr_status mr_comparison_leave_out(mr_comparison *c, const char *name, const char
     char text[MR_MESSAGE_MAX];
     snprintf(text, sizeof text, "%s: %s", name, reason);
     return mr_names_add(&c->left_out, text);
+}
+
+mr_status mr_comparison_refuse(const char *const path[2], const char *fmt, ...)
+{
+    char what[MR_MESSAGE_MAX];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(what, sizeof what, fmt, args);
+    va_end(args);
+    return mr_fail(MR_ERR_ARG, "%s and %s cannot be compared item by item: %s", path[0], path[1],
+                   what);
 }
 
 static int most_first(const void *a, const void *b)

@@ -15,23 +15,12 @@
 
 static mr_backend *be;
 
-static const mr_registry *registry(void)
-{
-    static mr_registry keys;
-    static mr_choice_table tables[2];
-    if (keys.count > 0) return &keys;
-    tables[0] = (mr_choice_table){"method.name", mr_adapter_choices()};
-    tables[1] = (mr_choice_table){"task.name", mr_target_choices()};
-    mr_registry_build_without(tables, 2, mr_approximate_without, &keys);
-    return &keys;
-}
-
 /* A configuration of a method and a target. */
 static mr_config *setting(const char *method, const char *target, int64_t rows, int64_t cols,
                           int64_t r)
 {
     static mr_config config;
-    mr_config_defaults(registry(), &config);
+    mr_config_defaults(mr_approximate_registry(), &config);
     settings_put(&config, "method.name", "%s", method);
     settings_put(&config, "task.name", "%s", target);
     settings_put(&config, "task.rows", "%lld", (long long)rows);

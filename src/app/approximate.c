@@ -2,25 +2,12 @@
 
 #include "train/approximate.h"
 
-#include "adapter/adapter.h"
 #include "app/command.h"
 #include "base/log.h"
 #include "config/load.h"
 #include "report/approximations.h"
-#include "train/target.h"
 
 #include <stdio.h>
-
-static const mr_registry *registry(void)
-{
-    static mr_registry keys;
-    static mr_choice_table tables[2];
-    if (keys.count > 0) return &keys;
-    tables[0] = (mr_choice_table){"method.name", mr_adapter_choices()};
-    tables[1] = (mr_choice_table){"task.name", mr_target_choices()};
-    mr_registry_build_without(tables, 2, mr_approximate_without, &keys);
-    return &keys;
-}
 
 /* Gives rank 0 what came of the runs of a round, a run a rank from `first` on. Collective. */
 static mr_status take_round(const mr_comm *comm, const mr_run_list *list, int first, int count,
@@ -107,7 +94,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
         {"json", MR_OPTION_FLAG, &json, NULL, "print every run as JSON"},
     };
     mr_text keys = {0};
-    mr_status status = mr_config_help(registry(), NULL, &keys);
+    mr_status status = mr_config_help(mr_approximate_registry(), NULL, &keys);
     if (status == MR_OK)
         status = mr_options_parse(comm, &mr_command_approximate, options,
                                   sizeof options / sizeof options[0], argc, argv, file, 1,
@@ -120,7 +107,7 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
              "mora approximate: expected a YAML file; usage: mora approximate %s",
              mr_command_approximate.usage);
     mr_run_list list;
-    MR_TRY(mr_config_load(comm, file[0], sets.item, sets.count, registry(), &list));
+    MR_TRY(mr_config_load(comm, file[0], sets.item, sets.count, mr_approximate_registry(), &list));
     status = run_list(comm, &list, json);
     mr_run_list_free(&list);
     return status;

@@ -1,5 +1,6 @@
 #include "train/approximate.h"
 
+#include "adapter/adapter.h"
 #include "comm/exact.h"
 #include "linalg/svd.h"
 #include "model/draw.h"
@@ -15,29 +16,39 @@
 #include <stdio.h>
 #include <string.h>
 
-const char *const mr_approximate_without[] = {"run.output",
-                                              "run.save_model",
-                                              "run.keep",
-                                              "model.",
-                                              "method.target_modules",
-                                              "method.modules_to_save",
-                                              "train.epochs",
-                                              "train.stop_after",
-                                              "train.global_batch",
-                                              "train.micro_batch",
-                                              "train.seq_len",
-                                              "train.packing",
-                                              "train.lr_scale",
-                                              "train.recompute",
-                                              "train.on_nonfinite",
-                                              "train.spike_zscore",
-                                              "train.on_spike",
-                                              "train.check_every",
-                                              "eval.",
-                                              "parallel.",
-                                              "log.",
-                                              "checkpoint.",
-                                              NULL};
+const mr_registry *mr_approximate_registry(void)
+{
+    static const char *const without[] = {"run.output",
+                                          "run.save_model",
+                                          "run.keep",
+                                          "model.",
+                                          "method.target_modules",
+                                          "method.modules_to_save",
+                                          "train.epochs",
+                                          "train.stop_after",
+                                          "train.global_batch",
+                                          "train.micro_batch",
+                                          "train.seq_len",
+                                          "train.packing",
+                                          "train.lr_scale",
+                                          "train.recompute",
+                                          "train.on_nonfinite",
+                                          "train.spike_zscore",
+                                          "train.on_spike",
+                                          "train.check_every",
+                                          "eval.",
+                                          "parallel.",
+                                          "log.",
+                                          "checkpoint.",
+                                          NULL};
+    static mr_registry keys;
+    static mr_choice_table tables[2];
+    if (keys.count > 0) return &keys;
+    tables[0] = (mr_choice_table){"method.name", mr_adapter_choices()};
+    tables[1] = (mr_choice_table){"task.name", mr_target_choices()};
+    mr_registry_build_without(tables, 2, without, &keys);
+    return &keys;
+}
 
 /* A linear that is trained alone, x the identity: its output is its weight, transposed. Owns all
  * but be and config. */

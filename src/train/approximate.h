@@ -9,8 +9,9 @@
 #include "backend/backend.h"
 #include "config/config.h"
 
-/** The keys of a configuration that mean nothing here, NULL at the end. */
-extern const char *const mr_approximate_without[];
+/** Returns the keys that a configuration has here: targets as tasks (train/target.h), without what
+ * is of a run's data, model, evaluations or files. Made at the first call. Local. */
+const mr_registry *mr_approximate_registry(void);
 
 /** What came of one approximation. */
 typedef struct mr_approximation {

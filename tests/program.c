@@ -297,3 +297,17 @@ int program_enter_folder(void **state)
     program_write_shape("tied.json", 32, 259, true);
     return 0;
 }
+
+void program_make_model(void)
+{
+    program_write("run.yaml", "run: {name: one, seed: 3, output: out, save_model: model}\n"
+                              "model: {config: tiny.json, init: random}\n"
+                              "task: {name: uuid, pairs: 8}\n"
+                              "method: {name: fft}\n"
+                              "train: {steps: 2, global_batch: 8, micro_batch: 4, lr: 0.01}\n"
+                              "eval: {items: 1}\n"
+                              "checkpoint: {every_minutes: 0}\n"
+                              "parallel: {threads: 1}\n");
+    program_result made = program_succeed((program_setting){0}, "run run.yaml");
+    program_free(&made);
+}

@@ -65,6 +65,10 @@ int program_lines_with(const char *text, const char *part);
  * @return 0, or -1 where it cannot, or MR_PROGRAM does not name the program to be tested */
 int program_enter_folder(void **state);
 
+/** Trains tiny.json from random weights for two steps: run.yaml, out/one.h5 and the folder model.
+ */
+void program_make_model(void);
+
 /** Writes a text file. */
 void program_write(const char *path, const char *fmt, ...) MR_PRINTF(2, 3);
 

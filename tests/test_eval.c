@@ -23,16 +23,7 @@ enum { ITEMS = 23 }; /* 10 questions less 2 shots, and 15 texts */
 static int enter(void **state)
 {
     if (program_enter_folder(state) != 0) return -1;
-    program_write("run.yaml", "run: {name: one, seed: 3, output: out, save_model: model}\n"
-                              "model: {config: tiny.json, init: random}\n"
-                              "task: {name: uuid, pairs: 8}\n"
-                              "method: {name: fft}\n"
-                              "train: {steps: 2, global_batch: 8, micro_batch: 4, lr: 0.01}\n"
-                              "eval: {items: 1}\n"
-                              "checkpoint: {every_minutes: 0}\n"
-                              "parallel: {threads: 1}\n");
-    program_result made = program_succeed(alone, "run run.yaml");
-    program_free(&made);
+    program_make_model();
     program_write("own.yaml",
                   "sets:\n"
                   "  - name: ask\n"

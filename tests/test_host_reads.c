@@ -1,6 +1,7 @@
 /* How often a training step makes the backend wait for the host, which is for one vector and its
  * errors, and the ranks for one another. */
 #include "ranks.h"
+#include "shape.h"
 #include "test.h"
 #include "train/registry.h"
 #include "train/trainer.h"
@@ -47,18 +48,6 @@ static void counted_upload(mr_backend *be, mr_tensor dst, const void *src)
     cpu->upload(be, dst, src);
 }
 
-static const mr_hf_config arch = {.hidden_size = 32,
-                                  .intermediate_size = 48,
-                                  .num_hidden_layers = 3,
-                                  .num_attention_heads = 4,
-                                  .num_key_value_heads = 2,
-                                  .head_dim = 8,
-                                  .vocab_size = 260,
-                                  .max_position_embeddings = 128,
-                                  .rms_norm_eps = 1e-6,
-                                  .rope_theta = 10000,
-                                  .initializer_range = 0.1};
-
 /* Trains a few steps of several waves, and looks at each one's reads. */
 static void steps_of(const char *method, mr_shard shard)
 {
@@ -84,7 +73,7 @@ static void steps_of(const char *method, mr_shard shard)
     counting.synchronize = counted_synchronize;
     counting.phase_seconds = counted_phase_seconds;
     counting.upload = counted_upload;
-    must(mr_trainer_create(&world, &config, be, &arch, &trainer));
+    must(mr_trainer_create(&world, &config, be, &shape, &trainer));
     must(mr_trainer_allocate(trainer));
     be->ops = &counting;
     for (int step = 1; step <= STEPS; step++) {

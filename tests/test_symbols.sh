@@ -15,7 +15,7 @@ mr_distributed_resolution  tests hold values to it
 mr_energy_top           references tell it
 mr_checkpoint_is        how a checkpoint is told from other folders
 mr_paper_parse          tests read tables of their own
-mr_params_read          tests compare whole parameters, and spectra will need them
+mr_params_read          tests compare whole parameters
 mr_schedule_factor      compared with traces of another library
 "
 

@@ -1,5 +1,6 @@
 /* What a step sends between ranks, counted where it is handed to MPI, beside what its plan says. */
 #include "ranks.h"
+#include "shape.h"
 #include "train/registry.h"
 #include "train/trainer.h"
 
@@ -32,18 +33,6 @@ int MPI_Ialltoall(const void *send, int sends, MPI_Datatype sent, void *receive,
     return PMPI_Ialltoall(send, sends, sent, receive, receives, received, comm, request);
 }
 
-static const mr_hf_config arch = {.hidden_size = 32,
-                                  .intermediate_size = 48,
-                                  .num_hidden_layers = 3,
-                                  .num_attention_heads = 4,
-                                  .num_key_value_heads = 2,
-                                  .head_dim = 8,
-                                  .vocab_size = 260,
-                                  .max_position_embeddings = 128,
-                                  .rms_norm_eps = 1e-6,
-                                  .rope_theta = 10000,
-                                  .initializer_range = 0.1};
-
 /* Whether a step sends what is planned: messages and bytes of MPI, which what ranks of a node read
  * of each other is none of. */
 static bool sends_what_is_planned(const char *method, mr_shard shard, bool shared)
@@ -63,7 +52,7 @@ static bool sends_what_is_planned(const char *method, mr_shard shard, bool share
     config.parallel.shard = (int32_t)shard;
     config.parallel.shared_memory = shared ? MR_SHARED_MEMORY_AUTO : MR_SHARED_MEMORY_OFF;
     must(mr_backend_create(test_backend(), 0, 1, &be));
-    must(mr_trainer_create(&world, &config, be, &arch, &trainer));
+    must(mr_trainer_create(&world, &config, be, &shape, &trainer));
     must(mr_trainer_allocate(trainer));
     mr_step_result result;
     must(mr_trainer_step(trainer, &result)); /* the first is told what the lanes hold */

@@ -167,8 +167,9 @@ static mr_status create_agreed(const mr_comm *comm, const mr_config *config, mr_
     if (t) {
         *t = (mr_trainer){.comm = comm, .config = config, .be = be, .limit = limit, .nodes = nodes};
         status = create(t, arch, plan_only);
-    } else
+    } else {
         mr_nodes_destroy(&nodes);
+    }
     status = mr_comm_agree(comm, status);
     if (status == MR_OK && node_ranks == 0) status = find_room(t, arch);
     if (status == MR_OK) {

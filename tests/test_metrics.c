@@ -211,9 +211,28 @@ static void the_first_of_equal_options_is_taken(void **state)
     assert_int_equal(best_of(score, 1), 0);
 }
 
+/* Of four items three are told; other metrics say something else of them. */
+static void means_are_those_over_items(void **state)
+{
+    (void)state;
+    static const int32_t labels[] = {0, 0, 0, 1}, predictions[] = {0, 0, 1, 1}, groups[4];
+    const mr_labels l = {.items = 4,
+                         .classes = 2,
+                         .label = labels,
+                         .prediction = predictions,
+                         .group = groups,
+                         .groups = 1};
+    for (int i = 0; mr_metric_at(i); i++) {
+        double value;
+        must(mr_metric_of(mr_metric_at(i), &l, &value));
+        assert_int_equal(mr_metric_at(i)->is_mean, fabs(value - 0.75) < 1e-12);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(means_are_those_over_items),
         cmocka_unit_test(f1_is_of_classes_seen),
         cmocka_unit_test(an_item_may_count_several_times),
         cmocka_unit_test(groups_weigh_the_same),

@@ -81,12 +81,13 @@ static double grouped_weighted_f1(const mr_labels *l, const int32_t *times, int6
 }
 
 static const mr_metric metrics[] = {
-    {"accuracy", "share of items whose class was told", false, accuracy},
+    {"accuracy", "share of items whose class was told", .is_mean = true, .of = accuracy},
     /* Every item has one class: precision, recall and F1 of all classes together are accuracy. */
-    {"micro_f1", "F1 of all classes together", false, accuracy},
-    {"weighted_f1", "mean of F1 over classes, weighted by their items", false, weighted_f1},
-    {"macro_f1", "mean of F1 over classes seen", false, macro_f1},
-    {"grouped_weighted_f1", "mean of weighted F1 over groups of items", true, grouped_weighted_f1},
+    {"micro_f1", "F1 of all classes together", .is_mean = true, .of = accuracy},
+    {"weighted_f1", "mean of F1 over classes, weighted by their items", .of = weighted_f1},
+    {"macro_f1", "mean of F1 over classes seen", .of = macro_f1},
+    {"grouped_weighted_f1", "mean of weighted F1 over groups of items", .grouped = true,
+     .of = grouped_weighted_f1},
 };
 
 enum { METRICS = sizeof metrics / sizeof metrics[0] };

@@ -25,6 +25,7 @@ typedef struct mr_metric {
     const char *name;
     const char *summary; /**< one line for --help */
     bool grouped;        /**< needs groups, each of which has items */
+    bool is_mean;        /**< the mean over items of what is 1 where the label was predicted */
     /** @param times  [items] how often each item counts; NULL: once
      * @param room    [classes, 3], scratch
      * @return the metric; NAN where no item counts, or none of a group */

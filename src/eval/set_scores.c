@@ -133,12 +133,6 @@ static mr_status score_labels(const mr_set_run *run, const mr_set_outcome *outco
     return status;
 }
 
-/* Whether a metric is the mean of rights and wrongs. */
-static bool is_mean(const mr_set *set)
-{
-    return !set->metric || set->metric->of == mr_metric_find("accuracy")->of;
-}
-
 static mr_status score_all(const mr_set_run *run, const mr_set_outcome *outcomes,
                            const strata *room, mr_set_scores *out)
 {
@@ -151,7 +145,7 @@ static mr_status score_all(const mr_set_run *run, const mr_set_outcome *outcomes
     for (int64_t i = 0; i < run->items; i++)
         out->cut += outcomes[i].cut > 0;
     MR_TRY(add_groups(run, outcomes, room, out));
-    if (!is_mean(set)) return score_labels(run, outcomes, &out->score[0]);
+    if (set->metric && !set->metric->is_mean) return score_labels(run, outcomes, &out->score[0]);
     for (int r = 0; r < out->scores; r++) {
         const mr_estimate all = estimate(run, outcomes, r, 0, NULL, room);
         out->score[r].items = all.n;

@@ -185,7 +185,7 @@ static mr_status compare_by(const rows *r, int rule, const char *score, bool alo
         set->step[i] = json_integer_value(json_object_get(r->head[i], "steps"));
     MR_TRY(read_values(r, rule, set));
     const mr_metric *metric = mr_metric_find(score);
-    const bool labels = metric && metric->of != mr_metric_find("accuracy")->of;
+    const bool labels = metric && !metric->is_mean;
     mr_status status =
         labels ? compare_labels(r, metric, how, set)
                : mr_paired_compare(set->value[0], set->value[1], r->items, how, &set->paired);

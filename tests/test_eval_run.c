@@ -337,6 +337,42 @@ static void rows_of_others_are_put_aside(void **state)
     program_free(&result);
 }
 
+/* Scores before and after are of the same items, or none are told. */
+static void a_run_does_not_go_on_with_other_items(void **state)
+{
+    (void)state;
+    const char *const moved = "run run.yaml --set run.name=moved";
+    break_off("moved");
+    program_write("general2.txt", "nothing of this is what was read before\nand there is more\n"
+                                  "of what nobody has read or written until now, all day long\n");
+    assert_int_equal(rename("general", "general.kept"), 0);
+    program_result result =
+        program_succeed(alone, "data prepare general2.txt --to general --heldout 0");
+    program_free(&result);
+    program_fail(alone, 1, "eval: set general: what is in 'general' now (items_hash ", moved);
+    assert_int_equal(rename("general", "general.other"), 0);
+    assert_int_equal(rename("general.kept", "general"), 0);
+    char *texts = program_read("t.txt", NULL);
+    texts[0] = 'n';
+    program_write("t.txt", "%s", texts);
+    program_fail(alone, 1, "eval: set write: what is in '.' now (items_hash ", moved);
+    texts[0] = 't';
+    program_write("t.txt", "%s", texts);
+    mr_free(texts);
+    result = program_succeed(alone, moved);
+    assert_contains(result.err, "general: loss ");
+    program_free(&result);
+    program_write("text.yaml",
+                  "run: {name: text, output: out}\n"
+                  "model: {config: tiny.json, init: random}\n"
+                  "task: {name: uuid, pairs: 8}\n"
+                  "train: {steps: 1, global_batch: 8, micro_batch: 8}\n"
+                  "eval: {sets: [{kind: predict, data: general, part: train, when: ends}]}\n");
+    result = program_succeed(alone, "run text.yaml");
+    assert_contains(result.err, "predict: loss ");
+    program_free(&result);
+}
+
 static void fails(const char *sets, const char *message)
 {
     program_write("bad.yaml",
@@ -397,6 +433,7 @@ int main(void)
         cmocka_unit_test(rows_that_are_there_are_not_asked_again),
         cmocka_unit_test(rows_of_another_evaluation_are_put_aside),
         cmocka_unit_test(rows_of_others_are_put_aside),
+        cmocka_unit_test(a_run_does_not_go_on_with_other_items),
         cmocka_unit_test(what_cannot_be_asked_is_told),
     };
     return cmocka_run_group_tests(tests, enter, folder_leave);

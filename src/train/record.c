@@ -255,6 +255,7 @@ mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ra
     if (status == MR_OK && ours) {
         record->claimed = true;
         MR_TRY(mr_runlog_rewind(record->log, t->step, evaluated));
+        MR_TRY(mr_record_check_sets(record));
         MR_TRY(describe(record));
         tell_of_data(record);
     } else {

@@ -10,4 +10,8 @@
  * closed. Local; rank 0's. @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_record_changes(const mr_record *record);
 
+/* Refuses sets that the log has scores of other items of, as far as these are known before they
+ * are asked. Local; rank 0's. @return MR_OK, MR_ERR_FORMAT, MR_ERR_IO, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_record_check_sets(const mr_record *record);
+
 #endif

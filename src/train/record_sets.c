@@ -49,12 +49,52 @@ static void list_scores(const mr_evaluation *e, score_rows *rows, mr_text *text)
     }
 }
 
+/* Refuses a set whose scores in the log are of other items. */
+static mr_status check_items(const mr_runlog_reader *log, const mr_eval_set *set)
+{
+    char dataset[512];
+    double *step = NULL;
+    int64_t steps = 0;
+    mr_runlog_about about;
+    MR_TRY(mr_runlog_tells(log, set->name, NULL, &about));
+    if (!about.items_hash[0] || strcmp(about.items_hash, set->about.items) == 0) return MR_OK;
+    snprintf(dataset, sizeof dataset, "/eval/%s/step", set->name);
+    MR_TRY(mr_runlog_series(log, dataset, &step, &steps));
+    const double last = steps > 0 ? step[steps - 1] : 0;
+    mr_free(step);
+    MR_CHECK(steps == 0, MR_ERR_FORMAT,
+             "eval: set %s: what is in '%s' now (items_hash %s) is not what was scored at step "
+             "%.0f (%s): with that again the run goes on; --resume never starts over and keeps it",
+             set->name, set->about.data, set->about.items, last, about.items_hash);
+    return MR_OK;
+}
+
+/* As check_items, in the log that is being written, once it stands under its name. */
+static mr_status check_set(const mr_record *record, const mr_eval_set *set)
+{
+    mr_runlog_reader *log = NULL;
+    if (!set->about.items || !record->claimed) return MR_OK;
+    mr_status status = mr_runlog_open(record->path, &log);
+    if (status == MR_OK) status = check_items(log, set);
+    mr_runlog_close_reader(&log);
+    return status;
+}
+
+mr_status mr_record_check_sets(const mr_record *record)
+{
+    const mr_evaluator *evaluator = record->trainer->evaluator;
+    for (int i = 0; i < evaluator->sets; i++)
+        MR_TRY(check_set(record, &evaluator->set[i]));
+    return MR_OK;
+}
+
 mr_status mr_record_evaluation(mr_record *record, const mr_evaluation *e)
 {
     const int64_t step = record->trainer->step;
     const mr_eval_set *set = e->set;
     score_rows rows;
     if (!record->log) return MR_OK;
+    MR_TRY(check_set(record, set));
     mr_text text = {0};
     list_scores(e, &rows, &text);
     mr_log("%s: step %lld: %s: %s (%lld items)", record->config->run.name, (long long)step,

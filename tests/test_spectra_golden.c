@@ -78,6 +78,27 @@ static void close_reference(reference *r)
     mr_safetensors_close(&r->file);
 }
 
+/* Checks every member of the references of a name, below all roots. */
+static void check_all(const char *kind,
+                      void (*check)(const reference *r, const char *name, const json_t *about))
+{
+    int checked = 0;
+    for (int i = 0; i < root_count; i++) {
+        reference r;
+        const char *name;
+        json_t *about;
+        if (!open_reference(roots[i], kind, &r)) continue;
+        json_object_foreach(json_object_get(r.json, kind), name, about)
+        {
+            check(&r, name, about);
+            checked++;
+        }
+        close_reference(&r);
+    }
+    if (checked == 0) skip_because("no %s.json below a root of references", kind);
+    print_message("%d %s\n", checked, kind);
+}
+
 /* Reads a tensor in double; a vector is a row. */
 static matrix read_matrix(const mr_safetensors *file, const char *format, ...)
 {
@@ -181,21 +202,7 @@ static void check_matrix(const reference *r, const char *name, const json_t *abo
 static void matrices_have_their_values_and_measures(void **state)
 {
     (void)state;
-    int checked = 0;
-    for (int i = 0; i < root_count; i++) {
-        reference r;
-        const char *name;
-        json_t *about;
-        if (!open_reference(roots[i], "matrices", &r)) continue;
-        json_object_foreach(json_object_get(r.json, "matrices"), name, about)
-        {
-            check_matrix(&r, name, about);
-            checked++;
-        }
-        close_reference(&r);
-    }
-    if (checked == 0) skip_because("no matrices.json below a root of references");
-    print_message("%d matrices\n", checked);
+    check_all("matrices", check_matrix);
 }
 
 /* Values with all vectors. */
@@ -327,21 +334,7 @@ static void check_pair(const reference *r, const char *name, const json_t *about
 static void pairs_have_their_ratios_angles_and_intruders(void **state)
 {
     (void)state;
-    int checked = 0;
-    for (int i = 0; i < root_count; i++) {
-        reference r;
-        const char *name;
-        json_t *about;
-        if (!open_reference(roots[i], "pairs", &r)) continue;
-        json_object_foreach(json_object_get(r.json, "pairs"), name, about)
-        {
-            check_pair(&r, name, about);
-            checked++;
-        }
-        close_reference(&r);
-    }
-    if (checked == 0) skip_because("no pairs.json below a root of references");
-    print_message("%d pairs\n", checked);
+    check_all("pairs", check_pair);
 }
 
 /* A run of a reference model: its trained tensors and the model it began with. */

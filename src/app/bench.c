@@ -351,12 +351,14 @@ static mr_status bench_methods(const mr_comm *comm, mr_backend *be, const bench_
 static mr_status parse(const mr_comm *comm, int argc, char **argv, bench_options *o)
 {
     const mr_option options[] = {
-        {"model", MR_OPTION_PATH, &o->model, "FILE", "config.json of the shape to train"},
-        {"methods", MR_OPTION_TEXT, &o->methods, "LIST", "methods, comma-separated"},
-        {"batch", MR_OPTION_INT, &o->batch, "N", "sequences of a micro-batch, one a rank"},
-        {"seq", MR_OPTION_INT, &o->seq, "N", "tokens of a sequence"},
-        {"r", MR_OPTION_INT, &o->r, "N", "budget of the adapters"},
-        {"steps", MR_OPTION_INT, &o->steps, "N", "timed steps; the median counts"},
+        {"model", MR_OPTION_PATH, &o->model, "FILE",
+         "config.json of the shape to train (experiments/models/llama-60m.json)"},
+        {"methods", MR_OPTION_TEXT, &o->methods, "LIST",
+         "methods, comma-separated (fft,lora,mora)"},
+        {"batch", MR_OPTION_INT, &o->batch, "N", "sequences of a micro-batch, one a rank (4)"},
+        {"seq", MR_OPTION_INT, &o->seq, "N", "tokens of a sequence (512)"},
+        {"r", MR_OPTION_INT, &o->r, "N", "budget of the adapters (8)"},
+        {"steps", MR_OPTION_INT, &o->steps, "N", "timed steps; the median counts (5)"},
         {"threads", MR_OPTION_INT, &o->threads, "N", "threads a rank; 0: all processors"},
         {"set", MR_OPTION_LIST, &o->sets, "KEY=VALUE", "override a configuration key"},
         {"spectra", MR_OPTION_FLAG, &o->spectra, NULL, "measure what spectra cost, too"},

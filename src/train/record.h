@@ -56,16 +56,16 @@ MR_NODISCARD mr_status mr_record_begin(mr_record *record);
 
 /** Goes on with the log that stands at the path, set back to the trainer's step; starts one where
  * it is missing, unsound, or another run's, but not where it cannot be read now.
- * @param own        the run's own folder of checkpoints is gone on with; else it is put aside in
- * time
+ * @param own        the run's own folder of checkpoints is gone on with; else it is put aside
+ *                   before it is written to
  * @param evaluated  no evaluation of the trainer's step is owed: what the log has of it stays */
 MR_NODISCARD mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ranks,
                                         bool own, bool evaluated);
 
 /** Makes the paths of log, spectra, checkpoints, kept tensors and rows this run's, before any is
  * first written: what stands there of another run, or of one that is not gone on with, is put aside
- * as
- * `<path>.previous.N`. A run that fails before it has anything to say leaves them where they are.
+ * as `<path>.previous.N`. A run that fails before it has anything to say leaves them where they
+ * are.
  * @return MR_OK, MR_ERR_IO (it cannot be put aside) */
 MR_NODISCARD mr_status mr_record_claim(mr_record *record);
 

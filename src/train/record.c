@@ -62,7 +62,7 @@ static mr_status describe(mr_record *record)
         {"version", MR_BUILD_VERSION},
         {"build_options", MR_BUILD_OPTIONS},
         {"backend", t->be->ops->name},
-        {"dtype", "f32"},
+        {"dtype", mr_trainer_dtype(c) == MR_BF16 ? "bf16" : "f32"},
         {"task", c->task.name},
         {"method", c->method.name},
         {"tokenizer", t->tokenizer->source},

@@ -181,6 +181,9 @@ static void long_prompts_lose_their_beginning(void **state)
                                         "2 items were longer than the model takes and lost their "
                                         "beginning"),
                      2);
+    assert_contains(result.out, "first_line ");
+    assert_contains(result.out, "±0.00: all items (3) score the same; up to 63.16 of others may "
+                                "not, at 95 %\n");
     program_free(&result);
     char *rows = program_read("l.jsonl", NULL), cut[32];
     /* BOS, the text and an option less its last byte; BOS and the text. */

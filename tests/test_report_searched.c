@@ -463,6 +463,33 @@ static void what_was_forgotten_stands_beside_what_was_learnt(void **state)
     reported_free(&r);
 }
 
+/* Of two methods of which none has a right answer. */
+static const report_log even[] = {
+    {"3e-4", .task = "math", .held_out = 1.2, .set = "method.operator=rotation",
+     .sets = {{"g_one", "accuracy", 0, 100}}},
+    {"2e-5", .method = "fft", .task = "math", .held_out = 1.1,
+     .sets = {{"g_one", "accuracy", 0, 100}}},
+    {0},
+};
+
+static void the_best_are_all_that_are_as_good(void **state)
+{
+    (void)state;
+    mr_text text = {0}, csv = {0};
+    reported r;
+    report_make_logs("even", false, even);
+    reported_make(two_tasks, NULL, "even", &r);
+    reported_render(&r, "text", &text);
+    reported_render(&r, "csv", &csv);
+    assert_contains(mr_text_get(&csv), ",fft,,,G (%),one,higher,400,0,,,,0,best,");
+    assert_contains(mr_text_get(&csv),
+                    ",mora,operator=rotation,8,G (%),one,higher,400,0,,,,0,best,");
+    assert_contains(mr_text_get(&text), "is 0 by its formula and bounds nothing:");
+    mr_text_free(&text);
+    mr_text_free(&csv);
+    reported_free(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -471,6 +498,7 @@ int main(void)
         cmocka_unit_test(latex_has_a_table_each),
         cmocka_unit_test(csv_has_a_row_a_cell),
         cmocka_unit_test(what_was_forgotten_stands_beside_what_was_learnt),
+        cmocka_unit_test(the_best_are_all_that_are_as_good),
         cmocka_unit_test(json_has_every_cell_and_every_rate),
     };
     return cmocka_run_group_tests_name("report_searched", tests, enter_with_logs, folder_leave);

@@ -191,6 +191,20 @@ static void print_number(double value, double error, mr_text *out)
         mr_text_add(out, "       ");
 }
 
+/* Tells what an error of 0 hides: of items that all scored the same, those to come need not. */
+static void print_alike(const mr_set_scores *s, mr_text *out)
+{
+    for (int r = 0; r < s->scores; r++) {
+        const long long items = (long long)s->score[r].items;
+        if (s->score[r].error != 0) continue;
+        mr_text_add(out,
+                    "  ±0.00: all items (%lld) score the same; up to %.2f of others may not, at "
+                    "95 %%\n",
+                    items, 100 * (1 - pow(0.05, 1 / (double)items)));
+        return;
+    }
+}
+
 static int width_of(const mr_set_scores *s)
 {
     size_t width = 0;
@@ -220,6 +234,7 @@ void mr_set_scores_print(const mr_set_scores *s, mr_text *out)
             print_number(s->group[g].score[r].mean, mr_estimate_error(s->group[g].score[r]), out);
         mr_text_add(out, "  %lld\n", (long long)s->group[g].score[0].n);
     }
+    print_alike(s, out);
     if (s->cut > 0)
         mr_text_add(out, "  %lld items were longer than the model takes and lost their beginning\n",
                     (long long)s->cut);

@@ -101,10 +101,12 @@ static void add_columns(const piece *p, mr_grid *grid)
 /* Whether a row has nothing in the columns that stand in this piece alone. */
 static bool is_empty(const piece *p, int64_t row)
 {
-    for (int64_t c = 0; c < p->table->columns; c++)
+    for (int64_t c = 0; c < p->table->columns; c++) {
+        const mr_cell *cell = mr_table_cell(p->table, row, c);
         if (is_in(p, c) && p->table->column[c].part != MR_COLUMN_LABEL &&
-            mr_table_cell(p->table, row, c)->value.n > 0)
+            (cell->value.n > 0 || cell->text))
             return false;
+    }
     return true;
 }
 

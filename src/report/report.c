@@ -103,10 +103,10 @@ static mr_status add_sets(const mr_report_maker *m, const mr_report_block *block
                 used = used || (mr_report_shows(block, k) &&
                                 mr_result_find(run, measure->score[k].part[p]) == set);
         if (!used || !set->about.set[0]) continue;
-        mr_text_add(&text, "%s%s version %lld (%s), %s items",
+        mr_text_add(&text, "%s%s version %lld (%s), %s item%s",
                     text.length > 0 ? "; " : "sets: ", set->about.set,
                     (long long)set->about.version, set->about.source,
-                    mr_layout_integer(set->items, number));
+                    mr_layout_integer(set->items, number), set->items == 1 ? "" : "s");
     }
     mr_status status = text.length > 0 ? add_paragraph(m, label, &text) : MR_OK;
     mr_text_free(&text);
@@ -265,7 +265,7 @@ static mr_status add_missing(const mr_report_maker *m, const mr_report_block *bl
 
 /* Which marks the tables of scores have. */
 typedef struct marks {
-    bool edge, left_out, spread, error, within;
+    bool edge, left_out, spread, error, within, alike;
 } marks;
 
 static marks find_marks(const mr_report_maker *m)
@@ -288,6 +288,7 @@ static marks find_marks(const mr_report_maker *m)
             const mr_cell *cell = &table->cell[i];
             found.error = found.error || (cell->value.n == 1 && isfinite(cell->error));
             found.within = found.within || cell->within;
+            found.alike = found.alike || (cell->value.n > 0 && cell->error == 0);
         }
     }
     return found;
@@ -304,6 +305,12 @@ static mr_status make_notes(const mr_report_maker *m, const char *others)
     const marks found = find_marks(m);
     if (found.spread) MR_TRY(add_note(m, "±", "sample standard deviation over seeds"));
     if (found.error) MR_TRY(add_note(m, "()", "of one seed: the standard error by its items"));
+    if (found.alike)
+        MR_TRY(
+            add_note(m, "",
+                     "where all answers of a set are right, or all wrong, the error of its n "
+                     "items is 0 by its formula and bounds nothing: up to 3/n of other items may "
+                     "not be so, at 95 %"));
     if (found.within)
         MR_TRY(add_note(m, "~",
                         "within the 95 % interval of the difference to the best of its column, by "

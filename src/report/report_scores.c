@@ -245,8 +245,10 @@ static void mark_column(const mr_report_maker *m, int64_t c, mr_table *table)
     }
     for (int64_t i = 0; best && i < table->rows; i++) {
         mr_cell *cell = &table->cell[i * table->columns + c];
-        cell->best = cell == best && cells > 1;
-        cell->within = cell != best && cell->value.n > 0 && is_within(cell, best);
+        const bool told = cell->value.n > 0;
+        const bool tied = told && cell->value.mean == best->value.mean;
+        cell->best = tied && cells > 1;
+        cell->within = told && !tied && is_within(cell, best);
         if (cell->within) cell->marks = "~";
     }
 }

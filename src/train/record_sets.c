@@ -36,7 +36,8 @@ static void list_scores(const mr_evaluation *e, score_rows *rows, mr_text *text)
                                     .lower_is_better = set->score[i].lower_is_better},
                   e->value[i]);
         mr_text_add(text, "%s%s %.6g", i > 0 ? ", " : "", set->score[i].name, e->value[i]);
-        if (set->kind->errors && isfinite(e->error[i])) mr_text_add(text, " ±%.3g", e->error[i]);
+        /* 0 is the error of items that all scored the same: no bound on others. */
+        if (set->kind->errors && e->error[i] > 0) mr_text_add(text, " ±%.3g", e->error[i]);
     }
     for (int i = 0; set->kind->errors && i < set->scores; i++) {
         snprintf(rows->error_name[i], sizeof rows->error_name[i], "%s_standard_error",

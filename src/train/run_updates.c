@@ -146,16 +146,18 @@ static mr_status lay_out(mr_updates *updates)
 {
     run_state *state = updates->state;
     const mr_config *config = &state->files.about.config;
-    MR_TRY(mr_model_create(&(mr_model_options){.comm = mr_comm_self(),
-                                               .be = updates->be,
-                                               .arch = &state->arch,
-                                               .method = mr_adapter_find(config->method.name),
-                                               .adapter = mr_adapter_config_of(config),
-                                               .shard = MR_SHARD_NONE,
-                                               .compute = mr_trainer_dtype(config),
-                                               .seed = (uint64_t)config->run.seed,
-                                               .geometry = {1, 2, 1, 1, false}},
-                           &state->model));
+    MR_TRY(mr_model_create(
+        &(mr_model_options){
+            .comm = mr_comm_self(),
+            .be = updates->be,
+            .arch = &state->arch,
+            .method = mr_adapter_find(config->method.name),
+            .adapter = mr_adapter_config_of(config),
+            .shard = MR_SHARD_NONE,
+            .compute = mr_trainer_dtype(config),
+            .seed = (uint64_t)config->run.seed,
+            .geometry = {.batch = 1, .tokens = 2, .micros = 1, .in_wave = 1, .stretches = 1}},
+        &state->model));
     mr_model_set_restart(state->model, state->files.about.restart);
     const int length = mr_params_length(mr_model_params(state->model));
     state->id = mr_alloc_array(MR_MEM_OTHER, (size_t)length, sizeof *state->id);

@@ -191,7 +191,7 @@ static mr_status tell_options(const piece *p, int64_t i, const mr_option_scores 
 }
 
 /* Appends an answer to a list, its parts with commas between them. */
-static mr_status append_answer(const mr_answer *answer, json_t **list)
+static void append_answer(const mr_answer *answer, json_t **list)
 {
     mr_text text = {0};
     for (int64_t i = 0; i < answer->count; i++) {
@@ -201,7 +201,6 @@ static mr_status append_answer(const mr_answer *answer, json_t **list)
     if (answer->count == 0) mr_text_add(&text, "%s", mr_text_get(&answer->text));
     mr_json_append(list, text.failed ? NULL : mr_json_text(mr_text_get(&text)));
     mr_text_free(&text);
-    return MR_OK;
 }
 
 /* Reads the answer of a text by a rule, and appends it and its score to lists. */
@@ -213,7 +212,7 @@ static mr_status judge(const mr_answer_rule *rule, const char *gold, size_t gold
     mr_status status = rule->gold(gold, gold_bytes, &right);
     if (status == MR_OK) status = rule->found(text, bytes, &answer);
     if (status == MR_OK) status = mr_answer_score(rule, &answer, &right, &value);
-    if (status == MR_OK) status = append_answer(&answer, found);
+    if (status == MR_OK) append_answer(&answer, found);
     mr_json_append(score, json_real(value));
     mr_answer_free(&right);
     mr_answer_free(&answer);

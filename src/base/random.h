@@ -14,13 +14,13 @@
 
 /** What a stream is drawn for; two purposes never share numbers. Values are part of the format. */
 typedef enum mr_random_use {
-    MR_RANDOM_WEIGHTS = 1, /**< initial weights */
-    MR_RANDOM_ADAPTER = 2, /**< initial adapter tensors */
-    MR_RANDOM_DROPOUT = 3, /**< dropout masks */
-    MR_RANDOM_ORDER = 4,   /**< order of samples */
-    MR_RANDOM_DATA = 5,    /**< synthetic data */
-    MR_RANDOM_SAMPLE = 6,  /**< sampling in generation */
-    MR_RANDOM_SPECTRA = 7, /**< noise that spectra are compared with, start of an iteration */
+    MR_RANDOM_WEIGHTS = 1,  /**< initial weights */
+    MR_RANDOM_ADAPTER = 2,  /**< initial adapter tensors */
+    MR_RANDOM_DROPOUT = 3,  /**< dropout masks */
+    MR_RANDOM_ORDER = 4,    /**< order of samples */
+    MR_RANDOM_DATA = 5,     /**< synthetic data */
+    MR_RANDOM_SAMPLE = 6,   /**< sampling in generation */
+    MR_RANDOM_SPECTRA = 7,  /**< noise that spectra are compared with, start of an iteration */
     MR_RANDOM_RESAMPLE = 8, /**< items drawn again, for intervals */
 } mr_random_use;
 

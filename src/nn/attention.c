@@ -41,8 +41,8 @@ void mr_attention_cached(mr_backend *be, const mr_cached_attention_args *args)
     const mr_attention_shape *s = &args->shape;
     check_shape(s);
     MR_INVARIANT(args->q.cols == s->heads * s->head_size && mr_tensor_alike(args->o, args->q));
-    MR_INVARIANT(args->k.rows % MR_CACHE_PAGE == 0 &&
-                 args->k.cols == s->kv_heads * s->head_size && mr_tensor_alike(args->v, args->k));
+    MR_INVARIANT(args->k.rows % MR_CACHE_PAGE == 0 && args->k.cols == s->kv_heads * s->head_size &&
+                 mr_tensor_alike(args->v, args->k));
     MR_INVARIANT(args->offsets.cols == s->batch + 1 && args->lengths.cols == s->batch &&
                  args->pages.rows == s->batch);
     mr_phase_begin(be, MR_PHASE_ATTENTION);

@@ -12,15 +12,15 @@
 /** A schedule of a run; all counts in optimizer steps. Plain data. */
 typedef struct mr_schedule {
     mr_schedule_kind kind;
-    int64_t warmup;         /**< not negative */
-    int64_t total;          /**< steps of the run */
-    int64_t period;         /**< steps between restarts, 1 or more; used by the kinds that restart */
+    int64_t warmup; /**< not negative */
+    int64_t total;  /**< steps of the run */
+    int64_t period; /**< steps between restarts, 1 or more; used by the kinds that restart */
     int64_t restart_warmup; /**< steps of the warm-up after a restart */
     double floor;           /**< jagged: factor at the end */
 } mr_schedule;
 
-/** Returns the schedule of a run of `total` steps; one that restarts does so when the method merges,
- * so never where that does not. Local. */
+/** Returns the schedule of a run of `total` steps; one that restarts does so when the method
+ * merges, so never where that does not. Local. */
 mr_schedule mr_schedule_of(const mr_config *config, int64_t total);
 
 /** Returns the factor on the base learning rate for the optimizer step before which `step` steps

@@ -140,8 +140,7 @@ mr_status mr_spectrum_csv(const mr_spectrum *s, const char *path)
         const mr_analysis *a = &s->all[i];
         if (!a->done) continue;
         mr_text_add(&out, "%s,%s,%" PRId64 ",%" PRId64 ",%" PRId64 ",\"%s\"", item->name,
-                    item->projection, item->layer, item->rows, item->cols,
-                    mr_route_text(a->route));
+                    item->projection, item->layer, item->rows, item->cols, mr_route_text(a->route));
         for (int c = 0; c < mr_spectrum_columns(); c++) {
             const double value = value_of(a, c);
             if (isnan(value))

@@ -304,8 +304,10 @@ static void rows_are_compared_by_each_rule(void **state)
     program_fail((program_setting){0}, 1, "other: neither has such a set",
                  "compare a.jsonl b.jsonl --set other");
     make("a.h5", (made){0});
-    program_fail((program_setting){0}, 1, "one is a run log, the other rows of items",
+    program_fail((program_setting){0}, 1, "a.jsonl holds rows of items, a.h5 does not",
                  "compare a.h5 a.jsonl");
+    program_fail((program_setting){0}, 1, "cannot open 'none.jsonl': No such file",
+                 "compare a.jsonl none.jsonl");
 }
 
 /* F1 is no mean over items: 2/3 and 1, which are told as they are. */

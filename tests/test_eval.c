@@ -93,6 +93,11 @@ static void the_command_line_is_checked(void **state)
     fails(1, "model --set own.yaml --data . --window 9",
           "set write: ./t.txt: item 0: the model "
           "takes 9 tokens, and 9 are to be generated");
+    program_write("wide.yaml",
+                  "sets: [{name: wide, version: 1, items: [q.csv], read: csv, item: "
+                  "[{field: q}], options: [yes, never], gold: a, metric: accuracy}]\n");
+    fails(1, "model --set wide.yaml --data . --window 3",
+          "set wide, items 0 to 9: option 1: it has 4 tokens, and the model takes 3");
     fails(1, "model --set own.yaml --data . --out f", "cannot open 'f'");
 }
 

@@ -302,7 +302,7 @@ static void a_set_that_is_none_is_told_of(void **state)
     assert_int_equal(mr_sets_load("mmlu", &sets), MR_ERR_USAGE);
     assert_contains(mr_message(), "there is no set \"mmlu\"; expected one of mmlu_lm_eval_5, ");
     assert_int_equal(mr_sets_load("fpb,fpb", &sets), MR_ERR_CONFIG);
-    assert_contains(mr_message(), "the set \"fpb\" is there already");
+    assert_string_equal(mr_message(), "the set \"fpb\" is there already");
     assert_int_equal(mr_sets_load("fpb,,ner", &sets), MR_ERR_USAGE);
     assert_contains(mr_message(), "the name of a set before every comma, found \"fpb,,ner\"");
     assert_int_equal(mr_sets_load("none.yaml", &sets), MR_ERR_IO);

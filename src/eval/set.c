@@ -179,7 +179,11 @@ static mr_status add_named(mr_sets *sets, const char *name)
     bool found;
     if (is_file(name)) return add_file(sets, name);
     MR_TRY(find_set(sets, name, &e, &found));
-    return found ? add_set(sets, &e) : fail_name(sets, name);
+    if (!found) return fail_name(sets, name);
+    for (int i = 0; i < sets->count; i++) /* a place in a file of the program would say nothing */
+        MR_CHECK(strcmp(sets->set[i].name, name) != 0, MR_ERR_CONFIG,
+                 "the set \"%s\" is there already", name);
+    return add_set(sets, &e);
 }
 
 static mr_status load(const char *names, mr_sets *sets)

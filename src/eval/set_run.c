@@ -374,10 +374,12 @@ static mr_status score_piece(piece *p)
                                 .apart = run->options->apart,
                                 .progress = tell_progress,
                                 .context = p};
-    MR_TRY(mr_score_options(run->scorer, &scoring, &scores));
+    mr_status status = mr_score_options(run->scorer, &scoring, &scores);
+    if (status != MR_OK)
+        return mr_fail_in(status, "set %s, items %lld to %lld", run->set->name, (long long)p->first,
+                          (long long)(p->first + p->count - 1));
     run->ran += scores.tokens;
     run->whole += scores.whole;
-    mr_status status = MR_OK;
     for (int64_t i = 0; comm->rank == 0 && i < p->count && status == MR_OK; i++)
         status = tell_options(p, i, &scores);
     mr_option_scores_free(&scores);

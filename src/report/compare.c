@@ -1,5 +1,6 @@
 #include "report/compare_impl.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -228,26 +229,29 @@ static mr_status compare(const pair *p, const char *set, const mr_resampling *ho
 }
 
 /* Tells whether a file begins as one of rows does. */
-static bool are_rows(const char *path)
+static mr_status are_rows(const char *path, bool *rows)
 {
     static const char HEAD[] = "{\"set\":";
     char begin[sizeof HEAD] = "";
     FILE *file = fopen(path, "rb");
-    if (!file) return false;
+    MR_CHECK(file, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
     const bool read = fread(begin, sizeof HEAD - 1, 1, file) == 1;
     fclose(file);
-    return read && strcmp(begin, HEAD) == 0;
+    *rows = read && strcmp(begin, HEAD) == 0;
+    return MR_OK;
 }
 
 mr_status mr_comparison_make(const char *const path[2], const char *set, const mr_resampling *how,
                              mr_comparison *out)
 {
     pair p = {.path = path};
-    const bool rows = are_rows(path[0]);
-    MR_CHECK(rows == are_rows(path[1]), MR_ERR_ARG,
-             "%s and %s cannot be compared: one is a run log, the other rows of items", path[0],
-             path[1]);
-    if (rows) return mr_comparison_of_rows(path, set, how, out);
+    bool rows[2];
+    for (int i = 0; i < 2; i++)
+        MR_TRY(are_rows(path[i], &rows[i]));
+    MR_CHECK(rows[0] == rows[1], MR_ERR_ARG,
+             "%s and %s cannot be compared: %s holds rows of items, %s does not", path[0], path[1],
+             path[rows[1]], path[rows[0]]);
+    if (rows[0]) return mr_comparison_of_rows(path, set, how, out);
     mr_status status = mr_runlog_open(path[0], &p.log[0]);
     if (status == MR_OK) status = mr_runlog_open(path[1], &p.log[1]);
     if (status == MR_OK) status = compare(&p, set, how, out);

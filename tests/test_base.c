@@ -552,6 +552,7 @@ static void speak(void)
     mr_log("step %d", 1);
     mr_warn("odd");
     mr_log_progress("run", 5, 10, "loss 1");
+    mr_log_progress("run", 10, 10, "");
     mr_log_progress_end();
 }
 
@@ -566,7 +567,8 @@ static void progress_is_plain_lines_where_there_is_no_terminal(void **state)
     (void)state;
     char said[4096];
     assert_int_equal(status_of_child(speak, said, sizeof said), 0);
-    assert_string_equal(said, "mora: step 1\nmora: warning: odd\nmora: run 5/10 loss 1\n");
+    assert_string_equal(
+        said, "mora: step 1\nmora: warning: odd\nmora: run 5/10 loss 1\nmora: run 10/10\n");
 }
 
 static void quote(void)

@@ -217,8 +217,8 @@ static void show_line(const char *what, int64_t done, int64_t total, const char 
     if ((tenth == tenth_printed && time - plain_printed_at < 60) || done == 0) return;
     tenth_printed = tenth;
     plain_printed_at = time;
-    mr_log("%s%s%s %lld/%lld %s", part, part[0] ? " " : "", what, (long long)done, (long long)total,
-           text);
+    mr_log("%s%s%s %lld/%lld%s%s", part, part[0] ? " " : "", what, (long long)done,
+           (long long)total, text[0] ? " " : "", text);
 }
 
 void mr_log_progress(const char *what, int64_t done, int64_t total, const char *text)

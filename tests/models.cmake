@@ -8,6 +8,8 @@ mr_add_test(published LINK mr_train mr_corpus NPROCS 1 LABELS golden)
 target_sources(test_published PRIVATE data_files.c folder.c golden_find.c ranks.c reading.c)
 mr_add_test(sets_scored LINK mr_train NPROCS 1 LABELS golden)
 target_sources(test_sets_scored PRIVATE data_files.c folder.c golden_find.c golden_lines.c ranks.c reading.c)
+# What it runs, published and eval run for sanitizers in a fraction of its time.
+set_property(TEST sets_scored.np1 APPEND PROPERTY LABELS long)
 mr_add_test(generate LINK mr_store TIMEOUT 600 LABELS mpi)
 target_sources(test_generate PRIVATE program.c)
 target_compile_definitions(test_generate PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")

@@ -103,7 +103,10 @@ def check_python(place, words):
     imported = [p for p in beside if re.search(
         rf"^(from|import) {os.path.basename(p)[:-3]}\b", read(path), re.MULTILINE)]
     text = read(path) + "".join(read(p) for p in imported)
-    for word in words[1:]:
+    # What stands behind "--" is handed to mora bench.
+    here = words.index("--") if "--" in words else len(words)
+    check_options(place, [PROGRAM, "bench", "--help"], words[here + 1 :])
+    for word in words[1:here]:
         if word.startswith("--") and f'"{word}"' not in text:
             faults.append(f"{place}: {path} has no {word}")
 

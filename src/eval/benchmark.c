@@ -149,15 +149,15 @@ static mr_status begin_rows(benchmark *b, const json_t *head, mr_row_file **file
     json_t *then = mr_row_file_head(*file);
     const bool passed = then && is_of_another_step(then, head);
     json_decref(then);
-    mr_status status = MR_OK;
-    if (!passed) status = mr_asking_begin(asking, &b->run, *file, head);
-    if (!passed && status != MR_ERR_FORMAT) return status;
-    if (!passed) mr_warn("%s", mr_message());
-    mr_asking_free(asking);
-    MR_TRY(mr_row_file_close(file));
     if (passed) {
+        MR_TRY(mr_row_file_close(file));
         unlink(b->rows);
     } else {
+        mr_status status = mr_asking_begin(asking, &b->run, *file, head);
+        if (status != MR_ERR_FORMAT) return status;
+        mr_warn("%s", mr_message());
+        mr_asking_free(asking);
+        MR_TRY(mr_row_file_close(file));
         MR_TRY(mr_file_put_aside(b->rows, "previous", aside));
         mr_log("%s kept as %s", b->rows, aside);
     }

@@ -1,6 +1,3 @@
-#define _GNU_SOURCE /* sched_yield with C11 */ /* NOLINT(bugprone-reserved-identifier)             \
-                                                */
-
 #include "comm/nodes.h"
 
 #include <stdlib.h>
@@ -62,8 +59,7 @@ mr_nodes mr_nodes_create(const mr_comm *comm)
     mr_nodes nodes = mr_nodes_apart(comm);
     if (comm->size == 1) return nodes;
     mr_comm node = wrap(node_of(comm));
-    /* Ranks that are neighbours, from a multiple of their number on, as
-     * everywhere. */
+    /* Ranks that are neighbours, from a multiple of their number on, as everywhere. */
     const bool regular = comm->size % node.size == 0 && comm->rank % node.size == node.rank;
     int64_t most[3] = {node.size, -node.size, !regular};
     int64_t first = comm->rank - node.rank;

@@ -4,15 +4,14 @@
 /** @file
  * Ranks by node, and memory that the ranks of a node share.
  *
- * Where every node has equally many ranks, and neighbours, P ranks are N nodes
- * of G ranks. What is dealt out over all ranks is dealt by *part*: those of a
- * place among the ranks of every node have N parts that follow one another, so
- * that a node's ranks first deal out what they share in G pieces, and ranks of
- * one place then each piece in N. Without memory in common G is 1, and a part
+ * Where every node has equally many ranks, and neighbours, P ranks are N nodes of G ranks. What is
+ * dealt out over all ranks is dealt by *part*: those of a place among the ranks of every node have
+ * N parts that follow one another, so that a node's ranks first deal out what they share in G
+ * pieces, and ranks of one place then each piece in N. Without memory in common G is 1, and a part
  * is a rank.
  *
- * Ranks of a node tell each other how far they are by counters in what they
- * share: written after what they announce, read before it is used.
+ * Ranks of a node tell each other how far they are by counters in what they share: written after
+ * what they announce, read before it is used.
  */
 
 #include "comm/comm.h"
@@ -28,17 +27,16 @@ typedef struct mr_nodes {
     mr_comm parts;  /**< all ranks, by part */
 } mr_nodes;
 
-/** Returns the ranks of a communicator that share no memory; borrows it. Local.
- */
+/** Returns the ranks of a communicator that share no memory; borrows it. Local. */
 mr_nodes mr_nodes_apart(const mr_comm *comm);
 
-/** As mr_nodes_apart, where so many ranks a node would share memory if they
- * divide the ranks: for plans, not for communication. Local. */
+/** As mr_nodes_apart, where so many ranks a node would share memory if they divide the ranks: for
+ * plans, not for communication. Local. */
 mr_nodes mr_nodes_planned(const mr_comm *comm, int64_t ranks);
 
-/** Finds the nodes of a communicator; apart where they have not equally many
- * ranks, or not neighbours. MORA_NODE_RANKS=N in the environment takes N
- * neighbours for a node: for tests. Collective. */
+/** Finds the nodes of a communicator; apart where they have not equally many ranks, or not
+ * neighbours. MORA_NODE_RANKS=N in the environment takes N neighbours for a node: for tests.
+ * Collective. */
 mr_nodes mr_nodes_create(const mr_comm *comm);
 
 /** Frees the communicators of mr_nodes_create. Collective. */
@@ -47,31 +45,29 @@ void mr_nodes_destroy(mr_nodes *nodes);
 /** Memory that the ranks of a node share, with counters. */
 typedef struct mr_window mr_window;
 
-/** Returns the bytes that are free where windows lie, on the node that has
- * least; what says where that is ("/dev/shm"). Collective. */
+/** Returns the bytes that are free where windows lie, on the node that has least; what says where
+ * that is ("/dev/shm"). Collective. */
 int64_t mr_window_room(const mr_comm *comm, char what[64]);
 
-/** Creates a window of so many zeroed bytes a node, and counters of each rank.
- * Pages belong where the processor is that touches them first. Collective.
- * @return MR_OK, MR_ERR_MEMORY (there is no room: says how much is needed, and
- * where); the same on every rank */
+/** Creates a window of so many zeroed bytes a node, and counters of each rank. Pages belong where
+ * the processor is that touches them first. Collective.
+ * @return MR_OK, MR_ERR_MEMORY (there is no room: says how much is needed, and where); the same on
+ * every rank */
 MR_NODISCARD mr_status mr_window_create(const mr_nodes *nodes, size_t bytes, int counters,
                                         mr_window **out);
 
-/** Frees a window and sets *out to NULL, once every rank of the node does; NULL
- * is allowed. Collective. */
+/** Frees a window and sets *out to NULL, once every rank of the node does; NULL is allowed.
+ * Collective. */
 void mr_window_destroy(mr_window **out);
 
 /** Returns the memory of a window, aligned to pages. */
 void *mr_window_data(const mr_window *window);
 
-/** Sets this rank's counter: what it has written by now is there for whoever
- * sees it. Local. */
+/** Sets this rank's counter: what it has written by now is there for whoever sees it. Local. */
 void mr_window_post(mr_window *window, int counter, uint64_t value);
 
-/** Waits until the counters of all ranks of the node have come to a value. Ends
- * all ranks where one of those that are waited for is gone. Of the ranks of a
- * node. */
+/** Waits until the counters of all ranks of the node have come to a value. Ends all ranks where one
+ * of those that are waited for is gone. Of the ranks of a node. */
 void mr_window_await(mr_window *window, int counter, uint64_t value);
 
 #endif

@@ -1,8 +1,6 @@
-#define _GNU_SOURCE /* kill, nanosleep with C11 */ /* NOLINT(bugprone-reserved-identifier)         \
-                                                    */
+/* Memory that the ranks of a node share; the contract stands in comm/nodes.h. */
 
-/* Memory that the ranks of a node share; the contract stands in comm/nodes.h.
- */
+#define _GNU_SOURCE /* kill with C11 */ /* NOLINT(bugprone-reserved-identifier) */
 
 #include "base/clock.h"
 #include "comm/nodes.h"
@@ -80,9 +78,8 @@ mr_status mr_window_create(const mr_nodes *nodes, size_t bytes, int counters, mr
     const int64_t need = (int64_t)(head + bytes), room = mr_window_room(&nodes->parts, what);
     *out = NULL;
     MR_CHECK(need <= room, MR_ERR_MEMORY,
-             "%s has %.4g MiB free, and %.4g MiB are needed for what ranks of a "
-             "node share: give it "
-             "more room, or set parallel.shared_memory: off",
+             "%s has %.4g MiB free, and %.4g MiB are needed for what ranks of a node share: give "
+             "it more room, or set parallel.shared_memory: off",
              what, (double)room / 0x1p20, (double)need / 0x1p20);
     mr_window *w = mr_alloc(MR_MEM_OTHER, sizeof *w);
     MR_AGREE(&nodes->parts, w ? MR_OK : MR_ERR_MEMORY);

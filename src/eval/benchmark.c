@@ -75,7 +75,7 @@ static void show_progress(void *context, int64_t done, int64_t items)
     mr_log_progress(set->name, done, items, "");
 }
 
-static mr_status create(mr_eval_set *set)
+static mr_status open_set(mr_eval_set *set)
 {
     const benchmark_keys *own = set->keys;
     const bool given = own && own->common.batch > 0;
@@ -88,7 +88,7 @@ static mr_status create(mr_eval_set *set)
     b->options =
         (mr_set_run_options){.tokenizer = set->tokenizer,
                              .bos = true,
-                             .window = mr_model_arch(set->model)->max_position_embeddings,
+                             .window = set->window,
                              .batch = given || set->batch < MOST_BATCH ? set->batch : MOST_BATCH,
                              .limit = set->wanted,
                              .progress = show_progress,
@@ -96,6 +96,12 @@ static mr_status create(mr_eval_set *set)
     MR_TRY(mr_set_run_begin(&b->sets.set[0], &b->options, &b->run));
     set->items = b->run.items;
     set->dataset = NULL;
+    return MR_OK;
+}
+
+static mr_status lay_out(mr_eval_set *set)
+{
+    benchmark *b = set->state;
     return mr_set_run_lay_out(&b->run, set->model);
 }
 
@@ -117,7 +123,7 @@ static void put_away(mr_eval_set *set)
     mr_set_run_put_away(&b->run);
 }
 
-static void destroy(mr_eval_set *set)
+static void close_set(mr_eval_set *set)
 {
     benchmark *b = set->state;
     if (!b) return;
@@ -231,10 +237,12 @@ const mr_eval_kind mr_eval_benchmark = {
     .schema = &schema,
     .errors = true,
     .lasts = true,
-    .create = create,
+    .takes_turns = true,
+    .open = open_set,
+    .close = close_set,
+    .lay_out = lay_out,
     .bytes = bytes,
     .allocate = allocate,
     .put_away = put_away,
-    .destroy = destroy,
     .run = run,
 };

@@ -80,13 +80,11 @@ static mr_status take_part(mr_eval_set *set)
     return MR_OK;
 }
 
-static mr_status create_set(mr_eval_set *set)
+static mr_status open_set(mr_eval_set *set)
 {
-    const mr_eval_kind *kind = set->kind;
-    if (kind->open) MR_TRY(kind->open(set));
+    if (set->kind->open) MR_TRY(set->kind->open(set));
     if (set->own) set->dataset = set->own;
-    MR_TRY(take_part(set));
-    return kind->create ? kind->create(set) : MR_OK;
+    return take_part(set);
 }
 
 /* It names a group of the log, and a file. */
@@ -106,7 +104,7 @@ static mr_status check_name(const mr_evaluator *e, const mr_eval_set *set)
     return MR_OK;
 }
 
-static mr_status add_set(mr_evaluator *e, mr_model *model, const mr_dataset *dataset,
+static mr_status add_set(mr_evaluator *e, const mr_dataset *dataset, int64_t width, int64_t window,
                          const mr_eval_wish *wish)
 {
     mr_part part = wish->part;
@@ -119,20 +117,21 @@ static mr_status add_set(mr_evaluator *e, mr_model *model, const mr_dataset *dat
                          .when = wish->when,
                          .wanted = wish->items,
                          .batch = wish->batch,
-                         .model = model,
+                         .width = width,
+                         .window = window,
                          .tokenizer = dataset->tokenizer,
                          .dataset = dataset,
                          .scores = kind->scores,
                          .score = kind->score};
     snprintf(set->name, sizeof set->name, "%s", wish->name);
-    mr_status status = create_set(set);
+    mr_status status = open_set(set);
     if (set->name[0] == '\0') snprintf(set->name, sizeof set->name, "%s", kind->name);
     if (status != MR_OK) return mr_fail_in(status, "eval: set %s", set->name);
     return check_name(e, set);
 }
 
-mr_status mr_evaluator_create(mr_model *model, const mr_dataset *dataset,
-                              const mr_eval_wish *wishes, int count, mr_evaluator **out)
+mr_status mr_evaluator_open(const mr_dataset *dataset, int64_t width, int64_t window,
+                            const mr_eval_wish *wishes, int count, mr_evaluator **out)
 {
     *out = NULL;
     MR_INVARIANT(count <= MR_EVAL_SETS);
@@ -140,12 +139,24 @@ mr_status mr_evaluator_create(mr_model *model, const mr_dataset *dataset,
     if (!e) return MR_ERR_MEMORY;
     mr_status status = MR_OK;
     for (int i = 0; i < count && status == MR_OK; i++)
-        status = add_set(e, model, dataset, &wishes[i]);
+        status = add_set(e, dataset, width, window, &wishes[i]);
     if (status == MR_OK)
         *out = e;
     else
         mr_evaluator_destroy(&e);
     return status;
+}
+
+mr_status mr_evaluator_lay_out(mr_evaluator *e, mr_model *model)
+{
+    for (int i = 0; i < e->sets; i++) {
+        mr_eval_set *set = &e->set[i];
+        if (set->model) set->kind->put_away(set);
+        set->model = model;
+        mr_status status = model && set->kind->lay_out ? set->kind->lay_out(set) : MR_OK;
+        if (status != MR_OK) return mr_fail_in(status, "eval: set %s", set->name);
+    }
+    return MR_OK;
 }
 
 static int64_t most_items(const mr_evaluator *e)
@@ -171,7 +182,7 @@ static const mr_eval_set *largest_of_turns(const mr_evaluator *e, size_t bytes[M
     size_t most[MR_MEM_PURPOSES] = {0};
     for (int i = 0; i < e->sets; i++) {
         size_t one[MR_MEM_PURPOSES] = {0};
-        if (!e->set[i].kind->put_away) continue;
+        if (!e->set[i].kind->takes_turns) continue;
         e->set[i].kind->bytes(&e->set[i], one);
         if (largest && total(one) <= total(most)) continue;
         largest = &e->set[i];
@@ -186,7 +197,7 @@ void mr_evaluator_bytes(const mr_evaluator *e, size_t bytes[MR_MEM_PURPOSES])
 {
     bytes[MR_MEM_EVAL] = mr_bytes_add(bytes[MR_MEM_EVAL], most_items(e), sizeof *e->records);
     for (int i = 0; i < e->sets; i++)
-        if (e->set[i].kind->bytes && !e->set[i].kind->put_away)
+        if (e->set[i].kind->bytes && !e->set[i].kind->takes_turns)
             e->set[i].kind->bytes(&e->set[i], bytes);
     (void)largest_of_turns(e, bytes);
 }
@@ -210,7 +221,7 @@ mr_status mr_evaluator_allocate(mr_evaluator *e)
     const mr_eval_set *largest = largest_of_turns(e, bytes);
     for (int i = 0; i < e->sets; i++) {
         mr_eval_set *set = &e->set[i];
-        if (set->kind->put_away && set != largest)
+        if (set->kind->takes_turns && set != largest)
             set->kind->put_away(set);
         else if (set->kind->allocate)
             MR_TRY(set->kind->allocate(set));
@@ -223,7 +234,8 @@ void mr_evaluator_destroy(mr_evaluator **out)
     mr_evaluator *e = *out;
     if (!e) return;
     for (int i = 0; i < e->sets; i++) {
-        if (e->set[i].kind->destroy) e->set[i].kind->destroy(&e->set[i]);
+        if (e->set[i].model) e->set[i].kind->put_away(&e->set[i]);
+        if (e->set[i].kind->close) e->set[i].kind->close(&e->set[i]);
         mr_dataset_destroy(&e->set[i].own);
     }
     mr_free(e->records);
@@ -239,8 +251,8 @@ mr_status mr_evaluator_run(mr_evaluator *e, int index, const mr_eval_occasion *o
     *out = (mr_evaluation){.set = set, .items = e->records};
     for (int i = 0; i < MR_EVAL_SCORES; i++)
         out->error[i] = NAN;
-    for (int i = 0; i < e->sets && set->kind->put_away; i++)
-        if (i != index && e->set[i].kind->put_away) e->set[i].kind->put_away(&e->set[i]);
+    for (int i = 0; i < e->sets && set->kind->takes_turns; i++)
+        if (i != index && e->set[i].kind->takes_turns) e->set[i].kind->put_away(&e->set[i]);
     memset(e->records, 0, (size_t)set->items * sizeof *e->records);
     return set->kind->run(set, occasion, out, e->records);
 }

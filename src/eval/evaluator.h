@@ -104,26 +104,27 @@ typedef struct mr_eval_kind {
     int told;    /**< number of the score that is told of before and after a run */
     bool lasts;  /**< it may last far longer than a step, and goes on behind what it has found: a
                      checkpoint is worth its while */
+    bool takes_turns; /**< its sets share the room of the largest, and lay themselves out again when
+                           they run */
 
-    /** Opens set->own, data that the set alone has, by set->keys. Optional. @return MR_OK, errors
-     * of opening them */
+    /** Reads what the set alone has, by set->keys: set->own, or what stands in set->state. It is
+     * all that a set has which no model changes. Optional. @return MR_OK, MR_ERR_CONFIG,
+     * MR_ERR_MEMORY, errors of what it reads */
     mr_status (*open)(mr_eval_set *set);
+    /** Gives back what open took; called after a failed open too. Optional. */
+    void (*close)(mr_eval_set *set);
     /** Returns why a part of the data cannot be scored so, NULL where it can. NULL: sets of this
      * kind are no part of the data. */
     const char *(*refuses)(const mr_dataset *dataset, mr_part part);
-    /** Lays out set->state of a set whose other members are there. @return MR_OK, MR_ERR_CONFIG,
-     * MR_ERR_MEMORY, errors of what it reads. Optional. */
-    mr_status (*create)(mr_eval_set *set);
+    /** Lays out for set->model, once a model. Optional. @return MR_OK, MR_ERR_CONFIG, MR_ERR_MEMORY
+     */
+    mr_status (*lay_out)(mr_eval_set *set);
     /** Adds to bytes[purpose] what allocate will take. Optional. */
     void (*bytes)(const mr_eval_set *set, size_t bytes[MR_MEM_PURPOSES]);
     /** @return MR_OK, MR_ERR_MEMORY. Optional. */
     mr_status (*allocate)(mr_eval_set *set);
-    /** Gives back what allocate took, and what create laid out for that: sets of such a kind take
-     * turns in the room of the largest, and make theirs anew when they run. NULL: each keeps its
-     * own. */
+    /** Gives back what allocate and lay_out took, where they did. */
     void (*put_away)(mr_eval_set *set);
-    /** Frees state; called after a failed create too. Optional. */
-    void (*destroy)(mr_eval_set *set);
     /** Scores the set: values in the order of its scores, and one record an item, the same on every
      * rank. Allocates scratch. Collective. @return as mr_evaluator_run */
     mr_status (*run)(mr_eval_set *set, const mr_eval_occasion *occasion, mr_evaluation *out,
@@ -141,17 +142,19 @@ typedef struct mr_eval_about {
     const char *rows;   /**< file of a row an item, of the last time */
 } mr_eval_about;
 
-/** One set. Borrows model, dataset, keys and score; owns own and state. */
+/** One set. Borrows model, tokenizer, dataset, keys and score; owns own and state. */
 struct mr_eval_set {
     char name[MR_CONFIG_NAME]; /**< group of the run log */
     const mr_eval_kind *kind;
     const void *keys; /**< of the kind, starting with mr_eval_keys; NULL where none were said */
     mr_part part;
     mr_eval_when when;
-    int64_t wanted; /**< items that were asked for; 0: all */
-    int64_t items;  /**< that are scored, at least 1 */
-    int64_t batch;  /**< most items a rank scores at once */
-    mr_model *model;
+    int64_t wanted;  /**< items that were asked for; 0: all */
+    int64_t items;   /**< that are scored, at least 1 */
+    int64_t batch;   /**< most items a rank scores at once */
+    int64_t width;   /**< tokens of a sequence of the run's data */
+    int64_t window;  /**< most tokens that its models take */
+    mr_model *model; /**< that it is laid out for; NULL: none */
     const mr_tokenizer *tokenizer;
     const mr_dataset *dataset; /**< the run's, or own */
     mr_dataset *own;           /**< NULL: it has no data of its own */
@@ -194,14 +197,20 @@ const mr_choice *mr_eval_choices(void);
 /** Returns kind number index, NULL behind the last one. */
 const mr_eval_kind *mr_eval_kind_at(int index);
 
-/** Lays an evaluator out without allocating: enough for plans. A wish without a kind that nothing
- * of the data answers makes no set. Local; the same on every rank.
+/** Opens the sets of an evaluator, and reads what they alone have. A wish without a kind that
+ * nothing of the data answers makes no set. Local; the same on every rank.
+ * @param width   tokens of a sequence of the data as it is trained on
+ * @param window  most tokens that the models take which are evaluated
  * @param wishes  [count], count <= MR_EVAL_SETS; names must differ
  * @return MR_OK, MR_ERR_CONFIG (unknown kind, equal names, a part that the data has not or that
  *         cannot be scored so), errors of what sets are read from, MR_ERR_MEMORY */
-MR_NODISCARD mr_status mr_evaluator_create(mr_model *model, const mr_dataset *dataset,
-                                           const mr_eval_wish *wishes, int count,
-                                           mr_evaluator **out);
+MR_NODISCARD mr_status mr_evaluator_open(const mr_dataset *dataset, int64_t width, int64_t window,
+                                         const mr_eval_wish *wishes, int count, mr_evaluator **out);
+
+/** Lays an evaluator out for a model without allocating: enough for plans. What it was laid out for
+ * another model comes away, which still stands; NULL: nothing but that. Local.
+ * @return MR_OK, MR_ERR_CONFIG, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_evaluator_lay_out(mr_evaluator *evaluator, mr_model *model);
 
 /** Adds to bytes[purpose] what mr_evaluator_allocate will take. Local. */
 void mr_evaluator_bytes(const mr_evaluator *evaluator, size_t bytes[MR_MEM_PURPOSES]);

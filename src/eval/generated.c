@@ -21,7 +21,7 @@ static const char *refuses(const mr_dataset *dataset, mr_part part)
     return part == MR_PART_TRAIN ? NULL : "the task has prompts of what is trained on only";
 }
 
-static mr_status create(mr_eval_set *set)
+static mr_status lay_out(mr_eval_set *set)
 {
     mr_text answer = {0};
     asking *room = mr_alloc(MR_MEM_OTHER, sizeof *room);
@@ -61,7 +61,7 @@ static mr_status allocate(mr_eval_set *set)
     return room->ids && room->prompts && room->generated ? MR_OK : MR_ERR_MEMORY;
 }
 
-static void destroy(mr_eval_set *set)
+static void put_away(mr_eval_set *set)
 {
     asking *room = set->state;
     if (!room) return;
@@ -155,9 +155,9 @@ const mr_eval_kind mr_eval_generate = {
     .scores = 2,
     .score = {{.name = "accuracy", .unit = "fraction"}, {.name = "exact", .unit = "fraction"}},
     .refuses = refuses,
-    .create = create,
+    .lay_out = lay_out,
     .bytes = bytes,
     .allocate = allocate,
-    .destroy = destroy,
+    .put_away = put_away,
     .run = run,
 };

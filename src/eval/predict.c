@@ -25,11 +25,10 @@ static mr_status open_data(mr_eval_set *set)
 {
     const predict_keys *own = set->keys;
     if (!own || own->data[0] == '\0') return MR_OK;
-    const int64_t width = mr_model_geometry(set->model)->tokens;
     char hash[MR_DATASET_HASH];
-    MR_TRY(mr_prepared_open_text(own->data, width, set->tokenizer, &set->own));
+    MR_TRY(mr_prepared_open_text(own->data, set->width, set->tokenizer, &set->own));
     MR_TRY(mr_dataset_hash(set->own, hash));
-    snprintf(set->items_hash, sizeof set->items_hash, "%s by %lld", hash, (long long)width);
+    snprintf(set->items_hash, sizeof set->items_hash, "%s by %lld", hash, (long long)set->width);
     set->about.data = own->data;
     set->about.items = set->items_hash;
     return mr_dataset_check(set->own);
@@ -70,7 +69,7 @@ static mr_status allocate(mr_eval_set *set)
     return room->tokens && room->targets && room->losses ? MR_OK : MR_ERR_MEMORY;
 }
 
-static void destroy(mr_eval_set *set)
+static void put_away(mr_eval_set *set)
 {
     reading *room = set->state;
     if (!room) return;
@@ -161,6 +160,6 @@ const mr_eval_kind mr_eval_predict = {
     .refuses = refuses,
     .bytes = bytes,
     .allocate = allocate,
-    .destroy = destroy,
+    .put_away = put_away,
     .run = run,
 };

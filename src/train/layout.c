@@ -56,9 +56,7 @@ static size_t other_bytes(const mr_trainer *t)
     return mr_bytes_add(bytes[MR_MEM_OTHER], 1, mr_model_scratch(t->model));
 }
 
-/* The sets of a run: those of eval.sets, or what its task offers to be scored by, under the task's
- * name. */
-static mr_status create_evaluator(mr_trainer *t)
+mr_status mr_trainer_open_sets(mr_trainer *t, const mr_hf_config *arch)
 {
     const mr_config *c = t->config;
     const mr_item_list *sets = &c->eval.sets;
@@ -75,8 +73,8 @@ static mr_status create_evaluator(mr_trainer *t)
         snprintf(wish->name, sizeof wish->name, "%s", keys->name);
         snprintf(wish->kind, sizeof wish->kind, "%s", sets->item[i].kind);
     }
-    return mr_evaluator_create(t->model, t->dataset, wishes, sets->count > 0 ? sets->count : 1,
-                               &t->evaluator);
+    return mr_evaluator_open(t->dataset, t->seq_len, arch->max_position_embeddings, wishes,
+                             sets->count > 0 ? sets->count : 1, &t->evaluator);
 }
 
 /* Lays out the spectra where they are asked for: so many dense matrices at a time, none of more
@@ -133,7 +131,7 @@ static mr_status plan_with_spectra(mr_trainer *t)
 mr_status mr_trainer_lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometry geometry)
 {
     mr_snapshots_destroy(&t->snapshots);
-    mr_evaluator_destroy(&t->evaluator);
+    if (t->evaluator) MR_TRY(mr_evaluator_lay_out(t->evaluator, NULL));
     mr_model_destroy(&t->model);
     MR_TRY(mr_model_create(
         &(mr_model_options){.comm = t->comm,
@@ -150,7 +148,7 @@ mr_status mr_trainer_lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometr
                             .seed = (uint64_t)t->config->run.seed,
                             .geometry = geometry},
         &t->model));
-    if (t->dataset) MR_TRY(create_evaluator(t));
+    if (t->evaluator) MR_TRY(mr_evaluator_lay_out(t->evaluator, t->model));
     MR_TRY(plan_with_spectra(t));
     plan_staging(t);
     return MR_OK;

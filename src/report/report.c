@@ -327,10 +327,8 @@ static mr_status make_notes(const mr_report_maker *m, const char *others)
                         "trained: parameters; tokens and minutes: of the training steps alone, the "
                         "mean over seeds"));
     bool forgotten = false;
-    for (int b = 0; m->paper->searched && b < m->section->blocks; b++) {
-        const mr_report_block *block = &m->section->block[b];
-        forgotten = forgotten || (block->setting && mr_report_tells_forgotten(block));
-    }
+    for (int b = 0; m->paper->searched && b < m->section->blocks; b++)
+        forgotten = forgotten || m->section->block[b].forgot;
     if (forgotten)
         MR_TRY(add_note(m, "",
                         "other text: the loss in nats a token of text that is not the task's, "
@@ -400,12 +398,20 @@ static mr_status add_section(mr_report *report)
     return MR_OK;
 }
 
+static bool forgot(const mr_results *results, const mr_setting *setting)
+{
+    for (int64_t i = setting ? setting->begin : 0; setting && i < setting->end; i++)
+        if (!isnan(results->run[i]->forgotten)) return true;
+    return false;
+}
+
 static mr_status add_block(mr_section *section, const mr_results *results,
                            const mr_setting *setting)
 {
     MR_CHECK(section->blocks < MR_BLOCKS, MR_ERR_ARG,
              "a table holds runs of %d settings at most; name a folder of fewer", MR_BLOCKS);
-    section->block[section->blocks++] = (mr_report_block){results, setting};
+    section->block[section->blocks++] =
+        (mr_report_block){results, setting, forgot(results, setting)};
     return MR_OK;
 }
 

@@ -25,6 +25,7 @@ typedef struct mr_paragraph {
 typedef struct mr_report_block {
     const mr_results *results;
     const mr_setting *setting; /**< NULL: there are no runs of the task */
+    bool forgot;               /**< a run of it tells what it forgot of other text */
 } mr_report_block;
 
 /** Runs that stand in one table. Owns everything but what blocks borrow. */

@@ -17,9 +17,6 @@ typedef struct mr_report_maker {
 /** Lists the lines of the table of scores. */
 MR_NODISCARD mr_status mr_report_list_rows(mr_report_maker *m);
 
-/** Tells whether a run of a block tells what it forgot of other text. */
-bool mr_report_tells_forgotten(const mr_report_block *block);
-
 /** Makes the table of scores, and the table of rates of a block. @{ */
 MR_NODISCARD mr_status mr_report_make_scores(const mr_report_maker *m);
 MR_NODISCARD mr_status mr_report_make_rates(const mr_report_maker *m, int block);

@@ -65,13 +65,6 @@ static void add_size_columns(mr_table *table)
     mr_report_label_column(table, MR_COLUMN_TEXT, "rates")->once = true;
 }
 
-bool mr_report_tells_forgotten(const mr_report_block *block)
-{
-    for (int64_t i = block->setting->begin; i < block->setting->end; i++)
-        if (!isnan(block->results->run[i]->forgotten)) return true;
-    return false;
-}
-
 /* What runs took, what chose among them, and what they forgot: apart from labels, which stand in
  * every piece. */
 static void add_cost_columns(const mr_report_block *block, mr_table *table)
@@ -83,7 +76,7 @@ static void add_cost_columns(const mr_report_block *block, mr_table *table)
     mr_column *chooses = mr_report_label_column(table, MR_COLUMN_ESTIMATE, "loss");
     chooses->decimals = 3;
     chooses->above = mr_table_keep(table, "held out");
-    if (mr_report_tells_forgotten(block)) {
+    if (block->forgot) {
         mr_column *forgotten = mr_report_label_column(table, MR_COLUMN_ESTIMATE, "after - before");
         forgotten->decimals = 3;
         forgotten->above = mr_table_keep(table, "other text, loss");
@@ -131,7 +124,7 @@ static void add_cost(const mr_report_maker *m, const mr_row *row, int block, mr_
         mr_table_add_estimate(table, rate->course[held_out].at[rate->course[held_out].count - 1]);
     else
         mr_table_add_missing(table);
-    if (!mr_report_tells_forgotten(at)) return;
+    if (!at->forgot) return;
     if (rate->forgotten.n > 0)
         mr_table_add_estimate(table, rate->forgotten);
     else

@@ -7,7 +7,7 @@ foreach(name compressed corpus_text tokenizer model_tokenizer token_shards app_d
   target_sources(test_${name} PRIVATE data_files.c program.c)
   target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
 endforeach()
-set_tests_properties(app_data PROPERTIES PROCESSORS 4 LABELS mpi)
+set_tests_properties(app_data PROPERTIES LABELS mpi)
 add_dependencies(test_app_data mora)
 add_dependencies(test_app_records mora)
 add_dependencies(test_corpus_text mora)

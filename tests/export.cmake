@@ -2,7 +2,6 @@
 mr_add_test(export LINK mr_train TIMEOUT 300)
 target_sources(test_export PRIVATE program.c model_files.c tensor_files.c)
 target_compile_definitions(test_export PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
-set_tests_properties(export PROPERTIES PROCESSORS 2)
 add_dependencies(test_export mora)
 mr_add_test(export_golden LINK mr_train TIMEOUT 600 LABELS golden)
 target_sources(test_export_golden PRIVATE program.c tensor_files.c golden_find.c)

@@ -1,19 +1,20 @@
-# Tests of the program as a whole: they start it on up to four ranks themselves.
+# Tests of the program as a whole: they start it themselves, mostly on one rank, now and then on up to
+# four that yield, so that two of them share two cores.
 foreach(name run plan pretrain prepared failures paths progress resume streams folders disturbed
     spectra_run eval_run)
   mr_add_test(${name} LINK mr_store TIMEOUT 900 LABELS mpi)
   target_sources(test_${name} PRIVATE program.c logs.c)
   target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
-  set_tests_properties(${name} PROPERTIES PROCESSORS 4)
   add_dependencies(test_${name} mora)
 endforeach()
 foreach(name pretrain prepared progress)
   target_sources(test_${name} PRIVATE data_files.c)
   target_link_libraries(test_${name} PRIVATE mr_corpus)
 endforeach()
-# These start one rank or two at a time, and wait for them more than they compute.
-set_tests_properties(resume spectra_run PROPERTIES PROCESSORS 1)
 set_property(TEST resume spectra_run APPEND PROPERTY LABELS long)
+# The longest start first, and others run beside them.
+set_tests_properties(resume PROPERTIES COST 2)
+set_tests_properties(spectra_run PROPERTIES COST 1)
 target_sources(test_folders PRIVATE model_files.c)
 target_link_libraries(test_spectra_run PRIVATE mr_linalg)
 

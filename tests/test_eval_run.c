@@ -389,26 +389,31 @@ static void fails(const char *sets, const char *message)
 static void what_cannot_be_asked_is_told(void **state)
 {
     (void)state;
-    fails("{kind: benchmark, data: .}", "eval: set benchmark: set: missing: the name of a set");
-    fails("{kind: benchmark, set: fpb}", "eval: set benchmark: data: missing: the folder");
+    fails("{kind: benchmark, data: .}",
+          "bad.yaml: bad: eval.sets: item 1 (benchmark): set: missing: the name of a set");
+    fails("{kind: benchmark, set: fpb}",
+          "eval.sets: item 1 (benchmark): data: missing: the folder");
     fails("{kind: benchmark, set: mmlu, data: .}",
-          "eval: set benchmark: set: there is no set \"mmlu\"; expected one of mmlu_lm_eval_5");
+          "eval.sets: item 1 (benchmark): set: there is no set \"mmlu\"; expected one of "
+          "mmlu_lm_eval_5");
     fails("{kind: benchmark, set: 'fpb,usmle', data: .}",
           "set: expected one, found 2 in \"fpb,usmle\": fpb, usmle");
     fails("{kind: benchmark, set: fpb, data: .}",
-          "eval: set benchmark: set fpb: '.' has none of its files: FinancialPhraseBank");
+          "eval.sets: item 1 (benchmark): set fpb: '.' has none of its files: FinancialPhraseBank");
     fails("{kind: benchmark, set: fpb, data: nowhere}",
-          "eval: set benchmark: set fpb: 'nowhere' has none of its files");
-    fails("{kind: benchmark, set: long.yaml, data: .}",
-          "eval: set write: ./t.txt: item 0: the model takes 128 tokens, and 128 are to be "
-          "generated");
+          "eval.sets: item 1 (benchmark): set fpb: 'nowhere' has none of its files");
+    fails(
+        "{kind: benchmark, set: long.yaml, data: .}",
+        "eval.sets: item 1 (write): ./t.txt: item 0: the model takes 128 tokens, and 128 are to be "
+        "generated");
     fails("{kind: benchmark, set: ask.yaml, data: .}, {kind: benchmark, set: ask.yaml, data: .}",
-          "eval: two sets have the name \"ask\"");
-    fails("{kind: predict, name: general, data: nowhere}", "eval: set general: data: ");
+          "eval.sets: items 1 and 2 both have the name \"ask\"");
+    fails("{kind: predict, name: general, data: nowhere}", "eval.sets: item 1 (general): data: ");
     fails("{kind: predict, name: general, data: general}",
-          "eval: set general: kind predict of part heldout: the data has nothing of that part");
+          "eval.sets: item 1 (general): kind predict of part heldout: the data has nothing of that "
+          "part");
     fails("{kind: generate, data: general}", "data");
-    fails("{kind: generate, name: a/b}", "eval: a set cannot have the name \"a/b\"");
+    fails("{kind: generate, name: a/b}", "eval.sets: item 1: a set cannot have the name \"a/b\"");
     program_result result =
         program_succeed(alone, "data prepare general.txt --to others --heldout 0");
     program_free(&result);
@@ -419,7 +424,7 @@ static void what_cannot_be_asked_is_told(void **state)
     program_write("others/manifest.json", "%s", manifest);
     mr_free(manifest);
     fails("{kind: predict, name: general, data: others, part: train}",
-          "eval: set general: data: 'others' was prepared with tokenizer other (");
+          "eval.sets: item 1 (general): data: 'others' was prepared with tokenizer other (");
 }
 
 int main(void)

@@ -271,9 +271,9 @@ static void rates_are_chosen_on_one_part_and_reported_on_another(void **state)
     program_free(&result);
     static const char *const wrong[][2] = {
         {"[{kind: generate}]",
-         "eval: set generate: kind generate of part train: the task has no prompts"},
+         "eval.sets: item 1 (generate): kind generate of part train: the task has no prompts"},
         {"[{kind: predict, part: test}, {kind: predict}]",
-         "eval: two sets have the name \"predict\""},
+         "eval.sets: items 1 and 2 both have the name \"predict\""},
     };
     for (int i = 0; i < 2; i++) {
         char yaml[512];

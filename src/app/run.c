@@ -133,8 +133,9 @@ static void add_plan(json_t *rows, const mr_config *config, const mr_run_plan *p
                   (json_int_t)p->limit.bytes, "memory_limit", p->limit.why, "evaluations", sets));
 }
 
-/* What failed of several runs, which go on past it, and what ended them all. Start from {0}. */
+/* What failed of several runs, which go on past it, and what ended them all. */
 typedef struct failures {
+    const char *file;             /* that describes the runs; borrowed */
     int count;                    /* runs that failed */
     bool ended;                   /* something ended them all */
     mr_status code;               /* of what ended them, else of the first */
@@ -148,7 +149,9 @@ static void note_failure(failures *all, const char *run, mr_status code)
     mr_text_add(&all->lines, "%s: %s: %s\n", run, mr_status_name(code), mr_message());
     if (all->count++ > 0) return;
     all->code = code;
-    snprintf(all->message, sizeof all->message, "%.200s: %.800s", run, mr_message());
+    const bool of_file = code == MR_ERR_CONFIG;
+    snprintf(all->message, sizeof all->message, "%.200s%s%.200s: %.600s", of_file ? all->file : "",
+             of_file ? ": " : "", run, mr_message());
 }
 
 /* Notes that no run follows, as the recorded message says. */
@@ -179,7 +182,7 @@ static mr_status plan_runs(const mr_comm *comm, const mr_run_list *list, int fir
 {
     bool speaks = comm->rank == 0;
     json_t *rows = json_array();
-    failures failed = {0};
+    failures failed = {.file = list->file};
     for (int i = first; i < last && !failed.ended; i++) {
         mr_config config;
         mr_run_plan plan;
@@ -292,7 +295,10 @@ static void train_run(sweep *s, const mr_config *config, const char *resume, boo
 static mr_status train_runs(const mr_comm *comm, const mr_run_list *list, int first, int last,
                             const char *resume, bool json)
 {
-    sweep s = {.comm = comm, .rows = json ? json_array() : NULL, .runs = last - first};
+    sweep s = {.comm = comm,
+               .rows = json ? json_array() : NULL,
+               .runs = last - first,
+               .failed = {.file = list->file}};
     for (int i = first; i < last && !s.failed.ended; i++) {
         mr_config config;
         char part[48] = "";

@@ -62,7 +62,8 @@ static mr_status read_recipe(const char *path, const char *const *sets, int set_
 mr_status mr_config_load(const mr_comm *comm, const char *path, const char *const *sets,
                          int set_count, const mr_registry *registry, mr_run_list *out)
 {
-    *out = (mr_run_list){.comm = comm, .registry = registry ? registry : mr_registry_core()};
+    *out = (mr_run_list){
+        .file = path, .comm = comm, .registry = registry ? registry : mr_registry_core()};
     mr_status status = MR_OK;
     if (comm->rank == 0) {
         out->recipe = mr_alloc(MR_MEM_OTHER, sizeof *out->recipe);

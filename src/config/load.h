@@ -10,6 +10,7 @@
 /** The runs of a file, in the order of its matrix; one where it has none. Rank 0 holds what they
  * are made of, and makes one at a time. Start from {0}; owns recipe. */
 typedef struct mr_run_list {
+    const char *file;            /**< that they are described in; borrowed */
     const mr_comm *comm;         /**< borrowed */
     const mr_registry *registry; /**< borrowed */
     int count;

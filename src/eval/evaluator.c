@@ -87,6 +87,14 @@ static mr_status open_set(mr_eval_set *set)
     return take_part(set);
 }
 
+/* Puts before the recorded message which set it is of: several may have no name but their kind's.
+ */
+static mr_status fail_set(const mr_eval_set *set, mr_status status)
+{
+    if (set->number == 0) return mr_fail_in(status, "eval: set %s", set->name);
+    return mr_fail_in(status, "eval.sets: item %d (%s)", set->number, set->name);
+}
+
 /* It names a group of the log, and a file. */
 static mr_status check_name(const mr_evaluator *e, const mr_eval_set *set)
 {
@@ -95,23 +103,25 @@ static mr_status check_name(const mr_evaluator *e, const mr_eval_set *set)
     const bool same = strcmp(mr_text_get(&clean), set->name) == 0;
     mr_text_free(&clean);
     MR_CHECK(same && set->name[0] != '.' && !strchr(set->name, '/'), MR_ERR_CONFIG,
-             "eval: a set cannot have the name \"%s\", which begins with a dot, or holds '/' or "
-             "control characters",
-             set->name);
+             "eval.sets: item %d: a set cannot have the name \"%s\", which begins with a dot, or "
+             "holds '/' or control characters",
+             set->number, set->name);
     for (int i = 0; i < e->sets && &e->set[i] != set; i++)
         MR_CHECK(strcmp(e->set[i].name, set->name) != 0, MR_ERR_CONFIG,
-                 "eval: two sets have the name \"%s\"", set->name);
+                 "eval.sets: items %d and %d both have the name \"%s\"", e->set[i].number,
+                 set->number, set->name);
     return MR_OK;
 }
 
 static mr_status add_set(mr_evaluator *e, const mr_dataset *dataset, int64_t width, int64_t window,
-                         const mr_eval_wish *wish)
+                         const mr_eval_wish *wish, int number)
 {
     mr_part part = wish->part;
     const mr_eval_kind *kind = wish->kind[0] ? find_kind(wish->kind) : default_kind(dataset, &part);
     if (!kind) return wish->kind[0] ? unknown_kind(wish->kind) : MR_OK;
     mr_eval_set *set = &e->set[e->sets++];
-    *set = (mr_eval_set){.kind = kind,
+    *set = (mr_eval_set){.number = wish->kind[0] ? number : 0,
+                         .kind = kind,
                          .keys = wish->keys,
                          .part = part,
                          .when = wish->when,
@@ -126,7 +136,7 @@ static mr_status add_set(mr_evaluator *e, const mr_dataset *dataset, int64_t wid
     snprintf(set->name, sizeof set->name, "%s", wish->name);
     mr_status status = open_set(set);
     if (set->name[0] == '\0') snprintf(set->name, sizeof set->name, "%s", kind->name);
-    if (status != MR_OK) return mr_fail_in(status, "eval: set %s", set->name);
+    if (status != MR_OK) return fail_set(set, status);
     return check_name(e, set);
 }
 
@@ -139,7 +149,7 @@ mr_status mr_evaluator_open(const mr_dataset *dataset, int64_t width, int64_t wi
     if (!e) return MR_ERR_MEMORY;
     mr_status status = MR_OK;
     for (int i = 0; i < count && status == MR_OK; i++)
-        status = add_set(e, dataset, width, window, &wishes[i]);
+        status = add_set(e, dataset, width, window, &wishes[i], i + 1);
     if (status == MR_OK)
         *out = e;
     else
@@ -154,7 +164,7 @@ mr_status mr_evaluator_lay_out(mr_evaluator *e, mr_model *model)
         if (set->model) set->kind->put_away(set);
         set->model = model;
         mr_status status = model && set->kind->lay_out ? set->kind->lay_out(set) : MR_OK;
-        if (status != MR_OK) return mr_fail_in(status, "eval: set %s", set->name);
+        if (status != MR_OK) return fail_set(set, status);
     }
     return MR_OK;
 }
@@ -207,7 +217,7 @@ mr_status mr_evaluator_verify(const mr_evaluator *e, const mr_comm *comm)
     for (int i = 0; i < e->sets; i++) {
         if (!e->set[i].own) continue;
         mr_status status = mr_dataset_verify(e->set[i].own, comm);
-        if (status != MR_OK) return mr_fail_in(status, "eval: set %s", e->set[i].name);
+        if (status != MR_OK) return fail_set(&e->set[i], status);
     }
     return MR_OK;
 }

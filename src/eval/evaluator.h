@@ -145,6 +145,7 @@ typedef struct mr_eval_about {
 /** One set. Borrows model, tokenizer, dataset, keys and score; owns own and state. */
 struct mr_eval_set {
     char name[MR_CONFIG_NAME]; /**< group of the run log */
+    int number;                /**< among the wishes, from 1; 0: not asked for by a kind */
     const mr_eval_kind *kind;
     const void *keys; /**< of the kind, starting with mr_eval_keys; NULL where none were said */
     mr_part part;

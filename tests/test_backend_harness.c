@@ -232,21 +232,47 @@ static void exact_sum(mr_lab *lab, int i)
 
 static void digest(mr_lab *lab, int i)
 {
+    static const mr_dtype types[] = {MR_I32, MR_F64, MR_BF16};
+    const mr_dtype type = types[i % 3];
+    const uint64_t place = i < 3 ? 0 : (uint64_t)i << 60;
     int64_t n = i == 0 ? 1 : mr_lab_extent(lab, 1, 9000);
-    const bool wide = i % 2;
     int32_t *x = mr_lab_ids(lab, 2 * n, INT32_MAX);
     uint64_t sum = 0;
-    mr_tensor t = mr_lab_poison(lab, wide ? MR_F64 : MR_I32, 1, n, gap_of(lab));
-    lab->be->ops->upload(lab->be, t, x);
+    mr_tensor t = mr_lab_poison(lab, type, 1, n, gap_of(lab));
     for (int64_t k = 0; k < n; k++) {
+        if (type == MR_BF16) x[k] &= (int32_t)0xbfff0000; /* as F32 a number, and held */
         uint64_t bits = (uint32_t)x[k];
-        if (wide) memcpy(&bits, &x[2 * k], sizeof bits);
-        sum += mr_hash_mix(bits + (uint64_t)k * 0x9e3779b97f4a7c15u);
+        if (type == MR_F64) memcpy(&bits, &x[2 * k], sizeof bits);
+        sum += mr_hash_mix(bits + (place + (uint64_t)k) * 0x9e3779b97f4a7c15u);
     }
+    lab->be->ops->upload(lab->be, t, x);
     double want[2] = {(double)(int32_t)(uint32_t)sum, (double)(int32_t)(uint32_t)(sum >> 32)};
     mr_tensor y = dense(lab, MR_I32, 1, 2);
-    MR_LAB_RUN(lab, digest, y, t);
+    MR_LAB_RUN(lab, digest, y, t, place);
     mr_lab_expect(lab, MR_BOUND_EXACT, y, want, "case %d", i);
+}
+
+/* To the bit: also where the double lies near the border of two floats. */
+static void normal(mr_lab *lab, int i)
+{
+    const bool half = i % 2, many = i > 7; /* of which the bits near a border are some */
+    const int64_t n = i == 0 ? 1 : many ? 1 << 18 : mr_lab_extent(lab, 1, 3000);
+    const int64_t first = i < 2 ? i : mr_lab_extent(lab, 0, 1 << 20);
+    const double scale = i % 4 == 1 ? 1 : 0.02;
+    const mr_random stream = mr_random_stream((uint64_t)i, MR_RANDOM_WEIGHTS, (uint64_t)n);
+    mr_tensor t = dense(lab, half ? MR_BF16 : MR_F32, 1, n);
+    mr_tensor want = dense(lab, half ? MR_BF16 : MR_F32, 1, n);
+    float *values = mr_alloc_array(MR_MEM_OTHER, (size_t)n, sizeof *values);
+    double *held_values = mr_lab_zeros(lab, n);
+    for (int64_t k = 0; k < n; k++)
+        values[k] = (float)(scale * mr_random_normal(&stream, (uint64_t)(first + k)));
+    lab->be->ops->upload(lab->be, want, values);
+    lab->be->ops->download(lab->be, values, want);
+    for (int64_t k = 0; k < n; k++)
+        held_values[k] = (double)values[k];
+    mr_free(values);
+    MR_LAB_RUN(lab, normal, t, stream, first, scale);
+    mr_lab_expect(lab, MR_BOUND_EXACT, t, held_values, "case %d", i);
 }
 
 static double beta_of(int i)
@@ -841,7 +867,7 @@ static void adamw(mr_lab *lab, int i)
 }
 
 /* One row an entry. Those that do not compute are for other tests: what creates, moves, waits and
- * tells the time stands before `fill`, and a site (test_site.c) is made of entries. */
+ * tells the time stands before `normal`, and a site (test_site.c) is made of entries. */
 #define ENTRY_BY(name, run)                                                                        \
     {                                                                                              \
 #run, offsetof(mr_backend_ops, name), run                                                  \
@@ -853,6 +879,7 @@ static const struct row {
     size_t place; /* in the table */
     void (*run)(mr_lab *lab, int i);
 } rows[] = {
+    ENTRY(normal),
     ENTRY(fill),
     ENTRY(copy),
     ENTRY(convert),
@@ -897,15 +924,15 @@ static void every_entry_has_a_row(void **state)
 {
     (void)state;
     const size_t one = sizeof(void (*)(void));
-    for (size_t place = offsetof(mr_backend_ops, fill); place < sizeof(mr_backend_ops);
+    for (size_t place = offsetof(mr_backend_ops, normal); place < sizeof(mr_backend_ops);
          place += one) {
         bool found = place == offsetof(mr_backend_ops, site_forward) ||
                      place == offsetof(mr_backend_ops, site_backward);
         for (int i = 0; i < ROWS; i++)
             found = found || rows[i].place == place;
         if (!found)
-            fail_msg("entry %zu behind fill has no row",
-                     (place - offsetof(mr_backend_ops, fill)) / one);
+            fail_msg("entry %zu behind normal has no row",
+                     (place - offsetof(mr_backend_ops, normal)) / one);
     }
 }
 

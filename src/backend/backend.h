@@ -220,6 +220,10 @@ typedef struct mr_backend_ops {
     /** What is queued from here on sees what a transfer brought; an idle one is that at once. */
     void (*wait)(mr_backend *be, mr_transfer *transfer);
 
+    /** x [1, n], F32 or BF16 = scale times standard normal numbers, those of a stream from index
+     * first on (mr_random_normal), each rounded from double to F32, and from there on: the same
+     * bits from every backend. May wait for what is queued. */
+    void (*normal)(mr_backend *be, mr_tensor x, mr_random stream, int64_t first, double scale);
     /** t = value; any shape. */
     void (*fill)(mr_backend *be, mr_tensor t, float value);
     /** dst = src, of one shape; any strides and any dtype alike. */
@@ -245,9 +249,10 @@ typedef struct mr_backend_ops {
     /** out F64 [1, 1] = how many elements of x, dense, are neither 0 nor NaN. */
     void (*count_nonzero)(mr_backend *be, mr_tensor out, mr_tensor x);
     /** out I32 [1, 2] = low and high half of a 64-bit digest of the bits and places of the elements
-     * of x, dense, of any dtype: the sum modulo 2^64 of mr_hash_mix(bits + place * an odd number),
-     * so that the order of addition is free and one changed element always shows. */
-    void (*digest)(mr_backend *be, mr_tensor out, mr_tensor x);
+     * of x, dense, of any dtype, BF16 as the F32 that it is: the sum modulo 2^64 of
+     * mr_hash_mix(bits + place * 0x9e3779b97f4a7c15), place given of the first element, so that the
+     * order of addition is free and one changed element always shows. */
+    void (*digest)(mr_backend *be, mr_tensor out, mr_tensor x, uint64_t place);
 
     /** c [M, N] = alpha op(a) op(b) + beta c, op transposing where asked; any strides. a and b are
      * of one type, c of that or F32. */

@@ -10,6 +10,7 @@
 
 #include "base/device.h"
 
+#include <math.h>
 #include <stdint.h>
 
 /** What a stream is drawn for; two purposes never share numbers. Values are part of the format. */
@@ -61,10 +62,33 @@ uint32_t mr_random_u32(const mr_random *random, uint64_t index);
 /** Returns a number below bound (bound > 0) at an index; bias below 2^-32. Local. */
 uint64_t mr_random_below(const mr_random *random, uint64_t index, uint64_t bound);
 
-/** Returns a double in [0, 1) with 53 random bits at an index. Local. */
-double mr_random_uniform(const mr_random *random, uint64_t index);
+/** Returns 64 random bits at an index. Local. */
+MR_DEVICE static inline uint64_t mr_random_u64(const mr_random *random, uint64_t index)
+{
+    const uint64_t at = index / 2;
+    const uint32_t counter[4] = {(uint32_t)at, (uint32_t)(at >> 32), random->stream[0],
+                                 random->stream[1]};
+    uint32_t out[4];
+    mr_philox(random->key, counter, out);
+    const uint32_t *pair = out + 2 * (index % 2);
+    return (uint64_t)pair[0] | (uint64_t)pair[1] << 32;
+}
 
-/** Returns a standard normal double at an index (Box-Muller). Local. */
-double mr_random_normal(const mr_random *random, uint64_t index);
+/** Returns a double in [0, 1) with 53 random bits at an index. Local. */
+MR_DEVICE static inline double mr_random_uniform(const mr_random *random, uint64_t index)
+{
+    return (double)(mr_random_u64(random, index) >> 11) * 0x1p-53;
+}
+
+/** Returns a standard normal double at an index (Box-Muller); its last bits are those of the
+ * library's logarithm, sine and cosine. Local. */
+MR_DEVICE static inline double mr_random_normal(const mr_random *random, uint64_t index)
+{
+    /* Each pair of indices shares one draw: cosine for the even, sine for the odd. */
+    const uint64_t pair = index & ~(uint64_t)1;
+    const double radius = sqrt(-2.0 * log(1.0 - mr_random_uniform(random, pair)));
+    const double angle = 6.283185307179586476925 * mr_random_uniform(random, pair + 1);
+    return radius * (index & 1 ? sin(angle) : cos(angle));
+}
 
 #endif

@@ -73,6 +73,18 @@ mr_status mr_draw_values(void *context, const mr_param *param, int64_t first, in
     return MR_OK;
 }
 
+/* Numbers that each stand for themselves are drawn where the weights are kept. */
+static mr_status draw_param(mr_params *params, int id, mr_draw *source)
+{
+    const mr_param *param = mr_params_at(params, id);
+    const mr_slab kept = mr_params_kept(params, id, MR_SLAB_WEIGHTS);
+    mr_backend *be = mr_params_backend(params);
+    if (param->init != MR_INIT_NORMAL) return mr_params_fill(params, id, mr_draw_values, source);
+    if (kept.count > 0)
+        be->ops->normal(be, kept.values, stream_of(source, param), kept.first, param->init_scale);
+    return MR_OK;
+}
+
 mr_status mr_draw_params(mr_params *params, uint64_t seed, int64_t restart, bool base,
                          bool adapters)
 {
@@ -81,7 +93,7 @@ mr_status mr_draw_params(mr_params *params, uint64_t seed, int64_t restart, bool
         if (at.param->adapter ? !adapters : !base) continue;
         mr_draw source = {
             .seed = seed, .restart = restart, .threads = mr_params_backend(params)->threads};
-        status = mr_params_fill(params, at.id, mr_draw_values, &source);
+        status = draw_param(params, at.id, &source);
         mr_free(source.whole);
     }
     mr_params_invalidate(params);

@@ -49,7 +49,7 @@ static int64_t digest_common(const mr_params *params, mr_tensor digests)
         for (int what = MR_SLAB_WEIGHTS; what <= MR_SLAB_V; what++)
             if (mr_params_replicated(params, at.id, (mr_slab_kind)what))
                 be->ops->digest(be, mr_tensor_rows(digests, used++, 1),
-                                mr_params_kept(params, at.id, (mr_slab_kind)what).values);
+                                mr_params_kept(params, at.id, (mr_slab_kind)what).values, 0);
     return used;
 }
 

@@ -198,6 +198,7 @@ static const mr_backend_ops cpu_ops = {
     .gather_start = gather_start,
     .exchange_start = exchange_start,
     .wait = wait_for,
+    .normal = mr_cpu_normal,
     .fill = mr_cpu_fill,
     .copy = mr_cpu_copy,
     .convert = mr_cpu_convert,

@@ -103,7 +103,8 @@ void mr_cpu_sum_pieces(mr_backend *be, mr_tensor y, mr_tensor pieces);
 void mr_cpu_square_sums(mr_backend *be, mr_tensor out, mr_tensor x);
 void mr_cpu_exact_sum(mr_backend *be, mr_tensor out, mr_tensor x);
 void mr_cpu_count_nonzero(mr_backend *be, mr_tensor out, mr_tensor x);
-void mr_cpu_digest(mr_backend *be, mr_tensor out, mr_tensor x);
+void mr_cpu_normal(mr_backend *be, mr_tensor x, mr_random stream, int64_t first, double scale);
+void mr_cpu_digest(mr_backend *be, mr_tensor out, mr_tensor x, uint64_t place);
 void mr_cpu_row_dots(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, double beta);
 void mr_cpu_scale_columns(mr_backend *be, mr_tensor y, mr_tensor kept, mr_tensor x, mr_tensor s,
                           float beta);

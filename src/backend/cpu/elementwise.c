@@ -181,8 +181,21 @@ void mr_cpu_count_nonzero(mr_backend *be, mr_tensor out, mr_tensor x)
     *mr_cpu_f64(out) = (double)count;
 }
 
-void mr_cpu_digest(mr_backend *be, mr_tensor out, mr_tensor x)
+void mr_cpu_normal(mr_backend *be, mr_tensor x, mr_random stream, int64_t first, double scale)
 {
+#pragma omp parallel for num_threads(mr_cpu_threads(be, x.cols))
+    for (int64_t i = 0; i < x.cols; i++) {
+        const float value = (float)(scale * mr_random_normal(&stream, (uint64_t)(first + i)));
+        if (x.dtype == MR_BF16)
+            ((uint16_t *)x.buffer->data)[x.offset + i] = mr_cpu_bf16(value);
+        else
+            mr_cpu_f32(x)[i] = value;
+    }
+}
+
+void mr_cpu_digest(mr_backend *be, mr_tensor out, mr_tensor x, uint64_t place)
+{
+    const int shift = x.dtype == MR_BF16 ? 16 : 0; /* its bits are the upper ones of F32 */
     size_t size = mr_dtype_size(x.dtype);
     const char *data = (const char *)x.buffer->data + (size_t)x.offset * size;
     uint64_t sum = 0;
@@ -190,7 +203,7 @@ void mr_cpu_digest(mr_backend *be, mr_tensor out, mr_tensor x)
     for (int64_t i = 0; i < mr_tensor_count(x); i++) {
         uint64_t bits = 0;
         memcpy(&bits, data + (size_t)i * size, size); /* the low bytes: hosts are little-endian */
-        sum += mr_hash_mix(bits + (uint64_t)i * 0x9e3779b97f4a7c15u);
+        sum += mr_hash_mix((bits << shift) + (place + (uint64_t)i) * 0x9e3779b97f4a7c15u);
     }
     mr_cpu_i32(out)[0] = (int32_t)(uint32_t)sum;
     mr_cpu_i32(out)[1] = (int32_t)(uint32_t)(sum >> 32);

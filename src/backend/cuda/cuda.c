@@ -201,6 +201,7 @@ static const mr_backend_ops cuda_ops = {
     .gather_start = mr_cuda_gather_start,
     .exchange_start = mr_cuda_exchange_start,
     .wait = mr_cuda_wait,
+    .normal = mr_cuda_normal,
     .fill = mr_cuda_fill,
     .copy = mr_cuda_copy,
     .convert = mr_cuda_convert,

@@ -228,6 +228,7 @@ void mr_cuda_exchange_start(mr_backend *be, const mr_comm *comm, mr_tensor piece
 void mr_cuda_wait(mr_backend *be, mr_transfer *transfer);
 void mr_cuda_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
                   mr_tensor b, float beta, mr_tensor c);
+void mr_cuda_normal(mr_backend *be, mr_tensor x, mr_random stream, int64_t first, double scale);
 void mr_cuda_fill(mr_backend *be, mr_tensor t, float value);
 void mr_cuda_copy(mr_backend *be, mr_tensor dst, mr_tensor src);
 void mr_cuda_convert(mr_backend *be, mr_tensor dst, mr_tensor src);
@@ -238,7 +239,7 @@ void mr_cuda_sum_pieces(mr_backend *be, mr_tensor y, mr_tensor pieces);
 void mr_cuda_square_sums(mr_backend *be, mr_tensor out, mr_tensor x);
 void mr_cuda_exact_sum(mr_backend *be, mr_tensor out, mr_tensor x);
 void mr_cuda_count_nonzero(mr_backend *be, mr_tensor out, mr_tensor x);
-void mr_cuda_digest(mr_backend *be, mr_tensor out, mr_tensor x);
+void mr_cuda_digest(mr_backend *be, mr_tensor out, mr_tensor x, uint64_t place);
 void mr_cuda_row_dots(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, double beta);
 void mr_cuda_scale_columns(mr_backend *be, mr_tensor y, mr_tensor kept, mr_tensor x, mr_tensor s,
                            float beta);

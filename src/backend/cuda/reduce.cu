@@ -131,16 +131,17 @@ void mr_cuda_exact_sum(mr_backend *be, mr_tensor out, mr_tensor x)
 }
 
 template <typename U>
-static __global__ void digest_kernel(unsigned long long *out, const U *x, int64_t n)
+static __global__ void digest_kernel(unsigned long long *out, const U *x, int64_t n, uint64_t place)
 {
+    constexpr int SHIFT = sizeof(U) == 2 ? 16 : 0; /* the bits of BF16 are the upper ones of F32 */
     unsigned long long sum = 0;
     for (int64_t i = (int64_t)blockIdx.x * THREADS + threadIdx.x; i < n; i += gridDim.x * THREADS)
-        sum += mr_hash_mix((uint64_t)x[i] + (uint64_t)i * 0x9e3779b97f4a7c15u);
+        sum += mr_hash_mix(((uint64_t)x[i] << SHIFT) + (place + (uint64_t)i) * 0x9e3779b97f4a7c15u);
     sum = block_sum(sum);
     if (threadIdx.x == 0) atomicAdd(out, sum);
 }
 
-void mr_cuda_digest(mr_backend *be, mr_tensor out, mr_tensor x)
+void mr_cuda_digest(mr_backend *be, mr_tensor out, mr_tensor x, uint64_t place)
 {
     cudaStream_t stream = mr_cuda_of(be)->stream;
     unsigned long long *sum = (unsigned long long *)mr_cuda_scratch(be, sizeof *sum);
@@ -150,13 +151,16 @@ void mr_cuda_digest(mr_backend *be, mr_tensor out, mr_tensor x)
     unsigned blocks = blocks_for(n);
     switch (mr_dtype_size(x.dtype)) {
     case 2:
-        digest_kernel<<<blocks, THREADS, 0, stream>>>(sum, (const uint16_t *)mr_cuda_at(x), n);
+        digest_kernel<<<blocks, THREADS, 0, stream>>>(sum, (const uint16_t *)mr_cuda_at(x), n,
+                                                      place);
         break;
     case 4:
-        digest_kernel<<<blocks, THREADS, 0, stream>>>(sum, (const uint32_t *)mr_cuda_at(x), n);
+        digest_kernel<<<blocks, THREADS, 0, stream>>>(sum, (const uint32_t *)mr_cuda_at(x), n,
+                                                      place);
         break;
     default:
-        digest_kernel<<<blocks, THREADS, 0, stream>>>(sum, (const uint64_t *)mr_cuda_at(x), n);
+        digest_kernel<<<blocks, THREADS, 0, stream>>>(sum, (const uint64_t *)mr_cuda_at(x), n,
+                                                      place);
     }
     mr_cuda_note(
         be, cudaMemcpyAsync(mr_cuda_at(out), sum, sizeof *sum, cudaMemcpyDeviceToDevice, stream),

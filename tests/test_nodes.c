@@ -1,7 +1,10 @@
+#define _GNU_SOURCE /* mincore with C11 */ /* NOLINT(bugprone-reserved-identifier) */
+
 #include "comm/nodes.h"
 #include "ranks.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 /* Of so many ranks a node; 0: of as many as there are. */
 static mr_nodes nodes_of(const char *ranks)
@@ -83,11 +86,49 @@ static void a_window_without_room_is_refused_with_its_size(void **state)
     mr_status status = mr_window_create(&nodes, (size_t)3 << 20, 1, &window);
     unsetenv("OMPI_MCA_osc_sm_backing_directory");
     bool said =
-        strstr(mr_message(), "/proc has 0 MiB free, and 3.004 MiB are needed for what ranks "
+        strstr(mr_message(), "/proc has 0 MiB free, and 3.008 MiB are needed for what ranks "
                              "of a node share: give it more room, or set "
                              "parallel.shared_memory: off");
     mr_nodes_destroy(&nodes);
     assert_on_all_ranks(status == MR_ERR_MEMORY && said && !window);
+}
+
+enum { PAGE = 4096, PAGES = 40 };
+
+/* Whether the pages of this rank's part of a window are taken. */
+static bool are_taken(const mr_nodes *nodes, const mr_window *window)
+{
+    unsigned char there[PAGES];
+    char *own = (char *)mr_window_data(window) + nodes->place * PAGES * PAGE;
+    bool all = mincore(own, (size_t)PAGES * PAGE, there) == 0;
+    for (int i = 0; i < PAGES; i++)
+        all = all && there[i] & 1;
+    return all;
+}
+
+/* What is reserved cannot be missing when it is written; what cannot be had is told before. */
+static void pages_are_taken_before_they_are_written(void **state)
+{
+    (void)state;
+    if (world.size == 1) skip_because("for several ranks");
+    const size_t part = (size_t)PAGES * PAGE;
+    mr_nodes nodes = nodes_of("0");
+    mr_window *window;
+    must(mr_window_create(&nodes, (size_t)nodes.ranks * part, 1, &window));
+    const bool aligned = (uintptr_t)mr_window_data(window) % PAGE == 0;
+    bool before = are_taken(&nodes, window);
+    mr_status status = mr_window_reserve(window, (size_t)nodes.place * part, part);
+    bool after = are_taken(&nodes, window);
+    char *own = (char *)mr_window_data(window) + (size_t)nodes.place * part;
+    bool gone = munmap(own + part / 2, part / 2) == 0;
+    mr_status missing = mr_window_reserve(window, (size_t)nodes.place * part, part);
+    bool said = strstr(mr_message(), " has no room any more for 0.1562 MiB of what ranks of a node "
+                                     "share (Cannot allocate memory): give it more room, or set "
+                                     "parallel.shared_memory: off");
+    mr_window_destroy(&window);
+    mr_nodes_destroy(&nodes);
+    assert_on_all_ranks(aligned && !before && status == MR_OK && after);
+    assert_on_all_ranks(gone && missing == MR_ERR_MEMORY && said);
 }
 
 int main(int argc, char **argv)
@@ -96,6 +137,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranks_are_found_by_node),
         cmocka_unit_test(what_is_announced_is_there),
+        cmocka_unit_test(pages_are_taken_before_they_are_written),
         cmocka_unit_test(a_window_without_room_is_refused_with_its_size),
     };
     return ranks_end(cmocka_run_group_tests(tests, NULL, NULL));

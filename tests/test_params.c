@@ -171,7 +171,7 @@ static mr_reduce_cut reduction_of(const step_cut *cut)
     return (mr_reduce_cut){.leaves = cut->meet_in_waves ? cut->in_wave : cut->micros,
                            .meetings = cut->meet_in_waves ? waves_of(cut) : 1,
                            .stretches = stretches_of(cut),
-                           .together = cut->meet_in_waves || waves_of(cut) == 1,
+                           .whole = !cut->meet_in_waves,
                            .long_unit = cut->long_unit};
 }
 

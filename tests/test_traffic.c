@@ -1,4 +1,5 @@
-/* What a step sends between ranks, counted where it is handed to MPI, beside what its plan says. */
+/* What a step sends between ranks, counted where it is handed to MPI, and how often those of a node
+ * wait for each other, beside what its plan says. */
 #include "ranks.h"
 #include "shape.h"
 #include "train/registry.h"
@@ -7,7 +8,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static double messages, bytes;
+static double messages, bytes, waits;
+
+/* The linker puts the one in the other's place. */
+void __real_mr_window_await(mr_window *window, int counter, uint64_t value);
+void __wrap_mr_window_await(mr_window *window, int counter, uint64_t value);
+void __wrap_mr_window_await(mr_window *window, int counter, uint64_t value)
+{
+    waits++;
+    __real_mr_window_await(window, counter, value);
+}
 
 /* Of a collective in which each of so many ranks receives a piece of each other one. */
 static void count(int pieces, MPI_Datatype type, MPI_Comm comm)
@@ -56,7 +66,7 @@ static bool sends_what_is_planned(const char *method, mr_shard shard, bool share
     must(mr_trainer_allocate(trainer));
     mr_step_result result;
     must(mr_trainer_step(trainer, &result)); /* the first is told what the lanes hold */
-    messages = bytes = 0;
+    messages = bytes = waits = 0;
     must(mr_trainer_step(trainer, &result));
     double planned = 0, volume = 0;
     for (int i = 0; i < MR_FLOWS; i++) {
@@ -66,10 +76,13 @@ static bool sends_what_is_planned(const char *method, mr_shard shard, bool share
         volume += flow->bytes - (read ? flow->bytes_in_node : 0);
     }
     const bool right = messages >= planned && messages <= planned && bytes >= volume - 0.5 &&
-                       bytes <= volume + 0.5;
+                       bytes <= volume + 0.5 && waits >= trainer->plan.cost.waits &&
+                       waits <= trainer->plan.cost.waits;
     if (!right)
-        print_error("%s, shard %d, shared %d: %g messages of %g bytes, planned %g of %g\n", method,
-                    (int)shard, shared, messages, bytes, planned, volume);
+        print_error("%s, shard %d, shared %d: %g messages of %g bytes, planned %g of %g; %g waits, "
+                    "planned %g\n",
+                    method, (int)shard, shared, messages, bytes, planned, volume, waits,
+                    trainer->plan.cost.waits);
     mr_trainer_destroy(&trainer);
     mr_backend_destroy(&be);
     return right;

@@ -68,6 +68,8 @@ static void print_traffic(const mr_model_cost *cost)
                flow->messages - flow->messages_in_node,
                (flow->bytes - flow->bytes_in_node) / 0x1p20);
     }
+    if (cost->waits > 0)
+        printf("  %-14s %14.0f of ranks of a node for each other\n", "waits", cost->waits);
 }
 
 static json_t *traffic_json(const mr_model_cost *cost)
@@ -122,15 +124,17 @@ static void add_plan(json_t *rows, const mr_config *config, const mr_run_plan *p
                             json_integer((json_int_t)p->plan.bytes[i]));
     json_array_append_new(
         rows,
-        json_pack("{s:s, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:b, s:I, s:s, s:o}",
-                  "run", config->run.name, "ranks", p->ranks, "bytes", bytes, "total_bytes",
-                  (json_int_t)p->plan.total, "parameters", (json_int_t)p->parameters,
-                  "trainable_parameters", (json_int_t)p->trained, "waves",
-                  (json_int_t)mr_geometry_waves(&p->geometry), "micro_batches_in_wave",
-                  (json_int_t)p->geometry.in_wave, "flops_per_step", p->plan.cost.flops,
-                  "bytes_received_per_step", p->plan.cost.traffic, "received_per_step",
-                  traffic_json(&p->plan.cost), "fits", p->fits, "memory_limit_bytes",
-                  (json_int_t)p->limit.bytes, "memory_limit", p->limit.why, "evaluations", sets));
+        json_pack(
+            "{s:s, s:i, s:o, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:o, s:f, s:b, s:I, s:s, s:o}",
+            "run", config->run.name, "ranks", p->ranks, "bytes", bytes, "total_bytes",
+            (json_int_t)p->plan.total, "parameters", (json_int_t)p->parameters,
+            "trainable_parameters", (json_int_t)p->trained, "waves",
+            (json_int_t)mr_geometry_waves(&p->geometry), "micro_batches_in_wave",
+            (json_int_t)p->geometry.in_wave, "flops_per_step", p->plan.cost.flops,
+            "bytes_received_per_step", p->plan.cost.traffic, "received_per_step",
+            traffic_json(&p->plan.cost), "waits_in_node", p->plan.cost.waits, "fits", p->fits,
+            "memory_limit_bytes", (json_int_t)p->limit.bytes, "memory_limit", p->limit.why,
+            "evaluations", sets));
 }
 
 /* What failed of several runs, which go on past it, and what ended them all. */

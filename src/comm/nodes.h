@@ -49,8 +49,7 @@ typedef struct mr_window mr_window;
  * that is ("/dev/shm"). Collective. */
 int64_t mr_window_room(const mr_comm *comm, char what[64]);
 
-/** Creates a window of so many zeroed bytes a node, and counters of each rank. Pages belong where
- * the processor is that touches them first. Collective.
+/** Creates a window of so many zeroed bytes a node, and counters of each rank. Collective.
  * @return MR_OK, MR_ERR_MEMORY (there is no room: says how much is needed, and where); the same on
  * every rank */
 MR_NODISCARD mr_status mr_window_create(const mr_nodes *nodes, size_t bytes, int counters,
@@ -63,8 +62,16 @@ void mr_window_destroy(mr_window **out);
 /** Returns the memory of a window, aligned to pages. */
 void *mr_window_data(const mr_window *window);
 
+/** Takes the pages of this rank's part of a window's memory, so that they lie near its processor,
+ * and nobody else can have taken them once they are written. Before anybody writes there. Local.
+ * @return MR_OK, MR_ERR_MEMORY (others have filled what was free) */
+MR_NODISCARD mr_status mr_window_reserve(const mr_window *window, size_t first, size_t bytes);
+
 /** Sets this rank's counter: what it has written by now is there for whoever sees it. Local. */
 void mr_window_post(mr_window *window, int counter, uint64_t value);
+
+/** Tells whether the counters of all ranks of the node have come to a value. Local. */
+bool mr_window_reached(const mr_window *window, int counter, uint64_t value);
 
 /** Waits until the counters of all ranks of the node have come to a value. Ends all ranks where one
  * of those that are waited for is gone. Of the ranks of a node. */

@@ -1,6 +1,6 @@
 /* Memory that the ranks of a node share; the contract stands in comm/nodes.h. */
 
-#define _GNU_SOURCE /* kill with C11 */ /* NOLINT(bugprone-reserved-identifier) */
+#define _GNU_SOURCE /* kill and madvise with C11 */ /* NOLINT(bugprone-reserved-identifier) */
 
 #include "base/clock.h"
 #include "comm/nodes.h"
@@ -12,8 +12,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14; older headers lack it */
+#endif
 
 enum { PAGE = 4096, LINE = 64 };
 
@@ -26,7 +31,7 @@ typedef struct mailbox {
 struct mr_window {
     mr_comm node; /* borrowed */
     MPI_Win handle;
-    char *base;
+    char *base;           /* a page's start */
     size_t mailbox_bytes; /* of one rank */
     size_t head;          /* of all, in pages */
 };
@@ -75,7 +80,7 @@ mr_status mr_window_create(const mr_nodes *nodes, size_t bytes, int counters, mr
     const size_t one = sizeof(mailbox) + (size_t)counters * sizeof(uint64_t);
     const size_t lines = (one + LINE - 1) / LINE * LINE;
     const size_t head = ((size_t)nodes->ranks * lines + PAGE - 1) / PAGE * PAGE;
-    const int64_t need = (int64_t)(head + bytes), room = mr_window_room(&nodes->parts, what);
+    const int64_t need = (int64_t)(PAGE + head + bytes), room = mr_window_room(&nodes->parts, what);
     *out = NULL;
     MR_CHECK(need <= room, MR_ERR_MEMORY,
              "%s has %.4g MiB free, and %.4g MiB are needed for what ranks of a node share: give "
@@ -89,6 +94,8 @@ mr_status mr_window_create(const mr_nodes *nodes, size_t bytes, int counters, mr
     MR_MPI(MPI_Win_allocate_shared(nodes->place == 0 ? (MPI_Aint)need : 0, 1, MPI_INFO_NULL,
                                    nodes->node.handle, &w->base, &w->handle));
     MR_MPI(MPI_Win_shared_query(w->handle, 0, &length, &unit, &w->base));
+    /* MPI promises no alignment; how far it is from a page's start is the same for all ranks. */
+    w->base += (PAGE - (uintptr_t)w->base % PAGE) % PAGE;
     introduce(w);
     *out = w;
     return MR_OK;
@@ -106,6 +113,30 @@ void mr_window_destroy(mr_window **out)
 void *mr_window_data(const mr_window *w)
 {
     return w->base + w->head;
+}
+
+/* As older kernels want it: where there is no room any more that ends the process. */
+static void touch(char *first, const char *end)
+{
+    for (char *at = first; at < end; at += PAGE)
+        atomic_fetch_or((_Atomic char *)at, 0);
+}
+
+mr_status mr_window_reserve(const mr_window *w, size_t first, size_t bytes)
+{
+    const size_t from = (w->head + first) / PAGE * PAGE;
+    const size_t end = (w->head + first + bytes + PAGE - 1) / PAGE * PAGE;
+    int failed;
+    do
+        failed = madvise(w->base + from, end - from, MADV_POPULATE_WRITE) ? errno : 0;
+    while (failed == EINTR || failed == EAGAIN);
+    MR_CHECK(
+        failed == 0 || failed == EINVAL, MR_ERR_MEMORY,
+        "%s has no room any more for %.4g MiB of what ranks of a node share (%s): give it more "
+        "room, or set parallel.shared_memory: off",
+        folder(), (double)bytes / 0x1p20, strerror(failed));
+    if (failed == EINVAL) touch(w->base + from, w->base + end);
+    return MR_OK;
 }
 
 void mr_window_post(mr_window *w, int counter, uint64_t value)
@@ -142,6 +173,14 @@ static void await_rank(const mr_window *w, int rank, int counter, uint64_t value
         look_after(w, rank);
         looked = now;
     }
+}
+
+bool mr_window_reached(const mr_window *w, int counter, uint64_t value)
+{
+    for (int r = 0; r < w->node.size; r++)
+        if (atomic_load_explicit(&mailbox_of(w, r)->counter[counter], memory_order_acquire) < value)
+            return false;
+    return true;
 }
 
 void mr_window_await(mr_window *w, int counter, uint64_t value)

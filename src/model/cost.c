@@ -138,6 +138,19 @@ static void share_flow(const mr_nodes *nodes, mr_flow *flow, bool reads)
     flow->bytes = flow->bytes_in_node + flow->bytes * (count - 1) / count / near;
 }
 
+/* Where a node shares memory: that something is there, and that it has been read, of each unit that
+ * travels, or of all at once. */
+static double count_waits(const mr_model *model, const mr_model_cost *cost)
+{
+    const mr_params *params = model->params;
+    const int64_t sums = cost->flow[MR_FLOW_EXCHANGES].units;
+    const bool at_once = params->whole && params->nodes.count == 1 && sums > 0;
+    if (!mr_params_shares(params)) return 0;
+    double waits = 2 * (double)(at_once ? 1 : sums);
+    waits += 2 * (double)cost->flow[MR_FLOW_GATHERS].units;
+    return waits + (mr_params_updates_in_place(params) ? 2 : 0);
+}
+
 static void count_traffic(const mr_model *model, int64_t node_ranks, mr_model_cost *cost)
 {
     const mr_params *params = model->params;
@@ -169,6 +182,7 @@ static void count_traffic(const mr_model *model, int64_t node_ranks, mr_model_co
             send_flow(flow, ranks, near);
         cost->traffic += flow->bytes;
     }
+    cost->waits = count_waits(model, cost);
 }
 
 mr_model_cost mr_model_step_cost(const mr_model *model, int64_t node_ranks)

@@ -231,11 +231,10 @@ static mr_status apply_lr_scale(mr_model *model, const mr_string_list *scales, d
 /* How gradients come, of a step of this geometry. */
 static mr_reduce_cut cut_of(const mr_geometry *g, bool tied)
 {
-    const int64_t waves = mr_geometry_waves(g);
     return (mr_reduce_cut){.leaves = g->meet_in_waves ? g->in_wave : g->micros,
-                           .meetings = g->meet_in_waves ? waves : 1,
+                           .meetings = g->meet_in_waves ? mr_geometry_waves(g) : 1,
                            .stretches = g->stretches,
-                           .together = g->meet_in_waves || waves == 1,
+                           .whole = !g->meet_in_waves,
                            .long_unit = tied ? 0 : -1};
 }
 

@@ -124,6 +124,7 @@ typedef struct mr_model_cost {
     double flops;   /**< over all ranks: 2 a multiply-add, causal attention as half a square,
                          nothing that is computed twice */
     double traffic; /**< bytes this rank receives, of all kinds */
+    double waits;   /**< times that ranks of a node wait for each other by what they share */
     mr_flow flow[MR_FLOWS];
 } mr_model_cost;
 

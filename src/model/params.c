@@ -19,6 +19,7 @@ mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard,
                           .types = types,
                           .unit_count = units,
                           .slots = 1,
+                          .written = true,
                           .generation = 1};
     params->unit = mr_alloc_array(MR_MEM_OTHER, (size_t)units, sizeof *params->unit);
     if (!params->unit) {
@@ -89,7 +90,7 @@ void mr_params_layout(mr_params *params, int slots, bool whole)
 /* Elements a rank keeps of one flat: the one place that says so, for the plan and the allocation.
  */
 typedef struct flat_size {
-    int64_t weights, grad, sum, partial_rows, partial_cols, moment;
+    int64_t weights, grad, partial_rows, partial_cols, moment;
 } flat_size;
 
 /* Whether slot 0 of the sums is where the gradient is: of a shard, or where all of it is kept. */
@@ -112,8 +113,8 @@ static flat_size size_of_flat(const mr_params *params, int unit, int kind)
     flat_size size = {.weights = kept ? whole : shard};
     if (kind == MR_FLAT_FROZEN || whole == 0) return size;
     size.grad = size.moment = params->shard == MR_SHARD_NONE ? whole : shard;
+    if (mr_params_shares_sums(params)) size.grad = whole; /* slot 0, with the gradient in it */
     size.partial_rows = params->slots - slot_0_apart(params);
-    if (mr_params_shares_sums(params) && !ends_in_slot(params)) size.sum = whole;
     size.partial_cols = params->whole ? whole : shard;
     return size;
 }
@@ -129,7 +130,7 @@ void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
                 bytes[MR_MEM_WEIGHTS] +=
                     mr_dtype_size(params->types.compute) * (size_t)size.weights;
             bytes[MR_MEM_GRADIENTS] +=
-                4 * (size_t)(size.grad + size.sum + size.partial_rows * size.partial_cols);
+                4 * (size_t)(size.grad + size.partial_rows * size.partial_cols);
             bytes[MR_MEM_OPTIMIZER] += 8 * (size_t)size.moment;
         }
     bytes[MR_MEM_GATHER] +=
@@ -277,14 +278,6 @@ static int lane_index(const mr_params *params, const mr_gather_lane *lane)
     return (int)(lane - params->gather);
 }
 
-/* The part of a gathered flat that ranks of this one's place gather for their nodes: all of it
- * where no memory is shared. */
-static mr_tensor own_part(const mr_params *params, mr_tensor whole)
-{
-    const int64_t count = whole.cols / params->nodes.ranks;
-    return mr_tensor_cols(whole, params->nodes.place * count, count);
-}
-
 static void start_gather(mr_params *params, mr_gather_lane *lane, int unit)
 {
     lane->unit = unit;
@@ -296,8 +289,9 @@ static void start_gather(mr_params *params, mr_gather_lane *lane, int unit)
         if (flat->count == 0 || mr_flat_kept_whole(params, (mr_flat_kind)k, MR_SLAB_WEIGHTS))
             continue;
         mr_tensor place = mr_tensor_cols(lane->memory, at, flat->count);
-        params->be->ops->gather_start(params->be, &params->nodes.across, own_part(params, place),
-                                      computed(flat), &lane->transfer[k]);
+        params->be->ops->gather_start(params->be, &params->nodes.across,
+                                      mr_params_own_part(params, place), computed(flat),
+                                      &lane->transfer[k]);
         at += flat->count;
     }
 }
@@ -329,10 +323,10 @@ static void finish_sharing(mr_params *params)
 void mr_params_use(mr_params *params, int unit, int next)
 {
     copy_weights(params);
-    if (mr_params_in_place(params) && params->seen != params->generation) {
+    if (mr_params_in_place(params) && params->written) {
         mr_phase_begin(params->be, MR_PHASE_COMM);
         mr_params_meet(params, MR_TELL_WRITTEN);
-        params->seen = params->generation;
+        params->written = false;
         mr_phase_end(params->be, MR_PHASE_COMM);
     }
     if (!params->gather) return;
@@ -385,6 +379,7 @@ static void forget_gathered(mr_params *params)
 void mr_params_invalidate(mr_params *params)
 {
     forget_gathered(params);
+    params->written = true;
     for (int k = 0; k < MR_FLATS; k++)
         params->stale[k] = true;
 }
@@ -436,7 +431,10 @@ void mr_params_square_sums(const mr_params *params, mr_tensor sums)
 void mr_params_share_gradients(mr_params *params)
 {
     forget_gathered(params);
-    mr_params_write_begin(params);
+    if (mr_params_updates_in_place(params)) {
+        mr_params_write_begin(params);
+        params->written = true;
+    }
     if (params->shard != MR_SHARD_NONE || params->comm->size == 1) return;
     mr_phase_begin(params->be, MR_PHASE_COMM);
     for (int u = 0; u < params->unit_count; u++)

@@ -27,7 +27,8 @@ typedef struct mr_flat {
                             with; absent where it is not shared */
     mr_tensor sums;      /**< [G, count]: slot 0 of every rank of the node; absent
                             where not shared */
-    mr_tensor grad;      /**< [1, count] or [1, count / P]; absent where frozen */
+    mr_tensor grad;      /**< [1, count] or [1, count / P]; absent where frozen; where sums
+                            are shared it is what this rank alone reads of its row */
     mr_tensor partial;   /**< [slots, count] or [slots, count / P]: sums of gradients on
                             their way; without slot 0 where that is grad or in sums */
     mr_tensor m, v;      /**< moments of the own part */
@@ -76,8 +77,8 @@ struct mr_params {
     int64_t elements;       /**< of all parameters */
     mr_gather_lane *gather; /**< two lanes: the unit in use and the next; owned */
     int lane_in_use;
-    uint64_t generation;     /**< raised whenever weights have changed; never 0 */
-    uint64_t seen;           /**< generation that every rank of the node has written */
+    uint64_t generation; /**< raised whenever weights have changed; never 0 */
+    bool written;        /**< weights may have been since ranks last met to read them in place */
     uint64_t told[MR_TELLS]; /**< of the window's counters */
 };
 
@@ -105,6 +106,15 @@ static inline bool mr_params_shares_sums(const mr_params *params)
     return mr_params_shares(params) && params->whole;
 }
 
+/** Tells whether an update writes weights that others read where they are. */
+static inline bool mr_params_updates_in_place(const mr_params *params)
+{
+    bool trained = false;
+    for (int u = 0; u < params->unit_count; u++)
+        trained = trained || params->unit[u].flat[MR_FLAT_TRAINED].count > 0;
+    return trained && mr_params_in_place(params);
+}
+
 /** Counts one up on a counter of the window, and waits until all ranks of the node have. */
 void mr_params_meet(mr_params *params, int tell);
 
@@ -119,6 +129,14 @@ static inline mr_dtype mr_flat_kept_type(const mr_params *params, int kind)
 static inline bool mr_flat_is_copied(const mr_params *params, int kind)
 {
     return mr_flat_kept_type(params, kind) != params->types.compute;
+}
+
+/** Returns the part of a gathered flat that ranks of this one's place gather for their nodes: all
+ * of it where no memory is shared. */
+static inline mr_tensor mr_params_own_part(const mr_params *params, mr_tensor whole)
+{
+    const int64_t count = whole.cols / params->nodes.ranks;
+    return mr_tensor_cols(whole, params->nodes.place * count, count);
 }
 
 /** Returns the elements of the largest gathered unit; 0 where nothing is gathered. */

@@ -19,7 +19,7 @@ typedef struct reduce_lane {
                          unless shared */
     mr_tensor pieces; /* [1, largest leaf / G]: what other ranks sent, owned */
     mr_tensor sum;    /* [1, largest leaf / G]: what the node has come to, where
-                         memory is shared and    there are several; owned */
+                         memory is shared and there are several; owned */
     int unit;         /* that has the lane, -1 for none */
     bool travelling;
     bool met; /* the node's sum is made, and on its way to others */
@@ -28,9 +28,11 @@ typedef struct reduce_lane {
 
 /* Where the sums of a unit stand. */
 typedef struct unit_sums {
-    mr_tree own; /* of the leaves until they meet */
-    mr_tree met; /* of the sums over the ranks */
-    bool open;   /* a leaf is being written */
+    mr_tree own;        /* of the leaves until they meet */
+    mr_tree met;        /* of the sums over the ranks */
+    bool open;          /* a leaf is being written */
+    uint64_t announced; /* in place: this rank's sum is where others read it, the so-manieth of
+                           all; 0: it is not, or all are added up */
 } unit_sums;
 
 struct mr_reduce {
@@ -42,8 +44,9 @@ struct mr_reduce {
                                 unit's apart; owned */
     unit_sums *sums;         /* [units], owned */
     mr_window *window;
-    mr_buffer *shared; /* its memory, owned */
-    uint64_t *met;     /* [channels] meetings of what a channel is about, owned */
+    mr_buffer *shared;                   /* its memory, owned */
+    uint64_t *met;                       /* [channels] meetings of what a channel is about, owned */
+    uint64_t announced, finished, begun; /* in place: sums, and steps, of all */
 };
 
 static mr_tree own_tree(const mr_reduce_cut *cut)
@@ -60,7 +63,13 @@ static mr_tree met_tree(const mr_reduce_cut *cut)
  * end up. */
 static bool keeps_whole(const mr_params *params, const mr_reduce_cut *cut)
 {
-    return params->comm->size == 1 || !cut->together;
+    return params->comm->size == 1 || cut->whole;
+}
+
+/* Whether all ranks' sums lie where each adds up its part of them: nothing takes turns. */
+static bool in_place(const mr_reduce *r)
+{
+    return mr_params_shares_sums(r->params) && r->params->nodes.count == 1;
 }
 
 void mr_reduce_layout(mr_params *params, const mr_reduce_cut *cut)
@@ -99,7 +108,7 @@ static sizes sizes_of(const mr_reduce *r)
     const mr_tree own = own_tree(&r->cut), met = met_tree(&r->cut);
     const bool long_leaf = r->cut.long_unit >= 0;
     sizes s = {0};
-    if (r->params->comm->size > 1) s.lanes = long_leaf ? LANES : LANES - 1;
+    if (r->params->comm->size > 1 && !in_place(r)) s.lanes = long_leaf ? LANES : LANES - 1;
     if (!r->params->whole) s.slots = mr_tree_slots(&own);
     if (mr_tree_has_joins(&own)) s.spares = long_leaf ? SPARES : 1;
     if (mr_tree_has_joins(&met) && s.spares == 0) s.spares = 1;
@@ -114,9 +123,11 @@ static size_t leaf_bytes(const mr_reduce *r)
     return sizeof(float) * (size_t)(sizes_of(r).slots * largest_leaf(r->params));
 }
 
-/* What ranks of a node tell each other is of a unit, or of a lane where its memory is shared. */
+/* What ranks of a node tell each other is of all in turn, of a unit, or of a lane where its memory
+ * is shared. */
 static int channels(const mr_reduce *r)
 {
+    if (in_place(r)) return 1;
     return r->params->whole ? r->params->unit_count : LANES;
 }
 
@@ -166,15 +177,19 @@ mr_status mr_reduce_open(mr_reduce *r)
     MR_AGREE(params->comm,
              params->be->ops->buffer_share(params->be, mr_window_data(r->window), &r->shared));
     mr_arena arena = {.buffer = r->shared};
+    mr_status status = MR_OK;
     for (int i = 0; i < s.lanes && s.slots > 0; i++) {
         reduce_lane *lane = &r->lane[i];
         lane->leaves =
             mr_arena_take(&arena, MR_F32, params->nodes.ranks, s.slots * largest_leaf(params));
         lane->leaf = mr_tensor_reshape(mr_tensor_rows(lane->leaves, params->nodes.place, 1),
                                        s.slots, largest_leaf(params));
+        if (status == MR_OK)
+            status = mr_window_reserve(r->window, sizeof(float) * (size_t)lane->leaf.offset,
+                                       leaf_bytes(r));
     }
     mr_memory_hold(MR_MEM_REDUCE, (size_t)s.lanes * leaf_bytes(r));
-    return MR_OK;
+    return mr_comm_agree(params->comm, status);
 }
 
 mr_status mr_reduce_allocate(mr_reduce *r)
@@ -303,13 +318,10 @@ static mr_tensor share_of(const mr_params *params, int unit, int kind, mr_tensor
     return mr_tensor_cols(memory, at / ranks, flat[kind].count / ranks);
 }
 
-/* Slot 0 of all ranks of the node, this place's share of it: [G, count / G]. */
-static mr_tensor sums_of_node(const mr_reduce *r, const reduce_lane *lane, int kind)
+/* This place's share of what all ranks of the node have: [G, count / G]. */
+static mr_tensor share_of_all(const mr_params *params, mr_tensor all)
 {
-    const mr_params *params = r->params;
-    const mr_flat *flat = &params->unit[lane->unit].flat[kind];
-    const int64_t count = flat->count / params->nodes.ranks;
-    mr_tensor all = params->whole ? flat->sums : part_of(params, lane->unit, kind, lane->leaves);
+    const int64_t count = all.cols / params->nodes.ranks;
     return mr_tensor_cols(all, params->nodes.place * count, count);
 }
 
@@ -326,7 +338,9 @@ static void meet_node(mr_reduce *r, reduce_lane *lane)
         if (params->unit[lane->unit].flat[k].count == 0) continue;
         mr_tensor sum =
             alone ? met_place(r, lane->unit, k) : share_of(params, lane->unit, k, lane->sum);
-        ops->sum_pieces(params->be, sum, sums_of_node(r, lane, k));
+        mr_tensor all = params->whole ? params->unit[lane->unit].flat[k].sums
+                                      : part_of(params, lane->unit, k, lane->leaves);
+        ops->sum_pieces(params->be, sum, share_of_all(params, all));
         if (!alone)
             ops->exchange_start(params->be, &params->nodes.across,
                                 share_of(params, lane->unit, k, lane->pieces), sum,
@@ -336,12 +350,68 @@ static void meet_node(mr_reduce *r, reduce_lane *lane)
     lane->met = true;
 }
 
+/* Takes the sum over the ranks that stands in its place. */
+static void take_met(mr_reduce *r, int unit)
+{
+    unit_sums *sums = &r->sums[unit];
+    push(r, unit, &sums->met, false);
+    if (mr_tree_complete(&sums->met)) sums->met = met_tree(&r->cut);
+}
+
+/* In place: adds up the units that all ranks have. */
+static void add_announced(mr_reduce *r)
+{
+    const mr_params *params = r->params;
+    for (int u = 0; u < params->unit_count; u++) {
+        unit_sums *sums = &r->sums[u];
+        if (sums->announced == 0 || !mr_window_reached(r->window, TELL_THERE, sums->announced))
+            continue;
+        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++)
+            if (params->unit[u].flat[k].count > 0)
+                params->be->ops->sum_pieces(params->be, met_place(r, u, k),
+                                            share_of_all(params, params->unit[u].flat[k].sums));
+        take_met(r, u);
+        sums->announced = 0;
+    }
+}
+
+/* In place: tells that the sum of this rank's leaves is there, and adds up what others have told of
+ * without waiting for them. */
+static void announce(mr_reduce *r, int unit)
+{
+    mr_phase_begin(r->params->be, MR_PHASE_COMM);
+    r->sums[unit].announced = ++r->announced;
+    mr_window_post(r->window, TELL_THERE, r->announced);
+    add_announced(r);
+    mr_phase_end(r->params->be, MR_PHASE_COMM);
+}
+
+/* In place: waits for the others once, and adds up what is left. */
+static void finish_in_place(mr_reduce *r)
+{
+    mr_phase_begin(r->params->be, MR_PHASE_COMM);
+    mr_window_await(r->window, TELL_THERE, r->announced);
+    add_announced(r);
+    mr_window_post(r->window, TELL_READ, ++r->finished);
+    mr_phase_end(r->params->be, MR_PHASE_COMM);
+}
+
+/* In place: others have read the sums of the last step before this rank writes those of the next.
+ */
+static void begin_in_place(mr_reduce *r)
+{
+    if (r->begun > r->finished) return;
+    mr_phase_begin(r->params->be, MR_PHASE_COMM);
+    mr_window_await(r->window, TELL_READ, r->finished);
+    mr_phase_end(r->params->be, MR_PHASE_COMM);
+    r->begun = r->finished + 1;
+}
+
 /* Waits for a travelling sum and adds the ranks' pieces. */
 static void finish(mr_reduce *r, reduce_lane *lane)
 {
     if (!lane->travelling) return;
     const mr_params *params = r->params;
-    unit_sums *sums = &r->sums[lane->unit];
     const int ranks = params->nodes.count;
     mr_phase_begin(params->be, MR_PHASE_COMM);
     meet_node(r, lane);
@@ -353,8 +423,7 @@ static void finish(mr_reduce *r, reduce_lane *lane)
                                     mr_tensor_reshape(pieces, ranks, pieces.cols / ranks));
     }
     lane->met = false;
-    push(r, lane->unit, &sums->met, false);
-    if (mr_tree_complete(&sums->met)) sums->met = met_tree(&r->cut);
+    take_met(r, lane->unit);
     lane->travelling = false;
     lane->unit = -1;
     mr_phase_end(params->be, MR_PHASE_COMM);
@@ -393,7 +462,10 @@ void mr_reduce_leaf_begin(mr_reduce *r, int unit)
     MR_INVARIANT(!sums->open);
     sums->open = true;
     if (!params->whole && lane_of(r, unit) < 0) take_lane(r, unit);
-    if (params->whole && sums->own.pushed == 0) await_read(r, unit);
+    if (in_place(r))
+        begin_in_place(r);
+    else if (params->whole && sums->own.pushed == 0)
+        await_read(r, unit);
     if (params->whole && !mr_tree_joins(&sums->own)) return;
     /* Units of other layouts use this memory in turn: what is padding here may hold old numbers. */
     for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
@@ -450,11 +522,16 @@ void mr_reduce_leaf_end(mr_reduce *r, int unit)
     mr_phase_end(params->be, MR_PHASE_ELEMENTWISE);
     if (!mr_tree_complete(&sums->own)) return;
     sums->own = own_tree(&r->cut);
-    if (params->comm->size > 1) start_exchange(r, unit);
+    if (params->comm->size == 1) return;
+    if (in_place(r))
+        announce(r, unit);
+    else
+        start_exchange(r, unit);
 }
 
 void mr_reduce_finish(mr_reduce *r)
 {
+    if (r->window && in_place(r)) finish_in_place(r);
     /* The lane whose turn is next is the older one: sums of a unit arrive in their order. */
     const int order[LANES] = {r->turn, 1 - r->turn, LONG_LANE};
     for (int i = 0; i < LANES; i++) {

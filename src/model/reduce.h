@@ -10,9 +10,11 @@
  * a tree. Ranks that share memory read the pieces where the others wrote them, and what their nodes
  * have come to then travels between ranks of one place (comm/nodes.h): the same tree. There are two
  * ways, of the same bits where both can be had:
- *  - once a step: a rank takes a stretch of the tree, and keeps sums of whole gradients;
+ *  - once a step: a rank takes a stretch of the tree, and keeps sums of whole gradients. Ranks of
+ *    one node add a unit up when all have it, and wait for each other at the end of the step alone:
+ *    what keeps a rank up now and then, others do not feel before;
  *  - after each wave, where the length of a stretch allows it: a rank keeps sums of its shards
- *    alone, and a few units' leaves.
+ *    alone, and a few units' leaves, so that ranks wait for each other at each unit.
  */
 
 #include "model/params.h"
@@ -25,8 +27,8 @@ typedef struct mr_reduce_cut {
     int64_t leaves;    /**< of a unit that are added up here before they meet the others' */
     int64_t meetings;  /**< of a step */
     int64_t stretches; /**< that all of them are cut into; divides leaves * meetings */
-    bool together; /**< the leaves of a unit that meet come one after another, none of another unit
-                        between them; else meetings is 1 */
+    bool whole; /**< sums of whole gradients are kept, and meetings is 1; else the leaves of a unit
+                     that meet must come one after another, none of another unit between them */
     int long_unit; /**< unit whose leaf stays open while others come and go (tied head), or -1 */
 } mr_reduce_cut;
 

@@ -33,7 +33,9 @@ static void place_flat(const mr_params *params, mr_flat *flat, int kind, mr_aren
     }
     if (kind == MR_FLAT_FROZEN || !mr_params_shares_sums(params)) return;
     flat->sums = mr_arena_take(arena, MR_F32, n->ranks, flat->count);
-    if (params->shard == MR_SHARD_NONE) flat->grad = mr_tensor_rows(flat->sums, n->place, 1);
+    flat->grad = mr_tensor_rows(flat->sums, n->place, 1);
+    if (params->shard != MR_SHARD_NONE)
+        flat->grad = mr_tensor_cols(flat->grad, n->part * shard, shard);
 }
 
 /* Places all that a node shares; called once to measure and once to place.
@@ -79,6 +81,29 @@ static void count_part(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
         compute * (size_t)(MR_GATHER_LANES * mr_params_gather_count(params) / params->nodes.ranks);
 }
 
+/* Takes the pages of a tensor that this rank writes in the window. */
+static mr_status reserve(const mr_params *params, mr_tensor own)
+{
+    const size_t size = mr_dtype_size(own.dtype);
+    if (own.buffer != params->shared) return MR_OK;
+    return mr_window_reserve(params->window, (size_t)own.offset * size, (size_t)own.cols * size);
+}
+
+static mr_status reserve_part(const mr_params *params)
+{
+    for (int u = 0; u < params->unit_count; u++)
+        for (int k = 0; k < MR_FLATS; k++) {
+            const mr_flat *flat = &params->unit[u].flat[k];
+            MR_TRY(reserve(params, flat->weights));
+            MR_TRY(reserve(params, flat->copy));
+            if (mr_tensor_exists(flat->sums))
+                MR_TRY(reserve(params, mr_tensor_rows(flat->sums, params->nodes.place, 1)));
+        }
+    for (int i = 0; params->gather && i < MR_GATHER_LANES; i++)
+        MR_TRY(reserve(params, mr_params_own_part(params, params->gather[i].memory)));
+    return MR_OK;
+}
+
 mr_status mr_params_open(mr_params *params)
 {
     size_t part[MR_MEM_PURPOSES] = {0};
@@ -96,7 +121,7 @@ mr_status mr_params_open(mr_params *params)
     count_part(params, part);
     for (int i = 0; i < MR_MEM_PURPOSES; i++)
         mr_memory_hold((mr_purpose)i, part[i]);
-    return MR_OK;
+    return mr_comm_agree(params->comm, reserve_part(params));
 }
 
 void mr_params_close(mr_params *params)

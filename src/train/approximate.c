@@ -88,7 +88,7 @@ static mr_status add_tensors(lone_linear *l)
     for (int k = 0; l->adapter && k < l->adapter->params; k++)
         MR_TRY(mr_params_add_adapter(l->params, 0, name, &l->adapter->param[0][k], &l->param[k]));
     const mr_reduce_cut cut = {
-        .leaves = 1, .meetings = 1, .stretches = 1, .together = true, .long_unit = -1};
+        .leaves = 1, .meetings = 1, .stretches = 1, .whole = true, .long_unit = -1};
     mr_reduce_layout(l->params, &cut);
     MR_TRY(mr_params_allocate(l->params));
     MR_TRY(mr_reduce_create(l->params, &cut, &l->reduce));

@@ -11,8 +11,9 @@
  * @return MR_OK, MR_ERR_ARG (what does not divide) */
 MR_NODISCARD mr_status mr_trainer_cut_batch(mr_trainer *trainer, mr_geometry *geometry);
 
-/** Lays out a trainer in that of the ways to take a step which receives least of those that fit,
- * the smaller of equals; where none does, in the smallest. A gathered unit may serve several
+/** Lays out a trainer in that of the ways to take a step which receives least of those that fit, of
+ * equals the one in which ranks wait for each other less often, then the smaller one; where none
+ * does, in the smallest. A gathered unit may serve several
  * micro-batches at once, at the price of their activations, and gradients may travel once a step,
  * at the price of sums of whole ones: the tree's shape stays, and so do the bits. A tied head keeps
  * its unit's gradient open from end to end of the pass, so there it is one at once. Local.

@@ -135,21 +135,26 @@ static mr_nodes find_nodes(const mr_comm *comm, const mr_config *config, const m
     return node_ranks > 0 ? mr_nodes_planned(comm, node_ranks) : mr_nodes_create(comm);
 }
 
+/* What is free for ranks of a node to share, less what counters take. Collective. */
+static size_t find_free(const mr_nodes *nodes, char where[64])
+{
+    const size_t counters = (size_t)1 << 20;
+    if (nodes->ranks == 1) return SIZE_MAX;
+    const size_t room = (size_t)mr_window_room(&nodes->parts, where);
+    return room > counters ? room - counters : 0;
+}
+
 /* Lays out anew for ranks that share nothing where what they would share has no room. Collective.
  */
-static mr_status find_room(mr_trainer *t, const mr_hf_config *arch)
+static mr_status find_room(mr_trainer *t, const mr_hf_config *arch, const char *where)
 {
-    char where[64];
     mr_geometry geometry;
-    const size_t bytes = mr_model_shared_bytes(t->model), counters = (size_t)1 << 20;
-    if (t->nodes.ranks == 1) return MR_OK;
-    const int64_t room = mr_window_room(t->comm, where);
-    if (bytes + counters <= (size_t)room) return MR_OK;
+    const size_t bytes = mr_model_shared_bytes(t->model);
+    if (bytes <= t->room) return MR_OK;
     if (t->comm->rank == 0)
         mr_warn("%s: ranks of a node share no memory (parallel.shared_memory): %s has %.4g MiB "
                 "free, and %.4g MiB are needed",
-                t->config->run.name, where, (double)room / 0x1p20,
-                (double)(bytes + counters) / 0x1p20);
+                t->config->run.name, where, (double)t->room / 0x1p20, (double)bytes / 0x1p20);
     mr_nodes_destroy(&t->nodes);
     t->nodes = mr_nodes_apart(t->comm);
     mr_status status = mr_trainer_cut_batch(t, &geometry);
@@ -162,17 +167,20 @@ static mr_status create_agreed(const mr_comm *comm, const mr_config *config, mr_
                                int64_t node_ranks, mr_trainer **out)
 {
     mr_nodes nodes = find_nodes(comm, config, be, node_ranks);
+    char where[64];
+    const size_t room = node_ranks == 0 ? find_free(&nodes, where) : SIZE_MAX;
     *out = NULL;
     mr_trainer *t = mr_alloc(MR_MEM_OTHER, sizeof *t);
     mr_status status = t ? MR_OK : MR_ERR_MEMORY;
     if (t) {
-        *t = (mr_trainer){.comm = comm, .config = config, .be = be, .limit = limit, .nodes = nodes};
+        *t = (mr_trainer){
+            .comm = comm, .config = config, .be = be, .limit = limit, .nodes = nodes, .room = room};
         status = create(t, arch, plan_only);
     } else {
         mr_nodes_destroy(&nodes);
     }
     status = mr_comm_agree(comm, status);
-    if (status == MR_OK && node_ranks == 0) status = find_room(t, arch);
+    if (status == MR_OK) status = find_room(t, arch, where);
     if (status == MR_OK) {
         const bool here = comm->rank == 0 && t->dataset;
         status = mr_comm_agree_root(comm, here ? mr_dataset_check(t->dataset) : MR_OK);
@@ -447,7 +455,9 @@ mr_status mr_trainer_compute(mr_trainer *t, int64_t all_scored, mr_step_result *
     mr_memory_guard(true);
     mr_status status = run_waves(t, 1 / scored, &sums[0], &sums[1]);
     if (status != MR_OK) mr_exact_add(&sums[2], 1);
+    mr_phase_begin(t->be, MR_PHASE_COMM);
     mr_exact_reduce(t->comm, sums, 3);
+    mr_phase_end(t->be, MR_PHASE_COMM);
     if (mr_exact_value(&sums[2]) > 0) {
         mr_memory_guard(false);
         return mr_comm_agree(t->comm, status);

@@ -52,6 +52,7 @@ typedef struct mr_trainer {
     mr_optimizer optimizer;
     mr_order order;
     mr_nodes nodes; /**< whose ranks share memory */
+    size_t room;    /**< bytes that a node may share */
     mr_plan plan;
     mr_memory_limit limit;
     mr_inputs inputs;                      /**< set by mr_trainer_allocate, as the next */

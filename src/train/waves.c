@@ -41,14 +41,25 @@ mr_status mr_trainer_cut_batch(mr_trainer *t, mr_geometry *geometry)
     return MR_OK;
 }
 
-/* Of the ways to cut a step the one that receives least, the smaller of equals, among those that
- * fit; where none does, the smallest. */
+/* Of the ways to cut a step the one that receives least, of equals the one in which ranks wait for
+ * each other less often, then the smaller one, among those that fit; where none does, the smallest.
+ */
 typedef struct choice {
     mr_geometry geometry;
-    double traffic;
+    double traffic, waits;
     size_t bytes;
     bool fits;
 } choice;
+
+static bool is_better(const choice *one, const choice *best)
+{
+    if (one->fits != best->fits) return one->fits;
+    if (one->fits && (one->traffic < best->traffic || one->traffic > best->traffic))
+        return one->traffic < best->traffic;
+    if (one->fits && (one->waits < best->waits || one->waits > best->waits))
+        return one->waits < best->waits;
+    return one->bytes < best->bytes;
+}
 
 /* Bytes that the residual stream of a wave takes alone: more than there may be need not be laid
  * out, which takes memory itself. */
@@ -63,12 +74,13 @@ static mr_status consider(mr_trainer *t, const mr_hf_config *arch, mr_geometry g
                           choice *best, bool *fits)
 {
     MR_TRY(mr_trainer_lay_out(t, arch, geometry));
-    const choice one = {geometry, t->plan.cost.traffic, t->plan.total,
-                        t->plan.total <= t->limit.bytes};
-    bool better =
-        one.traffic < best->traffic || (!(one.traffic > best->traffic) && one.bytes < best->bytes);
-    if (!one.fits) better = one.bytes < best->bytes;
-    if (one.fits == best->fits ? better : one.fits) *best = one;
+    const choice one = {.geometry = geometry,
+                        .traffic = t->plan.cost.traffic,
+                        .waits = t->plan.cost.waits,
+                        .bytes = t->plan.total,
+                        .fits = t->plan.total <= t->limit.bytes &&
+                                mr_model_shared_bytes(t->model) <= t->room};
+    if (is_better(&one, best)) *best = one;
     *fits = one.fits;
     return MR_OK;
 }

@@ -5,10 +5,15 @@
     analysis/scaling.py build/release/mora 1,2,4 -- --methods fft,lora,mora --threads 1
 
 The numbers take turns, `--rounds` times, so that what else a machine does falls on all of them, and
-a number's median counts. Columns: tokens a second; how many times as many as the first number of
-ranks has, and how much that is of what so many more ranks could at best; the share that a step reaches
-of the rate of plain matrix products that the same ranks run at once (`of gemm`), and that over the
-first number's; and the share of the phases of a step that is communication.
+a number's median counts; a fresh machine may be slow for its first minute, which `--warm SECONDS` lets
+pass on the most ranks. Columns: tokens a second; how many times as many as the first number of ranks
+has, and how much that is of what so many more ranks could at best; the share that a step reaches of the
+sum of each rank's best rate of plain matrix products (`of gemm`), and of the rate of products that all
+ranks start together and that are over when the last is done (`at once`), each with its ratio to the
+first number's; and the shares of a step that its exchanges take and that ranks wait for the last one, on
+average. `mora bench` tells these apart (src/app/bench.c). A step ends with its slowest rank: where
+processors are not alike, or have other work, `at once` is what is left to reach.
+
 What follows `--` is handed to `mora bench`. `--mpirun` says how ranks are started. Needs Python
 alone.
 """
@@ -18,6 +23,7 @@ import json
 import statistics
 import subprocess
 import sys
+import time
 
 
 class Failure(Exception):
@@ -36,9 +42,9 @@ def measure(mpirun, program, ranks, options):
     return json.loads(done.stdout)
 
 
-def share_of_communication(row):
+def share_of(phase, row):
     phases = row["phase_seconds"]
-    return phases["communication"] / sum(phases.values())
+    return phases[phase] / sum(phases.values())
 
 
 def summarise(rows):
@@ -46,13 +52,15 @@ def summarise(rows):
     return {
         "tokens_per_second": statistics.median(r["tokens_per_second"] for r in rows),
         "of_gemm": statistics.median(r["ratio_to_gemm"] for r in rows),
-        "communication": statistics.median(share_of_communication(r) for r in rows),
+        "at_once": statistics.median(r["ratio_to_gemm_at_once"] for r in rows),
+        "communication": statistics.median(share_of("communication", r) for r in rows),
+        "waiting": statistics.median(share_of("waiting", r) for r in rows),
     }
 
 
 def print_table(methods, counts, found):
     print(f"{'method':9} {'ranks':>5} {'tokens/s':>10} {'times':>7} {'of best':>8} {'of gemm':>8}"
-          f" {'to first':>9} {'communication':>14}")
+          f" {'to first':>9} {'at once':>8} {'to first':>9} {'communication':>14} {'waiting':>8}")
     for method in methods:
         first = found[method, counts[0]]
         for ranks in counts:
@@ -60,7 +68,9 @@ def print_table(methods, counts, found):
             times = one["tokens_per_second"] / first["tokens_per_second"]
             print(f"{method:9} {ranks:5} {one['tokens_per_second']:10.1f} {times:7.2f}"
                   f" {100 * times * counts[0] / ranks:7.1f}% {100 * one['of_gemm']:7.1f}%"
-                  f" {one['of_gemm'] / first['of_gemm']:9.2f} {100 * one['communication']:13.2f}%")
+                  f" {one['of_gemm'] / first['of_gemm']:9.2f} {100 * one['at_once']:7.1f}%"
+                  f" {one['at_once'] / first['at_once']:9.2f} {100 * one['communication']:13.2f}%"
+                  f" {100 * one['waiting']:7.2f}%")
 
 
 def parse(arguments):
@@ -73,6 +83,8 @@ def parse(arguments):
     parser.add_argument("program", help="path of mora")
     parser.add_argument("ranks", help="numbers of ranks, comma-separated")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each (3)")
+    parser.add_argument("--warm", type=float, default=0, metavar="SECONDS",
+                        help="run unmeasured on the most ranks before, so long at least (0)")
     parser.add_argument("--mpirun", default="mpirun --bind-to core", metavar="COMMAND",
                         help='what starts ranks ("mpirun --bind-to core")')
     parser.add_argument("--json", action="store_true", help="print all that was measured as JSON")
@@ -89,6 +101,9 @@ def parse(arguments):
 def run(arguments):
     args, options = parse(arguments)
     measured = {}
+    began = time.monotonic()
+    while time.monotonic() - began < args.warm:
+        measure(args.mpirun, args.program, max(args.counts), options)
     for _ in range(args.rounds):
         for ranks in args.counts:
             for row in measure(args.mpirun, args.program, ranks, options):

@@ -3,6 +3,8 @@
 
 #include "program.h"
 
+#include <jansson.h>
+
 #include <math.h>
 #include <stdio.h>
 
@@ -67,9 +69,36 @@ static void what_evaluation_costs_is_told(void **state)
                  "bench --model tiny.json --evaluate 0");
 }
 
+static double number(const json_t *object, const char *key)
+{
+    const json_t *value = json_object_get(object, key);
+    assert_true(json_is_real(value));
+    return json_real_value(value);
+}
+
+/* Of one step of two ranks: that of the least is a part of rank 0's. */
+static void exchanges_are_told_apart_from_waiting(void **state)
+{
+    (void)state;
+    program_result result = program_succeed(
+        (program_setting){.ranks = 2},
+        "bench --model tiny.json --methods fft --batch 1 --seq 16 --steps 1 --threads 1 --json");
+    json_t *rows = json_loads(result.out, 0, NULL);
+    const json_t *row = json_array_get(rows, 0), *phases = json_object_get(row, "phase_seconds");
+    const double exchanges = number(phases, "communication");
+    assert_true(exchanges > 0 && exchanges <= number(row, "step_seconds"));
+    assert_true(number(phases, "waiting") >= 0);
+    const double ratio =
+        number(row, "flops_per_second") / number(row, "gemm_at_once_flops_per_second");
+    assert_true(fabs(ratio - number(row, "ratio_to_gemm_at_once")) < 1e-9 * ratio);
+    json_decref(rows);
+    program_free(&result);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exchanges_are_told_apart_from_waiting),
         cmocka_unit_test(what_evaluation_costs_is_told),
         cmocka_unit_test(the_cost_of_spectra_is_told_by_its_parts),
     };

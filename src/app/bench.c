@@ -1,7 +1,20 @@
-/* mora bench: speed of whole training steps, beside the machine's own matrix-product rate. */
+/* mora bench: speed of whole training steps, beside the machine's own matrix-product rate.
+ *
+ * That rate is told in two ways. `gemm` is the sum of each rank's best: what the processors can.
+ * `at once` is by products of as many FLOP as a step (two seconds of them at most), which all ranks
+ * start together and which are over when the last rank is done, as a step is: what of it is left on
+ * a machine whose processors are not alike, or have other work too. Steps and such products take
+ * turns.
+ *
+ * Of the time that a rank spends in exchanges, until the last rank is done with the step, the least
+ * over the ranks is the communication: who comes last waits for nobody, so it is no less than what
+ * the exchange itself takes. What others spend beyond it is waiting, told as its mean over the
+ * ranks.
+ */
 
 #include "adapter/adapter.h"
 #include "app/bench_evaluate.h"
+#include "app/bench_products.h"
 #include "app/bench_spectra.h"
 #include "app/command.h"
 #include "base/clock.h"
@@ -22,8 +35,11 @@ typedef struct bench_row {
     double seconds;          /* median step */
     double tokens_s;         /* over all ranks */
     double flops;            /* of a step, all ranks */
-    double gemm_rate;        /* FLOP/s of all ranks together, best of several shapes */
-    double phase[MR_PHASES]; /* seconds of an average step */
+    double gemm_rate;        /* FLOP/s: the sum of each rank's best */
+    double at_once;          /* FLOP/s of all ranks from a common start until the last is done */
+    double phase[MR_PHASES]; /* seconds of an average step, mean over the ranks; communication as
+                                that of the rank that has least */
+    double waiting;          /* seconds of it beyond that, mean over the ranks */
     int64_t parameters, trained;
     mr_spectra_cost spectra;
     mr_evaluate_cost evaluate;
@@ -38,63 +54,6 @@ typedef struct bench_options {
     bool spectra, json, help;
 } bench_options;
 
-/* A matrix of numbers that are not alike: a device runs faster on constants. */
-static mr_status random_matrix(mr_backend *be, mr_dtype dtype, int64_t rows, int64_t cols,
-                               mr_tensor *out)
-{
-    mr_random random = mr_random_stream(1, MR_RANDOM_DATA, 0);
-    size_t room = 2 * (size_t)cols; /* each row starts somewhere else in it */
-    float *values = mr_alloc_array(MR_MEM_OTHER, room, sizeof *values);
-    mr_status status = values ? MR_OK : MR_ERR_MEMORY;
-    for (size_t i = 0; status == MR_OK && i < room; i++)
-        values[i] = (float)(mr_random_uniform(&random, i) - 0.5);
-    if (status == MR_OK) status = mr_backend_tensor(be, MR_MEM_OTHER, dtype, rows, cols, out);
-    for (int64_t i = 0; status == MR_OK && i < rows; i++)
-        be->ops->upload(be, mr_tensor_rows(*out, i, 1), values + 37 * i % cols);
-    mr_free(values);
-    return status;
-}
-
-/* FLOP/s of one product [m, k] [k, n], the best of several repetitions, and its seconds. */
-static mr_status product_rate(mr_backend *be, mr_dtype dtype, int64_t m, int64_t k, int64_t n,
-                              double *best, double *seconds)
-{
-    mr_tensor a = {0}, b = {0}, c = {0};
-    *seconds = 1e9;
-    mr_status status = random_matrix(be, dtype, m, k, &a);
-    if (status == MR_OK) status = random_matrix(be, dtype, k, n, &b);
-    if (status == MR_OK) status = mr_backend_tensor(be, MR_MEM_OTHER, dtype, m, n, &c);
-    for (int i = 0; status == MR_OK && i < 15; i++) {
-        double began = mr_clock();
-        be->ops->gemm(be, false, false, 1, a, b, 0, c);
-        status = be->ops->synchronize(be);
-        double took = mr_clock() - began;
-        if (took < *seconds) *seconds = took;
-    }
-    double rate = 2.0 * (double)(m * k * n) / *seconds;
-    if (rate > *best) *best = rate;
-    mr_backend_free(be, &a);
-    mr_backend_free(be, &b);
-    mr_backend_free(be, &c);
-    return status;
-}
-
-/* FLOP/s of this rank's products: the best of several shapes, all ranks at once. Sides are doubled
- * until a product takes long enough to fill a fast device. */
-static mr_status gemm_rate(mr_backend *be, mr_dtype dtype, double *best)
-{
-    static const int64_t shapes[][3] = {{2048, 512, 1376}, {2048, 2048, 2048}, {4096, 512, 4096}};
-    const double enough = 1e-3;
-    *best = 0;
-    for (size_t s = 0; s < sizeof shapes / sizeof shapes[0]; s++) {
-        double seconds = 0;
-        for (int64_t f = 1; seconds < enough && f <= 8; f *= 2)
-            MR_TRY(product_rate(be, dtype, f * shapes[s][0], f * shapes[s][1], f * shapes[s][2],
-                                best, &seconds));
-    }
-    return MR_OK;
-}
-
 static void random_batch(mr_trainer *t)
 {
     const mr_geometry *g = mr_model_geometry(t->model);
@@ -107,42 +66,76 @@ static void random_batch(mr_trainer *t)
     }
 }
 
-/* In steps of their own, which telling the time of each phase slows. */
-static mr_status measure_phases(mr_trainer *t, bench_row *row)
+/* Takes a step, and adds to a row what its phases took. */
+static mr_status told_step(mr_trainer *t, double *seconds, bench_row *row)
 {
-    enum { STEPS = 2 };
-    mr_status status = MR_OK;
-    double seconds;
-    t->be->ops->phase_seconds(t->be, row->phase); /* what was before */
-    for (int i = 0; i < STEPS && status == MR_OK; i++)
-        status = mr_bench_step(t, &seconds);
-    t->be->ops->phase_seconds(t->be, row->phase);
+    mr_step_result result;
+    double own[MR_PHASES];
+    int64_t sums[MR_PHASES], least;        /* nanoseconds */
+    t->be->ops->phase_seconds(t->be, own); /* what was before */
+    mr_comm_barrier(t->comm);
+    const double began = mr_clock();
+    mr_status status = mr_trainer_compute(t, t->config->train.global_batch * t->seq_len, &result);
+    t->be->ops->phase_seconds(t->be, own);
+    const double done = mr_clock();
+    mr_comm_barrier(t->comm);
+    const double end = mr_clock();
+    *seconds = end - began;
+    own[MR_PHASE_COMM] += end - done;
     for (int p = 0; p < MR_PHASES; p++)
-        row->phase[p] /= STEPS;
+        sums[p] = (int64_t)(1e9 * own[p]);
+    least = -sums[MR_PHASE_COMM];
+    mr_comm_max_i64(t->comm, &least, 1);
+    mr_comm_sum_i64(t->comm, sums, MR_PHASES);
+    const double ranks = 1e9 * t->comm->size;
+    for (int p = 0; p < MR_PHASES; p++)
+        row->phase[p] += p == MR_PHASE_COMM ? -1e-9 * (double)least : (double)sums[p] / ranks;
+    row->waiting += (double)sums[MR_PHASE_COMM] / ranks + 1e-9 * (double)least;
     return status;
 }
 
-static mr_status measure_steps(mr_trainer *t, int64_t steps, bench_row *row)
+/* Steps and products by turns; the first ones warm up. */
+static mr_status take_turns(mr_trainer *t, mr_products *products, int64_t steps, bench_row *row,
+                            double *times, double *rates)
+{
+    enum { TOLD = 2 };
+    const bool freely = t->be->ops->books_freely;
+    const double most = 2 * row->gemm_rate;
+    const double flops = (row->flops < most ? row->flops : most) / t->comm->size;
+    bench_row warm = {0};
+    for (int64_t i = -1; i < steps; i++) {
+        double *seconds = &times[i < 0 ? 0 : i], *rate = &rates[i < 0 ? 0 : i];
+        MR_TRY(freely ? told_step(t, seconds, i < 0 ? &warm : row) : mr_bench_step(t, seconds));
+        MR_AGREE(t->comm, mr_products_run(t->comm, products, flops, rate));
+    }
+    for (int64_t i = 0; i < TOLD && !freely; i++)
+        MR_TRY(told_step(t, &warm.seconds, row));
+    const double told = freely ? (double)steps : TOLD;
+    for (int p = 0; p < MR_PHASES; p++)
+        row->phase[p] /= told;
+    row->waiting /= told;
+    return MR_OK;
+}
+
+static mr_status measure_steps(mr_trainer *t, mr_products *products, int64_t steps, bench_row *row)
 {
     double *times = mr_alloc_array(MR_MEM_OTHER, (size_t)steps, sizeof *times);
-    MR_AGREE(t->comm, times ? MR_OK : MR_ERR_MEMORY);
-    mr_status status = MR_OK;
-    for (int64_t i = -1; i < steps && status == MR_OK; i++) { /* the first warms up */
-        double seconds;
-        status = mr_bench_step(t, &seconds);
-        if (i >= 0) times[i] = seconds;
-    }
+    double *rates = mr_alloc_array(MR_MEM_OTHER, (size_t)steps, sizeof *rates);
+    mr_status status = mr_comm_agree(t->comm, times && rates ? MR_OK : MR_ERR_MEMORY);
+    if (status == MR_OK) status = take_turns(t, products, steps, row, times, rates);
     if (status == MR_OK) {
         row->seconds = mr_bench_median(times, steps);
+        row->at_once = mr_bench_median(rates, steps);
         row->tokens_s = (double)(t->config->train.global_batch * t->seq_len) / row->seconds;
-        status = measure_phases(t, row);
     }
     mr_free(times);
+    mr_free(rates);
     return status;
 }
 
 static mr_status bench_method(const mr_comm *comm, mr_backend *be, const bench_options *o,
-                              const mr_hf_config *arch, const mr_config *config, bench_row *row)
+                              const mr_hf_config *arch, const mr_config *config,
+                              mr_products *products, bench_row *row)
 {
     mr_trainer *t = NULL;
     MR_TRY(mr_trainer_create(comm, config, be, arch, &t));
@@ -153,7 +146,7 @@ static mr_status bench_method(const mr_comm *comm, mr_backend *be, const bench_o
         row->flops = t->plan.cost.flops;
         row->parameters = mr_params_count(mr_model_params(t->model), false);
         row->trained = mr_params_count(mr_model_params(t->model), true);
-        status = measure_steps(t, o->steps, row);
+        status = measure_steps(t, products, o->steps, row);
         if (status == MR_OK && o->spectra) status = mr_bench_spectra(t, o->steps, &row->spectra);
         if (status == MR_OK && o->evaluate > 0)
             status = mr_bench_evaluate(t, o->evaluate, &row->evaluate);
@@ -164,18 +157,20 @@ static mr_status bench_method(const mr_comm *comm, mr_backend *be, const bench_o
 
 static void print_row(const bench_row *row, bool first)
 {
+    const double rate = row->flops / row->seconds;
     if (first) {
-        printf("%-8s %10s %9s %9s %7s |", "method", "tokens/s", "ms/step", "GFLOP/s", "of gemm");
+        printf("%-8s %10s %9s %9s %7s %7s |", "method", "tokens/s", "ms/step", "GFLOP/s", "of gemm",
+               "at once");
         for (int p = 0; p < MR_PHASES; p++)
             printf(" %*s", 11, mr_phase_name((mr_phase)p));
-        printf(" (ms)\n");
+        printf(" %9s (ms)\n", "waiting");
     }
-    printf("%-8s %10.1f %9.1f %9.1f %6.1f%% |", row->method, row->tokens_s, 1e3 * row->seconds,
-           row->flops / row->seconds / 1e9, 100 * row->flops / row->seconds / row->gemm_rate);
+    printf("%-8s %10.1f %9.1f %9.1f %6.1f%% %6.1f%% |", row->method, row->tokens_s,
+           1e3 * row->seconds, rate / 1e9, 100 * rate / row->gemm_rate, 100 * rate / row->at_once);
     for (int p = 0; p < MR_PHASES; p++)
         printf(" %*.1f", (int)strlen(mr_phase_name((mr_phase)p)) > 11 ? 13 : 11,
                1e3 * row->phase[p]);
-    printf("\n");
+    printf(" %9.1f\n", 1e3 * row->waiting);
     fflush(stdout);
 }
 
@@ -237,13 +232,15 @@ static json_t *row_json(const bench_row *row)
     json_t *phases = json_object();
     for (int p = 0; p < MR_PHASES; p++)
         json_object_set_new(phases, mr_phase_name((mr_phase)p), json_real(row->phase[p]));
-    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:o, s:o}", "method",
-                     row->method, "tokens_per_second", row->tokens_s, "step_seconds", row->seconds,
-                     "flops_per_second", row->flops / row->seconds, "gemm_flops_per_second",
-                     row->gemm_rate, "ratio_to_gemm", row->flops / row->seconds / row->gemm_rate,
-                     "parameters", (json_int_t)row->parameters, "trainable_parameters",
-                     (json_int_t)row->trained, "phase_seconds", phases, "spectra",
-                     spectra_json(row), "evaluate", evaluate_json(row));
+    json_object_set_new(phases, "waiting", json_real(row->waiting));
+    const double rate = row->flops / row->seconds;
+    return json_pack(
+        "{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:o, s:o}", "method", row->method,
+        "tokens_per_second", row->tokens_s, "step_seconds", row->seconds, "flops_per_second", rate,
+        "gemm_flops_per_second", row->gemm_rate, "ratio_to_gemm", rate / row->gemm_rate,
+        "gemm_at_once_flops_per_second", row->at_once, "ratio_to_gemm_at_once", rate / row->at_once,
+        "parameters", (json_int_t)row->parameters, "trainable_parameters", (json_int_t)row->trained,
+        "phase_seconds", phases, "spectra", spectra_json(row), "evaluate", evaluate_json(row));
 }
 
 /* Writes the next method of a comma-separated list; returns what follows. */
@@ -315,17 +312,16 @@ static mr_status configure(const bench_options *o, const char *method, int ranks
 
 /* Measures each method of the comma-separated list in turn. */
 static mr_status bench_methods(const mr_comm *comm, mr_backend *be, const bench_options *o,
-                               const mr_hf_config *arch, json_t *rows)
+                               const mr_hf_config *arch, mr_products *products, json_t *rows)
 {
-    double rate;
     bool first = true;
     mr_config config;
     char method[MR_CONFIG_NAME];
     next_method(o->methods, method);
     MR_TRY(configure(o, method, comm->size, &config));
     mr_comm_barrier(comm);
-    MR_AGREE(comm, gemm_rate(be, mr_trainer_dtype(&config), &rate));
-    int64_t kilo = (int64_t)(rate / 1e3);
+    MR_AGREE(comm, mr_products_create(be, mr_trainer_dtype(&config), products));
+    int64_t kilo = (int64_t)(products->rate / 1e3);
     mr_comm_sum_i64(comm, &kilo, 1);
     if (comm->rank == 0 && !o->json)
         printf("%s, %d ranks x %d threads, global batch %lld x %lld tokens, r %lld, gemm %.1f "
@@ -338,7 +334,7 @@ static mr_status bench_methods(const mr_comm *comm, mr_backend *be, const bench_
         bench_row row = {.gemm_rate = (double)kilo * 1e3,
                          .spectrum_every = config.log.spectrum_every};
         if (o->spectra) config.log.spectrum_every = 1; /* one may be taken at any step */
-        MR_TRY(bench_method(comm, be, o, arch, &config, &row));
+        MR_TRY(bench_method(comm, be, o, arch, &config, products, &row));
         if (comm->rank == 0 && o->json) json_array_append_new(rows, row_json(&row));
         if (comm->rank == 0 && !o->json) print_row(&row, first);
         if (comm->rank == 0 && !o->json && o->spectra) print_spectra(&row);
@@ -400,7 +396,9 @@ static mr_status run(const mr_comm *comm, int argc, char **argv)
     int threads = mr_node_threads(comm, config.parallel.threads);
     mr_status status = mr_comm_agree(
         comm, mr_backend_create(config.parallel.backend, mr_node_rank(comm), threads, &be));
-    if (status == MR_OK) status = bench_methods(comm, be, &o, &arch, rows);
+    mr_products products = {0};
+    if (status == MR_OK) status = bench_methods(comm, be, &o, &arch, &products, rows);
+    mr_products_destroy(&products);
     mr_backend_destroy(&be);
     if (status == MR_OK && o.json && comm->rank == 0) status = mr_print_json(rows);
     json_decref(rows);

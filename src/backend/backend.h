@@ -204,9 +204,10 @@ typedef struct mr_backend_ops {
     void (*phase_begin)(mr_backend *be, mr_phase phase);
     void (*phase_end)(mr_backend *be, mr_phase phase);
     /** Copies what was booked on each phase since the last call, in seconds, and starts anew. Waits
-     * for all that is queued. Before the first call a device books nothing: telling the time of
-     * short operations costs it some. */
+     * for all that is queued. */
     void (*phase_seconds)(mr_backend *be, double seconds[MR_PHASES]);
+    /** Telling the time costs nothing; else nothing is booked before the first phase_seconds. */
+    bool books_freely;
 
     /** Starts gathering equal shards [1, n] of all ranks into whole [1, P * n], ordered by rank; n
      * is a multiple of MR_SHARD_BLOCK. shard is absent where this rank's stands in its place in
@@ -237,8 +238,8 @@ typedef struct mr_backend_ops {
     void (*dropout)(mr_backend *be, mr_tensor y, mr_tensor x, float beta, double p,
                     mr_random stream, int64_t first_row);
     /** y [1, n] = sum of the rows of pieces [P, n] by a fixed binary tree; pieces may be
-     * overwritten, but not where they are of a shared buffer. Neighbours are added first, so P = 4
-     * gives (0 + 1) + (2 + 3). */
+     * overwritten, but not where they are of a shared buffer; there y may be one of them.
+     * Neighbours are added first, so P = 4 gives (0 + 1) + (2 + 3). */
     void (*sum_pieces)(mr_backend *be, mr_tensor y, mr_tensor pieces);
     /** out F64 [1, ceil(n / MR_SQUARE_RUN)] = sums of squares of runs of MR_SQUARE_RUN elements of
      * x, dense. */
@@ -351,8 +352,8 @@ struct mr_backend {
     const mr_backend_ops *ops;
     int threads;
     size_t chunk_bytes; /**< of a matrix that is computed part by part: enough to keep it busy */
-    int64_t pass_rows;  /**< of a pass forward: enough to keep it busy, in whole tiles of products */
-    void *state;        /**< the backend's own, owned */
+    int64_t pass_rows; /**< of a pass forward: enough to keep it busy, in whole tiles of products */
+    void *state;       /**< the backend's own, owned */
 };
 
 /** Lets libraries be chosen that must be chosen before the program starts: OpenBLAS picks its

@@ -195,6 +195,7 @@ static const mr_backend_ops cpu_ops = {
     .phase_begin = phase_begin,
     .phase_end = phase_end,
     .phase_seconds = phase_seconds,
+    .books_freely = true,
     .gather_start = gather_start,
     .exchange_start = exchange_start,
     .wait = wait_for,

@@ -373,6 +373,33 @@ static void a_run_does_not_go_on_with_other_items(void **state)
     program_free(&result);
 }
 
+/* A finished run is of the files it was scored on. */
+static void a_finished_run_notices_other_items(void **state)
+{
+    (void)state;
+    const char *const run = "run run.yaml --set run.name=noticed --set train.steps=1";
+    program_result result = program_succeed(alone, run);
+    program_free(&result);
+    result = program_succeed(alone, run);
+    assert_contains(result.err, "noticed: done already");
+    program_free(&result);
+    char *texts = program_read("t.txt", NULL);
+    texts[0] = 'n';
+    program_write("t.txt", "%s", texts);
+    result = program_succeed(alone, run);
+    assert_contains(result.err, "out/noticed.h5 is of other inputs (eval.sets item 2 ");
+    program_free(&result);
+    texts[0] = 't';
+    program_write("t.txt", "%s", texts);
+    mr_free(texts);
+    assert_int_equal(rename("t.txt", "t.gone"), 0);
+    result = program_succeed(alone, run);
+    assert_contains(result.err, "its inputs cannot be compared: eval.sets: item 2: set write: '.' "
+                                "has none of its files: t.txt");
+    program_free(&result);
+    assert_int_equal(rename("t.gone", "t.txt"), 0);
+}
+
 static void fails(const char *sets, const char *message)
 {
     program_write("bad.yaml",
@@ -439,6 +466,7 @@ int main(void)
         cmocka_unit_test(rows_of_another_evaluation_are_put_aside),
         cmocka_unit_test(rows_of_others_are_put_aside),
         cmocka_unit_test(a_run_does_not_go_on_with_other_items),
+        cmocka_unit_test(a_finished_run_notices_other_items),
         cmocka_unit_test(what_cannot_be_asked_is_told),
     };
     return cmocka_run_group_tests(tests, enter, folder_leave);

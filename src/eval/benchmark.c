@@ -39,7 +39,7 @@ static mr_status load(const benchmark_keys *own, mr_sets *sets)
     /* Here it is a configuration that names it, no command line. */
     if (status == MR_ERR_USAGE) return mr_fail_in(MR_ERR_CONFIG, "set");
     MR_TRY(status);
-    if (sets->count == 1) return mr_set_read(&sets->set[0], own->data);
+    if (sets->count == 1) return MR_OK;
     mr_text names = {0};
     for (int i = 0; i < sets->count; i++)
         mr_text_add(&names, "%s%s", i > 0 ? ", " : "", sets->set[i].name);
@@ -83,6 +83,7 @@ static mr_status open_set(mr_eval_set *set)
     if (!b) return MR_ERR_MEMORY;
     set->state = b;
     MR_TRY(load(own, &b->sets));
+    MR_TRY(mr_set_read(&b->sets.set[0], own->data));
     if (set->name[0] == '\0') snprintf(set->name, sizeof set->name, "%s", b->sets.set[0].name);
     MR_TRY(describe(set, own, b));
     b->options =
@@ -121,6 +122,16 @@ static void put_away(mr_eval_set *set)
 {
     benchmark *b = set->state;
     mr_set_run_put_away(&b->run);
+}
+
+static mr_status hash(const void *of, char out[MR_HASH_TEXT])
+{
+    const benchmark_keys *own = of;
+    mr_sets sets = {0};
+    mr_status status = load(own, &sets);
+    if (status == MR_OK) status = mr_sets_hash(&sets, own->data, out);
+    mr_sets_free(&sets);
+    return status;
 }
 
 static void close_set(mr_eval_set *set)
@@ -240,6 +251,7 @@ const mr_eval_kind mr_eval_benchmark = {
     .takes_turns = true,
     .open = open_set,
     .close = close_set,
+    .hash = hash,
     .lay_out = lay_out,
     .bytes = bytes,
     .allocate = allocate,

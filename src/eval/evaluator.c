@@ -140,6 +140,13 @@ static mr_status add_set(mr_evaluator *e, const mr_dataset *dataset, int64_t wid
     return check_name(e, set);
 }
 
+mr_status mr_eval_hash(const mr_eval_wish *wish, char out[MR_HASH_TEXT])
+{
+    const mr_eval_kind *kind = find_kind(wish->kind);
+    out[0] = '\0';
+    return kind && kind->hash ? kind->hash(wish->keys, out) : MR_OK;
+}
+
 mr_status mr_evaluator_open(const mr_dataset *dataset, int64_t width, int64_t window,
                             const mr_eval_wish *wishes, int count, mr_evaluator **out)
 {

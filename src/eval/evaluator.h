@@ -113,6 +113,9 @@ typedef struct mr_eval_kind {
     mr_status (*open)(mr_eval_set *set);
     /** Gives back what open took; called after a failed open too. Optional. */
     void (*close)(mr_eval_set *set);
+    /** Hashes what open reads by keys, and keeps nothing of it; "" stays where that is nothing.
+     * NULL: it never is. Local. @return as open */
+    mr_status (*hash)(const void *keys, char out[MR_HASH_TEXT]);
     /** Returns why a part of the data cannot be scored so, NULL where it can. NULL: sets of this
      * kind are no part of the data. */
     const char *(*refuses)(const mr_dataset *dataset, mr_part part);
@@ -197,6 +200,12 @@ const mr_choice *mr_eval_choices(void);
 
 /** Returns kind number index, NULL behind the last one. */
 const mr_eval_kind *mr_eval_kind_at(int index);
+
+/** Hashes what the set of a wish is read from: other files, or another version of what is asked,
+ * are other scores. Local.
+ * @param[out] out  "" where the set has nothing of its own
+ * @return MR_OK, as mr_evaluator_open */
+MR_NODISCARD mr_status mr_eval_hash(const mr_eval_wish *wish, char out[MR_HASH_TEXT]);
 
 /** Opens the sets of an evaluator, and reads what they alone have. A wish without a kind that
  * nothing of the data answers makes no set. Local; the same on every rank.

@@ -2,6 +2,7 @@
 
 #include "comm/exact.h"
 #include "data/prepared.h"
+#include "data/token_manifest.h"
 #include "eval/evaluator.h"
 
 #include <math.h>
@@ -32,6 +33,17 @@ static mr_status open_data(mr_eval_set *set)
     set->about.data = own->data;
     set->about.items = set->items_hash;
     return mr_dataset_check(set->own);
+}
+
+static mr_status hash(const void *of, char out[MR_HASH_TEXT])
+{
+    const predict_keys *own = of;
+    mr_token_manifest manifest = {0};
+    if (own->data[0] == '\0') return MR_OK;
+    mr_status status = mr_token_manifest_read(own->data, &manifest);
+    if (status == MR_OK) status = mr_token_manifest_hash(&manifest, false, out);
+    mr_token_manifest_free(&manifest);
+    return status;
 }
 
 static const char *refuses(const mr_dataset *dataset, mr_part part)
@@ -157,6 +169,7 @@ const mr_eval_kind mr_eval_predict = {
               {.name = "tokens", .unit = "scored tokens"}},
     .told = 1,
     .open = open_data,
+    .hash = hash,
     .refuses = refuses,
     .bytes = bytes,
     .allocate = allocate,

@@ -212,6 +212,25 @@ mr_status mr_sets_load(const char *names, mr_sets *out)
     return status;
 }
 
+mr_status mr_sets_hash(const mr_sets *sets, const char *data, char out[MR_HASH_TEXT])
+{
+    mr_hash *hash = NULL;
+    mr_status status = mr_hash_create(&hash);
+    for (int d = OWN; d < sets->documents && status == MR_OK; d++)
+        mr_hash_add(hash, sets->document[d].text, sets->document[d].bytes);
+    for (int i = 0; i < sets->count && status == MR_OK; i++) {
+        const mr_set *set = &sets->set[i];
+        mr_hash_add(hash, set->name, strlen(set->name) + 1);
+        mr_hash_add(hash, &set->version, sizeof set->version);
+        status = mr_set_hash_files(set, data, hash);
+    }
+    if (status == MR_OK)
+        mr_hash_finish(&hash, out);
+    else
+        mr_hash_destroy(&hash);
+    return status;
+}
+
 void mr_sets_free(mr_sets *sets)
 {
     for (int i = 0; i < sets->count; i++)

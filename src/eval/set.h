@@ -10,6 +10,7 @@
  * Source: lm-evaluation-harness 0.4.13, open-instruct@9e6376d, MetaMath@fe667b1,
  * LMOps/adaptllm@4f2a9de. All functions are Local. */
 
+#include "base/hash.h"
 #include "data/template.h"
 #include "eval/answer.h"
 #include "eval/border.h"
@@ -141,6 +142,12 @@ void mr_sets_explain(mr_text *out);
  * @return MR_OK, MR_ERR_IO (no such files: the message lists what was looked for), MR_ERR_FORMAT (a
  * record that does not fit: "file:line: ..."), MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_set_read(mr_set *set, const char *data);
+
+/** Hashes what sets ask and by which rules, without asking: their names and versions, files of
+ * sets, and what their data files hold, compressed or not.
+ * @param sets  as loaded
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_sets_hash(const mr_sets *sets, const char *data, char out[MR_HASH_TEXT]);
 
 /** Appends the name of an item: its field of `id`, or file and row; with its class where a record
  * became several. @return MR_OK, MR_ERR_FORMAT, MR_ERR_MEMORY */

@@ -4,6 +4,7 @@
 /** @file
  * Sets inside: for eval/set*.c alone. */
 
+#include "base/hash.h"
 #include "eval/set.h"
 
 /* A YAML that sets were read from. */
@@ -47,6 +48,9 @@ MR_NODISCARD mr_status mr_set_add_conversation(mr_set_reader *reader, const json
 
 /* Reads a whole file, compressed or not, without a byte-order mark. Local. */
 MR_NODISCARD mr_status mr_set_read_all(const char *path, mr_text *out);
+
+/* Takes what the files of a set hold into a hash. Local. @return as mr_set_read */
+MR_NODISCARD mr_status mr_set_hash_files(const mr_set *set, const char *data, mr_hash *hash);
 
 /* Returns a value as text: a number in the fewest digits, the first item of a list; NULL where it
  * is none. Local. @param room  [32], for numbers */

@@ -152,24 +152,38 @@ static mr_status find_files(const char *data, const char *pattern, glob_t *found
     return status;
 }
 
-static mr_status read_found(mr_set *set, const char *pattern, const glob_t *found)
+/* What is done with a file that a pattern found. */
+typedef mr_status act(void *context, const char *pattern, const char *path);
+
+static mr_status read_found(void *context, const char *pattern, const char *path)
 {
+    mr_set *set = context;
     char stem[PATH_MAX];
-    for (size_t i = 0; i < found->gl_pathc; i++) {
-        mr_set_reader reader = {.set = set, .stem = stem};
-        reader.path = mr_texts_keep(&set->files, found->gl_pathv[i]);
-        if (!reader.path) return MR_ERR_MEMORY;
-        find_stem(pattern, reader.path, stem);
-        const int64_t before = set->records;
-        MR_TRY(read_file(&reader));
-        MR_CHECK(reader.row > 0 || set->records > before, MR_ERR_FORMAT,
-                 "%s: there is no record in it", reader.path);
-    }
+    mr_set_reader reader = {.set = set, .stem = stem};
+    reader.path = mr_texts_keep(&set->files, path);
+    if (!reader.path) return MR_ERR_MEMORY;
+    find_stem(pattern, reader.path, stem);
+    const int64_t before = set->records;
+    MR_TRY(read_file(&reader));
+    MR_CHECK(reader.row > 0 || set->records > before, MR_ERR_FORMAT, "%s: there is no record in it",
+             reader.path);
     return MR_OK;
 }
 
-/* Reads all patterns of a choice, or none where one of them has no files. */
-static mr_status read_choice(mr_set *set, const char *data, const mr_set_texts *choice, bool *any)
+static mr_status hash_found(void *context, const char *pattern, const char *path)
+{
+    (void)pattern;
+    mr_text text = {0};
+    mr_status status = mr_set_read_all(path, &text);
+    if (status == MR_OK) mr_hash_add(context, &text.length, sizeof text.length);
+    if (status == MR_OK) mr_hash_add(context, mr_text_get(&text), text.length);
+    mr_text_free(&text);
+    return status;
+}
+
+/* Goes through the files of all patterns of a choice, or of none where one has no files. */
+static mr_status walk_choice(const char *data, const mr_set_texts *choice, act *do_it,
+                             void *context, bool *any)
 {
     glob_t found;
     *any = true;
@@ -179,18 +193,21 @@ static mr_status read_choice(mr_set *set, const char *data, const mr_set_texts *
     }
     for (int i = 0; i < choice->count && *any; i++) {
         MR_TRY(find_files(data, choice->item[i], &found, any));
-        mr_status status = *any ? read_found(set, choice->item[i], &found) : MR_OK;
+        mr_status status = MR_OK;
+        for (size_t f = 0; *any && f < found.gl_pathc && status == MR_OK; f++)
+            status = do_it(context, choice->item[i], found.gl_pathv[f]);
         if (*any) globfree(&found);
         MR_TRY(status);
     }
     return MR_OK;
 }
 
-static mr_status read_place(mr_set *set, const char *data, const mr_set_place *place)
+static mr_status walk_place(const mr_set *set, const char *data, const mr_set_place *place,
+                            act *do_it, void *context)
 {
     bool any = false;
     for (int c = 0; c < place->choices && !any; c++)
-        MR_TRY(read_choice(set, data, &place->choice[c], &any));
+        MR_TRY(walk_choice(data, &place->choice[c], do_it, context, &any));
     if (any) return MR_OK;
     mr_text sought = {0};
     for (int c = 0; c < place->choices; c++)
@@ -216,10 +233,17 @@ mr_status mr_set_read(mr_set *set, const char *data)
         if (!set->class_name[c]) return MR_ERR_MEMORY;
         set->class_count++;
     }
-    MR_TRY(read_place(set, data, &set->items_from));
+    MR_TRY(walk_place(set, data, &set->items_from, read_found, set));
     const int64_t items = set->records;
     MR_CHECK(items > 0, MR_ERR_FORMAT, "set %s: its files hold no item", set->name);
     if (set->shots.count > 0 && set->shots.from.choices > 0)
-        MR_TRY(read_place(set, data, &set->shots.from));
+        MR_TRY(walk_place(set, data, &set->shots.from, read_found, set));
     return mr_set_choose(set, items);
+}
+
+mr_status mr_set_hash_files(const mr_set *set, const char *data, mr_hash *hash)
+{
+    MR_TRY(walk_place(set, data, &set->items_from, hash_found, hash));
+    if (set->shots.count == 0 || set->shots.from.choices == 0) return MR_OK;
+    return walk_place(set, data, &set->shots.from, hash_found, hash);
 }

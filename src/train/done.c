@@ -117,12 +117,17 @@ static void say_done(const mr_config *config, const mr_run_outcome *outcome,
 /* Decides on rank 0, where the log is of a finished run and its inputs have been read or, with a
  * message why, could not be. */
 static mr_status judge(const mr_config *config, const mr_record_found *found, const mr_inputs *now,
-                       const char *unknown, mr_run_outcome *outcome, mr_done *done)
+                       const char *sets_now, const char *unknown, mr_run_outcome *outcome,
+                       mr_done *done)
 {
     mr_text differing = {0};
     mr_status status = MR_OK;
-    bool drawn = config->model.init == MR_INIT_RANDOM;
-    if (!unknown[0] && mr_inputs_differ(&found->inputs, now, drawn, &differing)) {
+    bool drawn = config->model.init == MR_INIT_RANDOM, differs = false;
+    if (!unknown[0]) {
+        differs = mr_inputs_differ(&found->inputs, now, drawn, &differing);
+        differs = mr_sets_differ(found->sets_hashes, sets_now, &differing) || differs;
+    }
+    if (differs) {
         mr_log("%s: %s is of other inputs (%s): it is kept, and the run begun anew",
                config->run.name, outcome->log, mr_text_get(&differing));
         *done = MR_DONE_OTHERS;
@@ -163,9 +168,10 @@ mr_status mr_done_find(const mr_comm *comm, const mr_config *config, mr_run_outc
     if (!finished) return MR_OK;
     mr_status read = mr_trainer_inputs(comm, config, &now);
     if (comm->rank == 0) {
-        char unknown[MR_MESSAGE_MAX];
+        char unknown[MR_MESSAGE_MAX], sets_now[MR_SETS_HASHES] = "";
+        if (read == MR_OK) read = mr_sets_hashes(config, sets_now);
         snprintf(unknown, sizeof unknown, "%s", read == MR_OK ? "" : mr_message());
-        status = judge(config, &found, &now, unknown, outcome, done);
+        status = judge(config, &found, &now, sets_now, unknown, outcome, done);
         if (status != MR_OK) *done = MR_DONE_NO;
         status = do_again(status);
         if (*done < MR_DONE_UNSAVED) *outcome = blank;

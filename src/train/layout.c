@@ -56,27 +56,6 @@ static size_t other_bytes(const mr_trainer *t)
     return mr_bytes_add(bytes[MR_MEM_OTHER], 1, mr_model_scratch(t->model));
 }
 
-mr_status mr_trainer_open_sets(mr_trainer *t, const mr_hf_config *arch)
-{
-    const mr_config *c = t->config;
-    const mr_item_list *sets = &c->eval.sets;
-    mr_eval_wish wishes[MR_CONFIG_ITEMS] = {{.items = c->eval.items, .batch = c->eval.batch}};
-    snprintf(wishes[0].name, sizeof wishes[0].name, "%s", c->task.name);
-    for (int i = 0; i < sets->count; i++) {
-        const mr_eval_keys *keys = (const void *)&sets->item[i].keys;
-        mr_eval_wish *wish = &wishes[i];
-        *wish = (mr_eval_wish){.part = (mr_part)keys->part,
-                               .items = keys->items,
-                               .batch = keys->batch > 0 ? keys->batch : c->eval.batch,
-                               .when = (mr_eval_when)keys->when,
-                               .keys = keys};
-        snprintf(wish->name, sizeof wish->name, "%s", keys->name);
-        snprintf(wish->kind, sizeof wish->kind, "%s", sets->item[i].kind);
-    }
-    return mr_evaluator_open(t->dataset, t->seq_len, arch->max_position_embeddings, wishes,
-                             sets->count > 0 ? sets->count : 1, &t->evaluator);
-}
-
 /* Lays out the spectra where they are asked for: so many dense matrices at a time, none of more
  * elements than most. */
 static mr_status create_snapshots(mr_trainer *t, int slots, int64_t most)

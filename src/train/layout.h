@@ -22,11 +22,6 @@ MR_NODISCARD mr_status mr_trainer_cut_batch(mr_trainer *trainer, mr_geometry *ge
 MR_NODISCARD mr_status mr_trainer_choose_waves(mr_trainer *trainer, const mr_hf_config *arch,
                                                mr_geometry geometry);
 
-/** Opens the sets of a run, once for all layouts: those of eval.sets, or what its task offers to be
- * scored by, under the task's name. Local.
- * @return MR_OK, MR_ERR_CONFIG, MR_ERR_MEMORY, errors of what they read */
-MR_NODISCARD mr_status mr_trainer_open_sets(mr_trainer *trainer, const mr_hf_config *arch);
-
 /** Lays out model, evaluator and spectra of a trainer for a geometry, in place of what was laid out
  * before, and plans their memory. Local; ranks differ in nothing.
  * @return as mr_trainer_create */

@@ -52,7 +52,9 @@ static mr_status describe(mr_record *record)
     mr_inputs inputs = t->inputs;
     mr_inputs_field fields[MR_INPUTS_FIELDS];
     mr_inputs_fields(&inputs, fields);
+    char sets_hashes[MR_SETS_HASHES] = "";
     mr_status status = mr_config_resolved(c, &text);
+    if (status == MR_OK) status = mr_sets_hashes(c, sets_hashes);
     const struct {
         const char *name, *value;
     } texts[] = {
@@ -66,6 +68,7 @@ static mr_status describe(mr_record *record)
         {"task", c->task.name},
         {"method", c->method.name},
         {"tokenizer", t->tokenizer->source},
+        {"sets_hashes", sets_hashes},
         {"stop_reason", "running, or killed"},
         {"same_bits_on", t->rank_free ? "1, 2, 4 ... same_bits_up_to ranks, "
                                         "at the same number of threads"
@@ -219,6 +222,8 @@ static mr_status find_run(const mr_config *config, const mr_runlog_reader *reade
         status = find_text(reader, fields[i].name, fields[i].text, fields[i].room);
     if (status == MR_OK) status = find_text(reader, "git_commit", out->commit, sizeof out->commit);
     if (status == MR_OK) status = find_text(reader, "kept", out->kept, sizeof out->kept);
+    if (status == MR_OK)
+        status = find_text(reader, "sets_hashes", out->sets_hashes, sizeof out->sets_hashes);
     if (status == MR_OK) {
         out->ours = !mr_state_differing_key(config, &theirs);
         out->completed = strcmp(stop, MR_STOP_COMPLETED) == 0;

@@ -7,6 +7,7 @@
 
 #include "store/runlog.h"
 #include "train/run.h"
+#include "train/sets.h"
 #include "train/trainer.h"
 
 /** The log of a run under way. Borrows all but log. */
@@ -31,6 +32,7 @@ typedef struct mr_record_found {
     bool completed; /**< it came to its end */
     int64_t steps;
     mr_inputs inputs;
+    char sets_hashes[MR_SETS_HASHES];
     char commit[64]; /**< of the program */
     char kept[16];   /**< value of run.keep the end had; "" in older logs */
 } mr_record_found;

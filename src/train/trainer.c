@@ -6,6 +6,7 @@
 #include "data/model_tokenizer.h"
 #include "train/adapter_start.h"
 #include "train/layout.h"
+#include "train/sets.h"
 #include "train/state.h"
 
 #include <limits.h>
@@ -102,7 +103,7 @@ static mr_status create(mr_trainer *t, const mr_hf_config *arch, bool plan_only)
 {
     t->held = mr_memory_live(MR_MEM_OTHER);
     MR_TRY(create_data(t, arch, plan_only));
-    if (t->dataset) MR_TRY(mr_trainer_open_sets(t, arch));
+    if (t->dataset) MR_TRY(mr_sets_open(t, arch));
     mr_geometry geometry;
     MR_TRY(mr_trainer_cut_batch(t, &geometry));
     MR_TRY(mr_trainer_lay_out(t, arch, geometry));

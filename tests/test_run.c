@@ -409,6 +409,7 @@ static void a_completed_run_is_not_run_again(void **state)
     char *after = program_read("out/eight.h5", &size_after);
     assert_contains(again.err, "mora: eight: done already, see out/eight.h5");
     assert_contains(again.out, "(done before)");
+    assert_contains(again.out, "uuid: accuracy ");
     assert_int_equal(size, size_after);
     assert_memory_equal(before, after, size);
     program_free(&again);

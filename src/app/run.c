@@ -18,22 +18,23 @@
 
 static void print_header(void)
 {
-    printf("%-44s %6s %9s %12s %10s %8s  %s\n", "run", "steps", "loss", "score", "tokens/s",
-           "seconds", "log");
+    printf("%-44s %6s %9s %12s  %-26s %10s %8s  %s\n", "run", "steps", "loss", "score",
+           "of the first set", "tokens/s", "seconds", "log");
 }
 
 /* error: why the run failed, or "". */
 static void print_outcome(const mr_config *config, const mr_run_outcome *o, const char *error)
 {
     mr_text line = {0};
-    char score[32] = "-", loss[16] = "-";
+    char score[32] = "-", of[192] = "-", loss[16] = "-";
     bool share = strcmp(o->score.unit, "fraction") == 0;
     if (isfinite(o->score.value))
         snprintf(score, sizeof score, share ? "%.2f %s" : "%.3f %s",
                  share ? 100 * o->score.value : o->score.value, share ? "%" : o->score.unit);
+    if (o->score.name[0]) snprintf(of, sizeof of, "%s: %s", o->score.set, o->score.name);
     if (isfinite(o->loss)) snprintf(loss, sizeof loss, "%.4f", o->loss);
-    mr_text_add(&line, "%-44s %6lld %9s %12s %10.0f %8.1f  %s%s\n", config->run.name,
-                (long long)o->steps, loss, score, o->tokens_per_second, o->seconds, o->log,
+    mr_text_add(&line, "%-44s %6lld %9s %12s  %-26s %10.0f %8.1f  %s%s\n", config->run.name,
+                (long long)o->steps, loss, score, of, o->tokens_per_second, o->seconds, o->log,
                 error[0] ? " (failed)" : (o->skipped ? " (done before)" : ""));
     if (mr_print_text(&line) != MR_OK) mr_warn("%s", mr_message());
     mr_text_free(&line);

@@ -400,6 +400,28 @@ static void a_finished_run_notices_other_items(void **state)
     assert_int_equal(rename("t.gone", "t.txt"), 0);
 }
 
+static void runs_are_named_by_their_sets(void **state)
+{
+    (void)state;
+    program_write("matrix.yaml",
+                  "run: {name: m, output: m}\n"
+                  "model: {config: tiny.json, init: random}\n"
+                  "task: {name: uuid, pairs: 8}\n"
+                  "train: {steps: 1, global_batch: 8, micro_batch: 8}\n"
+                  "matrix:\n"
+                  "  eval.sets:\n"
+                  "    - [{kind: benchmark, set: a/ask.yaml, data: .}, {kind: generate}]\n"
+                  "    - [{kind: predict, name: wiki, data: general}]\n"
+                  "    - [{kind: predict, name: wiki, data: general, items: 2}]\n"
+                  "    - [{kind: generate, name: a_long_name_of_a_set_that_says_all_about_it}, "
+                  "{kind: generate, name: and_another_name_that_is_just_as_long_as_the_first}]\n");
+    program_result result = program_succeed(alone, "run matrix.yaml --list");
+    assert_contains(result.out, "0 m.setsask.yaml+generate\n1 m.setswiki\n2 m.setswiki_");
+    assert_contains(result.out, "3 m.setsa_long_name_of_a_set_that_says_all_about_it+and_another_"
+                                "name_that_is_just_as_lon_9530a0\n");
+    program_free(&result);
+}
+
 static void fails(const char *sets, const char *message)
 {
     program_write("bad.yaml",
@@ -467,6 +489,7 @@ int main(void)
         cmocka_unit_test(rows_of_others_are_put_aside),
         cmocka_unit_test(a_run_does_not_go_on_with_other_items),
         cmocka_unit_test(a_finished_run_notices_other_items),
+        cmocka_unit_test(runs_are_named_by_their_sets),
         cmocka_unit_test(what_cannot_be_asked_is_told),
     };
     return cmocka_run_group_tests(tests, enter, folder_leave);

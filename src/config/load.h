@@ -25,9 +25,10 @@ typedef struct mr_run_list {
  * among the runs that have them, in the order of the matrix: method.name by its value alone, others
  * by the last part of the key and the value ("uuid.mora-r8-lr0.001"). Characters other than
  * letters, digits,
- * '.', '_', '+' and '-' become '_', commas of lists '+'; of values that become equal so, all but
- * the first have a hash behind them. A run.name in the matrix replaces the part before the dot;
- * where none is given at all, it is the name of the file without its ending.
+ * '.', '_', '+' and '-' become '_', commas of lists '+'; of a mapping in a list its first text
+ * stands alone, its name before others, or its kind; of values that become equal so, all but the
+ * first have a hash behind them. A run.name in the matrix replaces the part before the dot; where
+ * none is given at all, it is the name of the file without its ending.
  *
  * A key that the method or task of a run does not have drops out of it where a matrix is: in the
  * matrix, and outside of it where another run's has it. Combinations that are equal then are one

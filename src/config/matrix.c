@@ -21,6 +21,25 @@ static void add_safe(const char *text, mr_text *out)
     }
 }
 
+static unsigned short_hash(const char *text)
+{
+    return (unsigned)(mr_hash_fnv(MR_HASH_FNV, text, strlen(text)) & 0xffffff);
+}
+
+/* Appends what a list of mappings is called: of many their beginning, and a hash of all. */
+static void add_mappings(const char *names, const char *yaml, mr_text *out)
+{
+    enum { MOST = 80 };
+    mr_text all = {0};
+    add_safe(names, &all);
+    if (all.length <= MOST)
+        mr_text_add(out, "%s", mr_text_get(&all));
+    else
+        mr_text_add(out, "%.*s_%06x", MOST, mr_text_get(&all), short_hash(yaml));
+    out->failed = out->failed || all.failed;
+    mr_text_free(&all);
+}
+
 /* Appends a value, and frees its texts. */
 static mr_status add_value(mr_matrix *matrix, int key, int node, mr_source_texts *texts)
 {
@@ -30,6 +49,8 @@ static mr_status add_value(mr_matrix *matrix, int key, int node, mr_source_texts
     mr_text piece = {0};
     if (strcmp(about_key(matrix, key)->key->key, "run.name") == 0)
         mr_text_add(&piece, "%s", plain);
+    else if (about_key(matrix, key)->key->type == MR_KEY_ITEMS)
+        add_mappings(plain, mr_text_get(&texts->yaml), &piece);
     else
         add_safe(plain, &piece);
     mr_matrix_value *one = &matrix->values[matrix->value_count++];
@@ -249,9 +270,7 @@ static mr_status distinguish(mr_matrix *matrix)
             first = i;
         } else if (strcmp(other->text, plain->text) != 0) {
             mr_text piece = {0};
-            mr_text_add(
-                &piece, "%s_%06x", other->piece,
-                (unsigned)(mr_hash_fnv(MR_HASH_FNV, other->text, strlen(other->text)) & 0xffffff));
+            mr_text_add(&piece, "%s_%06x", other->piece, short_hash(other->text));
             other->piece = mr_texts_keep(&matrix->texts, mr_text_get(&piece));
             if (piece.failed || !other->piece) status = MR_ERR_MEMORY;
             mr_text_free(&piece);

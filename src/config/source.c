@@ -112,7 +112,7 @@ static mr_status add_texts(const mr_key *key, const void *base, mr_source_texts 
 {
     if (!out) return MR_OK;
     mr_value_text(key, base, MR_VALUE_YAML, &out->yaml);
-    mr_value_text(key, base, MR_VALUE_PLAIN, &out->plain);
+    mr_value_text(key, base, MR_VALUE_NAME, &out->plain);
     return out->yaml.failed || out->plain.failed ? MR_ERR_MEMORY : MR_OK;
 }
 

@@ -426,7 +426,7 @@ static bool needs_escape(uint32_t point)
 
 static void add_string(const char *text, mr_value_form form, mr_text *out)
 {
-    if (form == MR_VALUE_PLAIN) {
+    if (form != MR_VALUE_YAML) {
         mr_text_add(out, "%s", text);
         return;
     }
@@ -471,6 +471,19 @@ static void add_list(const mr_key *key, const void *field, mr_value_form form, m
     if (form == MR_VALUE_YAML) mr_text_add(out, "]");
 }
 
+/* What an item is called: of a path its last part. */
+static const char *name_of_item(const mr_choice *kind, const struct mr_item *item)
+{
+    for (int i = 0; kind->schema && i < kind->schema->count; i++) {
+        const mr_key *own = &kind->schema->key[i];
+        const char *text = const_field_of(own, &item->keys);
+        if (own->type != MR_KEY_STRING || text[0] == '\0') continue;
+        const char *slash = strrchr(text, '/');
+        return slash && slash[1] ? slash + 1 : text;
+    }
+    return kind->name;
+}
+
 static void add_items(const mr_key *key, const mr_item_list *list, mr_value_form form, mr_text *out)
 {
     if (form == MR_VALUE_YAML) mr_text_add(out, "[");
@@ -478,6 +491,10 @@ static void add_items(const mr_key *key, const mr_item_list *list, mr_value_form
         const mr_choice *kind = kinds_of(key);
         while (strcmp(kind->name, list->item[n].kind) != 0)
             kind++;
+        if (form == MR_VALUE_NAME) {
+            mr_text_add(out, "%s%s", n > 0 ? "," : "", name_of_item(kind, &list->item[n]));
+            continue;
+        }
         mr_text_add(out, "%s{kind: ", n > 0 ? ", " : "");
         add_string(kind->name, form, out);
         for (int i = 0; kind->schema && i < kind->schema->count; i++) {

@@ -37,6 +37,7 @@ void mr_value_one_of_choices(const mr_choice *rows, mr_text *out);
 typedef enum mr_value_form {
     MR_VALUE_PLAIN, /**< for people: text as it stands, items joined by commas */
     MR_VALUE_YAML,  /**< text in double quotes, lists in brackets */
+    MR_VALUE_NAME,  /**< for names: as PLAIN, but of a mapping its first text, or its kind, alone */
 } mr_value_form;
 
 /** Appends the value of key in base. Local. */

@@ -155,6 +155,11 @@ static void rows_are_those_of_an_evaluation_afterwards(void **state)
     mr_free(value);
     mr_free(error);
     mr_free(rows);
+    result = program_succeed(alone, "info ask.jsonl");
+    assert_contains(result.out, "rows of an evaluation");
+    assert_contains(result.out, "  ask        3  nobody  accuracy     10    10  yes\n");
+    assert_contains(result.out, "  ask  kind  x         6  [");
+    program_free(&result);
 }
 
 static void rows_are_the_same_on_any_number_of_ranks(void **state)

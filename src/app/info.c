@@ -101,7 +101,7 @@ const mr_command mr_command_info = {
     .name = "info",
     .usage = "PATH [--config] [--json] | --device [--json]",
     .summary =
-        "describe a run log, spectra, checkpoints, token shards, safetensors, a model, the YAML of "
-        "runs or of a template",
+        "describe a run log, spectra, checkpoints, token shards, safetensors, a model, rows of an "
+        "evaluation, the YAML of runs or of a template",
     .run = run,
 };

@@ -17,6 +17,7 @@ typedef enum mr_info_kind {
     MR_INFO_FOLDER,      /**< config.json and weights */
     MR_INFO_MODEL,       /**< config.json alone */
     MR_INFO_MARK,        /**< mora.json of a model folder */
+    MR_INFO_ROWS,        /**< of evaluated items */
     MR_INFO_TEMPLATE,    /**< YAML of how records become samples */
     MR_INFO_SHARDS,      /**< folder that `mora data prepare` wrote */
     MR_INFO_CHECKPOINT,  /**< folder of one checkpoint */
@@ -49,6 +50,10 @@ MR_NODISCARD mr_status mr_info_spectra(const char *path, json_t **out);
 /** As mr_info_describe, for a run log, and the spectra of its run where they are beside it. Local.
  */
 MR_NODISCARD mr_status mr_info_run_log(const char *path, bool config, json_t **out);
+
+/** Adds what rows of evaluated items say: the model, what it was asked, and where a set is complete
+ * its scores. Local. @return as mr_row_file_read */
+MR_NODISCARD mr_status mr_info_rows(const char *path, json_t *object);
 
 /** As mr_info_describe, for a folder of token shards: its manifest and the sizes of its shards are
  * checked, the tokens are not read. Local. */

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "config/schema.h"
 #include "data/template.h"
+#include "eval/row_file.h"
 #include "report/description.h"
 #include "store/hf.h"
 #include "store/json.h"
@@ -31,9 +32,9 @@ static mr_status unknown(const char *path, const char *found)
     return mr_fail(
         MR_ERR_FORMAT,
         "%s: not a file this program knows: expected a run log, spectra, checkpoints, token "
-        "shards, safetensors, a model folder, its config.json or the YAML of runs or of a "
-        "template, "
-        "found %s",
+        "shards, safetensors, a model folder, its config.json, rows of an evaluation or the YAML "
+        "of "
+        "runs or of a template, found %s",
         path, found);
 }
 
@@ -116,6 +117,8 @@ static mr_status recognise_file(const head *h, mr_info_kind *kind)
                  (unsigned char)h->data[1], (unsigned char)h->data[2], (unsigned char)h->data[3]);
         return unknown(h->path, found);
     }
+    *kind = MR_INFO_ROWS;
+    if (mr_row_file_is(h->data, h->count)) return MR_OK;
     if (*first_word(h) == '{') return recognise_json(h->path, kind);
     *kind = is_template(h) ? MR_INFO_TEMPLATE : MR_INFO_RUNS;
     return *kind == MR_INFO_TEMPLATE || is_runs(h)
@@ -384,6 +387,7 @@ mr_status mr_info_describe(const char *path, mr_info_kind kind, bool config, jso
         [MR_INFO_SAFETENSORS] = "safetensors",    [MR_INFO_INDEX] = "index of safetensors",
         [MR_INFO_FOLDER] = "model folder",        [MR_INFO_MODEL] = "model configuration",
         [MR_INFO_MARK] = "mark of a saved model", [MR_INFO_TEMPLATE] = "template",
+        [MR_INFO_ROWS] = "rows of an evaluation",
     };
     if (kind == MR_INFO_RUN_LOG) return mr_info_run_log(path, config, out);
     if (kind == MR_INFO_SPECTRA) return mr_info_spectra(path, out);
@@ -397,6 +401,7 @@ mr_status mr_info_describe(const char *path, mr_info_kind kind, bool config, jso
     if (status == MR_OK && kind == MR_INFO_INDEX) status = describe_index(path, object);
     if (status == MR_OK && kind == MR_INFO_FOLDER) status = describe_saved(path, config, object);
     if (status == MR_OK && kind == MR_INFO_MARK) status = describe_mark(path, config, object);
+    if (status == MR_OK && kind == MR_INFO_ROWS) status = mr_info_rows(path, object);
     if (status == MR_OK && kind == MR_INFO_TEMPLATE) status = describe_template(path, object);
     if (status == MR_OK && kind == MR_INFO_MODEL) status = describe_model(path, object);
     if (status != MR_OK) {

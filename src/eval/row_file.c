@@ -40,6 +40,16 @@ static mr_status open_file(mr_row_file *f)
     return read_text(f);
 }
 
+bool mr_row_file_is(const char *head, size_t bytes)
+{
+    const char *end = memchr(head, '\n', bytes);
+    json_t *line = end ? json_loadb(head, (size_t)(end - head), 0, NULL) : NULL;
+    const bool is = json_is_string(json_object_get(line, "set")) &&
+                    json_is_string(json_object_get(line, "tokenizer_hash"));
+    json_decref(line);
+    return is;
+}
+
 mr_status mr_row_file_open(const char *path, mr_row_file **out)
 {
     mr_row_file *f = mr_alloc(MR_MEM_OTHER, sizeof *f);

@@ -15,6 +15,9 @@
 /** A file being gone on with. */
 typedef struct mr_row_file mr_row_file;
 
+/** Tells whether the first bytes of a file are those of one. Local. */
+bool mr_row_file_is(const char *head, size_t bytes);
+
 /** Opens or makes a file, and keeps others from writing to it.
  * @param[out] out  for mr_row_file_close; NULL on failure
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */

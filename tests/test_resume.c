@@ -2,6 +2,7 @@
  * Runs that stop, are killed, run out of disk or lose a file, and go on: whatever happens, the end
  * has the bits of a run that nothing happened to. */
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/random.h"
 #include "logs.h"
@@ -135,6 +136,31 @@ static void assert_sound(const char *path)
     mr_runlog_close_reader(&reader);
 }
 
+/* The newest checkpoint of a run, finished or not; "" where it has none. */
+static void newest_checkpoint(const char *name, char newest[64])
+{
+    char folder[96];
+    newest[0] = '\0';
+    snprintf(folder, sizeof folder, "out/%s.checkpoints", name);
+    DIR *list = opendir(folder);
+    if (!list) return;
+    for (struct dirent *entry = readdir(list); entry; entry = readdir(list))
+        if (strncmp(entry->d_name, "step-", 5) == 0 && strcmp(entry->d_name, newest) > 0)
+            snprintf(newest, 64, "%.60s", entry->d_name);
+    closedir(list);
+}
+
+/* Waits until a run has another checkpoint than it had, no longer than so many seconds. */
+static void await_checkpoint(const char *name, const char *before, double seconds)
+{
+    char newest[64];
+    const double until = mr_clock() + seconds;
+    do {
+        test_nap(0.002);
+        newest_checkpoint(name, newest);
+    } while (strcmp(newest, before) == 0 && mr_clock() < until);
+}
+
 /* Counts checkpoints that a kill left unfinished. */
 static int count_partial(const char *name)
 {
@@ -171,15 +197,18 @@ static int kill_again_and_again(const char *name, const char *more, int wanted)
                                 "--set train.steps=60 --set checkpoint.every_steps=1 %s";
     mr_random random = mr_random_stream(20, MR_RANDOM_DATA, 0);
     int kills = 0, went_on = 0, partial = 0, round = 0;
-    char now[64], reference[64];
+    char now[64], reference[64], newest[64];
     snprintf(reference, sizeof reference, "%.32s_whole", name);
     program_result result = program_succeed(alone, command, reference, reference, more);
     double length = result.seconds;
     program_free(&result);
     snprintf(now, sizeof now, "%.32s0", name);
     for (uint64_t i = 0; kills < wanted; i++) {
+        newest_checkpoint(now, newest);
         program_child child = program_start(alone, command, now, now, more);
-        test_nap(1.1 * length * mr_random_uniform(&random, i));
+        /* Every other time it comes to a checkpoint, however slow the machine is now. */
+        if (i % 2 == 0) await_checkpoint(now, newest, length);
+        test_nap(0.25 * length * mr_random_uniform(&random, i));
         kill(child.pid, SIGKILL);
         result = program_finish(&child);
         char path[96];
@@ -273,7 +302,7 @@ static void a_log_of_every_third_step_goes_on_alike(void **state)
 static void an_evaluation_that_a_stop_left_out_is_made_up_for(void **state)
 {
     (void)state;
-    static const char every_step[] = "--set train.steps=300 --set eval.every=1";
+    static const char every_step[] = "--set train.steps=120 --set eval.every=1";
     program_child child = program_start(
         alone, "run base.yaml --set run.name=owed --set run.save_model=owed.model %s", every_step);
     for (int i = 0; i < 60000 && !file_exists("out/owed.h5"); i++)
@@ -374,29 +403,15 @@ static void the_stop_signal_can_be_chosen(void **state)
     program_free(&result);
 }
 
-/* The newest checkpoint folder of a run. */
-static void newest_checkpoint(const char *name, char *path, size_t room)
-{
-    char folder[64], newest[64] = "";
-    snprintf(folder, sizeof folder, "out/%s.checkpoints", name);
-    DIR *list = opendir(folder);
-    assert_non_null(list);
-    for (struct dirent *entry = readdir(list); entry; entry = readdir(list))
-        if (strncmp(entry->d_name, "step-", 5) == 0 && strcmp(entry->d_name, newest) > 0)
-            snprintf(newest, sizeof newest, "%.60s", entry->d_name);
-    closedir(list);
-    assert_true(newest[0] != '\0');
-    snprintf(path, room, "%s/%s", folder, newest);
-}
-
 static void a_damaged_checkpoint_is_named_and_the_one_before_it_used(void **state)
 {
     (void)state;
-    char folder[128], path[256];
+    char newest[64], path[256];
     size_t size;
     run_whole("flipped", "--set checkpoint.every_steps=5 --set train.stop_after=13");
-    newest_checkpoint("flipped", folder, sizeof folder);
-    snprintf(path, sizeof path, "%s/shard-00000-of-00001.safetensors", folder);
+    newest_checkpoint("flipped", newest);
+    snprintf(path, sizeof path, "out/flipped.checkpoints/%s/shard-00000-of-00001.safetensors",
+             newest);
     char *data = program_read(path, &size);
     data[size / 2] ^= 1;
     assert_int_equal(mr_file_write(path, data, size), MR_OK);

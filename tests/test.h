@@ -50,6 +50,11 @@ void test_put_bytes(const char *path, const char *bytes, size_t size);
         skip();                                                                                    \
     } while (0)
 
+/** Skips the test: no root of references has what it needs, which a format and its arguments say.
+ */
+#define skip_without_golden(...)                                                                   \
+    skip_because("needs ../shared/golden, or MORA_GOLDEN, with " __VA_ARGS__)
+
 /** Fills order[count] with a permutation of 0..count-1 drawn from a stream. */
 void test_permutation(const mr_random *random, int64_t *order, int64_t count);
 

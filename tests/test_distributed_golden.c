@@ -47,7 +47,7 @@ static bool matches(const mr_golden_matrix *m, const char *by, mr_distributed_ro
 static void lapack_meets_the_references(void **state)
 {
     (void)state;
-    if (golden.count == 0) skip_because("needs reference spectra (MORA_GOLDEN or ../shared)");
+    if (golden.count == 0) skip_without_golden("spectra");
     for (int64_t i = 0; i < golden.count; i++) {
         const mr_golden_matrix *m = &golden.matrix[i];
         double *values = mr_alloc_array(MR_MEM_OTHER, (size_t)m->count, sizeof *values);
@@ -61,7 +61,7 @@ static void lapack_meets_the_references(void **state)
 static void a_route_meets_the_references(void **state)
 {
     const mr_distributed_route route = *(const mr_distributed_route *)*state;
-    if (golden.count == 0) skip_because("needs reference spectra (MORA_GOLDEN or ../shared)");
+    if (golden.count == 0) skip_without_golden("spectra");
     for (int64_t i = 0; i < golden.count; i++) {
         mr_golden_matrix *m = &golden.matrix[i];
         double *values = mr_alloc_array(MR_MEM_OTHER, (size_t)m->count, sizeof *values);

@@ -135,14 +135,8 @@ static void what_stands_beside_the_weights_travels_with_them(void **state)
 static void a_tokenizer_travels_with_the_model(void **state)
 {
     (void)state;
-    char sample[PATH_MAX];
-    const char *source = getenv("MR_SOURCE_DIR");
-    snprintf(sample, sizeof sample, "%s/../shared/data/weights/stories260K-hf",
-             source ? source : ".");
-    if (access(sample, R_OK) != 0) {
-        print_message("skipped: no sample file %s\n", sample);
-        skip();
-    }
+    char sample[TEST_PATH];
+    test_shared("data/weights/stories260K-hf", sample);
     program_result saved = program_succeed(
         alone, "run run.yaml --set run.name=story --set run.save_model=story --set model.path=%s",
         sample);

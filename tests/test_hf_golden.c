@@ -130,7 +130,7 @@ static void every_family_gives_the_golden_ids_and_texts(void **state)
         json_decref(index);
     }
     mr_names_free(&roots);
-    if (checked == 0) skip_because("needs ../shared/golden/tokenizers, or MORA_GOLDEN");
+    if (checked == 0) skip_without_golden("tokenizers");
 }
 
 /* Beside SentencePiece: a file with Prepend and Replace has its ids. */

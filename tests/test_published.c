@@ -245,7 +245,7 @@ static int compare_root(const char *root)
         must(mr_file_path(path, "%s/eval/e2e/llama/config.json", root));
         data_shell("cp '%s' config.json", path);
         must(mr_file_path(path, "%s/../data/tokenizer/llama_tokenizer.model.xz", root));
-        if (!data_unpack(path, "llama.model")) skip_because("needs %s", path);
+        if (!data_unpack(path, "llama.model")) skip_without_golden("../data/tokenizer beside it");
         must(mr_tokenizer_create("llama.model", &t));
         must(reading_open(&world, ".", 2, true, &r));
         count += compare(mmlu, questions, r.model, t, "lm_eval", 5, NULL);
@@ -267,8 +267,7 @@ static int compare_root(const char *root)
 static void scores_and_texts_are_those_of_the_published_code(void **state)
 {
     (void)state;
-    if (mr_golden_count(compare_root) == 0)
-        skip_because("needs eval/e2e of a root of MORA_GOLDEN, or ../shared");
+    if (mr_golden_count(compare_root) == 0) skip_without_golden("eval/e2e");
 }
 
 int main(int argc, char **argv)

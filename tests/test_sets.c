@@ -153,11 +153,16 @@ static void lines_of_two_encodings_are_read(void **state)
     prompt_is(set, 0, "M\xc3\xa4nts@l\xc3\xa4");
     prompt_is(set, 1, "\xc3\xa4");
     mr_sets_free(&sets);
-    if (!test_has_shared()) return;
+}
+
+static void a_published_file_of_latin1_is_read(void **state)
+{
+    (void)state;
+    mr_sets sets;
     char data[TEST_PATH];
     test_shared("data", data);
-    set = load(&sets, "sets:\n  - name: own\n    like: fpb\n"
-                      "    items: [finance/fpb_Sentences_AllAgree.txt]\n");
+    mr_set *set = load(&sets, "sets:\n  - name: own\n    like: fpb\n"
+                              "    items: [finance/fpb_Sentences_AllAgree.txt]\n");
     must(mr_set_read(set, data));
     assert_int_equal(set->items, 2264 - 5);
     mr_sets_free(&sets);
@@ -430,6 +435,7 @@ int main(void)
         cmocka_unit_test(json_of_any_form_is_read),
         cmocka_unit_test(a_file_a_record_is_named_by_its_path),
         cmocka_unit_test(lines_of_two_encodings_are_read),
+        cmocka_unit_test(a_published_file_of_latin1_is_read),
         cmocka_unit_test(names_in_tokens_are_entities),
         cmocka_unit_test(shots_are_left_out_of_the_items_they_are_of),
         cmocka_unit_test(groups_of_subjects_are_scored),

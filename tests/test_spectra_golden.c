@@ -95,7 +95,7 @@ static void check_all(const char *kind,
         }
         close_reference(&r);
     }
-    if (checked == 0) skip_because("no %s.json below a root of references", kind);
+    if (checked == 0) skip_without_golden("%s.json", kind);
     print_message("%d %s\n", checked, kind);
 }
 
@@ -541,7 +541,7 @@ static void trained_adapters_have_their_values_by_structure(void **state)
                 checked += check_adapters(roots[i], stems.item[j] + 9);
         mr_names_free(&stems);
     }
-    if (checked == 0) skip_because("no adapters below a root of references");
+    if (checked == 0) skip_without_golden("adapters");
     print_message("%d linears\n", checked);
     assert_int_equal(mr_memory_live_total(), 0);
 }

@@ -117,9 +117,7 @@ static void check_all(const char *packed, const char *tokenizer)
         checked += check_root(roots.item[r], packed, tokenizer);
     mr_names_free(&roots);
     print_message("%s: %d samples\n", tokenizer, checked);
-    if (checked == 0)
-        skip_because(
-            "needs ../shared/golden/templates, or MORA_GOLDEN, which has ../data beside it");
+    if (checked == 0) skip_without_golden("templates and ../data beside it");
 }
 
 static void the_model_gives_the_golden_samples(void **state)

@@ -13,8 +13,7 @@ foreach(name pretrain prepared progress)
 endforeach()
 set_property(TEST resume spectra_run APPEND PROPERTY LABELS long)
 # The longest start first, and others run beside them.
-set_tests_properties(resume PROPERTIES COST 2)
-set_tests_properties(spectra_run PROPERTIES COST 1)
+set_tests_properties(resume spectra_run PROPERTIES COST 1)
 target_sources(test_folders PRIVATE model_files.c)
 target_link_libraries(test_spectra_run PRIVATE mr_linalg)
 

@@ -73,12 +73,32 @@ same_bits() {
     cmp "out/$1/model.safetensors" "out/$2/model.safetensors" || fail "$1 and $2 differ in weights"
 }
 
-# Arguments that name a run, its steps and its model.
+# Arguments that name a run and its model.
 as() {
-    printf '%s\n' --set "run.name=$1" --set "run.save_model=out/$1" --set "train.steps=$2"
+    printf '%s\n' --set "run.name=$1" --set "run.save_model=out/$1"
+}
+
+# Prints the processes that train a run.
+ranks_of() {
+    local file words
+    for file in /proc/[0-9]*/cmdline; do
+        mapfile -d '' -t words <"$file" || continue
+        [ "${words[0]:-}" = "$MORA" ] || continue
+        case " ${words[*]} " in *" run.save_model=out/$1 "*) basename "${file%/cmdline}" ;; esac
+    done 2>/dev/null
 }
 
 checkpoints_of() { find "out/$1.checkpoints" -maxdepth 1 -name 'step-*' 2>/dev/null | wc -l; }
+has_checkpoints() { [ "$(checkpoints_of "$1")" -ge "$2" ]; }
+
+# Suspends a run once it has so many checkpoints, so that what follows meets it on a machine of any
+# speed: its two processes, in ranks, go on by kill -CONT.
+suspend() {
+    wait_for 60 has_checkpoints "$1" "$2" || fail "$1: no checkpoints"
+    mapfile -t ranks < <(ranks_of "$1")
+    [ ${#ranks[@]} -eq 2 ] || fail "$1: expected 2 ranks, found ${#ranks[@]}"
+    kill -STOP "${ranks[@]}"
+}
 
 cat >tiny.json <<'END_OF_FILE'
 {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64,
@@ -90,9 +110,9 @@ run:        {name: long, output: out}
 model:      {config: tiny.json, init: random}
 task:       {name: uuid, pairs: 64}
 method:     {name: mora, r: 8, lora_dropout: 0.1}
-train:      {steps: 100, global_batch: 8, micro_batch: 4, lr: 1e-3, schedule: cosine}
+train:      {steps: 160, global_batch: 8, micro_batch: 4, lr: 1e-3, schedule: cosine}
 eval:       {items: 8}
-checkpoint: {every_steps: 250}
+checkpoint: {every_steps: 20}
 END_OF_FILE
 cat >matrix.yaml <<'END_OF_FILE'
 run:    {name: matrix, output: out}
@@ -102,68 +122,30 @@ train:  {steps: 20, global_batch: 8, micro_batch: 4, lr: 1e-3}
 matrix: {method.r: [4, 8], run.seed: [1, 2]}
 END_OF_FILE
 
-uninterrupted() {
-    mapfile -t set_keys < <(as "$1" "$2")
-    mpirun -q -np 2 --bind-to none "$MORA" run long.yaml "${set_keys[@]}" --set parallel.threads=1 \
-        --set checkpoint.every_steps=0 --json >"$1.json" 2>"$1.err" || { cat "$1.err"; fail "$1"; }
-    sed -n 's/.*"seconds": \([0-9.]*\).*/\1/p' "$1.json"
-}
-
-# As many steps as last longer than the time limit, a minute: first by the machine's best speed, then
-# by that of the whole run.
-trial_steps=200
-best=$(for trial in 1 2 3 4; do uninterrupted trial$trial $trial_steps; done | sort -g | head -n 1)
-long_steps=$(awk "BEGIN {print int(68 * $trial_steps / $best)}")
-for attempt in 1 2 3; do
-    rm -rf out/long_reference*
-    long_seconds=$(uninterrupted long_reference "$long_steps") || exit 1
-    note "uninterrupted: $long_steps steps in $long_seconds s"
-    awk "BEGIN {exit !($long_seconds > 62)}" && break
-    [ "$attempt" -lt 3 ] || fail "no steady speed"
-    long_steps=$(awk "BEGIN {print int(72 * $long_steps / $long_seconds)}")
-done
-short_steps=$((long_steps / 4))
-short_seconds=$(uninterrupted short_reference "$short_steps") || exit 1
-note "uninterrupted: $short_steps steps in $short_seconds s"
+# Some seconds on any machine, in the first quarter of which a run is suspended below.
+mapfile -t set_keys < <(as reference)
+mpirun -q -np 2 --bind-to none "$MORA" run long.yaml "${set_keys[@]}" --set parallel.threads=1 \
+    >reference.out 2>&1 || fail "reference: $(cat reference.out)"
+note "uninterrupted"
 
 cluster_start "$folder/cluster" || fail "Slurm does not start"
 note "Slurm runs: two nodes"
 
-# The shortest limit is a minute, and Slurm looks every half minute: the signal comes 10 to 40 s
-# after each start. The launcher, the binding and the number of threads are the scripts' own choice.
-mapfile -t set_keys < <(as limited "$long_steps")
-job=$(sbatch --parsable --ntasks-per-node=2 --time=1 --signal=B:USR2@20 --output=limited.out \
+# The shortest limit is a minute, and Slurm looks every half minute: the signal comes 5 to 35 s after
+# each start, and the run is suspended until then. The launcher, the binding and the number of threads
+# are the scripts' own choice.
+mapfile -t set_keys < <(as limited)
+limited=$(sbatch --parsable --ntasks-per-node=2 --time=1 --signal=B:USR2@25 --output=limited.out \
     "$scripts/mora_pretrain.sh" long.yaml -- "${set_keys[@]}") || fail "sbatch"
-expect_end "$job" COMPLETED 400
-note "time limit: restarts $(field "$job" Restarts)"
-[ "$(field "$job" Restarts)" -ge 1 ] || fail "the job was not interrupted"
-expect_text limited.out "SIGUSR2: asking for a checkpoint and a stop"
-expect_text limited.out "stopped at a checkpoint: back into the queue for restart 1"
-expect_text limited.out "limited: goes on at step"
-expect_text limited.out "finished"
-expect_text limited.out "--set parallel.threads=1"
-same_bits limited long_reference
+suspend limited 1
+asked_to_stop="SIGUSR2: asking for a checkpoint and a stop"
+{
+    wait_for 60 grep -qF "$asked_to_stop" limited.out
+    kill -CONT "${ranks[@]}"
+} &
 
-# Both nodes in one job; srun cannot span them here, so that the script has to find that out.
-mapfile -t set_keys < <(as lost "$short_steps")
-set_keys+=(--set "checkpoint.every_steps=$((short_steps / 8))") # two in time on any machine
-job=$(BIND=none sbatch --parsable --nodes=2 --ntasks-per-node=1 --output=lost.out \
-    "$scripts/mora_pretrain.sh" long.yaml -- "${set_keys[@]}") || fail "sbatch"
-two_checkpoints() { [ "$(checkpoints_of lost)" -ge 2 ]; }
-wait_for 60 two_checkpoints || fail "no checkpoints"
-node_lose n2 || fail "no processes on n2"
-note "node n2 is lost"
-wait_for 90 not_running "$job" || fail "the job runs on"
-[ "$(field "$job" JobState)" != FAILED ] || fail "the job failed with the node"
-node_start n2
-expect_end "$job" COMPLETED 240
-note "lost node: restarts $(field "$job" Restarts)"
-[ "$(field "$job" Restarts)" -ge 1 ] || fail "the job was not requeued"
-expect_text lost.out "mpirun -q -np 2"
-expect_text lost.out "lost: goes on at step"
-same_bits lost short_reference
-
-# The four runs of a matrix, and beside them stand-ins for mora that end in one way each.
+# Beside it, on the other node, the four runs of a matrix, and stand-ins for mora that end in one way
+# each.
 runs=$("$MORA" run matrix.yaml --list | wc -l)
 [ "$runs" -eq 4 ] || fail "expected 4 runs, found $runs"
 array=$(sbatch --parsable --array=0-$((runs - 1)) --ntasks-per-node=1 "$scripts/mora_matrix.sh" \
@@ -186,9 +168,8 @@ refused=$(stand_in refused 'exit 75' --no-requeue)
 endless=$(MAX_RESTARTS=1 stand_in endless 'exit 75')
 cancelled=$(stand_in cancelled 'trap "exit 75" TERM; while :; do sleep 0.2; done')
 has_started() { grep -q started "$1.out" 2>/dev/null; }
-wait_for 60 has_started cancelled || fail "cancelled: does not start"
+wait_for 120 has_started cancelled || fail "cancelled: does not start"
 scancel "$cancelled"
-alone=$(stand_in alone 'exit 0' --nodes=2)
 no_array=$(sbatch --parsable --ntasks-per-node=1 --output=no_array.out \
     "$scripts/mora_matrix.sh" matrix.yaml)
 no_file=$(sbatch --parsable --ntasks-per-node=1 --output=no_file.out \
@@ -210,26 +191,24 @@ early=$(PATH=$folder/slow:$PATH stand_in early "$again; exit 3")
 deadly=$(stand_in deadly "$again; while :; do sleep 0.2; done")
 lossy=$(stand_in lossy "$again; trap 'trap \"exit 75\" USR2' USR2; while :; do sleep 0.2; done")
 for name in early deadly lossy; do
-    wait_for 90 has_started "$name" || fail "$name: does not start"
+    wait_for 120 has_started "$name" || fail "$name: does not start"
     scancel --batch --signal=USR2 "${!name}"
 done
 
-expect_end "$failing" FAILED 60
+expect_end "$failing" FAILED 120
 expect_text failing.out "failed with exit code 3, not put back"
-expect_end "$endless" FAILED 90
+expect_end "$endless" FAILED 120
 expect_text endless.out "back into the queue for restart 1"
 expect_text endless.out "not put back: restarted 1 times, MAX_RESTARTS=1"
-expect_end "$cancelled" CANCELLED 60
+expect_end "$cancelled" CANCELLED 120
 expect_text cancelled.out "cancelled or preempted by Slurm, which decides what follows"
-expect_end "$alone" FAILED 60
-expect_text alone.out "srun --mpi=none does not start ./alone as one job"
-expect_end "$no_array" FAILED 60
+expect_end "$no_array" FAILED 120
 expect_text no_array.out "expected a job array: sbatch --array=0-N slurm/mora_matrix.sh FILE.yaml"
-expect_end "$no_file" FAILED 60
+expect_end "$no_file" FAILED 120
 expect_text no_file.out "no file nowhere.yaml in $folder"
-expect_end "$copy" FAILED 60
+expect_end "$copy" FAILED 120
 expect_text copy.out "this job script is not in the folder slurm/ of mora"
-expect_end "$refused" FAILED 90
+expect_end "$refused" FAILED 120
 expect_text refused.out "not put back, Slurm refused"
 for job in "$failing" "$cancelled" "$refused"; do
     [ "$(field "$job" Restarts)" -eq 0 ] || fail "job $job was put back"
@@ -237,7 +216,7 @@ done
 note "exit codes"
 
 for job in "$early" "$deadly" "$lossy"; do
-    expect_end "$job" COMPLETED 90
+    expect_end "$job" COMPLETED 120
     [ "$(field "$job" Restarts)" -eq 1 ] || fail "job $job: restarts $(field "$job" Restarts)"
 done
 expect_text early.out "asked to stop before the start: back into the queue for restart 1"
@@ -253,4 +232,37 @@ for ((i = 0; i < runs; i++)); do
 done
 [ "$(find out -name 'matrix.*.h5' | wc -l)" -eq 4 ] || fail "expected 4 logs of the matrix"
 note "array of $runs runs"
+
+expect_end "$limited" COMPLETED 120
+note "time limit: restarts $(field "$limited" Restarts)"
+[ "$(field "$limited" Restarts)" -ge 1 ] || fail "the job was not interrupted"
+expect_text limited.out "$asked_to_stop"
+expect_text limited.out "stopped at a checkpoint: back into the queue for restart 1"
+expect_text limited.out "limited: goes on at step"
+expect_text limited.out "finished"
+expect_text limited.out "--set parallel.threads=1"
+same_bits limited reference
+
+# Both nodes in one job, which srun cannot span here: where nothing else is allowed that is an error,
+# elsewhere the script has to find it out.
+alone=$(stand_in alone 'exit 0' --nodes=2)
+expect_end "$alone" FAILED 60
+expect_text alone.out "srun --mpi=none does not start ./alone as one job"
+mapfile -t set_keys < <(as lost)
+job=$(BIND=none sbatch --parsable --nodes=2 --ntasks-per-node=1 --output=lost.out \
+    "$scripts/mora_pretrain.sh" long.yaml -- "${set_keys[@]}") || fail "sbatch"
+suspend lost 2
+node_lose n2 || fail "no processes on n2"
+kill -CONT "${ranks[@]}" 2>/dev/null # who is left
+note "node n2 is lost"
+wait_for 90 not_running "$job" || fail "the job runs on"
+[ "$(field "$job" JobState)" != FAILED ] || fail "the job failed with the node"
+node_start n2
+expect_end "$job" COMPLETED 240
+note "lost node: restarts $(field "$job" Restarts)"
+[ "$(field "$job" Restarts)" -ge 1 ] || fail "the job was not requeued"
+expect_text lost.out "mpirun -q -np 2"
+expect_text lost.out "lost: goes on at step"
+same_bits lost reference
+
 echo "passed"

@@ -22,6 +22,7 @@ typedef struct made {
     int64_t step;                        /* 0: 100 */
     const char *hash;                    /* of items that are not of the run's data */
     int64_t version;
+    const char *metric, *rows; /* NULL: accuracy, none */
 } made;
 
 static const char * or (const char *text, const char *other)
@@ -31,7 +32,7 @@ static const char * or (const char *text, const char *other)
 
 static void add_set(mr_runlog *log, const char *name, const made *m, int64_t step)
 {
-    static const char *const names[] = {"accuracy"};
+    const char *const names[] = { or (m->metric, "accuracy")};
     float records[2 * ITEMS] = {0};
     double sum = 0;
     const int64_t items = m->items < 0 ? 0 : m->items > 0 ? m->items : ITEMS;
@@ -55,11 +56,13 @@ static void make(const char *path, made m)
         {"data_hash", or (m.data, "0123")},
         {"tokenizer_hash", or (m.tokenizer, "abcd")},
     };
-    const mr_runlog_score score = {"accuracy", "fraction", false};
+    const mr_runlog_score score = { or (m.metric, "accuracy"), "fraction", false};
     const mr_runlog_set about = {.kind = or (m.kind, "generate"),
                                  .part = or (m.part, "train"),
                                  .item = "score of an answer, 0 to 1",
                                  .items_hash = m.hash,
+                                 .set = m.rows ? m.set : NULL,
+                                 .rows = m.rows,
                                  .version = m.version,
                                  .scores = 1,
                                  .score = &score};
@@ -71,7 +74,8 @@ static void make(const char *path, made m)
     must(mr_runlog_set_int(log, "seed", 1));
     must(mr_runlog_set_int(log, "seq_len", m.seq_len > 0 ? m.seq_len : 66));
     /* An earlier evaluation, which does not count. */
-    add_set(log, or (m.set, "uuid"), &(made){.items = m.items, .wrong_to = ITEMS}, step - 1);
+    add_set(log, or (m.set, "uuid"),
+            &(made){.items = m.items, .wrong_to = ITEMS, .metric = m.metric}, step - 1);
     add_set(log, or (m.set, "uuid"), &m, step);
     must(mr_runlog_describe(log, or (m.set, "uuid"), &about));
     if (m.more) add_set(log, m.more, &m, step);
@@ -326,6 +330,34 @@ static void rows_are_compared_by_the_metric_of_their_set(void **state)
     prints("a.jsonl b.jsonl",
            (const char *const[]){"news     7      4  0.6667  1.0000  +0.3333",
                                  "  1     1      0        1        0  1\n", NULL});
+    /* So are logs, by the rows beside them; without these that is told. */
+    made log = {.set = "news",
+                .items = 4,
+                .wrong_from = 1,
+                .wrong_to = 2,
+                .hash = "12",
+                .step = 7,
+                .metric = "grouped_weighted_f1",
+                .rows = "a.jsonl"};
+    make("a.h5", log);
+    log.wrong_from = log.wrong_to = 0;
+    log.rows = "b.jsonl";
+    make("b.h5", log);
+    prints("a.h5 b.h5",
+           (const char *const[]){"news     7      4  0.6667  1.0000  +0.3333",
+                                 "  1     1      0        1        0  1\n",
+                                 "A, B: means over items, of news its grouped_weighted_f1.", NULL});
+    log.rows = "gone.jsonl";
+    make("b.h5", log);
+    prints("a.h5 b.h5", (const char *const[]){"news     7      4  0.7500  1.0000  +0.2500",
+                                              "news: A, B are the share of right answers, not its "
+                                              "grouped_weighted_f1, which is 0.0750 and 0.1000",
+                                              "cannot open 'gone.jsonl'", NULL});
+    prints("a.h5 b.h5 --json", (const char *const[]){"\"compared\": \"mean of items\"", NULL});
+    log.rows = "b.jsonl";
+    log.step = 9;
+    make("b.h5", log);
+    prints("a.h5 b.h5", (const char *const[]){"b.jsonl is of step 7, the log of 9", NULL});
 }
 
 static void rows_of_other_items_are_refused(void **state)

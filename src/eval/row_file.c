@@ -45,7 +45,7 @@ bool mr_row_file_is(const char *head, size_t bytes)
     const char *end = memchr(head, '\n', bytes);
     json_t *line = end ? json_loadb(head, (size_t)(end - head), 0, NULL) : NULL;
     const bool is = json_is_string(json_object_get(line, "set")) &&
-                    json_is_string(json_object_get(line, "tokenizer_hash"));
+                    json_is_integer(json_object_get(line, "items"));
     json_decref(line);
     return is;
 }

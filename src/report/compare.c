@@ -1,3 +1,5 @@
+#include "base/file.h"
+#include "eval/row_file.h"
 #include "report/compare_impl.h"
 
 #include <errno.h>
@@ -147,10 +149,36 @@ static mr_status read_set(const pair *p, mr_compared_set *set)
     return MR_OK;
 }
 
+/* Compares a set by the rows beside the logs; why not, where there are none of these items, is
+ * kept.
+ */
+static mr_status compare_by_rows(const pair *p, const mr_resampling *how, mr_compared_set *set)
+{
+    char path[2][PATH_MAX];
+    const char *const paths[2] = {path[0], path[1]};
+    mr_status status = MR_OK;
+    for (int i = 0; i < 2 && status == MR_OK; i++) {
+        const char *slash = strrchr(p->path[i], '/');
+        const int folder = slash ? (int)(slash + 1 - p->path[i]) : 0;
+        mr_runlog_about about;
+        status = mr_runlog_tells(p->log[i], set->name, NULL, &about);
+        if (status == MR_OK)
+            status = mr_file_path(path[i], "%.*s%s", folder, p->path[i], about.rows);
+    }
+    if (status == MR_OK) status = mr_compared_by_rows(paths, set->about.set, how, set);
+    if (status == MR_OK || status == MR_ERR_MEMORY) return status;
+    set->not_by = mr_strdup(mr_message());
+    return set->not_by ? MR_OK : MR_ERR_MEMORY;
+}
+
 static mr_status compare_set(const pair *p, const mr_resampling *how, mr_compared_set *set)
 {
     MR_TRY(read_set(p, set));
     const int64_t items = set->paired.items;
+    const mr_metric *metric = mr_metric_find(set->about.primary);
+    if (metric && !metric->is_mean) set->by = metric;
+    if (set->by) MR_TRY(compare_by_rows(p, how, set));
+    if (set->by && !set->not_by) return MR_OK;
     mr_status status = mr_paired_compare(set->value[0], set->value[1], items, how, &set->paired);
     if (status == MR_ERR_ARG)
         return mr_fail_in(status, "%s and %s: /eval/%s", p->path[0], p->path[1], set->name);
@@ -228,17 +256,17 @@ static mr_status compare(const pair *p, const char *set, const mr_resampling *ho
     return status == MR_OK ? mr_comparison_check(p->path, out) : status;
 }
 
-/* Tells whether a file begins as one of rows does. */
 static mr_status are_rows(const char *path, bool *rows)
 {
-    static const char HEAD[] = "{\"set\":";
-    char begin[sizeof HEAD] = "";
+    enum { HEAD = 1 << 16 };
     FILE *file = fopen(path, "rb");
     MR_CHECK(file, MR_ERR_IO, "cannot open '%s': %s", path, strerror(errno));
-    const bool read = fread(begin, sizeof HEAD - 1, 1, file) == 1;
+    char *begin = mr_alloc(MR_MEM_OTHER, HEAD);
+    if (begin) *rows = mr_row_file_is(begin, fread(begin, 1, HEAD, file));
+    mr_status status = begin ? MR_OK : MR_ERR_MEMORY;
+    mr_free(begin);
     fclose(file);
-    *rows = read && strcmp(begin, HEAD) == 0;
-    return MR_OK;
+    return status;
 }
 
 mr_status mr_comparison_make(const char *const path[2], const char *set, const mr_resampling *how,

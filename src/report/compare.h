@@ -35,11 +35,13 @@ typedef struct mr_compared_set {
     char *name;
     mr_runlog_about about; /**< as the first log tells; its score is the primary one */
     int64_t step[2];
-    double score[2];         /**< the primary one; NAN where the logs do not tell which that is */
-    double *value[2];        /**< [paired.items] records */
-    mr_paired paired;        /**< of the records, B less A */
-    int64_t differ;          /**< items whose records differ */
-    mr_compared_item *order; /**< [differ] these, what differs most before others */
+    double score[2];     /**< the primary one; NAN where the logs do not tell which that is */
+    double *value[2];    /**< [paired.items] records */
+    mr_paired paired;    /**< B less A: of means of the records, or of by */
+    const mr_metric *by; /**< what the set is scored by, no mean of its records; NULL: it is one */
+    char *not_by;        /**< why paired is of means of the records, not of by; NULL: it is of by */
+    int64_t differ;      /**< items whose records differ */
+    mr_compared_item *order;    /**< [differ] these, what differs most before others */
     mr_compared_answer *answer; /**< [differ] of these; NULL of logs */
 } mr_compared_set;
 
@@ -54,7 +56,8 @@ typedef struct mr_comparison {
 /** Compares two logs, or two files of rows. Items of a run's data are the same where task, data,
  * tokenizer and length of sequences are, and of a set kind, part and number of items; those of a
  * published evaluation where it is, with its version, rules and number of items, and, in logs by a
- * hash, names and prompts of all items.
+ * hash, names and prompts of all items. A set of logs that is scored by what is no mean of its
+ * records is compared by that where its rows stand beside both.
  * @param set  the one that is compared; NULL: all that both have
  * @param out  to be freed on failure, too
  * @return MR_OK, errors of opening logs, MR_ERR_ARG (they hold other items, or no records of the

@@ -28,4 +28,11 @@ MR_NODISCARD mr_status mr_comparison_check(const char *const path[2], const mr_c
 MR_NODISCARD mr_status mr_comparison_of_rows(const char *const path[2], const char *set,
                                              const mr_resampling *how, mr_comparison *out);
 
+/* Compares a set by a metric that is no mean over items, by files of its rows.
+ * @param set  with its records and steps, which the rows must be of
+ * @return MR_OK, MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_ARG (they are not the rows of these items),
+ *         MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_compared_by_rows(const char *const path[2], const char *name,
+                                           const mr_resampling *how, mr_compared_set *set);
+
 #endif

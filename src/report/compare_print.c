@@ -148,6 +148,22 @@ static void print_items(const mr_compared_set *set, int64_t most, mr_text *out)
     mr_grid_free(&grid);
 }
 
+/* What a set is scored by is not what is compared. */
+static void print_not_by(const mr_compared_set *set, mr_text *out)
+{
+    mr_text label = {0}, text = {0};
+    if (!set->not_by) return;
+    mr_text_add(&label, "%s: ", set->name);
+    mr_text_add(&text,
+                "A, B are the share of right answers, not its %s, which is %.4f and %.4f and no "
+                "mean over items: its rows beside the logs would tell (%s).",
+                set->by->name, set->score[0], set->score[1], set->not_by);
+    mr_layout_wrap(mr_text_get(&label), 2, mr_text_get(&text), out);
+    out->failed = out->failed || label.failed || text.failed;
+    mr_text_free(&label);
+    mr_text_free(&text);
+}
+
 mr_status mr_comparison_print(const mr_comparison *comparison, int64_t items, mr_text *out)
 {
     const bool split = any_binary(comparison);
@@ -159,11 +175,20 @@ mr_status mr_comparison_print(const mr_comparison *comparison, int64_t items, mr
     mr_text_add(out, "\n");
     for (int64_t i = 0; i < comparison->left_out.count; i++)
         mr_layout_wrap("left out: ", 10, comparison->left_out.item[i], out);
-    mr_layout_wrap(
-        "A, B: ", 6,
-        "means over items. 95 % of samples: B - A of as many items drawn again from these. "
-        "What another seed of a run would change is not in it.",
-        out);
+    mr_text means = {0};
+    mr_text_add(&means, "means over items");
+    for (int64_t i = 0; i < comparison->sets; i++) {
+        const mr_compared_set *set = &comparison->set[i];
+        if (set->by && !set->not_by)
+            mr_text_add(&means, ", of %s its %s", set->name, set->by->name);
+    }
+    mr_text_add(&means, ". 95 %% of samples: B - A of as many items drawn again from these. "
+                        "What another seed of a run would change is not in it.");
+    mr_layout_wrap("A, B: ", 6, mr_text_get(&means), out);
+    out->failed = out->failed || means.failed;
+    mr_text_free(&means);
+    for (int64_t i = 0; i < comparison->sets; i++)
+        print_not_by(&comparison->set[i], out);
     if (split)
         mr_layout_wrap("A only, B only: ", 16,
                        "items that are right in one alone; p: of a split as uneven or more, were "
@@ -210,16 +235,18 @@ static json_t *set_json(const mr_compared_set *set)
     json_t *only = p->binary ? json_pack("{s:I, s:I, s:f}", "only_a", (json_int_t)p->only_first,
                                          "only_b", (json_int_t)p->only_second, "p", p->p)
                              : json_null();
-    return json_pack(
-        "{s:o, s:o, s:o, s:[I, I], s:o, s:[o, o], s:I, s:f, s:f, s:f, s:f, s:[f, f], s:o, s:b, "
-        "s:o}",
-        "set", mr_json_text(set->name), "kind", mr_json_text(set->about.kind), "item",
-        mr_json_text(set->about.item), "steps", (json_int_t)set->step[0], (json_int_t)set->step[1],
-        "score", mr_json_text(set->about.primary), "scores", mr_json_number(set->score[0]),
-        mr_json_number(set->score[1]), "items", (json_int_t)p->items, "mean_a", p->first, "mean_b",
-        p->second, "difference", p->difference, "deviation", p->deviation, "interval",
-        p->interval.low, p->interval.high, "mcnemar", only, "differ", mr_compared_differ(set),
-        "items_that_differ", items_json(set));
+    return json_pack("{s:o, s:s, s:o, s:o, s:[I, I], s:o, s:[o, o], s:I, s:f, s:f, s:f, s:f, s:[f, "
+                     "f], s:o, s:b, "
+                     "s:o}",
+                     "set", mr_json_text(set->name), "compared",
+                     set->by && !set->not_by ? set->by->name : "mean of items", "kind",
+                     mr_json_text(set->about.kind), "item", mr_json_text(set->about.item), "steps",
+                     (json_int_t)set->step[0], (json_int_t)set->step[1], "score",
+                     mr_json_text(set->about.primary), "scores", mr_json_number(set->score[0]),
+                     mr_json_number(set->score[1]), "items", (json_int_t)p->items, "mean_a",
+                     p->first, "mean_b", p->second, "difference", p->difference, "deviation",
+                     p->deviation, "interval", p->interval.low, p->interval.high, "mcnemar", only,
+                     "differ", mr_compared_differ(set), "items_that_differ", items_json(set));
 }
 
 json_t *mr_comparison_json(const mr_comparison *comparison)

@@ -118,8 +118,7 @@ static int32_t number_groups(const rows *r, int32_t *out)
 }
 
 /* By a metric that is no mean over items. */
-static mr_status compare_labels(const rows *r, const mr_metric *metric, const mr_resampling *how,
-                                mr_compared_set *set)
+static mr_status compare_labels(const rows *r, const mr_resampling *how, mr_compared_set *set)
 {
     const size_t items = (size_t)r->items;
     int32_t *room = mr_alloc_array(MR_MEM_OTHER, 4 * items, sizeof *room), classes = 0;
@@ -133,9 +132,9 @@ static mr_status compare_labels(const rows *r, const mr_metric *metric, const mr
                                   .classes = classes,
                                   .label = gold,
                                   .prediction = found[0],
-                                  .group = metric->grouped ? group : NULL,
+                                  .group = set->by->grouped ? group : NULL,
                                   .groups = number_groups(r, group)};
-        status = mr_paired_metric(metric, &labels, found[1], how, &set->paired);
+        status = mr_paired_metric(set->by, &labels, found[1], how, &set->paired);
     }
     mr_free(room);
     return status;
@@ -185,10 +184,10 @@ static mr_status compare_by(const rows *r, int rule, const char *score, bool alo
         set->step[i] = json_integer_value(json_object_get(r->head[i], "steps"));
     MR_TRY(read_values(r, rule, set));
     const mr_metric *metric = mr_metric_find(score);
-    const bool labels = metric && !metric->is_mean;
+    if (metric && !metric->is_mean) set->by = metric;
     mr_status status =
-        labels ? compare_labels(r, metric, how, set)
-               : mr_paired_compare(set->value[0], set->value[1], r->items, how, &set->paired);
+        set->by ? compare_labels(r, how, set)
+                : mr_paired_compare(set->value[0], set->value[1], r->items, how, &set->paired);
     if (status == MR_ERR_ARG)
         return mr_fail_in(status, "%s and %s: %s", r->path[0], r->path[1], r->name);
     MR_TRY(status);
@@ -223,6 +222,16 @@ static const json_t *find_set(const json_t *file, const char *name)
     return NULL;
 }
 
+static rows rows_of(const char *const path[2], const char *name, const json_t *a, const json_t *b)
+{
+    return (rows){.path = path,
+                  .name = name,
+                  .head = {json_object_get(a, "head"), json_object_get(b, "head")},
+                  .row = {json_object_get(a, "rows"), json_object_get(b, "rows")},
+                  .items =
+                      json_integer_value(json_object_get(json_object_get(a, "head"), "items"))};
+}
+
 /* The sets of one of the files; the first tells of both. */
 static mr_status compare_sets(const char *const path[2], json_t *const file[2], int side,
                               const char *wanted, const mr_resampling *how, mr_comparison *out)
@@ -238,15 +247,47 @@ static mr_status compare_sets(const char *const path[2], json_t *const file[2], 
             MR_TRY(mr_comparison_leave_out(out, name,
                                            side == 0 ? "B has no such set" : "A has no such set"));
         if (!theirs || side == 1) continue;
-        const rows r = {
-            .path = path,
-            .name = name,
-            .head = {json_object_get(mine, "head"), json_object_get(theirs, "head")},
-            .row = {json_object_get(mine, "rows"), json_object_get(theirs, "rows")},
-            .items = json_integer_value(json_object_get(json_object_get(mine, "head"), "items"))};
+        const rows r = rows_of(path, name, mine, theirs);
         MR_TRY(compare_set(&r, how, out));
     }
     return MR_OK;
+}
+
+/* Rows of an earlier evaluation, or of other items, are not those of the records. */
+static mr_status check_records(const rows *r, const mr_compared_set *set)
+{
+    MR_CHECK(r->items == set->paired.items, MR_ERR_ARG, "%s holds %lld items of %s, the log %lld",
+             r->path[0], (long long)r->items, r->name, (long long)set->paired.items);
+    for (int i = 0; i < 2; i++) {
+        const json_int_t step = json_integer_value(json_object_get(r->head[i], "steps"));
+        MR_CHECK(step == set->step[i], MR_ERR_ARG, "%s is of step %lld, the log of %lld",
+                 r->path[i], (long long)step, (long long)set->step[i]);
+    }
+    return check(r);
+}
+
+mr_status mr_compared_by_rows(const char *const path[2], const char *name, const mr_resampling *how,
+                              mr_compared_set *set)
+{
+    json_t *file[2] = {NULL, NULL};
+    const json_t *of[2];
+    mr_status status = MR_OK;
+    for (int i = 0; i < 2 && status == MR_OK; i++) {
+        status = mr_row_file_read(path[i], &file[i]);
+        of[i] = find_set(file[i], name);
+        if (status == MR_OK && !of[i])
+            status = mr_fail(MR_ERR_ARG, "%s has no rows of %s", path[i], name);
+    }
+    if (status == MR_OK) {
+        const rows r = rows_of(path, name, of[0], of[1]);
+        status = check_records(&r, set);
+        if (status == MR_OK) status = compare_labels(&r, how, set);
+        if (status == MR_OK) status = mr_compared_order(set);
+        if (status == MR_OK) status = read_answers(&r, 0, set);
+    }
+    json_decref(file[0]);
+    json_decref(file[1]);
+    return status;
 }
 
 static mr_status tell_model(const char *path, const json_t *file, mr_compared_run *run)

@@ -93,6 +93,7 @@ void mr_comparison_free(mr_comparison *comparison)
             mr_free(set->answer[k].found[1]);
         }
         mr_free(set->answer);
+        mr_free(set->not_by);
         mr_free(set->order);
     }
     mr_free(comparison->set);

@@ -17,6 +17,7 @@ import figures
 ORDER = ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "down_proj", "gate_proj"]
 TINY = 1e-6  # of the largest singular value: below it there is rounding alone
 HEAT_COLUMNS = 4  # of the grid of heat maps
+LAYERS_TOLD = 8  # most layers with a number on their axis
 FAR = 0.3  # a score that is worse where it is higher is not shown beyond this part above the best
 PALE = "#999999"
 
@@ -80,13 +81,14 @@ def draw_counts(axes, drawn, names):
     for place, one in enumerate(drawn):
         counts = np.array([[np.nanmean(seed["projections"][name]["count"][-1]) for name in names]
                            for seed in one["seeds"]])
-        ranks = np.array([[ranks_of(seed["projections"][name]["sigma"][-1]) for name in names]
+        ranks = np.array([[ranks_of(seed["projections"][name]) for name in names]
                           for seed in one["seeds"]]).mean(axis=0)
         at = np.arange(len(names)) - 0.4 + (place + 0.5) * width
         mean = counts.mean(axis=0)
         spread = np.array([mean - counts.min(axis=0), counts.max(axis=0) - mean])
-        axes.hlines(ranks, at - width / 2, at + width / 2, color=PALE, linewidth=1.2,
-                    label="singular values that are not 0" if place == 0 else None)
+        if np.isfinite(ranks).any():
+            axes.hlines(ranks, at - width / 2, at + width / 2, color=PALE, linewidth=1.2,
+                        label="singular values that are not 0" if place == 0 else None)
         axes.bar(at, mean, width=0.9 * width, color=one["colour"], alpha=0.25)
         axes.errorbar(at, mean, yerr=spread, color=one["colour"], marker=one["marker"],
                       markersize=5, linestyle="none", linewidth=1.4, label=one["label"])
@@ -96,8 +98,11 @@ def draw_counts(axes, drawn, names):
     axes.set_title(f"Singular values above {drawn[0]['seeds'][0]['threshold']:g} at the end")
 
 
-def ranks_of(sigma):
-    """Returns how many of the values that were kept are more than rounding, mean over layers."""
+def ranks_of(projection):
+    """Returns how many values are more than rounding, mean over layers; NaN where not all are kept."""
+    sigma = projection["sigma"][-1]
+    if sigma.shape[1] < min(projection["sides"]):
+        return np.nan
     return (sigma > TINY * np.maximum(sigma[:, :1], 1e-300)).sum(axis=1).mean()
 
 
@@ -187,7 +192,8 @@ def draw_heat(figure, panels, drawn, names):
         layers = one["seeds"][0]["layers"]
         mesh = axes.pcolormesh(edges_of(steps), np.arange(len(layers) + 1) - 0.5, values.T,
                                cmap="viridis", vmin=0, vmax=most)
-        axes.set_yticks(range(len(layers)), layers)
+        told = range(0, len(layers), -(-len(layers) // LAYERS_TOLD))
+        axes.set_yticks(told, layers[told])
         axes.set_title(f"{one['label']}, {one['choice'].split(',')[0]}", fontsize=11)
     for axes in panels[len(drawn):]:
         axes.set_axis_off()

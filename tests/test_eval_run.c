@@ -207,7 +207,7 @@ static void what_sets_are_is_told(void **state)
                "general  -\n",
                "  write    write        2  nobody  first_line 1, adaptllm_ner 1  .   "
                "     out/one.write.rows.jsonl\n",
-               NULL});
+               "  ask  kind  x         6  [", NULL});
     prints(
         "compare out/one.h5 out2/one.h5",
         (const char *const[]){"ask: score of an answer, 0 to 1, by the first rule; 0 of 10 items "

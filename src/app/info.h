@@ -55,6 +55,10 @@ MR_NODISCARD mr_status mr_info_run_log(const char *path, bool config, json_t **o
  * its scores. Local. @return as mr_row_file_read */
 MR_NODISCARD mr_status mr_info_rows(const char *path, json_t *object);
 
+/** Appends the scores of groups of items that a file of rows ends with, to an array. Local.
+ * @return as mr_row_file_read */
+MR_NODISCARD mr_status mr_info_groups(const char *path, json_t **list);
+
 /** As mr_info_describe, for a folder of token shards: its manifest and the sizes of its shards are
  * checked, the tokens are not read. Local. */
 MR_NODISCARD mr_status mr_info_shards(const char *path, json_t **out);

@@ -191,6 +191,27 @@ static json_t *text_or_null(const char *text)
     return text[0] ? mr_json_text(text) : json_null();
 }
 
+/* The scores of groups of items of all sets whose rows are there; what is wrong with these says
+ * nothing of the log. */
+static mr_status add_groups(const json_t *sets, json_t *object)
+{
+    json_t *groups = json_array(), *set;
+    size_t i;
+    mr_status status = MR_OK;
+    json_array_foreach((json_t *)(uintptr_t)sets, i, set)
+    {
+        const char *rows = json_string_value(json_object_get(set, "rows"));
+        if (rows && status == MR_OK) status = mr_info_groups(rows, &groups);
+    }
+    if (status != MR_OK && status != MR_ERR_MEMORY) {
+        json_decref(groups);
+        groups = mr_json_text(mr_message());
+        status = MR_OK;
+    }
+    mr_description_put(object, "groups", groups);
+    return status;
+}
+
 /* What sets are that are not of the run's own data. */
 static mr_status add_sets(const mr_runlog_reader *reader, const char *path, json_t *object)
 {
@@ -210,11 +231,12 @@ static mr_status add_sets(const mr_runlog_reader *reader, const char *path, json
         mr_json_append(&sets, set);
     }
     mr_names_free(&names);
-    if (json_array_size(sets) > 0)
-        mr_description_put(object, "sets", sets);
-    else
+    if (json_array_size(sets) == 0) {
         json_decref(sets);
-    return status;
+        return status;
+    }
+    mr_description_put(object, "sets", sets);
+    return status == MR_OK ? add_groups(sets, object) : status;
 }
 
 static mr_status add_evaluations(const mr_runlog_reader *reader, json_t *object)

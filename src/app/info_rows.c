@@ -34,10 +34,11 @@ static json_t *set_json(const json_t *set)
     return object;
 }
 
-/* Scores, or groups of items, of the sets that are complete, each behind the name of its set. */
-static json_t *found_json(const json_t *sets, const char *what)
+/* Appends scores, or groups of items, of the sets that are complete, each behind the name of its
+ * set. */
+static void append_found(const json_t *sets, const char *what, json_t **list)
 {
-    json_t *list = json_array(), *found;
+    json_t *found;
     size_t s, i;
     json_t *set;
     json_array_foreach((json_t *)(uintptr_t)sets, s, set)
@@ -50,10 +51,25 @@ static json_t *found_json(const json_t *sets, const char *what)
                 json_decref(row);
                 row = NULL;
             }
-            mr_json_append(&list, row);
+            mr_json_append(list, row);
         }
     }
+}
+
+static json_t *found_json(const json_t *sets, const char *what)
+{
+    json_t *list = json_array();
+    append_found(sets, what, &list);
     return list;
+}
+
+mr_status mr_info_groups(const char *path, json_t **list)
+{
+    json_t *sets;
+    MR_TRY(mr_row_file_read(path, &sets));
+    append_found(sets, "groups", list);
+    json_decref(sets);
+    return MR_OK;
 }
 
 mr_status mr_info_rows(const char *path, json_t *object)

@@ -5,6 +5,7 @@
 #include "train/guard.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 static mr_backend *be;
 
@@ -96,6 +97,8 @@ static mr_status ones(void *context, const mr_param *param, int64_t first, int64
     return MR_OK;
 }
 
+static mr_nodes nodes; /* whose ranks share memory */
+
 /* A frozen matrix, a trained one, and an adapter's two tensors. */
 static mr_optimizer create(mr_shard shard)
 {
@@ -109,7 +112,9 @@ static mr_optimizer create(mr_shard shard)
     must(mr_params_add(params, 0, MR_FLAT_TRAINED, "norm", 1, 70, MR_INIT_ZERO, 0, &id));
     must(mr_params_add(params, 0, MR_FLAT_ADAPTER, "w.lora_A", 4, 70, MR_INIT_ZERO, 0, &id));
     must(mr_params_add(params, 1, MR_FLAT_ADAPTER, "w.lora_B", 600, 4, MR_INIT_ZERO, 0, &id));
+    mr_params_share_memory(params, &nodes);
     mr_params_layout(params, 1, false);
+    must(mr_params_open(params));
     must(mr_params_allocate(params));
     for (int i = 0; i < mr_params_length(params); i++)
         must(mr_params_fill(params, i, ones, NULL));
@@ -247,6 +252,32 @@ static void weights_kept_whole_are_compared_too(void **state)
     destroy(&optimizer);
 }
 
+/* What ranks share there is one copy of, which differs from another node's for all of them. */
+static void the_node_that_differs_is_named_by_its_ranks(void **state)
+{
+    (void)state;
+    if (world.size < 4) skip_because("for two nodes of two ranks");
+    setenv("MORA_NODE_RANKS", "2", 1);
+    nodes = mr_nodes_create(&world);
+    unsetenv("MORA_NODE_RANKS");
+    for (int shard = MR_SHARD_FULL; shard <= MR_SHARD_NONE; shard++) {
+        mr_optimizer optimizer = create((mr_shard)shard);
+        mr_optimizer_reset_count count;
+        set_gradients(&optimizer, 0.5f);
+        mr_optimizer_update(&optimizer, 1e-3, 0);
+        assert_on_all_ranks(mr_guard_check_ranks(&optimizer) == MR_OK);
+        must(mr_optimizer_reset_adapters(&optimizer, &count));
+        assert_on_all_ranks(count.entries == 2 * (4 * 70 + 600 * 4));
+        assert_on_all_ranks(count.cleared == count.entries);
+        if (world.rank == 3) flip(&optimizer, 3, MR_SLAB_WEIGHTS);
+        assert_on_all_ranks(mr_guard_check_ranks(&optimizer) == MR_ERR_RANKS);
+        assert_on_all_ranks(strstr(mr_message(), "ranks 0, 1, 2, 3 of 4: their copies") != NULL);
+        destroy(&optimizer);
+    }
+    mr_nodes_destroy(&nodes);
+    nodes = mr_nodes_apart(&world);
+}
+
 /* Where eps weighs as much as the gradient, a step shows the gradient's length. */
 static void a_gradient_shorter_than_the_clip_is_left_as_it_is(void **state)
 {
@@ -268,6 +299,7 @@ int main(int argc, char **argv)
 {
     ranks_begin(&argc, &argv);
     must(mr_backend_create(test_backend(), 0, 1, &be));
+    nodes = mr_nodes_apart(&world);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_calm_loss_is_sound),
         cmocka_unit_test(a_jump_is_a_spike_and_a_lasting_rise_is_accepted),
@@ -278,6 +310,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(ranks_that_agree_pass),
         cmocka_unit_test(the_rank_that_differs_is_named),
         cmocka_unit_test(weights_kept_whole_are_compared_too),
+        cmocka_unit_test(the_node_that_differs_is_named_by_its_ranks),
         cmocka_unit_test(a_gradient_shorter_than_the_clip_is_left_as_it_is),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

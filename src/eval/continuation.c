@@ -387,7 +387,10 @@ mr_status mr_continue(mr_generator *generator, const mr_continue_options *option
     MR_INVARIANT(options->most > 0 && generator->prompt + options->most <= generator->capacity);
     memset(out, 0, (size_t)count * sizeof *out);
     mr_status status = mr_comm_agree(comm, allocate(&w));
-    if (status == MR_OK) status = mr_comm_agree(comm, continue_own(&w));
+    if (status == MR_OK) {
+        mr_params_read_begin(mr_model_params(generator->model));
+        status = mr_comm_agree(comm, continue_own(&w));
+    }
     if (status == MR_OK && comm->size > 1) status = share(&w);
     free_work(&w);
     if (status != MR_OK) mr_continuations_free(out, count);

@@ -428,7 +428,10 @@ mr_status mr_score_options(mr_scorer *scorer, const mr_scoring *scoring, mr_opti
     work w = {.scorer = scorer, .scoring = scoring, .scores = out};
     *out = (mr_option_scores){0};
     mr_status status = mr_comm_agree(comm, begin(&w));
-    if (status == MR_OK) status = mr_comm_agree(comm, score_own(&w));
+    if (status == MR_OK) {
+        mr_params_read_begin(mr_model_params(scorer->model));
+        status = mr_comm_agree(comm, score_own(&w));
+    }
     mr_free(w.sequences);
     if (status != MR_OK) {
         mr_option_scores_free(out);

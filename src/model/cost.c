@@ -159,8 +159,7 @@ static void count_traffic(const mr_model *model, int64_t node_ranks, mr_model_co
     const int64_t meetings = in_waves ? mr_geometry_waves(&model->geometry) : 1;
     if (params->comm->size == 1) return;
     mr_flow *exchanges = &cost->flow[MR_FLOW_EXCHANGES], *updates = &cost->flow[MR_FLOW_UPDATES];
-    if (params->shard == MR_SHARD_FULL && !mr_params_in_place(params))
-        cost->flow[MR_FLOW_GATHERS] = count_gathers(model);
+    if (mr_params_gathers(params)) cost->flow[MR_FLOW_GATHERS] = count_gathers(model);
     for (int u = 0; u < params->unit_count; u++) {
         const mr_flat *flat = params->unit[u].flat;
         bool trains = false, updated = false;
@@ -176,7 +175,7 @@ static void count_traffic(const mr_model *model, int64_t node_ranks, mr_model_co
     }
     for (int i = 0; i < MR_FLOWS; i++) {
         mr_flow *flow = &cost->flow[i];
-        if (mr_params_shares(params) && i != MR_FLOW_UPDATES)
+        if (mr_params_shares(params))
             share_flow(&params->nodes, flow, i == MR_FLOW_EXCHANGES);
         else
             send_flow(flow, ranks, near);

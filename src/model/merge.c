@@ -10,10 +10,13 @@ enum { CHUNK = MR_MERGE_ROWS };
 mr_status mr_model_prepare_adapters(mr_model *model)
 {
     int layers = (int)model->arch.num_hidden_layers;
+    const mr_nodes *nodes = &model->params->nodes;
     mr_status status = MR_OK;
     if (!model->method->start) return MR_OK;
     for (int l = 0; l < layers; l++) { /* to the end in any case: other ranks count on this one */
         mr_model_use_layer(model, l, l + 1 < layers ? l + 1 : -1);
+        /* One rank of a node writes a layer's. */
+        if (l % nodes->ranks != nodes->place) continue;
         for (int s = 0; s < MR_SITES; s++) {
             if (!model->layer[l].adapter[s] || status != MR_OK) continue;
             mr_adapter_call call = mr_layer_adapter_weights(model, l, s);
@@ -125,6 +128,7 @@ void mr_model_set_restart(mr_model *model, int64_t restart)
 mr_status mr_model_restart(mr_model *model, int64_t restart)
 {
     mr_model_set_restart(model, restart);
+    mr_params_write_begin(model->params);
     MR_AGREE(model->comm, mr_model_draw(model, model->seed, false, true));
     return mr_model_prepare_adapters(model);
 }

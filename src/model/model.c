@@ -458,7 +458,7 @@ const mr_comm *mr_model_comm(const mr_model *model)
 
 bool mr_model_gathers(const mr_model *model)
 {
-    return model->params->shard == MR_SHARD_FULL && model->comm->size > 1;
+    return mr_params_gathers(model->params);
 }
 
 const mr_hf_config *mr_model_arch(const mr_model *model)

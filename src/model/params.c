@@ -87,50 +87,14 @@ void mr_params_layout(mr_params *params, int slots, bool whole)
     params->whole = whole;
 }
 
-/* Elements a rank keeps of one flat: the one place that says so, for the plan and the allocation.
- */
-typedef struct flat_size {
-    int64_t weights, grad, partial_rows, partial_cols, moment;
-} flat_size;
-
-/* Whether slot 0 of the sums is where the gradient is: of a shard, or where all of it is kept. */
-static bool ends_in_slot(const mr_params *params)
-{
-    return !params->whole || params->shard == MR_SHARD_NONE || params->comm->size == 1;
-}
-
-/* Whether slot 0 is not one of those that are kept in partial. */
-static bool slot_0_apart(const mr_params *params)
-{
-    return ends_in_slot(params) || mr_params_shares_sums(params);
-}
-
-static flat_size size_of_flat(const mr_params *params, int unit, int kind)
-{
-    const mr_flat *flat = &params->unit[unit].flat[kind];
-    int64_t whole = flat->count, shard = mr_flat_shard_count(params, flat);
-    bool kept = mr_flat_kept_whole(params, (mr_flat_kind)kind, MR_SLAB_WEIGHTS);
-    flat_size size = {.weights = kept ? whole : shard};
-    if (kind == MR_FLAT_FROZEN || whole == 0) return size;
-    size.grad = size.moment = params->shard == MR_SHARD_NONE ? whole : shard;
-    if (mr_params_shares_sums(params)) size.grad = whole; /* slot 0, with the gradient in it */
-    size.partial_rows = params->slots - slot_0_apart(params);
-    size.partial_cols = params->whole ? whole : shard;
-    return size;
-}
-
 void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
 {
     for (int u = 0; u < params->unit_count; u++)
         for (int k = 0; k < MR_FLATS; k++) {
-            flat_size size = size_of_flat(params, u, k);
-            bytes[MR_MEM_WEIGHTS] +=
-                mr_dtype_size(mr_flat_kept_type(params, k)) * (size_t)size.weights;
-            if (mr_flat_is_copied(params, k))
-                bytes[MR_MEM_WEIGHTS] +=
-                    mr_dtype_size(params->types.compute) * (size_t)size.weights;
+            const mr_flat_size size = mr_flat_size_of(params, u, k);
+            bytes[MR_MEM_WEIGHTS] += size.weight * (size_t)size.weights;
             bytes[MR_MEM_GRADIENTS] +=
-                4 * (size_t)(size.grad + size.partial_rows * size.partial_cols);
+                4 * (size_t)(size.grad + size.sums + size.partial_rows * size.partial_cols);
             bytes[MR_MEM_OPTIMIZER] += 8 * (size_t)size.moment;
         }
     bytes[MR_MEM_GATHER] +=
@@ -154,21 +118,33 @@ static void release(const mr_params *params, mr_tensor *t)
         mr_backend_free(params->be, t);
 }
 
+/* What this rank keeps of what is computed with. */
+static mr_tensor computed(const mr_flat *flat)
+{
+    return mr_tensor_exists(flat->copy) ? flat->copy : flat->weights;
+}
+
 static mr_status allocate_flat(mr_params *params, int unit, int kind)
 {
     mr_backend *be = params->be;
     mr_flat *flat = &params->unit[unit].flat[kind];
     if (flat->count == 0) return MR_OK;
-    flat_size size = size_of_flat(params, unit, kind);
+    const mr_flat_size size = mr_flat_size_of(params, unit, kind);
     MR_TRY(create(be, MR_MEM_WEIGHTS, mr_flat_kept_type(params, kind), 1, size.weights,
                   &flat->weights));
     if (mr_flat_is_copied(params, kind))
         MR_TRY(create(be, MR_MEM_WEIGHTS, params->types.compute, 1, size.weights, &flat->copy));
-    if (size.grad == 0) return MR_OK;
-    MR_TRY(create(be, MR_MEM_GRADIENTS, MR_F32, 1, size.grad, &flat->grad));
+    if (!mr_params_shares(params)) flat->node = computed(flat);
+    if (kind == MR_FLAT_FROZEN) return MR_OK;
     if (size.partial_rows > 0)
         MR_TRY(mr_backend_tensor(be, MR_MEM_GRADIENTS, MR_F32, size.partial_rows, size.partial_cols,
                                  &flat->partial));
+    if (size.grad > 0)
+        MR_TRY(mr_backend_tensor(be, MR_MEM_GRADIENTS, MR_F32, 1, size.grad, &flat->grad));
+    if (params->whole) {
+        const mr_run kept = mr_flat_kept(params, flat, (mr_flat_kind)kind, MR_SLAB_M);
+        flat->grad = mr_tensor_cols(mr_flat_slot(params, flat, 0), kept.from, kept.count);
+    }
     MR_TRY(mr_backend_tensor(be, MR_MEM_OPTIMIZER, MR_F32, 1, size.moment, &flat->m));
     return mr_backend_tensor(be, MR_MEM_OPTIMIZER, MR_F32, 1, size.moment, &flat->v);
 }
@@ -201,7 +177,7 @@ void mr_params_destroy(mr_params **out)
             mr_flat *flat = &params->unit[u].flat[k];
             release(params, &flat->weights);
             release(params, &flat->copy);
-            release(params, &flat->grad);
+            if (!params->whole) release(params, &flat->grad);
             release(params, &flat->partial);
             release(params, &flat->m);
             release(params, &flat->v);
@@ -219,6 +195,11 @@ void mr_params_destroy(mr_params **out)
 const mr_comm *mr_params_comm(const mr_params *params)
 {
     return params->comm;
+}
+
+const mr_nodes *mr_params_nodes(const mr_params *params)
+{
+    return &params->nodes;
 }
 
 mr_backend *mr_params_backend(const mr_params *params)
@@ -252,12 +233,6 @@ int64_t mr_params_count(const mr_params *params, bool trained_only)
         if (!trained_only || params->param[i].trained)
             count += params->param[i].rows * params->param[i].cols;
     return count;
-}
-
-/* What a flat is computed with. */
-static mr_tensor computed(const mr_flat *flat)
-{
-    return mr_tensor_exists(flat->copy) ? flat->copy : flat->weights;
 }
 
 /* Brings the copies up to the weights. */
@@ -306,10 +281,10 @@ static void finish_gather(mr_params *params, mr_gather_lane *lane)
         mr_params_meet(params, MR_TELL_ARRIVED + lane_index(params, lane));
 }
 
-/* Starts putting together a flat of which this rank has its own part in place. */
-static void start_sharing(const mr_params *params, mr_flat *flat, mr_tensor whole)
+/* Starts putting together what nodes keep all of, of which this rank has its shard in place. */
+static void start_sharing(const mr_params *params, mr_flat *flat, mr_tensor kept)
 {
-    params->be->ops->gather_start(params->be, &params->nodes.parts, whole, (mr_tensor){0},
+    params->be->ops->gather_start(params->be, &params->nodes.across, kept, (mr_tensor){0},
                                   &flat->publish);
 }
 
@@ -320,15 +295,27 @@ static void finish_sharing(mr_params *params)
             params->be->ops->wait(params->be, &params->unit[u].flat[k].publish);
 }
 
-void mr_params_use(mr_params *params, int unit, int next)
+void mr_params_read_begin(mr_params *params)
 {
     copy_weights(params);
-    if (mr_params_in_place(params) && params->written) {
-        mr_phase_begin(params->be, MR_PHASE_COMM);
-        mr_params_meet(params, MR_TELL_WRITTEN);
-        params->written = false;
-        mr_phase_end(params->be, MR_PHASE_COMM);
-    }
+    if (!params->window || !params->written) return;
+    mr_phase_begin(params->be, MR_PHASE_COMM);
+    mr_params_meet(params, MR_TELL_WRITTEN);
+    params->written = false;
+    mr_phase_end(params->be, MR_PHASE_COMM);
+}
+
+void mr_params_write_begin(mr_params *params)
+{
+    if (!params->window) return;
+    mr_phase_begin(params->be, MR_PHASE_COMM);
+    mr_params_meet(params, MR_TELL_READ);
+    mr_phase_end(params->be, MR_PHASE_COMM);
+}
+
+void mr_params_use(mr_params *params, int unit, int next)
+{
+    mr_params_read_begin(params);
     if (!params->gather) return;
     mr_phase_begin(params->be, MR_PHASE_COMM);
     int lane = params->lane_in_use;
@@ -353,9 +340,7 @@ mr_tensor mr_params_weight(const mr_params *params, int id)
 {
     const mr_param *param = &params->param[id];
     const mr_unit *unit = &params->unit[param->unit];
-    mr_tensor flat = computed(&unit->flat[param->kind]);
-    if (mr_params_in_place(params) && param->kind != MR_FLAT_ADAPTER)
-        flat = unit->flat[param->kind].node;
+    mr_tensor flat = unit->flat[param->kind].node;
     if (params->gather && !mr_flat_kept_whole(params, param->kind, MR_SLAB_WEIGHTS)) {
         const mr_gather_lane *lane = &params->gather[params->lane_in_use];
         MR_INVARIANT(lane->unit == param->unit);
@@ -386,19 +371,17 @@ void mr_params_invalidate(mr_params *params)
 
 mr_tensor mr_flat_slot(const mr_params *params, const mr_flat *flat, int slot)
 {
-    if (slot == 0 && ends_in_slot(params))
-        return params->whole ? flat->grad : mr_flat_own_grad(params, flat);
-    if (slot == 0 && slot_0_apart(params))
-        return mr_tensor_rows(flat->sums, params->nodes.place, 1);
-    return mr_tensor_rows(flat->partial, slot - slot_0_apart(params), 1);
+    const bool shared = mr_params_shares_sums(params);
+    if (slot == 0 && !params->whole) return mr_flat_own_grad(params, flat);
+    if (slot == 0 && shared) return mr_tensor_rows(flat->sums, params->nodes.place, 1);
+    return mr_tensor_rows(flat->partial, slot - (shared || !params->whole), 1);
 }
 
 mr_tensor mr_flat_own_grad(const mr_params *params, const mr_flat *flat)
 {
-    int64_t shard = mr_flat_shard_count(params, flat);
-    /* Under none the own part of the gradient has its place in the whole. */
-    bool whole = params->shard == MR_SHARD_NONE;
-    return mr_tensor_cols(flat->grad, whole ? params->nodes.part * shard : 0, shard);
+    const mr_run shard = mr_flat_shard(params, flat);
+    const int64_t from = mr_flat_kept(params, flat, MR_FLAT_TRAINED, MR_SLAB_M).from;
+    return mr_tensor_cols(flat->grad, shard.from - from, shard.count);
 }
 
 /* Sums of squares are of whole blocks, so that they are the same ones however a flat is dealt out.
@@ -435,7 +418,7 @@ void mr_params_share_gradients(mr_params *params)
         mr_params_write_begin(params);
         params->written = true;
     }
-    if (params->shard != MR_SHARD_NONE || params->comm->size == 1) return;
+    if (params->shard != MR_SHARD_NONE || params->nodes.count == 1) return;
     mr_phase_begin(params->be, MR_PHASE_COMM);
     for (int u = 0; u < params->unit_count; u++)
         for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
@@ -451,7 +434,7 @@ void mr_params_publish(mr_params *params)
 {
     mr_phase_begin(params->be, MR_PHASE_COMM);
     forget_gathered(params);
-    bool shared = params->shard != MR_SHARD_NONE && params->comm->size > 1;
+    bool shared = params->shard != MR_SHARD_NONE && params->nodes.count > 1;
     /* The optimizer has written the copies of its own part; of others' the weights come here. */
     for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++)
         if (shared && mr_flat_kept_whole(params, (mr_flat_kind)k, MR_SLAB_WEIGHTS))
@@ -470,7 +453,7 @@ void mr_params_publish(mr_params *params)
 void mr_params_share(mr_params *params, bool frozen)
 {
     mr_params_invalidate(params);
-    for (int u = 0; params->comm->size > 1 && u < params->unit_count; u++)
+    for (int u = 0; params->nodes.count > 1 && u < params->unit_count; u++)
         for (int k = frozen ? MR_FLAT_FROZEN : MR_FLAT_TRAINED; k < MR_FLATS; k++) {
             mr_flat *flat = &params->unit[u].flat[k];
             const mr_tensor memory[] = {

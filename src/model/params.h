@@ -5,17 +5,19 @@
  * The named parameters of a model, cut into units, and what each rank keeps of them.
  *
  * A *unit* is what is gathered together: the embedding, one decoder layer, the head with the final
- * norm. `parallel.shard` decides what a rank keeps:
+ * norm. `parallel.shard` decides what is kept, by N nodes of G ranks that share memory, which may
+ * be 1:
  *
  *               weights of the base   adapter weights   gradients   moments
- *     full      1/P                   all               1/P         1/P
- *     optimizer all                   all               1/P         1/P
- *     none      all                   all               all         all
+ *     full      1/N a node            all a node        1/N a node  1/N a node
+ *     optimizer all a node            all a node        1/N a node  1/N a node
+ *     none      all a node            all a node        all a node  all a node
  *
- * A rank's part of a parameter is a run of its elements, row after row; where it begins and ends
- * has nothing to do with rows. How parameters lie in memory is known to model/params_impl.h alone:
- * others walk them by mr_params_next, or ask by id. Gradients are written and summed by
- * model/reduce.h.
+ * Of what a node keeps each of its ranks writes a G-th, and reads all weights: the three are one
+ * where there is one node. A rank's part of a parameter is a run of its elements, row after row;
+ * where it begins and ends has nothing to do with rows. How parameters lie in memory is known to
+ * model/params_impl.h alone: others walk them by mr_params_next, or ask by id. Gradients are
+ * written and summed by model/reduce.h.
  */
 
 #include "adapter/adapter.h"
@@ -85,8 +87,8 @@ typedef struct mr_params_types {
 MR_NODISCARD mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard,
                                         mr_params_types types, int units, mr_params **out);
 
-/** Lets the ranks of a node keep in common memory what they read of each other: sharded weights,
- * and sums of gradients on their way. Before mr_params_layout; nodes are borrowed. Local. */
+/** Lets the ranks of a node keep in common memory what they read of each other: weights, and sums
+ * of gradients on their way. Before mr_params_layout; nodes are borrowed. Local. */
 void mr_params_share_memory(mr_params *params, const mr_nodes *nodes);
 
 /** Appends a parameter to a unit; id gets its index. What is of kind MR_FLAT_ADAPTER is marked as
@@ -121,8 +123,9 @@ MR_NODISCARD mr_status mr_params_allocate(mr_params *params);
  * collective where memory is shared. */
 void mr_params_destroy(mr_params **out);
 
-/** Returns what parameters are spread over, and where they lie; borrowed. */
+/** Return what parameters are spread over, and where they lie; borrowed. */
 const mr_comm *mr_params_comm(const mr_params *params);
+const mr_nodes *mr_params_nodes(const mr_params *params);
 mr_backend *mr_params_backend(const mr_params *params);
 
 /** Goes to the next parameter in the order of ids; false behind the last one. Local. */
@@ -137,13 +140,19 @@ const mr_param *mr_params_at(const mr_params *params, int id);
 /** Returns the elements of all trained (or all) parameters. */
 int64_t mr_params_count(const mr_params *params, bool trained_only);
 
-/** To be called before weights of the base are written that this rank keeps: waits until no rank
- * reads them any more. Collective. */
+/** To be called before weights are written that others may have read (mr_params_share_gradients
+ * does): waits until no rank of the node reads them any more. Collective. */
 void mr_params_write_begin(mr_params *params);
 
+/** To be called before adapters' weights are read without mr_params_use, which does it too, and
+ * before passes that not every rank runs as many of: waits until the weights are written.
+ * Collective.
+ */
+void mr_params_read_begin(mr_params *params);
+
 /** Makes a unit's weights readable through mr_params_weight until the next call, and starts
- * gathering `next` (-1: none) for it. Collective where weights are sharded: every rank asks for the
- * same units in the same order. */
+ * gathering `next` (-1: none) for it. Collective where weights are gathered (mr_model_gathers):
+ * every rank asks for the same units in the same order; and after weights were written. */
 void mr_params_use(mr_params *params, int unit, int next);
 
 /** Returns a parameter's weights [rows, cols], to compute with; its unit must be in use, adapters
@@ -151,10 +160,10 @@ void mr_params_use(mr_params *params, int unit, int next);
 mr_tensor mr_params_weight(const mr_params *params, int id);
 
 /** To be called before weights are updated by their gradients: ends what still reads them, and
- * under shard none makes the gradients whole on every rank. Collective. */
+ * under shard none makes the gradients whole on every node. Collective. */
 void mr_params_share_gradients(mr_params *params);
 
-/** Hands own weights, updated with their copies, to the ranks that keep all of them, and forgets
+/** Hands own weights, updated with their copies, to the nodes that keep all of them, and forgets
  * what was gathered before the update. Collective. */
 void mr_params_publish(mr_params *params);
 
@@ -178,14 +187,15 @@ mr_slab mr_params_shard(const mr_params *params, int id, mr_slab_kind what);
 int64_t mr_params_shard_most(const mr_params *params, bool frozen);
 
 /** Hands every rank's shards of weights and moments, those of frozen parameters too or not, to the
- * ranks that keep all of them, and forgets what was gathered before. Collective. */
+ * nodes that keep all of them, and forgets what was gathered before. Collective. */
 void mr_params_share(mr_params *params, bool frozen);
 
-/** Returns what of a parameter this rank keeps: its shard or all of it. After writing into it, call
- * mr_params_invalidate. Local. */
+/** Returns what of a parameter this rank keeps: its shard, or its part of what its node keeps,
+ * which is all. After writing into it, call mr_params_invalidate. Local. */
 mr_slab mr_params_kept(const mr_params *params, int id, mr_slab_kind what);
 
-/** Tells whether every rank keeps all of it, so that there are copies to compare. Local. */
+/** Tells whether every node keeps all of it, so that what ranks of one place keep is the same.
+ * Local. */
 bool mr_params_replicated(const mr_params *params, int id, mr_slab_kind what);
 
 /** Source of values for mr_params_fill: writes elements first..first+count-1 of a parameter. */

@@ -6,12 +6,13 @@
  * model/params.h.
  *
  * A unit's parameters lie in up to three *flats*, dense buffers padded to whole blocks a rank:
- * frozen weights, trained weights, and adapter tensors. The part of a flat a rank is responsible
- * for is its *own* part: under full and optimizer one of P equal shards, in the order of parts
- * (comm/nodes.h), which is that of ranks on one node; under none everything.
+ * frozen weights, trained weights, and adapter tensors. A flat is P equal *shards*, in the order of
+ * parts (comm/nodes.h), which is that of ranks on one node. What a node keeps of it is all of it,
+ * or the shards of its G ranks; what a rank *keeps* is its G-th part of that, which it alone of the
+ * node writes. Without memory in common a node is a rank.
  *
- * Where the ranks of a node share memory, what they read of each other lies in a window: weights
- * that are sharded, which on one node are whole there, and slot 0 of the sums of whole gradients.
+ * Where the ranks of a node share memory, what they read of each other lies in a window: all
+ * weights that the node keeps, and slot 0 of the sums of whole gradients.
  */
 
 #include "model/params.h"
@@ -20,18 +21,18 @@
 typedef struct mr_flat {
     int64_t used;        /**< elements of parameters */
     int64_t count;       /**< with padding: a multiple of P * MR_SHARD_BLOCK */
-    mr_tensor weights;   /**< [1, count] or [1, count / P] */
+    mr_tensor weights;   /**< [1, kept] */
     mr_tensor copy;      /**< the same in the type that is computed in; absent where
                             that is theirs */
-    mr_tensor node;      /**< [1, count / N] of all ranks of the node, what is computed
-                            with; absent where it is not shared */
+    mr_tensor node;      /**< [1, G * kept]: what is computed with, of all ranks of the
+                            node; borrowed where it is not shared */
     mr_tensor sums;      /**< [G, count]: slot 0 of every rank of the node; absent
                             where not shared */
-    mr_tensor grad;      /**< [1, count] or [1, count / P]; absent where frozen; where sums
-                            are shared it is what this rank alone reads of its row */
+    mr_tensor grad;      /**< [1, kept]; absent where frozen, borrowed of slot 0 where
+                            that is of a whole flat */
     mr_tensor partial;   /**< [slots, count] or [slots, count / P]: sums of gradients on
                             their way; without slot 0 where that is grad or in sums */
-    mr_tensor m, v;      /**< moments of the own part */
+    mr_tensor m, v;      /**< [1, kept] */
     mr_transfer publish; /**< gather of updated weights under way */
 } mr_flat;
 
@@ -94,10 +95,10 @@ static inline bool mr_params_shares(const mr_params *params)
     return params->nodes.ranks > 1;
 }
 
-/** Tells whether sharded weights are whole in the memory of this node. */
-static inline bool mr_params_in_place(const mr_params *params)
+/** Tells whether units are gathered: a node keeps a share of the base's weights. */
+static inline bool mr_params_gathers(const mr_params *params)
 {
-    return mr_params_shares(params) && params->nodes.count == 1 && params->shard == MR_SHARD_FULL;
+    return params->shard == MR_SHARD_FULL && params->nodes.count > 1;
 }
 
 /** Tells whether sums of whole gradients are where the node's other ranks read them. */
@@ -111,8 +112,9 @@ static inline bool mr_params_updates_in_place(const mr_params *params)
 {
     bool trained = false;
     for (int u = 0; u < params->unit_count; u++)
-        trained = trained || params->unit[u].flat[MR_FLAT_TRAINED].count > 0;
-    return trained && mr_params_in_place(params);
+        for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++)
+            trained = trained || params->unit[u].flat[k].count > 0;
+    return trained && mr_params_shares(params);
 }
 
 /** Counts one up on a counter of the window, and waits until all ranks of the node have. */
@@ -145,12 +147,43 @@ int64_t mr_params_gather_count(const mr_params *params);
 /** Frees what mr_params_open made; what lies there is gone. */
 void mr_params_close(mr_params *params);
 
-/** Tells whether a rank keeps all of the flats of a kind, or its shard of each. */
+/** Tells whether a node keeps all of the flats of a kind, or its shards of each. */
 static inline bool mr_flat_kept_whole(const mr_params *params, mr_flat_kind kind, mr_slab_kind what)
 {
     if (what != MR_SLAB_WEIGHTS) return params->shard == MR_SHARD_NONE;
     return params->shard != MR_SHARD_FULL || kind == MR_FLAT_ADAPTER;
 }
+
+/** A run of a flat's elements. */
+typedef struct mr_run {
+    int64_t from, count;
+} mr_run;
+
+/** Returns what of a flat is this rank's shard: one of P. */
+static inline mr_run mr_flat_shard(const mr_params *params, const mr_flat *flat)
+{
+    const int64_t count = mr_flat_shard_count(params, flat);
+    return (mr_run){params->nodes.part * count, count};
+}
+
+/** Returns what of a flat this rank keeps; its shard is part of it. */
+static inline mr_run mr_flat_kept(const mr_params *params, const mr_flat *flat, mr_flat_kind kind,
+                                  mr_slab_kind what)
+{
+    if (!mr_flat_kept_whole(params, kind, what)) return mr_flat_shard(params, flat);
+    const int64_t count = flat->count / params->nodes.ranks;
+    return (mr_run){params->nodes.place * count, count};
+}
+
+/** What of a flat is allocated: the one place that says so, for the plan and the allocation. */
+typedef struct mr_flat_size {
+    int64_t weights, moment, grad; /**< elements a rank keeps; grad: apart from slot 0 */
+    int64_t sums;                  /**< of slot 0, where it is shared */
+    int64_t partial_rows, partial_cols;
+    size_t weight; /**< bytes of one with its copy */
+} mr_flat_size;
+
+mr_flat_size mr_flat_size_of(const mr_params *params, int unit, int kind);
 
 /** Returns a slot of the sums of gradients, [1, count] where they are whole, else [1, count / P].
  */

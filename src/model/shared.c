@@ -7,8 +7,7 @@
 int64_t mr_params_gather_count(const mr_params *params)
 {
     int64_t most = 0;
-    if (params->shard != MR_SHARD_FULL || params->comm->size == 1) return 0;
-    if (mr_params_in_place(params)) return 0;
+    if (!mr_params_gathers(params)) return 0;
     for (int u = 0; u < params->unit_count; u++) {
         const mr_unit *unit = &params->unit[u];
         int64_t count = unit->flat[MR_FLAT_FROZEN].count + unit->flat[MR_FLAT_TRAINED].count;
@@ -17,25 +16,24 @@ int64_t mr_params_gather_count(const mr_params *params)
     return most;
 }
 
+/* Places what all ranks of the node keep of a flat's weights; returns this one's. */
+static mr_tensor place_weights(const mr_params *params, mr_flat *flat, int kind, mr_dtype dtype,
+                               mr_arena *arena)
+{
+    const int64_t kept = mr_flat_kept(params, flat, (mr_flat_kind)kind, MR_SLAB_WEIGHTS).count;
+    flat->node = mr_arena_take(arena, dtype, 1, params->nodes.ranks * kept);
+    return mr_tensor_cols(flat->node, params->nodes.place * kept, kept);
+}
+
 /* Places what a node shares of a flat. */
 static void place_flat(const mr_params *params, mr_flat *flat, int kind, mr_arena *arena)
 {
-    const mr_nodes *n = &params->nodes;
-    const int64_t shard = mr_flat_shard_count(params, flat);
     if (flat->count == 0) return;
-    if (params->shard == MR_SHARD_FULL && kind != MR_FLAT_ADAPTER) {
-        flat->node = mr_arena_take(arena, mr_flat_kept_type(params, kind), 1, n->ranks * shard);
-        flat->weights = mr_tensor_cols(flat->node, n->place * shard, shard);
-        if (mr_flat_is_copied(params, kind)) {
-            flat->node = mr_arena_take(arena, params->types.compute, 1, n->ranks * shard);
-            flat->copy = mr_tensor_cols(flat->node, n->place * shard, shard);
-        }
-    }
-    if (kind == MR_FLAT_FROZEN || !mr_params_shares_sums(params)) return;
-    flat->sums = mr_arena_take(arena, MR_F32, n->ranks, flat->count);
-    flat->grad = mr_tensor_rows(flat->sums, n->place, 1);
-    if (params->shard != MR_SHARD_NONE)
-        flat->grad = mr_tensor_cols(flat->grad, n->part * shard, shard);
+    flat->weights = place_weights(params, flat, kind, mr_flat_kept_type(params, kind), arena);
+    if (mr_flat_is_copied(params, kind))
+        flat->copy = place_weights(params, flat, kind, params->types.compute, arena);
+    if (kind != MR_FLAT_FROZEN && mr_params_shares_sums(params))
+        flat->sums = mr_arena_take(arena, MR_F32, params->nodes.ranks, flat->count);
 }
 
 /* Places all that a node shares; called once to measure and once to place.
@@ -64,21 +62,15 @@ size_t mr_params_shared_bytes(const mr_params *params)
 /* Counts what of it is this rank's share. */
 static void count_part(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
 {
-    const size_t compute = mr_dtype_size(params->types.compute);
-    if (!mr_params_shares(params)) return;
     for (int u = 0; u < params->unit_count; u++)
         for (int k = 0; k < MR_FLATS; k++) {
-            const mr_flat *flat = &params->unit[u].flat[k];
-            size_t shard = (size_t)mr_flat_shard_count(params, flat);
-            size_t size = mr_dtype_size(mr_flat_kept_type(params, k));
-            if (mr_flat_is_copied(params, k)) size += compute;
-            if (params->shard == MR_SHARD_FULL && k != MR_FLAT_ADAPTER)
-                bytes[MR_MEM_WEIGHTS] += size * shard;
-            if (k != MR_FLAT_FROZEN && mr_params_shares_sums(params))
-                bytes[MR_MEM_GRADIENTS] += sizeof(float) * (size_t)flat->count;
+            const mr_flat_size size = mr_flat_size_of(params, u, k);
+            bytes[MR_MEM_WEIGHTS] += size.weight * (size_t)size.weights;
+            bytes[MR_MEM_GRADIENTS] += sizeof(float) * (size_t)size.sums;
         }
     bytes[MR_MEM_GATHER] +=
-        compute * (size_t)(MR_GATHER_LANES * mr_params_gather_count(params) / params->nodes.ranks);
+        mr_dtype_size(params->types.compute) *
+        (size_t)(MR_GATHER_LANES * mr_params_gather_count(params) / params->nodes.ranks);
 }
 
 /* Takes the pages of a tensor that this rank writes in the window. */
@@ -140,12 +132,4 @@ void mr_params_meet(mr_params *params, int tell)
 {
     mr_window_post(params->window, tell, ++params->told[tell]);
     mr_window_await(params->window, tell, params->told[tell]);
-}
-
-void mr_params_write_begin(mr_params *params)
-{
-    if (!mr_params_in_place(params)) return;
-    mr_phase_begin(params->be, MR_PHASE_COMM);
-    mr_params_meet(params, MR_TELL_READ);
-    mr_phase_end(params->be, MR_PHASE_COMM);
 }

@@ -3,12 +3,33 @@
 
 #include "model/params_impl.h"
 
-/* The part [first, first + count) of a parameter that lies in [from, from + extent) of its flat. */
-static int64_t overlap(const mr_param *param, int64_t from, int64_t extent, int64_t *first)
+mr_flat_size mr_flat_size_of(const mr_params *params, int unit, int kind)
+{
+    const mr_flat *flat = &params->unit[unit].flat[kind];
+    const int64_t shared_slots = mr_params_shares_sums(params);
+    mr_flat_size size = {.weights =
+                             mr_flat_kept(params, flat, (mr_flat_kind)kind, MR_SLAB_WEIGHTS).count,
+                         .weight = mr_dtype_size(mr_flat_kept_type(params, kind))};
+    if (mr_flat_is_copied(params, kind)) size.weight += mr_dtype_size(params->types.compute);
+    if (kind == MR_FLAT_FROZEN || flat->count == 0) return size;
+    size.moment = mr_flat_kept(params, flat, (mr_flat_kind)kind, MR_SLAB_M).count;
+    size.partial_rows = params->slots - 1;
+    size.partial_cols = mr_flat_shard_count(params, flat);
+    size.grad = size.moment;
+    if (!params->whole) return size;
+    size.grad = 0;
+    size.sums = shared_slots * flat->count;
+    size.partial_rows = params->slots - shared_slots;
+    size.partial_cols = flat->count;
+    return size;
+}
+
+/* The part [first, first + count) of a parameter that lies in a run of its flat. */
+static int64_t overlap(const mr_param *param, mr_run run, int64_t *first)
 {
     int64_t begin = param->offset, end = begin + param->rows * param->cols;
-    int64_t low = begin > from ? begin : from;
-    int64_t high = end < from + extent ? end : from + extent;
+    int64_t low = begin > run.from ? begin : run.from;
+    int64_t high = end < run.from + run.count ? end : run.from + run.count;
     *first = low - begin;
     return high > low ? high - low : 0;
 }
@@ -17,37 +38,19 @@ mr_own mr_params_own(const mr_params *params, int id)
 {
     const mr_param *param = &params->param[id];
     const mr_flat *flat = &params->unit[param->unit].flat[param->kind];
-    int64_t from = 0, extent = flat->count;
-    MR_INVARIANT(param->trained);
-    if (params->shard != MR_SHARD_NONE) {
-        extent = mr_flat_shard_count(params, flat);
-        from = params->nodes.part * extent;
-    }
+    const mr_run own_run = mr_flat_kept(params, flat, param->kind, MR_SLAB_M);
     mr_own own = {0};
-    own.count = overlap(param, from, extent, &own.first);
+    MR_INVARIANT(param->trained);
+    own.count = overlap(param, own_run, &own.first);
     if (own.count == 0) return own;
-    int64_t in_flat = param->offset + own.first, in_own = in_flat - from;
-    bool sharded = !mr_flat_kept_whole(params, param->kind, MR_SLAB_WEIGHTS);
-    own.weight = mr_tensor_cols(flat->weights, sharded ? in_own : in_flat, own.count);
-    if (mr_tensor_exists(flat->copy))
-        own.copy = mr_tensor_cols(flat->copy, sharded ? in_own : in_flat, own.count);
+    const int64_t in_flat = param->offset + own.first, in_own = in_flat - own_run.from;
+    const int64_t in_kept = in_flat - mr_flat_kept(params, flat, param->kind, MR_SLAB_WEIGHTS).from;
+    own.weight = mr_tensor_cols(flat->weights, in_kept, own.count);
+    if (mr_tensor_exists(flat->copy)) own.copy = mr_tensor_cols(flat->copy, in_kept, own.count);
     own.grad = mr_tensor_cols(flat->grad, in_own, own.count);
     own.m = mr_tensor_cols(flat->m, in_own, own.count);
     own.v = mr_tensor_cols(flat->v, in_own, own.count);
     return own;
-}
-
-/* Elements [from, from + extent) of a flat, cut to what is used, of memory whose first element is
- * element `base` of the flat. */
-static mr_slab slab_of(const mr_flat *flat, mr_tensor memory, int64_t base, int64_t from,
-                       int64_t extent)
-{
-    int64_t end = from + extent < flat->used ? from + extent : flat->used;
-    if (end <= from) return (mr_slab){0};
-    mr_slab slab = {.first = from, .count = end - from};
-    /* Before the allocation a slab has its place and its size, and no values. */
-    if (mr_tensor_exists(memory)) slab.values = mr_tensor_cols(memory, from - base, end - from);
-    return slab;
 }
 
 static mr_tensor memory_of(const mr_flat *flat, mr_slab_kind what)
@@ -62,57 +65,30 @@ static mr_tensor memory_of(const mr_flat *flat, mr_slab_kind what)
     }
 }
 
-/* Element of the flat that its kept memory starts with. */
-static int64_t kept_from(const mr_params *params, const mr_flat *flat, mr_flat_kind kind,
-                         mr_slab_kind what)
+/* The part of a parameter that lies in what this rank keeps of its flat, all of it or the shard. */
+static mr_slab slab_of(const mr_params *params, const mr_param *param, mr_slab_kind what, bool all)
 {
-    return mr_flat_kept_whole(params, kind, what)
-               ? 0
-               : params->nodes.part * mr_flat_shard_count(params, flat);
-}
-
-/* As mr_params_shard and mr_params_kept, of a whole flat; first counts its elements. */
-static mr_slab flat_shard(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
-{
-    const mr_flat *flat = &params->unit[unit].flat[kind];
-    int64_t extent = mr_flat_shard_count(params, flat);
-    if (kind == MR_FLAT_FROZEN && what != MR_SLAB_WEIGHTS) return (mr_slab){0};
-    return slab_of(flat, memory_of(flat, what), kept_from(params, flat, kind, what),
-                   params->nodes.part * extent, extent);
-}
-
-static mr_slab flat_kept(const mr_params *params, int unit, mr_flat_kind kind, mr_slab_kind what)
-{
-    const mr_flat *flat = &params->unit[unit].flat[kind];
-    int64_t from = kept_from(params, flat, kind, what);
-    int64_t extent =
-        mr_flat_kept_whole(params, kind, what) ? flat->count : mr_flat_shard_count(params, flat);
-    if (kind == MR_FLAT_FROZEN && what != MR_SLAB_WEIGHTS) return (mr_slab){0};
-    return slab_of(flat, memory_of(flat, what), from, from, extent);
-}
-
-/* The part of a parameter that lies in a slab of its flat. */
-static mr_slab within(const mr_param *param, mr_slab flat)
-{
+    const mr_flat *flat = &params->unit[param->unit].flat[param->kind];
+    const mr_run kept = mr_flat_kept(params, flat, param->kind, what);
+    const mr_tensor memory = memory_of(flat, what);
     mr_slab slab = {0};
-    slab.count = overlap(param, flat.first, flat.count, &slab.first);
+    if (param->kind == MR_FLAT_FROZEN && what != MR_SLAB_WEIGHTS) return slab;
+    slab.count = overlap(param, all ? kept : mr_flat_shard(params, flat), &slab.first);
     if (slab.count == 0) return (mr_slab){0};
-    if (mr_tensor_exists(flat.values))
-        slab.values =
-            mr_tensor_cols(flat.values, param->offset + slab.first - flat.first, slab.count);
+    /* Before the allocation a slab has its place and its size, and no values. */
+    if (mr_tensor_exists(memory))
+        slab.values = mr_tensor_cols(memory, param->offset + slab.first - kept.from, slab.count);
     return slab;
 }
 
 mr_slab mr_params_shard(const mr_params *params, int id, mr_slab_kind what)
 {
-    const mr_param *param = &params->param[id];
-    return within(param, flat_shard(params, param->unit, param->kind, what));
+    return slab_of(params, &params->param[id], what, false);
 }
 
 mr_slab mr_params_kept(const mr_params *params, int id, mr_slab_kind what)
 {
-    const mr_param *param = &params->param[id];
-    return within(param, flat_kept(params, param->unit, param->kind, what));
+    return slab_of(params, &params->param[id], what, true);
 }
 
 bool mr_params_replicated(const mr_params *params, int id, mr_slab_kind what)

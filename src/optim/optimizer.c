@@ -67,8 +67,8 @@ void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
     mr_params_publish(params);
 }
 
-/* Clears the moments of what is reset here, after their nonzero elements are counted into counts
- * F64 [1, ..]; returns how many numbers that are. What every rank has, one counts. */
+/* Clears the moments of what is reset here, after the nonzero elements of this rank's shards are
+ * counted into counts F64 [1, ..]; returns how many numbers that are. */
 static int64_t clear(mr_optimizer *optimizer, mr_tensor counts, int64_t *entries)
 {
     mr_params *params = optimizer->params;
@@ -77,16 +77,14 @@ static int64_t clear(mr_optimizer *optimizer, mr_tensor counts, int64_t *entries
     for (mr_params_walk at = {0}; mr_params_next(params, &at);) {
         if (!at.param->adapter || !at.param->trained) continue;
         optimizer->param_steps[at.id] = 0;
-        mr_own own = mr_params_own(params, at.id);
-        if (own.count == 0) continue;
-        bool mine =
-            mr_params_comm(params)->rank == 0 || !mr_params_replicated(params, at.id, MR_SLAB_M);
-        const mr_tensor moments[] = {own.m, own.v};
-        for (int i = 0; i < 2; i++) {
-            if (mine) be->ops->count_nonzero(be, mr_tensor_cols(counts, used++, 1), moments[i]);
-            be->ops->fill(be, moments[i], 0);
+        for (int what = MR_SLAB_M; what <= MR_SLAB_V; what++) {
+            const mr_slab kept = mr_params_kept(params, at.id, (mr_slab_kind)what);
+            const mr_slab shard = mr_params_shard(params, at.id, (mr_slab_kind)what);
+            if (shard.count > 0)
+                be->ops->count_nonzero(be, mr_tensor_cols(counts, used++, 1), shard.values);
+            if (kept.count > 0) be->ops->fill(be, kept.values, 0);
+            *entries += shard.count;
         }
-        if (mine) *entries += 2 * own.count;
     }
     return used;
 }

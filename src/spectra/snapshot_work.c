@@ -107,6 +107,7 @@ mr_status mr_snapshots_copy(mr_snapshots *s)
 {
     mr_status status = MR_OK;
     int64_t in_use = -1;
+    mr_params_read_begin(mr_model_params(s->source.model));
     for (int i = 0; i < s->source.count; i++) {
         const mr_model_linear *linear = &s->source.at[i].linear;
         if (s->linear[i].round != MR_SNAPSHOT_COPIED) continue;

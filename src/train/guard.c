@@ -46,26 +46,44 @@ static int64_t digest_common(const mr_params *params, mr_tensor digests)
     mr_backend *be = mr_params_backend(params);
     int64_t used = 0;
     for (mr_params_walk at = {0}; mr_params_next(params, &at);)
-        for (int what = MR_SLAB_WEIGHTS; what <= MR_SLAB_V; what++)
-            if (mr_params_replicated(params, at.id, (mr_slab_kind)what))
-                be->ops->digest(be, mr_tensor_rows(digests, used++, 1),
-                                mr_params_kept(params, at.id, (mr_slab_kind)what).values, 0);
+        for (int what = MR_SLAB_WEIGHTS; what <= MR_SLAB_V; what++) {
+            const mr_slab kept = mr_params_kept(params, at.id, (mr_slab_kind)what);
+            if (kept.count == 0 || !mr_params_replicated(params, at.id, (mr_slab_kind)what))
+                continue;
+            be->ops->digest(be, mr_tensor_rows(digests, used++, 1), kept.values, 0);
+        }
     return used;
 }
 
-/* One number for all that this rank holds in common with the others: as many bits as a positive
- * number has. */
-static int64_t number_of(const mr_optimizer *optimizer, mr_tensor digests, int32_t *host)
+/* What a rank holds in common with those of its place on other nodes, and with all others. */
+typedef struct in_common {
+    int64_t weights, steps;
+} in_common;
+
+static in_common common_of(const mr_optimizer *optimizer, mr_tensor digests, int32_t *host)
 {
     mr_backend *be = mr_params_backend(optimizer->params);
     int64_t used = 2 * digest_common(optimizer->params, digests);
-    uint64_t number = 0;
+    uint64_t weights = 0, steps = 0;
     be->ops->download(be, host, digests);
     for (int64_t i = 0; i < used; i++)
-        number = mr_hash_mix(number + (uint32_t)host[i]);
+        weights = mr_hash_mix(weights + (uint32_t)host[i]);
     for (int i = 0; i < mr_params_length(optimizer->params); i++)
-        number = mr_hash_mix(number + (uint64_t)optimizer->param_steps[i]);
-    return (int64_t)(number >> 1);
+        steps = mr_hash_mix(steps + (uint64_t)optimizer->param_steps[i]);
+    return (in_common){(int64_t)(weights >> 1), (int64_t)(steps >> 1)};
+}
+
+/* One number a rank for what its node has in common with the others, and it with all ranks: as many
+ * bits as a positive number has. */
+static void number_ranks(const mr_params *params, const in_common *of, int64_t *number)
+{
+    const int ranks = mr_params_comm(params)->size, near = mr_params_nodes(params)->ranks;
+    for (int r = 0; r < ranks; r++) {
+        uint64_t all = (uint64_t)of[r].steps;
+        for (int i = r / near * near; i < (r / near + 1) * near; i++)
+            all = mr_hash_mix(all + (uint64_t)of[i].weights);
+        number[r] = (int64_t)(all >> 1);
+    }
 }
 
 /* The digest that most ranks have; the first of equals. */
@@ -118,17 +136,20 @@ mr_status mr_guard_check_ranks(const mr_optimizer *optimizer)
     mr_tensor digests = {0};
     int32_t *host = mr_alloc_array(MR_MEM_OTHER, 2 * (size_t)room, sizeof *host);
     int64_t *number = mr_alloc_array(MR_MEM_OTHER, (size_t)comm->size, sizeof *number);
-    mr_status status = host && number
+    in_common *of = mr_alloc_array(MR_MEM_OTHER, (size_t)comm->size, sizeof *of);
+    mr_status status = host && number && of
                            ? mr_backend_tensor(be, MR_MEM_OTHER, MR_I32, room, 2, &digests)
                            : MR_ERR_MEMORY;
     status = mr_comm_agree(comm, status);
     if (status == MR_OK) {
-        number[comm->rank] = number_of(optimizer, digests, host);
-        mr_comm_sum_i64(comm, number, comm->size);
+        of[comm->rank] = common_of(optimizer, digests, host);
+        mr_comm_sum_i64(comm, &of->weights, 2 * (int64_t)comm->size);
+        number_ranks(params, of, number);
         status = compare(number, comm->size);
     }
     mr_backend_free(be, &digests);
     mr_free(host);
     mr_free(number);
+    mr_free(of);
     return status;
 }

@@ -305,6 +305,7 @@ mr_status mr_state_restore(mr_trainer *t, mr_checkpoint *checkpoint)
 {
     mr_params *params = mr_model_params(t->model);
     copier to = {.params = params};
+    mr_params_write_begin(params);
     mr_status status = list_tensors(t->model, &to.list);
     if (status == MR_OK) status = restore_scalars(t, checkpoint);
     mr_params_invalidate(params);

@@ -88,8 +88,8 @@ static mr_status consider(mr_trainer *t, const mr_hf_config *arch, mr_geometry g
 mr_status mr_trainer_choose_waves(mr_trainer *t, const mr_hf_config *arch, mr_geometry geometry)
 {
     const bool tied = arch->tie_word_embeddings, alone = t->comm->size == 1;
-    const bool in_place = t->nodes.ranks > 1 && t->nodes.count == 1;
-    const bool gathers = !alone && t->config->parallel.shard == MR_SHARD_FULL && !tied && !in_place;
+    const bool gathers =
+        t->nodes.count > 1 && t->config->parallel.shard == MR_SHARD_FULL && !tied;
     const int64_t length = geometry.micros / geometry.stretches;
     choice best = {.traffic = INFINITY, .bytes = SIZE_MAX};
     mr_geometry last = geometry;

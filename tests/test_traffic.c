@@ -71,7 +71,7 @@ static bool sends_what_is_planned(const char *method, mr_shard shard, bool share
     double planned = 0, volume = 0;
     for (int i = 0; i < MR_FLOWS; i++) {
         const mr_flow *flow = &trainer->plan.cost.flow[i];
-        const bool read = trainer->nodes.ranks > 1;
+        const bool read = trainer->sharing.nodes.ranks > 1;
         planned += flow->messages;
         volume += flow->bytes - (read ? flow->bytes_in_node : 0);
     }

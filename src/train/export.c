@@ -60,7 +60,7 @@ static void compute(mr_model *model, const sample *s, int64_t sequence, float *l
 static mr_status lay_out(mr_loaded *l, mr_backend *be)
 {
     const mr_memory_limit limit = mr_memory_limit_of(l->comm, &l->config, be, 0, NULL);
-    MR_AGREE(l->comm, mr_loaded_lay_out(l, be, MR_SHARD_FULL, sample_tokens(&l->arch)));
+    MR_TRY(mr_loaded_lay_out(l, be, MR_SHARD_FULL, sample_tokens(&l->arch)));
     const mr_plan plan = mr_plan_of(l->model, NULL, 1, 0, 0);
     MR_CHECK(plan.total <= limit.bytes, MR_ERR_ARG,
              "the model takes %.3g GiB a rank and %.3g GiB are allowed (%s); more ranks take less",

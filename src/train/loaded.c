@@ -24,15 +24,20 @@ static mr_status configure_folder(mr_config *config, const char *folder)
 /* Takes a key that matters where a model is run and not trained. */
 static mr_status take_set(mr_config *config, const char *set)
 {
-    static const char *const keys[] = {
-        "model.", "parallel.backend=", "parallel.threads=", "parallel.memory_gib=", "run.seed="};
+    static const char *const keys[] = {"model.",
+                                       "parallel.backend=",
+                                       "parallel.threads=",
+                                       "parallel.memory_gib=",
+                                       "parallel.shared_memory=",
+                                       "run.seed="};
     MR_TRY(mr_config_set(config, set));
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         if (strncmp(set, keys[i], strlen(keys[i])) == 0) return MR_OK;
     return mr_fail(
         MR_ERR_USAGE,
         "%.*s has no effect on a model that is run and not trained; what has are model.*, "
-        "parallel.backend, parallel.threads, parallel.memory_gib and run.seed",
+        "parallel.backend, parallel.threads, parallel.memory_gib, parallel.shared_memory and "
+        "run.seed",
         (int)strcspn(set, "="), set);
 }
 
@@ -99,18 +104,20 @@ mr_status mr_loaded_open(const mr_comm *comm, const char *path, const char *cons
     mr_loaded *l = mr_alloc(MR_MEM_OTHER, sizeof *l);
     *out = l;
     if (l) l->comm = comm;
+    if (l) l->path = path;
     MR_AGREE(comm, l ? MR_OK : MR_ERR_MEMORY);
     mr_status status = open_all(l, path, sets, set_count);
     if (status != MR_OK) mr_loaded_destroy(out);
     return status;
 }
 
-mr_status mr_loaded_lay_out(mr_loaded *l, mr_backend *be, mr_shard shard, int64_t tokens)
+static mr_status create(mr_loaded *l, mr_backend *be, mr_shard shard, int64_t tokens)
 {
     mr_model_destroy(&l->model);
     return mr_model_create(
         &(mr_model_options){
             .comm = l->comm,
+            .nodes = &l->sharing.nodes,
             .be = be,
             .arch = &l->arch,
             .method = mr_adapter_find(l->config.method.name),
@@ -123,15 +130,22 @@ mr_status mr_loaded_lay_out(mr_loaded *l, mr_backend *be, mr_shard shard, int64_
         &l->model);
 }
 
+mr_status mr_loaded_lay_out(mr_loaded *l, mr_backend *be, mr_shard shard, int64_t tokens)
+{
+    if (l->sharing.nodes.ranks == 0) l->sharing = mr_sharing_find(l->comm, &l->config, be, 0);
+    MR_AGREE(l->comm, create(l, be, shard, tokens));
+    if (mr_sharing_has_room(&l->sharing, l->model, l->path)) return MR_OK;
+    return mr_comm_agree(l->comm, create(l, be, shard, tokens));
+}
+
 mr_status mr_loaded_fit(mr_loaded *l, mr_backend *be, const mr_loaded_room *room)
 {
     static const mr_shard shards[] = {MR_SHARD_NONE, MR_SHARD_FULL};
     const mr_memory_limit limit = mr_memory_limit_of(l->comm, &l->config, be, 0, NULL);
     mr_plan plan = {0};
-    for (int i = 0; i < (l->comm->size > 1 ? 2 : 1); i++) {
-        mr_status status = mr_loaded_lay_out(l, be, shards[i], 2);
-        if (status == MR_OK) status = room->lay_out(room->context, l->model);
-        MR_AGREE(l->comm, status);
+    for (int i = 0; i < 2 && (i == 0 || l->sharing.nodes.count > 1); i++) {
+        MR_TRY(mr_loaded_lay_out(l, be, shards[i], 2));
+        MR_AGREE(l->comm, room->lay_out(room->context, l->model));
         plan = mr_plan_of(l->model, NULL, 1, 0, 0);
         size_t bytes[MR_MEM_PURPOSES] = {0};
         room->bytes(room->context, bytes);
@@ -219,6 +233,7 @@ void mr_loaded_destroy(mr_loaded **out)
     mr_loaded *l = *out;
     if (!l) return;
     mr_model_destroy(&l->model);
+    mr_sharing_end(&l->sharing);
     mr_tokenizer_destroy(&l->tokenizer);
     mr_run_files_close(&l->files);
     mr_free(l);

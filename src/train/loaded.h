@@ -7,21 +7,24 @@
 #include "data/tokenizer.h"
 #include "train/frozen.h"
 #include "train/run_files.h"
+#include "train/sharing.h"
 
 /** Owns all but comm and be. */
 typedef struct mr_loaded {
     const mr_comm *comm;
+    const char *path;   /**< borrowed */
     bool run;           /**< it is what a run left, else a folder */
     mr_run_files files; /**< of the run */
     mr_config config;   /**< of the run, or the defaults where it is a folder */
     mr_hf_config arch;
     mr_tokenizer *tokenizer; /**< NULL until mr_loaded_tokenizer */
+    mr_sharing sharing;      /**< found where it is first laid out */
     mr_model *model;         /**< NULL until mr_loaded_lay_out */
 } mr_loaded;
 
 /** Opens a model folder of Hugging Face's layout, or what a run left (train/run_files.h): its
  * configuration. Collective.
- * @param[in]  path  of the folder, or as mr_run_files_open takes it
+ * @param[in]  path  of the folder, or as mr_run_files_open takes it; borrowed until destroy
  * @param[in]  sets  [set_count] "key=value" of a configuration, where its own, or the defaults,
  * will not do
  * @param[out] out   for mr_loaded_destroy; NULL on failure
@@ -42,9 +45,9 @@ MR_NODISCARD mr_status mr_loaded_put_adapter(mr_loaded *loaded, const char *fold
  *         every rank */
 MR_NODISCARD mr_status mr_loaded_tokenizer(mr_loaded *loaded);
 
-/** Lays the model out, in the place of an earlier layout. Local.
+/** Lays the model out, in the place of an earlier layout. Collective.
  * @param tokens  of a sequence that is evaluated, at least 2; sessions need no more
- * @return as mr_model_create */
+ * @return as mr_model_create; the same on every rank */
 MR_NODISCARD mr_status mr_loaded_lay_out(mr_loaded *loaded, mr_backend *be, mr_shard shard,
                                          int64_t tokens);
 
@@ -56,8 +59,8 @@ typedef struct mr_loaded_room {
     void *context;
 } mr_loaded_room;
 
-/** Lays out the model and what runs it: whole weights on every rank where these fit memory, else a
- * share. Collective.
+/** Lays out the model and what runs it: whole weights on every node, or rank where ranks share no
+ * memory, where these fit memory, else a share. Collective.
  * @return MR_OK, MR_ERR_ARG (it does not fit), errors of lay_out, MR_ERR_MEMORY; the same on every
  *         rank */
 MR_NODISCARD mr_status mr_loaded_fit(mr_loaded *loaded, mr_backend *be, const mr_loaded_room *room);

@@ -127,37 +127,12 @@ mr_status mr_trainer_check_memory(const mr_trainer *t)
     return MR_OK;
 }
 
-/* The nodes whose ranks share memory, of so many ranks where they are not those that are here. */
-static mr_nodes find_nodes(const mr_comm *comm, const mr_config *config, const mr_backend *be,
-                           int64_t node_ranks)
-{
-    if (config->parallel.shared_memory == MR_SHARED_MEMORY_OFF || !be->ops->buffer_share)
-        return mr_nodes_apart(comm);
-    return node_ranks > 0 ? mr_nodes_planned(comm, node_ranks) : mr_nodes_create(comm);
-}
-
-/* What is free for ranks of a node to share, less what counters take. Collective. */
-static size_t find_free(const mr_nodes *nodes, char where[64])
-{
-    const size_t counters = (size_t)1 << 20;
-    if (nodes->ranks == 1) return SIZE_MAX;
-    const size_t room = (size_t)mr_window_room(&nodes->parts, where);
-    return room > counters ? room - counters : 0;
-}
-
 /* Lays out anew for ranks that share nothing where what they would share has no room. Collective.
  */
-static mr_status find_room(mr_trainer *t, const mr_hf_config *arch, const char *where)
+static mr_status find_room(mr_trainer *t, const mr_hf_config *arch)
 {
     mr_geometry geometry;
-    const size_t bytes = mr_model_shared_bytes(t->model);
-    if (bytes <= t->room) return MR_OK;
-    if (t->comm->rank == 0)
-        mr_warn("%s: ranks of a node share no memory (parallel.shared_memory): %s has %.4g MiB "
-                "free, and %.4g MiB are needed",
-                t->config->run.name, where, (double)t->room / 0x1p20, (double)bytes / 0x1p20);
-    mr_nodes_destroy(&t->nodes);
-    t->nodes = mr_nodes_apart(t->comm);
+    if (mr_sharing_has_room(&t->sharing, t->model, t->config->run.name)) return MR_OK;
     mr_status status = mr_trainer_cut_batch(t, &geometry);
     if (status == MR_OK) status = mr_trainer_choose_waves(t, arch, geometry);
     return mr_comm_agree(t->comm, status);
@@ -167,21 +142,19 @@ static mr_status create_agreed(const mr_comm *comm, const mr_config *config, mr_
                                const mr_hf_config *arch, mr_memory_limit limit, bool plan_only,
                                int64_t node_ranks, mr_trainer **out)
 {
-    mr_nodes nodes = find_nodes(comm, config, be, node_ranks);
-    char where[64];
-    const size_t room = node_ranks == 0 ? find_free(&nodes, where) : SIZE_MAX;
+    mr_sharing sharing = mr_sharing_find(comm, config, be, node_ranks);
     *out = NULL;
     mr_trainer *t = mr_alloc(MR_MEM_OTHER, sizeof *t);
     mr_status status = t ? MR_OK : MR_ERR_MEMORY;
     if (t) {
         *t = (mr_trainer){
-            .comm = comm, .config = config, .be = be, .limit = limit, .nodes = nodes, .room = room};
+            .comm = comm, .config = config, .be = be, .limit = limit, .sharing = sharing};
         status = create(t, arch, plan_only);
     } else {
-        mr_nodes_destroy(&nodes);
+        mr_sharing_end(&sharing);
     }
     status = mr_comm_agree(comm, status);
-    if (status == MR_OK) status = find_room(t, arch, where);
+    if (status == MR_OK) status = find_room(t, arch);
     if (status == MR_OK) {
         const bool here = comm->rank == 0 && t->dataset;
         status = mr_comm_agree_root(comm, here ? mr_dataset_check(t->dataset) : MR_OK);
@@ -324,7 +297,7 @@ void mr_trainer_destroy(mr_trainer **out)
     mr_optimizer_destroy(&t->optimizer);
     mr_evaluator_destroy(&t->evaluator);
     mr_model_destroy(&t->model);
-    mr_nodes_destroy(&t->nodes);
+    mr_sharing_end(&t->sharing);
     mr_dataset_destroy(&t->dataset);
     mr_tokenizer_destroy(&t->tokenizer);
     mr_free(t->rows.tokens);

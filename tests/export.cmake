@@ -1,11 +1,9 @@
 # Tests of `mora export`, which they start.
 mr_add_test(export LINK mr_train TIMEOUT 300)
-target_sources(test_export PRIVATE program.c model_files.c tensor_files.c)
-target_compile_definitions(test_export PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
+mr_use(export program model_files tensor_files)
 add_dependencies(test_export mora)
 mr_add_test(export_golden LINK mr_train TIMEOUT 600 LABELS golden)
-target_sources(test_export_golden PRIVATE program.c tensor_files.c golden_find.c)
-target_compile_definitions(test_export_golden PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
+mr_use(export_golden program tensor_files golden_find)
 set_tests_properties(export_golden PROPERTIES LABELS "unit;golden;long")
 add_dependencies(test_export_golden mora)
 # What Transformers and PEFT make of what is written; skipped where Python does not have them.

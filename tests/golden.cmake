@@ -1,2 +1,2 @@
 mr_add_test(golden LINK mr_train NPROCS 1 2 LABELS golden)
-target_sources(test_golden PRIVATE golden_find.c golden_case.c golden_rows.c golden_check.c ranks.c)
+mr_use(golden golden_find golden_case golden_rows golden_check ranks)

@@ -1,2 +1,2 @@
 mr_add_test(methods LINK mr_adapter)
-target_sources(test_methods PRIVATE reference.c)
+mr_use(methods reference)

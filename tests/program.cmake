@@ -3,18 +3,17 @@
 foreach(name run plan pretrain prepared failures paths progress resume streams folders disturbed
     spectra_run eval_run)
   mr_add_test(${name} LINK mr_store TIMEOUT 900 LABELS mpi)
-  target_sources(test_${name} PRIVATE program.c logs.c)
-  target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
+  mr_use(${name} program logs)
   add_dependencies(test_${name} mora)
 endforeach()
 foreach(name pretrain prepared progress)
-  target_sources(test_${name} PRIVATE data_files.c)
+  mr_use(${name} data_files)
   target_link_libraries(test_${name} PRIVATE mr_corpus)
 endforeach()
 set_property(TEST resume spectra_run APPEND PROPERTY LABELS long)
 # The longest start first, and others run beside them.
 set_tests_properties(resume spectra_run PROPERTIES COST 1)
-target_sources(test_folders PRIVATE model_files.c)
+mr_use(folders model_files)
 target_link_libraries(test_spectra_run PRIVATE mr_linalg)
 
 # What is loaded before the program to let its calls fail.

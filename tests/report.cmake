@@ -1,6 +1,6 @@
 mr_add_test(report_paper LINK mr_report)
-target_sources(test_report_paper PRIVATE report_logs.c reported.c)
+mr_use(report_paper report_logs reported)
 foreach(name report_searched report_tasks)
   mr_add_test(${name} LINK mr_report)
-  target_sources(test_${name} PRIVATE report_logs.c reported.c)
+  mr_use(${name} report_logs reported)
 endforeach()

@@ -1,6 +1,6 @@
 foreach(name spectra_file spectra_foreign spectra_kill)
   mr_add_test(${name} LINK mr_store hdf5::hdf5)
-  target_sources(test_${name} PRIVATE spectra_case.c)
+  mr_use(${name} spectra_case)
 endforeach()
 target_link_libraries(test_spectra_kill PRIVATE ${CMAKE_DL_LIBS})
 set_property(TEST spectra_kill APPEND PROPERTY LABELS long)

@@ -1,10 +1,9 @@
 # Tests of `mora spectrum`, which they start.
 foreach(name spectrum spectrum_golden spectrum_runs)
   mr_add_test(${name} LINK mr_train TIMEOUT 600)
-  target_sources(test_${name} PRIVATE program.c tensor_files.c)
-  target_compile_definitions(test_${name} PRIVATE MR_TEST_MPIEXEC="${MPIEXEC_EXECUTABLE}")
+  mr_use(${name} program tensor_files)
   add_dependencies(test_${name} mora)
 endforeach()
-target_sources(test_spectrum_golden PRIVATE golden_find.c)
+mr_use(spectrum_golden golden_find)
 set_tests_properties(spectrum_golden PROPERTIES LABELS "unit;golden")
 set_property(TEST spectrum_golden spectrum_runs APPEND PROPERTY LABELS long)

@@ -251,6 +251,41 @@ static void find_products(const mr_site_args *args, mr_tensor *product)
     }
 }
 
+/* Whether the products of a site with its weights are those of one batch: of a few rows each is too
+ * small to keep a device busy while its weights are read. */
+static bool is_batch(const mr_site_args *args, const mr_tensor *y, mr_cuda_batch *batch)
+{
+    enum { FEW = 128 };
+    const mr_tensor *w = args->w;
+    if (args->linears < 2 || args->x.rows > FEW) return false;
+    *batch = (mr_cuda_batch){.count = args->linears,
+                             .step_b = w[1].offset - w[0].offset,
+                             .step_c = y[1].offset - y[0].offset};
+    for (int i = 1; i < args->linears; i++)
+        if (!mr_tensor_alike(w[i], w[0]) || !mr_tensor_alike(y[i], y[0]) ||
+            w[i].buffer != w[0].buffer || y[i].buffer != y[0].buffer ||
+            w[i].stride != w[0].stride || y[i].stride != y[0].stride ||
+            w[i].offset - w[i - 1].offset != batch->step_b ||
+            y[i].offset - y[i - 1].offset != batch->step_c ||
+            is_adapted(args, i) != is_adapted(args, 0))
+            return false;
+    return batch->step_b > 0 && batch->step_c > 0;
+}
+
+/* y += x W^T where there are updates in y, else y = x W^T. */
+static void forward_weights(mr_backend *be, const mr_site_args *args, const mr_tensor *y)
+{
+    mr_cuda_batch batch;
+    if (is_batch(args, y, &batch)) {
+        mr_cuda_gemm_batch(be, false, true, 1, args->x, args->w[0],
+                           is_adapted(args, 0) ? 1.0f : 0.0f, y[0], batch);
+        return;
+    }
+    for (int i = 0; i < args->linears; i++)
+        mr_cuda_gemm(be, false, true, 1, args->x, args->w[i], is_adapted(args, i) ? 1.0f : 0.0f,
+                     y[i]);
+}
+
 bool mr_cuda_site_forward(mr_backend *be, const mr_site_args *args)
 {
     const bool scaled = is_scaled(args);
@@ -264,9 +299,7 @@ bool mr_cuda_site_forward(mr_backend *be, const mr_site_args *args)
     forward_updates(be, args, y, update_input(be, args, &room));
     mr_phase_end(be, MR_PHASE_ADAPTER);
     mr_phase_begin(be, MR_PHASE_LINEAR);
-    for (int i = 0; i < args->linears; i++)
-        mr_cuda_gemm(be, false, true, 1, args->x, args->w[i], is_adapted(args, i) ? 1.0f : 0.0f,
-                     y[i]);
+    forward_weights(be, args, y);
     mr_phase_end(be, MR_PHASE_LINEAR);
     if (scaled && !gates_scaled(args)) {
         mr_phase_begin(be, MR_PHASE_ADAPTER);

@@ -100,6 +100,40 @@ static void phases_have_names_and_book_time(void **state)
     assert_true(seconds[MR_PHASE_LINEAR] == 0);
     lab->be->ops->phase_seconds(lab->be, seconds);
     assert_true(seconds[MR_PHASE_LOSS] == 0);
+    lab->be->ops->phase_seconds(lab->be, NULL);
+}
+
+/* Three times each, so that a device calls, records and repeats; then of new buffers. */
+static void a_repeated_stretch_works_on_what_its_tensors_hold_now(void **state)
+{
+    mr_lab *lab = *state;
+    enum { ROWS = 5, COLS = 24, COUNT = ROWS * COLS };
+    const mr_backend_ops *ops = lab->be->ops;
+    for (int of = 0; of < 2; of++) {
+        const uint64_t key = 7;
+        mr_tensor x = mr_lab_poison(lab, MR_F32, ROWS, COLS, 0);
+        mr_tensor y = mr_lab_poison(lab, MR_F32, ROWS, COLS, 0);
+        mr_tensor dots = mr_lab_poison(lab, MR_F32, ROWS, ROWS, 0);
+        for (int i = 0; i < 3; i++) {
+            float sent[COUNT];
+            double want[COUNT], products[ROWS * ROWS];
+            for (int n = 0; n < COUNT; n++) {
+                sent[n] = (float)((n + 7 * i + of) % 11);
+                want[n] = (double)sent[n] + 1;
+            }
+            mr_reference_gemm(false, true, 1, want, want, 0, products, ROWS, ROWS, COLS);
+            ops->upload(lab->be, x, sent);
+            if (ops->repeat_begin(lab->be, key)) {
+                ops->fill(lab->be, y, 1);
+                ops->add(lab->be, y, x);
+                ops->gemm(lab->be, false, true, 1, y, y, 0, dots);
+                ops->repeat_end(lab->be);
+            }
+            mr_lab_expect(lab, MR_BOUND_EXACT, y, want, "sum, time %d of %d", i, of);
+            mr_lab_expect(lab, MR_BOUND_EXACT, dots, products, "product, time %d of %d", i, of);
+        }
+        mr_lab_clear(lab);
+    }
 }
 
 static void fill_add_and_copy_stay_inside_strided_views(void **state)
@@ -868,6 +902,7 @@ int main(void)
         MR_LAB_TEST(a_tensor_is_created_zero_counted_and_freed_once),
         MR_LAB_TEST(a_buffer_beyond_memory_is_refused_with_a_message),
         MR_LAB_TEST(phases_have_names_and_book_time),
+        MR_LAB_TEST(a_repeated_stretch_works_on_what_its_tensors_hold_now),
         MR_LAB_TEST(fill_add_and_copy_stay_inside_strided_views),
         MR_LAB_TEST(dropout_keeps_the_stated_share_and_scales_it),
         MR_LAB_TEST(dropout_masks_differ_between_streams_and_rows),

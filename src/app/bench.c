@@ -110,6 +110,7 @@ static mr_status take_turns(mr_trainer *t, mr_products *products, int64_t steps,
     }
     for (int64_t i = 0; i < TOLD && !freely; i++)
         MR_TRY(told_step(t, &warm.seconds, row));
+    t->be->ops->phase_seconds(t->be, NULL);
     const double told = freely ? (double)steps : TOLD;
     for (int p = 0; p < MR_PHASES; p++)
         row->phase[p] /= told;

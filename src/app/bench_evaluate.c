@@ -102,7 +102,7 @@ static mr_status measure_writing(const mr_trainer *t, const texts *of, mr_evalua
         const int64_t count = room < cost->items ? room : cost->items;
         cost->texts = (count + t->comm->size - 1) / t->comm->size;
         cost->tokens = WRITTEN;
-        status = write(t, generator, of, count, 2, &all); /* warms up */
+        status = write(t, generator, of, count, 3, &all); /* warms up, and is recorded */
         if (status == MR_OK) status = write(t, generator, of, count, 1, &cost->prompts);
         if (status == MR_OK) status = write(t, generator, of, count, WRITTEN + 1, &all);
         cost->writing = all - cost->prompts;

@@ -204,10 +204,21 @@ typedef struct mr_backend_ops {
     void (*phase_begin)(mr_backend *be, mr_phase phase);
     void (*phase_end)(mr_backend *be, mr_phase phase);
     /** Copies what was booked on each phase since the last call, in seconds, and starts anew. Waits
-     * for all that is queued. */
+     * for all that is queued; with NULL, ends the booking where that costs time. */
     void (*phase_seconds)(mr_backend *be, double seconds[MR_PHASES]);
-    /** Telling the time costs nothing; else nothing is booked before the first phase_seconds. */
+    /** Telling the time costs nothing; else nothing is booked before the first phase_seconds, or
+     * behind one with NULL. */
     bool books_freely;
+
+    /** Opens and closes a stretch of operations that will be queued again with the same arguments,
+     * while what stands in the tensors changes: a device may record it. The key is that of no other
+     * stretch for as long as the buffers that it works on exist. @return true where the operations
+     * are to be called, and repeat_end behind them; false where they are queued already. In between
+     * nothing is uploaded, downloaded or passed between ranks, and no buffer created or freed. @{
+     */
+    bool (*repeat_begin)(mr_backend *be, uint64_t key);
+    void (*repeat_end)(mr_backend *be);
+    /** @} */
 
     /** Starts gathering equal shards [1, n] of all ranks into whole [1, P * n], ordered by rank; n
      * is a multiple of MR_SHARD_BLOCK. shard is absent where this rank's stands in its place in

@@ -3,6 +3,7 @@
 
 #include "model/session.h"
 
+#include "base/hash.h"
 #include "model/model_impl.h"
 
 #include <limits.h>
@@ -15,7 +16,8 @@ struct mr_session {
     mr_buffer *memory;
     size_t bytes;
     mr_layer_acts acts; /* of shape.rows rows, shared by all layers */
-    mr_tensor branch, tokens, positions, work;
+    mr_tensor branch, work;
+    mr_tensor told; /* I32 [1, told_count]: what a pass is told, list behind list */
     mr_tensor outputs, stream, addend, normed, rstd, logits, ids, targets, losses;
     mr_cache cache;
     mr_rope rope;
@@ -39,15 +41,17 @@ static int64_t table_cols(const mr_session_shape *shape)
     return mr_session_pages(shape->tokens);
 }
 
-/* Elements of the longest list of indices that a pass is told. */
+/* Elements of all lists of indices that a pass is told, at most. */
+static int64_t told_count(const mr_session_shape *shape)
+{
+    return 3 * shape->rows + shape->sequences * (table_cols(shape) + 2) + 1 + 2 * shape->copies;
+}
+
+/* Elements of the host's scratch: of these lists, or of a prediction's. */
 static int64_t host_count(const mr_session_shape *shape)
 {
-    const int64_t counts[] = {shape->rows, shape->sequences * table_cols(shape),
-                              shape->sequences + 1, shape->copies, shape->outputs};
-    int64_t most = 0;
-    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
-        most = counts[i] > most ? counts[i] : most;
-    return most;
+    const int64_t told = told_count(shape);
+    return told > shape->outputs ? told : shape->outputs;
 }
 
 static void place(mr_session *s, mr_arena *arena)
@@ -59,8 +63,7 @@ static void place(mr_session *s, mr_arena *arena)
     mr_layer_place(s->model, NULL, arena, rows, 1, 1, &s->acts);
     s->acts.x = mr_arena_take(arena, compute, rows, a->hidden_size);
     s->branch = mr_arena_take(arena, compute, rows, a->hidden_size);
-    s->tokens = mr_arena_take(arena, MR_I32, 1, rows);
-    s->positions = mr_arena_take(arena, MR_I32, 1, rows);
+    s->told = mr_arena_take(arena, MR_I32, 1, told_count(shape));
     s->work = mr_arena_take(arena, compute, rows, mr_model_adapter_work(s->model));
     s->outputs = mr_arena_take(arena, MR_I32, 1, shape->outputs);
     s->stream = mr_arena_take(arena, compute, shape->outputs, a->hidden_size);
@@ -72,12 +75,6 @@ static void place(mr_session *s, mr_arena *arena)
     s->targets = mr_arena_take(arena, MR_I32, 1, shape->outputs);
     s->losses = mr_arena_take(arena, MR_F64, 1, shape->outputs);
     mr_cache *c = &s->cache;
-    c->rows = mr_arena_take(arena, MR_I32, 1, rows);
-    c->offsets = mr_arena_take(arena, MR_I32, 1, shape->sequences + 1);
-    c->lengths = mr_arena_take(arena, MR_I32, 1, shape->sequences);
-    c->pages = mr_arena_take(arena, MR_I32, shape->sequences, table_cols(shape));
-    c->from = mr_arena_take(arena, MR_I32, 1, shape->copies);
-    c->to = mr_arena_take(arena, MR_I32, 1, shape->copies);
     c->copied = mr_arena_take(arena, compute, shape->copies, kv_cols);
     for (int64_t l = 0; l < a->num_hidden_layers; l++) {
         c->k[l] = mr_arena_take(arena, compute, shape->pages * MR_CACHE_PAGE, kv_cols);
@@ -155,46 +152,64 @@ static int32_t place_of(const mr_session_run *run, int64_t t)
     return run->pages[t / MR_CACHE_PAGE] * MR_CACHE_PAGE + (int32_t)(t % MR_CACHE_PAGE);
 }
 
-/* Tells the device of a pass; returns its new tokens. */
-static int64_t tell(mr_session *s, const mr_session_pass *p)
+/* A list of so many indices behind those that there are: where it will be told, and, returned,
+ * where to write it. */
+static int32_t *add_list(mr_session *s, int64_t count, int64_t *used, mr_tensor *told)
 {
-    mr_backend *be = s->model->be;
+    int32_t *list = s->host + *used;
+    *told = mr_tensor_cols(s->told, *used, count);
+    *used += count;
+    return list;
+}
+
+/* Tells the device of a pass, all at once; returns its new tokens, and where what is told stands.
+ */
+static int64_t tell(mr_session *s, const mr_session_pass *p, mr_tensor *tokens,
+                    mr_tensor *positions, mr_cache *cache)
+{
     const int64_t cols = table_cols(&s->shape);
-    int64_t fresh = 0;
+    int64_t fresh = 0, used = 0, row = 0;
+    for (int64_t i = 0; i < p->count; i++)
+        fresh += p->runs[i].count;
+    MR_INVARIANT(fresh <= p->rows);
     memset(s->host, 0, (size_t)host_count(&s->shape) * sizeof *s->host);
-    for (int64_t i = 0; i < p->count; fresh += p->runs[i++].count) {
+    int32_t *token = add_list(s, p->rows, &used, tokens);
+    int32_t *position = add_list(s, p->rows, &used, positions);
+    int32_t *place = add_list(s, fresh, &used, &cache->rows);
+    int32_t *offset = add_list(s, p->count + 1, &used, &cache->offsets);
+    int32_t *length = add_list(s, p->count, &used, &cache->lengths);
+    int32_t *pages = add_list(s, p->count * cols, &used, &cache->pages);
+    int32_t *from = add_list(s, p->copies, &used, &cache->from);
+    int32_t *to = add_list(s, p->copies, &used, &cache->to);
+    cache->pages = mr_tensor_reshape(cache->pages, p->count, cols);
+    for (int64_t i = 0; i < p->count; i++) {
         const mr_session_run *run = &p->runs[i];
-        MR_INVARIANT(run->count > 0 && run->before + run->count <= s->shape.tokens &&
-                     fresh + run->count <= p->rows);
-        memcpy(s->host + fresh, run->ids, (size_t)run->count * sizeof *s->host);
+        const int64_t all = run->before + run->count;
+        MR_INVARIANT(run->count > 0 && all <= s->shape.tokens);
+        for (int64_t t = 0; t < run->count; t++, row++) {
+            token[row] = run->ids[t];
+            position[row] = (int32_t)(run->before + t);
+            place[row] = place_of(run, run->before + t);
+        }
+        offset[i + 1] = (int32_t)row;
+        length[i] = (int32_t)all;
+        memcpy(pages + i * cols, run->pages, (size_t)mr_session_pages(all) * sizeof *pages);
     }
-    upload(s, s->tokens, p->rows);
-    for (int64_t i = 0, row = 0; i < p->count; i++)
-        for (int64_t t = 0; t < p->runs[i].count; t++)
-            s->host[row++] = (int32_t)(p->runs[i].before + t);
-    for (int64_t row = fresh; row < p->rows; row++)
-        s->host[row] = 0;
-    upload(s, s->positions, p->rows);
-    if (fresh == 0) return 0;
-    for (int64_t i = 0, row = 0; i < p->count; i++)
-        for (int64_t t = 0; t < p->runs[i].count; t++)
-            s->host[row++] = place_of(&p->runs[i], p->runs[i].before + t);
-    upload(s, s->cache.rows, fresh);
-    s->host[0] = 0;
-    for (int64_t i = 0; i < p->count; i++)
-        s->host[i + 1] = s->host[i] + (int32_t)p->runs[i].count;
-    upload(s, s->cache.offsets, p->count + 1);
-    for (int64_t i = 0; i < p->count; i++)
-        s->host[i] = (int32_t)(p->runs[i].before + p->runs[i].count);
-    upload(s, s->cache.lengths, p->count);
-    for (int64_t i = 0; i < p->count; i++)
-        memcpy(s->host + i * cols, p->runs[i].pages,
-               (size_t)mr_session_pages(p->runs[i].before + p->runs[i].count) * sizeof *s->host);
-    be->ops->upload(be, mr_tensor_rows(s->cache.pages, 0, p->count), s->host);
-    if (p->copies == 0) return fresh;
-    be->ops->upload(be, mr_tensor_cols(s->cache.from, 0, p->copies), p->from);
-    be->ops->upload(be, mr_tensor_cols(s->cache.to, 0, p->copies), p->to);
+    if (p->copies > 0) {
+        memcpy(from, p->from, (size_t)p->copies * sizeof *from);
+        memcpy(to, p->to, (size_t)p->copies * sizeof *to);
+    }
+    upload(s, s->told, used);
     return fresh;
+}
+
+/* What the operations of a pass of one token a sequence follow from, and their arguments: where
+ * the session's tensors stand, its shape, and which weights the adapters' tables are of. */
+static uint64_t pass_key(const mr_session *s, const mr_session_pass *p)
+{
+    const uint64_t parts[] = {(uint64_t)(uintptr_t)s->memory, (uint64_t)p->rows, (uint64_t)p->count,
+                              s->model->params->generation};
+    return mr_hash_fnv(MR_HASH_FNV, parts, sizeof parts);
 }
 
 void mr_session_run_pass(mr_session *s, const mr_session_pass *p)
@@ -204,35 +219,33 @@ void mr_session_run_pass(mr_session *s, const mr_session_pass *p)
     const mr_session_shape *shape = &s->shape;
     MR_INVARIANT(p->rows > 0 && p->rows <= shape->rows && p->count <= shape->sequences &&
                  p->copies <= shape->copies);
-    const int64_t fresh = tell(s, p);
+    mr_cache cache = s->cache;
+    mr_tensor tokens, positions;
+    const int64_t fresh = tell(s, p, &tokens, &positions, &cache);
     const int layers = (int)model->arch.num_hidden_layers;
     mr_layer_acts acts = mr_layer_first_rows(&s->acts, p->rows);
     mr_tensor branch = mr_tensor_rows(s->branch, 0, p->rows);
-    mr_cache cache = s->cache;
-    cache.rows = mr_tensor_cols(cache.rows, 0, fresh);
-    cache.offsets = mr_tensor_cols(cache.offsets, 0, p->count + 1);
-    cache.lengths = mr_tensor_cols(cache.lengths, 0, p->count);
-    cache.pages = mr_tensor_rows(cache.pages, 0, p->count);
-    cache.from = mr_tensor_cols(cache.from, 0, p->copies);
-    cache.to = mr_tensor_cols(cache.to, 0, p->copies);
     cache.copied = mr_tensor_rows(cache.copied, 0, p->copies);
     mr_pass pass = {.rows = p->rows,
                     .shape = {.batch = p->count,
                               .heads = model->arch.num_attention_heads,
                               .kv_heads = model->arch.num_key_value_heads,
                               .head_size = model->arch.head_dim},
-                    .positions = mr_tensor_cols(s->positions, 0, p->rows),
+                    .positions = positions,
                     .rope = &s->rope,
                     .adapter_work = s->work,
                     .cache = &cache};
+    /* Of texts that go on by a token each, a pass is as the one before it but for what is told. */
+    const bool repeats = fresh == p->count && p->copies == 0 && !model->params->gather;
     mr_params_use(model->params, 0, mr_model_layer_unit(0));
-    mr_embedding_forward(be, acts.x, mr_params_weight(model->params, model->embed),
-                         mr_tensor_cols(s->tokens, 0, p->rows));
+    if (repeats && !be->ops->repeat_begin(be, pass_key(s, p))) return;
+    mr_embedding_forward(be, acts.x, mr_params_weight(model->params, model->embed), tokens);
     for (int l = 0; l < layers; l++) {
         mr_params_use(model->params, mr_model_layer_unit(l),
                       l + 1 < layers ? mr_model_layer_unit(l + 1) : model->head_unit);
         mr_layer_forward(model, l, &pass, &acts, l == 0 ? (mr_tensor){0} : acts.h, branch);
     }
+    if (repeats) be->ops->repeat_end(be);
     mr_params_use(model->params, model->head_unit, -1);
 }
 

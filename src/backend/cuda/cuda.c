@@ -62,6 +62,7 @@ static void buffer_destroy(mr_backend *be, mr_buffer **buffer)
 {
     if (!*buffer) return;
     mr_cuda_note(be, cudaStreamSynchronize(mr_cuda_of(be)->stream), "queued work");
+    mr_cuda_of(be)->moved++;
     free_buffer(*buffer);
     *buffer = NULL;
 }
@@ -102,9 +103,9 @@ static void phase_seconds(mr_backend *be, double seconds[MR_PHASES])
     mr_cuda *cu = mr_cuda_of(be);
     while (cu->read < cu->booked)
         read_stretch(be);
-    memcpy(seconds, cu->seconds, sizeof cu->seconds);
+    if (seconds) memcpy(seconds, cu->seconds, sizeof cu->seconds);
     memset(cu->seconds, 0, sizeof cu->seconds);
-    cu->times = true;
+    cu->times = seconds != NULL;
 }
 
 static mr_status create_stretches(mr_cuda *cu)
@@ -122,6 +123,7 @@ static void destroy(mr_backend *be)
 {
     mr_cuda *cu = mr_cuda_of(be);
     if (cu->stream) cudaStreamSynchronize(cu->stream);
+    mr_cuda_repeats_destroy(be);
     mr_cuda_attention_destroy(be);
     mr_cuda_plans_destroy(be);
     mr_cuda_peers_destroy(be);
@@ -198,6 +200,8 @@ static const mr_backend_ops cuda_ops = {
     .phase_begin = phase_begin,
     .phase_end = phase_end,
     .phase_seconds = phase_seconds,
+    .repeat_begin = mr_cuda_repeat_begin,
+    .repeat_end = mr_cuda_repeat_end,
     .gather_start = mr_cuda_gather_start,
     .exchange_start = mr_cuda_exchange_start,
     .wait = mr_cuda_wait,
@@ -261,6 +265,7 @@ mr_status mr_cuda_init(mr_backend *be, int node_rank)
     if (status == MR_OK) status = mr_cuda_staging_create(be);
     if (status == MR_OK) status = mr_cuda_peers_create(be);
     if (status == MR_OK) status = mr_cuda_attention_create(be);
+    if (status == MR_OK) status = mr_cuda_repeats_create(be);
     if (status == MR_OK) status = create_stretches(cu);
     if (status != MR_OK) destroy(be);
     return status;

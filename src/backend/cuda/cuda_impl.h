@@ -52,6 +52,7 @@ typedef struct mr_cuda_plan mr_cuda_plan;           /**< of a product (gemm.c) *
 typedef struct mr_cuda_lane mr_cuda_lane;           /**< of a transfer between ranks (transfer.c) */
 typedef struct mr_cuda_peers mr_cuda_peers;         /**< the devices of other ranks (peers.c) */
 typedef struct mr_cuda_attention mr_cuda_attention; /**< plans of cuDNN (attention_cudnn.c) */
+typedef struct mr_cuda_repeats mr_cuda_repeats;     /**< recorded stretches (repeat.c) */
 
 /** What be->state points to. Owns all. */
 typedef struct mr_cuda {
@@ -72,10 +73,13 @@ typedef struct mr_cuda {
     mr_cuda_lane *lanes; /**< [MR_CUDA_LANES] */
     mr_cuda_peers *peers;
     mr_cuda_attention *attention; /**< NULL in a build without cuDNN */
-    bool times;                   /**< stretches are booked: someone has asked for the time */
-    mr_cuda_stretch *stretches;   /**< [MR_CUDA_STRETCHES], a ring */
-    int64_t booked, read;         /**< stretches begun and read so far */
-    int64_t open[MR_PHASES];      /**< the stretch of a phase that is open */
+    mr_cuda_repeats *repeats;
+    void *recording; /**< the one of repeats that is being recorded: nothing is waited for then */
+    uint64_t moved; /**< raised where memory that a recording may know by its address is freed */
+    bool times;     /**< stretches are booked: someone has asked for the time */
+    mr_cuda_stretch *stretches; /**< [MR_CUDA_STRETCHES], a ring */
+    int64_t booked, read;       /**< stretches begun and read so far */
+    int64_t open[MR_PHASES];    /**< the stretch of a phase that is open */
     double seconds[MR_PHASES];
     char failure[MR_MESSAGE_MAX]; /**< the first one since the last synchronize, "" without */
 } mr_cuda;
@@ -127,6 +131,10 @@ void mr_cuda_peers_gather(mr_backend *be, const mr_comm *comm, void *whole, cons
 void mr_cuda_peers_exchange(mr_backend *be, const mr_comm *comm, void *pieces, const void *whole,
                             size_t bytes, cudaEvent_t arrived);
 /** @} */
+
+/** Creates and frees the table of what is recorded. */
+mr_status mr_cuda_repeats_create(mr_backend *be);
+void mr_cuda_repeats_destroy(mr_backend *be);
 
 #ifdef MR_CUDNN
 /** Starts cuDNN; ends it. */
@@ -221,6 +229,8 @@ void mr_cuda_gemm_any(mr_backend *be, bool transpose_a, bool transpose_b, float 
 /* The entries of the table, by file. */
 void mr_cuda_upload(mr_backend *be, mr_tensor dst, const void *src);
 void mr_cuda_download(mr_backend *be, void *dst, mr_tensor src);
+bool mr_cuda_repeat_begin(mr_backend *be, uint64_t key);
+void mr_cuda_repeat_end(mr_backend *be);
 void mr_cuda_gather_start(mr_backend *be, const mr_comm *comm, mr_tensor whole, mr_tensor shard,
                           mr_transfer *transfer);
 void mr_cuda_exchange_start(mr_backend *be, const mr_comm *comm, mr_tensor pieces, mr_tensor whole,

@@ -94,6 +94,7 @@ void mr_cuda_grow(mr_backend *be, mr_buffer *memory, size_t bytes)
 {
     if (bytes <= memory->bytes) return;
     mr_cuda_note(be, cudaStreamSynchronize(mr_cuda_of(be)->stream), "queued work");
+    mr_cuda_of(be)->moved++;
     mr_cuda_shrink(memory);
     cudaError_t error = cudaMalloc(&memory->data, bytes);
     if (error != cudaSuccess) {

@@ -350,7 +350,7 @@ static void run(mr_backend *be, bool transpose_a, bool transpose_b, const operan
         run_any(be, transpose_a, transpose_b, o);
         return;
     }
-    if (!plan->tried && !cu->beside) find_fastest(be, plan, o);
+    if (!plan->tried && !cu->beside && !cu->recording) find_fastest(be, plan, o);
     cublasStatus_t status = multiply(cu, plan, o, &plan->algorithm, mr_cuda_at(o->c));
     if (status != CUBLAS_STATUS_SUCCESS)
         mr_cuda_note_failure(be, "a matrix product", cublasLtGetStatusString(status));

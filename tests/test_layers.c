@@ -121,7 +121,7 @@ static bool says_f32_for_what_is_computed_with(const char *file, const char *lin
         {NULL, "MR_MEM_OPTIMIZER,"},                       /* what the optimizer works on */
         {"adapter/dora.c", "&state->memory"},              /* factors of rows */
         {"model/shared.c", "flat->sums = "},               /* the same, where others read them */
-        {"model/reduce.c", "mr_arena_take(&arena"},        /* the same */
+        {"model/reduce_memory.c", "mr_arena_take(&arena"}, /* the same */
         {"model/params_impl.h", "types.compute : MR_F32"}, /* weights that are trained, or merged */
         {"model/merge.c", "model->be, MR_MEM_OTHER,"},     /* merged weights are formed in F32 */
         {"train/layout.c", "MR_BF16 : MR_F32"},            /* where the type is chosen */
@@ -141,7 +141,7 @@ static bool says_f32_for_what_is_computed_with(const char *file, const char *lin
 static bool follows_a_buffer(const char *file, const char *line, size_t length)
 {
     static const char *const holders[] = {"model/arena.h", "model/model_impl.h", "model/session.c",
-                                          "model/params_impl.h", "model/reduce.c"};
+                                          "model/params_impl.h", "model/reduce_impl.h"};
     if (is_in(file, "tensor") || is_in(file, "backend")) return false;
     const char *name = circles_included(line, length, '"');
     if (name && find(name, (size_t)(line + length - name), "backend/") == name)

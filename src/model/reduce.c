@@ -1,235 +1,6 @@
 /* Leaves of micro-batches and their reduction; the contract stands in model/reduce.h. */
 
-#include "model/reduce.h"
-
-#include "model/arena.h"
-#include "model/params_impl.h"
-#include "model/tree.h"
-
-enum { LANES = 3, LONG_LANE = 2, SPARES = 2 };
-
-/* Counters of what ranks of a node tell each other: a sum is there, and others' have been read. */
-enum { TELL_THERE, TELL_READ, TELLS };
-
-/* What a unit's sums travel from and to, one unit at a time. */
-typedef struct reduce_lane {
-    mr_tensor leaves; /* [G, slots * largest leaf]: leaf of all ranks of the node,
-                         of the window */
-    mr_tensor leaf;   /* [slots, largest leaf] where leaves come together, owned
-                         unless shared */
-    mr_tensor pieces; /* [1, largest leaf / G]: what other ranks sent, owned */
-    mr_tensor sum;    /* [1, largest leaf / G]: what the node has come to, where
-                         memory is shared and there are several; owned */
-    int unit;         /* that has the lane, -1 for none */
-    bool travelling;
-    bool met; /* the node's sum is made, and on its way to others */
-    mr_transfer transfer[MR_FLATS];
-} reduce_lane;
-
-/* Where the sums of a unit stand. */
-typedef struct unit_sums {
-    mr_tree own;        /* of the leaves until they meet */
-    mr_tree met;        /* of the sums over the ranks */
-    bool open;          /* a leaf is being written */
-    uint64_t announced; /* in place: this rank's sum is where others read it, the so-manieth of
-                           all; 0: it is not, or all are added up */
-} unit_sums;
-
-struct mr_reduce {
-    const mr_params *params;
-    mr_reduce_cut cut;
-    reduce_lane lane[LANES]; /* two that take turns, and one for the long unit */
-    int turn;
-    mr_tensor spare[SPARES]; /* [1, largest leaf]: a leaf that is added to another at once, the long
-                                unit's apart; owned */
-    unit_sums *sums;         /* [units], owned */
-    mr_window *window;
-    mr_buffer *shared;                   /* its memory, owned */
-    uint64_t *met;                       /* [channels] meetings of what a channel is about, owned */
-    uint64_t announced, finished, begun; /* in place: sums, and steps, of all */
-};
-
-static mr_tree own_tree(const mr_reduce_cut *cut)
-{
-    return mr_tree_of(cut->stretches / cut->meetings, cut->leaves * cut->meetings / cut->stretches);
-}
-
-static mr_tree met_tree(const mr_reduce_cut *cut)
-{
-    return mr_tree_of(cut->meetings, 1);
-}
-
-/* Whether sums of whole gradients are kept beside the parameters: one rank writes them where they
- * end up. */
-static bool keeps_whole(const mr_params *params, const mr_reduce_cut *cut)
-{
-    return params->comm->size == 1 || cut->whole;
-}
-
-/* Whether all ranks' sums lie where each adds up its part of them: nothing takes turns. */
-static bool in_place(const mr_reduce *r)
-{
-    return mr_params_shares_sums(r->params) && r->params->nodes.count == 1;
-}
-
-void mr_reduce_layout(mr_params *params, const mr_reduce_cut *cut)
-{
-    const mr_tree own = own_tree(cut), met = met_tree(cut);
-    const bool whole = keeps_whole(params, cut);
-    MR_INVARIANT(!whole || cut->meetings == 1);
-    mr_params_layout(params, mr_tree_slots(whole ? &own : &met), whole);
-}
-
-static int64_t leaf_count(const mr_unit *unit)
-{
-    return unit->flat[MR_FLAT_TRAINED].count + unit->flat[MR_FLAT_ADAPTER].count;
-}
-
-/* Elements of a lane; 0 where nothing is trained. */
-static int64_t largest_leaf(const mr_params *params)
-{
-    int64_t most = 0;
-    for (int u = 0; u < params->unit_count; u++)
-        if (leaf_count(&params->unit[u]) > most) most = leaf_count(&params->unit[u]);
-    return most;
-}
-
-/* What is allocated, each of the largest leaf: the one place that says so. */
-typedef struct sizes {
-    int lanes;
-    int slots; /* of leaves in a lane */
-    int spares;
-    bool pieces; /* are sent */
-    bool sum;    /* of a node is sent from a place of its own */
-} sizes;
-
-static sizes sizes_of(const mr_reduce *r)
-{
-    const mr_tree own = own_tree(&r->cut), met = met_tree(&r->cut);
-    const bool long_leaf = r->cut.long_unit >= 0;
-    sizes s = {0};
-    if (r->params->comm->size > 1 && !in_place(r)) s.lanes = long_leaf ? LANES : LANES - 1;
-    if (!r->params->whole) s.slots = mr_tree_slots(&own);
-    if (mr_tree_has_joins(&own)) s.spares = long_leaf ? SPARES : 1;
-    if (mr_tree_has_joins(&met) && s.spares == 0) s.spares = 1;
-    s.pieces = r->params->nodes.count > 1;
-    s.sum = s.pieces && mr_params_shares(r->params);
-    return s;
-}
-
-/* Bytes of a lane's leaves. */
-static size_t leaf_bytes(const mr_reduce *r)
-{
-    return sizeof(float) * (size_t)(sizes_of(r).slots * largest_leaf(r->params));
-}
-
-/* What ranks of a node tell each other is of all in turn, of a unit, or of a lane where its memory
- * is shared. */
-static int channels(const mr_reduce *r)
-{
-    if (in_place(r)) return 1;
-    return r->params->whole ? r->params->unit_count : LANES;
-}
-
-mr_status mr_reduce_create(const mr_params *params, const mr_reduce_cut *cut, mr_reduce **out)
-{
-    *out = NULL;
-    mr_reduce *r = mr_alloc(MR_MEM_OTHER, sizeof *r);
-    if (!r) return MR_ERR_MEMORY;
-    *r = (mr_reduce){.params = params, .cut = *cut};
-    for (int i = 0; i < LANES; i++)
-        r->lane[i].unit = -1;
-    r->sums = mr_alloc_array(MR_MEM_OTHER, (size_t)params->unit_count, sizeof *r->sums);
-    if (!r->sums) {
-        mr_reduce_destroy(&r);
-        return MR_ERR_MEMORY;
-    }
-    for (int u = 0; u < params->unit_count; u++)
-        r->sums[u] = (unit_sums){.own = own_tree(cut), .met = met_tree(cut)};
-    *out = r;
-    return MR_OK;
-}
-
-void mr_reduce_bytes(const mr_reduce *r, size_t bytes[MR_MEM_PURPOSES])
-{
-    const sizes s = sizes_of(r);
-    const int64_t most = largest_leaf(r->params), part = most / r->params->nodes.ranks;
-    bytes[MR_MEM_REDUCE] += (size_t)s.lanes * leaf_bytes(r);
-    bytes[MR_MEM_REDUCE] +=
-        sizeof(float) * (size_t)(s.lanes * (s.pieces + s.sum) * part + s.spares * most);
-}
-
-size_t mr_reduce_shared_bytes(const mr_reduce *r)
-{
-    if (!mr_params_shares(r->params)) return 0;
-    return (size_t)(sizes_of(r).lanes * r->params->nodes.ranks) * leaf_bytes(r);
-}
-
-mr_status mr_reduce_open(mr_reduce *r)
-{
-    const mr_params *params = r->params;
-    const sizes s = sizes_of(r);
-    if (!mr_params_shares(params) || largest_leaf(params) == 0) return MR_OK;
-    r->met = mr_alloc_array(MR_MEM_OTHER, (size_t)channels(r), sizeof *r->met);
-    MR_AGREE(params->comm, r->met ? MR_OK : MR_ERR_MEMORY);
-    MR_TRY(mr_window_create(&params->nodes, mr_reduce_shared_bytes(r), TELLS * channels(r),
-                            &r->window));
-    MR_AGREE(params->comm,
-             params->be->ops->buffer_share(params->be, mr_window_data(r->window), &r->shared));
-    mr_arena arena = {.buffer = r->shared};
-    mr_status status = MR_OK;
-    for (int i = 0; i < s.lanes && s.slots > 0; i++) {
-        reduce_lane *lane = &r->lane[i];
-        lane->leaves =
-            mr_arena_take(&arena, MR_F32, params->nodes.ranks, s.slots * largest_leaf(params));
-        lane->leaf = mr_tensor_reshape(mr_tensor_rows(lane->leaves, params->nodes.place, 1),
-                                       s.slots, largest_leaf(params));
-        if (status == MR_OK)
-            status = mr_window_reserve(r->window, sizeof(float) * (size_t)lane->leaf.offset,
-                                       leaf_bytes(r));
-    }
-    mr_memory_hold(MR_MEM_REDUCE, (size_t)s.lanes * leaf_bytes(r));
-    return mr_comm_agree(params->comm, status);
-}
-
-mr_status mr_reduce_allocate(mr_reduce *r)
-{
-    mr_backend *be = r->params->be;
-    const sizes s = sizes_of(r);
-    const int64_t most = largest_leaf(r->params);
-    const int64_t part = most / r->params->nodes.ranks;
-    for (int i = 0; i < s.lanes && most > 0; i++) {
-        reduce_lane *lane = &r->lane[i];
-        if (s.slots > 0 && !r->shared)
-            MR_TRY(mr_backend_tensor(be, MR_MEM_REDUCE, MR_F32, s.slots, most, &lane->leaf));
-        if (s.pieces) MR_TRY(mr_backend_tensor(be, MR_MEM_REDUCE, MR_F32, 1, part, &lane->pieces));
-        if (s.sum) MR_TRY(mr_backend_tensor(be, MR_MEM_REDUCE, MR_F32, 1, part, &lane->sum));
-    }
-    for (int i = 0; i < s.spares && most > 0; i++)
-        MR_TRY(mr_backend_tensor(be, MR_MEM_REDUCE, MR_F32, 1, most, &r->spare[i]));
-    return MR_OK;
-}
-
-void mr_reduce_destroy(mr_reduce **out)
-{
-    mr_reduce *r = *out;
-    if (!r) return;
-    mr_backend *be = r->params->be;
-    for (int i = 0; i < LANES; i++) {
-        if (!r->shared) mr_backend_free(be, &r->lane[i].leaf);
-        mr_backend_free(be, &r->lane[i].pieces);
-        mr_backend_free(be, &r->lane[i].sum);
-    }
-    if (r->shared) mr_memory_release(MR_MEM_REDUCE, (size_t)sizes_of(r).lanes * leaf_bytes(r));
-    be->ops->buffer_destroy(be, &r->shared);
-    mr_window_destroy(&r->window);
-    for (int i = 0; i < SPARES; i++)
-        mr_backend_free(be, &r->spare[i]);
-    mr_free(r->met);
-    mr_free(r->sums);
-    mr_free(r);
-    *out = NULL;
-}
+#include "model/reduce_impl.h"
 
 /* The part of a lane's memory that is a flat's. */
 static mr_tensor part_of(const mr_params *params, int unit, int kind, mr_tensor memory)
@@ -241,7 +12,7 @@ static mr_tensor part_of(const mr_params *params, int unit, int kind, mr_tensor 
 
 static int lane_of(const mr_reduce *r, int unit)
 {
-    for (int i = 0; i < LANES; i++)
+    for (int i = 0; i < MR_REDUCE_LANES; i++)
         if (r->lane[i].unit == unit && !r->lane[i].travelling) return i;
     return -1;
 }
@@ -304,7 +75,7 @@ static void push(const mr_reduce *r, int unit, mr_tree *tree, bool own)
     }
 }
 
-static int channel_of(const mr_reduce *r, const reduce_lane *lane)
+static int channel_of(const mr_reduce *r, const mr_reduce_lane *lane)
 {
     return r->params->whole ? lane->unit : (int)(lane - r->lane);
 }
@@ -326,14 +97,14 @@ static mr_tensor share_of_all(const mr_params *params, mr_tensor all)
 }
 
 /* Adds up what the node's ranks have, once all have it, and starts sending that to other nodes. */
-static void meet_node(mr_reduce *r, reduce_lane *lane)
+static void meet_node(mr_reduce *r, mr_reduce_lane *lane)
 {
     const mr_params *params = r->params;
     const mr_backend_ops *ops = params->be->ops;
     if (!lane->travelling || !r->window || lane->met) return;
     const int channel = channel_of(r, lane);
     const bool alone = params->nodes.count == 1;
-    mr_window_await(r->window, TELLS * channel + TELL_THERE, r->met[channel]);
+    mr_window_await(r->window, MR_SUM_TELLS * channel + MR_TELL_SUM_THERE, r->met[channel]);
     for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
         if (params->unit[lane->unit].flat[k].count == 0) continue;
         mr_tensor sum =
@@ -346,16 +117,16 @@ static void meet_node(mr_reduce *r, reduce_lane *lane)
                                 share_of(params, lane->unit, k, lane->pieces), sum,
                                 &lane->transfer[k]);
     }
-    mr_window_post(r->window, TELLS * channel + TELL_READ, r->met[channel]);
+    mr_window_post(r->window, MR_SUM_TELLS * channel + MR_TELL_SUM_READ, r->met[channel]);
     lane->met = true;
 }
 
 /* Takes the sum over the ranks that stands in its place. */
 static void take_met(mr_reduce *r, int unit)
 {
-    unit_sums *sums = &r->sums[unit];
+    mr_unit_sums *sums = &r->sums[unit];
     push(r, unit, &sums->met, false);
-    if (mr_tree_complete(&sums->met)) sums->met = met_tree(&r->cut);
+    if (mr_tree_complete(&sums->met)) sums->met = mr_reduce_met_tree(&r->cut);
 }
 
 /* In place: adds up the units that all ranks have. */
@@ -363,8 +134,9 @@ static void add_announced(mr_reduce *r)
 {
     const mr_params *params = r->params;
     for (int u = 0; u < params->unit_count; u++) {
-        unit_sums *sums = &r->sums[u];
-        if (sums->announced == 0 || !mr_window_reached(r->window, TELL_THERE, sums->announced))
+        mr_unit_sums *sums = &r->sums[u];
+        if (sums->announced == 0 ||
+            !mr_window_reached(r->window, MR_TELL_SUM_THERE, sums->announced))
             continue;
         for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++)
             if (params->unit[u].flat[k].count > 0)
@@ -381,7 +153,7 @@ static void announce(mr_reduce *r, int unit)
 {
     mr_phase_begin(r->params->be, MR_PHASE_COMM);
     r->sums[unit].announced = ++r->announced;
-    mr_window_post(r->window, TELL_THERE, r->announced);
+    mr_window_post(r->window, MR_TELL_SUM_THERE, r->announced);
     add_announced(r);
     mr_phase_end(r->params->be, MR_PHASE_COMM);
 }
@@ -390,9 +162,9 @@ static void announce(mr_reduce *r, int unit)
 static void finish_in_place(mr_reduce *r)
 {
     mr_phase_begin(r->params->be, MR_PHASE_COMM);
-    mr_window_await(r->window, TELL_THERE, r->announced);
+    mr_window_await(r->window, MR_TELL_SUM_THERE, r->announced);
     add_announced(r);
-    mr_window_post(r->window, TELL_READ, ++r->finished);
+    mr_window_post(r->window, MR_TELL_SUM_READ, ++r->finished);
     mr_phase_end(r->params->be, MR_PHASE_COMM);
 }
 
@@ -402,13 +174,13 @@ static void begin_in_place(mr_reduce *r)
 {
     if (r->begun > r->finished) return;
     mr_phase_begin(r->params->be, MR_PHASE_COMM);
-    mr_window_await(r->window, TELL_READ, r->finished);
+    mr_window_await(r->window, MR_TELL_SUM_READ, r->finished);
     mr_phase_end(r->params->be, MR_PHASE_COMM);
     r->begun = r->finished + 1;
 }
 
 /* Waits for a travelling sum and adds the ranks' pieces. */
-static void finish(mr_reduce *r, reduce_lane *lane)
+static void finish(mr_reduce *r, mr_reduce_lane *lane)
 {
     if (!lane->travelling) return;
     const mr_params *params = r->params;
@@ -434,19 +206,19 @@ static void await_read(mr_reduce *r, int channel)
 {
     if (!r->window || r->met[channel] == 0) return;
     mr_phase_begin(r->params->be, MR_PHASE_COMM);
-    mr_window_await(r->window, TELLS * channel + TELL_READ, r->met[channel]);
+    mr_window_await(r->window, MR_SUM_TELLS * channel + MR_TELL_SUM_READ, r->met[channel]);
     mr_phase_end(r->params->be, MR_PHASE_COMM);
 }
 
 /* The lane that a unit takes next, once what it carried has arrived. */
-static reduce_lane *take_lane(mr_reduce *r, int unit)
+static mr_reduce_lane *take_lane(mr_reduce *r, int unit)
 {
-    int turn = LONG_LANE;
+    int turn = MR_LONG_LANE;
     if (unit != r->cut.long_unit) {
         turn = r->turn;
         r->turn = 1 - r->turn;
     }
-    reduce_lane *lane = &r->lane[turn];
+    mr_reduce_lane *lane = &r->lane[turn];
     finish(r, lane);
     MR_INVARIANT(lane->unit < 0);
     lane->unit = unit;
@@ -457,12 +229,12 @@ static reduce_lane *take_lane(mr_reduce *r, int unit)
 void mr_reduce_leaf_begin(mr_reduce *r, int unit)
 {
     const mr_params *params = r->params;
-    if (leaf_count(&params->unit[unit]) == 0) return;
-    unit_sums *sums = &r->sums[unit];
+    if (mr_unit_leaf_count(&params->unit[unit]) == 0) return;
+    mr_unit_sums *sums = &r->sums[unit];
     MR_INVARIANT(!sums->open);
     sums->open = true;
     if (!params->whole && lane_of(r, unit) < 0) take_lane(r, unit);
-    if (in_place(r))
+    if (mr_reduce_in_place(r))
         begin_in_place(r);
     else if (params->whole && sums->own.pushed == 0)
         await_read(r, unit);
@@ -492,7 +264,7 @@ static void start_exchange(mr_reduce *r, int unit)
 {
     const mr_params *params = r->params;
     mr_backend *be = params->be;
-    reduce_lane *lane = params->whole ? take_lane(r, unit) : &r->lane[lane_of(r, unit)];
+    mr_reduce_lane *lane = params->whole ? take_lane(r, unit) : &r->lane[lane_of(r, unit)];
     mr_phase_begin(be, MR_PHASE_COMM);
     for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++) {
         if (params->unit[unit].flat[k].count == 0 || r->window) continue;
@@ -502,28 +274,29 @@ static void start_exchange(mr_reduce *r, int unit)
     lane->travelling = true;
     if (r->window) {
         const int channel = channel_of(r, lane);
-        mr_window_post(r->window, TELLS * channel + TELL_THERE, ++r->met[channel]);
+        mr_window_post(r->window, MR_SUM_TELLS * channel + MR_TELL_SUM_THERE, ++r->met[channel]);
         /* Others may wait for this rank to have read what came before. */
-        if (lane != &r->lane[LONG_LANE] && params->nodes.count > 1) meet_node(r, &r->lane[r->turn]);
+        if (lane != &r->lane[MR_LONG_LANE] && params->nodes.count > 1)
+            meet_node(r, &r->lane[r->turn]);
     }
     mr_phase_end(be, MR_PHASE_COMM);
-    if (lane != &r->lane[LONG_LANE] && params->nodes.count == 1) finish(r, &r->lane[r->turn]);
+    if (lane != &r->lane[MR_LONG_LANE] && params->nodes.count == 1) finish(r, &r->lane[r->turn]);
 }
 
 void mr_reduce_leaf_end(mr_reduce *r, int unit)
 {
     const mr_params *params = r->params;
-    if (leaf_count(&params->unit[unit]) == 0) return;
-    unit_sums *sums = &r->sums[unit];
+    if (mr_unit_leaf_count(&params->unit[unit]) == 0) return;
+    mr_unit_sums *sums = &r->sums[unit];
     MR_INVARIANT(sums->open);
     sums->open = false;
     mr_phase_begin(params->be, MR_PHASE_ELEMENTWISE);
     push(r, unit, &sums->own, true);
     mr_phase_end(params->be, MR_PHASE_ELEMENTWISE);
     if (!mr_tree_complete(&sums->own)) return;
-    sums->own = own_tree(&r->cut);
+    sums->own = mr_reduce_own_tree(&r->cut);
     if (params->comm->size == 1) return;
-    if (in_place(r))
+    if (mr_reduce_in_place(r))
         announce(r, unit);
     else
         start_exchange(r, unit);
@@ -531,10 +304,10 @@ void mr_reduce_leaf_end(mr_reduce *r, int unit)
 
 void mr_reduce_finish(mr_reduce *r)
 {
-    if (r->window && in_place(r)) finish_in_place(r);
+    if (r->window && mr_reduce_in_place(r)) finish_in_place(r);
     /* The lane whose turn is next is the older one: sums of a unit arrive in their order. */
-    const int order[LANES] = {r->turn, 1 - r->turn, LONG_LANE};
-    for (int i = 0; i < LANES; i++) {
+    const int order[MR_REDUCE_LANES] = {r->turn, 1 - r->turn, MR_LONG_LANE};
+    for (int i = 0; i < MR_REDUCE_LANES; i++) {
         finish(r, &r->lane[order[i]]);
         MR_INVARIANT(r->lane[order[i]].unit < 0);
     }

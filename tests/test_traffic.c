@@ -2,6 +2,7 @@
  * wait for each other, beside what its plan says. */
 #include "ranks.h"
 #include "shape.h"
+#include "train/layout.h"
 #include "train/registry.h"
 #include "train/trainer.h"
 
@@ -43,26 +44,34 @@ int MPI_Ialltoall(const void *send, int sends, MPI_Datatype sent, void *receive,
     return PMPI_Ialltoall(send, sends, sent, receive, receives, received, comm, request);
 }
 
+/* A run of a method on 16 micro-batches a step. */
+static mr_trainer *create(mr_backend *be, mr_config *config, const char *method, mr_shard shard,
+                          bool shared)
+{
+    char set[64];
+    mr_trainer *trainer = NULL;
+    mr_config_defaults(mr_registry_of_program(), config);
+    snprintf(set, sizeof set, "method.name=%s", method);
+    must(mr_config_set(config, set));
+    must(mr_config_set(config, "task.pairs=32"));
+    config->model.init = MR_INIT_RANDOM;
+    config->train.steps = 3;
+    config->train.global_batch = 16;
+    config->train.micro_batch = 1;
+    config->parallel.shard = (int32_t)shard;
+    config->parallel.shared_memory = shared ? MR_SHARED_MEMORY_AUTO : MR_SHARED_MEMORY_OFF;
+    must(mr_trainer_create(&world, config, be, &shape, &trainer));
+    return trainer;
+}
+
 /* Whether a step sends what is planned: messages and bytes of MPI, which what ranks of a node read
  * of each other is none of. */
 static bool sends_what_is_planned(const char *method, mr_shard shard, bool shared)
 {
     mr_config config;
-    char set[64];
     mr_backend *be = NULL;
-    mr_trainer *trainer = NULL;
-    mr_config_defaults(mr_registry_of_program(), &config);
-    snprintf(set, sizeof set, "method.name=%s", method);
-    must(mr_config_set(&config, set));
-    must(mr_config_set(&config, "task.pairs=32"));
-    config.model.init = MR_INIT_RANDOM;
-    config.train.steps = 3;
-    config.train.global_batch = 16;
-    config.train.micro_batch = 1;
-    config.parallel.shard = (int32_t)shard;
-    config.parallel.shared_memory = shared ? MR_SHARED_MEMORY_AUTO : MR_SHARED_MEMORY_OFF;
     must(mr_backend_create(test_backend(), 0, 1, &be));
-    must(mr_trainer_create(&world, &config, be, &shape, &trainer));
+    mr_trainer *trainer = create(be, &config, method, shard, shared);
     must(mr_trainer_allocate(trainer));
     mr_step_result result;
     must(mr_trainer_step(trainer, &result)); /* the first is told what the lanes hold */
@@ -103,10 +112,34 @@ static void a_step_sends_what_its_plan_says(void **state)
             }
 }
 
+/* Sums of whole gradients, once a step, where they may be shared; else a few units' at a time. */
+static void gradients_meet_more_often_where_less_may_be_shared(void **state)
+{
+    (void)state;
+    mr_config config;
+    mr_geometry geometry;
+    mr_backend *be = NULL;
+    must(mr_backend_create(test_backend(), 0, 1, &be));
+    mr_trainer *trainer = create(be, &config, "fft", MR_SHARD_FULL, true);
+    const size_t most = mr_model_shared_bytes(trainer->model);
+    const double waited = trainer->plan.cost.waits;
+    const bool once = !mr_model_geometry(trainer->model)->meet_in_waves;
+    trainer->sharing.room = most - 1;
+    must(mr_trainer_cut_batch(trainer, &geometry));
+    must(mr_trainer_choose_waves(trainer, &shape, geometry));
+    const bool right = once && mr_model_geometry(trainer->model)->meet_in_waves &&
+                       mr_model_shared_bytes(trainer->model) < most &&
+                       trainer->plan.cost.waits > waited;
+    mr_trainer_destroy(&trainer);
+    mr_backend_destroy(&be);
+    assert_on_all_ranks(right);
+}
+
 int main(int argc, char **argv)
 {
     ranks_begin(&argc, &argv);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(gradients_meet_more_often_where_less_may_be_shared),
         cmocka_unit_test(a_step_sends_what_its_plan_says),
     };
     return ranks_end(cmocka_run_group_tests(tests, NULL, NULL));

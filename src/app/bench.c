@@ -96,7 +96,7 @@ static mr_status told_step(mr_trainer *t, double *seconds, bench_row *row)
 
 /* Steps and products by turns; the first ones warm up. */
 static mr_status take_turns(mr_trainer *t, mr_products *products, int64_t steps, bench_row *row,
-                            double *times, double *rates)
+                            double *times, double *of_flop)
 {
     enum { TOLD = 2 };
     const bool freely = t->be->ops->books_freely;
@@ -104,9 +104,10 @@ static mr_status take_turns(mr_trainer *t, mr_products *products, int64_t steps,
     const double flops = (row->flops < most ? row->flops : most) / t->comm->size;
     bench_row warm = {0};
     for (int64_t i = -1; i < steps; i++) {
-        double *seconds = &times[i < 0 ? 0 : i], *rate = &rates[i < 0 ? 0 : i];
+        double *seconds = &times[i < 0 ? 0 : i], rate;
         MR_TRY(freely ? told_step(t, seconds, i < 0 ? &warm : row) : mr_bench_step(t, seconds));
-        MR_AGREE(t->comm, mr_products_run(t->comm, products, flops, rate));
+        MR_AGREE(t->comm, mr_products_run(t->comm, products, flops, &rate));
+        of_flop[i < 0 ? 0 : i] = 1 / rate;
     }
     for (int64_t i = 0; i < TOLD && !freely; i++)
         MR_TRY(told_step(t, &warm.seconds, row));
@@ -121,16 +122,16 @@ static mr_status take_turns(mr_trainer *t, mr_products *products, int64_t steps,
 static mr_status measure_steps(mr_trainer *t, mr_products *products, int64_t steps, bench_row *row)
 {
     double *times = mr_alloc_array(MR_MEM_OTHER, (size_t)steps, sizeof *times);
-    double *rates = mr_alloc_array(MR_MEM_OTHER, (size_t)steps, sizeof *rates);
-    mr_status status = mr_comm_agree(t->comm, times && rates ? MR_OK : MR_ERR_MEMORY);
-    if (status == MR_OK) status = take_turns(t, products, steps, row, times, rates);
+    double *of_flop = mr_alloc_array(MR_MEM_OTHER, (size_t)steps, sizeof *of_flop);
+    mr_status status = mr_comm_agree(t->comm, times && of_flop ? MR_OK : MR_ERR_MEMORY);
+    if (status == MR_OK) status = take_turns(t, products, steps, row, times, of_flop);
     if (status == MR_OK) {
         row->seconds = mr_bench_median(times, steps);
-        row->at_once = mr_bench_median(rates, steps);
+        row->at_once = 1 / mr_bench_median(of_flop, steps); /* of two the slower, as of steps */
         row->tokens_s = (double)(t->config->train.global_batch * t->seq_len) / row->seconds;
     }
     mr_free(times);
-    mr_free(rates);
+    mr_free(of_flop);
     return status;
 }
 

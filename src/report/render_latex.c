@@ -1,5 +1,5 @@
-/* A report in LaTeX: tables to be included in a document, without packages. A document in UTF-8, as
- * LaTeX's are since 2018, has them by \input. */
+/* A report in LaTeX: tables to be included in a document, with rules of booktabs, and by graphicx
+ * no wider than its text. A document in UTF-8, as LaTeX's are since 2018, has them by \input. */
 
 #include "report/render.h"
 
@@ -48,10 +48,12 @@ static void add_clean(const char *text, mr_text *out)
     mr_render_text(text, add_plain, out);
 }
 
-/* What stands above several columns, once over all of them. */
+/* What stands above several columns, once over all of them, with a rule below it. */
 static void add_above(const mr_table *table, mr_text *out)
 {
     const char *before = "";
+    mr_text rules = {0};
+    int column = 1;
     for (int64_t c = 0; c < table->columns;) {
         const char *above = mr_render_above(table, c);
         int columns = 0;
@@ -61,9 +63,13 @@ static void add_above(const mr_table *table, mr_text *out)
         mr_text_add(out, "%s\\multicolumn{%d}{c}{", before, columns);
         add_clean(above, out);
         mr_text_add(out, "}");
+        if (above[0]) mr_text_add(&rules, "\\cmidrule(lr){%d-%d}", column, column + columns - 1);
+        column += columns;
         before = " & ";
     }
-    mr_text_add(out, " \\\\\n");
+    mr_text_add(out, " \\\\\n%s%s", mr_text_get(&rules), rules.length > 0 ? "\n" : "");
+    out->failed = out->failed || rules.failed;
+    mr_text_free(&rules);
 }
 
 static void add_rows(const mr_table *table, mr_text *out)
@@ -86,7 +92,7 @@ static void add_rows(const mr_table *table, mr_text *out)
             if (cell.failed) out->failed = true;
             mr_text_free(&cell);
         }
-        mr_text_add(out, " \\\\\n%s", i < 0 ? "\\hline\n" : "");
+        mr_text_add(out, " \\\\\n%s", i < 0 ? "\\midrule\n" : "");
     }
 }
 
@@ -98,10 +104,10 @@ static void add_sentence(const char *text, mr_text *out)
     if (length == 0 || text[length - 1] != '.') mr_text_add(out, ".");
 }
 
-/* Words stand in the caption of the table of scores. */
+/* Words stand below the table of scores: too many for a caption. */
 static void add_words(const mr_section *section, mr_text *out)
 {
-    add_sentence(section->title, out);
+    mr_text_add(out, "\\par\\smallskip\n\\parbox{\\linewidth}{\\scriptsize");
     for (int i = 0; i < section->paragraphs; i++) {
         mr_text_add(out, "\n  \\emph{");
         add_clean(section->paragraph[i].label, out);
@@ -114,9 +120,17 @@ static void add_words(const mr_section *section, mr_text *out)
         mr_text_add(out, "%s", section->note[i].label[0] ? " " : "");
         add_sentence(section->note[i].text, out);
     }
-    for (int64_t i = 0; i < section->left_out.count; i++) {
-        mr_text_add(out, "\n  Left out: ");
-        add_sentence(section->left_out.item[i], out);
+    const int64_t left_out = section->left_out.count;
+    if (left_out > 0)
+        mr_text_add(out,
+                    "\n  Left out: %lld run%s, named with the reason in the source of this table.",
+                    (long long)left_out, left_out == 1 ? "" : "s");
+    mr_text_add(out, "}\n");
+    for (int64_t i = 0; i < left_out; i++) {
+        const char *run = section->left_out.item[i];
+        mr_text_add(out, "%% left out: ");
+        mr_text_add_line(out, run, strlen(run));
+        mr_text_add(out, "\n");
     }
 }
 
@@ -124,24 +138,29 @@ static void add_table(const mr_section *section, int t, mr_text *out)
 {
     const mr_table *table = &section->table[t];
     bool headed = false;
-    mr_text_add(out, "\\begin{table}\n\\centering\n\\small\n\\begin{tabular}{");
+    mr_text_add(out, "\\begin{table}\n\\centering\n\\caption{");
+    if (t == MR_TABLE_SCORES)
+        add_sentence(section->title, out);
+    else if (table->caption)
+        add_sentence(table->caption, out);
+    mr_text_add(out, "}\n\\small\\setlength{\\tabcolsep}{3pt}\n"
+                     "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%%\n"
+                     "\\begin{tabular}{@{}");
     for (int64_t c = 0; c < table->columns; c++) {
         headed = headed || table->column[c].above;
         if (!table->column[c].detail) mr_text_add(out, "%s", table->column[c].right ? "r" : "l");
     }
-    mr_text_add(out, "}\n\\hline\n");
+    mr_text_add(out, "@{}}\n\\toprule\n");
     if (headed) add_above(table, out);
     add_rows(table, out);
-    mr_text_add(out, "\\hline\n\\end{tabular}\n\\caption{");
-    if (t == MR_TABLE_SCORES)
-        add_words(section, out);
-    else if (table->caption)
-        add_clean(table->caption, out);
-    mr_text_add(out, "}\n\\end{table}\n\n");
+    mr_text_add(out, "\\bottomrule\n\\end{tabular}}\n");
+    if (t == MR_TABLE_SCORES) add_words(section, out);
+    mr_text_add(out, "\\end{table}\n\n");
 }
 
 static mr_status render(const mr_report *report, mr_text *out)
 {
+    mr_text_add(out, "%% \\usepackage{booktabs,graphicx}\n\n");
     for (int64_t s = 0; s < report->sections; s++)
         for (int t = 0; t < report->section[s].tables; t++)
             if (report->section[s].table[t].rows > 0) add_table(&report->section[s], t, out);

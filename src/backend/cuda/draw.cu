@@ -58,8 +58,7 @@ static void draw(mr_backend *be, mr_tensor x, mr_random stream, int64_t first, d
 void mr_cuda_normal(mr_backend *be, mr_tensor x, mr_random stream, int64_t first, double scale)
 {
     for (int64_t done = 0; done < x.cols; done += AT_ONCE) {
-        const int64_t left = x.cols - done;
-        draw(be, mr_tensor_cols(x, done, left < AT_ONCE ? left : AT_ONCE), stream, first + done,
-             scale);
+        const int64_t left = x.cols - done, count = left < AT_ONCE ? left : (int64_t)AT_ONCE;
+        draw(be, mr_tensor_cols(x, done, count), stream, first + done, scale);
     }
 }

@@ -270,18 +270,26 @@ __global__ void __launch_bounds__(256, 3)
     }
 }
 
+/* Sums of 32 columns over all chunks: a warp those of every eighth, added in order at the end. */
 template <int SUMS>
-static __global__ void column_finish(column_sums<SUMS> to, const float *partial, int chunks,
-                                     int64_t cols)
+static __global__ void __launch_bounds__(256)
+    column_finish(column_sums<SUMS> to, const float *partial, int chunks, int64_t cols)
 {
-    int64_t col = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
-    if (col >= cols) return;
+    __shared__ double sums[8][32];
+    const int64_t col = (int64_t)blockIdx.x * 32 + threadIdx.x;
 #pragma unroll
     for (int k = 0; k < SUMS; k++) {
         double sum = 0;
-        for (int i = 0; i < chunks; i++)
-            sum += (double)partial[((int64_t)k * chunks + i) * cols + col];
-        if (to.out[k]) to.out[k][col] = (float)sum;
+        if (col < cols)
+            for (int i = threadIdx.y; i < chunks; i += 8)
+                sum += (double)partial[((int64_t)k * chunks + i) * cols + col];
+        __syncthreads(); /* the sums before may still be read */
+        sums[threadIdx.y][threadIdx.x] = sum;
+        __syncthreads();
+        if (threadIdx.y > 0 || col >= cols || !to.out[k]) continue;
+        for (int i = 1; i < 8; i++)
+            sum += sums[i][threadIdx.x];
+        to.out[k][col] = (float)sum;
     }
 }
 
@@ -299,7 +307,7 @@ void sum_columns(mr_backend *be, column_sums<SUMS> out, int64_t rows, int64_t co
     dim3 grid((unsigned)((cols / N + 31) / 32), chunks), block(32, 8);
     column_partials<T, N, IN, SUMS><<<grid, block, 0, stream>>>(partial, rows, cols, fetch, term);
     column_finish<SUMS>
-        <<<(unsigned)((cols + 127) / 128), 128, 0, stream>>>(out, partial, (int)chunks, cols);
+        <<<(unsigned)((cols + 31) / 32), block, 0, stream>>>(out, partial, (int)chunks, cols);
 }
 
 #endif

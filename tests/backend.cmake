@@ -3,10 +3,12 @@ foreach(name backend backend_attention backend_gradients backend_harness backend
   mr_use(${name} reference)
 endforeach()
 
-# The same on a device, where there is one.
+# The same on a device, where there is one, and what it alone takes as one.
 if(MR_CUDA)
-  foreach(name backend backend_attention backend_gradients backend_harness backend_scale backend_types
-      golden)
+  mr_add_test(backend_site LINK mr_backend)
+  mr_use(backend_site reference)
+  foreach(name backend backend_attention backend_gradients backend_harness backend_scale backend_site
+      backend_types golden)
     add_test(NAME ${name}.cuda COMMAND sh -c
       "test -e /dev/nvidia0 || { echo 'skipped: no device of NVIDIA'; exit 77; }; exec $<TARGET_FILE:test_${name}>")
     set_tests_properties(${name}.cuda PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS cuda)

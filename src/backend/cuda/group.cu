@@ -345,14 +345,39 @@ void mr_cuda_block_rotate_adjoint(mr_backend *be, mr_tensor y, mr_tensor x, int6
     });
 }
 
+/* Matrices as they are, in packs that are written whole: their rows may begin anywhere. */
+static void place(mr_backend *be, mr_tensor y, mr_tensor m)
+{
+    const int side = (int)m.cols, pitch = (int)y.cols;
+    const bool repeats = pitch - side >= pack_of(y.dtype) - 1;
+    const divider by_pitch((uint32_t)pitch);
+    MR_BY_TYPE(y.dtype, T, {
+        constexpr int N = 16 / sizeof(T);
+        matrix<T> to(y), from(m);
+        each<N>(be, y.rows, y.cols, [=] __device__(int64_t at, int64_t place) {
+            const int matrix = (int)by_pitch.divide((uint32_t)at), row = (int)at - matrix * pitch;
+            const int64_t line = (int64_t)matrix * side + (row < side ? row : row % side);
+            pack<T, N> out = {};
+            for (int i = 0; i < N; i++) {
+                const int col = (int)place + i;
+                if (repeats || (row < side && col < side))
+                    out.v[i] = *from.at(line, col < side ? col : col % side);
+            }
+            *(pack<T, N> *)to.at(at, place) = out;
+        });
+    });
+}
+
 void mr_cuda_turn(mr_backend *be, mr_tensor y, mr_tensor m, int blocks, bool rotate,
                   mr_tensor cosine, mr_tensor sine)
 {
     const int side = (int)m.cols, pitch = (int)y.cols, half = side / 2;
-    const bool repeats = blocks == 1 && pitch - side >= pack_of(y.dtype) - 1;
-    const int pack =
-        repeats ? 1 : common_pack({side, pitch, rotate ? half : 0}, {y, m, cosine, sine});
     const divider by_pitch((uint32_t)pitch), by_blocks((uint32_t)blocks);
+    if (blocks == 1 && !rotate) {
+        place(be, y, m);
+        return;
+    }
+    const int pack = common_pack({side, pitch, rotate ? half : 0}, {y, m, cosine, sine});
     MR_BY_TYPE(y.dtype, T, {
         MR_BY_PACK(pack, T, N, {
             matrix<T> to(y), from(m);
@@ -363,12 +388,6 @@ void mr_cuda_turn(mr_backend *be, mr_tensor y, mr_tensor m, int blocks, bool rot
                 const int row = (int)at - which * pitch, block = which - matrix * blocks;
                 const int64_t line = (int64_t)matrix * side + row;
                 float v[N] = {};
-                if (repeats) {
-                    v[0] = to_float(
-                        *from.at(line - (row < side ? 0 : side), col - (col < side ? 0 : side)));
-                    store<N>(to.at(at, place), v);
-                    return;
-                }
                 if (row < side && col < side && rotate)
                     turned<N>(
                         v, from, line, col, half, [](int c) { return c; }, cosines.at(block, 0),
@@ -386,6 +405,12 @@ void mr_cuda_turn_back(mr_backend *be, mr_tensor d_m, mr_tensor p, int blocks, b
 {
     const int pitch = (int)p.cols, half = (int)d_m.cols / 2;
     matrix<float> to(d_m), from(p), cosines(cosine), sines(sine);
+    if (blocks == 1 && !rotate && common_pack({d_m.cols}, {d_m, p}) > 1) {
+        each<2>(be, d_m.rows, d_m.cols, [=] __device__(int64_t row, int64_t col) {
+            *(float2 *)to.at(row, col) = *(const float2 *)from.at(row, col);
+        });
+        return;
+    }
     each<1>(be, d_m.rows, d_m.cols, [=] __device__(int64_t row, int64_t place) {
         const int col = (int)place;
         const bool low = col < half;

@@ -113,7 +113,7 @@ typedef struct square_rooms {
                               block side by side, where all linears are one product */
     mr_tensor back;        /* [N, count * pitch], the gradient of `in` */
     mr_tensor m;           /* [linears * count * pitch, pitch] */
-    mr_tensor p;           /* F32 [count * pitch, pitch]: gradients of one linear's */
+    mr_tensor p;           /* F32: gradients of those of one linear, or with one block of all */
 } square_rooms;
 
 /* Whether positions are columns, one block after another, so that the tensor itself will do. */
@@ -121,6 +121,15 @@ static bool leaves_columns(mr_group_map map, mr_cuda_blocks blocks, mr_tensor t)
 {
     return !map.contiguous && map.groups == t.cols && map.length == t.cols &&
            blocks.side == blocks.pitch && t.stride % 8 == 0 && (uintptr_t)mr_cuda_at(t) % 16 == 0;
+}
+
+/* Whether rows of the matrices begin where products are fast: then neither they nor their gradients
+ * are copied. */
+static bool is_even(const bundle *b, int64_t pitch, mr_dtype type)
+{
+    return b->inner == pitch && b->weight.dtype == type && b->weight.stride == pitch &&
+           (uintptr_t)mr_cuda_at(b->weight) % 16 == 0 &&
+           (!mr_tensor_exists(b->gradient) || (uintptr_t)mr_cuda_at(b->gradient) % 16 == 0);
 }
 
 /* @return false where there is no memory, which is noted */
@@ -139,15 +148,21 @@ static bool make_rooms(mr_backend *be, const mr_site_args *args, const bundle *b
     r->in_map = grouped ? first->in : (mr_group_map){.groups = reach, .length = reach};
     const int64_t turned = b->count * wide * pitch, all = n * (2 + b->count) * wide + turned;
     const size_t bytes = (size_t)all * mr_dtype_size(type) + 15, squares = bytes - bytes % 16;
-    r->buffer.data = mr_cuda_scratch(be, squares + (size_t)(wide * pitch) * sizeof(float));
+    const int64_t gradients = (count == 1 ? b->count : 1) * wide;
+    r->buffer.data = mr_cuda_scratch(be, squares + (size_t)(gradients * pitch) * sizeof(float));
     r->in = mr_tensor_of(&r->buffer, type, 0, n, wide);
     r->back = mr_tensor_of(&r->buffer, type, n * wide, n, wide);
     r->out = r->count == 1 ? mr_tensor_of(&r->buffer, type, 2 * n * wide, n, b->count * wide)
                            : mr_tensor_of(&r->buffer, type, 2 * n * wide, b->count * n, wide);
     r->m = mr_tensor_of(&r->buffer, type, n * (2 + b->count) * wide, b->count * wide, pitch);
-    r->p = mr_tensor_of(&r->buffer, MR_F32, (int64_t)(squares / sizeof(float)), wide, pitch);
+    r->p = mr_tensor_of(&r->buffer, MR_F32, (int64_t)(squares / sizeof(float)), gradients, pitch);
     if (!r->buffer.data) return false;
-    mr_cuda_turn(be, r->m, b->weight, r->count, first->rotate, first->cosine, first->sine);
+    if (count == 1 && !first->rotate && is_even(b, pitch, type)) {
+        r->m = b->weight;
+        r->p = b->gradient;
+    } else {
+        mr_cuda_turn(be, r->m, b->weight, r->count, first->rotate, first->cosine, first->sine);
+    }
     return true;
 }
 
@@ -347,6 +362,35 @@ static void backward_product(mr_backend *be, const mr_site_args *args, const bun
         mr_cuda_gemm(be, false, false, 1, d_u, b->weight, begins ? 0.0f : 1.0f, d_x);
 }
 
+/* Gradients of one linear's matrix from those of its blocks. */
+static void turn_back(mr_backend *be, const square_rooms *r, const mr_update *one, mr_tensor p)
+{
+    if (is_room(r, p))
+        mr_cuda_turn_back(be, one->d_m, p, r->count, one->rotate, one->cosine, one->sine);
+}
+
+/* dM = g^T c of blocks, one linear at a time. */
+static void block_gradients(mr_backend *be, const square_rooms *r, const mr_update *one,
+                            mr_tensor g)
+{
+    const int64_t pitch = r->blocks.pitch;
+    mr_cuda_gemm_batch(be, true, false, one->scale, mr_tensor_cols(g, 0, pitch),
+                       mr_tensor_cols(r->in, 0, pitch), 0, mr_tensor_rows(r->p, 0, pitch),
+                       (mr_cuda_batch){r->count, pitch, pitch, pitch * pitch});
+    turn_back(be, r, one, r->p);
+}
+
+/* The same with one block, of all linears at once. */
+static void all_gradients(mr_backend *be, const mr_site_args *args, const bundle *b,
+                          const square_rooms *r)
+{
+    const int64_t pitch = r->blocks.pitch;
+    mr_cuda_gemm(be, true, false, args->update[b->first].scale, r->out, r->in, 0, r->p);
+    for (int i = b->first, k = 0; i <= b->last; i++)
+        if (is_adapted(args, i))
+            turn_back(be, r, &args->update[i], mr_tensor_rows(r->p, k++ * pitch, pitch));
+}
+
 /* Gradients of a bundle's square matrices, and of their input. With c what M is applied to and g
  * the gradient of the products: dM = g^T c, dc = g M. */
 static void backward_square(mr_backend *be, const mr_site_args *args, const bundle *b,
@@ -354,9 +398,8 @@ static void backward_square(mr_backend *be, const mr_site_args *args, const bund
 {
     square_rooms r;
     if (!make_rooms(be, args, b, &r)) return;
-    const int64_t pitch = r.blocks.pitch;
     compress(be, x, &r);
-    const bool wanted = mr_tensor_exists(d_x),
+    const bool wanted = mr_tensor_exists(d_x), learns = mr_tensor_exists(b->gradient),
                into = wanted && leaves_columns(r.in_map, r.blocks, d_x);
     const mr_tensor back = into ? d_x : r.back;
     for (int i = b->first, k = 0; i <= b->last; i++) {
@@ -364,17 +407,13 @@ static void backward_square(mr_backend *be, const mr_site_args *args, const bund
         const mr_update *one = &args->update[i];
         mr_tensor g = out_of(&r, k, one, d_y[i]);
         if (is_room(&r, g)) mr_cuda_sum(be, g, d_y[i], one->out, r.blocks);
-        if (mr_tensor_exists(one->d_m)) {
-            mr_cuda_gemm_batch(be, true, false, one->scale, mr_tensor_cols(g, 0, pitch),
-                               mr_tensor_cols(r.in, 0, pitch), 0, mr_tensor_rows(r.p, 0, pitch),
-                               (mr_cuda_batch){r.count, pitch, pitch, pitch * pitch});
-            mr_cuda_turn_back(be, one->d_m, r.p, r.count, one->rotate, one->cosine, one->sine);
-        }
+        if (learns && r.count > 1) block_gradients(be, &r, one, g);
         if (wanted && r.count > 1)
             multiply_blocks(be, &r, k, false, one->scale, g,
                             k > 0 || (into && !begins) ? 1.0f : 0.0f, back);
         k++;
     }
+    if (learns && r.count == 1) all_gradients(be, args, b, &r);
     if (wanted && r.count == 1)
         mr_cuda_gemm(be, false, false, args->update[b->first].scale, r.out, r.m,
                      into && !begins ? 1.0f : 0.0f, back);

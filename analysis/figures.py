@@ -53,9 +53,34 @@ def read_merges(path):
         return np.unique(np.asarray(log["/events/step"], dtype=float)[merge])
 
 
+def with_scores(rate, score):
+    """Returns a rate with its means and spreads at each step, and the mean over all of them."""
+    cells = [cell for cell in rate["cells"] if cell["score"] == score]
+    steps = [cell for cell in cells if cell["step"] is not None]
+    return {**rate, "mean": [cell["mean"] for cell in steps],
+            "spread": [cell["spread"] for cell in steps] if len(rate["seeds"]) > 1 else None,
+            "mean_of_steps": next((c["mean"] for c in cells if c["step"] is None), None)}
+
+
+def setting_of(section):
+    """Returns what a figure draws of a section: its runs, with every row its rates and the best."""
+    tried = [(block, rates) for block, rates in zip(section["blocks"], section["rates"]) if rates]
+    if len(tried) != 1:
+        raise Failure(f"a figure is of runs of one task, found {len(tried)}")
+    block, rates = tried[0]
+    rows = []
+    for row in section["rows"]:
+        own = [with_scores(rate, block["score"]) for rate in rates
+               if (rate["label"], rate["r"]) == (row["label"], row["r"])]
+        best = next((rate for rate in own if rate["best"]), None)
+        rows.append({**row, "ours": {"rates": own, "best": best} if own else None})
+    about = next(score for score in block["scores"] if score["score"] == block["score"])
+    return {**block, "better": about["better"], "chance": about["chance"], "rows": rows}
+
+
 def choose_setting(table, number):
     """Returns the setting to draw; runs of two settings have no place in one figure."""
-    settings = table["settings"]
+    settings = [setting_of(section) for section in table["sections"]]
     if number is None and len(settings) > 1:
         names = ", ".join(f"{i} {s['name']}" for i, s in enumerate(settings, 1))
         raise Failure(f"the runs are of {len(settings)} settings ({names}); --setting picks one, "
@@ -73,10 +98,7 @@ def model_of(setting):
 
 def name_of(row):
     """Returns "mora r=8", with the keys that tell it from others of that method and r."""
-    name = row["method"] + (f" r={row['r']}" if row["r"] else "")
-    for key, value in row["variant"].items():
-        name += f" {key.split('.')[-1]}={value}"
-    return name
+    return row["method"] + (f" r={row['r']}" if row["r"] else "") + row["label"][len(row["method"]):]
 
 
 def choice_of(best):

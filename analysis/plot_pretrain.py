@@ -137,8 +137,9 @@ def draw_ours(axes, setting):
 def draw_paper(axes, table, setting):
     columns = table["paper"]["columns"]
     for place, row in enumerate(setting["rows"]):
-        for column, value in enumerate(row["paper"] or []):
-            draw_point(axes, row, place, value, below=column > 0)
+        for column, value in enumerate((row["paper"] or {}).values()):
+            if value is not None:
+                draw_point(axes, row, place, value, below=column > 0)
     axes.set_title(f"Paper, r {table['paper']['r']}")
     axes.set_xlabel(f"perplexity,\nfull: {columns[0]}, open: {columns[1]}")
 

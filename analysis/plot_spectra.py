@@ -137,12 +137,12 @@ def count_of(rate, names):
                     for seed in map(read_spectra, rate["logs"])])
 
 
-def draw_scores(axes, drawn, names, table):
+def draw_scores(axes, drawn, names, table, setting):
     """The score of every rate against its count, those of a method joined by a line."""
     by_step = all(column.isdigit() for column in table["paper"]["columns"])
     score = (lambda rate: rate["mean_of_steps"]) if by_step else (lambda rate: rate["mean"][-1])
     rates = [rate for one in drawn for rate in one["rates"] if rate["seeds"]]
-    higher = table["better"] == "higher"
+    higher = setting["better"] == "higher"
     best = (max if higher else min)(map(score, rates))
     left_out = 0
     for one in drawn:
@@ -158,7 +158,7 @@ def draw_scores(axes, drawn, names, table):
                       markersize=9 if large else 5, fillstyle="full" if large else "none")
     axes.set_xlim(left=0)
     axes.set_xlabel("count, mean over all linears")
-    axes.set_ylabel(table["score"] + (", mean of all evaluations" if by_step else " at the end"))
+    axes.set_ylabel(setting["score"] + (", mean of all evaluations" if by_step else " at the end"))
     beyond = f"; {left_out} above {1 + FAR:g} of the best left out" if left_out else ""
     axes.set_title(f"Score against count\n(open: other rates{beyond})", fontsize=12)
 
@@ -236,7 +236,7 @@ def make_figure(table, setting):
     above, middle, below = figure.subfigures(3, 1, height_ratios=[5.4, 3.6, 0.8 + 2.1 * heat_rows])
     counts, scores, k90 = above.subplots(1, 3, width_ratios=[1.9, 1, 1])
     draw_counts(counts, drawn, names)
-    draw_scores(scores, drawn, names, table)
+    draw_scores(scores, drawn, names, table, setting)
     draw_k90(k90, drawn, names)
     decay = np.atleast_1d(middle.subplots(1, len(names), sharey=True))
     draw_decay(decay, drawn, names)

@@ -22,9 +22,9 @@ def over_seeds(paths, step_column, value_column):
     return steps, values.mean(axis=0), values.min(axis=0), values.max(axis=0)
 
 
-def collect_curves(table, setting):
+def collect_curves(setting):
     """Returns the curves of every row of ours that has a best rate."""
-    task = table["task"]
+    task = setting["task"]
     curves = []
     for row in figures.rows_drawn(setting):
         best = row["ours"]["best"]
@@ -94,12 +94,12 @@ def draw_loss(axes, curves):
 
 def make_figure(table, setting):
     """Returns the figure, both panels under one title, the legend below them."""
-    curves = collect_curves(table, setting)
+    curves = collect_curves(setting)
     style_curves(curves)
     columns = 2 if len(curves) > 2 else 1
     rows = -(-(len(curves) + 1) // columns)
     figure, panels = plt.subplots(1, 2, figsize=(12, 5 + LEGEND_LINE * rows), constrained_layout=True)
-    lines = draw_accuracy(panels[0], curves, table["chance"])
+    lines = draw_accuracy(panels[0], curves, setting["chance"])
     draw_loss(panels[1], curves)
     for axes in panels:
         axes.set_xlabel("optimizer steps")

@@ -439,11 +439,11 @@ static void two_ranks_say_what_one_says(void **state)
     program_free(&result);
 }
 
-/* The row of a method and r of the first setting. */
+/* The row of a method and r of the first section. */
 static const json_t *row_of(const json_t *root, const char *method, int64_t r)
 {
-    const json_t *setting = json_array_get(json_object_get(root, "settings"), 0);
-    const json_t *rows = json_object_get(setting, "rows");
+    const json_t *section = json_array_get(json_object_get(root, "sections"), 0);
+    const json_t *rows = json_object_get(section, "rows");
     for (size_t i = 0; i < json_array_size(rows); i++) {
         const json_t *row = json_array_get(rows, i);
         if (strcmp(json_string_value(json_object_get(row, "method")), method) == 0 &&
@@ -498,45 +498,45 @@ static const json_case json_cases[] = {
     {"JSON holds the chosen rate and the paper's row",
      "json",
      study,
-     {{"settings/0/rows/mora-8/ours/best/lr", "0.003"},
-      {"settings/0/rows/mora-8/ours/best/mean/1", "90.0"},
-      {"settings/0/rows/mora-8/ours/best/spread/1", "14.142135623730951"},
-      {"settings/0/rows/mora-8/paper/2", "87.4"},
-      {"settings/0/rows/mora-8/ours/rates/2/lr", "0.01"},
-      {"settings/0/rows/mora-8/ours/rates/3", NULL},
-      {"settings/0/rows/mora-8/ours/best_at_edge", "false"},
-      {"settings/0/rows/mora-8/ours/best/logs/1", "\"json/study.mora-r8-lr0.003-seed2.h5\""}}},
+     {{"sections/0/rows/mora-8/chosen/0/lr", "0.003"},
+      {"sections/0/rows/mora-8/cells/1/mean", "90.0"},
+      {"sections/0/rows/mora-8/cells/1/spread", "14.142135623730951"},
+      {"sections/0/rows/mora-8/paper/700", "87.4"},
+      {"sections/0/rates/0/2/lr", "0.01"},
+      {"sections/0/rates/0/0/cells/2/step", "null"},
+      {"sections/0/rows/mora-8/chosen/0/at_edge", "false"},
+      {"sections/0/rows/mora-8/chosen/0/logs/1", "\"json/study.mora-r8-lr0.003-seed2.h5\""}}},
     {"JSON tells a single seed's spread as unknown",
      "unknown",
      study,
-     {{"settings/0/rows/dora-32/ours/best/spread", "null"},
-      {"settings/0/rows/dora-32/ours/best/interval", "null"},
-      {"settings/0/rows/dora-32/paper", "null"}}},
+     {{"sections/0/rows/dora-32/cells/0/spread", "null"},
+      {"sections/0/rows/dora-32/cells/0/interval", "null"},
+      {"sections/0/rows/dora-32/paper", "null"}}},
     {"JSON names what was left out",
      "json_left",
      one_left_out,
-     {{"settings/0/left_out/0/reason", "\"loss or gradient not finite\""},
-      {"settings/0/left_out/0/seed", "7"}}},
+     {{"sections/0/blocks/0/left_out/0/reason", "\"loss or gradient not finite\""},
+      {"sections/0/blocks/0/left_out/0/seed", "7"}}},
     {"JSON holds names that are no UTF-8",
      "bytes\xff",
      study,
-     {{"settings/0/rows/dora-32/ours/best/logs/0",
+     {{"sections/0/rows/dora-32/chosen/0/logs/0",
        "\"bytes\\\\xff/study.dora-r32-lr0.001-seed1.h5\""}}},
     {"JSON tells which perplexity is better and over what",
      "json_pretrain",
      pretrain_study,
-     {{"better", "\"lower\""},
-      {"chance", "null"},
-      {"settings/0/scored", "65432"},
-      {"settings/0/base_parameters", "1000000"},
-      {"settings/0/rows/lora-8/ours/best/mean/1", "30.5"},
-      {"settings/0/rows/lora-8/paper/1", "28.56"}}},
+     {{"sections/0/blocks/0/scores/0/better", "\"lower\""},
+      {"sections/0/blocks/0/scores/0/chance", "null"},
+      {"sections/0/blocks/0/scored", "65432"},
+      {"sections/0/blocks/0/base_parameters", "1000000"},
+      {"sections/0/rows/lora-8/cells/0/mean", "30.5"},
+      {"sections/0/rows/lora-8/paper/1.3B", "28.56"}}},
     {"JSON tells the keys in which methods differ",
      "json_keys",
      pretrain_study,
-     {{"settings/0/rows/remora-8/ours/config/train.schedule", "\"jagged_cosine\""},
-      {"settings/0/config/train.schedule", NULL},
-      {"settings/0/config/method.lora_alpha", "\"16\""}}},
+     {{"sections/0/rows/remora-8/chosen/0/config/train.schedule", "\"jagged_cosine\""},
+      {"sections/0/blocks/0/config/train.schedule", NULL},
+      {"sections/0/blocks/0/config/method.lora_alpha", "\"16\""}}},
 };
 
 static void json_says(void **state)

@@ -143,10 +143,10 @@ static void one_of_several_scores_chooses_the_rate(void **state)
                    "over all evaluations\n");
     assert_renders(&r, "text", "lr: the rate with the best mean of values missed at our last step");
     assert_renders(&r, "text", "; on ties the lower mean");
-    assert_renders(&r, "json", "\"score\": \"values missed\",\n \"better\": \"lower\"");
-    assert_renders(
-        &r, "json",
-        "\"set\": \"uuid\",\n   \"score\": \"accuracy\",\n   \"caption\": \"accuracy (%)\"");
+    assert_renders(&r, "json", "\"score\": \"values missed\",\n     \"chosen_by\"");
+    assert_renders(&r, "json",
+                   "\"score\": \"accuracy (%)\",\n       \"rules\": null,\n       \"projection\": "
+                   "null,\n       \"sets\": [\n        \"uuid/accuracy\"");
     reported_free(&r);
 }
 
@@ -210,7 +210,7 @@ static void counts_of_spectra_stand_beside_the_score_that_chooses(void **state)
         "mora    8   12,345  1      0.001+  2     |     6.50 ±0.71        7.25 |    304.5 ±2.1   "
         "best\n");
     assert_renders(&r, "text", "completed, but without");
-    assert_renders(&r, "json", "\"projection\": \"q_proj\",\n   \"score\": \"count\"");
+    assert_renders(&r, "json", "\"projection\": \"q_proj\",\n       \"sets\": []");
     reported_free(&r);
 }
 

@@ -366,7 +366,7 @@ static const struct {
     {"sections/0/rows/2/cells/1/rules", "\"ours\""},
     {"sections/0/rows/2/cells/1/interval", "null"},
     {"sections/0/rows/2/cells/1/sets", "[\"a/accuracy\", \"all/accuracy\"]"},
-    {"sections/0/rows/2/paper", "{\"G (%)\": 64.2, \"avg (%)\": 53.3}"},
+    {"sections/0/rows/2/paper", "{\"G\": 64.2, \"Avg\": 53.3}"},
     {"sections/0/rows/3/paper", "null"},
     {"sections/0/rows/4", NULL},
     {"sections/0/rates/0/1/label", "\"lora_plus loraplus_lr_ratio=2\""},

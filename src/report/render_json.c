@@ -1,4 +1,6 @@
-/* A report for machines: the tables, and what of the results stands behind each row.
+/* A report for machines, of one shape for all tables (experiments/README.md tells it): of each
+ * section the blocks of runs, the lines of the table of scores with what was chosen of each block,
+ * and every rate tried, in which each score at a step is a cell.
  *
  * What cannot be made is NULL, and so is what it is packed into: memory alone can be short. */
 
@@ -37,67 +39,11 @@ static const char *better(const mr_score *score)
     return score->lower_is_better ? "lower" : "higher";
 }
 
-/* Which numbers of a cell are listed. */
-typedef enum part { STEP, MEAN, SPREAD, INTERVAL } part;
-
 /* Where the mean over all seeds is with a probability of 95 %. */
 static json_t *interval_json(const mr_estimate *value)
 {
     const mr_interval interval = mr_estimate_interval(*value, 0.95);
     return json_pack("[o, o]", mr_json_number(interval.low), mr_json_number(interval.high));
-}
-
-/* The rate that a row of the rates is of: of one block. */
-static const mr_rate *rate_of(const mr_table *table, int64_t row)
-{
-    int b = 0;
-    while (!table->row[row].rate[b])
-        b++;
-    return table->row[row].rate[b];
-}
-
-/* One score of a row of the rates at each step; the spread of a single seed is unknown, not 0. */
-static json_t *numbers(const mr_table *table, int64_t row, int score, part which)
-{
-    static const int64_t seeds[] = {[STEP] = 0, [MEAN] = 1, [SPREAD] = 2, [INTERVAL] = 2};
-    if (rate_of(table, row)->seeds < seeds[which]) return json_null();
-    json_t *list = json_array();
-    for (int64_t c = 0; c < table->columns; c++) {
-        const mr_column *column = &table->column[c];
-        const mr_estimate *value = &mr_table_cell(table, row, c)->value;
-        if (column->score != score || isnan(column->step)) continue;
-        mr_json_append(&list, which == STEP     ? mr_json_number(column->step)
-                              : which == MEAN   ? mr_json_number(value->mean)
-                              : which == SPREAD ? mr_json_number(value->spread)
-                                                : interval_json(value));
-    }
-    return list;
-}
-
-static json_t *mean_of_steps(const mr_table *table, int64_t row, int score)
-{
-    for (int64_t c = 0; c < table->columns; c++) {
-        const mr_cell *cell = mr_table_cell(table, row, c);
-        if (table->column[c].score == score && table->column[c].kind == MR_COLUMN_NUMBER)
-            return cell->value.n > 0 ? mr_json_number(cell->value.mean) : json_null();
-    }
-    return json_null();
-}
-
-/* All scores of a row, where there are several. */
-static json_t *scores_json(const mr_measure *measure, const mr_table *table, int64_t row)
-{
-    json_t *list = json_array();
-    for (int k = 0; k < measure->scores; k++)
-        mr_json_append(&list,
-                       json_pack("{s:s*, s:s*, s:s, s:o, s:o, s:o, s:o, s:o}", "set",
-                                 measure->score[k].set, "projection", measure->score[k].projection,
-                                 "score", measure->score[k].name, "steps",
-                                 numbers(table, row, k, STEP), "mean", numbers(table, row, k, MEAN),
-                                 "spread", numbers(table, row, k, SPREAD), "interval",
-                                 numbers(table, row, k, INTERVAL), "mean_of_steps",
-                                 mean_of_steps(table, row, k)));
-    return list;
 }
 
 static json_t *seeds_json(const mr_rate *rate)
@@ -114,34 +60,6 @@ static json_t *logs_json(const mr_rate *rate)
     for (int64_t i = 0; i < rate->seeds; i++)
         mr_json_append(&list, mr_json_text(rate->run[i]->path));
     return list;
-}
-
-static json_t *rate_json(const mr_measure *measure, const mr_table *table, int64_t row)
-{
-    const mr_rate *rate = rate_of(table, row);
-    const int choice = measure->choice;
-    json_t *object = json_pack(
-        "{s:f, s:o, s:I, s:o, s:o, s:o, s:o, s:o}", "lr", rate->lr, "seeds", seeds_json(rate),
-        "left_out", (json_int_t)rate->left_out, "mean", numbers(table, row, choice, MEAN), "spread",
-        numbers(table, row, choice, SPREAD), "interval", numbers(table, row, choice, INTERVAL),
-        "mean_of_steps", mean_of_steps(table, row, choice), "logs", logs_json(rate));
-    if (measure->scores > 1) put(&object, "scores", scores_json(measure, table, row));
-    return object;
-}
-
-static json_t *group_json(const mr_measure *measure, const mr_table *table, const mr_group *group,
-                          json_t *config)
-{
-    json_t *rates = json_array(), *best = group->best ? NULL : json_null();
-    for (int64_t i = 0; i < table->rows; i++) {
-        if (table->row[i].group[0] != group) continue;
-        mr_json_append(&rates, rate_json(measure, table, i));
-        if (table->row[i].rate[0] == group->best) best = rate_json(measure, table, i);
-    }
-    return json_pack("{s:o, s:I, s:I, s:o, s:b, s:I, s:o}", "config", config,
-                     "trainable_parameters", (json_int_t)group->first->trainable, "merges",
-                     (json_int_t)group->first->merges, "best", best, "best_at_edge", group->edge,
-                     "rates_tried", (json_int_t)group->tried, "rates", rates);
 }
 
 /* The keys of a method in which the groups that are alike (NULL: all) differ, as `group` has them;
@@ -180,34 +98,6 @@ static json_t *shared_json(const mr_setting *setting)
     return object;
 }
 
-static json_t *paper_json(const mr_table *table, int64_t row)
-{
-    if (!table->row[row].paper) return json_null();
-    json_t *list = json_array();
-    for (int64_t c = 0; c < table->columns; c++) {
-        const mr_estimate *value = &mr_table_cell(table, row, c)->value;
-        if (table->column[c].part == MR_COLUMN_PAPER)
-            mr_json_append(&list, value->n > 0 ? mr_json_number(value->mean) : json_null());
-    }
-    return list;
-}
-
-static json_t *row_json(const mr_measure *measure, const mr_section *section, int64_t i)
-{
-    const mr_table *scores = &section->table[MR_TABLE_SCORES];
-    const mr_row *row = &scores->row[i];
-    const mr_group *group = row->group[0];
-    const mr_setting *setting = section->block[0].setting;
-    json_t *ours = group ? group_json(measure, &section->table[MR_TABLE_RATES], group,
-                                      varying_json(setting, NULL, group))
-                         : json_null();
-    return json_pack("{s:o, s:o, s:o, s:o, s:o}", "method",
-                     mr_json_text(group ? group->first->method : row->paper->method), "r",
-                     r_json(group ? group->first->r : row->paper->r), "variant",
-                     varying_json(setting, group, group), "ours", ours, "paper",
-                     paper_json(scores, i));
-}
-
 static json_t *left_out_json(const mr_results *results, const mr_setting *setting)
 {
     json_t *list = json_array();
@@ -225,57 +115,6 @@ static json_t *left_out_json(const mr_results *results, const mr_setting *settin
     return list;
 }
 
-static json_t *section_json(const mr_section *section)
-{
-    const mr_report_block *block = section->block;
-    const mr_setting *setting = block->setting;
-    const mr_result *first = setting->first;
-    const mr_measure *measure = &block->results->measure;
-    int64_t scored = first->series[measure->choice].scored;
-    mr_text name = {0};
-    json_t *rows = json_array();
-    for (int64_t i = 0; i < section->table[MR_TABLE_SCORES].rows; i++)
-        mr_json_append(&rows, row_json(measure, section, i));
-    mr_setting_name(block->results, setting, &name);
-    json_t *object = json_pack("{s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:o}", "name",
-                               name.failed ? NULL : mr_json_text(mr_text_get(&name)), "config",
-                               shared_json(setting), "data_hash", mr_json_text(first->data_hash),
-                               "base_parameters", (json_int_t)first->base_parameters, "train_steps",
-                               (json_int_t)first->steps, "seq_len", (json_int_t)first->seq_len,
-                               "scored", scored > 0 ? json_integer(scored) : json_null(), "steps",
-                               numbers(&section->table[MR_TABLE_RATES], 0, measure->choice, STEP),
-                               "rows", rows, "left_out", left_out_json(block->results, setting));
-    mr_text_free(&name);
-    return object;
-}
-
-/* Tables whose lines search methods: every cell by itself. */
-
-/* What a block of runs shares, and what chose its rates. */
-static json_t *block_json(const mr_report_block *block)
-{
-    const mr_measure *measure = &block->results->measure;
-    const mr_setting *setting = block->setting;
-    if (!setting) return json_pack("{s:s, s:n}", "task", measure->task, "runs");
-    const bool apart = setting->chooses == measure->scores;
-    const mr_score *score = &measure->score[apart ? measure->choice : setting->chooses];
-    mr_text name = {0};
-    mr_setting_name(block->results, setting, &name);
-    json_t *object =
-        json_pack("{s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:b, s:o}", "task", measure->task,
-                  "name", name.failed ? NULL : mr_json_text(mr_text_get(&name)), "config",
-                  shared_json(setting), "data_hash", mr_json_text(setting->first->data_hash),
-                  "base_parameters", (json_int_t)setting->first->base_parameters, "train_steps",
-                  (json_int_t)setting->first->steps, "seq_len", (json_int_t)setting->first->seq_len,
-                  "chosen_by",
-                  apart && measure->held_out
-                      ? json_sprintf("%s/%s", setting->first->held_out, measure->held_out)
-                      : json_string(score->caption),
-                  "chosen_apart", apart, "left_out", left_out_json(block->results, setting));
-    mr_text_free(&name);
-    return object;
-}
-
 static json_t *sets_json(const mr_score *score)
 {
     json_t *list = json_array();
@@ -283,6 +122,47 @@ static json_t *sets_json(const mr_score *score)
         mr_json_append(&list, json_string(score->part[p]));
     if (score->set) mr_json_append(&list, json_sprintf("%s/%s", score->set, score->name));
     return list;
+}
+
+/* What is scored, in the order of the measure. */
+static json_t *scores_json(const mr_measure *measure)
+{
+    json_t *list = json_array();
+    for (int k = 0; k < measure->scores; k++) {
+        const mr_score *score = &measure->score[k];
+        mr_json_append(&list, json_pack("{s:s, s:s?, s:s?, s:o, s:s, s:o}", "score", score->caption,
+                                        "rules", score->rules, "projection", score->projection,
+                                        "sets", sets_json(score), "better", better(score), "chance",
+                                        mr_json_number(score->chance)));
+    }
+    return list;
+}
+
+/* What a block of runs shares, and what chose its rates. */
+static json_t *block_json(const mr_report_block *block)
+{
+    const mr_measure *measure = &block->results->measure;
+    const mr_setting *setting = block->setting;
+    if (!setting) return json_pack("{s:s, s:n}", "task", measure->task, "name");
+    const bool apart = setting->chooses == measure->scores;
+    const mr_score *score = &measure->score[apart ? measure->choice : setting->chooses];
+    const mr_result *first = setting->first;
+    const int64_t scored = first->series[measure->choice].scored;
+    mr_text name = {0};
+    mr_setting_name(block->results, setting, &name);
+    json_t *object = json_pack(
+        "{s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:s, s:o, s:b, s:o}", "task", measure->task,
+        "name", name.failed ? NULL : mr_json_text(mr_text_get(&name)), "config",
+        shared_json(setting), "data_hash", mr_json_text(first->data_hash), "base_parameters",
+        (json_int_t)first->base_parameters, "train_steps", (json_int_t)first->steps, "seq_len",
+        (json_int_t)first->seq_len, "scored", scored > 0 ? json_integer(scored) : json_null(),
+        "scores", scores_json(measure), "score", measure->score[measure->choice].caption,
+        "chosen_by",
+        apart && measure->held_out ? json_sprintf("%s/%s", first->held_out, measure->held_out)
+                                   : json_string(score->caption),
+        "chosen_apart", apart, "left_out", left_out_json(block->results, setting));
+    mr_text_free(&name);
+    return object;
 }
 
 static json_t *estimate_json(const mr_cell *cell)
@@ -301,13 +181,15 @@ static json_t *estimate_json(const mr_cell *cell)
 /* What a rate was tried at, and what that took. */
 static json_t *tried_json(const mr_report_block *block, const mr_group *group, const mr_rate *rate)
 {
-    return json_pack("{s:f, s:o, s:o, s:I, s:I, s:o, s:o, s:o, s:b, s:o}", "lr", rate->lr, "config",
-                     varying_json(block->setting, group, group), "seeds", seeds_json(rate),
+    return json_pack("{s:f, s:o, s:o, s:I, s:I, s:I, s:o, s:o, s:o, s:b, s:b, s:o}", "lr", rate->lr,
+                     "config", varying_json(block->setting, NULL, group), "seeds", seeds_json(rate),
                      "left_out", (json_int_t)rate->left_out, "trainable_parameters",
-                     (json_int_t)group->first->trainable, "tokens", mr_json_number(rate->tokens),
+                     (json_int_t)group->first->trainable, "merges",
+                     (json_int_t)group->first->merges, "tokens", mr_json_number(rate->tokens),
                      "seconds", mr_json_number(rate->seconds), "forgotten",
                      rate->forgotten.n > 0 ? mr_json_number(rate->forgotten.mean) : json_null(),
-                     "at_edge", group->edge && rate == group->best, "logs", logs_json(rate));
+                     "best", rate == group->best, "at_edge", group->edge && rate == group->best,
+                     "logs", logs_json(rate));
 }
 
 static json_t *cell_json(const mr_section *section, const mr_table *table, int64_t row, int64_t c)
@@ -316,13 +198,14 @@ static json_t *cell_json(const mr_section *section, const mr_table *table, int64
     const mr_report_block *block = &section->block[column->block];
     const mr_score *score = &block->results->measure.score[column->score];
     json_t *object = estimate_json(mr_table_cell(table, row, c));
+    if (column->kind == MR_COLUMN_NUMBER) put(&object, "seeds", json_null());
     put(&object, "task", json_string(block->results->measure.task));
     put(&object, "block", json_integer(column->block));
     put(&object, "score", json_string(score->caption));
     put(&object, "rules", score->rules ? json_string(score->rules) : json_null());
     put(&object, "sets", sets_json(score));
     put(&object, "better", json_string(better(score)));
-    put(&object, "step", mr_json_number(column->step));
+    put(&object, "step", mr_json_number(column->step)); /* null: the mean over all of them */
     return object;
 }
 
@@ -350,7 +233,7 @@ static json_t *tries_json(const mr_section *section, int b)
     return list;
 }
 
-static json_t *line_json(const mr_section *section, int64_t i)
+static json_t *line_json(const mr_section *section, const char *const *columns, int64_t i)
 {
     const mr_table *table = &section->table[MR_TABLE_SCORES];
     const mr_row *row = &table->row[i];
@@ -362,10 +245,7 @@ static json_t *line_json(const mr_section *section, int64_t i)
     for (int64_t c = 0; row->paper && c < table->columns; c++) {
         const mr_cell *cell = mr_table_cell(table, i, c);
         if (table->column[c].paper < 0) continue;
-        int64_t above = c;
-        while (!table->column[above].above)
-            above--;
-        put(&paper, table->column[above].above,
+        put(&paper, columns[table->column[c].paper],
             cell->value.n > 0 ? mr_json_number(cell->value.mean) : json_null());
     }
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "method",
@@ -375,7 +255,7 @@ static json_t *line_json(const mr_section *section, int64_t i)
                      cells_json(section, table, i), "paper", paper);
 }
 
-static json_t *searched_json(const mr_section *section)
+static json_t *section_json(const mr_section *section, const char *const *columns)
 {
     json_t *blocks = json_array(), *rows = json_array(), *tries = json_array();
     for (int b = 0; b < section->blocks; b++) {
@@ -383,23 +263,9 @@ static json_t *searched_json(const mr_section *section)
         mr_json_append(&tries, tries_json(section, b));
     }
     for (int64_t i = 0; i < section->table[MR_TABLE_SCORES].rows; i++)
-        mr_json_append(&rows, line_json(section, i));
+        mr_json_append(&rows, line_json(section, columns, i));
     return json_pack("{s:o, s:o, s:o, s:o}", "title", mr_json_text(section->title), "blocks",
                      blocks, "rows", rows, "rates", tries);
-}
-
-/* The scores of the measure, where there are several. */
-static json_t *measure_json(const mr_measure *measure)
-{
-    json_t *list = json_array();
-    for (int k = 0; k < measure->scores; k++) {
-        const mr_score *score = &measure->score[k];
-        mr_json_append(&list, json_pack("{s:s*, s:s*, s:s, s:s, s:s, s:o}", "set", score->set,
-                                        "projection", score->projection, "score", score->name,
-                                        "caption", score->caption, "better", better(score),
-                                        "chance", mr_json_number(score->chance)));
-    }
-    return list;
 }
 
 static json_t *table_json(const mr_paper_table *paper)
@@ -414,24 +280,13 @@ static json_t *table_json(const mr_paper_table *paper)
 
 static json_t *report_json(const mr_report *report)
 {
-    const mr_measure *measure = report->paper->measure;
-    const mr_score *score = &measure->score[measure->choice];
-    const bool searched = report->paper->searched;
-    json_t *settings = json_array(), *unsound = json_array();
+    json_t *sections = json_array(), *unsound = json_array();
     for (int64_t s = 0; s < report->sections; s++)
-        mr_json_append(&settings, searched ? searched_json(&report->section[s])
-                                           : section_json(&report->section[s]));
+        mr_json_append(&sections, section_json(&report->section[s], report->paper->column));
     for (int64_t i = 0; i < report->results->unsound.count; i++)
         mr_json_append(&unsound, mr_json_text(report->results->unsound.item[i]));
-    if (searched)
-        return json_pack("{s:o, s:o, s:o}", "paper", table_json(report->paper), "sections",
-                         settings, "unsound", unsound);
-    json_t *root =
-        json_pack("{s:o, s:s, s:s, s:s, s:o, s:o, s:o}", "paper", table_json(report->paper), "task",
-                  measure->task, "score", score->caption, "better", better(score), "chance",
-                  mr_json_number(score->chance), "settings", settings, "unsound", unsound);
-    if (measure->scores > 1) put(&root, "scores", measure_json(measure));
-    return root;
+    return json_pack("{s:o, s:o, s:o}", "paper", table_json(report->paper), "sections", sections,
+                     "unsound", unsound);
 }
 
 static mr_status render(const mr_report *report, mr_text *out)

@@ -2,7 +2,8 @@
 
 #include "backend/cuda/kernel.cuh"
 
-enum { THREADS = 256, DOUBTFUL = 1024, AT_ONCE = 1 << 28 };
+enum { THREADS = 256, DOUBTFUL = 1024 };
+static const int64_t AT_ONCE = 1 << 28; /* elements */
 
 /* Elements that another library's logarithm, sine and cosine might round to another number. */
 struct doubtful {

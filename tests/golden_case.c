@@ -320,7 +320,7 @@ static mr_status create_model(mr_golden_rig *rig, const char *folder, mr_golden_
                                                .method = mr_adapter_find(rig->config->method.name),
                                                .adapter = mr_adapter_config_of(rig->config),
                                                .shard = cut.shard,
-                                               .recompute = cut.recompute == MR_RECOMPUTE_LAYER,
+                                               .recompute = cut.recompute,
                                                .geometry = geometry},
                            &rig->model));
     MR_TRY(mr_model_allocate(rig->model));

@@ -174,6 +174,8 @@ static void recomputation_and_shards_change_no_bit(void **state)
         const char *what;
         mr_golden_cut cut;
     } others[] = {
+        {"train.recompute: attention",
+         {.shard = MR_SHARD_FULL, .recompute = MR_RECOMPUTE_ATTENTION}},
         {"train.recompute: layer", {.shard = MR_SHARD_FULL, .recompute = MR_RECOMPUTE_LAYER}},
         {"parallel.shard: optimizer", {.shard = MR_SHARD_OPTIMIZER}},
         {"parallel.shard: none", {.shard = MR_SHARD_NONE}},

@@ -195,7 +195,8 @@ static void gradients_are_those_of_full_fine_tuning(void **state)
                 for (int s = 0; s < SHARDS; s++) {
                     tiny_options options = tiny_defaults(&world, "");
                     options.tied = tied;
-                    options.recompute = recompute ? MR_RECOMPUTE_LAYER : MR_RECOMPUTE_NONE;
+                    if (recompute)
+                        options.recompute = tied ? MR_RECOMPUTE_LAYER : MR_RECOMPUTE_ATTENTION;
                     options.shard = shards[s];
                     check_gradients(options, "lora", lists[i]);
                     check_gradients(options, "remora", lists[i]);

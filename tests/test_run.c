@@ -27,7 +27,7 @@ static const char *const variants[VARIANTS] = {
     [FFT_TIED] = "method.name: fft, model.config: ../tied.json",
     [LORA] = "method.name: lora",
     [LORA_DROPPED] = "method.name: lora, method.lora_dropout: 0.1, train.recompute: layer",
-    [MORA_ROTATION] = "method.name: mora, method.operator: rotation, train.recompute: layer",
+    [MORA_ROTATION] = "method.name: mora, method.operator: rotation, train.recompute: attention",
     [MORA_SHARING] = "method.name: mora, method.operator: sharing, method.r: 8, "
                      "method.lora_dropout: 0.1",
     [MORA_TIED] = "method.name: mora, method.operator: rotation, model.config: ../tied.json",

@@ -150,6 +150,8 @@ typedef struct mr_site_args {
     double dropout;  /**< probability that an input of the updates is dropped, here and now */
     mr_random stream;
     int64_t first_row; /**< of the mask, as in the entry dropout */
+    bool gates_again;  /**< forward: gated alone is made, from what an earlier call left in y and in
+                            saved; never false where that call was not */
     mr_tensor gated;   /**< [N, O], where the outputs of a site of two are used for that alone:
                             silu(y[0]) y[1]; y need not be written then, but belongs to the backend */
     mr_tensor d_gated; /**< backward: its gradient, read, with y as forward left it; overwritten */
@@ -291,7 +293,8 @@ typedef struct mr_backend_ops {
                                    mr_tensor x, mr_tensor s);
 
     /** y [N, C] = x rstd w, rstd [1, N] = 1 / sqrt(mean(x^2) + eps), w [1, C]. Where addend [N, C]
-     * exists, sum = x + addend is stored first and takes x's place; sum may be x or addend. */
+     * exists, sum = x + addend is stored first and takes x's place, as it is stored: without an
+     * addend sum gives the same bits. sum may be x or addend. */
     void (*rmsnorm_forward)(mr_backend *be, mr_tensor y, mr_tensor rstd, mr_tensor sum, mr_tensor x,
                             mr_tensor addend, mr_tensor w, double eps);
     /** dx [N, C] += gradient of rmsnorm at x; dw [1, C] = its weight gradient, where dw exists. */

@@ -41,7 +41,13 @@ typedef enum mr_schedule_kind {
     MR_SCHEDULE_REBASED_COSINE /**< a cosine of what is left of the run after every merge */
 } mr_schedule_kind;
 typedef enum mr_pack { MR_PACK_NONE, MR_PACK_SAMPLES } mr_pack;
-typedef enum mr_recompute { MR_RECOMPUTE_NONE, MR_RECOMPUTE_LAYER } mr_recompute;
+
+/** What the backward pass computes again instead of keeping it. */
+typedef enum mr_recompute {
+    MR_RECOMPUTE_NONE,
+    MR_RECOMPUTE_ATTENTION, /**< what norms and the gate of the MLP give */
+    MR_RECOMPUTE_LAYER      /**< all of a layer but its input */
+} mr_recompute;
 typedef enum mr_shard { MR_SHARD_FULL, MR_SHARD_OPTIMIZER, MR_SHARD_NONE } mr_shard;
 
 typedef enum mr_shared_memory { MR_SHARED_MEMORY_AUTO, MR_SHARED_MEMORY_OFF } mr_shared_memory;

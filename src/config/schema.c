@@ -18,8 +18,10 @@ static const char *const schedule_texts[] = {[MR_SCHEDULE_LINEAR] = "linear",
                                              NULL};
 static const char *const packing_texts[] = {
     [MR_PACK_NONE] = "none", [MR_PACK_SAMPLES] = "pack", NULL};
-static const char *const recompute_texts[] = {
-    [MR_RECOMPUTE_NONE] = "none", [MR_RECOMPUTE_LAYER] = "layer", NULL};
+static const char *const recompute_texts[] = {[MR_RECOMPUTE_NONE] = "none",
+                                              [MR_RECOMPUTE_ATTENTION] = "attention",
+                                              [MR_RECOMPUTE_LAYER] = "layer",
+                                              NULL};
 static const char *const shard_texts[] = {
     [MR_SHARD_FULL] = "full", [MR_SHARD_OPTIMIZER] = "optimizer", [MR_SHARD_NONE] = "none", NULL};
 
@@ -115,7 +117,9 @@ static const mr_key table[] = {
     {FIELD(train.clip_norm), .type = MR_KEY_FLOAT, .fallback = "1", .high = INFINITY,
      .help = "Largest norm of the gradient, above which it is scaled down; 0: off."},
     {FIELD(train.recompute), .type = MR_KEY_ENUM, .fallback = "none", .choices = recompute_texts,
-     .help = "What the backward pass computes again instead of keeping it in memory."},
+     .help = "What the backward pass computes again instead of keeping it, with the same bits. "
+             "attention: its scores, which are never kept, and what norms and the gate put into "
+             "products, at little cost; layer: all but a layer's input, for one more forward pass."},
     {FIELD(train.on_nonfinite), .type = MR_KEY_ENUM, .fallback = "stop", .choices = nonfinite_texts,
      .help = "What a loss or gradient that is not finite leads to: the end, or no update."},
     {FIELD(train.spike_zscore), .type = MR_KEY_FLOAT, .fallback = "0", .high = INFINITY,

@@ -23,13 +23,24 @@ static int64_t saved_cols(const mr_model *model, const mr_layer *layer, int site
     return most;
 }
 
-void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *arena, int64_t rows,
-                    int64_t batch, int64_t tokens, mr_layer_acts *acts)
+/* Both norms' outputs are in one place: the first is used up before the second is made. */
+void mr_layer_place_remade(const mr_model *model, mr_arena *arena, int64_t rows,
+                           mr_layer_acts *acts)
 {
     const mr_hf_config *a = &model->arch;
+    acts->normed1 = acts->normed2 = mr_arena_take(arena, model->compute, rows, a->hidden_size);
+    acts->product = mr_arena_take_rows(arena, model->compute, rows, a->intermediate_size);
+}
+
+void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *arena, int64_t rows,
+                    int64_t batch, int64_t tokens, const mr_layer_acts *shared, mr_layer_acts *acts)
+{
+    const mr_hf_config *a = &model->arch;
+    const bool remade = shared && shared->product.rows > 0;
     int64_t q_cols = a->num_attention_heads * a->head_dim;
     int64_t kv_cols = a->num_key_value_heads * a->head_dim;
-    acts->normed1 = mr_arena_take(arena, model->compute, rows, a->hidden_size);
+    *acts = remade ? *shared : (mr_layer_acts){.x = acts->x};
+    if (!remade) acts->normed1 = mr_arena_take(arena, model->compute, rows, a->hidden_size);
     acts->rstd1 = mr_arena_take(arena, MR_F32, 1, rows);
     acts->q = mr_arena_take(arena, model->compute, rows, q_cols);
     acts->k = mr_arena_take(arena, model->compute, rows, kv_cols);
@@ -37,11 +48,12 @@ void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *aren
     acts->lse = mr_arena_take(arena, MR_F32, batch * a->num_attention_heads, tokens);
     acts->attended = mr_arena_take(arena, model->compute, rows, q_cols);
     acts->h = mr_arena_take(arena, model->compute, rows, a->hidden_size);
-    acts->normed2 = mr_arena_take(arena, model->compute, rows, a->hidden_size);
+    if (!remade) acts->normed2 = mr_arena_take(arena, model->compute, rows, a->hidden_size);
     acts->rstd2 = mr_arena_take(arena, MR_F32, 1, rows);
     acts->gate = mr_arena_take_rows(arena, model->compute, rows, a->intermediate_size);
     acts->up = mr_arena_take_rows(arena, model->compute, rows, a->intermediate_size);
-    acts->product = mr_arena_take_rows(arena, model->compute, rows, a->intermediate_size);
+    if (!remade)
+        acts->product = mr_arena_take_rows(arena, model->compute, rows, a->intermediate_size);
     for (int s = 0; s < MR_SITES; s++)
         acts->saved[s] = mr_arena_take(arena, model->compute, rows, saved_cols(model, layer, s));
 }
@@ -159,6 +171,44 @@ static void site_forward(mr_model *model, int index, int site, const mr_pass *pa
     if (mr_tensor_exists(gated)) mr_swiglu_forward(model->be, gated, y[0], y[1]);
 }
 
+/* Makes what the site of gate and up gave as gated again, from what its backward pass has yet. */
+static void gate_again(mr_model *model, int index, const mr_pass *pass, mr_layer_acts *acts)
+{
+    const mr_adapter *adapter = model->layer[index].adapter[MR_SITE_GATE_UP];
+    const mr_tensor y[] = {acts->gate, acts->up}, saved = acts->saved[MR_SITE_GATE_UP];
+    mr_adapter_call call = {0};
+    if (is_told(model, adapter)) {
+        if (adapter)
+            call = adapter_call(model, index, MR_SITE_GATE_UP, pass, acts->normed2, y, saved);
+        mr_site_args args = site_args(model, index, MR_SITE_GATE_UP, acts->normed2, y, &call);
+        args.gated = acts->product;
+        args.gates_again = true;
+        if (model->be->ops->site_forward(model->be, &args)) return;
+    }
+    mr_swiglu_forward(model->be, acts->product, acts->gate, acts->up);
+}
+
+/* Whether the gradients of a site's own tensors are taken, which its input is for. */
+static bool learns(const mr_model *model, int index, int site)
+{
+    const mr_layer *layer = &model->layer[index];
+    bool learns = layer->adapter[site];
+    for (int i = 0; i < mr_sites[site].count; i++)
+        learns =
+            learns || mr_params_at(model->params, layer->linear[mr_sites[site].linear[i]])->trained;
+    return learns;
+}
+
+/* Makes the output of a layer's first norm, or of its second, again. */
+static void norm_again(mr_model *model, int index, int site, mr_tensor normed, mr_tensor rstd,
+                       mr_tensor x)
+{
+    if (model->recompute != MR_RECOMPUTE_ATTENTION || !learns(model, index, site)) return;
+    const int norm = model->layer[index].norm[site == MR_SITE_GATE_UP];
+    mr_rmsnorm_forward(model->be, normed, rstd, x, x, none, mr_params_weight(model->params, norm),
+                       model->arch.rms_norm_eps);
+}
+
 /* d_x (where it exists) and weight gradients from d_y of a site; where d_gated exists, from that,
  * and d_y is what site_forward left in y. */
 static void site_backward(mr_model *model, int index, int site, const mr_pass *pass, mr_tensor x,
@@ -273,8 +323,11 @@ void mr_layer_backward(mr_model *model, int index, const mr_pass *pass, mr_layer
     mr_backend *be = model->be;
     const mr_layer *layer = &model->layer[index];
     const mr_scratch *s = &model->scratch;
+    if (model->recompute == MR_RECOMPUTE_ATTENTION && learns(model, index, MR_SITE_DOWN))
+        gate_again(model, index, pass, acts);
     site_backward(model, index, MR_SITE_DOWN, pass, acts->product, &d_stream, none,
                   acts->saved[MR_SITE_DOWN], s->d_product);
+    norm_again(model, index, MR_SITE_GATE_UP, acts->normed2, acts->rstd2, acts->h);
     site_backward(model, index, MR_SITE_GATE_UP, pass, acts->normed2,
                   (mr_tensor[]){acts->gate, acts->up}, s->d_product, acts->saved[MR_SITE_GATE_UP],
                   s->d_normed);
@@ -296,6 +349,7 @@ void mr_layer_backward(mr_model *model, int index, const mr_pass *pass, mr_layer
     mr_rope_apply(be, pass->rope, s->d_q, s->d_k, pass->positions, model->arch.head_dim, true);
     /* Nothing under the first layer may be trained: then its input's gradient is nobody's. */
     bool wanted = index > 0 || model->below;
+    norm_again(model, index, MR_SITE_QKV, acts->normed1, acts->rstd1, acts->x);
     site_backward(model, index, MR_SITE_QKV, pass, acts->normed1,
                   (mr_tensor[]){s->d_q, s->d_k, s->d_v}, none, acts->saved[MR_SITE_QKV],
                   wanted ? s->d_normed : (mr_tensor){0});

@@ -334,9 +334,9 @@ static void place_activations(mr_model *model, mr_arena *arena)
     for (int64_t w = 0; w < g->in_wave; w++) {
         mr_micro *micro = &model->micro[w];
         for (int64_t l = 0; l < layers; l++) {
-            if (l == 0 || !model->recompute)
-                mr_layer_place(model, model->recompute ? NULL : &model->layer[l], arena, n,
-                               g->batch, g->tokens, &micro->layer[l]);
+            if (l == 0 || !whole)
+                mr_layer_place(model, whole ? NULL : &model->layer[l], arena, n, g->batch,
+                               g->tokens, &shared, &micro->layer[l]);
             else
                 micro->layer[l] = micro->layer[0];
         }
@@ -345,6 +345,9 @@ static void place_activations(mr_model *model, mr_arena *arena)
         micro->branch = mr_arena_take(arena, model->compute, n, a->hidden_size);
     }
     mr_scratch *s = &model->scratch;
+    const bool whole = model->recompute == MR_RECOMPUTE_LAYER;
+    mr_layer_acts shared = {0};
+    if (model->recompute == MR_RECOMPUTE_ATTENTION) mr_layer_place_remade(model, arena, n, &shared);
     int64_t chunk = mr_model_logits_rows(model);
     s->final = mr_arena_take(arena, model->compute, n, a->hidden_size);
     s->normed = mr_arena_take(arena, model->compute, n, a->hidden_size);

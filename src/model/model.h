@@ -64,7 +64,7 @@ typedef struct mr_model_options {
     double lr;                        /**< train.lr, which lr_scale's rates are told by */
     mr_shard shard;
     mr_dtype compute; /**< dtype of activations and of the weights they meet */
-    bool recompute;   /**< layers compute activations again in the backward pass */
+    mr_recompute recompute; /**< what layers compute again in the backward pass */
     bool frozen;      /**< the model is only run: a method that trains the base trains nothing */
     uint64_t seed;    /**< of restarts and dropout */
     mr_geometry geometry;

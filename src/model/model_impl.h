@@ -67,7 +67,7 @@ typedef struct mr_layer_acts {
 
 /** One micro-batch on its way. */
 typedef struct mr_micro {
-    mr_layer_acts *layer; /**< [L]; with recomputation all but x is shared. Owned */
+    mr_layer_acts *layer; /**< [L]; what is computed again is shared. Owned */
     mr_tensor branch;     /**< [N, C], last branch forward; gradient of the stream backward */
     mr_tensor tokens, targets, positions; /**< I32 [1, N], of the step's */
     mr_tensor starts;                     /**< I32 [1, N], absent where segments are sequences */
@@ -115,7 +115,7 @@ struct mr_model {
     mr_hf_config arch;
     const mr_adapter_method *method;
     mr_dtype compute; /**< of activations, and of weights in products */
-    bool recompute;
+    mr_recompute recompute;
     uint64_t seed;
     int64_t restart; /**< merges into the base so far, where the method does that */
     mr_geometry geometry;
@@ -163,9 +163,15 @@ int64_t mr_model_logits_rows(const mr_model *model);
 int64_t mr_model_product_rows(const mr_model *model);
 
 /** Places the activations of one layer, or (layer NULL) a set that serves any layer, for so many
- * rows of B sequences; x is left to the caller. */
+ * rows of B sequences; x is left to the caller. Those that `shared` has already are its; NULL for
+ * none. */
 void mr_layer_place(const mr_model *model, const mr_layer *layer, mr_arena *arena, int64_t rows,
-                    int64_t batch, int64_t tokens, mr_layer_acts *acts);
+                    int64_t batch, int64_t tokens, const mr_layer_acts *shared,
+                    mr_layer_acts *acts);
+
+/** Places what a layer gives that its backward pass makes again where it needs it. */
+void mr_layer_place_remade(const mr_model *model, mr_arena *arena, int64_t rows,
+                           mr_layer_acts *acts);
 
 /** Returns activations cut to their first rows. lse keeps its shape: its rows are heads. */
 mr_layer_acts mr_layer_first_rows(const mr_layer_acts *acts, int64_t rows);

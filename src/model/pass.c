@@ -156,7 +156,8 @@ void mr_model_train_wave(mr_model *model, int64_t wave, double scale, uint64_t s
         for (int64_t w = 0; w < in_wave; w++) {
             mr_micro *micro = &model->micro[w];
             mr_pass pass = pass_of(model, model->geometry.batch, true, step, first_micro, w);
-            if (model->recompute && l < layers - 1) { /* the last one's still stand */
+            if (model->recompute == MR_RECOMPUTE_LAYER &&
+                l < layers - 1) { /* the last one's still stand */
                 /* acts->x holds the sum already: the layer starts from it as the first one does. */
                 pass.replay = true;
                 mr_layer_forward(model, l, &pass, &micro->layer[l], (mr_tensor){0},

@@ -60,7 +60,7 @@ static void place(mr_session *s, mr_arena *arena)
     const mr_session_shape *shape = &s->shape;
     const mr_dtype compute = s->model->compute;
     const int64_t rows = shape->rows, kv_cols = a->num_key_value_heads * a->head_dim;
-    mr_layer_place(s->model, NULL, arena, rows, 1, 1, &s->acts);
+    mr_layer_place(s->model, NULL, arena, rows, 1, 1, NULL, &s->acts);
     s->acts.x = mr_arena_take(arena, compute, rows, a->hidden_size);
     s->branch = mr_arena_take(arena, compute, rows, a->hidden_size);
     s->told = mr_arena_take(arena, MR_I32, 1, told_count(shape));

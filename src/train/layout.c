@@ -123,7 +123,7 @@ mr_status mr_trainer_lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometr
                             .lr = t->config->train.lr,
                             .shard = (mr_shard)t->config->parallel.shard,
                             .compute = mr_trainer_dtype(t->config),
-                            .recompute = t->config->train.recompute == MR_RECOMPUTE_LAYER,
+                            .recompute = (mr_recompute)t->config->train.recompute,
                             .seed = (uint64_t)t->config->run.seed,
                             .geometry = geometry},
         &t->model));

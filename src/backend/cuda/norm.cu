@@ -40,8 +40,8 @@ static __global__ void forward(matrix<T> y, float *rstd, matrix<T> sum, matrix<T
         if (addend.exists()) {
             float other[N];
             load<N>(other, addend.at(row, col));
-            for (int i = 0; i < N; i++)
-                kept[k][i] += other[i];
+            for (int i = 0; i < N; i++) /* what is stored: from there on it gives the same bits */
+                kept[k][i] = to_float(from_float<T>(kept[k][i] + other[i]));
             store<N>(sum.at(row, col), kept[k]);
         }
         for (int i = 0; i < N; i++)

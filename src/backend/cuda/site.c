@@ -301,6 +301,18 @@ static void forward_weights(mr_backend *be, const mr_site_args *args, const mr_t
                      y[i]);
 }
 
+/* y are the outputs, or where both are scaled, what is scaled. */
+static void gate(mr_backend *be, const mr_site_args *args, const mr_tensor *y)
+{
+    mr_phase_begin(be, MR_PHASE_ELEMENTWISE);
+    if (gates_scaled(args))
+        mr_cuda_scaled_swiglu(be, args->gated, y[0], y[1], args->update[0].ratio,
+                              args->update[1].ratio);
+    else
+        mr_cuda_swiglu_forward(be, args->gated, args->y[0], args->y[1]);
+    mr_phase_end(be, MR_PHASE_ELEMENTWISE);
+}
+
 bool mr_cuda_site_forward(mr_backend *be, const mr_site_args *args)
 {
     const bool scaled = is_scaled(args);
@@ -310,6 +322,10 @@ bool mr_cuda_site_forward(mr_backend *be, const mr_site_args *args)
     for (int i = 0; i < args->linears; i++)
         y[i] = args->y[i];
     if (scaled) find_products(args, y);
+    if (args->gates_again) {
+        gate(be, args, y);
+        return true;
+    }
     mr_phase_begin(be, MR_PHASE_ADAPTER);
     forward_updates(be, args, y, update_input(be, args, &room));
     mr_phase_end(be, MR_PHASE_ADAPTER);
@@ -324,14 +340,7 @@ bool mr_cuda_site_forward(mr_backend *be, const mr_site_args *args)
                                       0);
         mr_phase_end(be, MR_PHASE_ADAPTER);
     }
-    if (!mr_tensor_exists(args->gated)) return true;
-    mr_phase_begin(be, MR_PHASE_ELEMENTWISE);
-    if (gates_scaled(args))
-        mr_cuda_scaled_swiglu(be, args->gated, y[0], y[1], args->update[0].ratio,
-                              args->update[1].ratio);
-    else
-        mr_cuda_swiglu_forward(be, args->gated, args->y[0], args->y[1]);
-    mr_phase_end(be, MR_PHASE_ELEMENTWISE);
+    if (mr_tensor_exists(args->gated)) gate(be, args, y);
     return true;
 }
 

@@ -1,4 +1,5 @@
 /* Types of elements: moving, rounding, counting and naming them by their bits. */
+#include "backend/rounding.h"
 #include "base/hash.h"
 #include "reference.h"
 #include "test.h"
@@ -143,6 +144,150 @@ static void send(mr_lab *lab, mr_tensor x, unsigned char *data)
     lab->be->ops->upload(lab->be, x, x.dtype == MR_BF16 ? (const void *)wide : data);
 }
 
+/* Of every number between two neighbours each of all random bits is one rounding. */
+static void a_stochastic_rounding_is_right_on_average(void **state)
+{
+    (void)state;
+    const uint32_t units[] = {0x3f80, 0xc2f7, 0x0001, 0x7f7e};
+    const uint32_t cut[] = {0, 1, 0x4000, 0x8000, 0xfffe, 0xffff};
+    for (int i = 0; i < 24; i++) {
+        const uint32_t bits = units[i % 4] << 16 | cut[i / 4];
+        uint32_t up = 0;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        for (uint32_t random = 0; random < 1 << 16; random++) {
+            const uint16_t half = mr_round_stochastic(value, 0xabcd0000u | random);
+            assert_true(half == units[i % 4] || half == units[i % 4] + 1);
+            up += half != units[i % 4];
+        }
+        assert_int_equal(up, cut[i / 4]);
+    }
+    assert_int_equal(mr_round_stochastic(INFINITY, 0xffff), 0x7f80);
+    assert_int_equal(mr_round_stochastic(-INFINITY, 0xffff), 0xff80);
+    assert_true((mr_round_stochastic(NAN, 0xffff) & 0x7fff) > 0x7f80);
+}
+
+/* First moments a quarter of a unit above a number of BF16, of one step after another. */
+static void what_the_optimizer_keeps_is_right_on_average(void **state)
+{
+    enum { COUNT = 1 << 12, STEPS = 16 };
+    mr_lab *lab = *state;
+    const double sure = sqrt(COUNT * STEPS * 0.25 * 0.75);
+    double ups = 0, both = 0, *gradients = mr_lab_zeros(lab, COUNT);
+    for (int64_t i = 0; i < COUNT; i++)
+        gradients[i] = 2 * (1 + 0x1p-9); /* m = 1 + 2^-9, v = 2 (1 + 2^-9)^2 */
+    for (int step = 1; step <= STEPS; step++) {
+        double *zeros = mr_lab_zeros(lab, COUNT);
+        mr_adamw_args args = {.weight = mr_lab_upload_as(lab, MR_BF16, zeros, 1, COUNT, 0),
+                              .grad = mr_lab_upload(lab, gradients, 1, COUNT, 0),
+                              .m = mr_lab_upload_as(lab, MR_BF16, zeros, 1, COUNT, 0),
+                              .v = mr_lab_upload_as(lab, MR_BF16, zeros, 1, COUNT, 0),
+                              .grad_scale = 1,
+                              .beta1 = 0.5,
+                              .beta2 = 0.5,
+                              .eps = 1,
+                              .step = step,
+                              .rounding =
+                                  mr_random_stream(3, MR_RANDOM_ROUNDING, (uint64_t)step << 24)};
+        MR_LAB_RUN(lab, adamw, &args, 1);
+        const double *m = mr_lab_copy(lab, mr_lab_download(lab, args.m), COUNT);
+        const double *v = mr_lab_download(lab, args.v);
+        for (int64_t i = 0; i < COUNT; i++) {
+            assert_true(m[i] == 1 || m[i] == 1 + 0x1p-7);
+            assert_true(v[i] == 2 || v[i] == 2 * (1 + 0x1p-7));
+            ups += m[i] > 1;
+            both += m[i] > 1 && v[i] > 2;
+        }
+        mr_lab_clear(lab);
+        gradients = mr_lab_zeros(lab, COUNT);
+        for (int64_t i = 0; i < COUNT; i++)
+            gradients[i] = 2 * (1 + 0x1p-9);
+    }
+    assert_true(fabs(ups - 0.25 * COUNT * STEPS) < 4 * sure);
+    /* v lies half a unit above 2, and is rounded by other bits. */
+    assert_true(fabs(both - 0.125 * COUNT * STEPS) < 4 * sure);
+}
+
+/* What a number held in F32 is in BF16, by 16 random bits. */
+static double rounded(double value, uint32_t random)
+{
+    float single = (float)value;
+    uint32_t bits;
+    memcpy(&bits, &single, sizeof bits);
+    bits = (bits + (random & 0xffff)) & 0xffff0000;
+    memcpy(&single, &bits, sizeof single);
+    return (double)single;
+}
+
+/* count multiples of a power of two, with no more of it than `most`. */
+static double *multiples(mr_lab *lab, int64_t count, int64_t most, double of)
+{
+    double *values = mr_lab_zeros(lab, count);
+    for (int64_t i = 0; i < count; i++)
+        values[i] = of * (double)mr_lab_extent(lab, -most, most);
+    return values;
+}
+
+/* Every sum is exact in F32, and the denominator eps alone: what is stored follows from the random
+ * bits to the last bit. */
+static void check_halves(mr_lab *lab, int i)
+{
+    enum { LIST = 3 };
+    mr_adamw_args args[LIST];
+    double *w[LIST], *m[LIST], *v[LIST];
+    int64_t n[LIST];
+    for (int k = 0; k < LIST; k++) {
+        n[k] = i == 0 ? 1 : mr_lab_extent(lab, 1, 3000);
+        double *g = multiples(lab, n[k], 2000, 1.0 / 64);
+        w[k] = multiples(lab, n[k], 255, 1.0 / 64);
+        m[k] = multiples(lab, n[k], 255, 1.0 / 64);
+        v[k] = multiples(lab, n[k], 255, 1.0 / 64);
+        for (int64_t e = 0; e < n[k]; e++)
+            v[k][e] = fabs(v[k][e]);
+        args[k] = (mr_adamw_args){.weight = mr_lab_upload_as(lab, MR_BF16, w[k], 1, n[k], 0),
+                                  .grad = mr_lab_upload(lab, g, 1, n[k], 0),
+                                  .m = mr_lab_upload_as(lab, MR_BF16, m[k], 1, n[k], 0),
+                                  .v = mr_lab_upload_as(lab, MR_BF16, v[k], 1, n[k], 0),
+                                  .grad_scale = 0.5,
+                                  .lr = 0x1p39,
+                                  .beta1 = 0.5,
+                                  .beta2 = 0.5,
+                                  .eps = 0x1p40,
+                                  .step = 1,
+                                  .rounding = mr_random_stream((uint64_t)i, MR_RANDOM_ROUNDING, 7),
+                                  .first = i < 4 ? i : mr_lab_extent(lab, 0, 1000)};
+        if (k > 0) args[k].copy = mr_lab_poison(lab, MR_F32, 1, n[k], 0);
+        for (int64_t e = 0; e < n[k]; e++) {
+            const uint64_t at = (uint64_t)(args[k].first + e);
+            const uint32_t counter[4] = {(uint32_t)(at / 2), 0, args[k].rounding.stream[0],
+                                         args[k].rounding.stream[1]};
+            uint32_t words[4];
+            mr_philox(args[k].rounding.key, counter, words);
+            m[k][e] = m[k][e] / 2 + g[e] / 4;
+            v[k][e] = v[k][e] / 2 + g[e] * g[e] / 8;
+            w[k][e] = rounded(w[k][e] - m[k][e], words[0] >> 16 * (at % 2));
+            m[k][e] = rounded(m[k][e], words[1] >> 16 * (at % 2));
+            v[k][e] = rounded(v[k][e], words[2] >> 16 * (at % 2));
+        }
+    }
+    MR_LAB_RUN(lab, adamw, args, LIST);
+    for (int k = 0; k < LIST; k++) {
+        mr_lab_expect(lab, MR_BOUND_EXACT, args[k].weight, w[k], "weight %d, case %d", k, i);
+        mr_lab_expect(lab, MR_BOUND_EXACT, args[k].m, m[k], "m %d, case %d", k, i);
+        mr_lab_expect(lab, MR_BOUND_EXACT, args[k].v, v[k], "v %d, case %d", k, i);
+        if (k > 0) mr_lab_expect(lab, MR_BOUND_EXACT, args[k].copy, w[k], "copy %d, case %d", k, i);
+    }
+}
+
+static void the_optimizer_rounds_what_it_keeps_by_its_random_bits(void **state)
+{
+    mr_lab *lab = *state;
+    for (int i = 0; i < CASES; i++) {
+        check_halves(lab, i);
+        mr_lab_clear(lab);
+    }
+}
+
 static void a_digest_is_that_of_bits_and_places(void **state)
 {
     mr_lab *lab = *state;
@@ -177,6 +322,9 @@ int main(void)
         MR_LAB_TEST(convert_stays_inside_strided_views),
         MR_LAB_TEST(nonzero_elements_are_counted),
         MR_LAB_TEST(a_digest_is_that_of_bits_and_places),
+        cmocka_unit_test(a_stochastic_rounding_is_right_on_average),
+        MR_LAB_TEST(what_the_optimizer_keeps_is_right_on_average),
+        MR_LAB_TEST(the_optimizer_rounds_what_it_keeps_by_its_random_bits),
     };
     return cmocka_run_group_tests_name("backend types", tests, NULL, NULL);
 }

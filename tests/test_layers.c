@@ -118,11 +118,10 @@ static bool says_f32_for_what_is_computed_with(const char *file, const char *lin
         {NULL, "sine)"},                                   /* the same */
         {NULL, "MR_MEM_GRADIENTS,"},                       /* gradients of parameters */
         {NULL, "MR_MEM_REDUCE,"},                          /* their sums over ranks */
-        {NULL, "MR_MEM_OPTIMIZER,"},                       /* what the optimizer works on */
         {"adapter/dora.c", "&state->memory"},              /* factors of rows */
         {"model/shared.c", "flat->sums = "},               /* the same, where others read them */
         {"model/reduce_memory.c", "mr_arena_take(&arena"}, /* the same */
-        {"model/params_impl.h", "types.compute : MR_F32"}, /* weights that are trained, or merged */
+        {"model/params_impl.h", "types.states : MR_F32"},  /* adapters; frozen weights, if merged */
         {"model/merge.c", "model->be, MR_MEM_OTHER,"},     /* merged weights are formed in F32 */
         {"train/layout.c", "MR_BF16 : MR_F32"},            /* where the type is chosen */
         {"train/approximate.c", "mr_dtype compute = "},    /* the same */

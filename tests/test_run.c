@@ -11,6 +11,7 @@
 enum {
     FFT,
     FFT_RECOMPUTED,
+    FFT_HALVES,
     FFT_TIED,
     LORA,
     LORA_DROPPED,
@@ -24,6 +25,7 @@ enum {
 static const char *const variants[VARIANTS] = {
     [FFT] = "method.name: fft, train.recompute: none",
     [FFT_RECOMPUTED] = "method.name: fft, train.recompute: layer",
+    [FFT_HALVES] = "method.name: fft, train.optimizer_dtype: bf16",
     [FFT_TIED] = "method.name: fft, model.config: ../tied.json",
     [LORA] = "method.name: lora",
     [LORA_DROPPED] = "method.name: lora, method.lora_dropout: 0.1, train.recompute: layer",
@@ -212,6 +214,26 @@ static void recomputation_changes_no_bit(void **state)
     log_assert_same_bits(kept, recomputed, "/train/loss", 0);
     log_assert_same_bits(kept, recomputed, "/train/grad_norm", 0);
     file_assert_same("ranks2/m0/model.safetensors", "ranks2/m3/model.safetensors");
+}
+
+static void states_in_bf16_are_close_to_f32(void **state)
+{
+    (void)state;
+    char halves[512], whole[512];
+    int64_t count;
+    log_of(FFT_HALVES * SHARDS, 1, halves);
+    log_of(FFT * SHARDS, 1, whole);
+    log_assert_text(halves, "optimizer_dtype", "bf16");
+    log_assert_close(halves, whole, "/train/loss", 2e-3);
+    double *a = log_series(halves, "/train/loss", &count);
+    double *b = log_series(whole, "/train/loss", &count);
+    assert_true(a[count - 1] != b[count - 1]);
+    mr_free(a);
+    mr_free(b);
+    program_fail((program_setting){0}, 1,
+                 "train.optimizer_dtype: bf16 is for trained weights of the base, and method lora "
+                 "trains none of them",
+                 "run base.yaml --set method.name=lora --set train.optimizer_dtype=bf16");
 }
 
 static void dropout_changes_the_losses(void **state)
@@ -663,6 +685,7 @@ int main(void)
         cmocka_unit_test(saved_models_are_the_same_bytes_however_sharded),
         cmocka_unit_test(kept_tensors_are_the_same_bits_however_sharded),
         cmocka_unit_test(recomputation_changes_no_bit),
+        cmocka_unit_test(states_in_bf16_are_close_to_f32),
         cmocka_unit_test(dropout_changes_the_losses),
         cmocka_unit_test(every_method_lowers_the_loss),
         cmocka_unit_test(a_log_says_which_ranks_give_the_same_bits),

@@ -161,8 +161,13 @@ typedef struct mr_site_args {
 
 /** One AdamW update of a dense tensor. Source: Loshchilov and Hutter 2019, as torch.optim.AdamW. */
 typedef struct mr_adamw_args {
-    mr_tensor weight, grad, m, v; /**< of one shape, dense; grad is read only */
-    mr_tensor copy;    /**< BF16, or absent: gets the new weight, rounded as in the entry convert */
+    mr_tensor weight, grad, m, v; /**< of one shape, dense; grad is read only. The others F32, or
+                                     all BF16: then each is rounded where it is stored,
+                                     stochastically (backend/rounding.h), and until then F32 */
+    mr_tensor copy;     /**< of the type that they are not, or absent: gets the new weight, as the
+                             entry convert makes it of the one stored */
+    mr_random rounding; /**< of BF16: its blocks are those of elements first.. */
+    int64_t first;
     double grad_scale; /**< factor on grad (clipping) */
     double lr, beta1, beta2, eps, weight_decay;
     int64_t step; /**< of this update, from 1 */

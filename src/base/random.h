@@ -23,6 +23,7 @@ typedef enum mr_random_use {
     MR_RANDOM_SAMPLE = 6,   /**< sampling in generation */
     MR_RANDOM_SPECTRA = 7,  /**< noise that spectra are compared with, start of an iteration */
     MR_RANDOM_RESAMPLE = 8, /**< items drawn again, for intervals */
+    MR_RANDOM_ROUNDING = 9, /**< stochastic rounding of what the optimizer keeps */
 } mr_random_use;
 
 /** A stream of numbers addressed by index. Plain data, copied freely. */

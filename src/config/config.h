@@ -120,6 +120,7 @@ typedef struct mr_config {
         double weight_decay;
         double beta1, beta2, eps;
         double clip_norm;
+        int32_t optimizer_dtype; /**< 0 f32, 1 bf16 */
         int32_t recompute;    /**< mr_recompute */
         int32_t on_nonfinite; /**< MR_GUARD_STOP or MR_GUARD_SKIP */
         double spike_zscore;

@@ -116,10 +116,15 @@ static const mr_key table[] = {
      .help = "Added to the denominator of AdamW."},
     {FIELD(train.clip_norm), .type = MR_KEY_FLOAT, .fallback = "1", .high = INFINITY,
      .help = "Largest norm of the gradient, above which it is scaled down; 0: off."},
+    {FIELD(train.optimizer_dtype), .type = MR_KEY_ENUM, .fallback = "f32", .choices = dtype_texts,
+     .help = "Type that trained weights of the base and their AdamW moments are kept in: f32, or "
+             "bf16, rounded up or down at random so that the mean is right, in which full "
+             "fine-tuning with model.dtype bf16 takes 6 bytes a parameter for them instead of 14."},
     {FIELD(train.recompute), .type = MR_KEY_ENUM, .fallback = "none", .choices = recompute_texts,
-     .help = "What the backward pass computes again instead of keeping it, with the same bits. "
-             "attention: its scores, which are never kept, and what norms and the gate put into "
-             "products, at little cost; layer: all but a layer's input, for one more forward pass."},
+     .help =
+         "What the backward pass computes again instead of keeping it, with the same bits. "
+         "attention: its scores, which are never kept, and what norms and the gate put into "
+         "products, at little cost; layer: all but a layer's input, for one more forward pass."},
     {FIELD(train.on_nonfinite), .type = MR_KEY_ENUM, .fallback = "stop", .choices = nonfinite_texts,
      .help = "What a loss or gradient that is not finite leads to: the end, or no update."},
     {FIELD(train.spike_zscore), .type = MR_KEY_FLOAT, .fallback = "0", .high = INFINITY,

@@ -167,7 +167,10 @@ static void count_traffic(const mr_model *model, int64_t node_ranks, mr_model_co
             count_flat(exchanges, flat[k].count, sizeof(float), (double)meetings);
             trains = trains || flat[k].count > 0;
             if (params->shard == MR_SHARD_FULL && k == MR_FLAT_TRAINED) continue;
-            count_flat(updates, flat[k].count, sizeof(float), 1);
+            /* Under none it is the gradients that all have in the end. */
+            const size_t kept = mr_dtype_size(mr_flat_kept_type(params, k));
+            count_flat(updates, flat[k].count,
+                       params->shard == MR_SHARD_NONE ? sizeof(float) : kept, 1);
             updated = updated || flat[k].count > 0;
         }
         exchanges->units += trains ? meetings : 0;

@@ -238,6 +238,18 @@ static mr_reduce_cut cut_of(const mr_geometry *g, bool tied)
                            .long_unit = tied ? 0 : -1};
 }
 
+/* Types of what is not there say nothing. */
+static mr_status check_states(const mr_model *model, const mr_model_options *options)
+{
+    if (options->states != MR_BF16) return MR_OK;
+    for (mr_params_walk at = {0}; mr_params_next(model->params, &at);)
+        if (at.param->trained && !at.param->adapter) return MR_OK;
+    return mr_fail(MR_ERR_CONFIG,
+                   "train.optimizer_dtype: bf16 is for trained weights of the base, and method %s "
+                   "trains none of them: its adapters stay f32",
+                   model->method->name);
+}
+
 static mr_status lay_out(mr_model *model, const mr_model_options *options)
 {
     const mr_hf_config *a = &model->arch;
@@ -245,6 +257,7 @@ static mr_status lay_out(mr_model *model, const mr_model_options *options)
     bool tied = a->tie_word_embeddings;
     model->head_unit = tied ? 0 : layers + 1;
     const mr_params_types types = {.compute = model->compute,
+                                   .states = options->states,
                                    .keeps_frozen = model->method->merges};
     MR_TRY(mr_params_create(model->comm, model->be, options->shard, types, layers + (tied ? 1 : 2),
                             &model->params));
@@ -261,6 +274,7 @@ static mr_status lay_out(mr_model *model, const mr_model_options *options)
         MR_TRY(add_base(model, &lists, model->head_unit, "lm_head", NULL, a->vocab_size,
                         a->hidden_size, MR_INIT_NORMAL, &model->head));
     if (!model->method->trains_base) MR_TRY(check_used(&lists));
+    MR_TRY(check_states(model, options));
     model->below = mr_params_at(model->params, model->embed)->trained ||
                    mr_params_at(model->params, model->layer[0].norm[0])->trained;
     MR_TRY(apply_lr_scale(model, options->lr_scale, options->lr));
@@ -331,6 +345,9 @@ static void place_activations(mr_model *model, mr_arena *arena)
     int64_t n = g->batch * g->tokens, layers = a->num_hidden_layers;
     int64_t q_cols = a->num_attention_heads * a->head_dim;
     int64_t kv_cols = a->num_key_value_heads * a->head_dim;
+    const bool whole = model->recompute == MR_RECOMPUTE_LAYER;
+    mr_layer_acts shared = {0};
+    if (model->recompute == MR_RECOMPUTE_ATTENTION) mr_layer_place_remade(model, arena, n, &shared);
     for (int64_t w = 0; w < g->in_wave; w++) {
         mr_micro *micro = &model->micro[w];
         for (int64_t l = 0; l < layers; l++) {
@@ -345,9 +362,6 @@ static void place_activations(mr_model *model, mr_arena *arena)
         micro->branch = mr_arena_take(arena, model->compute, n, a->hidden_size);
     }
     mr_scratch *s = &model->scratch;
-    const bool whole = model->recompute == MR_RECOMPUTE_LAYER;
-    mr_layer_acts shared = {0};
-    if (model->recompute == MR_RECOMPUTE_ATTENTION) mr_layer_place_remade(model, arena, n, &shared);
     int64_t chunk = mr_model_logits_rows(model);
     s->final = mr_arena_take(arena, model->compute, n, a->hidden_size);
     s->normed = mr_arena_take(arena, model->compute, n, a->hidden_size);

@@ -95,7 +95,8 @@ void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
             bytes[MR_MEM_WEIGHTS] += size.weight * (size_t)size.weights;
             bytes[MR_MEM_GRADIENTS] +=
                 4 * (size_t)(size.grad + size.sums + size.partial_rows * size.partial_cols);
-            bytes[MR_MEM_OPTIMIZER] += 8 * (size_t)size.moment;
+            bytes[MR_MEM_OPTIMIZER] +=
+                2 * mr_dtype_size(mr_flat_moment_type(params, k)) * (size_t)size.moment;
         }
     bytes[MR_MEM_GATHER] +=
         mr_dtype_size(params->types.compute) *
@@ -145,8 +146,9 @@ static mr_status allocate_flat(mr_params *params, int unit, int kind)
         const mr_run kept = mr_flat_kept(params, flat, (mr_flat_kind)kind, MR_SLAB_M);
         flat->grad = mr_tensor_cols(mr_flat_slot(params, flat, 0), kept.from, kept.count);
     }
-    MR_TRY(mr_backend_tensor(be, MR_MEM_OPTIMIZER, MR_F32, 1, size.moment, &flat->m));
-    return mr_backend_tensor(be, MR_MEM_OPTIMIZER, MR_F32, 1, size.moment, &flat->v);
+    const mr_dtype moment = mr_flat_moment_type(params, kind);
+    MR_TRY(mr_backend_tensor(be, MR_MEM_OPTIMIZER, moment, 1, size.moment, &flat->m));
+    return mr_backend_tensor(be, MR_MEM_OPTIMIZER, moment, 1, size.moment, &flat->v);
 }
 
 mr_status mr_params_allocate(mr_params *params)
@@ -224,6 +226,13 @@ const mr_param *mr_params_at(const mr_params *params, int id)
 {
     MR_INVARIANT(id >= 0 && id < params->param_count);
     return &params->param[id];
+}
+
+mr_dtype mr_params_type(const mr_params *params, int id, mr_slab_kind what)
+{
+    const int kind = params->param[id].kind;
+    return what == MR_SLAB_WEIGHTS ? mr_flat_kept_type(params, kind)
+                                   : mr_flat_moment_type(params, kind);
 }
 
 int64_t mr_params_count(const mr_params *params, bool trained_only)

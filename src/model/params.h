@@ -77,10 +77,13 @@ typedef struct mr_slab {
                        */
 } mr_slab;
 
-/** What parameters are kept in. Gradients and moments are F32. */
+/** What parameters are kept in. Gradients are F32, and so are adapters and their moments. */
 typedef struct mr_params_types {
-    mr_dtype compute; /**< of what mr_params_weight returns: a copy where weights are kept in F32 */
-    bool keeps_frozen; /**< frozen weights are kept in F32, as trained ones are: they change too */
+    mr_dtype
+        compute;     /**< of what mr_params_weight returns: a copy where they are kept in another */
+    mr_dtype states; /**< of trained weights of the base and of their moments: F32, or BF16, then
+                          rounded stochastically */
+    bool keeps_frozen; /**< frozen weights are kept in F32: they change too */
 } mr_params_types;
 
 /** Creates an empty list of `units` units. Local. @return MR_OK, MR_ERR_MEMORY */
@@ -136,6 +139,9 @@ int mr_params_length(const mr_params *params);
 
 /** Returns the parameter of an id; borrowed. */
 const mr_param *mr_params_at(const mr_params *params, int id);
+
+/** Returns the type that a parameter, or a moment of it, is kept in. Local. */
+mr_dtype mr_params_type(const mr_params *params, int id, mr_slab_kind what);
 
 /** Returns the elements of all trained (or all) parameters. */
 int64_t mr_params_count(const mr_params *params, bool trained_only);

@@ -120,11 +120,17 @@ static inline bool mr_params_updates_in_place(const mr_params *params)
 /** Counts one up on a counter of the window, and waits until all ranks of the node have. */
 void mr_params_meet(mr_params *params, int tell);
 
+/** Returns the type that moments of a flat are kept in. */
+static inline mr_dtype mr_flat_moment_type(const mr_params *params, int kind)
+{
+    return kind == MR_FLAT_TRAINED ? params->types.states : MR_F32;
+}
+
 /** Returns the type that the weights of a flat are kept in. */
 static inline mr_dtype mr_flat_kept_type(const mr_params *params, int kind)
 {
     bool computed = kind == MR_FLAT_FROZEN && !params->types.keeps_frozen;
-    return computed ? params->types.compute : MR_F32;
+    return computed ? params->types.compute : mr_flat_moment_type(params, kind);
 }
 
 /** Tells whether they are computed with in another one, in which there is a copy. */

@@ -7,7 +7,8 @@ mr_status mr_optimizer_create(mr_params *params, const mr_config *config, mr_opt
                           .beta2 = config->train.beta2,
                           .eps = config->train.eps,
                           .weight_decay = config->train.weight_decay,
-                          .clip_norm = config->train.clip_norm};
+                          .clip_norm = config->train.clip_norm,
+                          .seed = (uint64_t)config->run.seed};
     out->param_steps =
         mr_alloc_array(MR_MEM_OTHER, (size_t)mr_params_length(params), sizeof *out->param_steps);
     out->updates =
@@ -32,6 +33,15 @@ void mr_optimizer_destroy(mr_optimizer *optimizer)
     *optimizer = (mr_optimizer){0};
 }
 
+/* The random bits of a parameter's step: those of a repeated one are the same. */
+static mr_random rounding_of(const mr_optimizer *optimizer, int id)
+{
+    enum { ID_BITS = 24 };
+    MR_INVARIANT(id < 1 << ID_BITS);
+    return mr_random_stream(optimizer->seed, MR_RANDOM_ROUNDING,
+                            (uint64_t)optimizer->param_steps[id] << ID_BITS | (uint64_t)id);
+}
+
 void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
 {
     mr_params *params = optimizer->params;
@@ -54,6 +64,8 @@ void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm)
                                                       .m = own.m,
                                                       .v = own.v,
                                                       .copy = own.copy,
+                                                      .rounding = rounding_of(optimizer, at.id),
+                                                      .first = own.first,
                                                       .grad_scale = scale,
                                                       .lr = lr * at.param->lr_scale,
                                                       .beta1 = optimizer->beta1,

@@ -15,6 +15,7 @@ typedef struct mr_optimizer {
     mr_params *params;
     double beta1, beta2, eps, weight_decay;
     double clip_norm;       /**< 0: no clipping */
+    uint64_t seed;          /**< of stochastic rounding */
     int64_t *param_steps;   /**< [parameters] updates since the start or the last reset; owned */
     mr_adamw_args *updates; /**< [parameters], room for the list of one step; owned */
 } mr_optimizer;
@@ -29,8 +30,9 @@ void mr_optimizer_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES]);
 /** Frees what the optimizer owns. */
 void mr_optimizer_destroy(mr_optimizer *optimizer);
 
-/** Updates all trained parameters, each by its own step count, at learning rate lr (times each
- * one's lr_scale), gradients times min(1, clip_norm / (grad_norm + 1e-6)) as
+/** Updates all trained parameters, what is kept in BF16 rounded by (run.seed, its step count, its
+ * id, the element) alone, each by its own step count, at learning rate lr (times each one's
+ * lr_scale), gradients times min(1, clip_norm / (grad_norm + 1e-6)) as
  * torch.nn.utils.clip_grad_norm_. Collective. */
 void mr_optimizer_update(mr_optimizer *optimizer, double lr, double grad_norm);
 

@@ -2,7 +2,7 @@
 #define MR_STORE_CHECKPOINT_H
 
 /** @file
- * Checkpoints: named F32 tensors cut over the ranks, and one JSON object of scalars.
+ * Checkpoints: named tensors of F32 or BF16 cut over the ranks, and one JSON object of scalars.
  *
  *     <folder>/step-00000020/shard-00000-of-00002.safetensors   what rank 0 of 2 held
  *                            shard-00001-of-00002.safetensors
@@ -35,6 +35,8 @@ typedef struct mr_checkpoint_slab {
     const char *name; /**< without square brackets, which name parts */
     int dims;
     int64_t shape[MR_SAFETENSORS_DIMS]; /**< [dims] of the whole tensor; the same on every rank */
+    mr_safetensors_dtype
+        dtype; /**< it is written in: F32, or BF16, of which all its elements are */
     int64_t first;                      /**< element of the whole that this rank's part starts at */
     int64_t count;                      /**< elements of this rank's part; may be 0 */
 } mr_checkpoint_slab;

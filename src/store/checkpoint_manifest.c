@@ -26,14 +26,13 @@ static mr_status hash_fields(const char *path, const json_t *root, char out[MR_H
     return status;
 }
 
-/* Shards hold nothing but F32 so far. */
 static json_t *make_tensor(const mr_checkpoint_slab *slab)
 {
     json_t *shape = json_array();
     for (int d = 0; d < slab->dims; d++)
         mr_json_append(&shape, json_integer((json_int_t)slab->shape[d]));
     return json_pack("{s:s, s:s, s:o, s:i, s:[]}", "name", slab->name, "dtype",
-                     mr_safetensors_dtype_name(MR_SAFETENSORS_F32), "shape", shape, "first_file", 0,
+                     mr_safetensors_dtype_name(slab->dtype), "shape", shape, "first_file", 0,
                      "ends");
 }
 

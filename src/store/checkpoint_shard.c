@@ -58,7 +58,8 @@ static void add_part(listing *list, const mr_checkpoint_slab *slab)
     mr_safetensors_spec *spec = &list->spec[list->specs++];
     mr_checkpoint_entry_name(slab->name, slab->first, slab->first + slab->count, extent,
                              text->entry);
-    *spec = (mr_safetensors_spec){.name = text->entry, .dims = 1, .shape = {slab->count}};
+    *spec = (mr_safetensors_spec){
+        .name = text->entry, .dims = 1, .shape = {slab->count}, .dtype = slab->dtype};
     if (slab->count == extent) {
         spec->dims = slab->dims;
         memcpy(spec->shape, slab->shape, sizeof spec->shape);

@@ -31,6 +31,7 @@ const mr_registry *mr_approximate_registry(void)
                                           "train.seq_len",
                                           "train.packing",
                                           "train.lr_scale",
+                                          "train.optimizer_dtype",
                                           "train.recompute",
                                           "train.on_nonfinite",
                                           "train.spike_zscore",

@@ -122,6 +122,7 @@ mr_status mr_trainer_lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometr
                             .lr_scale = &t->config->train.lr_scale,
                             .lr = t->config->train.lr,
                             .shard = (mr_shard)t->config->parallel.shard,
+                            .states = t->config->train.optimizer_dtype == 1 ? MR_BF16 : MR_F32,
                             .compute = mr_trainer_dtype(t->config),
                             .recompute = (mr_recompute)t->config->train.recompute,
                             .seed = (uint64_t)t->config->run.seed,

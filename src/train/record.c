@@ -65,6 +65,7 @@ static mr_status describe(mr_record *record)
         {"build_options", MR_BUILD_OPTIONS},
         {"backend", t->be->ops->name},
         {"dtype", mr_trainer_dtype(c) == MR_BF16 ? "bf16" : "f32"},
+        {"optimizer_dtype", c->train.optimizer_dtype == 1 ? "bf16" : "f32"},
         {"task", c->task.name},
         {"method", c->method.name},
         {"tokenizer", t->tokenizer->source},
@@ -145,6 +146,14 @@ static void tell_of_data(const mr_record *record)
     tell_of_rows(record);
 }
 
+static void tell_of_states(const mr_record *record)
+{
+    if (record->config->train.optimizer_dtype == 1)
+        mr_log("%s: trained weights of the base and their moments are kept in bf16, rounded "
+               "stochastically (train.optimizer_dtype)",
+               record->config->run.name);
+}
+
 /* What adapters became: the operator of `auto`, r_hat. */
 static mr_status record_choices(mr_record *record)
 {
@@ -172,6 +181,7 @@ static mr_status start(mr_record *record)
     MR_TRY(mr_runlog_set_text(record->log, "started", started));
     MR_TRY(describe(record));
     tell_of_data(record);
+    tell_of_states(record);
     return record_choices(record);
 }
 
@@ -263,6 +273,7 @@ mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ra
         MR_TRY(mr_record_check_sets(record));
         MR_TRY(describe(record));
         tell_of_data(record);
+        tell_of_states(record);
     } else {
         if (status != MR_OK) mr_warn("%s", mr_message());
         mr_warn("%s: no log of this run to go on with: a new one starts at step %lld", record->path,

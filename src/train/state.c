@@ -60,6 +60,8 @@ static void add_tensor(tensors *list, const mr_params *params, int id, mr_slab_k
         .name = list->name[i],
         .dims = vector ? 1 : 2,
         .shape = {vector ? param->cols : param->rows, vector ? 0 : param->cols},
+        .dtype =
+            mr_params_type(params, id, what) == MR_BF16 ? MR_SAFETENSORS_BF16 : MR_SAFETENSORS_F32,
         .first = own.first,
         .count = own.count};
 }

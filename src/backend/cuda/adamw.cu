@@ -2,6 +2,7 @@
  * copy that is computed with. */
 
 #include "backend/cuda/kernel.cuh"
+#include "backend/rounding.h"
 
 #include <math.h>
 
@@ -9,12 +10,14 @@ enum { THREADS = 256, AT_ONCE = 4, PARTS = 2, SHARE = THREADS * AT_ONCE * PARTS,
 
 /* One tensor of an update, its numbers as the CPU rounds them. */
 struct update {
-    float *w, *m, *v;
+    void *w, *m, *v; /* of one type */
     const float *g;
-    bf16 *copy;             /* or NULL */
+    void *copy; /* of the other type, or NULL */
+    mr_random rounding;
+    uint64_t first;         /* element of the rounding's blocks */
     int64_t n, first_block; /* elements; of the launch */
     float beta1, beta2, gain1, gain2, scale, decay, rate, root, eps;
-    bool wide; /* all begin at 16 bytes */
+    bool wide; /* all begin at whole packs, and these at whole blocks */
 };
 
 struct updates {
@@ -30,23 +33,55 @@ static __device__ void update_one(const update &u, float &w, float &m, float &v,
     w = w * u.decay - u.rate * m / (sqrtf(v) * u.root + u.eps);
 }
 
-template <int N> static __device__ void update_pack(const update &u, int64_t at)
+/* The type that a copy is of, beside weights of another. */
+template <typename T> struct other_type;
+template <> struct other_type<float> {
+    typedef bf16 type;
+};
+template <> struct other_type<bf16> {
+    typedef float type;
+};
+
+static __device__ float rounded(float value, uint32_t random)
 {
+    return __uint_as_float((uint32_t)mr_round_stochastic(value, random) << 16);
+}
+
+/* Rounds N elements from one of a rounding's on: of an even one where they are several. */
+template <int N>
+static __device__ void round_pack(const update &u, uint64_t element, float (&w)[N], float (&m)[N],
+                                  float (&v)[N])
+{
+    uint32_t words[4];
+#pragma unroll
+    for (int i = 0; i < N; i++, element++) {
+        if (i % 2 == 0) mr_rounding_block(&u.rounding, element / 2, words);
+        const int shift = 16 * (int)(element % 2);
+        w[i] = rounded(w[i], words[MR_ROUND_WEIGHT] >> shift);
+        m[i] = rounded(m[i], words[MR_ROUND_M] >> shift);
+        v[i] = rounded(v[i], words[MR_ROUND_V] >> shift);
+    }
+}
+
+template <typename T, int N> static __device__ void update_pack(const update &u, int64_t at)
+{
+    typedef typename other_type<T>::type C;
     float w[N], m[N], v[N], g[N];
     load<N>(g, u.g + at);
-    load<N>(w, u.w + at);
-    load<N>(m, u.m + at);
-    load<N>(v, u.v + at);
+    load<N>(w, (const T *)u.w + at);
+    load<N>(m, (const T *)u.m + at);
+    load<N>(v, (const T *)u.v + at);
 #pragma unroll
     for (int i = 0; i < N; i++)
         update_one(u, w[i], m[i], v[i], g[i]);
-    store<N>(u.w + at, w);
-    store<N>(u.m + at, m);
-    store<N>(u.v + at, v);
-    if (u.copy) store<N>(u.copy + at, w);
+    if (sizeof(T) == sizeof(bf16)) round_pack<N>(u, u.first + (uint64_t)at, w, m, v);
+    store<N>((T *)u.w + at, w);
+    store<N>((T *)u.m + at, m);
+    store<N>((T *)u.v + at, v);
+    if (u.copy) store<N>((C *)u.copy + at, w);
 }
 
-static __global__ void adamw_kernel(const __grid_constant__ updates list)
+template <typename T> static __global__ void adamw_kernel(const __grid_constant__ updates list)
 {
     int k = 0, beyond = list.count; /* the last one that begins at or before this block */
     while (beyond - k > 1) {
@@ -62,21 +97,23 @@ static __global__ void adamw_kernel(const __grid_constant__ updates list)
     for (int part = 0; part < PARTS; part++) {
         const int64_t at = first + part * THREADS * AT_ONCE;
         if (u.wide && at + AT_ONCE <= u.n)
-            update_pack<AT_ONCE>(u, at);
+            update_pack<T, AT_ONCE>(u, at);
         else
             for (int i = 0; i < AT_ONCE && at + i < u.n; i++)
-                update_pack<1>(u, at + i);
+                update_pack<T, 1>(u, at + i);
     }
 }
 
 static update update_of(const mr_adamw_args *args, int64_t first_block)
 {
     update u;
-    u.w = (float *)mr_cuda_at(args->weight);
-    u.m = (float *)mr_cuda_at(args->m);
-    u.v = (float *)mr_cuda_at(args->v);
+    u.w = mr_cuda_at(args->weight);
+    u.m = mr_cuda_at(args->m);
+    u.v = mr_cuda_at(args->v);
     u.g = (const float *)mr_cuda_at(args->grad);
-    u.copy = mr_tensor_exists(args->copy) ? (bf16 *)mr_cuda_at(args->copy) : NULL;
+    u.copy = mr_tensor_exists(args->copy) ? mr_cuda_at(args->copy) : NULL;
+    u.rounding = args->rounding;
+    u.first = (uint64_t)args->first;
     u.n = mr_tensor_count(args->weight);
     u.first_block = first_block;
     u.beta1 = (float)args->beta1;
@@ -88,10 +125,11 @@ static update update_of(const mr_adamw_args *args, int64_t first_block)
     u.rate = (float)(args->lr / (1.0 - pow(args->beta1, (double)args->step)));
     u.root = (float)(1.0 / sqrt(1.0 - pow(args->beta2, (double)args->step)));
     u.eps = (float)args->eps;
-    u.wide = ((uintptr_t)u.w | (uintptr_t)u.m | (uintptr_t)u.v | (uintptr_t)u.g |
-              2 * (uintptr_t)u.copy) %
-                 16 ==
-             0;
+    const uintptr_t kept = (uintptr_t)u.w | (uintptr_t)u.m | (uintptr_t)u.v;
+    const bool half = args->weight.dtype == MR_BF16; /* packs of 8 bytes, of the copy else */
+    u.wide =
+        ((half ? 2 : 1) * kept | (half ? 1 : 2) * (uintptr_t)u.copy | (uintptr_t)u.g) % 16 == 0 &&
+        u.first % 2 == 0;
     return u;
 }
 
@@ -100,11 +138,15 @@ void mr_cuda_adamw(mr_backend *be, const mr_adamw_args *args, int64_t count)
     for (int64_t first = 0; first < count;) {
         updates list;
         int64_t blocks = 0;
-        for (list.count = 0; list.count < LIST && first < count; first++) {
+        const mr_dtype type = args[first].weight.dtype;
+        for (list.count = 0; list.count < LIST && first < count && args[first].weight.dtype == type;
+             first++) {
             list.of[list.count] = update_of(&args[first], blocks);
             blocks += (list.of[list.count++].n + SHARE - 1) / SHARE;
         }
-        if (blocks > 0)
-            adamw_kernel<<<(unsigned)blocks, THREADS, 0, mr_cuda_of(be)->stream>>>(list);
+        if (blocks == 0) continue;
+        MR_BY_TYPE(type, T, {
+            adamw_kernel<T><<<(unsigned)blocks, THREADS, 0, mr_cuda_of(be)->stream>>>(list);
+        });
     }
 }

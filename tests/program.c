@@ -227,6 +227,65 @@ void program_fail(program_setting setting, int exit_code, const char *message,
     program_free(&result);
 }
 
+/* The process that another one started last. */
+static int last_child_of(int parent)
+{
+    int last = 0;
+    DIR *all = opendir("/proc");
+    assert_non_null(all);
+    for (struct dirent *entry; (entry = readdir(all)) != NULL;) {
+        char path[64], text[512] = "";
+        snprintf(path, sizeof path, "/proc/%.20s/stat", entry->d_name);
+        FILE *file = fopen(path, "re");
+        if (!file) continue;
+        const char *rest = fgets(text, sizeof text, file) ? strrchr(text, ')') : NULL;
+        int pid = (int)strtol(entry->d_name, NULL, 10), of = 0;
+        if (rest && sscanf(rest, ") %*c %d", &of) == 1 && of == parent && pid > last) last = pid;
+        fclose(file);
+    }
+    closedir(all);
+    return last;
+}
+
+/* Lists the files of /dev/shm that a process has in its memory. */
+static int list_shared(int process, char list[][128], int most)
+{
+    static const char mark[] = "/dev/shm/";
+    char path[64], line[512];
+    int count = 0;
+    snprintf(path, sizeof path, "/proc/%d/maps", process);
+    FILE *maps = fopen(path, "re");
+    assert_non_null(maps);
+    while (count < most && fgets(line, sizeof line, maps)) {
+        const char *name = strstr(line, mark);
+        if (name) snprintf(list[count++], 128, "%.*s", (int)strcspn(name, " \n"), name);
+    }
+    fclose(maps);
+    return count;
+}
+
+void program_kill_rank(program_child *child)
+{
+    enum { SHARED = 16 };
+    char shared[SHARED][128], said[64];
+    const int rank = last_child_of(child->pid);
+    assert_true(rank > 0);
+    const int count = list_shared(rank, shared, SHARED);
+    assert_true(count > 0);
+    const double killed = mr_clock();
+    assert_int_equal(kill(rank, SIGKILL), 0);
+    program_result result = program_finish(child);
+    assert_true(mr_clock() - killed < 10);
+    assert_int_not_equal(result.exit_code, 0);
+    snprintf(said, sizeof said, "process %d, is gone", rank);
+    if (program_lines_with(result.err, said) != 1 ||
+        program_lines_with(result.err, "mora: fatal") != 1)
+        fail_msg("not one message \"%s\": %s", said, result.err);
+    for (int i = 0; i < count; i++)
+        if (access(shared[i], F_OK) == 0) fail_msg("%s is left", shared[i]);
+    program_free(&result);
+}
+
 void program_free(program_result *result)
 {
     mr_free(result->out);

@@ -54,6 +54,11 @@ program_child program_start(program_setting setting, const char *arguments, ...)
 /** Waits for the end of what was started, as program_run. */
 program_result program_finish(program_child *child);
 
+/** Kills a rank of what was started under mpirun, and waits for its end: fails the test unless one
+ * message names that rank's process, all have ended within ten seconds, and nothing is left in
+ * /dev/shm of what the rank had there. */
+void program_kill_rank(program_child *child);
+
 /** Frees the texts of a result. */
 void program_free(program_result *result);
 

@@ -3,12 +3,10 @@
  * nothing of the log is lost where it can still be written at the end, and what cannot be read now
  * is not taken for damaged. */
 
-#include "base/clock.h"
 #include "base/file.h"
 #include "logs.h"
 #include "program.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -338,37 +336,6 @@ static void a_killed_run_tells_its_steps(void **state)
     assert_int_equal(log_int("out/killed.h5", "steps"), log_rows("out/killed.h5", "/train/step"));
 }
 
-/* The process that another one started last. */
-static int last_child_of(int parent)
-{
-    int last = 0;
-    DIR *all = opendir("/proc");
-    assert_non_null(all);
-    for (struct dirent *entry; (entry = readdir(all)) != NULL;) {
-        char path[64], text[512] = "";
-        snprintf(path, sizeof path, "/proc/%.20s/stat", entry->d_name);
-        FILE *file = fopen(path, "re");
-        if (!file) continue;
-        const char *rest = fgets(text, sizeof text, file) ? strrchr(text, ')') : NULL;
-        int pid = (int)strtol(entry->d_name, NULL, 10), of = 0;
-        if (rest && sscanf(rest, ") %*c %d", &of) == 1 && of == parent && pid > last) last = pid;
-        fclose(file);
-    }
-    closedir(all);
-    return last;
-}
-
-/* Segments that Open MPI's windows lie in, but for those in the file `shared`, which others left
- * before; those of programs beside this one are there for a moment. */
-static bool nothing_shared_is_left(void)
-{
-    for (int i = 0; i < 200; i++) {
-        if (system("! ls /dev/shm | grep osc_sm | grep -qvxFf shared") == 0) return true;
-        pause_for(0.01);
-    }
-    return false;
-}
-
 /* A rank is killed in the middle of a step: the others end soon, and the run goes on. */
 static void a_killed_rank_ends_its_run(void **state)
 {
@@ -376,19 +343,10 @@ static void a_killed_rank_ends_its_run(void **state)
     const program_setting two = {.ranks = 2};
     static const char torn[] = "run base.yaml --set run.name=torn --set train.steps=100000 --set "
                                "eval.at_steps=[100000] --set checkpoint.every_steps=5";
-    shell("ls /dev/shm | grep osc_sm >shared || true");
     program_child child = program_start(two, "%s", torn);
     await("out/torn.checkpoints");
     pause_for(0.7);
-    const int rank = last_child_of(child.pid);
-    assert_true(rank > 0);
-    const double killed = mr_clock();
-    assert_int_equal(kill(rank, SIGKILL), 0);
-    program_result result = program_finish(&child);
-    assert_true(mr_clock() - killed < 10);
-    assert_int_not_equal(result.exit_code, 0);
-    program_free(&result);
-    assert_true(nothing_shared_is_left());
+    program_kill_rank(&child);
     program_result again = program_succeed(two, "%s --set train.stop_after=%lld", torn,
                                            (long long)log_int("out/torn.h5", "steps") + 5);
     assert_contains(again.err, "torn: goes on at step ");

@@ -325,7 +325,8 @@ static void write_many(void)
                   "     item: [{field: line}], gold: line, rules: [first_line], new_tokens: 30}\n");
 }
 
-/* Killed at instants spread over what it writes, an evaluation leaves what it can go on behind. */
+/* Killed at instants spread over what it writes, the last time a rank of two, an evaluation leaves
+ * what it can go on behind. */
 static void a_killed_evaluation_goes_on(void **state)
 {
     (void)state;
@@ -341,10 +342,15 @@ static void a_killed_evaluation_goes_on(void **state)
     program_free(&result);
     remove("r.jsonl");
     for (size_t k = 1; k <= KILLS; k++) {
-        program_child child = program_start(alone, "%s", arguments);
+        const program_setting setting = {.ranks = k == KILLS ? 2 : 0};
+        program_child child = program_start(setting, "%s", arguments);
         const double until = mr_clock() + 60;
         while (bytes_of("r.jsonl") < bytes * k / (KILLS + 1) && mr_clock() < until)
             nanosleep(&(struct timespec){.tv_nsec = 500000}, NULL);
+        if (setting.ranks > 0) {
+            program_kill_rank(&child);
+            continue;
+        }
         kill(child.pid, SIGKILL);
         result = program_finish(&child);
         killed += result.exit_code == 128 + SIGKILL;

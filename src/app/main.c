@@ -4,6 +4,7 @@
 #include "backend/backend.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "comm/watch.h"
 #include "mr_build_info.h"
 
 #include <errno.h>
@@ -111,12 +112,14 @@ int main(int argc, char **argv)
     mr_comm comm;
     mr_status status = mr_comm_create(MPI_COMM_WORLD, &comm);
     if (status == MR_OK) {
+        mr_watch_begin(&comm);
         status = run(&comm, provided, argc, argv);
         mr_log_progress_end();
         if (status == MR_STOPPED)
             mr_log("%s", mr_message());
         else if (status != MR_OK)
             mr_log_error(status);
+        mr_watch_end();
 #ifdef MR_DEBUG
         if (mr_memory_live_total() > 0)
             mr_abort("%zu bytes are still held at exit", mr_memory_live_total());

@@ -7,8 +7,16 @@
 
 static MPI_Comm abort_comm = MPI_COMM_NULL;
 
+static void (*before_abort)(void);
+
+void mr_comm_before_abort(void (*call)(void))
+{
+    before_abort = call;
+}
+
 static void abort_all_ranks(const char *message)
 {
+    if (before_abort) before_abort();
     int rank = 0, up = 0, down = 0;
     MPI_Initialized(&up);
     MPI_Finalized(&down);

@@ -39,6 +39,9 @@ void mr_comm_check(int code, const char *what);
 /** Duplicates parent into out and installs MPI_Abort behind mr_abort. Collective on parent. */
 MR_NODISCARD mr_status mr_comm_create(MPI_Comm parent, mr_comm *out);
 
+/** Has a function called before mr_abort ends all ranks; NULL: none. Local. */
+void mr_comm_before_abort(void (*call)(void));
+
 /** Returns a communicator of this process alone, which needs no other to be there, nor MPI to be
  * up, for all but parameters. Local. */
 const mr_comm *mr_comm_self(void);

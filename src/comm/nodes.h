@@ -73,8 +73,8 @@ void mr_window_post(mr_window *window, int counter, uint64_t value);
 /** Tells whether the counters of all ranks of the node have come to a value. Local. */
 bool mr_window_reached(const mr_window *window, int counter, uint64_t value);
 
-/** Waits until the counters of all ranks of the node have come to a value. Ends all ranks where one
- * of those that are waited for is gone. Of the ranks of a node. */
+/** Waits until the counters of all ranks of the node have come to a value; without end where one is
+ * gone (comm/watch.h). Of the ranks of a node. */
 void mr_window_await(mr_window *window, int counter, uint64_t value);
 
 #endif

@@ -1,13 +1,11 @@
 /* Memory that the ranks of a node share; the contract stands in comm/nodes.h. */
 
-#define _GNU_SOURCE /* kill and madvise with C11 */ /* NOLINT(bugprone-reserved-identifier) */
+#define _GNU_SOURCE /* madvise with C11 */ /* NOLINT(bugprone-reserved-identifier) */
 
-#include "base/clock.h"
 #include "comm/nodes.h"
 
 #include <errno.h>
 #include <sched.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,17 +20,11 @@
 
 enum { PAGE = 4096, LINE = 64 };
 
-/* What a rank tells the others, on cache lines of its own. */
-typedef struct mailbox {
-    int64_t pid; /* 0 where others cannot see the process */
-    _Atomic uint64_t counter[];
-} mailbox;
-
 struct mr_window {
     mr_comm node; /* borrowed */
     MPI_Win handle;
     char *base;           /* a page's start */
-    size_t mailbox_bytes; /* of one rank */
+    size_t counter_bytes; /* of one rank, on cache lines of its own */
     size_t head;          /* of all, in pages */
 };
 
@@ -53,31 +45,15 @@ int64_t mr_window_room(const mr_comm *comm, char what[64])
     return least == INT64_MIN ? INT64_MAX : -least;
 }
 
-static mailbox *mailbox_of(const mr_window *w, int rank)
+static _Atomic uint64_t *counter_of(const mr_window *w, int rank, int counter)
 {
-    return (mailbox *)(void *)(w->base + (size_t)rank * w->mailbox_bytes);
-}
-
-/* Of processes in other spaces of process ids nothing can be told. */
-static void introduce(mr_window *w)
-{
-    int64_t seen = 1;
-    mailbox_of(w, w->node.rank)->pid = getpid();
-    mr_comm_barrier(&w->node);
-    for (int r = 0; r < w->node.size; r++) {
-        const pid_t pid = (pid_t)mailbox_of(w, r)->pid;
-        if (kill(pid, 0) != 0 && errno == ESRCH) seen = 0;
-    }
-    seen = -seen;
-    mr_comm_max_i64(&w->node, &seen, 1);
-    if (seen == 0) mailbox_of(w, w->node.rank)->pid = 0;
-    mr_comm_barrier(&w->node);
+    return (_Atomic uint64_t *)(void *)(w->base + (size_t)rank * w->counter_bytes) + counter;
 }
 
 mr_status mr_window_create(const mr_nodes *nodes, size_t bytes, int counters, mr_window **out)
 {
     char what[64];
-    const size_t one = sizeof(mailbox) + (size_t)counters * sizeof(uint64_t);
+    const size_t one = (size_t)counters * sizeof(uint64_t);
     const size_t lines = (one + LINE - 1) / LINE * LINE;
     const size_t head = ((size_t)nodes->ranks * lines + PAGE - 1) / PAGE * PAGE;
     const int64_t need = (int64_t)(PAGE + head + bytes), room = mr_window_room(&nodes->parts, what);
@@ -88,7 +64,7 @@ mr_status mr_window_create(const mr_nodes *nodes, size_t bytes, int counters, mr
              what, (double)room / 0x1p20, (double)need / 0x1p20);
     mr_window *w = mr_alloc(MR_MEM_OTHER, sizeof *w);
     MR_AGREE(&nodes->parts, w ? MR_OK : MR_ERR_MEMORY);
-    *w = (mr_window){.node = nodes->node, .mailbox_bytes = lines, .head = head};
+    *w = (mr_window){.node = nodes->node, .counter_bytes = lines, .head = head};
     MPI_Aint length;
     int unit;
     MR_MPI(MPI_Win_allocate_shared(nodes->place == 0 ? (MPI_Aint)need : 0, 1, MPI_INFO_NULL,
@@ -96,7 +72,6 @@ mr_status mr_window_create(const mr_nodes *nodes, size_t bytes, int counters, mr
     MR_MPI(MPI_Win_shared_query(w->handle, 0, &length, &unit, &w->base));
     /* MPI promises no alignment; how far it is from a page's start is the same for all ranks. */
     w->base += (PAGE - (uintptr_t)w->base % PAGE) % PAGE;
-    introduce(w);
     *out = w;
     return MR_OK;
 }
@@ -141,16 +116,7 @@ mr_status mr_window_reserve(const mr_window *w, size_t first, size_t bytes)
 
 void mr_window_post(mr_window *w, int counter, uint64_t value)
 {
-    atomic_store_explicit(&mailbox_of(w, w->node.rank)->counter[counter], value,
-                          memory_order_release);
-}
-
-/* Ends all ranks where a process that is waited for has gone. */
-static void look_after(const mr_window *w, int rank)
-{
-    const pid_t pid = (pid_t)mailbox_of(w, rank)->pid;
-    if (pid > 0 && kill(pid, 0) != 0 && errno == ESRCH)
-        mr_abort("rank %d of this node, process %lld, is gone", rank, (long long)pid);
+    atomic_store_explicit(counter_of(w, w->node.rank, counter), value, memory_order_release);
 }
 
 /* Waits for one rank: at first awake, then by turns with whoever else wants the
@@ -158,27 +124,20 @@ static void look_after(const mr_window *w, int rank)
 static void await_rank(const mr_window *w, int rank, int counter, uint64_t value)
 {
     enum { AWAKE = 2000, TURNS = 64 };
-    static const double LOOK = 0.5; /* seconds */
-    _Atomic uint64_t *at = &mailbox_of(w, rank)->counter[counter];
-    double looked = 0;
+    _Atomic uint64_t *at = counter_of(w, rank, counter);
     for (int64_t i = 0; atomic_load_explicit(at, memory_order_acquire) < value; i++) {
         if (i < AWAKE) continue;
         sched_yield();
         if (i % TURNS != 0) continue;
         int flag;
         MR_MPI(MPI_Iprobe(MPI_ANY_SOURCE, MPI_ANY_TAG, w->node.handle, &flag, MPI_STATUS_IGNORE));
-        const double now = mr_clock();
-        if (looked <= 0) looked = now;
-        if (now - looked < LOOK) continue;
-        look_after(w, rank);
-        looked = now;
     }
 }
 
 bool mr_window_reached(const mr_window *w, int counter, uint64_t value)
 {
     for (int r = 0; r < w->node.size; r++)
-        if (atomic_load_explicit(&mailbox_of(w, r)->counter[counter], memory_order_acquire) < value)
+        if (atomic_load_explicit(counter_of(w, r, counter), memory_order_acquire) < value)
             return false;
     return true;
 }

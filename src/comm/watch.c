@@ -1,0 +1,114 @@
+#define _GNU_SOURCE /* kill with C11 */ /* NOLINT(bugprone-reserved-identifier) */
+
+#include "comm/watch.h"
+
+#include "base/thread.h"
+#include "comm/nodes.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LOOK = 100000000 }; /* nanoseconds */
+
+/* What becomes of the ranks of a node. */
+enum { GO_ON, ONE_IS_GONE, ABORTED };
+
+/* What they know of each other. */
+typedef struct board {
+    atomic_int fate;
+    int32_t pid[]; /* by place */
+} board;
+
+static struct watch {
+    int rank;
+    int next, next_rank; /* place and number of the rank that is looked after */
+    mr_nodes nodes;
+    mr_window *window; /* NULL: nobody is */
+    board *board;
+    atomic_bool over;
+    pthread_t caller;
+    mr_thread thread;
+} watch;
+
+static bool is_there(int place)
+{
+    return kill((pid_t)watch.board->pid[place], 0) == 0 || errno != ESRCH;
+}
+
+static void pass_time(void)
+{
+    nanosleep(&(struct timespec){.tv_nsec = LOOK}, NULL);
+}
+
+/* Who ends one rank may be about to end them all, this one too: that is left some time. */
+static void look(void *none)
+{
+    (void)none;
+    if (pthread_equal(pthread_self(), watch.caller)) return; /* there was no thread */
+    while (!atomic_load(&watch.over) && atomic_load(&watch.board->fate) != ABORTED) {
+        const bool there = is_there(watch.next);
+        const bool go_on = there && atomic_load(&watch.board->fate) == GO_ON;
+        pass_time();
+        if (go_on || atomic_load(&watch.over)) continue;
+        int fate = GO_ON;
+        if (!there && atomic_compare_exchange_strong(&watch.board->fate, &fate, ONE_IS_GONE))
+            fprintf(stderr, "mora: fatal on rank %d: rank %d, process %d, is gone\n", watch.rank,
+                    watch.next_rank, (int)watch.board->pid[watch.next]);
+        if (fate != ABORTED) _exit(1);
+    }
+}
+
+static void stop(void)
+{
+    atomic_store(&watch.over, true);
+    mr_thread_wait(&watch.thread);
+}
+
+/* This rank ends all and says why. */
+static void leave(void)
+{
+    int fate = GO_ON;
+    atomic_compare_exchange_strong(&watch.board->fate, &fate, ABORTED);
+    stop();
+}
+
+static void end(void)
+{
+    mr_window_destroy(&watch.window);
+    mr_nodes_destroy(&watch.nodes);
+}
+
+void mr_watch_begin(const mr_comm *comm)
+{
+    watch = (struct watch){.rank = comm->rank, .nodes = mr_nodes_create(comm)};
+    const mr_nodes *n = &watch.nodes;
+    const size_t bytes = sizeof(board) + (size_t)n->ranks * sizeof *watch.board->pid;
+    if (n->ranks == 1 || mr_window_create(n, bytes, 0, &watch.window) != MR_OK) {
+        end();
+        return;
+    }
+    watch.next = (n->place + 1) % n->ranks;
+    watch.next_rank = comm->rank - n->place + watch.next;
+    watch.board = mr_window_data(watch.window);
+    watch.board->pid[n->place] = (int32_t)getpid();
+    mr_comm_barrier(&n->node);
+    /* In other spaces of process ids there are others of that number, or none. */
+    if (mr_comm_any(comm, !is_there(watch.next))) {
+        end();
+        return;
+    }
+    watch.caller = pthread_self();
+    mr_comm_before_abort(leave);
+    mr_thread_start(&watch.thread, look, NULL);
+}
+
+void mr_watch_end(void)
+{
+    if (!watch.window) return;
+    mr_comm_before_abort(NULL);
+    stop();
+    end();
+}

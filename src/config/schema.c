@@ -152,7 +152,8 @@ static const mr_key table[] = {
          "What is scored, one set after another; empty: what the task offers, with eval.items."},
 
     {FIELD(parallel.shard), .type = MR_KEY_ENUM, .fallback = "full", .choices = shard_texts,
-     .help = "What is split over the ranks: weights too, optimizer state alone, or nothing."},
+     .help = "What is split over the ranks, or over nodes whose ranks share memory: weights too, "
+             "optimizer state alone, or nothing."},
     {FIELD(parallel.threads), .type = MR_KEY_INT, .fallback = "0", .max = 65536,
      .unit = "threads a rank", .help = "0: the cores of the node divided by the ranks on it."},
     {FIELD(parallel.backend), .type = MR_KEY_STRING, .fallback = "cpu", .help = "What computes."},

@@ -203,7 +203,9 @@ static unsigned tiles(int64_t tokens, int rows)
 void mr_cuda_attention_forward(mr_backend *be, const mr_attention_args *args)
 {
     const mr_attention_shape *s = &args->shape;
-    if (s->batch * s->tokens == 0 || mr_cuda_attention_library(be, args, false)) return;
+    if (s->batch * s->tokens == 0 || mr_cuda_attention_short(be, args, false) ||
+        mr_cuda_attention_library(be, args, false))
+        return;
     MR_BY_TYPE(args->q.dtype, T, {
         MR_BY_HEAD(s->head_size, D, B, {
             dim3 grid(tiles(s->tokens, B), (unsigned)s->heads, (unsigned)s->batch);
@@ -216,7 +218,9 @@ void mr_cuda_attention_backward(mr_backend *be, const mr_attention_args *args)
 {
     const mr_attention_shape *s = &args->shape;
     const int64_t rows = s->batch * s->tokens;
-    if (rows == 0 || mr_cuda_attention_library(be, args, true)) return;
+    if (rows == 0 || mr_cuda_attention_short(be, args, true) ||
+        mr_cuda_attention_library(be, args, true))
+        return;
     float *delta = (float *)mr_cuda_scratch(be, (size_t)(rows * s->heads) * sizeof *delta);
     if (!delta) return;
     MR_BY_TYPE(args->q.dtype, T, {

@@ -2,7 +2,7 @@
  * tokens of one sequence and head on the tensor cores, or, where a sequence has one new token, that
  * one by all its lanes; what these do not take goes token by token. */
 
-#include "backend/cuda/kernel.cuh"
+#include "backend/cuda/mma.cuh"
 
 template <typename T> struct cached {
     matrix<T> q, k, v, o;
@@ -179,47 +179,13 @@ template <int LANES> static __global__ void __launch_bounds__(ONE_THREADS) one_t
 }
 
 /* A tile of new tokens: a warp has 16 of them, and all see tiles of keys in shared memory, two of
- * which are on their way. Elements of the tensor cores' products lie across a warp: with g = lane /
- * 4 and t = lane mod 4 a lane has, of the left factor, columns 2t, 2t + 1 and those 8 behind of
- * rows g and g + 8; of the right one the same rows of column g; of the result columns 2t and 2t + 1
- * of rows g and g + 8. Rows do not meet, and keys behind a row's own change no bit of it. */
+ * which are on their way. Rows do not meet, and keys behind a row's own change no bit of it. */
 enum { TILE = 64, TILE_WARPS = TILE / 16 };
-
-static __device__ void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1)
-{
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
-        "{%8,%9}, "
-        "{%0,%1,%2,%3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-static __device__ uint32_t pair_of(float low, float high)
-{
-    const __nv_bfloat162 both = __floats2bfloat162_rn(low, high);
-    return *(const uint32_t *)&both;
-}
 
 /* Where 16 bytes of a tile's row stand: shifted row by row, so that 8 rows meet in no bank. */
 template <int D> static __device__ uint32_t tile_at(uint32_t tile, int row, int pack)
 {
     return tile + (uint32_t)(row * D * 2 + ((pack ^ (row & 7)) * 16));
-}
-
-static __device__ void read_squares(uint32_t (&to)[4], uint32_t at)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(at)
-                 : "memory");
-}
-
-static __device__ void read_squares_turned(uint32_t (&to)[4], uint32_t at)
-{
-    asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
-                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-                 : "r"(at)
-                 : "memory");
 }
 
 /* Starts fetching a tile of keys or values; zeros behind the sequence's end. */
@@ -231,10 +197,7 @@ static __device__ void fetch(const cached<bf16> &a, uint32_t tile, matrix<bf16> 
         const int row = i / (D / 8), pack = i % (D / 8), at = first + row;
         const bool there = at < length && 8 * pack < a.size;
         const bf16 *data = from.at(there ? a.place(sequence, at) : 0, there ? col + 8 * pack : 0);
-        asm volatile(
-            "cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(tile_at<D>(tile, row, pack)),
-            "l"(data), "r"(there ? 16 : 0)
-            : "memory");
+        fetch_pack(tile_at<D>(tile, row, pack), data, there);
     }
 }
 

@@ -75,8 +75,8 @@ typedef struct mr_cuda {
     mr_cuda_attention *attention; /**< NULL in a build without cuDNN */
     mr_cuda_repeats *repeats;
     void *recording; /**< the one of repeats that is being recorded: nothing is waited for then */
-    uint64_t moved; /**< raised where memory that a recording may know by its address is freed */
-    bool times;     /**< stretches are booked: someone has asked for the time */
+    uint64_t moved;  /**< raised where memory that a recording may know by its address is freed */
+    bool times;      /**< stretches are booked: someone has asked for the time */
     mr_cuda_stretch *stretches; /**< [MR_CUDA_STRETCHES], a ring */
     int64_t booked, read;       /**< stretches begun and read so far */
     int64_t open[MR_PHASES];    /**< the stretch of a phase that is open */
@@ -164,6 +164,10 @@ static inline bool mr_cuda_attention_library(mr_backend *be, const mr_attention_
     return false;
 }
 #endif
+
+/** Computes an attention of short sequences by kernels that keep a head in shared memory, where
+ * they take it and cuDNN does not, or not as fast. @return whether they do */
+bool mr_cuda_attention_short(mr_backend *be, const mr_attention_args *args, bool backward);
 
 /** Returns the first element of a tensor. */
 static inline void *mr_cuda_at(mr_tensor t)

@@ -4,14 +4,13 @@ Needs h5py and matplotlib (Debian: python3-h5py, python3-matplotlib).
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
 
 import h5py
 import matplotlib
+from program import Failure, read_json
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt  # noqa: E402 (the backend comes first)
@@ -26,22 +25,11 @@ MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 METHODS = ["fft", "lora", "mora", "relora", "remora", "asylora", "dora", "lora_plus"]
 
 
-class Failure(Exception):
-    """What the user is told in one line."""
-
-
 def read_table(program, results, paper):
     """Returns what `mora table --json` prints about a folder of results beside a table, or beside
     that of the runs' task where paper is None."""
     named = ["--paper", paper] if paper else []
-    try:
-        done = subprocess.run([program, "table", results, *named, "--json"],
-                              stdout=subprocess.PIPE, check=False, text=True)
-    except OSError as error:
-        raise Failure(f"cannot start '{program}': {error.strerror}; --mora names it") from error
-    if done.returncode != 0:
-        raise Failure(f"'{program} table {results}' failed, see above")
-    return json.loads(done.stdout)
+    return read_json([program, "table", results, *named, "--json"])
 
 
 def read_merges(path):

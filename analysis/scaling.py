@@ -21,25 +21,15 @@ alone.
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import time
 
-
-class Failure(Exception):
-    """What the user is told in one line."""
+from program import Failure, read_json
 
 
 def measure(mpirun, program, ranks, options):
     """Returns what `mora bench --json` prints on so many ranks."""
-    command = [*mpirun.split(), "-n", str(ranks), program, "bench", "--json", *options]
-    try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=False, text=True)
-    except OSError as error:
-        raise Failure(f"{command[0]}: {error.strerror}") from error
-    if done.returncode != 0:
-        raise Failure(f"{' '.join(command)}: exit code {done.returncode}")
-    return json.loads(done.stdout)
+    return read_json([*mpirun.split(), "-n", str(ranks), program, "bench", "--json", *options])
 
 
 def share_of(phase, row):

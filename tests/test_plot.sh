@@ -147,7 +147,7 @@ mkdir without
 cp pretrain/twin.lora* without
 plot without --out without.png --mora "$MR_PROGRAM"
 expect_picture without.png "#0072B2"
-expect_error "plot_pretrain: error: 'false table pretrain' failed" pretrain --out x.png --mora false
+expect_error "plot_pretrain: error: false table pretrain --paper table3 --json: exit code 1" pretrain --out x.png --mora false
 [ ! -e x.png ] || fail "a figure in spite of an error"
 figure=plot_spectra
 plot results --out spectra.png --mora "$MR_PROGRAM" --setting 1

@@ -45,7 +45,7 @@ fail() {
 }
 message="./launch -n 8 ./mora bench --json --batch 2: exit code 1"
 fail 8 --mpirun ./launch -- --batch 2
-message="absent: No such file"
+message="cannot start './absent': No such file"
 fail 1 --mpirun ./absent
 message="expected numbers of ranks as 1,2,4, and rounds, from 1 on; found 1,x"
 fail 1,x

@@ -83,13 +83,14 @@ static const failure failures[] = {
      "model.layers.0.self_attn.k_proj [16, 32], found 33"},
     {"bf16 is refused by a backend that computes in f32", 1, 4,
      "run base.yaml --set model.dtype=bf16",
-     "config: base: model.dtype: backend 'cpu' computes in f32 only, found \"bf16\""},
+     "config: base.yaml: base: model.dtype: backend 'cpu' computes in f32 only, found \"bf16\""},
     {"epochs beyond counting are refused", 1, 4,
      "run base.yaml --set train.steps=0 --set train.epochs=1e30",
-     "config: base: train.epochs: 1e+30 passes over "},
+     "config: base.yaml: base: train.epochs: 1e+30 passes over "},
     {"target modules that match nothing are named", 1, 4,
      "run base.yaml --set method.name=lora --set method.target_modules=[q_proj,query]",
-     "config: base: method.target_modules: \"query\" matches no linear; there are q_proj, "},
+     "config: base.yaml: base: method.target_modules: \"query\" matches no linear; there are "
+     "q_proj, "},
     /* Batches over ranks. */
     {"a global batch that two ranks cannot share is refused", 1, 2,
      "run base.yaml --set train.global_batch=6 --set train.micro_batch=2",
@@ -100,7 +101,7 @@ static const failure failures[] = {
      "argument: base: train.global_batch: 6 samples do not divide among 4 ranks"},
     /* Data. */
     {"a prompt without its key is refused", 1, 4, "run base.yaml --set task.prompt=key:",
-     "config: base: task.prompt: expected a template with one {key}, found \"key:\""},
+     "config: base.yaml: base: task.prompt: expected a template with one {key}, found \"key:\""},
     {"samples longer than seq_len are refused", 1, 4, "run base.yaml --set train.seq_len=65",
      "train.seq_len: expected at least 66, the tokens of sample "},
     /* Resources. */

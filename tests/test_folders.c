@@ -170,7 +170,8 @@ static void a_model_is_not_saved_over_the_one_it_came_from(void **state)
 {
     (void)state;
     refused("run run.yaml --set run.name=over --set run.save_model=./base/",
-            "config: over: run.save_model: './base' is model.path, and the model it starts from "
+            "config: run.yaml: over: run.save_model: './base' is model.path, and the model it "
+            "starts from "
             "would be lost");
     assert_false(file_exists("base/mora.json"));
 }
@@ -478,7 +479,7 @@ static void a_config_beside_the_folder_must_be_that_of_the_folder(void **state)
     (void)state;
     assert_int_equal(system("sed 's/1e-05/1e-06/' base/config.json > apart.json"), 0);
     refused("run run.yaml --set run.name=apart --set model.config=apart.json",
-            "config: apart: model.config: apart.json differs from base/config.json: "
+            "config: run.yaml: apart: model.config: apart.json differs from base/config.json: "
             "rms_norm_eps");
 }
 

@@ -95,8 +95,8 @@ static int enter(void **state)
 static void a_terminal_shows_one_line_that_updates(void **state)
 {
     (void)state;
-    program_result result = program_succeed((program_setting){.columns = 120}, "run two.yaml");
-    screen on = show(result.err, 120);
+    program_result result = program_succeed((program_setting){.columns = 160}, "run two.yaml");
+    screen on = show(result.err, 160);
     assert_two_bars(&on);
     program_free(&result);
 }
@@ -112,11 +112,11 @@ static void behind_mpirun_the_bar_is_asked_for(void **state)
     assert_contains(line_with(&on, "run 2 of 2 "), "80/80 loss ");
     assert_true(on.redrawn >= 4);
     program_free(&result);
-    setenv("COLUMNS", "120", 1);
-    result = program_succeed((program_setting){.ranks = 2, .columns = 120},
+    setenv("COLUMNS", "160", 1);
+    result = program_succeed((program_setting){.ranks = 2, .columns = 160},
                              "run two.yaml --resume never --progress bar");
     unsetenv("COLUMNS");
-    on = show(result.err, 120);
+    on = show(result.err, 160);
     assert_two_bars(&on);
     program_free(&result);
 }

@@ -1,5 +1,3 @@
-#include "train/run.h"
-
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -10,6 +8,7 @@
 #include "train/due.h"
 #include "train/kept.h"
 #include "train/record.h"
+#include "train/run_impl.h"
 #include "train/saved.h"
 #include "train/spectra.h"
 #include "train/state.h"
@@ -28,27 +27,7 @@ static const char *const STOP_VERDICT[] = {
 };
 static const char STOP_RANKS[] = "the ranks' copies of one state differ";
 
-/* A run under way on this rank. */
-typedef struct run_state {
-    const mr_comm *comm;
-    const mr_config *config;
-    mr_trainer *trainer;
-    mr_record record;
-    mr_spectra spectra;
-    mr_saved *saved; /* the folder of run.save_model; NULL where there is none */
-    char lock_path[2 * MR_CONFIG_STRING + 16];
-    int lock; /* rank 0: handle that keeps other processes off this run's files; -1 elsewhere */
-    double began, saved_at; /* clock at the start, and at the last checkpoint */
-    int64_t begun_step;     /* of the last checkpoint that was begun */
-    int64_t saved_step;     /* of the last one that is whole; -1: none */
-    bool evaluated;         /* no evaluation of the present step is owed */
-    bool unsaved;           /* the last checkpoint could not be written */
-    int64_t tokens;
-    double training_seconds;
-    mr_run_outcome *outcome;
-} run_state;
-
-static void show_progress(run_state *run, const mr_step_result *result)
+static void show_progress(mr_run_state *run, const mr_step_result *result)
 {
     int64_t total = run->trainer->total_steps, step = run->trainer->step;
     double left = run->training_seconds / (double)step * (double)(total - step);
@@ -62,7 +41,7 @@ static void show_progress(run_state *run, const mr_step_result *result)
 
 /* Starts a checkpoint of what stands now. Where ranks are compared at all they are before each:
  * what differs is not to be gone on with. */
-static mr_status begin_save(run_state *run)
+static mr_status begin_save(mr_run_state *run)
 {
     json_t *about = NULL;
     if (run->config->train.check_every > 0) MR_TRY(mr_trainer_check_ranks(run->trainer));
@@ -83,7 +62,7 @@ static mr_status begin_save(run_state *run)
 }
 
 /* A checkpoint that cannot be written costs the run nothing else, and is told once in a row. */
-static mr_status forgive(run_state *run, mr_status status)
+static mr_status forgive(mr_run_state *run, mr_status status)
 {
     if (status != MR_ERR_IO && status != MR_ERR_MEMORY) return status;
     if (!run->unsaved)
@@ -96,7 +75,7 @@ static mr_status forgive(run_state *run, mr_status status)
 
 /* Makes a checkpoint under way visible; log and spectra are current before it, but written only
  * once the shards are: on a full disk one that cannot be completed must be out of the log's way. */
-static mr_status finish_save(run_state *run, bool forgiving)
+static mr_status finish_save(mr_run_state *run, bool forgiving)
 {
     mr_checkpointer *checkpointer = run->trainer->checkpointer;
     if (!mr_checkpointer_under_way(checkpointer)) return MR_OK;
@@ -115,7 +94,7 @@ static mr_status finish_save(run_state *run, bool forgiving)
 
 /* An evaluation that may last is gone on with where it was killed: from a checkpoint of its step.
  */
-static mr_status save_before(run_state *run)
+static mr_status save_before(mr_run_state *run)
 {
     if (run->saved_step == run->trainer->step) return MR_OK;
     MR_TRY(finish_save(run, true));
@@ -124,7 +103,7 @@ static mr_status save_before(run_state *run)
 }
 
 /* Runs every set that is due; the first one's first score is the run's. */
-static mr_status evaluate(run_state *run)
+static mr_status evaluate(mr_run_state *run)
 {
     const mr_trainer *t = run->trainer;
     mr_evaluator *evaluator = t->evaluator;
@@ -161,7 +140,7 @@ typedef struct run_signs {
     bool idle; /**< no rank writes or computes anything beside the steps */
 } run_signs;
 
-static mr_status agree_on_signs(run_state *run, mr_status log_status, run_signs *signs)
+static mr_status agree_on_signs(mr_run_state *run, mr_status log_status, run_signs *signs)
 {
     const mr_config *c = run->config;
     int64_t step = run->trainer->step, every = c->checkpoint.every_steps;
@@ -179,7 +158,7 @@ static mr_status agree_on_signs(run_state *run, mr_status log_status, run_signs 
 }
 
 /* Brings in the spectra that are computed, and takes those that are due, unless the run stops. */
-static mr_status take_spectra(run_state *run, bool idle, bool *stop)
+static mr_status take_spectra(mr_run_state *run, bool idle, bool *stop)
 {
     if (idle) MR_TRY(mr_spectra_collect(&run->spectra));
     if (*stop) return MR_OK;
@@ -191,7 +170,7 @@ static mr_status take_spectra(run_state *run, bool idle, bool *stop)
 /* Evaluation, spectra and checkpoints after a step. A request to stop comes first, also in the
  * middle of an evaluation or of spectra: the grace time may be short, and they are made up for when
  * the run goes on. Tells of the request in *stop. */
-static mr_status after_step(run_state *run, mr_status log_status, bool last, bool *stop)
+static mr_status after_step(mr_run_state *run, mr_status log_status, bool last, bool *stop)
 {
     run_signs signs = {0};
     MR_TRY(agree_on_signs(run, log_status, &signs));
@@ -215,7 +194,7 @@ static mr_status after_step(run_state *run, mr_status log_status, bool last, boo
 }
 
 /* What a run that was asked to stop returns, saved as it is. */
-static mr_status stopped(const run_state *run, const char **stop_reason)
+static mr_status stopped(const mr_run_state *run, const char **stop_reason)
 {
     *stop_reason = STOP_SIGNAL;
     return mr_fail(
@@ -228,7 +207,7 @@ static mr_status stopped(const run_state *run, const char **stop_reason)
 /* Trains to the end, or until it has to stop; stop_reason stays NULL after a failure. A failure to
  * write the log is the run's failure, agreed where ranks meet next; the step itself stays
  * collective. */
-static mr_status train(run_state *run, const char **stop_reason)
+static mr_status train(mr_run_state *run, const char **stop_reason)
 {
     const mr_config *c = run->config;
     mr_trainer *t = run->trainer;
@@ -273,130 +252,7 @@ static mr_status train(run_state *run, const char **stop_reason)
     return MR_OK;
 }
 
-/* Brings the scalars of a run back. */
-static void restore_scalars(run_state *run, const mr_checkpoint *checkpoint)
-{
-    const json_t *about = json_object_get(mr_checkpoint_state(checkpoint), "run");
-    const json_t *score = json_object_get(about, "score"), *loss = json_object_get(about, "loss");
-    const char *set = json_string_value(json_object_get(about, "score_set"));
-    const char *name = json_string_value(json_object_get(about, "score_name"));
-    const char *unit = json_string_value(json_object_get(about, "score_unit"));
-    run->tokens = json_integer_value(json_object_get(about, "tokens"));
-    run->training_seconds = json_number_value(json_object_get(about, "seconds"));
-    run->evaluated = !json_is_false(json_object_get(about, "evaluated"));
-    run->outcome->steps = run->trainer->step;
-    if (json_is_number(loss)) run->outcome->loss = json_number_value(loss);
-    if (set && name && unit && json_is_number(score))
-        mr_run_score_put(&run->outcome->score, set, name, unit, json_number_value(score));
-}
-
-static void warn_of_other_bits(const run_state *run, const mr_checkpoint *checkpoint)
-{
-    int64_t ranks = mr_checkpoint_ranks(checkpoint), threads = run->trainer->be->threads;
-    json_int_t then =
-        json_integer_value(json_object_get(mr_checkpoint_state(checkpoint), "threads"));
-    if (ranks != run->comm->size && !run->trainer->rank_free)
-        mr_warn("%s: saved by %lld ranks, on %d now: the bits of this run depend on that number",
-                run->config->run.name, (long long)ranks, run->comm->size);
-    if (then != threads)
-        mr_warn("%s: saved on %lld threads a rank, on %lld now: bits depend on that number",
-                run->config->run.name, (long long)then, (long long)threads);
-}
-
-/* Goes on from a checkpoint; from a named one (own is false) with a new folder of checkpoints. */
-static mr_status go_on_from(run_state *run, mr_checkpoint *checkpoint, const char *folder, bool own,
-                            const char *passed_over)
-{
-    mr_status status = MR_OK;
-    MR_TRY(mr_state_restore(run->trainer, checkpoint));
-    restore_scalars(run, checkpoint);
-    run->saved_step = run->trainer->step;
-    mr_log("%s: goes on at step %lld from %s", run->config->run.name, (long long)run->trainer->step,
-           mr_checkpoint_path(checkpoint));
-    warn_of_other_bits(run, checkpoint);
-    if (run->comm->rank == 0 && own) status = mr_checkpoint_set_aside(folder, run->trainer->step);
-    if (status == MR_OK)
-        status = mr_record_resume(&run->record, mr_checkpoint_path(checkpoint),
-                                  mr_checkpoint_ranks(checkpoint), own, run->evaluated);
-    if (status == MR_OK && passed_over[0])
-        status = mr_record_event(&run->record, "damaged", passed_over);
-    return mr_comm_agree_root(run->comm, status);
-}
-
-/* Finds the checkpoint to go on from: the newest sound one of this run's, or that of a path; NULL
- * where the run starts anew. */
-static mr_status find(run_state *run, const char *resume, const char *folder,
-                      mr_checkpoint **checkpoint, mr_text *passed_over)
-{
-    bool own = strcmp(resume, MR_RESUME_AUTO) == 0;
-    mr_config theirs;
-    *checkpoint = NULL;
-    if (strcmp(resume, MR_RESUME_NEVER) == 0) return MR_OK;
-    mr_status status =
-        mr_checkpoint_find(run->comm, own ? folder : resume, checkpoint, passed_over);
-    /* What cannot be read now, or is another program's, is not to be thrown away. */
-    if (own && (status == MR_ERR_IO || status == MR_ERR_ARG))
-        return mr_fail(status, "%s; nothing is changed%s; --resume never starts over and keeps it",
-                       mr_message(), status == MR_ERR_IO ? ": run again when it can be read" : "");
-    MR_TRY(status);
-    if (!*checkpoint) {
-        MR_CHECK(own, MR_ERR_IO, "--resume: %s: there is no sound checkpoint", resume);
-        /* To start over without a word would throw away what a repair may bring back. */
-        MR_CHECK(passed_over->length == 0, MR_ERR_FORMAT,
-                 "%s: no checkpoint is sound; --resume never starts over and keeps them", folder);
-        return MR_OK;
-    }
-    MR_AGREE(run->comm, mr_state_config(*checkpoint, &theirs));
-    const char *key = mr_state_differing_key(run->config, &theirs);
-    if (!key) return MR_OK;
-    MR_CHECK(own, MR_ERR_CONFIG, "--resume: %s is of another configuration: %s differs",
-             mr_checkpoint_path(*checkpoint), key);
-    mr_log("%s: its checkpoints are of another configuration (%s differs): it starts anew",
-           run->config->run.name, key);
-    mr_checkpoint_close(checkpoint);
-    return MR_OK;
-}
-
-/* Two processes on one run would write over each other's log and checkpoints. */
-static mr_status take_lock(run_state *run)
-{
-    const mr_config *c = run->config;
-    MR_TRY(mr_file_make_folders(c->run.output));
-    snprintf(run->lock_path, sizeof run->lock_path, "%s/%s.lock", c->run.output, c->run.name);
-    return mr_file_lock(run->lock_path, &run->lock);
-}
-
-/* Takes what nobody else may write to meanwhile. */
-static mr_status take_places(run_state *run)
-{
-    MR_TRY(mr_comm_agree_root(run->comm, run->comm->rank == 0 ? take_lock(run) : MR_OK));
-    if (!run->config->run.save_model[0]) return MR_OK;
-    return mr_saved_take(run->comm, run->config, &run->saved);
-}
-
-/* Starts the log, or goes on from a checkpoint. */
-static mr_status begin(run_state *run, const char *resume)
-{
-    char folder[2 * MR_CONFIG_STRING + 16];
-    mr_checkpoint *checkpoint = NULL;
-    mr_text passed_over = {0};
-    bool own = strcmp(resume, MR_RESUME_AUTO) == 0;
-    mr_state_folder(run->config, folder, sizeof folder);
-    mr_status status = take_places(run);
-    if (status == MR_OK) status = find(run, resume, folder, &checkpoint, &passed_over);
-    if (status == MR_OK && checkpoint)
-        status = go_on_from(run, checkpoint, folder, own, mr_text_get(&passed_over));
-    else if (status == MR_OK)
-        status = mr_comm_agree_root(run->comm, mr_record_begin(&run->record));
-    if (status == MR_OK)
-        status = mr_spectra_begin(&run->spectra, run->trainer, &run->record, checkpoint != NULL);
-    if (status == MR_OK && !checkpoint) run->evaluated = !mr_sets_due(run->trainer, 0, false);
-    mr_checkpoint_close(&checkpoint);
-    mr_text_free(&passed_over);
-    return status;
-}
-
-static mr_status end(run_state *run, const char *stop_reason)
+static mr_status end(mr_run_state *run, const char *stop_reason)
 {
     return mr_record_end(&run->record, stop_reason, run->outcome);
 }
@@ -420,7 +276,7 @@ static void note_failure(ending *end, mr_status status, const char *remedy)
 /* Keeps the trained tensors at the end of a run, or else, since a disk may be full for some files
  * and not for others, a checkpoint. Without being asked to it does so only for a save that fails.
  */
-static void keep_trained(run_state *run, ending *end)
+static void keep_trained(mr_run_state *run, ending *end)
 {
     const bool asked = run->config->run.keep != MR_KEEP_NONE;
     mr_status status = mr_kept_write(run->trainer);
@@ -441,7 +297,7 @@ static void keep_trained(run_state *run, ending *end)
 }
 
 /* Removes what was kept for the time of the save alone. */
-static void drop_kept(const run_state *run)
+static void drop_kept(const mr_run_state *run)
 {
     char path[MR_KEPT_PATH];
     if (run->config->run.keep != MR_KEEP_NONE || run->comm->rank != 0) return;
@@ -451,7 +307,7 @@ static void drop_kept(const run_state *run)
 
 /* Leaves behind what was asked for. Trained tensors come first: the model is merged in place. A run
  * that was stopped has a checkpoint. */
-static ending leave_behind(run_state *run, bool completed)
+static ending leave_behind(mr_run_state *run, bool completed)
 {
     const mr_keep keep = (mr_keep)run->config->run.keep;
     ending end = {.status = MR_OK};
@@ -482,10 +338,10 @@ static ending leave_behind(run_state *run, bool completed)
 }
 
 /* Saves the model of a run that was trained before. */
-static mr_status save_of_kept(run_state *run)
+static mr_status save_of_kept(mr_run_state *run)
 {
     const mr_config *c = run->config;
-    MR_TRY(take_places(run));
+    MR_TRY(mr_run_take_places(run));
     mr_status status = mr_kept_read(run->trainer);
     if (status != MR_OK) {
         char message[MR_MESSAGE_MAX];
@@ -500,7 +356,7 @@ static mr_status save_of_kept(run_state *run)
 }
 
 /* Ends the log of a run that failed: what was recorded stays readable, with the reason it ends. */
-static mr_status end_failed(run_state *run, mr_status status, const char *stop_reason)
+static mr_status end_failed(mr_run_state *run, mr_status status, const char *stop_reason)
 {
     char message[MR_MESSAGE_MAX], reason[MR_MESSAGE_MAX];
     snprintf(message, sizeof message, "%s", mr_message());
@@ -521,7 +377,7 @@ static mr_status end_failed(run_state *run, mr_status status, const char *stop_r
     return mr_fail(status, "%s", message);
 }
 
-static mr_status run_trainer(run_state *run, const char *resume, bool trained)
+static mr_status run_trainer(mr_run_state *run, const char *resume, bool trained)
 {
     mr_trainer *t = run->trainer;
     mr_run_outcome *outcome = run->outcome;
@@ -531,7 +387,7 @@ static mr_status run_trainer(run_state *run, const char *resume, bool trained)
     run->record = (mr_record){.config = run->config, .trainer = t, .path = outcome->log};
     run->evaluated = true;
     run->saved_step = -1;
-    MR_TRY(begin(run, resume));
+    MR_TRY(mr_run_begin(run, resume));
     run->saved_at = mr_clock();
     mr_status status = train(run, &stop_reason);
     mr_log_progress_end();
@@ -579,7 +435,7 @@ mr_status mr_run(const mr_comm *comm, const mr_config *config, const char *resum
     if (done == MR_DONE_OTHERS) resume = MR_RESUME_NEVER; /* its checkpoints are of those too */
     mr_signals_catch(signals[config->checkpoint.signal]);
     MR_TRY(stopped_before(comm));
-    run_state run = {
+    mr_run_state run = {
         .comm = comm, .config = config, .outcome = outcome, .began = mr_clock(), .lock = -1};
     mr_backend *be = NULL;
     mr_hf_config arch;

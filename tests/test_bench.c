@@ -49,8 +49,13 @@ static void what_evaluation_costs_is_told(void **state)
         (program_setting){0},
         "bench --model tiny.json --methods lora --batch 1 --seq 16 --steps 1 --threads 1 "
         "--evaluate 3");
-    const char *at = strstr(result.out, "3 prompts of 16 tokens");
-    double items, scored, first, each, rate;
+    const char *at = strstr(result.out, "memory a rank: planned ");
+    double items, scored, first, each, rate, planned, held;
+    assert_non_null(at);
+    assert_int_equal(sscanf(at, "memory a rank: planned %lf MiB, held %lf MiB\n", &planned, &held),
+                     2);
+    assert_true(held > 0 && held <= planned);
+    at = strstr(result.out, "3 prompts of 16 tokens");
     int options, texts;
     assert_non_null(at);
     assert_int_equal(sscanf(at,

@@ -176,6 +176,32 @@ static void gradients_travel_once_a_step(void **state)
         }
 }
 
+/* Bytes beside what is planned by purpose, of a method on a backend. */
+static long long other_of(const char *method, const char *backend)
+{
+    char options[192];
+    snprintf(options, sizeof options,
+             "--set method.name=%s --set method.r=4 --set parallel.backend=%s --set "
+             "train.micro_batch=64 --set parallel.memory_gib=8",
+             method, backend);
+    json_t *plan = plan_by(1, options, 1);
+    const long long bytes = field(json_object_get(plan, "bytes"), "other");
+    json_decref(plan);
+    return bytes;
+}
+
+/* Of 4,224 rows: the input's columns, their gradient and the products of q, k and v are 16 each, in
+ * the place of four heads' sums of attention. */
+static void a_device_is_planned_with_room_for_square_matrices(void **state)
+{
+    (void)state;
+    static const char sharing[] = "mora --set method.operator=sharing";
+    const long long columns = 4224LL * 5 * 16 * 4 - 4224 * 4 * 4;
+    const long long apart = other_of(sharing, "cuda") - other_of("lora", "cuda");
+    const long long host = other_of(sharing, "cpu") - other_of("lora", "cpu");
+    assert_in_range(apart - host, columns - (32 << 10), columns + (32 << 10));
+}
+
 /* On one node no weights are copied, and gradients are read where they are. */
 static void ranks_that_share_memory_send_nothing_before_an_update(void **state)
 {
@@ -473,6 +499,7 @@ int main(void)
         cmocka_unit_test(so_it_does_with_the_memory_of_the_node),
         cmocka_unit_test(fewer_ranks_of_the_same_bits_take_fewer_sums_of_gradients),
         cmocka_unit_test(gradients_travel_once_a_step),
+        cmocka_unit_test(a_device_is_planned_with_room_for_square_matrices),
         cmocka_unit_test(messages_are_told_inside_and_across_nodes),
         cmocka_unit_test(ranks_that_share_memory_send_nothing_before_an_update),
         cmocka_unit_test(without_room_the_memory_of_a_node_is_not_shared),

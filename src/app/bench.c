@@ -43,6 +43,8 @@ typedef struct bench_row {
     int64_t parameters, trained;
     mr_spectra_cost spectra;
     mr_evaluate_cost evaluate;
+    double planned, held;   /* bytes a rank, as this one's plan has them and as they are */
+    double device;          /* bytes of the device in use, by whatever; 0 where there is none */
     int64_t spectrum_every; /* steps that a snapshot's cost is spread over */
 } bench_row;
 
@@ -135,6 +137,23 @@ static mr_status measure_steps(mr_trainer *t, mr_products *products, int64_t ste
     return status;
 }
 
+static size_t bytes_of(mr_tensor t)
+{
+    return (size_t)mr_tensor_count(t) * mr_dtype_size(t.dtype);
+}
+
+/* What is held, without the products that steps are measured beside. */
+static void measure_memory(const mr_trainer *t, const mr_products *beside, bench_row *row)
+{
+    const size_t products = bytes_of(beside->a) + bytes_of(beside->b) + bytes_of(beside->c);
+    mr_device_facts facts;
+    int devices;
+    row->planned = (double)t->plan.total;
+    row->held = (double)(mr_memory_live_total() - products);
+    if (!t->be->ops->buffer_share && mr_backend_device(0, &facts, &devices) == MR_OK)
+        row->device = (double)(facts.bytes - facts.free_bytes);
+}
+
 static mr_status bench_method(const mr_comm *comm, mr_backend *be, const bench_options *o,
                               const mr_hf_config *arch, const mr_config *config,
                               mr_products *products, bench_row *row)
@@ -149,6 +168,7 @@ static mr_status bench_method(const mr_comm *comm, mr_backend *be, const bench_o
         row->parameters = mr_params_count(mr_model_params(t->model), false);
         row->trained = mr_params_count(mr_model_params(t->model), true);
         status = measure_steps(t, products, o->steps, row);
+        measure_memory(t, products, row);
         if (status == MR_OK && o->spectra) status = mr_bench_spectra(t, o->steps, &row->spectra);
         if (status == MR_OK && o->evaluate > 0)
             status = mr_bench_evaluate(t, o->evaluate, &row->evaluate);
@@ -172,7 +192,10 @@ static void print_row(const bench_row *row, bool first)
     for (int p = 0; p < MR_PHASES; p++)
         printf(" %*.1f", (int)strlen(mr_phase_name((mr_phase)p)) > 11 ? 13 : 11,
                1e3 * row->phase[p]);
-    printf(" %9.1f\n", 1e3 * row->waiting);
+    printf(" %9.1f\n%-8s memory a rank: planned %.1f MiB, held %.1f MiB", 1e3 * row->waiting, "",
+           row->planned / 0x1p20, row->held / 0x1p20);
+    if (row->device > 0) printf("; %.1f MiB of the device in use", row->device / 0x1p20);
+    printf("\n");
     fflush(stdout);
 }
 
@@ -237,12 +260,14 @@ static json_t *row_json(const bench_row *row)
     json_object_set_new(phases, "waiting", json_real(row->waiting));
     const double rate = row->flops / row->seconds;
     return json_pack(
-        "{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:o, s:o, s:o}", "method", row->method,
-        "tokens_per_second", row->tokens_s, "step_seconds", row->seconds, "flops_per_second", rate,
-        "gemm_flops_per_second", row->gemm_rate, "ratio_to_gemm", rate / row->gemm_rate,
-        "gemm_at_once_flops_per_second", row->at_once, "ratio_to_gemm_at_once", rate / row->at_once,
-        "parameters", (json_int_t)row->parameters, "trainable_parameters", (json_int_t)row->trained,
-        "phase_seconds", phases, "spectra", spectra_json(row), "evaluate", evaluate_json(row));
+        "{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o}",
+        "method", row->method, "tokens_per_second", row->tokens_s, "step_seconds", row->seconds,
+        "flops_per_second", rate, "gemm_flops_per_second", row->gemm_rate, "ratio_to_gemm",
+        rate / row->gemm_rate, "gemm_at_once_flops_per_second", row->at_once,
+        "ratio_to_gemm_at_once", rate / row->at_once, "parameters", (json_int_t)row->parameters,
+        "trainable_parameters", (json_int_t)row->trained, "planned_bytes", row->planned,
+        "held_bytes", row->held, "device_bytes", row->device, "phase_seconds", phases, "spectra",
+        spectra_json(row), "evaluate", evaluate_json(row));
 }
 
 /* Writes the next method of a comma-separated list; returns what follows. */

@@ -112,6 +112,15 @@ typedef struct mr_group_map {
     int64_t length;
 } mr_group_map;
 
+/** Square matrices that one input meets: those of some linears of a site, or one a block of its
+ * columns. */
+typedef struct mr_square_shape {
+    int64_t rows; /**< of the input */
+    int linears;
+    int64_t blocks, side; /**< of columns; 1 block where they are summed over groups */
+    bool turned;          /**< blocks are rotated */
+} mr_square_shape;
+
 /** How the update of a linear is made of its parts. */
 typedef enum mr_update_kind {
     MR_UPDATE_NONE,
@@ -189,8 +198,10 @@ typedef struct mr_backend_ops {
      * what is free on it now. To be asked before any process of the node creates buffers. */
     mr_backend_memory (*memory)(mr_backend *be);
     /** Returns what the backend takes for itself, beside buffers, while a model is trained that
-     * computes in a type and attends in such micro-batches: for plans. */
-    size_t (*own_bytes)(mr_backend *be, const mr_attention_shape *attention, mr_dtype dtype);
+     * computes in a type, attends in such micro-batches and has such square matrices (NULL: none):
+     * for plans. */
+    size_t (*own_bytes)(mr_backend *be, const mr_attention_shape *attention,
+                        const mr_square_shape *square, mr_dtype dtype);
     /** Frees what the backend itself holds. */
     void (*destroy)(mr_backend *be);
     /** Creates zeroed memory of bytes, counted under purpose. @return MR_OK, MR_ERR_MEMORY */

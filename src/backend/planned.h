@@ -20,11 +20,35 @@ static inline bool mr_device_short(const mr_attention_shape *s)
            s->head_size <= 48 && s->head_size % 8 == 0 && s->kv_heads == s->heads;
 }
 
+/** Where square matrices work: columns of all blocks, the products of each linear and the gradient
+ * of the columns, the matrices with a matrix a block, and their gradients in F32. */
+typedef struct mr_device_squares {
+    int64_t pitch; /**< of a matrix's rows, which begin at 16 bytes */
+    bool repeats;  /**< its columns have room for the first ones once more */
+    size_t before; /**< bytes before the gradients */
+    size_t bytes;  /**< of all */
+} mr_device_squares;
+
+static inline mr_device_squares mr_device_squares_of(const mr_square_shape *s, mr_dtype dtype)
+{
+    const int64_t size = (int64_t)mr_dtype_size(dtype), pad = 16 / size;
+    mr_device_squares room;
+    room.repeats = s->blocks == 1 && !s->turned && s->side % pad != 0;
+    room.pitch = (s->side + (room.repeats ? 2 * pad - 2 : pad - 1)) / pad * pad;
+    const int64_t wide = s->blocks * room.pitch;
+    const int64_t all = s->rows * (2 + s->linears) * wide + s->linears * wide * room.pitch;
+    const int64_t gradients = (s->blocks == 1 ? s->linears : 1) * wide * room.pitch;
+    room.before = (size_t)(all * size + 15);
+    room.before -= room.before % 16;
+    room.bytes = room.before + (size_t)gradients * sizeof(float);
+    return room;
+}
+
 /** The entry own_bytes of a device: workspaces of products, and the largest scratch, which is that
- * of attention's backward pass: a row's sums, and by cuDNN, in BF16, the gradients of all scores,
- * [B, NH, T, T]. */
+ * of square matrices, or of attention's backward pass: a row's sums, and by cuDNN, in BF16, the
+ * gradients of all scores, [B, NH, T, T]. */
 static inline size_t mr_device_own_bytes(mr_backend *be, const mr_attention_shape *attention,
-                                         mr_dtype dtype)
+                                         const mr_square_shape *square, mr_dtype dtype)
 {
     enum { LEAST_TOKENS = 64, MOST_SIZE = 128 }; /* that cuDNN takes */
     (void)be;
@@ -33,10 +57,13 @@ static inline size_t mr_device_own_bytes(mr_backend *be, const mr_attention_shap
     const bool library = dtype == MR_BF16 && attention->head_size % 8 == 0 &&
                          attention->head_size <= MOST_SIZE && attention->tokens >= LEAST_TOKENS &&
                          !mr_device_short(attention);
-    size_t bytes = 3 * MR_DEVICE_WORKSPACE + MR_DEVICE_SLOT; /* a third for factors made even */
-    bytes = mr_bytes_add(bytes, (int64_t)rows, sizeof(float));
-    if (!library) return bytes;
-    return mr_bytes_add(bytes, (int64_t)rows, (size_t)attention->tokens * mr_dtype_size(dtype));
+    const size_t products = 3 * MR_DEVICE_WORKSPACE + MR_DEVICE_SLOT; /* a third for even factors */
+    const size_t squares = square ? mr_device_squares_of(square, dtype).bytes : 0;
+    size_t scratch = mr_bytes_add(0, (int64_t)rows, sizeof(float));
+    if (library)
+        scratch =
+            mr_bytes_add(scratch, (int64_t)rows, (size_t)attention->tokens * mr_dtype_size(dtype));
+    return mr_bytes_add(products, 1, squares > scratch ? squares : scratch);
 }
 
 /** Makes be one that plans alone are made of, in place of a device. */

@@ -1,4 +1,4 @@
-/* What a model takes: products of the passes, what travels, and memory between the passes. */
+/* What a model takes: products of the passes, what travels, and memory. */
 
 #include "model/linears.h"
 #include "model/model_impl.h"
@@ -214,4 +214,67 @@ size_t mr_model_scratch(const mr_model *model)
 {
     size_t merge = mr_merge_scratch_bytes(model), draw = draw_scratch(model->params);
     return merge > draw ? merge : draw;
+}
+
+/* Bytes of the rotary tables, which stand beside the arena. */
+static size_t rope_bytes(const mr_model *model)
+{
+    return (size_t)(model->geometry.tokens * model->arch.head_dim) * sizeof(float);
+}
+
+/* Bytes of the tables of all adapters. */
+static size_t table_bytes(const mr_model *model)
+{
+    size_t bytes = 0;
+    for (int64_t l = 0; l < model->arch.num_hidden_layers; l++)
+        for (int s = 0; s < MR_SITES; s++)
+            if (model->layer[l].adapter[s]) bytes += model->layer[l].adapter[s]->table_bytes;
+    return bytes;
+}
+
+/* Whether an update has square matrices, and which: with those of a linear before it, where these
+ * see one input. */
+static bool square_of(const mr_model *model, const mr_model_linear *linear, mr_square_shape *shape)
+{
+    mr_update update;
+    int lengths;
+    if (!mr_model_adapter_update(model, linear, &update, &lengths)) return false;
+    const bool in_blocks = update.kind == MR_UPDATE_BLOCKS;
+    if (!in_blocks && update.kind != MR_UPDATE_GROUPS) return false;
+    const int64_t blocks = in_blocks ? update.blocks : 1;
+    const bool joins = linear->place > 0 && shape->side == update.m.cols && shape->blocks == blocks;
+    *shape = (mr_square_shape){.rows = model->geometry.batch * model->geometry.tokens,
+                               .linears = joins ? shape->linears + 1 : 1,
+                               .blocks = blocks,
+                               .side = update.m.cols,
+                               .turned = update.rotate};
+    return true;
+}
+
+/* What the backend takes for itself while the model is trained. */
+static size_t own_bytes(const mr_model *model)
+{
+    const mr_attention_shape attention = {.batch = model->geometry.batch,
+                                          .tokens = model->geometry.tokens,
+                                          .heads = model->arch.num_attention_heads,
+                                          .kv_heads = model->arch.num_key_value_heads,
+                                          .head_size = model->arch.head_dim};
+    mr_backend *be = model->be;
+    mr_square_shape square = {0};
+    size_t most = be->ops->own_bytes(be, &attention, NULL, model->compute);
+    for (mr_model_linear at = {0}; mr_model_next_linear(model, &at);) {
+        if (!square_of(model, &at, &square)) continue;
+        const size_t bytes = be->ops->own_bytes(be, &attention, &square, model->compute);
+        most = bytes > most ? bytes : most;
+    }
+    return most;
+}
+
+void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES])
+{
+    mr_params_bytes(model->params, bytes);
+    mr_reduce_bytes(model->reduce, bytes);
+    size_t activations = model->activation_bytes + rope_bytes(model) + table_bytes(model);
+    bytes[MR_MEM_ACTIVATIONS] = mr_bytes_add(bytes[MR_MEM_ACTIVATIONS], 1, activations);
+    bytes[MR_MEM_OTHER] = mr_bytes_add(bytes[MR_MEM_OTHER], 1, own_bytes(model));
 }

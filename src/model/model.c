@@ -306,16 +306,6 @@ int64_t mr_model_product_rows(const mr_model *model)
     return most;
 }
 
-/* Bytes of the tables of all adapters. */
-static size_t table_bytes(const mr_model *model)
-{
-    size_t bytes = 0;
-    for (int64_t l = 0; l < model->arch.num_hidden_layers; l++)
-        for (int s = 0; s < MR_SITES; s++)
-            if (model->layer[l].adapter[s]) bytes += model->layer[l].adapter[s]->table_bytes;
-    return bytes;
-}
-
 int64_t mr_model_logits_rows(const mr_model *model)
 {
     enum { EVEN = 128 }; /* rows that products like to be whole multiples of */
@@ -385,12 +375,6 @@ static void place_activations(mr_model *model, mr_arena *arena)
     model->readings =
         mr_arena_take(arena, MR_F64, 1, here * n + mr_params_square_count(model->params));
     model->told = mr_arena_take(arena, MR_I32, 2, MR_EXACT_WORDS);
-}
-
-/* Bytes of the rotary tables, which stand beside the arena. */
-static size_t rope_bytes(const mr_model *model)
-{
-    return (size_t)(model->geometry.tokens * model->arch.head_dim) * sizeof(float);
 }
 
 mr_status mr_model_create(const mr_model_options *options, mr_model **out)
@@ -501,21 +485,6 @@ mr_params *mr_model_params(const mr_model *model)
 bool mr_model_changes_frozen(const mr_model *model)
 {
     return model->method->merges;
-}
-
-void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES])
-{
-    mr_params_bytes(model->params, bytes);
-    mr_reduce_bytes(model->reduce, bytes);
-    size_t activations = model->activation_bytes + rope_bytes(model) + table_bytes(model);
-    bytes[MR_MEM_ACTIVATIONS] = mr_bytes_add(bytes[MR_MEM_ACTIVATIONS], 1, activations);
-    const mr_attention_shape attention = {.batch = model->geometry.batch,
-                                          .tokens = model->geometry.tokens,
-                                          .heads = model->arch.num_attention_heads,
-                                          .kv_heads = model->arch.num_key_value_heads,
-                                          .head_size = model->arch.head_dim};
-    bytes[MR_MEM_OTHER] = mr_bytes_add(
-        bytes[MR_MEM_OTHER], 1, model->be->ops->own_bytes(model->be, &attention, model->compute));
 }
 
 bool mr_model_next_choice(const mr_model *model, mr_model_choice *choice)

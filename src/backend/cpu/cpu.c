@@ -185,10 +185,12 @@ float *mr_cpu_scratch(const mr_backend *be)
 }
 
 /* What its threads have is made before plans are. */
-static size_t own_bytes(mr_backend *be, const mr_attention_shape *attention, mr_dtype dtype)
+static size_t own_bytes(mr_backend *be, const mr_attention_shape *attention,
+                        const mr_square_shape *square, mr_dtype dtype)
 {
     (void)be;
     (void)attention;
+    (void)square;
     (void)dtype;
     return 0;
 }

@@ -141,6 +141,7 @@ static void destroy(mr_backend *be)
     if (cu->side_done) cudaEventDestroy(cu->side_done);
     if (cu->side) cudaStreamDestroy(cu->side);
     if (cu->stream) cudaStreamDestroy(cu->stream);
+    mr_memory_release(MR_MEM_OTHER, MR_CUDA_FIXED);
     mr_free(cu);
     be->state = NULL;
 }
@@ -256,6 +257,7 @@ mr_status mr_cuda_init(mr_backend *be, int node_rank)
     be->chunk_bytes = MR_DEVICE_CHUNK;
     be->pass_rows = MR_DEVICE_PASS;
     cu->device = node_rank % devices;
+    mr_memory_hold(MR_MEM_OTHER, MR_CUDA_FIXED);
     cudaError_t error = cudaSetDevice(cu->device);
     if (error == cudaSuccess) error = create_streams(cu);
     mr_status status = MR_OK;

@@ -41,6 +41,7 @@ enum {
 
 #define MR_CUDA_SLOT_BYTES MR_DEVICE_SLOT
 #define MR_CUDA_WORKSPACE MR_DEVICE_WORKSPACE /* of cuBLASLt */
+#define MR_CUDA_FIXED (2 * MR_CUDA_WORKSPACE + MR_CUDA_SLOT_BYTES) /* taken from the start */
 
 /** A stretch of queued work that is booked on a phase. */
 typedef struct mr_cuda_stretch {

@@ -137,25 +137,28 @@ static bool make_rooms(mr_backend *be, const mr_site_args *args, const bundle *b
 {
     const mr_update *first = &args->update[b->first];
     const mr_dtype type = args->x.dtype;
-    const int64_t pad = 16 / (int64_t)mr_dtype_size(type);
     const bool grouped = first->kind == MR_UPDATE_GROUPS;
     const int count = grouped ? 1 : (int)first->blocks;
-    const bool repeats = count == 1 && !first->rotate && b->inner % pad != 0;
-    const int64_t pitch = (b->inner + (repeats ? 2 * pad - 2 : pad - 1)) / pad * pad;
     const int64_t n = args->x.rows;
-    *r = (square_rooms){.blocks = {b->inner, pitch, repeats}, .count = count};
+    const mr_device_squares room = mr_device_squares_of(&(mr_square_shape){.rows = n,
+                                                                           .linears = b->count,
+                                                                           .blocks = count,
+                                                                           .side = b->inner,
+                                                                           .turned = first->rotate},
+                                                        type);
+    const int64_t pitch = room.pitch;
+    *r = (square_rooms){.blocks = {b->inner, pitch, room.repeats}, .count = count};
     const int64_t reach = r->count * b->inner, wide = r->count * pitch;
     r->in_map = grouped ? first->in : (mr_group_map){.groups = reach, .length = reach};
-    const int64_t turned = b->count * wide * pitch, all = n * (2 + b->count) * wide + turned;
-    const size_t bytes = (size_t)all * mr_dtype_size(type) + 15, squares = bytes - bytes % 16;
     const int64_t gradients = (count == 1 ? b->count : 1) * wide;
-    r->buffer.data = mr_cuda_scratch(be, squares + (size_t)(gradients * pitch) * sizeof(float));
+    r->buffer.data = mr_cuda_scratch(be, room.bytes);
     r->in = mr_tensor_of(&r->buffer, type, 0, n, wide);
     r->back = mr_tensor_of(&r->buffer, type, n * wide, n, wide);
     r->out = r->count == 1 ? mr_tensor_of(&r->buffer, type, 2 * n * wide, n, b->count * wide)
                            : mr_tensor_of(&r->buffer, type, 2 * n * wide, b->count * n, wide);
     r->m = mr_tensor_of(&r->buffer, type, n * (2 + b->count) * wide, b->count * wide, pitch);
-    r->p = mr_tensor_of(&r->buffer, MR_F32, (int64_t)(squares / sizeof(float)), gradients, pitch);
+    r->p =
+        mr_tensor_of(&r->buffer, MR_F32, (int64_t)(room.before / sizeof(float)), gradients, pitch);
     if (!r->buffer.data) return false;
     if (count == 1 && !first->rotate && is_even(b, pitch, type)) {
         r->m = b->weight;

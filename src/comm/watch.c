@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,7 +20,9 @@ enum { GO_ON, ONE_IS_GONE, ABORTED };
 /* What they know of each other. */
 typedef struct board {
     atomic_int fate;
-    int32_t pid[]; /* by place */
+    struct process {
+        int64_t pid, space; /* a number, and the space of numbers it is of; 0: not to be told */
+    } process[];            /* by place */
 } board;
 
 static struct watch {
@@ -33,9 +36,23 @@ static struct watch {
     mr_thread thread;
 } watch;
 
+static struct process introduce(void)
+{
+    struct stat facts;
+    const bool told = stat("/proc/self/ns/pid", &facts) == 0;
+    return (struct process){.pid = getpid(), .space = told ? (int64_t)facts.st_ino : 0};
+}
+
 static bool is_there(int place)
 {
-    return kill((pid_t)watch.board->pid[place], 0) == 0 || errno != ESRCH;
+    return kill((pid_t)watch.board->process[place].pid, 0) == 0 || errno != ESRCH;
+}
+
+/* In other spaces the number is another process's, or nobody's. */
+static bool can_see(int place)
+{
+    const int64_t own = watch.board->process[watch.nodes.place].space;
+    return own != 0 && own == watch.board->process[place].space && is_there(place);
 }
 
 static void pass_time(void)
@@ -55,8 +72,8 @@ static void look(void *none)
         if (go_on || atomic_load(&watch.over)) continue;
         int fate = GO_ON;
         if (!there && atomic_compare_exchange_strong(&watch.board->fate, &fate, ONE_IS_GONE))
-            fprintf(stderr, "mora: fatal on rank %d: rank %d, process %d, is gone\n", watch.rank,
-                    watch.next_rank, (int)watch.board->pid[watch.next]);
+            fprintf(stderr, "mora: fatal on rank %d: rank %d, process %lld, is gone\n", watch.rank,
+                    watch.next_rank, (long long)watch.board->process[watch.next].pid);
         if (fate != ABORTED) _exit(1);
     }
 }
@@ -85,7 +102,7 @@ void mr_watch_begin(const mr_comm *comm)
 {
     watch = (struct watch){.rank = comm->rank, .nodes = mr_nodes_create(comm)};
     const mr_nodes *n = &watch.nodes;
-    const size_t bytes = sizeof(board) + (size_t)n->ranks * sizeof *watch.board->pid;
+    const size_t bytes = sizeof(board) + (size_t)n->ranks * sizeof *watch.board->process;
     if (n->ranks == 1 || mr_window_create(n, bytes, 0, &watch.window) != MR_OK) {
         end();
         return;
@@ -93,10 +110,9 @@ void mr_watch_begin(const mr_comm *comm)
     watch.next = (n->place + 1) % n->ranks;
     watch.next_rank = comm->rank - n->place + watch.next;
     watch.board = mr_window_data(watch.window);
-    watch.board->pid[n->place] = (int32_t)getpid();
+    watch.board->process[n->place] = introduce();
     mr_comm_barrier(&n->node);
-    /* In other spaces of process ids there are others of that number, or none. */
-    if (mr_comm_any(comm, !is_there(watch.next))) {
+    if (mr_comm_any(comm, !can_see(watch.next))) {
         end();
         return;
     }

@@ -315,6 +315,45 @@ static void a_base_that_is_not_finite_is_refused_where_it_matters(void **state)
     assert_on_all_ranks(named);
 }
 
+static void give_nine(mr_backend *be, mr_tensor out, mr_tensor a, mr_tensor b, double beta)
+{
+    (void)a;
+    (void)b;
+    (void)beta;
+    for (int64_t i = 0; i < out.cols; i++)
+        be->ops->upload(be, mr_tensor_cols(out, i, 1), &(double){9});
+}
+
+/* Adapters are kept in F32 and computed with in BF16: what an adapter starts from must be kept. */
+static void a_start_lasts_where_copies_are_computed_with(void **state)
+{
+    (void)state;
+    for (int s = 0; s < SHARDS; s++) {
+        tiny t;
+        tiny_options options = tiny_defaults(&world, "dora");
+        options.shard = shards[s];
+        options.compute = MR_BF16;
+        must(tiny_lay_out(&options, &t));
+        must(mr_model_allocate(t.model));
+        must(mr_model_draw(t.model, 11, true, true));
+        const mr_backend_ops *const own = t.be->ops;
+        mr_backend_ops ops = *own;
+        ops.row_dots = give_nine; /* for backends that compute in F32 only */
+        t.be->ops = &ops;
+        must(mr_model_prepare_adapters(t.model));
+        t.be->ops = own;
+        const int id = find_param(mr_model_params(t.model),
+                                  "model.layers.1.self_attn.k_proj.lora_magnitude_vector");
+        float *magnitudes = tiny_weights(&t, id);
+        bool right = true;
+        for (int64_t i = 0; i < tiny_count(&t, id); i++)
+            right = right && magnitudes[i] == 3;
+        mr_free(magnitudes);
+        tiny_destroy(&t);
+        assert_on_all_ranks(right);
+    }
+}
+
 /* A frozen A lies among the base weights, sharded as they are; B is trained as ever. */
 static void a_frozen_tensor_is_drawn_orthonormal_and_not_trained(void **state)
 {
@@ -452,6 +491,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(only_methods_that_merge_change_frozen_weights),
         cmocka_unit_test(every_method_starts_as_its_base),
         cmocka_unit_test(a_base_that_is_not_finite_is_refused_where_it_matters),
+        cmocka_unit_test(a_start_lasts_where_copies_are_computed_with),
         cmocka_unit_test(a_frozen_tensor_is_drawn_orthonormal_and_not_trained),
         cmocka_unit_test(recomputation_with_dropout_changes_no_bit_of_a_gradient),
         cmocka_unit_test(factors_on_learning_rates_multiply),

@@ -68,6 +68,7 @@ mr_status tiny_lay_out(const tiny_options *options, tiny *out)
             .lr_scale = &c->train.lr_scale,
             .lr = c->train.lr,
             .shard = options->shard,
+            .compute = options->compute,
             .recompute = options->recompute,
             .seed = 11,
             .geometry = {.batch = 1, .tokens = TOKENS, .micros = 1, .in_wave = 1, .stretches = 1}},

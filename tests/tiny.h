@@ -12,6 +12,7 @@ typedef struct tiny_options {
     const mr_comm *comm;
     mr_shard shard;
     mr_recompute recompute;
+    mr_dtype compute;
     bool tied;
     const char *method;
     mr_mora_operator operator;

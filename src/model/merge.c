@@ -7,6 +7,21 @@
  * product is cut shows in its bits. */
 enum { CHUNK = MR_MERGE_ROWS };
 
+/* As mr_layer_adapter_weights, with what is trained as it is kept: copies of another type that are
+ * computed with are made anew of that. */
+static mr_adapter_call kept_weights(const mr_model *model, int index, int site)
+{
+    const mr_layer *layer = &model->layer[index];
+    mr_adapter_call call = mr_layer_adapter_weights(model, index, site);
+    for (int i = 0; i < layer->adapted[site]; i++)
+        for (int p = 0; p < layer->adapter[site]->params; p++) {
+            const int id = layer->adapter_param[site][i][p];
+            if (mr_params_at(model->params, id)->trained)
+                call.weight[i][p] = mr_params_adapter(model->params, id);
+        }
+    return call;
+}
+
 mr_status mr_model_prepare_adapters(mr_model *model)
 {
     int layers = (int)model->arch.num_hidden_layers;
@@ -19,7 +34,7 @@ mr_status mr_model_prepare_adapters(mr_model *model)
         if (l % nodes->ranks != nodes->place) continue;
         for (int s = 0; s < MR_SITES; s++) {
             if (!model->layer[l].adapter[s] || status != MR_OK) continue;
-            mr_adapter_call call = mr_layer_adapter_weights(model, l, s);
+            mr_adapter_call call = kept_weights(model, l, s);
             status = mr_adapter_start(model->layer[l].adapter[s], &call);
             if (status != MR_OK) status = mr_fail_in(status, "model.layers.%d", l);
         }

@@ -135,7 +135,10 @@ static mr_status allocate_flat(mr_params *params, int unit, int kind)
                   &flat->weights));
     if (mr_flat_is_copied(params, kind))
         MR_TRY(create(be, MR_MEM_WEIGHTS, params->types.compute, 1, size.weights, &flat->copy));
-    if (!mr_params_shares(params)) flat->node = computed(flat);
+    if (!mr_params_shares(params)) {
+        flat->all = flat->weights;
+        flat->node = computed(flat);
+    }
     if (kind == MR_FLAT_FROZEN) return MR_OK;
     if (size.partial_rows > 0)
         MR_TRY(mr_backend_tensor(be, MR_MEM_GRADIENTS, MR_F32, size.partial_rows, size.partial_cols,
@@ -357,6 +360,15 @@ mr_tensor mr_params_weight(const mr_params *params, int id)
         flat = mr_tensor_cols(lane->memory, at, unit->flat[param->kind].count);
     }
     return mr_tensor_reshape(mr_tensor_cols(flat, param->offset, param->rows * param->cols),
+                             param->rows, param->cols);
+}
+
+mr_tensor mr_params_adapter(const mr_params *params, int id)
+{
+    const mr_param *param = &params->param[id];
+    MR_INVARIANT(param->kind == MR_FLAT_ADAPTER);
+    return mr_tensor_reshape(mr_tensor_cols(params->unit[param->unit].flat[param->kind].all,
+                                            param->offset, param->rows * param->cols),
                              param->rows, param->cols);
 }
 

@@ -165,6 +165,10 @@ void mr_params_use(mr_params *params, int unit, int next);
  * always are. */
 mr_tensor mr_params_weight(const mr_params *params, int id);
 
+/** Returns a trained tensor of an adapter [rows, cols] as its node keeps it, F32: to be written
+ * where it is to last; what is computed with follows after mr_params_invalidate. */
+mr_tensor mr_params_adapter(const mr_params *params, int id);
+
 /** To be called before weights are updated by their gradients: ends what still reads them, and
  * under shard none makes the gradients whole on every node. Collective. */
 void mr_params_share_gradients(mr_params *params);

@@ -24,8 +24,9 @@ typedef struct mr_flat {
     mr_tensor weights;   /**< [1, kept] */
     mr_tensor copy;      /**< the same in the type that is computed in; absent where
                             that is theirs */
-    mr_tensor node;      /**< [1, G * kept]: what is computed with, of all ranks of the
-                            node; borrowed where it is not shared */
+    mr_tensor all;       /**< [1, G * kept]: weights of all ranks of the node; borrowed
+                            where it is not shared */
+    mr_tensor node;      /**< [1, G * kept]: what is computed with of them; as all */
     mr_tensor sums;      /**< [G, count]: slot 0 of every rank of the node; absent
                             where not shared */
     mr_tensor grad;      /**< [1, kept]; absent where frozen, borrowed of slot 0 where

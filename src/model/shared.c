@@ -16,22 +16,26 @@ int64_t mr_params_gather_count(const mr_params *params)
     return most;
 }
 
-/* Places what all ranks of the node keep of a flat's weights; returns this one's. */
-static mr_tensor place_weights(const mr_params *params, mr_flat *flat, int kind, mr_dtype dtype,
-                               mr_arena *arena)
+/* Places what all ranks of the node keep of a flat's weights, in a type; returns all of it and, in
+ * own, this one's. */
+static mr_tensor place_weights(const mr_params *params, const mr_flat *flat, int kind,
+                               mr_dtype dtype, mr_arena *arena, mr_tensor *own)
 {
     const int64_t kept = mr_flat_kept(params, flat, (mr_flat_kind)kind, MR_SLAB_WEIGHTS).count;
-    flat->node = mr_arena_take(arena, dtype, 1, params->nodes.ranks * kept);
-    return mr_tensor_cols(flat->node, params->nodes.place * kept, kept);
+    const mr_tensor all = mr_arena_take(arena, dtype, 1, params->nodes.ranks * kept);
+    *own = mr_tensor_cols(all, params->nodes.place * kept, kept);
+    return all;
 }
 
 /* Places what a node shares of a flat. */
 static void place_flat(const mr_params *params, mr_flat *flat, int kind, mr_arena *arena)
 {
     if (flat->count == 0) return;
-    flat->weights = place_weights(params, flat, kind, mr_flat_kept_type(params, kind), arena);
+    flat->all =
+        place_weights(params, flat, kind, mr_flat_kept_type(params, kind), arena, &flat->weights);
+    flat->node = flat->all;
     if (mr_flat_is_copied(params, kind))
-        flat->copy = place_weights(params, flat, kind, params->types.compute, arena);
+        flat->node = place_weights(params, flat, kind, params->types.compute, arena, &flat->copy);
     if (kind != MR_FLAT_FROZEN && mr_params_shares_sums(params))
         flat->sums = mr_arena_take(arena, MR_F32, params->nodes.ranks, flat->count);
 }

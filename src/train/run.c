@@ -7,10 +7,7 @@
 #include "train/done.h"
 #include "train/due.h"
 #include "train/kept.h"
-#include "train/record.h"
 #include "train/run_impl.h"
-#include "train/saved.h"
-#include "train/spectra.h"
 #include "train/state.h"
 
 #include <math.h>

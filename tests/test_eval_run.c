@@ -387,27 +387,37 @@ static void a_run_does_not_go_on_with_other_items(void **state)
 static void a_finished_run_notices_other_items(void **state)
 {
     (void)state;
-    const char *const run = "run run.yaml --set run.name=noticed --set train.steps=1";
+    const char *const run = "run noticed.yaml";
+    program_write(
+        "noticed.yaml",
+        "run: {name: noticed, output: out}\n"
+        "model: {config: tiny.json, init: random}\n"
+        "task: {name: uuid, pairs: 8}\n"
+        "train: {steps: 1, global_batch: 8, micro_batch: 8}\n"
+        "eval: {sets: [{kind: generate, items: 1}, {kind: benchmark, set: ask.yaml, data: .}]}\n"
+        "parallel: {threads: 1}\n");
     program_result result = program_succeed(alone, run);
     program_free(&result);
     result = program_succeed(alone, run);
     assert_contains(result.err, "noticed: done already");
     program_free(&result);
-    char *texts = program_read("t.txt", NULL);
-    texts[0] = 'n';
-    program_write("t.txt", "%s", texts);
+    char *items = program_read("q.csv", NULL);
+    char *first = strstr(items, "is it");
+    assert_non_null(first);
+    first[0] = 'I';
+    program_write("q.csv", "%s", items);
     result = program_succeed(alone, run);
     assert_contains(result.err, "out/noticed.h5 is of other inputs (eval.sets item 2 ");
     program_free(&result);
-    texts[0] = 't';
-    program_write("t.txt", "%s", texts);
-    mr_free(texts);
-    assert_int_equal(rename("t.txt", "t.gone"), 0);
+    first[0] = 'i';
+    program_write("q.csv", "%s", items);
+    mr_free(items);
+    assert_int_equal(rename("q.csv", "q.gone"), 0);
     result = program_succeed(alone, run);
-    assert_contains(result.err, "its inputs cannot be compared: eval.sets: item 2: set write: '.' "
-                                "has none of its files: t.txt");
+    assert_contains(result.err, "its inputs cannot be compared: eval.sets: item 2: set ask: '.' "
+                                "has none of its files: q.csv");
     program_free(&result);
-    assert_int_equal(rename("t.gone", "t.txt"), 0);
+    assert_int_equal(rename("q.gone", "q.csv"), 0);
 }
 
 static void runs_are_named_by_their_sets(void **state)

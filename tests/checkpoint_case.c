@@ -8,7 +8,7 @@
 const char *const case_names[CASE_TENSORS] = {"weights", "moments/first", "moments/none", "tail"};
 const int64_t case_extents[CASE_TENSORS] = {CASE_LARGEST, 3, 0, 37};
 
-enum { CASE_ROWS = 200 }; /* of tensor 0 */
+enum { CASE_ROWS = 200 /* of tensor 0 */, CASE_HALVES = 1 /* a tensor in BF16 */ };
 
 const char case_folder[] = "sub/run.checkpoints";
 mr_comm case_groups[4 + 1];
@@ -17,6 +17,7 @@ const mr_comm case_alone = {.handle = MPI_COMM_NULL, .rank = 0, .size = 1};
 
 static float case_value(int tensor, int64_t step, int64_t i)
 {
+    if (tensor == CASE_HALVES) return (float)(i * 7 + step % 64);
     return (float)(i * 7 + tensor) + (float)step / 1024.0f;
 }
 
@@ -24,6 +25,7 @@ mr_checkpoint_slab case_slab(int tensor, int64_t first, int64_t count)
 {
     mr_checkpoint_slab slab = {
         .name = case_names[tensor], .dims = 1, .first = first, .count = count};
+    if (tensor == CASE_HALVES) slab.dtype = MR_SAFETENSORS_BF16;
     slab.shape[0] = case_extents[tensor];
     if (tensor == 0) {
         slab.dims = 2;

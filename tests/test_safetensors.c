@@ -556,11 +556,11 @@ static void pieces_in_order_need_no_memory(void **state)
     mr_safetensors_writer *writer = start_writer();
     size_t held = mr_memory_live_total();
     for (int i = 0; i < 4; i++)
-        assert_int_equal(mr_safetensors_put(writer, 0, i, &data[i], 1), 0);
-    assert_int_equal(mr_safetensors_put(writer, 0, 3, data, 1), EEXIST);
-    assert_int_equal(mr_safetensors_put(writer, 1, 5, data, 2), EINVAL);
-    assert_int_equal(mr_safetensors_put(writer, 2, 0, data, 1), EINVAL);
-    assert_int_equal(mr_safetensors_put(writer, 1, 0, data, 6), 0);
+        assert_int_equal(mr_safetensors_put(writer, 0, i, &data[i], 1, NULL), 0);
+    assert_int_equal(mr_safetensors_put(writer, 0, 3, data, 1, NULL), EEXIST);
+    assert_int_equal(mr_safetensors_put(writer, 1, 5, data, 2, NULL), EINVAL);
+    assert_int_equal(mr_safetensors_put(writer, 2, 0, data, 1, NULL), EINVAL);
+    assert_int_equal(mr_safetensors_put(writer, 1, 0, data, 6, NULL), 0);
     assert_int_equal(mr_safetensors_sync(writer), 0);
     assert_int_equal(mr_memory_live_total(), held);
     size_t bytes, size;

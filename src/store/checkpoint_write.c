@@ -196,10 +196,9 @@ static int write_part(mr_checkpointer *cp, int64_t entry, int slab, const float 
         int64_t count = all - at < PIECE ? all - at : PIECE;
         const float *values = staged ? staged + at : cp->piece;
         if (!staged) cp->source(cp->context, slab, cp->slabs[slab].first + at, count, cp->piece);
-        int failure = mr_safetensors_put(cp->writer, entry, at, values, count);
+        int failure = mr_safetensors_put(cp->writer, entry, at, values, count, cp->hash);
         if (failure != 0) return failure;
-        mr_hash_add(cp->hash, values, (size_t)count * sizeof *values);
-        cp->bytes += count * (int64_t)sizeof *values;
+        cp->bytes += count * mr_safetensors_element(cp->slabs[slab].dtype);
     }
     return 0;
 }

@@ -13,6 +13,7 @@
  * byte (F4, F6) and more than MR_SAFETENSORS_DIMS dimensions are refused.
  */
 
+#include "base/hash.h"
 #include "base/memory.h"
 
 #include <stdbool.h>
@@ -172,11 +173,14 @@ MR_NODISCARD mr_status mr_safetensors_write(mr_safetensors_writer *writer, int64
 const char *mr_safetensors_header(const mr_safetensors_writer *writer, size_t *bytes);
 
 /** As mr_safetensors_write, for threads: records no message, and allocates nothing while ranges
- * come in the order of the file. Local.
+ * come in the order of the file. What is written is taken into hash; NULL: none. Local.
  * @return 0 or an error number: EINVAL (range outside the tensor), EEXIST (written already), ERANGE
  *         (beyond the range of the type) */
 int mr_safetensors_put(mr_safetensors_writer *writer, int64_t index, int64_t first,
-                       const float *data, int64_t count);
+                       const float *data, int64_t count, mr_hash *hash);
+
+/** Returns the bytes of an element that is written. Local. */
+int64_t mr_safetensors_element(mr_safetensors_dtype dtype);
 
 /** Syncs what has been written, so that finish need not wait for the disk; for threads. Local.
  * @return 0 or an error number */

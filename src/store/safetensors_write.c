@@ -45,7 +45,7 @@ struct mr_safetensors_writer {
     int64_t n_spans, span_room;
 };
 
-static int64_t element_bytes(mr_safetensors_dtype dtype)
+int64_t mr_safetensors_element(mr_safetensors_dtype dtype)
 {
     return dtype == MR_SAFETENSORS_F32 ? (int64_t)sizeof(float) : (int64_t)sizeof(uint16_t);
 }
@@ -78,7 +78,7 @@ static mr_status add_tensor(mr_safetensors_writer *writer, const mr_safetensors_
     MR_CHECK(count <= most - writer->total, MR_ERR_ARG, "%s: the tensors together are too large",
              path);
 
-    const int64_t bytes = element_bytes(spec->dtype) * count;
+    const int64_t bytes = mr_safetensors_element(spec->dtype) * count;
     json_t *about =
         json_pack("{s:s, s:[], s:[I, I]}", "dtype", mr_safetensors_dtype_name(spec->dtype), "shape",
                   "data_offsets", (json_int_t)writer->bytes, (json_int_t)(writer->bytes + bytes));
@@ -259,9 +259,17 @@ static bool is_infinite(mr_safetensors_dtype dtype, uint16_t bits)
     return (bits & 0x7fff) == (dtype == MR_SAFETENSORS_F16 ? 0x7c00 : 0x7f80);
 }
 
+/* Writes bytes at an offset of the file, and takes them into a hash. */
+static int write_bytes(const mr_safetensors_writer *writer, const void *data, size_t bytes,
+                       int64_t offset, mr_hash *hash)
+{
+    if (hash) mr_hash_add(hash, data, bytes);
+    return mr_file_write_at(writer->handle, data, bytes, offset);
+}
+
 /* Writes elements at an offset of the file, rounded to 16 bits. */
 static int write_rounded(const mr_safetensors_writer *writer, mr_safetensors_dtype dtype,
-                         const float *data, int64_t count, int64_t offset)
+                         const float *data, int64_t count, int64_t offset, mr_hash *hash)
 {
     uint16_t stage[STAGE];
     for (int64_t done = 0; done < count; done += STAGE) {
@@ -271,15 +279,15 @@ static int write_rounded(const mr_safetensors_writer *writer, mr_safetensors_dty
             stage[i] = dtype == MR_SAFETENSORS_F16 ? to_half(value) : to_bf16(value);
             if (is_infinite(dtype, stage[i]) && isfinite(value)) return ERANGE;
         }
-        const int failure = mr_file_write_at(writer->handle, stage, (size_t)part * sizeof *stage,
-                                             offset + done * (int64_t)sizeof *stage);
+        const int failure = write_bytes(writer, stage, (size_t)part * sizeof *stage,
+                                        offset + done * (int64_t)sizeof *stage, hash);
         if (failure != 0) return failure;
     }
     return 0;
 }
 
 int mr_safetensors_put(mr_safetensors_writer *writer, int64_t index, int64_t first,
-                       const float *data, int64_t count)
+                       const float *data, int64_t count, mr_hash *hash)
 {
     if (index < 0 || index >= writer->count) return EINVAL;
     const written_tensor *tensor = &writer->tensors[index];
@@ -290,10 +298,10 @@ int mr_safetensors_put(mr_safetensors_writer *writer, int64_t index, int64_t fir
     int failure = record_span(writer, begin, begin + count);
     if (failure != 0) return failure;
     const int64_t offset =
-        writer->data_start + tensor->offset + first * element_bytes(tensor->dtype);
+        writer->data_start + tensor->offset + first * mr_safetensors_element(tensor->dtype);
     if (tensor->dtype != MR_SAFETENSORS_F32)
-        return write_rounded(writer, tensor->dtype, data, count, offset);
-    return mr_file_write_at(writer->handle, data, (size_t)count * sizeof *data, offset);
+        return write_rounded(writer, tensor->dtype, data, count, offset, hash);
+    return write_bytes(writer, data, (size_t)count * sizeof *data, offset, hash);
 }
 
 mr_status mr_safetensors_write(mr_safetensors_writer *writer, int64_t index, int64_t first,
@@ -305,7 +313,7 @@ mr_status mr_safetensors_write(mr_safetensors_writer *writer, int64_t index, int
     MR_CHECK(first >= 0 && count >= 0 && first <= tensor->count && count <= tensor->count - first,
              MR_ERR_ARG, "%s: tensor '%s': elements %" PRId64 "+%" PRId64 " given, it has %" PRId64,
              writer->path, tensor->name, first, count, tensor->count);
-    int failure = mr_safetensors_put(writer, index, first, data, count);
+    int failure = mr_safetensors_put(writer, index, first, data, count, NULL);
     MR_CHECK(failure != EEXIST, MR_ERR_ARG, "%s: tensor '%s': an element is written twice",
              writer->path, tensor->name);
     MR_CHECK(failure != ERANGE, MR_ERR_NUMERIC, "%s: tensor '%s': an element is beyond %s",

@@ -93,6 +93,17 @@ static void a_window_without_room_is_refused_with_its_size(void **state)
     assert_on_all_ranks(status == MR_ERR_MEMORY && said && !window);
 }
 
+/* MPI would end all ranks, of runs that need no window too. */
+static void where_nothing_can_be_written_there_is_no_room(void **state)
+{
+    (void)state;
+    char what[64];
+    setenv("OMPI_MCA_osc_sm_backing_directory", "/missing", 1);
+    const int64_t room = mr_window_room(&world, what);
+    unsetenv("OMPI_MCA_osc_sm_backing_directory");
+    assert_on_all_ranks(room == 0 && strcmp(what, "/missing") == 0);
+}
+
 enum { PAGE = 4096, PAGES = 40 };
 
 /* Whether the pages of this rank's part of a window are taken. */
@@ -139,6 +150,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_announced_is_there),
         cmocka_unit_test(pages_are_taken_before_they_are_written),
         cmocka_unit_test(a_window_without_room_is_refused_with_its_size),
+        cmocka_unit_test(where_nothing_can_be_written_there_is_no_room),
     };
     return ranks_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

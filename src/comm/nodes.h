@@ -45,8 +45,8 @@ void mr_nodes_destroy(mr_nodes *nodes);
 /** Memory that the ranks of a node share, with counters. */
 typedef struct mr_window mr_window;
 
-/** Returns the bytes that are free where windows lie, on the node that has least; what says where
- * that is ("/dev/shm"). Collective. */
+/** Returns the bytes that are free where windows lie, on the node that has least, none where
+ * nothing can be written; what says where that is ("/dev/shm"). Collective. */
 int64_t mr_window_room(const mr_comm *comm, char what[64]);
 
 /** Creates a window of so many zeroed bytes a node, and counters of each rank. Collective.

@@ -41,6 +41,7 @@ int64_t mr_window_room(const mr_comm *comm, char what[64])
     int64_t least = INT64_MIN;
     if (statvfs(folder(), &facts) == 0)
         least = -(int64_t)((uint64_t)facts.f_bavail * facts.f_frsize);
+    if (access(folder(), W_OK) != 0) least = 0; /* MPI would end all ranks */
     mr_comm_max_i64(comm, &least, 1);
     return least == INT64_MIN ? INT64_MAX : -least;
 }

@@ -92,7 +92,7 @@ static mr_status told_step(mr_trainer *t, double *seconds, bench_row *row)
     const double ranks = 1e9 * t->comm->size;
     for (int p = 0; p < MR_PHASES; p++)
         row->phase[p] += p == MR_PHASE_COMM ? -1e-9 * (double)least : (double)sums[p] / ranks;
-    row->waiting += (double)sums[MR_PHASE_COMM] / ranks + 1e-9 * (double)least;
+    row->waiting += (double)(sums[MR_PHASE_COMM] + t->comm->size * least) / ranks;
     return status;
 }
 

@@ -266,14 +266,16 @@ def check_document(path, folder):
         elif language == "yaml" and lines and lines[0] == "sets:":
             check_sets(place, lines, folder)
         elif language == "yaml":
-            # The model that the quickstart makes may not be there yet: its shape is.
-            name = re.search(r"^run:\s*\{name: (\w+)", "\n".join(lines), re.MULTILINE)
+            name = re.search(r"^run:\s*\{name: ([\w-]+)", "\n".join(lines), re.MULTILINE)
             name = f"{name.group(1)}.yaml" if name else "run.yaml"
             example = os.path.join(folder, name)
             open(example, "w", encoding="utf-8").write("\n".join(lines) + "\n")
             files[name] = example
-            files["sets"] = ["--set", "model.init=random", "--set",
-                             "model.config=experiments/models/uuid-laptop.json"]
+            # The model that the quickstart makes may not be there yet: its shape is.
+            shape = re.search(r"config: (experiments/models/[\w./-]+)", "\n".join(lines))
+            files["sets"] = [] if shape and exists(shape.group(1)) else [
+                "--set", "model.init=random", "--set",
+                "model.config=experiments/models/uuid-laptop.json"]
             check_run(place, [example], files)
         elif lines and lines[0].startswith("$ "):
             check_shown(place, lines[0][2:], lines[1:], files)

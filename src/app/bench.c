@@ -9,7 +9,7 @@
  * Of the time that a rank spends in exchanges, until the last rank is done with the step, the least
  * over the ranks is the communication: who comes last waits for nobody, so it is no less than what
  * the exchange itself takes. What others spend beyond it is waiting, told as its mean over the
- * ranks.
+ * ranks. Phases are those of the step whose seconds are the median.
  */
 
 #include "adapter/adapter.h"
@@ -29,17 +29,22 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Seconds of a step. */
+typedef struct bench_step {
+    double seconds;
+    double phase[MR_PHASES]; /* mean over the ranks; communication as that of the rank that has
+                                least */
+    double waiting;          /* beyond that, mean over the ranks */
+} bench_step;
+
 /* What was measured of one method. */
 typedef struct bench_row {
     const char *method;
-    double seconds;          /* median step */
-    double tokens_s;         /* over all ranks */
-    double flops;            /* of a step, all ranks */
-    double gemm_rate;        /* FLOP/s: the sum of each rank's best */
-    double at_once;          /* FLOP/s of all ranks from a common start until the last is done */
-    double phase[MR_PHASES]; /* seconds of an average step, mean over the ranks; communication as
-                                that of the rank that has least */
-    double waiting;          /* seconds of it beyond that, mean over the ranks */
+    bench_step step;  /* the median */
+    double tokens_s;  /* over all ranks */
+    double flops;     /* of a step, all ranks */
+    double gemm_rate; /* FLOP/s: the sum of each rank's best */
+    double at_once;   /* FLOP/s of all ranks from a common start until the last is done */
     int64_t parameters, trained;
     mr_spectra_cost spectra;
     mr_evaluate_cost evaluate;
@@ -68,22 +73,15 @@ static void random_batch(mr_trainer *t)
     }
 }
 
-/* Takes a step, and adds to a row what its phases took. */
-static mr_status told_step(mr_trainer *t, double *seconds, bench_row *row)
+/* Takes a step, and tells what its phases took. */
+static mr_status told_step(mr_trainer *t, bench_step *out)
 {
-    mr_step_result result;
-    double own[MR_PHASES];
+    double own[MR_PHASES], behind;
     int64_t sums[MR_PHASES], least;        /* nanoseconds */
     t->be->ops->phase_seconds(t->be, own); /* what was before */
-    mr_comm_barrier(t->comm);
-    const double began = mr_clock();
-    mr_status status = mr_trainer_compute(t, t->config->train.global_batch * t->seq_len, &result);
+    mr_status status = mr_bench_step(t, &out->seconds, &behind);
     t->be->ops->phase_seconds(t->be, own);
-    const double done = mr_clock();
-    mr_comm_barrier(t->comm);
-    const double end = mr_clock();
-    *seconds = end - began;
-    own[MR_PHASE_COMM] += end - done;
+    own[MR_PHASE_COMM] += behind;
     for (int p = 0; p < MR_PHASES; p++)
         sums[p] = (int64_t)(1e9 * own[p]);
     least = -sums[MR_PHASE_COMM];
@@ -91,48 +89,65 @@ static mr_status told_step(mr_trainer *t, double *seconds, bench_row *row)
     mr_comm_sum_i64(t->comm, sums, MR_PHASES);
     const double ranks = 1e9 * t->comm->size;
     for (int p = 0; p < MR_PHASES; p++)
-        row->phase[p] += p == MR_PHASE_COMM ? -1e-9 * (double)least : (double)sums[p] / ranks;
-    row->waiting += (double)(sums[MR_PHASE_COMM] + t->comm->size * least) / ranks;
+        out->phase[p] = p == MR_PHASE_COMM ? -1e-9 * (double)least : (double)sums[p] / ranks;
+    out->waiting = (double)(sums[MR_PHASE_COMM] + t->comm->size * least) / ranks;
     return status;
 }
 
-/* Steps and products by turns; the first ones warm up. */
-static mr_status take_turns(mr_trainer *t, mr_products *products, int64_t steps, bench_row *row,
-                            double *times, double *of_flop)
+static int by_seconds(const void *a, const void *b)
 {
-    enum { TOLD = 2 };
-    const bool freely = t->be->ops->books_freely;
-    const double most = 2 * row->gemm_rate;
-    const double flops = (row->flops < most ? row->flops : most) / t->comm->size;
-    bench_row warm = {0};
-    for (int64_t i = -1; i < steps; i++) {
-        double *seconds = &times[i < 0 ? 0 : i], rate;
-        MR_TRY(freely ? told_step(t, seconds, i < 0 ? &warm : row) : mr_bench_step(t, seconds));
-        MR_AGREE(t->comm, mr_products_run(t->comm, products, flops, &rate));
-        of_flop[i < 0 ? 0 : i] = 1 / rate;
-    }
-    for (int64_t i = 0; i < TOLD && !freely; i++)
-        MR_TRY(told_step(t, &warm.seconds, row));
+    const double x = ((const bench_step *)a)->seconds, y = ((const bench_step *)b)->seconds;
+    return (x > y) - (x < y);
+}
+
+/* As mr_bench_median, of steps. */
+static bench_step median_step(bench_step *steps, int64_t count)
+{
+    qsort(steps, (size_t)count, sizeof *steps, by_seconds);
+    return steps[count / 2];
+}
+
+/* Where telling the time slows a step, its phases are those of another one. */
+static mr_status tell_phases(mr_trainer *t, bench_step *step)
+{
+    enum { TOLD = 3 };
+    bench_step told[TOLD];
+    const double seconds = step->seconds;
+    for (int i = 0; i < TOLD; i++)
+        MR_TRY(told_step(t, &told[i]));
     t->be->ops->phase_seconds(t->be, NULL);
-    const double told = freely ? (double)steps : TOLD;
-    for (int p = 0; p < MR_PHASES; p++)
-        row->phase[p] /= told;
-    row->waiting /= told;
+    *step = median_step(told, TOLD);
+    step->seconds = seconds;
     return MR_OK;
 }
 
-static mr_status measure_steps(mr_trainer *t, mr_products *products, int64_t steps, bench_row *row)
+/* Steps and products by turns; the first ones warm up. */
+static mr_status take_turns(mr_trainer *t, mr_products *products, int64_t count, bench_row *row,
+                            bench_step *steps, double *of_flop)
 {
-    double *times = mr_alloc_array(MR_MEM_OTHER, (size_t)steps, sizeof *times);
-    double *of_flop = mr_alloc_array(MR_MEM_OTHER, (size_t)steps, sizeof *of_flop);
-    mr_status status = mr_comm_agree(t->comm, times && of_flop ? MR_OK : MR_ERR_MEMORY);
-    if (status == MR_OK) status = take_turns(t, products, steps, row, times, of_flop);
-    if (status == MR_OK) {
-        row->seconds = mr_bench_median(times, steps);
-        row->at_once = 1 / mr_bench_median(of_flop, steps); /* of two the slower, as of steps */
-        row->tokens_s = (double)(t->config->train.global_batch * t->seq_len) / row->seconds;
+    const bool freely = t->be->ops->books_freely;
+    const double most = 2 * row->gemm_rate;
+    const double flops = (row->flops < most ? row->flops : most) / t->comm->size;
+    for (int64_t i = -1; i < count; i++) {
+        const int64_t at = i < 0 ? 0 : i;
+        double rate;
+        MR_TRY(freely ? told_step(t, &steps[at]) : mr_bench_step(t, &steps[at].seconds, NULL));
+        MR_AGREE(t->comm, mr_products_run(t->comm, products, flops, &rate));
+        of_flop[at] = 1 / rate;
     }
-    mr_free(times);
+    row->step = median_step(steps, count);
+    row->at_once = 1 / mr_bench_median(of_flop, count); /* of two the slower, as of steps */
+    row->tokens_s = (double)(t->config->train.global_batch * t->seq_len) / row->step.seconds;
+    return freely ? MR_OK : tell_phases(t, &row->step);
+}
+
+static mr_status measure_steps(mr_trainer *t, mr_products *products, int64_t count, bench_row *row)
+{
+    bench_step *steps = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *steps);
+    double *of_flop = mr_alloc_array(MR_MEM_OTHER, (size_t)count, sizeof *of_flop);
+    mr_status status = mr_comm_agree(t->comm, steps && of_flop ? MR_OK : MR_ERR_MEMORY);
+    if (status == MR_OK) status = take_turns(t, products, count, row, steps, of_flop);
+    mr_free(steps);
     mr_free(of_flop);
     return status;
 }
@@ -179,7 +194,7 @@ static mr_status bench_method(const mr_comm *comm, mr_backend *be, const bench_o
 
 static void print_row(const bench_row *row, bool first)
 {
-    const double rate = row->flops / row->seconds;
+    const double rate = row->flops / row->step.seconds;
     if (first) {
         printf("%-8s %10s %9s %9s %7s %7s |", "method", "tokens/s", "ms/step", "GFLOP/s", "of gemm",
                "at once");
@@ -188,12 +203,13 @@ static void print_row(const bench_row *row, bool first)
         printf(" %9s (ms)\n", "waiting");
     }
     printf("%-8s %10.1f %9.1f %9.1f %6.1f%% %6.1f%% |", row->method, row->tokens_s,
-           1e3 * row->seconds, rate / 1e9, 100 * rate / row->gemm_rate, 100 * rate / row->at_once);
+           1e3 * row->step.seconds, rate / 1e9, 100 * rate / row->gemm_rate,
+           100 * rate / row->at_once);
     for (int p = 0; p < MR_PHASES; p++)
         printf(" %*.1f", (int)strlen(mr_phase_name((mr_phase)p)) > 11 ? 13 : 11,
-               1e3 * row->phase[p]);
-    printf(" %9.1f\n%-8s memory a rank: planned %.1f MiB, held %.1f MiB", 1e3 * row->waiting, "",
-           row->planned / 0x1p20, row->held / 0x1p20);
+               1e3 * row->step.phase[p]);
+    printf(" %9.1f\n%-8s memory a rank: planned %.1f MiB, held %.1f MiB", 1e3 * row->step.waiting,
+           "", row->planned / 0x1p20, row->held / 0x1p20);
     if (row->device > 0) printf("; %.1f MiB of the device in use", row->device / 0x1p20);
     printf("\n");
     fflush(stdout);
@@ -256,14 +272,14 @@ static json_t *row_json(const bench_row *row)
 {
     json_t *phases = json_object();
     for (int p = 0; p < MR_PHASES; p++)
-        json_object_set_new(phases, mr_phase_name((mr_phase)p), json_real(row->phase[p]));
-    json_object_set_new(phases, "waiting", json_real(row->waiting));
-    const double rate = row->flops / row->seconds;
+        json_object_set_new(phases, mr_phase_name((mr_phase)p), json_real(row->step.phase[p]));
+    json_object_set_new(phases, "waiting", json_real(row->step.waiting));
+    const double rate = row->flops / row->step.seconds;
     return json_pack(
         "{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o}",
-        "method", row->method, "tokens_per_second", row->tokens_s, "step_seconds", row->seconds,
-        "flops_per_second", rate, "gemm_flops_per_second", row->gemm_rate, "ratio_to_gemm",
-        rate / row->gemm_rate, "gemm_at_once_flops_per_second", row->at_once,
+        "method", row->method, "tokens_per_second", row->tokens_s, "step_seconds",
+        row->step.seconds, "flops_per_second", rate, "gemm_flops_per_second", row->gemm_rate,
+        "ratio_to_gemm", rate / row->gemm_rate, "gemm_at_once_flops_per_second", row->at_once,
         "ratio_to_gemm_at_once", rate / row->at_once, "parameters", (json_int_t)row->parameters,
         "trainable_parameters", (json_int_t)row->trained, "planned_bytes", row->planned,
         "held_bytes", row->held, "device_bytes", row->device, "phase_seconds", phases, "spectra",

@@ -28,14 +28,17 @@ static mr_status end_snapshot(mr_spectra *spectra)
     return mr_spectra_flush(spectra);
 }
 
-mr_status mr_bench_step(mr_trainer *t, double *seconds)
+mr_status mr_bench_step(mr_trainer *t, double *seconds, double *behind)
 {
     mr_step_result result;
     mr_comm_barrier(t->comm);
     const double began = mr_clock();
     mr_status status = mr_trainer_compute(t, t->config->train.global_batch * t->seq_len, &result);
+    const double done = mr_clock();
     mr_comm_barrier(t->comm);
-    *seconds = mr_clock() - began;
+    const double end = mr_clock();
+    *seconds = end - began;
+    if (behind) *behind = end - done;
     return status;
 }
 
@@ -52,7 +55,7 @@ static mr_status measure_pair(mr_trainer *t, mr_spectra *spectra, double *plain,
     cost->calls = mr_clock() - began;
     for (int64_t done = 0; done < count;) {
         double seconds;
-        MR_TRY(mr_bench_step(t, &seconds));
+        MR_TRY(mr_bench_step(t, &seconds, NULL));
         if (!under_way) {
             plain[done++] = seconds;
             continue;

@@ -18,8 +18,10 @@ typedef struct mr_spectra_cost {
 } mr_spectra_cost;
 
 /** Takes a step of a trainer and tells its seconds, ranks waiting for each other before and behind
- * it. Collective. @return as mr_trainer_compute */
-MR_NODISCARD mr_status mr_bench_step(mr_trainer *trainer, double *seconds);
+ * it. Collective.
+ * @param[out] behind  seconds of these that this rank waited behind it; NULL: not told
+ * @return as mr_trainer_compute */
+MR_NODISCARD mr_status mr_bench_step(mr_trainer *trainer, double *seconds, double *behind);
 
 /** Returns the median of values [count], which it sorts; of an even number the greater. Local. */
 double mr_bench_median(double *values, int64_t count);

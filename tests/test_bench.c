@@ -93,6 +93,9 @@ static void exchanges_are_told_apart_from_waiting(void **state)
     const double exchanges = number(phases, "communication");
     assert_true(exchanges > 0 && exchanges <= number(row, "step_seconds"));
     assert_true(number(phases, "waiting") >= 0);
+    assert_true(json_is_integer(json_object_get(row, "planned_bytes")));
+    assert_true(json_is_integer(json_object_get(row, "held_bytes")));
+    assert_int_equal(json_integer_value(json_object_get(row, "device_bytes")), 0);
     const double ratio =
         number(row, "flops_per_second") / number(row, "gemm_at_once_flops_per_second");
     assert_true(fabs(ratio - number(row, "ratio_to_gemm_at_once")) < 1e-9 * ratio);

@@ -48,8 +48,8 @@ typedef struct bench_row {
     int64_t parameters, trained;
     mr_spectra_cost spectra;
     mr_evaluate_cost evaluate;
-    double planned, held;   /* bytes a rank, as this one's plan has them and as they are */
-    double device;          /* bytes of the device in use, by whatever; 0 where there is none */
+    size_t planned, held;   /* bytes a rank, as this one's plan has them and as they are */
+    size_t device;          /* bytes of the device in use, by whatever; 0 where there is none */
     int64_t spectrum_every; /* steps that a snapshot's cost is spread over */
 } bench_row;
 
@@ -163,10 +163,10 @@ static void measure_memory(const mr_trainer *t, const mr_products *beside, bench
     const size_t products = bytes_of(beside->a) + bytes_of(beside->b) + bytes_of(beside->c);
     mr_device_facts facts;
     int devices;
-    row->planned = (double)t->plan.total;
-    row->held = (double)(mr_memory_live_total() - products);
+    row->planned = t->plan.total;
+    row->held = mr_memory_live_total() - products;
     if (!t->be->ops->buffer_share && mr_backend_device(0, &facts, &devices) == MR_OK)
-        row->device = (double)(facts.bytes - facts.free_bytes);
+        row->device = (size_t)(facts.bytes - facts.free_bytes);
 }
 
 static mr_status bench_method(const mr_comm *comm, mr_backend *be, const bench_options *o,
@@ -209,8 +209,8 @@ static void print_row(const bench_row *row, bool first)
         printf(" %*.1f", (int)strlen(mr_phase_name((mr_phase)p)) > 11 ? 13 : 11,
                1e3 * row->step.phase[p]);
     printf(" %9.1f\n%-8s memory a rank: planned %.1f MiB, held %.1f MiB", 1e3 * row->step.waiting,
-           "", row->planned / 0x1p20, row->held / 0x1p20);
-    if (row->device > 0) printf("; %.1f MiB of the device in use", row->device / 0x1p20);
+           "", (double)row->planned / 0x1p20, (double)row->held / 0x1p20);
+    if (row->device > 0) printf("; %.1f MiB of the device in use", (double)row->device / 0x1p20);
     printf("\n");
     fflush(stdout);
 }
@@ -276,14 +276,14 @@ static json_t *row_json(const bench_row *row)
     json_object_set_new(phases, "waiting", json_real(row->step.waiting));
     const double rate = row->flops / row->step.seconds;
     return json_pack(
-        "{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:f, s:f, s:f, s:o, s:o, s:o}",
+        "{s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:o}",
         "method", row->method, "tokens_per_second", row->tokens_s, "step_seconds",
         row->step.seconds, "flops_per_second", rate, "gemm_flops_per_second", row->gemm_rate,
         "ratio_to_gemm", rate / row->gemm_rate, "gemm_at_once_flops_per_second", row->at_once,
         "ratio_to_gemm_at_once", rate / row->at_once, "parameters", (json_int_t)row->parameters,
-        "trainable_parameters", (json_int_t)row->trained, "planned_bytes", row->planned,
-        "held_bytes", row->held, "device_bytes", row->device, "phase_seconds", phases, "spectra",
-        spectra_json(row), "evaluate", evaluate_json(row));
+        "trainable_parameters", (json_int_t)row->trained, "planned_bytes", (json_int_t)row->planned,
+        "held_bytes", (json_int_t)row->held, "device_bytes", (json_int_t)row->device,
+        "phase_seconds", phases, "spectra", spectra_json(row), "evaluate", evaluate_json(row));
 }
 
 /* Writes the next method of a comma-separated list; returns what follows. */

@@ -34,12 +34,14 @@ mr_status mr_bench_step(mr_trainer *t, double *seconds, double *behind)
     mr_comm_barrier(t->comm);
     const double began = mr_clock();
     mr_status status = mr_trainer_compute(t, t->config->train.global_batch * t->seq_len, &result);
+    /* The update is still queued on a device: the next step would wait for it. */
+    if (status == MR_OK) status = t->be->ops->synchronize(t->be);
     const double done = mr_clock();
     mr_comm_barrier(t->comm);
     const double end = mr_clock();
     *seconds = end - began;
     if (behind) *behind = end - done;
-    return status;
+    return mr_comm_agree(t->comm, status);
 }
 
 /* A snapshot, and steps until `plain` [count] of them had none under way. The first step after its

@@ -17,10 +17,10 @@ typedef struct mr_spectra_cost {
     int64_t linears;
 } mr_spectra_cost;
 
-/** Takes a step of a trainer and tells its seconds, ranks waiting for each other before and behind
- * it. Collective.
+/** Takes a step of a trainer and tells its seconds until what it queued is done, ranks waiting for
+ * each other before and behind it. Collective.
  * @param[out] behind  seconds of these that this rank waited behind it; NULL: not told
- * @return as mr_trainer_compute */
+ * @return as mr_trainer_compute, or what the backend met; the same on every rank */
 MR_NODISCARD mr_status mr_bench_step(mr_trainer *trainer, double *seconds, double *behind);
 
 /** Returns the median of values [count], which it sorts; of an even number the greater. Local. */

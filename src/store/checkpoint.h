@@ -35,8 +35,7 @@ typedef struct mr_checkpoint_slab {
     const char *name; /**< without square brackets, which name parts */
     int dims;
     int64_t shape[MR_SAFETENSORS_DIMS]; /**< [dims] of the whole tensor; the same on every rank */
-    mr_safetensors_dtype
-        dtype; /**< it is written in: F32, or BF16, of which all its elements are */
+    mr_safetensors_dtype dtype;         /**< F32, or BF16 where all its elements are numbers of it */
     int64_t first;                      /**< element of the whole that this rank's part starts at */
     int64_t count;                      /**< elements of this rank's part; may be 0 */
 } mr_checkpoint_slab;

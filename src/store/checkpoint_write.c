@@ -198,7 +198,7 @@ static int write_part(mr_checkpointer *cp, int64_t entry, int slab, const float 
         if (!staged) cp->source(cp->context, slab, cp->slabs[slab].first + at, count, cp->piece);
         int failure = mr_safetensors_put(cp->writer, entry, at, values, count, cp->hash);
         if (failure != 0) return failure;
-        cp->bytes += count * mr_safetensors_element(cp->slabs[slab].dtype);
+        cp->bytes += count * mr_safetensors_dtype_bytes(cp->slabs[slab].dtype);
     }
     return 0;
 }

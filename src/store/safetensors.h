@@ -120,6 +120,9 @@ const char *mr_safetensors_metadata(const mr_safetensors *file, const char *key)
 /** Returns "F32", "BF16" ... Local. */
 const char *mr_safetensors_dtype_name(mr_safetensors_dtype dtype);
 
+/** Returns the bytes of an element. Local. */
+int64_t mr_safetensors_dtype_bytes(mr_safetensors_dtype dtype);
+
 /** Checks that the file does not end before a tensor does, as it may where it was opened partly.
  * Local. @return MR_OK, MR_ERR_IO (message names path and tensor) */
 MR_NODISCARD mr_status mr_safetensors_is_there(const mr_safetensors *file,
@@ -178,9 +181,6 @@ const char *mr_safetensors_header(const mr_safetensors_writer *writer, size_t *b
  *         (beyond the range of the type) */
 int mr_safetensors_put(mr_safetensors_writer *writer, int64_t index, int64_t first,
                        const float *data, int64_t count, mr_hash *hash);
-
-/** Returns the bytes of an element that is written. Local. */
-int64_t mr_safetensors_element(mr_safetensors_dtype dtype);
 
 /** Syncs what has been written, so that finish need not wait for the disk; for threads. Local.
  * @return 0 or an error number */

@@ -115,12 +115,9 @@ static mr_status parse_shape(const char *path, const json_t *shape, mr_safetenso
                  i);
         int64_t extent = json_integer_value(item);
         entry->shape[i] = extent;
-        MR_CHECK(
-            extent == 0 ||
-                entry->count <= INT64_MAX /
-                                    mr_safetensors_dtype_bytes((mr_safetensors_dtype)entry->dtype) /
-                                    extent,
-            MR_ERR_FORMAT, "%s: tensor '%s': the product of its shape is too large", path, name);
+        MR_CHECK(extent == 0 || entry->count <= INT64_MAX / dtypes[entry->dtype].bytes / extent,
+                 MR_ERR_FORMAT, "%s: tensor '%s': the product of its shape is too large", path,
+                 name);
         entry->count *= extent;
     }
     return MR_OK;
@@ -152,14 +149,13 @@ static mr_status parse_offsets(const mr_safetensors *file, const json_t *offsets
     if (entry->end > file->data_bytes && !file->partly)
         return mr_safetensors_reaches_beyond(MR_ERR_FORMAT, file, entry);
     char text[MR_SAFETENSORS_SHAPE];
-    int64_t expected =
-        entry->count * mr_safetensors_dtype_bytes((mr_safetensors_dtype)entry->dtype);
+    int64_t expected = entry->count * dtypes[entry->dtype].bytes;
     MR_CHECK(entry->end - entry->begin == expected, MR_ERR_FORMAT,
              "%s: tensor '%s': offsets %" PRId64 "..%" PRId64 " do not hold %s of %s (%" PRId64
              " bytes)",
              path, name, entry->begin, entry->end,
-             mr_safetensors_shape(text, entry->dims, entry->shape),
-             mr_safetensors_dtype_name((mr_safetensors_dtype)entry->dtype), expected);
+             mr_safetensors_shape(text, entry->dims, entry->shape), dtypes[entry->dtype].name,
+             expected);
     return MR_OK;
 }
 
@@ -183,8 +179,7 @@ static mr_status parse_entry(mr_safetensors *file, const char *name, json_t *abo
     const char *dtype = json_string_value(json_object_get(about, "dtype"));
     MR_CHECK(dtype, MR_ERR_FORMAT, "%s: tensor '%s': dtype is missing or not a string", path, name);
     int found = 0;
-    while (found < MR_SAFETENSORS_DTYPES &&
-           strcmp(mr_safetensors_dtype_name((mr_safetensors_dtype)found), dtype) != 0)
+    while (found < MR_SAFETENSORS_DTYPES && strcmp(dtypes[found].name, dtype) != 0)
         found++;
     MR_CHECK(found < MR_SAFETENSORS_DTYPES, MR_ERR_FORMAT,
              "%s: tensor '%s': unknown dtype '%.32s', expected one like F32, F16, BF16", path, name,

@@ -23,9 +23,6 @@ struct mr_safetensors {
     size_t strings_used;
 };
 
-/** Returns the bytes of an element. */
-int64_t mr_safetensors_dtype_bytes(mr_safetensors_dtype dtype);
-
 /** Reads bytes of a file at a place. @return whether all were there; errno is 0 where they end */
 bool mr_safetensors_read_exactly(int handle, void *out, size_t bytes, int64_t at);
 

@@ -45,11 +45,6 @@ struct mr_safetensors_writer {
     int64_t n_spans, span_room;
 };
 
-int64_t mr_safetensors_element(mr_safetensors_dtype dtype)
-{
-    return dtype == MR_SAFETENSORS_F32 ? (int64_t)sizeof(float) : (int64_t)sizeof(uint16_t);
-}
-
 /* Adds one tensor to the header and, behind the others, to the writer's table. */
 static mr_status add_tensor(mr_safetensors_writer *writer, const mr_safetensors_spec *spec,
                             json_t *header)
@@ -78,7 +73,7 @@ static mr_status add_tensor(mr_safetensors_writer *writer, const mr_safetensors_
     MR_CHECK(count <= most - writer->total, MR_ERR_ARG, "%s: the tensors together are too large",
              path);
 
-    const int64_t bytes = mr_safetensors_element(spec->dtype) * count;
+    const int64_t bytes = mr_safetensors_dtype_bytes(spec->dtype) * count;
     json_t *about =
         json_pack("{s:s, s:[], s:[I, I]}", "dtype", mr_safetensors_dtype_name(spec->dtype), "shape",
                   "data_offsets", (json_int_t)writer->bytes, (json_int_t)(writer->bytes + bytes));
@@ -298,7 +293,7 @@ int mr_safetensors_put(mr_safetensors_writer *writer, int64_t index, int64_t fir
     int failure = record_span(writer, begin, begin + count);
     if (failure != 0) return failure;
     const int64_t offset =
-        writer->data_start + tensor->offset + first * mr_safetensors_element(tensor->dtype);
+        writer->data_start + tensor->offset + first * mr_safetensors_dtype_bytes(tensor->dtype);
     if (tensor->dtype != MR_SAFETENSORS_F32)
         return write_rounded(writer, tensor->dtype, data, count, offset, hash);
     return write_bytes(writer, data, (size_t)count * sizeof *data, offset, hash);

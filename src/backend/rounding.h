@@ -7,22 +7,13 @@
  * the same random bits. */
 
 #include "base/device.h"
-#include "base/random.h"
 
+#include <stdint.h>
 #include <string.h>
 
-/** What random bits of a rounding are for: words of a block. */
+/** What random bits of a rounding are for: words of a block (mr_random_block), of which block p is
+ * that of elements 2 p and 2 p + 1, the lower half of each word the even one's. */
 enum { MR_ROUND_WEIGHT, MR_ROUND_M, MR_ROUND_V };
-
-/** Draws the block of elements 2 pair and 2 pair + 1; of each word the lower half is the even
- * one's. Local. */
-MR_DEVICE static inline void mr_rounding_block(const mr_random *stream, uint64_t pair,
-                                               uint32_t words[4])
-{
-    const uint32_t counter[4] = {(uint32_t)pair, (uint32_t)(pair >> 32), stream->stream[0],
-                                 stream->stream[1]};
-    mr_philox(stream->key, counter, words);
-}
 
 /** Rounds by 16 random bits, of which what stands above is left out; infinity and NaN stay. Local.
  * @return the bits of a BF16 */

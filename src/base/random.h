@@ -63,14 +63,21 @@ uint32_t mr_random_u32(const mr_random *random, uint64_t index);
 /** Returns a number below bound (bound > 0) at an index; bias below 2^-32. Local. */
 uint64_t mr_random_below(const mr_random *random, uint64_t index, uint64_t bound);
 
+/** Writes the block of 128 random bits at an index: numbers of 32 bits 4 index and on, of 64 bits
+ * 2 index and on. Local. */
+MR_DEVICE static inline void mr_random_block(const mr_random *random, uint64_t index,
+                                             uint32_t out[4])
+{
+    const uint32_t counter[4] = {(uint32_t)index, (uint32_t)(index >> 32), random->stream[0],
+                                 random->stream[1]};
+    mr_philox(random->key, counter, out);
+}
+
 /** Returns 64 random bits at an index. Local. */
 MR_DEVICE static inline uint64_t mr_random_u64(const mr_random *random, uint64_t index)
 {
-    const uint64_t at = index / 2;
-    const uint32_t counter[4] = {(uint32_t)at, (uint32_t)(at >> 32), random->stream[0],
-                                 random->stream[1]};
     uint32_t out[4];
-    mr_philox(random->key, counter, out);
+    mr_random_block(random, index / 2, out);
     const uint32_t *pair = out + 2 * (index % 2);
     return (uint64_t)pair[0] | (uint64_t)pair[1] << 32;
 }

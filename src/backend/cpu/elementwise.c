@@ -75,11 +75,7 @@ void mr_cpu_dropout(mr_backend *be, mr_tensor y, mr_tensor x, float beta, double
         uint64_t index = (uint64_t)((first_row + i) * y.cols);
         uint32_t bits[4];
         for (int64_t j = 0; j < y.cols; j++, index++) {
-            if (j == 0 || index % 4 == 0) {
-                const uint32_t counter[4] = {(uint32_t)(index / 4), (uint32_t)(index / 4 >> 32),
-                                             stream.stream[0], stream.stream[1]};
-                mr_philox(stream.key, counter, bits);
-            }
+            if (j == 0 || index % 4 == 0) mr_random_block(&stream, index / 4, bits);
             float kept = bits[index % 4] >= threshold ? px[i * x.stride + j] * scale : 0.0f;
             float *at = &py[i * y.stride + j];
             *at = beta != 0 ? *at + kept : kept;
@@ -319,7 +315,7 @@ static void update_halves(mr_backend *be, const mr_adamw_args *args, const adam 
 #pragma omp parallel for num_threads(mr_cpu_threads(be, n))
     for (int64_t pair = first / 2; pair < (first + n + 1) / 2; pair++) {
         uint32_t words[4];
-        mr_rounding_block(&args->rounding, (uint64_t)pair, words);
+        mr_random_block(&args->rounding, (uint64_t)pair, words);
         for (int side = 0; side < 2; side++) {
             const int64_t i = 2 * pair + side - first;
             if (i >= 0 && i < n) update_half(args, a, i, 16 * side, words);

@@ -55,7 +55,7 @@ static __device__ void round_pack(const update &u, uint64_t element, float (&w)[
     uint32_t words[4];
 #pragma unroll
     for (int i = 0; i < N; i++, element++) {
-        if (i % 2 == 0) mr_rounding_block(&u.rounding, element / 2, words);
+        if (i % 2 == 0) mr_random_block(&u.rounding, element / 2, words);
         const int shift = 16 * (int)(element % 2);
         w[i] = rounded(w[i], words[MR_ROUND_WEIGHT] >> shift);
         m[i] = rounded(m[i], words[MR_ROUND_M] >> shift);

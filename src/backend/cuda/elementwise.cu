@@ -78,11 +78,7 @@ static __device__ void mask(bool (&stays)[N], uint64_t index, mr_random stream, 
     uint32_t words[4];
 #pragma unroll
     for (int i = 0; i < N; i++, index++) {
-        if (i == 0 || index % 4 == 0) {
-            const uint32_t counter[4] = {(uint32_t)(index / 4), (uint32_t)(index / 4 >> 32),
-                                         stream.stream[0], stream.stream[1]};
-            mr_philox(stream.key, counter, words);
-        }
+        if (i == 0 || index % 4 == 0) mr_random_block(&stream, index / 4, words);
         stays[i] = words[index % 4] >= threshold;
     }
 }

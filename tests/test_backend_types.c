@@ -1,5 +1,5 @@
 /* Types of elements: moving, rounding, counting and naming them by their bits. */
-#include "backend/rounding.h"
+#include "backend/optimizer.h"
 #include "base/hash.h"
 #include "reference.h"
 #include "test.h"

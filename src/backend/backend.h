@@ -172,7 +172,7 @@ typedef struct mr_site_args {
 typedef struct mr_adamw_args {
     mr_tensor weight, grad, m, v; /**< of one shape, dense; grad is read only. The others F32, or
                                      all BF16: then each is rounded where it is stored,
-                                     stochastically (backend/rounding.h), and until then F32 */
+                                     stochastically (backend/optimizer.h), and until then F32 */
     mr_tensor copy;     /**< of the type that they are not, or absent: gets the new weight, as the
                              entry convert makes it of the one stored */
     mr_random rounding; /**< of BF16: its blocks are those of elements first.. */

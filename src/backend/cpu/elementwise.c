@@ -1,6 +1,6 @@
 #include "backend/cpu/cpu.h"
 #include "backend/cpu/vector.h"
-#include "backend/rounding.h"
+#include "backend/optimizer.h"
 #include "base/hash.h"
 
 #include <math.h>
@@ -279,37 +279,25 @@ void mr_cpu_scatter_add_rows(mr_backend *be, mr_tensor y, mr_tensor x, mr_tensor
     }
 }
 
-/* The numbers of an update that are the same for all of its elements. */
-typedef struct adam {
-    float beta1, beta2, gain1, gain2, scale, decay, rate, root, eps;
-} adam;
-
-static inline void update_one(const adam *a, float *w, float *m, float *v, float g)
-{
-    const float scaled = g * a->scale;
-    *m = a->beta1 * *m + a->gain1 * scaled;
-    *v = a->beta2 * *v + a->gain2 * scaled * scaled;
-    *w = *w * a->decay - a->rate * *m / (sqrtf(*v) * a->root + a->eps);
-}
-
 static uint16_t *halves(mr_tensor t)
 {
     return (uint16_t *)t.buffer->data + t.offset;
 }
 
 /* One element of BF16, by a block of the pair it is of. */
-static void update_half(const mr_adamw_args *args, const adam *a, int64_t i, int shift,
-                        const uint32_t words[4])
+static void update_half(const mr_adamw_args *args, const mr_adamw_numbers *numbers, int64_t i,
+                        int shift, const uint32_t words[4])
 {
     uint16_t *w = halves(args->weight) + i, *m = halves(args->m) + i, *v = halves(args->v) + i;
     float weight = mr_cpu_of_bf16(*w), first = mr_cpu_of_bf16(*m), second = mr_cpu_of_bf16(*v);
-    update_one(a, &weight, &first, &second, mr_cpu_f32(args->grad)[i]);
+    mr_adamw_update(numbers, &weight, &first, &second, mr_cpu_f32(args->grad)[i]);
     *w = mr_round_stochastic(weight, words[MR_ROUND_WEIGHT] >> shift);
     *m = mr_round_stochastic(first, words[MR_ROUND_M] >> shift);
     *v = mr_round_stochastic(second, words[MR_ROUND_V] >> shift);
 }
 
-static void update_halves(mr_backend *be, const mr_adamw_args *args, const adam *a)
+static void update_halves(mr_backend *be, const mr_adamw_args *args,
+                          const mr_adamw_numbers *numbers)
 {
     const int64_t n = mr_tensor_count(args->weight), first = args->first;
 #pragma omp parallel for num_threads(mr_cpu_threads(be, n))
@@ -318,33 +306,23 @@ static void update_halves(mr_backend *be, const mr_adamw_args *args, const adam 
         mr_random_block(&args->rounding, (uint64_t)pair, words);
         for (int side = 0; side < 2; side++) {
             const int64_t i = 2 * pair + side - first;
-            if (i >= 0 && i < n) update_half(args, a, i, 16 * side, words);
+            if (i >= 0 && i < n) update_half(args, numbers, i, 16 * side, words);
         }
     }
 }
 
 static void update(mr_backend *be, const mr_adamw_args *args)
 {
-    const adam a = {
-        .beta1 = (float)args->beta1,
-        .beta2 = (float)args->beta2,
-        .gain1 = (float)(1.0 - args->beta1),
-        .gain2 = (float)(1.0 - args->beta2),
-        .scale = (float)args->grad_scale,
-        .decay = (float)(1.0 - args->lr * args->weight_decay),
-        .rate = (float)(args->lr / (1.0 - pow(args->beta1, (double)args->step))),
-        .root = (float)(1.0 / sqrt(1.0 - pow(args->beta2, (double)args->step))),
-        .eps = (float)args->eps,
-    };
+    const mr_adamw_numbers numbers = mr_adamw_numbers_of(args);
     const int64_t n = mr_tensor_count(args->weight);
     if (args->weight.dtype == MR_BF16) {
-        update_halves(be, args, &a);
+        update_halves(be, args, &numbers);
     } else {
         float *w = mr_cpu_f32(args->weight), *m = mr_cpu_f32(args->m), *v = mr_cpu_f32(args->v);
         const float *g = mr_cpu_f32(args->grad);
 #pragma omp parallel for simd num_threads(mr_cpu_threads(be, n))
         for (int64_t i = 0; i < n; i++)
-            update_one(&a, &w[i], &m[i], &v[i], g[i]);
+            mr_adamw_update(&numbers, &w[i], &m[i], &v[i], g[i]);
     }
     if (mr_tensor_exists(args->copy)) mr_cpu_convert(be, args->copy, args->weight);
 }

@@ -2,13 +2,11 @@
  * copy that is computed with. */
 
 #include "backend/cuda/kernel.cuh"
-#include "backend/rounding.h"
-
-#include <math.h>
+#include "backend/optimizer.h"
 
 enum { THREADS = 256, AT_ONCE = 4, PARTS = 2, SHARE = THREADS * AT_ONCE * PARTS, LIST = 128 };
 
-/* One tensor of an update, its numbers as the CPU rounds them. */
+/* One tensor of an update. */
 struct update {
     void *w, *m, *v; /* of one type */
     const float *g;
@@ -16,7 +14,7 @@ struct update {
     mr_random rounding;
     uint64_t first;         /* element of the rounding's blocks */
     int64_t n, first_block; /* elements; of the launch */
-    float beta1, beta2, gain1, gain2, scale, decay, rate, root, eps;
+    mr_adamw_numbers numbers;
     bool wide; /* all begin at whole packs, and these at whole blocks */
 };
 
@@ -24,14 +22,6 @@ struct updates {
     int count;
     update of[LIST];
 };
-
-static __device__ void update_one(const update &u, float &w, float &m, float &v, float g)
-{
-    g *= u.scale;
-    m = u.beta1 * m + u.gain1 * g;
-    v = u.beta2 * v + u.gain2 * g * g;
-    w = w * u.decay - u.rate * m / (sqrtf(v) * u.root + u.eps);
-}
 
 /* The type that a copy is of, beside weights of another. */
 template <typename T> struct other_type;
@@ -73,7 +63,7 @@ template <typename T, int N> static __device__ void update_pack(const update &u,
     load<N>(v, (const T *)u.v + at);
 #pragma unroll
     for (int i = 0; i < N; i++)
-        update_one(u, w[i], m[i], v[i], g[i]);
+        mr_adamw_update(&u.numbers, &w[i], &m[i], &v[i], g[i]);
     if (sizeof(T) == sizeof(bf16)) round_pack<N>(u, u.first + (uint64_t)at, w, m, v);
     store<N>((T *)u.w + at, w);
     store<N>((T *)u.m + at, m);
@@ -116,15 +106,7 @@ static update update_of(const mr_adamw_args *args, int64_t first_block)
     u.first = (uint64_t)args->first;
     u.n = mr_tensor_count(args->weight);
     u.first_block = first_block;
-    u.beta1 = (float)args->beta1;
-    u.beta2 = (float)args->beta2;
-    u.gain1 = (float)(1.0 - args->beta1);
-    u.gain2 = (float)(1.0 - args->beta2);
-    u.scale = (float)args->grad_scale;
-    u.decay = (float)(1.0 - args->lr * args->weight_decay);
-    u.rate = (float)(args->lr / (1.0 - pow(args->beta1, (double)args->step)));
-    u.root = (float)(1.0 / sqrt(1.0 - pow(args->beta2, (double)args->step)));
-    u.eps = (float)args->eps;
+    u.numbers = mr_adamw_numbers_of(args);
     const uintptr_t kept = (uintptr_t)u.w | (uintptr_t)u.m | (uintptr_t)u.v;
     const bool half = args->weight.dtype == MR_BF16; /* packs of 8 bytes, of the copy else */
     u.wide =

@@ -56,6 +56,30 @@ struct head_place {
     }
 };
 
+/* What a block keeps of its head in shared memory: rows of two tensors, in whole pieces of ROWS. */
+template <int D, int M> struct held_rows {
+    int pieces, rows;
+    uint32_t first, second; /* where those of each begin */
+
+    static __host__ __device__ int pieces_of(int tokens)
+    {
+        return (tokens + ROWS<D, M> - 1) / ROWS<D, M>;
+    }
+
+    /* Starts fetching them, from a row and a column on. */
+    __device__ held_rows(const attention<bf16> &a, int64_t row, matrix<bf16> one,
+                         matrix<bf16> other, int64_t col)
+    {
+        extern __shared__ __align__(128) unsigned char memory[];
+        pieces = pieces_of(a.tokens);
+        rows = pieces * ROWS<D, M>;
+        first = (uint32_t)__cvta_generic_to_shared(memory);
+        second = first + (uint32_t)(rows * D * 2);
+        fetch_rows<D>(first, one, row, col, rows, a.tokens, a.size);
+        fetch_rows<D>(second, other, row, col, rows, a.tokens, a.size);
+    }
+};
+
 /* Rows that a lane has of a warp's: from where they see keys. */
 template <int M> struct row_starts {
     int at[M][2], first, last; /* of the lane's; of the warp's first and last row */
@@ -123,18 +147,13 @@ template <int D, int M> static __device__ int rows_of_piece(int piece)
 template <int D, int M>
 static __global__ void __launch_bounds__(32 * WARPS<D, M>, BLOCKS<D>) forward(attention<bf16> a)
 {
-    extern __shared__ __align__(128) unsigned char memory[];
-    const int pieces = (a.tokens + ROWS<D, M> - 1) / ROWS<D, M>, padded = pieces * ROWS<D, M>;
-    const uint32_t keys = (uint32_t)__cvta_generic_to_shared(memory),
-                   values = keys + (uint32_t)(padded * D * 2);
     const head_place at(a);
     const lane_place lane;
     const float scale = a.scale * LOG2E;
-    fetch_rows<D>(keys, a.k, at.row, at.kv_col, padded, a.tokens, a.size);
-    fetch_rows<D>(values, a.v, at.row, at.kv_col, padded, a.tokens, a.size);
+    const held_rows<D, M> held(a, at.row, a.k, a.v, at.kv_col);
     approach(a.q, at.row, at.col, a.tokens, a.size);
     await_rows();
-    for (int piece = 0; piece < pieces; piece++) {
+    for (int piece = 0; piece < held.pieces; piece++) {
         const int from = rows_of_piece<D, M>(piece);
         if (from >= a.tokens) continue;
         own_rows<D, M> q;
@@ -148,7 +167,7 @@ static __global__ void __launch_bounds__(32 * WARPS<D, M>, BLOCKS<D>) forward(at
         for (int key = starts.first / HELD * HELD; key < from + 16 * M; key += HELD) {
             results<M, HELD> s;
             uint32_t p[M][HELD / 16][4];
-            against_rows(s, q, keys, key);
+            against_rows(s, q, held.first, key);
             if (key + HELD > from || key < starts.last) hide_keys(s, from, key, starts);
 #pragma unroll
             for (int i = 0; i < M; i++)
@@ -177,7 +196,7 @@ static __global__ void __launch_bounds__(32 * WARPS<D, M>, BLOCKS<D>) forward(at
                         }
                 }
             as_factor(p, s);
-            add_rows(sum, p, values, key);
+            add_rows(sum, p, held.second, key);
         }
 #pragma unroll
         for (int i = 0; i < M; i++)
@@ -200,20 +219,15 @@ template <int D, int M>
 static __global__ void __launch_bounds__(32 * WARPS<D, M>, BLOCKS<D>)
     backward_queries(attention<bf16> a)
 {
-    extern __shared__ __align__(128) unsigned char memory[];
-    const int pieces = (a.tokens + ROWS<D, M> - 1) / ROWS<D, M>, padded = pieces * ROWS<D, M>;
-    const uint32_t keys = (uint32_t)__cvta_generic_to_shared(memory),
-                   values = keys + (uint32_t)(padded * D * 2);
     const head_place at(a);
     const lane_place lane;
     const float scale = a.scale * LOG2E;
-    fetch_rows<D>(keys, a.k, at.row, at.kv_col, padded, a.tokens, a.size);
-    fetch_rows<D>(values, a.v, at.row, at.kv_col, padded, a.tokens, a.size);
+    const held_rows<D, M> held(a, at.row, a.k, a.v, at.kv_col);
     approach(a.q, at.row, at.col, a.tokens, a.size);
     approach(a.o, at.row, at.col, a.tokens, a.size);
     approach(a.d_o, at.row, at.col, a.tokens, a.size);
     await_rows();
-    for (int piece = 0; piece < pieces; piece++) {
+    for (int piece = 0; piece < held.pieces; piece++) {
         const int from = rows_of_piece<D, M>(piece);
         if (from >= a.tokens) continue;
         own_rows<D, M> q, d_o;
@@ -246,8 +260,8 @@ static __global__ void __launch_bounds__(32 * WARPS<D, M>, BLOCKS<D>)
         for (int key = starts.first / HELD * HELD; key < from + 16 * M; key += HELD) {
             results<M, HELD> p, ds;
             uint32_t weights[M][HELD / 16][4];
-            against_rows(p, q, keys, key);
-            against_rows(ds, d_o, values, key);
+            against_rows(p, q, held.first, key);
+            against_rows(ds, d_o, held.second, key);
             if (key + HELD > from || key < starts.last) hide_keys(p, from, key, starts);
 #pragma unroll
             for (int i = 0; i < M; i++)
@@ -258,7 +272,7 @@ static __global__ void __launch_bounds__(32 * WARPS<D, M>, BLOCKS<D>)
                         ds.at[i][n][e] = power(p.at[i][n][e] * scale - lse[i][e / 2]) *
                                          (ds.at[i][n][e] - delta[i][e / 2]);
             as_factor(weights, ds);
-            add_rows(sum, weights, keys, key);
+            add_rows(sum, weights, held.first, key);
         }
         sum.write(a.d_q, at.row, at.col, from, a.tokens, a.size, factor);
     }
@@ -270,27 +284,22 @@ template <int D, int M>
 static __global__ void __launch_bounds__(32 * WARPS<D, M>, BLOCKS<D>)
     backward_keys(attention<bf16> a)
 {
-    extern __shared__ __align__(128) unsigned char memory[];
     __shared__ __align__(8) float lse[MOST_TOKENS], delta[MOST_TOKENS];
     __shared__ int start[MOST_TOKENS];
-    const int pieces = (a.tokens + ROWS<D, M> - 1) / ROWS<D, M>, padded = pieces * ROWS<D, M>;
-    const uint32_t queries = (uint32_t)__cvta_generic_to_shared(memory),
-                   d_os = queries + (uint32_t)(padded * D * 2);
     const head_place at(a);
     const lane_place lane;
     const float scale = a.scale * LOG2E;
-    fetch_rows<D>(queries, a.q, at.row, at.col, padded, a.tokens, a.size);
-    fetch_rows<D>(d_os, a.d_o, at.row, at.col, padded, a.tokens, a.size);
+    const held_rows<D, M> held(a, at.row, a.q, a.d_o, at.col);
     approach(a.k, at.row, at.col, a.tokens, a.size);
     approach(a.v, at.row, at.col, a.tokens, a.size);
-    for (int i = threadIdx.x; i < padded; i += 32 * WARPS<D, M>) {
+    for (int i = threadIdx.x; i < held.rows; i += 32 * WARPS<D, M>) {
         const bool there = i < a.tokens;
         lse[i] = there ? at.lse(a)[i] * LOG2E : INFINITY; /* then P is 0 */
         delta[i] = there ? at.delta(a)[i] : 0;
         start[i] = a.starts ? a.starts[at.row + min(i, a.tokens - 1)] : 0;
     }
     await_rows();
-    for (int piece = 0; piece < pieces; piece++) {
+    for (int piece = 0; piece < held.pieces; piece++) {
         const int from = rows_of_piece<D, M>(piece);
         if (from >= a.tokens) continue;
         own_rows<D, M> k, v;
@@ -305,7 +314,7 @@ static __global__ void __launch_bounds__(32 * WARPS<D, M>, BLOCKS<D>)
             uint32_t weights[M][HELD / 16][4];
             if (start[row] >= from + 16 * M) break; /* segments only start later further on */
             const bool edge = row < from + 16 * M || start[row + HELD - 1] > from;
-            against_rows(p, k, queries, row);
+            against_rows(p, k, held.first, row);
             if (edge) hide_queries(p, from, row, start);
 #pragma unroll
             for (int n = 0; n < HELD / 8; n++) {
@@ -317,8 +326,8 @@ static __global__ void __launch_bounds__(32 * WARPS<D, M>, BLOCKS<D>)
                         p.at[i][n][e] = power(p.at[i][n][e] * scale - (e % 2 ? both.y : both.x));
             }
             as_factor(weights, p);
-            add_rows(d_v, weights, d_os, row);
-            against_rows(ds, v, d_os, row);
+            add_rows(d_v, weights, held.second, row);
+            against_rows(ds, v, held.second, row);
 #pragma unroll
             for (int n = 0; n < HELD / 8; n++) {
                 const float2 both = *(const float2 *)&delta[row + 8 * n + 2 * lane.t];
@@ -330,7 +339,7 @@ static __global__ void __launch_bounds__(32 * WARPS<D, M>, BLOCKS<D>)
                             p.at[i][n][e] * (ds.at[i][n][e] - (e % 2 ? both.y : both.x));
             }
             as_factor(weights, ds);
-            add_rows(d_k, weights, queries, row);
+            add_rows(d_k, weights, held.first, row);
         }
         for (int i = 0; i < 2 * M; i++) {
             factor[i / 2][i % 2] = a.scale;
@@ -345,7 +354,7 @@ template <int D, int M>
 static void launch(mr_backend *be, void (*kernel)(attention<bf16>), int64_t heads,
                    const attention<bf16> &a)
 {
-    const int shared = (a.tokens + ROWS<D, M> - 1) / ROWS<D, M> * ROWS<D, M> * D * 2 * 2;
+    const int shared = held_rows<D, M>::pieces_of(a.tokens) * ROWS<D, M> * D * 2 * 2;
     mr_cuda_note(be,
                  cudaFuncSetAttribute((const void *)kernel,
                                       cudaFuncAttributeMaxDynamicSharedMemorySize, shared),

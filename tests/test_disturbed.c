@@ -353,6 +353,25 @@ static void a_killed_rank_ends_its_run(void **state)
     program_free(&again);
 }
 
+/* As between containers: each rank has its own memory, and the bits are the same. */
+static void where_ranks_may_not_share_memory_each_has_its_own(void **state)
+{
+    (void)state;
+    program_setting refused = failing("open:13:/fd/", NULL);
+    refused.ranks = 2;
+    program_result run = program_succeed(refused, "run base.yaml --set run.name=apart");
+    assert_contains(run.err, "apart: ranks of a node share no memory (parallel.shared_memory): "
+                             "shared memory of 0.003907 MiB: rank 1 of 2 (1 failed): "
+                             "another rank's cannot be opened, '/proc/");
+    assert_int_equal(program_lines_with(run.err, "mora: warning"), 1);
+    program_free(&run);
+    assert_whole("out/apart.h5");
+    program_result off = program_succeed(
+        refused, "run base.yaml --set run.name=off --set parallel.shared_memory=off");
+    assert_int_equal(program_lines_with(off.err, "mora: warning"), 0);
+    program_free(&off);
+}
+
 static void an_mpi_without_threads_is_refused(void **state)
 {
     (void)state;
@@ -383,6 +402,7 @@ int main(void)
         cmocka_unit_test(checkpoints_on_a_full_disk_are_named_once),
         cmocka_unit_test(a_killed_run_tells_its_steps),
         cmocka_unit_test(a_killed_rank_ends_its_run),
+        cmocka_unit_test(where_ranks_may_not_share_memory_each_has_its_own),
         cmocka_unit_test(an_mpi_without_threads_is_refused),
     };
     return cmocka_run_group_tests(tests, enter, folder_leave);

@@ -3,6 +3,7 @@
 #include "comm/nodes.h"
 #include "ranks.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -76,32 +77,57 @@ static void what_is_announced_is_there(void **state)
     }
 }
 
-static void a_window_without_room_is_refused_with_its_size(void **state)
+/* What the system answers to a window of 3 MiB that is asked for. */
+static int no_memory, not_opened; /* numbers of errors */
+static const char *opened;        /* in another file's place */
+
+/* The linker puts the one in the other's place. */
+int __real_memfd_create(const char *name, unsigned flags);
+int __wrap_memfd_create(const char *name, unsigned flags);
+int __wrap_memfd_create(const char *name, unsigned flags)
+{
+    errno = no_memory;
+    return no_memory ? -1 : __real_memfd_create(name, flags);
+}
+
+int __real_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...);
+int __wrap_open(const char *path, int flags, ...)
+{
+    errno = not_opened;
+    return not_opened ? -1 : __real_open(opened ? opened : path, flags);
+}
+
+/* That it is refused on all ranks, in these words. */
+static void assert_refused(const char *reason)
+{
+    mr_nodes nodes = nodes_of("0");
+    mr_window *window;
+    const mr_status status = mr_window_create(&nodes, (size_t)3 << 20, 1, &window);
+    const bool told = strstr(mr_message(), "shared memory of 3.004 MiB: ") != NULL;
+    const bool said = strstr(mr_message(), reason) != NULL;
+    mr_window_destroy(&window);
+    mr_nodes_destroy(&nodes);
+    no_memory = not_opened = 0;
+    opened = NULL;
+    if (!told || !said) print_error("%s\n", mr_message());
+    assert_on_all_ranks(status == MR_ERR_MEMORY && told && said);
+}
+
+static void memory_that_ranks_cannot_share_is_refused_on_all(void **state)
 {
     (void)state;
     if (world.size == 1) skip_because("for several ranks");
-    mr_nodes nodes = nodes_of("0");
-    mr_window *window;
-    setenv("OMPI_MCA_osc_sm_backing_directory", "/proc", 1); /* where nothing is free */
-    mr_status status = mr_window_create(&nodes, (size_t)3 << 20, 1, &window);
-    unsetenv("OMPI_MCA_osc_sm_backing_directory");
-    bool said =
-        strstr(mr_message(), "/proc has 0 MiB free, and 3.008 MiB are needed for what ranks "
-                             "of a node share: give it more room, or set "
-                             "parallel.shared_memory: off");
-    mr_nodes_destroy(&nodes);
-    assert_on_all_ranks(status == MR_ERR_MEMORY && said && !window);
-}
-
-/* MPI would end all ranks, of runs that need no window too. */
-static void where_nothing_can_be_written_there_is_no_room(void **state)
-{
-    (void)state;
-    char what[64];
-    setenv("OMPI_MCA_osc_sm_backing_directory", "/missing", 1);
-    const int64_t room = mr_window_room(&world, what);
-    unsetenv("OMPI_MCA_osc_sm_backing_directory");
-    assert_on_all_ranks(room == 0 && strcmp(what, "/missing") == 0);
+    no_memory = ENOSPC;
+    assert_refused("the system gives none: No space left on device");
+    not_opened = EACCES;
+    assert_refused("/fd/");
+    not_opened = EACCES;
+    assert_refused("another rank's cannot be opened, '/proc/");
+    not_opened = EACCES;
+    assert_refused(": Permission denied");
+    opened = "/dev/zero";
+    assert_refused("another rank's process is not to be seen from here");
 }
 
 enum { PAGE = 4096, PAGES = 40 };
@@ -133,9 +159,9 @@ static void pages_are_taken_before_they_are_written(void **state)
     char *own = (char *)mr_window_data(window) + (size_t)nodes.place * part;
     bool gone = munmap(own + part / 2, part / 2) == 0;
     mr_status missing = mr_window_reserve(window, (size_t)nodes.place * part, part);
-    bool said = strstr(mr_message(), " has no room any more for 0.1562 MiB of what ranks of a node "
-                                     "share (Cannot allocate memory): give it more room, or set "
-                                     "parallel.shared_memory: off");
+    bool said =
+        strstr(mr_message(), "there is no room for 0.1562 MiB of what ranks of a node share: "
+                             "Cannot allocate memory");
     mr_window_destroy(&window);
     mr_nodes_destroy(&nodes);
     assert_on_all_ranks(aligned && !before && status == MR_OK && after);
@@ -149,8 +175,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(ranks_are_found_by_node),
         cmocka_unit_test(what_is_announced_is_there),
         cmocka_unit_test(pages_are_taken_before_they_are_written),
-        cmocka_unit_test(a_window_without_room_is_refused_with_its_size),
-        cmocka_unit_test(where_nothing_can_be_written_there_is_no_room),
+        cmocka_unit_test(memory_that_ranks_cannot_share_is_refused_on_all),
     };
     return ranks_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

@@ -234,21 +234,6 @@ static void ranks_that_share_memory_send_nothing_before_an_update(void **state)
     json_decref(plan);
 }
 
-static void without_room_the_memory_of_a_node_is_not_shared(void **state)
-{
-    (void)state;
-    setenv("OMPI_MCA_osc_sm_backing_directory", "/proc", 1); /* where nothing is free */
-    program_result run =
-        program_succeed((program_setting){.ranks = 2},
-                        "run wide.yaml --set run.name=apart --set train.steps=1 --set "
-                        "eval.items=4");
-    unsetenv("OMPI_MCA_osc_sm_backing_directory");
-    assert_contains(run.err, "apart: ranks of a node share no memory (parallel.shared_memory): "
-                             "/proc has 0 MiB free, and ");
-    assert_contains(run.err, " MiB are needed");
-    program_free(&run);
-}
-
 /* Of 7 other ranks one is of this node where two are. */
 static void messages_are_told_inside_and_across_nodes(void **state)
 {
@@ -502,7 +487,6 @@ int main(void)
         cmocka_unit_test(a_device_is_planned_with_room_for_square_matrices),
         cmocka_unit_test(messages_are_told_inside_and_across_nodes),
         cmocka_unit_test(ranks_that_share_memory_send_nothing_before_an_update),
-        cmocka_unit_test(without_room_the_memory_of_a_node_is_not_shared),
         cmocka_unit_test(a_device_is_planned_for_that_is_not_here),
         cmocka_unit_test(a_model_that_is_not_there_yet_is_planned_by_its_configuration),
         cmocka_unit_test(the_limit_and_its_source_are_printed),

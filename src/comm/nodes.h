@@ -42,21 +42,18 @@ mr_nodes mr_nodes_create(const mr_comm *comm);
 /** Frees the communicators of mr_nodes_create. Collective. */
 void mr_nodes_destroy(mr_nodes *nodes);
 
-/** Memory that the ranks of a node share, with counters. */
+/** Memory that the ranks of a node share, with counters. It lies in no file system, and is there
+ * until the last of them destroys it or is gone, whatever ends them. */
 typedef struct mr_window mr_window;
 
-/** Returns the bytes that are free where windows lie, on the node that has least, none where
- * nothing can be written; what says where that is ("/dev/shm"). Collective. */
-int64_t mr_window_room(const mr_comm *comm, char what[64]);
-
 /** Creates a window of so many zeroed bytes a node, and counters of each rank. Collective.
- * @return MR_OK, MR_ERR_MEMORY (there is no room: says how much is needed, and where); the same on
- * every rank */
+ * @return MR_OK, MR_ERR_MEMORY (the system gives none, or does not let ranks open what another one
+ * has, as between containers: says so and how much it is of); the same on every rank */
 MR_NODISCARD mr_status mr_window_create(const mr_nodes *nodes, size_t bytes, int counters,
                                         mr_window **out);
 
-/** Frees a window and sets *out to NULL, once every rank of the node does; NULL is allowed.
- * Collective. */
+/** Frees a window, which others of the node may go on with, and sets *out to NULL; NULL is allowed.
+ * Local. */
 void mr_window_destroy(mr_window **out);
 
 /** Returns the memory of a window, aligned to pages. */
@@ -64,7 +61,7 @@ void *mr_window_data(const mr_window *window);
 
 /** Takes the pages of this rank's part of a window's memory, so that they lie near its processor,
  * and nobody else can have taken them once they are written. Before anybody writes there. Local.
- * @return MR_OK, MR_ERR_MEMORY (others have filled what was free) */
+ * @return MR_OK, MR_ERR_MEMORY (others have taken what was free) */
 MR_NODISCARD mr_status mr_window_reserve(const mr_window *window, size_t first, size_t bytes);
 
 /** Sets this rank's counter: what it has written by now is there for whoever sees it. Local. */

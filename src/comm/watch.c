@@ -126,5 +126,6 @@ void mr_watch_end(void)
     if (!watch.window) return;
     mr_comm_before_abort(NULL);
     stop();
+    mr_comm_barrier(&watch.nodes.node); /* nobody may find this process gone */
     end();
 }

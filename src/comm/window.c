@@ -1,17 +1,17 @@
 /* Memory that the ranks of a node share; the contract stands in comm/nodes.h. */
 
-#define _GNU_SOURCE /* madvise with C11 */ /* NOLINT(bugprone-reserved-identifier) */
+#define _GNU_SOURCE /* memfd_create, madvise */ /* NOLINT(bugprone-reserved-identifier) */
 
 #include "comm/nodes.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/statvfs.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
@@ -22,66 +22,101 @@ enum { PAGE = 4096, LINE = 64 };
 
 struct mr_window {
     mr_comm node; /* borrowed */
-    MPI_Win handle;
-    char *base;           /* a page's start */
+    char *base;
+    size_t bytes;
     size_t counter_bytes; /* of one rank, on cache lines of its own */
     size_t head;          /* of all, in pages */
 };
 
-static const char *folder(void)
-{
-    const char *set = getenv("OMPI_MCA_osc_sm_backing_directory");
-    return set ? set : "/dev/shm";
-}
-
-int64_t mr_window_room(const mr_comm *comm, char what[64])
-{
-    struct statvfs facts;
-    snprintf(what, 64, "%.63s", folder());
-    int64_t least = INT64_MIN;
-    if (statvfs(folder(), &facts) == 0)
-        least = -(int64_t)((uint64_t)facts.f_bavail * facts.f_frsize);
-    if (access(folder(), W_OK) != 0) least = 0; /* MPI would end all ranks */
-    mr_comm_max_i64(comm, &least, 1);
-    return least == INT64_MIN ? INT64_MAX : -least;
-}
+/* Memory that place 0 of a node makes, for the others to find. It has no name in a file system,
+ * which could be left behind, and no file system's bound. */
+typedef struct memory {
+    int64_t process, handle;
+    uint64_t device, inode; /* in another space of processes these numbers are another file's */
+} memory;
 
 static _Atomic uint64_t *counter_of(const mr_window *w, int rank, int counter)
 {
     return (_Atomic uint64_t *)(void *)(w->base + (size_t)rank * w->counter_bytes) + counter;
 }
 
+static mr_status make(size_t bytes, int *handle, memory *made)
+{
+    struct stat facts;
+    *handle = memfd_create("mora", MFD_CLOEXEC);
+    MR_CHECK(*handle >= 0 && ftruncate(*handle, (off_t)bytes) == 0 && fstat(*handle, &facts) == 0,
+             MR_ERR_MEMORY, "the system gives none: %s", strerror(errno));
+    *made = (memory){.process = getpid(),
+                     .handle = *handle,
+                     .device = (uint64_t)facts.st_dev,
+                     .inode = (uint64_t)facts.st_ino};
+    return MR_OK;
+}
+
+static mr_status find(const memory *made, int *handle)
+{
+    char path[64];
+    struct stat facts;
+    snprintf(path, sizeof path, "/proc/%lld/fd/%lld", (long long)made->process,
+             (long long)made->handle);
+    *handle = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    MR_CHECK(*handle >= 0 && fstat(*handle, &facts) == 0, MR_ERR_MEMORY,
+             "another rank's cannot be opened, '%s': %s", path, strerror(errno));
+    MR_CHECK((uint64_t)facts.st_dev == made->device && (uint64_t)facts.st_ino == made->inode,
+             MR_ERR_MEMORY, "another rank's process is not to be seen from here");
+    return MR_OK;
+}
+
+static mr_status map(mr_window *w, int handle)
+{
+    void *base = mmap(NULL, w->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, handle, 0);
+    MR_CHECK(base != MAP_FAILED, MR_ERR_MEMORY, "it cannot be mapped: %s", strerror(errno));
+    w->base = base;
+    return MR_OK;
+}
+
+/* Makes the memory and maps it on all ranks, or on none. */
+static mr_status share(const mr_nodes *nodes, mr_window *w)
+{
+    int handle = -1;
+    memory made = {0};
+    mr_status status = nodes->place == 0 ? make(w->bytes, &handle, &made) : MR_OK;
+    status = mr_comm_agree(&nodes->parts, status);
+    if (status == MR_OK) {
+        mr_comm_broadcast(&nodes->node, &made, sizeof made, 0);
+        if (nodes->place > 0) status = find(&made, &handle);
+        if (status == MR_OK) status = map(w, handle);
+        status = mr_comm_agree(&nodes->parts, status);
+    }
+    if (handle >= 0) close(handle);
+    return status;
+}
+
 mr_status mr_window_create(const mr_nodes *nodes, size_t bytes, int counters, mr_window **out)
 {
-    char what[64];
     const size_t one = (size_t)counters * sizeof(uint64_t);
     const size_t lines = (one + LINE - 1) / LINE * LINE;
     const size_t head = ((size_t)nodes->ranks * lines + PAGE - 1) / PAGE * PAGE;
-    const int64_t need = (int64_t)(PAGE + head + bytes), room = mr_window_room(&nodes->parts, what);
     *out = NULL;
-    MR_CHECK(need <= room, MR_ERR_MEMORY,
-             "%s has %.4g MiB free, and %.4g MiB are needed for what ranks of a node share: give "
-             "it more room, or set parallel.shared_memory: off",
-             what, (double)room / 0x1p20, (double)need / 0x1p20);
     mr_window *w = mr_alloc(MR_MEM_OTHER, sizeof *w);
-    MR_AGREE(&nodes->parts, w ? MR_OK : MR_ERR_MEMORY);
-    *w = (mr_window){.node = nodes->node, .counter_bytes = lines, .head = head};
-    MPI_Aint length;
-    int unit;
-    MR_MPI(MPI_Win_allocate_shared(nodes->place == 0 ? (MPI_Aint)need : 0, 1, MPI_INFO_NULL,
-                                   nodes->node.handle, &w->base, &w->handle));
-    MR_MPI(MPI_Win_shared_query(w->handle, 0, &length, &unit, &w->base));
-    /* MPI promises no alignment; how far it is from a page's start is the same for all ranks. */
-    w->base += (PAGE - (uintptr_t)w->base % PAGE) % PAGE;
-    *out = w;
-    return MR_OK;
+    mr_status status = mr_comm_agree(&nodes->parts, w ? MR_OK : MR_ERR_MEMORY);
+    if (w)
+        *w = (mr_window){
+            .node = nodes->node, .bytes = head + bytes, .counter_bytes = lines, .head = head};
+    if (status == MR_OK) status = share(nodes, w);
+    if (status == MR_OK) {
+        *out = w;
+        return MR_OK;
+    }
+    mr_window_destroy(&w);
+    return mr_fail_in(status, "shared memory of %.4g MiB", (double)(head + bytes) / 0x1p20);
 }
 
 void mr_window_destroy(mr_window **out)
 {
     mr_window *w = *out;
     if (!w) return;
-    MR_MPI(MPI_Win_free(&w->handle));
+    if (w->base) munmap(w->base, w->bytes);
     mr_free(w);
     *out = NULL;
 }
@@ -106,11 +141,9 @@ mr_status mr_window_reserve(const mr_window *w, size_t first, size_t bytes)
     do
         failed = madvise(w->base + from, end - from, MADV_POPULATE_WRITE) ? errno : 0;
     while (failed == EINTR || failed == EAGAIN);
-    MR_CHECK(
-        failed == 0 || failed == EINVAL, MR_ERR_MEMORY,
-        "%s has no room any more for %.4g MiB of what ranks of a node share (%s): give it more "
-        "room, or set parallel.shared_memory: off",
-        folder(), (double)bytes / 0x1p20, strerror(failed));
+    MR_CHECK(failed == 0 || failed == EINVAL, MR_ERR_MEMORY,
+             "there is no room for %.4g MiB of what ranks of a node share: %s",
+             (double)bytes / 0x1p20, strerror(failed));
     if (failed == EINVAL) touch(w->base + from, w->base + end);
     return MR_OK;
 }

@@ -164,7 +164,7 @@ static const mr_key table[] = {
     {FIELD(parallel.shared_memory), .type = MR_KEY_ENUM, .fallback = "auto",
      .choices = shared_memory_texts,
      .help = "Whether ranks of a node read weights and gradients of each other in memory that they "
-             "share (/dev/shm): auto, where the backend can and there is room."},
+             "share: auto, where the backend can and the system lets them."},
     {FIELD(parallel.same_bits_up_to), .type = MR_KEY_INT, .fallback = "0", .max = BILLION,
      .unit = "ranks",
      .help = "A power of two: runs on 1, 2, 4 ... ranks up to it have the same bits, and sums of "

@@ -446,12 +446,6 @@ mr_status mr_model_allocate(mr_model *model)
     return set_positions(model);
 }
 
-size_t mr_model_shared_bytes(const mr_model *model)
-{
-    return mr_bytes_add(mr_params_shared_bytes(model->params), 1,
-                        mr_reduce_shared_bytes(model->reduce));
-}
-
 const mr_comm *mr_model_comm(const mr_model *model)
 {
     return model->comm;

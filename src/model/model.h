@@ -77,9 +77,6 @@ typedef struct mr_model_options {
  *         MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_model_create(const mr_model_options *options, mr_model **out);
 
-/** Returns the bytes of memory that a node's ranks share. Local. */
-size_t mr_model_shared_bytes(const mr_model *model);
-
 /** Allocates parameters and activations, zeroed. Collective.
  * @return MR_OK, MR_ERR_MEMORY; the same on every rank where memory is shared and there is no room
  * for that; else local */

@@ -112,9 +112,6 @@ void mr_params_layout(mr_params *params, int slots, bool whole);
 /** Adds to bytes[purpose] what mr_params_allocate will take. Local. */
 void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES]);
 
-/** Returns the bytes that a node shares, of those of its ranks. Local. */
-size_t mr_params_shared_bytes(const mr_params *params);
-
 /** Makes the memory that ranks share, if they do: before mr_params_allocate. Collective.
  * @return MR_OK, MR_ERR_MEMORY (no room: says how much is needed); the same on every rank */
 MR_NODISCARD mr_status mr_params_open(mr_params *params);

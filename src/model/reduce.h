@@ -44,9 +44,6 @@ MR_NODISCARD mr_status mr_reduce_create(const mr_params *params, const mr_reduce
 /** Adds to bytes[purpose] what mr_reduce_allocate will take. Local. */
 void mr_reduce_bytes(const mr_reduce *reduce, size_t bytes[MR_MEM_PURPOSES]);
 
-/** Returns the bytes that a node shares, of those of its ranks. Local. */
-size_t mr_reduce_shared_bytes(const mr_reduce *reduce);
-
 /** Makes the memory that ranks share, if they do: before mr_reduce_allocate. Collective.
  * @return MR_OK, MR_ERR_MEMORY (no room: says how much is needed); the same on every rank */
 MR_NODISCARD mr_status mr_reduce_open(mr_reduce *reduce);

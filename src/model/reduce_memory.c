@@ -94,9 +94,8 @@ void mr_reduce_bytes(const mr_reduce *r, size_t bytes[MR_MEM_PURPOSES])
         sizeof(float) * (size_t)(s.lanes * (s.pieces + s.sum) * part + s.spares * most);
 }
 
-size_t mr_reduce_shared_bytes(const mr_reduce *r)
+static size_t shared_bytes(const mr_reduce *r)
 {
-    if (!mr_params_shares(r->params)) return 0;
     return (size_t)(sizes_of(r).lanes * r->params->nodes.ranks) * leaf_bytes(r);
 }
 
@@ -107,8 +106,8 @@ mr_status mr_reduce_open(mr_reduce *r)
     if (!mr_params_shares(params) || largest_leaf(params) == 0) return MR_OK;
     r->met = mr_alloc_array(MR_MEM_OTHER, (size_t)channels(r), sizeof *r->met);
     MR_AGREE(params->comm, r->met ? MR_OK : MR_ERR_MEMORY);
-    MR_TRY(mr_window_create(&params->nodes, mr_reduce_shared_bytes(r), MR_SUM_TELLS * channels(r),
-                            &r->window));
+    MR_TRY(
+        mr_window_create(&params->nodes, shared_bytes(r), MR_SUM_TELLS * channels(r), &r->window));
     MR_AGREE(params->comm,
              params->be->ops->buffer_share(params->be, mr_window_data(r->window), &r->shared));
     mr_arena arena = {.buffer = r->shared};

@@ -56,10 +56,10 @@ static void place(const mr_params *params, mr_arena *arena)
     }
 }
 
-size_t mr_params_shared_bytes(const mr_params *params)
+static size_t shared_bytes(const mr_params *params)
 {
     mr_arena measure = {0};
-    if (mr_params_shares(params)) place(params, &measure);
+    place(params, &measure);
     return measure.used;
 }
 
@@ -108,8 +108,7 @@ mr_status mr_params_open(mr_params *params)
         params->gather = mr_alloc_array(MR_MEM_OTHER, MR_GATHER_LANES, sizeof *params->gather);
     const bool there = params->gather || mr_params_gather_count(params) == 0;
     MR_AGREE(params->comm, there ? MR_OK : MR_ERR_MEMORY);
-    MR_TRY(mr_window_create(&params->nodes, mr_params_shared_bytes(params), MR_TELLS,
-                            &params->window));
+    MR_TRY(mr_window_create(&params->nodes, shared_bytes(params), MR_TELLS, &params->window));
     MR_AGREE(params->comm, params->be->ops->buffer_share(params->be, mr_window_data(params->window),
                                                          &params->shared));
     mr_arena arena = {.buffer = params->shared};

@@ -114,7 +114,7 @@ mr_status mr_trainer_lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometr
     mr_model_destroy(&t->model);
     MR_TRY(mr_model_create(
         &(mr_model_options){.comm = t->comm,
-                            .nodes = &t->sharing.nodes,
+                            .nodes = &t->nodes,
                             .be = t->be,
                             .arch = arch,
                             .method = mr_adapter_find(t->config->method.name),

@@ -5,6 +5,7 @@
 #include "train/adapter_start.h"
 #include "train/plan.h"
 #include "train/registry.h"
+#include "train/sharing.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -117,7 +118,7 @@ static mr_status create(mr_loaded *l, mr_backend *be, mr_shard shard, int64_t to
     return mr_model_create(
         &(mr_model_options){
             .comm = l->comm,
-            .nodes = &l->sharing.nodes,
+            .nodes = &l->nodes,
             .be = be,
             .arch = &l->arch,
             .method = mr_adapter_find(l->config.method.name),
@@ -132,9 +133,7 @@ static mr_status create(mr_loaded *l, mr_backend *be, mr_shard shard, int64_t to
 
 mr_status mr_loaded_lay_out(mr_loaded *l, mr_backend *be, mr_shard shard, int64_t tokens)
 {
-    if (l->sharing.nodes.ranks == 0) l->sharing = mr_sharing_find(l->comm, &l->config, be, 0);
-    MR_AGREE(l->comm, create(l, be, shard, tokens));
-    if (mr_sharing_has_room(&l->sharing, l->model, l->path)) return MR_OK;
+    if (l->nodes.ranks == 0) l->nodes = mr_sharing_find(l->comm, &l->config, be, 0, l->path);
     return mr_comm_agree(l->comm, create(l, be, shard, tokens));
 }
 
@@ -143,7 +142,7 @@ mr_status mr_loaded_fit(mr_loaded *l, mr_backend *be, const mr_loaded_room *room
     static const mr_shard shards[] = {MR_SHARD_NONE, MR_SHARD_FULL};
     const mr_memory_limit limit = mr_memory_limit_of(l->comm, &l->config, be, 0, NULL);
     mr_plan plan = {0};
-    for (int i = 0; i < 2 && (i == 0 || l->sharing.nodes.count > 1); i++) {
+    for (int i = 0; i < 2 && (i == 0 || l->nodes.count > 1); i++) {
         MR_TRY(mr_loaded_lay_out(l, be, shards[i], 2));
         MR_AGREE(l->comm, room->lay_out(room->context, l->model));
         plan = mr_plan_of(l->model, NULL, 1, 0, 0);
@@ -233,7 +232,7 @@ void mr_loaded_destroy(mr_loaded **out)
     mr_loaded *l = *out;
     if (!l) return;
     mr_model_destroy(&l->model);
-    mr_sharing_end(&l->sharing);
+    mr_nodes_destroy(&l->nodes);
     mr_tokenizer_destroy(&l->tokenizer);
     mr_run_files_close(&l->files);
     mr_free(l);

@@ -7,7 +7,6 @@
 #include "data/tokenizer.h"
 #include "train/frozen.h"
 #include "train/run_files.h"
-#include "train/sharing.h"
 
 /** Owns all but comm and be. */
 typedef struct mr_loaded {
@@ -18,7 +17,7 @@ typedef struct mr_loaded {
     mr_config config;   /**< of the run, or the defaults where it is a folder */
     mr_hf_config arch;
     mr_tokenizer *tokenizer; /**< NULL until mr_loaded_tokenizer */
-    mr_sharing sharing;      /**< found where it is first laid out */
+    mr_nodes nodes;          /**< whose ranks share memory, found where it is first laid out */
     mr_model *model;         /**< NULL until mr_loaded_lay_out */
 } mr_loaded;
 

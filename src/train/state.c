@@ -96,9 +96,9 @@ mr_status mr_state_create_writer(mr_trainer *t)
     mr_state_folder(t->config, folder, sizeof folder);
     mr_status status = mr_comm_agree(t->comm, list_tensors(t->model, &list));
     if (status == MR_OK)
-        status = mr_checkpointer_create(&t->sharing.nodes.parts, folder, t->config->checkpoint.keep,
-                                        list.slab, list.count, t->plan.bytes[MR_MEM_CHECKPOINT],
-                                        &t->checkpointer);
+        status =
+            mr_checkpointer_create(&t->nodes.parts, folder, t->config->checkpoint.keep, list.slab,
+                                   list.count, t->plan.bytes[MR_MEM_CHECKPOINT], &t->checkpointer);
     free_tensors(&list);
     return status;
 }

@@ -7,6 +7,7 @@
 #include "train/adapter_start.h"
 #include "train/layout.h"
 #include "train/sets.h"
+#include "train/sharing.h"
 #include "train/state.h"
 
 #include <limits.h>
@@ -127,34 +128,21 @@ mr_status mr_trainer_check_memory(const mr_trainer *t)
     return MR_OK;
 }
 
-/* Lays out anew for ranks that share nothing where what they would share has no room. Collective.
- */
-static mr_status find_room(mr_trainer *t, const mr_hf_config *arch)
-{
-    mr_geometry geometry;
-    if (mr_sharing_has_room(&t->sharing, t->model, t->config->run.name)) return MR_OK;
-    mr_status status = mr_trainer_cut_batch(t, &geometry);
-    if (status == MR_OK) status = mr_trainer_choose_waves(t, arch, geometry);
-    return mr_comm_agree(t->comm, status);
-}
-
 static mr_status create_agreed(const mr_comm *comm, const mr_config *config, mr_backend *be,
                                const mr_hf_config *arch, mr_memory_limit limit, bool plan_only,
                                int64_t node_ranks, mr_trainer **out)
 {
-    mr_sharing sharing = mr_sharing_find(comm, config, be, node_ranks);
+    mr_nodes nodes = mr_sharing_find(comm, config, be, node_ranks, config->run.name);
     *out = NULL;
     mr_trainer *t = mr_alloc(MR_MEM_OTHER, sizeof *t);
     mr_status status = t ? MR_OK : MR_ERR_MEMORY;
     if (t) {
-        *t = (mr_trainer){
-            .comm = comm, .config = config, .be = be, .limit = limit, .sharing = sharing};
+        *t = (mr_trainer){.comm = comm, .config = config, .be = be, .limit = limit, .nodes = nodes};
         status = create(t, arch, plan_only);
     } else {
-        mr_sharing_end(&sharing);
+        mr_nodes_destroy(&nodes);
     }
     status = mr_comm_agree(comm, status);
-    if (status == MR_OK) status = find_room(t, arch);
     if (status == MR_OK) {
         const bool here = comm->rank == 0 && t->dataset;
         status = mr_comm_agree_root(comm, here ? mr_dataset_check(t->dataset) : MR_OK);
@@ -297,7 +285,7 @@ void mr_trainer_destroy(mr_trainer **out)
     mr_optimizer_destroy(&t->optimizer);
     mr_evaluator_destroy(&t->evaluator);
     mr_model_destroy(&t->model);
-    mr_sharing_end(&t->sharing);
+    mr_nodes_destroy(&t->nodes);
     mr_dataset_destroy(&t->dataset);
     mr_tokenizer_destroy(&t->tokenizer);
     mr_free(t->rows.tokens);

@@ -15,7 +15,6 @@
 #include "train/guard.h"
 #include "train/inputs.h"
 #include "train/plan.h"
-#include "train/sharing.h"
 
 enum { MR_RIDERS = 4 }; /**< most numbers that travel with what is told of a step's data */
 
@@ -52,7 +51,7 @@ typedef struct mr_trainer {
     mr_evaluator *evaluator; /**< of no sets where the task has nothing to score */
     mr_optimizer optimizer;
     mr_order order;
-    mr_sharing sharing;
+    mr_nodes nodes; /**< whose ranks share memory */
     mr_plan plan;
     mr_memory_limit limit;
     mr_inputs inputs;                      /**< set by mr_trainer_allocate, as the next */

@@ -78,8 +78,7 @@ static mr_status consider(mr_trainer *t, const mr_hf_config *arch, mr_geometry g
                         .traffic = t->plan.cost.traffic,
                         .waits = t->plan.cost.waits,
                         .bytes = t->plan.total,
-                        .fits = t->plan.total <= t->limit.bytes &&
-                                mr_model_shared_bytes(t->model) <= t->sharing.room};
+                        .fits = t->plan.total <= t->limit.bytes};
     if (is_better(&one, best)) *best = one;
     *fits = one.fits;
     return MR_OK;
@@ -88,8 +87,7 @@ static mr_status consider(mr_trainer *t, const mr_hf_config *arch, mr_geometry g
 mr_status mr_trainer_choose_waves(mr_trainer *t, const mr_hf_config *arch, mr_geometry geometry)
 {
     const bool tied = arch->tie_word_embeddings, alone = t->comm->size == 1;
-    const bool gathers =
-        t->sharing.nodes.count > 1 && t->config->parallel.shard == MR_SHARD_FULL && !tied;
+    const bool gathers = t->nodes.count > 1 && t->config->parallel.shard == MR_SHARD_FULL && !tied;
     const int64_t length = geometry.micros / geometry.stretches;
     choice best = {.traffic = INFINITY, .bytes = SIZE_MAX};
     mr_geometry last = geometry;

@@ -65,13 +65,13 @@ static void look(void *none)
 {
     (void)none;
     if (pthread_equal(pthread_self(), watch.caller)) return; /* there was no thread */
-    while (!atomic_load(&watch.over) && atomic_load(&watch.board->fate) != ABORTED) {
+    while (!atomic_load(&watch.over)) {
         const bool there = is_there(watch.next);
-        const bool go_on = there && atomic_load(&watch.board->fate) == GO_ON;
+        int fate = atomic_load(&watch.board->fate);
+        if (fate == ABORTED) return;
         pass_time();
-        if (go_on || atomic_load(&watch.over)) continue;
-        int fate = GO_ON;
-        if (!there && atomic_compare_exchange_strong(&watch.board->fate, &fate, ONE_IS_GONE))
+        if ((there && fate == GO_ON) || atomic_load(&watch.over)) continue;
+        if (fate == GO_ON && atomic_compare_exchange_strong(&watch.board->fate, &fate, ONE_IS_GONE))
             fprintf(stderr, "mora: fatal on rank %d: rank %d, process %lld, is gone\n", watch.rank,
                     watch.next_rank, (long long)watch.board->process[watch.next].pid);
         if (fate != ABORTED) _exit(1);

@@ -370,6 +370,10 @@ static void where_ranks_may_not_share_memory_each_has_its_own(void **state)
         refused, "run base.yaml --set run.name=off --set parallel.shared_memory=off");
     assert_int_equal(program_lines_with(off.err, "mora: warning"), 0);
     program_free(&off);
+    /* Nor where its model is read again. */
+    off = program_succeed(refused, "export out/off.h5 --to merged --out off");
+    assert_int_equal(program_lines_with(off.err, "mora: warning"), 0);
+    program_free(&off);
 }
 
 static void an_mpi_without_threads_is_refused(void **state)

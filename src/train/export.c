@@ -85,13 +85,15 @@ static void compare(const float *theirs, const float *ours, int64_t count, mr_ex
     out->agree += best[0] == best[1];
 }
 
-/* Reads the written model and compares its logits. Collective. */
-static mr_status hold_against(const mr_comm *comm, mr_backend *be, const char *folder,
+/* Reads the written model, in memory as the run's, and compares its logits. Collective. */
+static mr_status hold_against(const mr_loaded *run, mr_backend *be, const char *folder,
                               const sample *s, mr_export_outcome *out)
 {
+    const mr_comm *comm = run->comm;
     mr_loaded *l = NULL;
     const size_t row = (size_t)(s->tokens * s->vocabulary);
     MR_TRY(mr_loaded_open(comm, folder, NULL, 0, &l));
+    l->config.parallel = run->config.parallel;
     float *logits = mr_alloc_array(MR_MEM_OTHER, row, sizeof *logits);
     mr_status status = mr_comm_agree(comm, logits ? MR_OK : MR_ERR_MEMORY);
     if (status == MR_OK) status = lay_out(l, be);
@@ -127,7 +129,7 @@ static mr_status merged(mr_loaded *l, mr_backend *be, const mr_export_options *o
         compute(l->model, &s, i, s.logits + i * s.tokens * s.vocabulary);
     if (status == MR_OK) status = mr_export_merged(l, o->f32, folder, out);
     mr_model_destroy(&l->model);
-    if (status == MR_OK) status = hold_against(l->comm, be, folder, &s, out);
+    if (status == MR_OK) status = hold_against(l, be, folder, &s, out);
     const bool wide = strcmp(out->types, "F32") == 0;
     out->bound = o->bound > 0 ? o->bound : wide ? MR_EXPORT_BOUND_F32 : MR_EXPORT_BOUND_16;
     free_sample(&s);

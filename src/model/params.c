@@ -89,18 +89,15 @@ void mr_params_layout(mr_params *params, int slots, bool whole)
 
 void mr_params_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
 {
+    mr_params_part_bytes(params, bytes);
     for (int u = 0; u < params->unit_count; u++)
         for (int k = 0; k < MR_FLATS; k++) {
             const mr_flat_size size = mr_flat_size_of(params, u, k);
-            bytes[MR_MEM_WEIGHTS] += size.weight * (size_t)size.weights;
             bytes[MR_MEM_GRADIENTS] +=
-                4 * (size_t)(size.grad + size.sums + size.partial_rows * size.partial_cols);
+                sizeof(float) * (size_t)(size.grad + size.partial_rows * size.partial_cols);
             bytes[MR_MEM_OPTIMIZER] +=
                 2 * mr_dtype_size(mr_flat_moment_type(params, k)) * (size_t)size.moment;
         }
-    bytes[MR_MEM_GATHER] +=
-        mr_dtype_size(params->types.compute) *
-        (size_t)(MR_GATHER_LANES * mr_params_gather_count(params) / params->nodes.ranks);
 }
 
 /* Creates a tensor, unless it is there in shared memory. */

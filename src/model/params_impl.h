@@ -140,8 +140,8 @@ static inline bool mr_flat_is_copied(const mr_params *params, int kind)
     return mr_flat_kept_type(params, kind) != params->types.compute;
 }
 
-/** Returns the part of a gathered flat that ranks of this one's place gather for their nodes: all
- * of it where no memory is shared. */
+/** Returns this place's columns of what its node has together: all of them where no memory is
+ * shared. */
 static inline mr_tensor mr_params_own_part(const mr_params *params, mr_tensor whole)
 {
     const int64_t count = whole.cols / params->nodes.ranks;
@@ -191,6 +191,10 @@ typedef struct mr_flat_size {
 } mr_flat_size;
 
 mr_flat_size mr_flat_size_of(const mr_params *params, int unit, int kind);
+
+/** Adds to bytes[purpose] this rank's part of what ranks of a node read where it is, alone or
+ * together: of weights and lanes, and of slot 0 where that is shared. */
+void mr_params_part_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES]);
 
 /** Returns a slot of the sums of gradients, [1, count] where they are whole, else [1, count / P].
  */

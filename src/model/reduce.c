@@ -89,13 +89,6 @@ static mr_tensor share_of(const mr_params *params, int unit, int kind, mr_tensor
     return mr_tensor_cols(memory, at / ranks, flat[kind].count / ranks);
 }
 
-/* This place's share of what all ranks of the node have: [G, count / G]. */
-static mr_tensor share_of_all(const mr_params *params, mr_tensor all)
-{
-    const int64_t count = all.cols / params->nodes.ranks;
-    return mr_tensor_cols(all, params->nodes.place * count, count);
-}
-
 /* Adds up what the node's ranks have, once all have it, and starts sending that to other nodes. */
 static void meet_node(mr_reduce *r, mr_reduce_lane *lane)
 {
@@ -111,7 +104,7 @@ static void meet_node(mr_reduce *r, mr_reduce_lane *lane)
             alone ? met_place(r, lane->unit, k) : share_of(params, lane->unit, k, lane->sum);
         mr_tensor all = params->whole ? params->unit[lane->unit].flat[k].sums
                                       : part_of(params, lane->unit, k, lane->leaves);
-        ops->sum_pieces(params->be, sum, share_of_all(params, all));
+        ops->sum_pieces(params->be, sum, mr_params_own_part(params, all));
         if (!alone)
             ops->exchange_start(params->be, &params->nodes.across,
                                 share_of(params, lane->unit, k, lane->pieces), sum,
@@ -140,8 +133,9 @@ static void add_announced(mr_reduce *r)
             continue;
         for (int k = MR_FLAT_TRAINED; k < MR_FLATS; k++)
             if (params->unit[u].flat[k].count > 0)
-                params->be->ops->sum_pieces(params->be, met_place(r, u, k),
-                                            share_of_all(params, params->unit[u].flat[k].sums));
+                params->be->ops->sum_pieces(
+                    params->be, met_place(r, u, k),
+                    mr_params_own_part(params, params->unit[u].flat[k].sums));
         take_met(r, u);
         sums->announced = 0;
     }

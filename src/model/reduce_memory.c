@@ -99,31 +99,35 @@ static size_t shared_bytes(const mr_reduce *r)
     return (size_t)(sizes_of(r).lanes * r->params->nodes.ranks) * leaf_bytes(r);
 }
 
-mr_status mr_reduce_open(mr_reduce *r)
+/* Lays the window out, and takes the pages of this rank's leaves. */
+static mr_status take_memory(mr_reduce *r)
 {
     const mr_params *params = r->params;
     const sizes s = sizes_of(r);
-    if (!mr_params_shares(params) || largest_leaf(params) == 0) return MR_OK;
-    r->met = mr_alloc_array(MR_MEM_OTHER, (size_t)channels(r), sizeof *r->met);
-    MR_AGREE(params->comm, r->met ? MR_OK : MR_ERR_MEMORY);
-    MR_TRY(
-        mr_window_create(&params->nodes, shared_bytes(r), MR_SUM_TELLS * channels(r), &r->window));
-    MR_AGREE(params->comm,
-             params->be->ops->buffer_share(params->be, mr_window_data(r->window), &r->shared));
+    MR_TRY(params->be->ops->buffer_share(params->be, mr_window_data(r->window), &r->shared));
+    mr_memory_hold(MR_MEM_REDUCE, (size_t)s.lanes * leaf_bytes(r));
     mr_arena arena = {.buffer = r->shared};
-    mr_status status = MR_OK;
     for (int i = 0; i < s.lanes && s.slots > 0; i++) {
         mr_reduce_lane *lane = &r->lane[i];
         lane->leaves =
             mr_arena_take(&arena, MR_F32, params->nodes.ranks, s.slots * largest_leaf(params));
         lane->leaf = mr_tensor_reshape(mr_tensor_rows(lane->leaves, params->nodes.place, 1),
                                        s.slots, largest_leaf(params));
-        if (status == MR_OK)
-            status = mr_window_reserve(r->window, sizeof(float) * (size_t)lane->leaf.offset,
-                                       leaf_bytes(r));
+        MR_TRY(
+            mr_window_reserve(r->window, sizeof(float) * (size_t)lane->leaf.offset, leaf_bytes(r)));
     }
-    mr_memory_hold(MR_MEM_REDUCE, (size_t)s.lanes * leaf_bytes(r));
-    return mr_comm_agree(params->comm, status);
+    return MR_OK;
+}
+
+mr_status mr_reduce_open(mr_reduce *r)
+{
+    const mr_params *params = r->params;
+    if (!mr_params_shares(params) || largest_leaf(params) == 0) return MR_OK;
+    r->met = mr_alloc_array(MR_MEM_OTHER, (size_t)channels(r), sizeof *r->met);
+    MR_AGREE(params->comm, r->met ? MR_OK : MR_ERR_MEMORY);
+    MR_TRY(
+        mr_window_create(&params->nodes, shared_bytes(r), MR_SUM_TELLS * channels(r), &r->window));
+    return mr_comm_agree(params->comm, take_memory(r));
 }
 
 mr_status mr_reduce_allocate(mr_reduce *r)

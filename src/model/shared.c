@@ -63,8 +63,7 @@ static size_t shared_bytes(const mr_params *params)
     return measure.used;
 }
 
-/* Counts what of it is this rank's share. */
-static void count_part(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
+void mr_params_part_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES])
 {
     for (int u = 0; u < params->unit_count; u++)
         for (int k = 0; k < MR_FLATS; k++) {
@@ -100,30 +99,36 @@ static mr_status reserve_part(const mr_params *params)
     return MR_OK;
 }
 
-mr_status mr_params_open(mr_params *params)
+/* Lays the window out, and takes the pages of this rank's part. */
+static mr_status take_memory(mr_params *params)
 {
     size_t part[MR_MEM_PURPOSES] = {0};
+    MR_TRY(
+        params->be->ops->buffer_share(params->be, mr_window_data(params->window), &params->shared));
+    mr_arena arena = {.buffer = params->shared};
+    place(params, &arena);
+    mr_params_part_bytes(params, part);
+    for (int i = 0; i < MR_MEM_PURPOSES; i++)
+        mr_memory_hold((mr_purpose)i, part[i]);
+    return reserve_part(params);
+}
+
+mr_status mr_params_open(mr_params *params)
+{
     if (!mr_params_shares(params)) return MR_OK;
     if (mr_params_gather_count(params) > 0)
         params->gather = mr_alloc_array(MR_MEM_OTHER, MR_GATHER_LANES, sizeof *params->gather);
     const bool there = params->gather || mr_params_gather_count(params) == 0;
     MR_AGREE(params->comm, there ? MR_OK : MR_ERR_MEMORY);
     MR_TRY(mr_window_create(&params->nodes, shared_bytes(params), MR_TELLS, &params->window));
-    MR_AGREE(params->comm, params->be->ops->buffer_share(params->be, mr_window_data(params->window),
-                                                         &params->shared));
-    mr_arena arena = {.buffer = params->shared};
-    place(params, &arena);
-    count_part(params, part);
-    for (int i = 0; i < MR_MEM_PURPOSES; i++)
-        mr_memory_hold((mr_purpose)i, part[i]);
-    return mr_comm_agree(params->comm, reserve_part(params));
+    return mr_comm_agree(params->comm, take_memory(params));
 }
 
 void mr_params_close(mr_params *params)
 {
     size_t part[MR_MEM_PURPOSES] = {0};
     if (params->shared) {
-        count_part(params, part);
+        mr_params_part_bytes(params, part);
         for (int i = 0; i < MR_MEM_PURPOSES; i++)
             mr_memory_release((mr_purpose)i, part[i]);
         params->be->ops->buffer_destroy(params->be, &params->shared);

@@ -613,8 +613,7 @@ static void a_garbled_manifest_has_its_place(void **state)
 static const char unknown[] =
     ": not a file this program knows: expected a run log, spectra, checkpoints, "
     "token shards, safetensors, a model folder, its config.json, rows of an evaluation or the "
-    "YAML of runs or of a "
-    "template, found ";
+    "YAML of runs or of a template, found ";
 
 static void assert_unknown(const char *path, const char *found)
 {

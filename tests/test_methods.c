@@ -414,7 +414,6 @@ static void methods_say_what_they_train_and_how_fast(void **state)
                     (strcmp(one->name, "relora") == 0 || strcmp(one->name, "remora") == 0));
 }
 
-/* With the lengths of the base's rows as magnitudes, and B = 0, DoRA is the base. */
 /* The factor of Kalajdzievski 2023 in every method that scales, and in no other. */
 static void products_are_scaled_by_the_root_of_r_where_asked(void **state)
 {
@@ -433,6 +432,7 @@ static void products_are_scaled_by_the_root_of_r_where_asked(void **state)
     assert_false(mr_config_has(configuration("mora", 16, 0), "method.use_rslora"));
 }
 
+/* With the lengths of the base's rows as magnitudes, and B = 0, DoRA is the base. */
 static void dora_starts_as_the_base(void **state)
 {
     mr_lab *lab = *state;

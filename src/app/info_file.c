@@ -33,8 +33,7 @@ static mr_status unknown(const char *path, const char *found)
         MR_ERR_FORMAT,
         "%s: not a file this program knows: expected a run log, spectra, checkpoints, token "
         "shards, safetensors, a model folder, its config.json, rows of an evaluation or the YAML "
-        "of "
-        "runs or of a template, found %s",
+        "of runs or of a template, found %s",
         path, found);
 }
 

@@ -209,7 +209,6 @@ static mr_status plan_runs(const mr_comm *comm, const mr_run_list *list, int fir
     return verdict == MR_OK ? printed : verdict;
 }
 
-/* Rank 0 prints the numbers and names of runs first..last-1. */
 /* Prints the keys that stand behind --help, if it is given. */
 static mr_status help_on_topic(const mr_comm *comm, int argc, char **argv, bool *done)
 {
@@ -225,6 +224,7 @@ static mr_status help_on_topic(const mr_comm *comm, int argc, char **argv, bool 
     return status == MR_OK ? MR_OK : mr_fail_in(status, "mora run");
 }
 
+/* Prints numbers and names of runs first..last-1. On rank 0. */
 static mr_status list_runs(const mr_run_list *list, int first, int last, bool json)
 {
     json_t *rows = json_array();

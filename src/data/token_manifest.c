@@ -22,6 +22,11 @@ const char *mr_split_name(mr_split split)
     return split_names[split];
 }
 
+const char *mr_learned_name(bool marked)
+{
+    return learned_names[marked];
+}
+
 static int token_bytes_of(int32_t vocabulary, bool marked)
 {
     enum { TWO_BYTES = 1 << 16 }; /* ids that two bytes tell apart */
@@ -83,7 +88,6 @@ void mr_token_manifest_set_origin(mr_token_manifest *manifest, const mr_tokenize
     manifest->token_bytes = token_bytes_of(tokenizer->vocabulary, manifest->marked);
 }
 
-/* What tells a tokenizer apart, for messages. */
 /* Writing. A part that could not be made is NULL, which the whole then is too. */
 
 static json_t *inputs_json(const mr_token_manifest *m)

@@ -88,6 +88,9 @@ typedef struct mr_token_manifest {
 /** Returns the name of a split ("train", "heldout"). Local. */
 const char *mr_split_name(mr_split split);
 
+/** Returns what of a text is learned, as manifests have it: "all", or "marked". Local. */
+const char *mr_learned_name(bool marked);
+
 /** Returns what X.idx says of a document. Local.
  * @param learned  [count] of its tokens; NULL where all are */
 mr_token_document mr_token_document_of(const uint8_t *learned, int64_t count);

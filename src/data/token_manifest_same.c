@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What tells a tokenizer apart, for messages. */
 static const char *origin(const char *hash)
 {
     return hash[0] != '\0' ? hash : "no file";
@@ -83,7 +84,7 @@ mr_status mr_token_manifest_hash(const mr_token_manifest *m, bool documents, cha
     hash_line(hash, "%s %d %d %d\n", m->tokenizer_hash[0] ? m->tokenizer_hash : m->tokenizer,
               m->vocabulary, m->eos, m->token_bytes);
     if (more)
-        hash_line(hash, "%s %s\n", m->marked ? "marked" : "all",
+        hash_line(hash, "%s %s\n", mr_learned_name(m->marked),
                   m->template_hash[0] ? m->template_hash : m->template_name);
     for (int64_t i = 0; i < m->shards; i++) {
         const mr_token_manifest_shard *shard = &m->shard[i];

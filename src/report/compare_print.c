@@ -235,9 +235,8 @@ static json_t *set_json(const mr_compared_set *set)
     json_t *only = p->binary ? json_pack("{s:I, s:I, s:f}", "only_a", (json_int_t)p->only_first,
                                          "only_b", (json_int_t)p->only_second, "p", p->p)
                              : json_null();
-    return json_pack("{s:o, s:s, s:o, s:o, s:[I, I], s:o, s:[o, o], s:I, s:f, s:f, s:f, s:f, s:[f, "
-                     "f], s:o, s:b, "
-                     "s:o}",
+    return json_pack("{s:o, s:s, s:o, s:o, s:[I, I], s:o, s:[o, o], s:I, s:f, s:f, s:f, s:f, "
+                     "s:[f, f], s:o, s:b, s:o}",
                      "set", mr_json_text(set->name), "compared",
                      set->by && !set->not_by ? set->by->name : "mean of items", "kind",
                      mr_json_text(set->about.kind), "item", mr_json_text(set->about.item), "steps",

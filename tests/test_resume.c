@@ -147,6 +147,22 @@ static void a_run_goes_on_alike_on_another_number_of_ranks(void **state)
     }
 }
 
+static void a_run_goes_on_alike_where_layers_keep_more_or_less(void **state)
+{
+    (void)state;
+    static const char *const then[] = {"layer", "none", "attention"};
+    for (size_t i = 0; i < sizeof then / sizeof *then; i++) {
+        program_result result = program_succeed(
+            alone,
+            "run base.yaml --set run.name=keeps --set run.save_model=keeps.model --set "
+            "train.recompute=%s --set train.stop_after=%zu",
+            then[i], i < 2 ? 7 * (i + 1) : 0);
+        if (i > 0) assert_contains(result.err, "goes on at step ");
+        program_free(&result);
+    }
+    assert_same_run("keeps", "whole");
+}
+
 /* A log that exists can be read, and nothing half-written stands under a final name. */
 static void assert_sound(const char *path)
 {
@@ -826,6 +842,7 @@ int main(void)
         cmocka_unit_test(merges_stand_in_the_log_with_what_they_cleared),
         cmocka_unit_test(every_method_goes_on_alike),
         cmocka_unit_test(a_run_goes_on_alike_on_another_number_of_ranks),
+        cmocka_unit_test(a_run_goes_on_alike_where_layers_keep_more_or_less),
         cmocka_unit_test(a_model_larger_than_a_piece_goes_on_alike),
         cmocka_unit_test(checkpoints_at_their_times_are_written_from_a_planned_copy),
         cmocka_unit_test(a_log_of_every_third_step_goes_on_alike),

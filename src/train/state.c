@@ -342,6 +342,7 @@ const char *mr_state_differing_key(const mr_config *a, const mr_config *b)
                                          "log.",
                                          "checkpoint.",
                                          "train.stop_after",
+                                         "train.recompute",
                                          "train.check_every",
                                          "train.on_nonfinite",
                                          "train.on_spike",

@@ -4,6 +4,7 @@
  * - MR_FAULT, CALL:ERROR:PART: the call (open, read, write, sync) fails by that error number for
  *   files whose path contains the part;
  * - MR_FAULT_WHILE, a file: the call fails only while it is there;
+ * - MR_FAULT_MARK, a file: a byte is added to it, where it is there, at each call that fails;
  * - MR_FAULT_NUMBER: only such a call of this number fails, from 1;
  * - MR_FAULT_MPI: MPI_Init_thread provides this level. */
 
@@ -22,6 +23,24 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+/* What stands behind this library. */
+static void *real(const char *name)
+{
+    return dlsym(RTLD_NEXT, name);
+}
+
+static void mark(void)
+{
+    const char *path = getenv("MR_FAULT_MARK");
+    int (*next_open)(const char *, int, ...);
+    ssize_t (*next_write)(int, const void *, size_t);
+    *(void **)&next_open = real("open");
+    *(void **)&next_write = real("write");
+    const int handle = path ? next_open(path, O_WRONLY | O_APPEND | O_CLOEXEC) : -1;
+    if (handle >= 0 && next_write(handle, ".", 1) != 1) abort();
+    if (handle >= 0) close(handle);
+}
+
 /* The error that a call on a path is to fail by; 0: none. */
 static int fault(const char *call, const char *path)
 {
@@ -34,7 +53,9 @@ static int fault(const char *call, const char *path)
     static long calls;
     const char *number = getenv("MR_FAULT_NUMBER");
     if (number && ++calls != strtol(number, NULL, 10)) return 0;
-    return !present || access(present, F_OK) == 0 ? (int)error : 0;
+    if (present && access(present, F_OK) != 0) return 0;
+    mark();
+    return (int)error;
 }
 
 static int fault_of(const char *call, int handle)
@@ -51,12 +72,6 @@ static int fail(int error)
 {
     errno = error;
     return -1;
-}
-
-/* What stands behind this library. */
-static void *real(const char *name)
-{
-    return dlsym(RTLD_NEXT, name);
 }
 
 static int open_by(const char *name, const char *path, int flags, mode_t mode)

@@ -8,13 +8,13 @@
 #include "program.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 static const char yaml[] = "run: {name: base, seed: 3, output: out}\n"
@@ -31,17 +31,12 @@ static const char lengthy[] = "--set train.steps=600 --set eval.at_steps=[600]";
 
 static const program_setting alone = {0};
 
-static void pause_for(double seconds)
+/* Waits until something is so, for a minute at most. */
+static void await(bool (*is_so)(const char *path), const char *path)
 {
-    const struct timespec time = {.tv_sec = (time_t)seconds,
-                                  .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
-    nanosleep(&time, NULL);
-}
-
-static void await(const char *path)
-{
-    for (int i = 0; i < 6000 && !file_exists(path); i++)
-        pause_for(0.01);
+    for (int i = 0; i < 6000 && !is_so(path); i++)
+        test_nap(0.01);
+    if (!is_so(path)) fail_msg("waited in vain: %s", path);
 }
 
 static void shell(const char *line)
@@ -49,11 +44,35 @@ static void shell(const char *line)
     if (system(line) != 0) fail_msg("%s", line);
 }
 
-/* A wrapper under which a call fails, see faults.c. */
-static program_setting failing(const char *fault, const char *present)
+/* Calls have failed since it was written, in two tries of the run. */
+static bool is_met_twice(const char *path)
 {
-    program_write("failing.sh", "#!/bin/sh\nMR_FAULT=%s%s%s LD_PRELOAD=%s exec \"$@\"\n", fault,
-                  present ? " MR_FAULT_WHILE=" : "", present ? present : "", MR_TEST_FAULTS);
+    struct stat about;
+    return stat(path, &about) == 0 && about.st_size > 1;
+}
+
+static bool tells_steps(const char *path)
+{
+    return file_exists(path) && log_int(path, "steps") > 1;
+}
+
+static bool has_checkpoint(const char *stem)
+{
+    char path[128];
+    glob_t found;
+    snprintf(path, sizeof path, "%s.checkpoints/step-*", stem);
+    const bool there = glob(path, 0, NULL, &found) == 0;
+    if (there) globfree(&found);
+    snprintf(path, sizeof path, "%s.h5", stem);
+    return there && tells_steps(path);
+}
+
+/* A wrapper under which a call fails, always or while the file "stuck" is there, which then grows
+ * by a byte each time: see faults.c. */
+static program_setting failing(const char *fault, bool while_stuck)
+{
+    program_write("failing.sh", "#!/bin/sh\nMR_FAULT=%s %s LD_PRELOAD=%s exec \"$@\"\n", fault,
+                  while_stuck ? "MR_FAULT_WHILE=stuck MR_FAULT_MARK=stuck" : "", MR_TEST_FAULTS);
     assert_int_equal(chmod("failing.sh", 0755), 0);
     return (program_setting){.wrapper = "./failing.sh"};
 }
@@ -169,9 +188,9 @@ static void a_log_that_cannot_be_read_now_is_not_taken_for_damaged(void **state)
     for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) {
         char fault[64];
         snprintf(fault, sizeof fault, "%s:%d:out/resting.h5", faults[i].call, faults[i].error);
-        assert_refused(failing(fault, NULL), "resting", strerror(faults[i].error));
+        assert_refused(failing(fault, false), "resting", strerror(faults[i].error));
         snprintf(fault, sizeof fault, "%s:%d:out/whole.h5", faults[i].call, faults[i].error);
-        assert_refused(failing(fault, NULL), "whole", strerror(faults[i].error));
+        assert_refused(failing(fault, false), "whole", strerror(faults[i].error));
     }
     program_result result = program_succeed(alone, "run base.yaml --set run.name=resting");
     program_free(&result);
@@ -199,7 +218,7 @@ static void disturb(const char *name, const char *what, const char *more, const 
     program_child child =
         program_start(alone, "run base.yaml --set run.name=%s --set run.output=%s %s %s", name,
                       name, lengthy, more);
-    await(path);
+    await(file_exists, path);
     shell(what);
     program_result result = program_finish(&child);
     if (result.exit_code != 0) fail_msg("%s: exit code %d: %s", name, result.exit_code, result.err);
@@ -246,7 +265,7 @@ static void a_run_whose_present_folder_is_removed_writes_its_log_all_the_same(vo
     program_child child = program_start(
         (program_setting){.folder = "present"},
         "run ../base.yaml --set model.config=../tiny.json --set run.name=lost %s", lengthy);
-    await("present/out/lost.h5");
+    await(file_exists, "present/out/lost.h5");
     shell(REMOVE("present"));
     program_result result = program_finish(&child);
     if (result.exit_code != 0) fail_msg("exit code %d: %s", result.exit_code, result.err);
@@ -269,13 +288,13 @@ static void a_disk_that_refuses_for_a_while_costs_nothing(void **state)
         snprintf(path, sizeof path, "out/%s.h5", name);
         snprintf(fault, sizeof fault, "%s:%d:out/%s.h5.tmp", faults[i].call, faults[i].error, name);
         program_child child =
-            program_start(failing(fault, "stuck"),
+            program_start(failing(fault, true),
                           "run base.yaml --set run.name=%s --set train.steps=6000 --set "
                           "eval.at_steps=[6000]",
                           name);
-        await(path);
+        await(file_exists, path);
         program_write("stuck", "%s", "");
-        pause_for(1.6);
+        await(is_met_twice, "stuck");
         assert_int_equal(unlink("stuck"), 0);
         kill(child.pid, SIGTERM);
         program_result result = program_finish(&child);
@@ -291,9 +310,9 @@ static void a_disk_that_refuses_for_a_while_costs_nothing(void **state)
 static void a_disk_that_refuses_at_the_end_is_an_error(void **state)
 {
     (void)state;
-    program_child child = program_start(failing("write:28:out/late.h5.tmp", "stuck"),
+    program_child child = program_start(failing("write:28:out/late.h5.tmp", true),
                                         "run base.yaml --set run.name=late %s", lengthy);
-    await("out/late.h5");
+    await(file_exists, "out/late.h5");
     program_write("stuck", "%s", "");
     program_result result = program_finish(&child);
     assert_int_equal(unlink("stuck"), 0);
@@ -310,7 +329,7 @@ static void checkpoints_on_a_full_disk_are_named_once(void **state)
 {
     (void)state;
     program_result result =
-        program_run(failing("write:28:full.checkpoints", NULL),
+        program_run(failing("write:28:full.checkpoints", false),
                     "run base.yaml --set run.name=full --set checkpoint.every_steps=2");
     if (result.exit_code != 0) fail_msg("exit code %d: %s", result.exit_code, result.err);
     assert_int_equal(program_lines_with(result.err, "no checkpoint: "), 1);
@@ -325,8 +344,7 @@ static void a_killed_run_tells_its_steps(void **state)
     program_child child =
         program_start(alone, "run base.yaml --set run.name=killed --set train.steps=100000 --set "
                              "eval.at_steps=[100000]");
-    await("out/killed.h5");
-    pause_for(1.6);
+    await(tells_steps, "out/killed.h5");
     kill(child.pid, SIGKILL);
     program_result result = program_finish(&child);
     assert_int_equal(result.exit_code, 128 + SIGKILL);
@@ -344,8 +362,7 @@ static void a_killed_rank_ends_its_run(void **state)
     static const char torn[] = "run base.yaml --set run.name=torn --set train.steps=100000 --set "
                                "eval.at_steps=[100000] --set checkpoint.every_steps=5";
     program_child child = program_start(two, "%s", torn);
-    await("out/torn.checkpoints");
-    pause_for(0.7);
+    await(has_checkpoint, "out/torn");
     program_kill_rank(&child);
     program_result again = program_succeed(two, "%s --set train.stop_after=%lld", torn,
                                            (long long)log_int("out/torn.h5", "steps") + 5);
@@ -357,7 +374,7 @@ static void a_killed_rank_ends_its_run(void **state)
 static void where_ranks_may_not_share_memory_each_has_its_own(void **state)
 {
     (void)state;
-    program_setting refused = failing("open:13:/fd/", NULL);
+    program_setting refused = failing("open:13:/fd/", false);
     refused.ranks = 2;
     program_result run = program_succeed(refused, "run base.yaml --set run.name=apart");
     assert_contains(run.err, "apart: ranks of a node share no memory (parallel.shared_memory): "

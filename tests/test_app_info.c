@@ -261,7 +261,7 @@ static void an_evaluation_of_many_scores_is_cut(void **state)
     (void)state;
     enum { SCORES = 100 };
     mr_runlog *log;
-    char text[SCORES][8];
+    char text[SCORES][16];
     const char *names[SCORES];
     double scores[SCORES] = {0};
     for (int i = 0; i < SCORES; i++) {

@@ -21,7 +21,7 @@ static const char reference[] = ".ref.safetensors";
 
 /** A folder and its reference. */
 typedef struct golden_model {
-    char name[256], folder[PATH_MAX], reference[PATH_MAX];
+    char name[NAME_MAX + 32], folder[PATH_MAX], reference[PATH_MAX];
 } golden_model;
 
 static golden_model *models; /* outlives the tests, which account for counted memory */

@@ -4,8 +4,10 @@
 #
 # A requeued job waits until the credentials of its last start have expired, two minutes unless
 # cred_expire says less. That must be longer than KillWait: an srun that a failed mpirun left behind
-# kills its step so much later, by a number that the job's next start uses again. Both nodes have
-# this host's name, so that `srun --mpi=pmix` does not span them; mpirun does.
+# kills its step so much later, by a number that the job's next start uses again. A folder of PMIx's that
+# is there already ends a step too; they are named by job and step alone, and one that a killed cluster
+# left in /tmp would meet the next, so they lie in the cluster's own TmpFS. Both nodes have this host's
+# name, so that `srun --mpi=pmix` does not span them; mpirun does.
 
 cluster_missing() {
     local tool
@@ -45,6 +47,7 @@ CredType=cred/munge
 AuthInfo=socket=$cluster/munge/socket,cred_expire=5
 StateSaveLocation=$cluster/state
 SlurmdSpoolDir=$cluster/%n/spool
+TmpFS=$cluster/tmp
 SlurmctldPidFile=$cluster/slurmctld.pid
 SlurmdPidFile=$cluster/%n/pid
 SlurmctldLogFile=$cluster/slurmctld.log
@@ -95,7 +98,7 @@ both_idle() { [ "$(sinfo -h -o '%D %t')" = "2 idle" ]; }
 
 cluster_start() {
     cluster=$1
-    mkdir -p "$cluster/munge" "$cluster/state"
+    mkdir -p "$cluster/munge" "$cluster/state" "$cluster/tmp"
     chmod 755 "$cluster" "$cluster/munge"
     dd if=/dev/urandom of="$cluster/munge/key" bs=128 count=1 status=none
     chmod 400 "$cluster/munge/key"

@@ -325,83 +325,92 @@ static mr_status train_runs(const mr_comm *comm, const mr_run_list *list, int fi
     return verdict == MR_OK ? printed : verdict;
 }
 
-static mr_status run(const mr_comm *comm, int argc, char **argv)
+typedef struct run_options {
+    mr_option_list sets;
+    const char *file, *index, *resume;
+    int64_t ranks, node_ranks;
+    int progress;
+    bool list, dry, json, help;
+} run_options;
+
+static mr_status parse(const mr_comm *comm, int argc, char **argv, run_options *o)
 {
-    mr_option_list sets = {0};
-    bool list_only = false, dry = false, json = false, help;
-    const char *index_text = NULL, *resume = MR_RESUME_AUTO, *operand[1];
-    int64_t ranks = 0, node_ranks = 0;
-    int progress = MR_PROGRESS_AUTO;
-    int operands;
-    const mr_registry *registry = mr_registry_of_program();
     const mr_option options[] = {
-        {"set", MR_OPTION_LIST, &sets, "KEY=VALUE", "override a key; may be repeated"},
-        {"list", MR_OPTION_FLAG, &list_only, NULL, "print the runs of the matrix and stop"},
-        {"index", MR_OPTION_TEXT, &index_text, "N", "run number N of --list only"},
-        {"dry-run", MR_OPTION_FLAG, &dry, NULL,
+        {"set", MR_OPTION_LIST, &o->sets, "KEY=VALUE", "override a key; may be repeated"},
+        {"list", MR_OPTION_FLAG, &o->list, NULL, "print the runs of the matrix and stop"},
+        {"index", MR_OPTION_TEXT, &o->index, "N", "run number N of --list only"},
+        {"dry-run", MR_OPTION_FLAG, &o->dry, NULL,
          "print bytes a rank, FLOP and traffic of a step, and stop"},
-        {"ranks", MR_OPTION_INT, &ranks, "N", "with --dry-run: plan for N ranks"},
-        {"ranks-per-node", MR_OPTION_INT, &node_ranks, "N",
+        {"ranks", MR_OPTION_INT, &o->ranks, "N", "with --dry-run: plan for N ranks"},
+        {"ranks-per-node", MR_OPTION_INT, &o->node_ranks, "N",
          "with --ranks: how many of them share the memory of a node like this one"},
-        {"resume", MR_OPTION_PATH, &resume, "auto|never|DIR",
+        {"resume", MR_OPTION_PATH, &o->resume, "auto|never|DIR",
          "go on from the run's newest sound checkpoint (auto), from none, or from DIR"},
-        {"progress", MR_OPTION_CHOICE, &progress, "auto|bar|lines|none",
+        {"progress", MR_OPTION_CHOICE, &o->progress, "auto|bar|lines|none",
          "how progress is shown; auto: a bar on a terminal, else lines"},
-        {"json", MR_OPTION_FLAG, &json, NULL, "print results as JSON"},
+        {"json", MR_OPTION_FLAG, &o->json, NULL, "print results as JSON"},
     };
+    int operands = 0;
     mr_text keys = {0};
-    bool helped;
-    mr_status status = help_on_topic(comm, argc, argv, &helped);
-    if (status != MR_OK || helped) return status;
-    status = mr_config_help(registry, NULL, &keys);
+    mr_status status = mr_config_help(mr_registry_of_program(), NULL, &keys);
     if (status == MR_OK)
         status =
             mr_options_parse(comm, &mr_command_run, options, sizeof options / sizeof options[0],
-                             argc, argv, operand, 1, &operands, mr_text_get(&keys), &help);
+                             argc, argv, &o->file, 1, &operands, mr_text_get(&keys), &o->help);
     mr_text_free(&keys);
-    MR_TRY(status);
-    if (help) return MR_OK;
-    mr_log_set_progress((mr_progress)progress);
-    MR_CHECK(ranks == 0 || dry, MR_ERR_USAGE, "mora run: --ranks goes with --dry-run");
-    MR_CHECK(ranks <= INT_MAX, MR_ERR_USAGE, "mora run: --ranks: expected at most %d", INT_MAX);
-    MR_CHECK(node_ranks == 0 || ranks > 0, MR_ERR_USAGE,
+    if (status != MR_OK || o->help) return status;
+    MR_CHECK(o->ranks == 0 || o->dry, MR_ERR_USAGE, "mora run: --ranks goes with --dry-run");
+    MR_CHECK(o->ranks <= INT_MAX, MR_ERR_USAGE, "mora run: --ranks: expected at most %d", INT_MAX);
+    MR_CHECK(o->node_ranks == 0 || o->ranks > 0, MR_ERR_USAGE,
              "mora run: --ranks-per-node goes with --ranks");
     MR_CHECK(operands == 1, MR_ERR_USAGE, "mora run: expected a YAML file; usage: mora run %s",
              mr_command_run.usage);
+    return MR_OK;
+}
 
-    mr_run_list list;
-    MR_TRY(mr_config_load(comm, operand[0], sets.item, sets.count, registry, &list));
-    int first = 0, last = list.count;
-    if (index_text) {
+/* Which runs are asked for: first..last-1. */
+static mr_status choose(const run_options *o, int count, int *first, int *last)
+{
+    const bool path =
+        strcmp(o->resume, MR_RESUME_AUTO) != 0 && strcmp(o->resume, MR_RESUME_NEVER) != 0;
+    *first = 0;
+    *last = count;
+    if (o->index) {
         char *end;
-        long index = strtol(index_text, &end, 10);
-        if (end == index_text || *end || index < 0 || index >= list.count) {
-            status = mr_fail(MR_ERR_USAGE, "mora run: --index: expected 0..%d, found \"%s\"",
-                             list.count - 1, index_text);
-            goto cleanup;
-        }
-        first = (int)index;
-        last = first + 1;
+        const long index = strtol(o->index, &end, 10);
+        MR_CHECK(end != o->index && !*end && index >= 0 && index < count, MR_ERR_USAGE,
+                 "mora run: --index: expected 0..%d, found \"%s\"", count - 1, o->index);
+        *first = (int)index;
+        *last = *first + 1;
     }
-    bool path = strcmp(resume, MR_RESUME_AUTO) != 0 && strcmp(resume, MR_RESUME_NEVER) != 0;
-    if (path && last - first > 1) {
-        status = mr_fail(MR_ERR_USAGE,
-                         "mora run: --resume: expected auto or never for %d runs, found \"%s\"; a "
-                         "checkpoint is of one run: add --index",
-                         last - first, resume);
-        goto cleanup;
-    }
+    MR_CHECK(
+        !path || *last - *first <= 1, MR_ERR_USAGE,
+        "mora run: --resume: expected auto or never for %d runs, found \"%s\"; a checkpoint is "
+        "of one run: add --index",
+        *last - *first, o->resume);
+    return MR_OK;
+}
+
+static mr_status run(const mr_comm *comm, int argc, char **argv)
+{
+    run_options o = {.resume = MR_RESUME_AUTO, .progress = MR_PROGRESS_AUTO};
+    mr_run_list list;
+    int first, last;
+    MR_TRY(help_on_topic(comm, argc, argv, &o.help));
+    if (!o.help) MR_TRY(parse(comm, argc, argv, &o));
+    if (o.help) return MR_OK;
+    mr_log_set_progress((mr_progress)o.progress);
+    MR_TRY(
+        mr_config_load(comm, o.file, o.sets.item, o.sets.count, mr_registry_of_program(), &list));
+    mr_status status = choose(&o, list.count, &first, &last);
     /* One run of many is asked for by every task of a job array: the others are not touched. */
-    if (!index_text) status = mr_run_list_check(&list);
-    if (status != MR_OK) goto cleanup;
-    if (list_only) {
-        if (comm->rank == 0) status = list_runs(&list, first, last, json);
-    } else if (dry) {
-        status = plan_runs(comm, &list, first, last, ranks, node_ranks, json);
-    } else {
-        status = train_runs(comm, &list, first, last, resume, json);
-    }
-cleanup:
+    if (status == MR_OK && !o.index) status = mr_run_list_check(&list);
+    if (status == MR_OK && o.list)
+        status = comm->rank == 0 ? list_runs(&list, first, last, o.json) : MR_OK;
+    else if (status == MR_OK && o.dry)
+        status = plan_runs(comm, &list, first, last, o.ranks, o.node_ranks, o.json);
+    else if (status == MR_OK)
+        status = train_runs(comm, &list, first, last, o.resume, o.json);
     mr_run_list_free(&list);
     return status;
 }

@@ -13,6 +13,11 @@ mr_dtype mr_trainer_dtype(const mr_config *config)
     return config->model.dtype == 1 ? MR_BF16 : MR_F32;
 }
 
+mr_dtype mr_trainer_states(const mr_config *config)
+{
+    return config->train.optimizer_dtype == 1 ? MR_BF16 : MR_F32;
+}
+
 /* Checkpoints at their times are written in the background, from a copy, where there is room. */
 static void plan_staging(mr_trainer *t)
 {
@@ -112,22 +117,22 @@ mr_status mr_trainer_lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometr
     mr_snapshots_destroy(&t->snapshots);
     if (t->evaluator) MR_TRY(mr_evaluator_lay_out(t->evaluator, NULL));
     mr_model_destroy(&t->model);
-    MR_TRY(mr_model_create(
-        &(mr_model_options){.comm = t->comm,
-                            .nodes = &t->nodes,
-                            .be = t->be,
-                            .arch = arch,
-                            .method = mr_adapter_find(t->config->method.name),
-                            .adapter = mr_adapter_config_of(t->config),
-                            .lr_scale = &t->config->train.lr_scale,
-                            .lr = t->config->train.lr,
-                            .shard = (mr_shard)t->config->parallel.shard,
-                            .states = t->config->train.optimizer_dtype == 1 ? MR_BF16 : MR_F32,
-                            .compute = mr_trainer_dtype(t->config),
-                            .recompute = (mr_recompute)t->config->train.recompute,
-                            .seed = (uint64_t)t->config->run.seed,
-                            .geometry = geometry},
-        &t->model));
+    MR_TRY(
+        mr_model_create(&(mr_model_options){.comm = t->comm,
+                                            .nodes = &t->nodes,
+                                            .be = t->be,
+                                            .arch = arch,
+                                            .method = mr_adapter_find(t->config->method.name),
+                                            .adapter = mr_adapter_config_of(t->config),
+                                            .lr_scale = &t->config->train.lr_scale,
+                                            .lr = t->config->train.lr,
+                                            .shard = (mr_shard)t->config->parallel.shard,
+                                            .states = mr_trainer_states(t->config),
+                                            .compute = mr_trainer_dtype(t->config),
+                                            .recompute = (mr_recompute)t->config->train.recompute,
+                                            .seed = (uint64_t)t->config->run.seed,
+                                            .geometry = geometry},
+                        &t->model));
     if (t->evaluator) MR_TRY(mr_evaluator_lay_out(t->evaluator, t->model));
     MR_TRY(plan_with_spectra(t));
     plan_staging(t);

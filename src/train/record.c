@@ -41,6 +41,11 @@ static mr_status record_tally(const mr_record *record, mr_part part)
     return MR_OK;
 }
 
+static const char *name_of(mr_dtype dtype)
+{
+    return dtype == MR_BF16 ? "bf16" : "f32";
+}
+
 /* Attributes that tell what runs. */
 static mr_status describe(mr_record *record)
 {
@@ -64,8 +69,8 @@ static mr_status describe(mr_record *record)
         {"version", MR_BUILD_VERSION},
         {"build_options", MR_BUILD_OPTIONS},
         {"backend", t->be->ops->name},
-        {"dtype", mr_trainer_dtype(c) == MR_BF16 ? "bf16" : "f32"},
-        {"optimizer_dtype", c->train.optimizer_dtype == 1 ? "bf16" : "f32"},
+        {"dtype", name_of(mr_trainer_dtype(c))},
+        {"optimizer_dtype", name_of(mr_trainer_states(c))},
         {"task", c->task.name},
         {"method", c->method.name},
         {"tokenizer", t->tokenizer->source},
@@ -148,7 +153,7 @@ static void tell_of_data(const mr_record *record)
 
 static void tell_of_states(const mr_record *record)
 {
-    if (record->config->train.optimizer_dtype == 1)
+    if (mr_trainer_states(record->config) == MR_BF16)
         mr_log("%s: trained weights of the base and their moments are kept in bf16, rounded "
                "stochastically (train.optimizer_dtype)",
                record->config->run.name);

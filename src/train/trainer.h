@@ -78,6 +78,10 @@ typedef struct mr_trainer {
 /** Returns the type that models of a configuration compute in. Local. */
 mr_dtype mr_trainer_dtype(const mr_config *config);
 
+/** Returns the type that train.optimizer_dtype keeps trained weights of the base and their moments
+ * in. Local. */
+mr_dtype mr_trainer_states(const mr_config *config);
+
 /** Writes the path of the config.json a configuration names. Local. @return MR_OK, MR_ERR_IO */
 MR_NODISCARD mr_status mr_trainer_config_path(const mr_config *config, char path[PATH_MAX]);
 

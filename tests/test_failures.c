@@ -110,8 +110,10 @@ static const failure failures[] = {
     {"ranks of a node are those of a plan", 2, 1, "run base.yaml --ranks-per-node 4",
      "mora run: --ranks-per-node goes with --ranks"},
     {"a dry run beyond the memory fails too", 1, 4,
-     "run base.yaml --dry-run --set parallel.memory_gib=0.0001",
-     "are allowed (parallel.memory_gib)"},
+     "run base.yaml --dry-run --set parallel.memory_gib=0.0001 --set method.name=fft",
+     "are allowed (parallel.memory_gib); smaller train.micro_batch, train.global_batch or "
+     "eval.batch, train.recompute: layer, train.optimizer_dtype: bf16, parallel.shard: full or "
+     "more ranks take less"},
     {"an output folder that cannot be made is named", 1, 4,
      "run base.yaml --set run.output=plain/out", "cannot make folder 'plain/out'"},
     {"a folder for the model that cannot be made is named", 1, 4,

@@ -120,8 +120,9 @@ mr_status mr_trainer_check_memory(const mr_trainer *t)
     MR_CHECK(t->plan.total <= t->limit.bytes, MR_ERR_ARG,
              "the plan takes %.3g GiB a rank and %.3g GiB are allowed (%s); "
              "smaller train.micro_batch, train.global_batch or eval.batch, train.recompute: layer, "
-             "parallel.shard: full or more ranks take less%s",
+             "%sparallel.shard: full or more ranks take less%s",
              (double)t->plan.total / 0x1p30, (double)t->limit.bytes / 0x1p30, t->limit.why,
+             mr_model_method(t->model)->trains_base ? "train.optimizer_dtype: bf16, " : "",
              mr_model_geometry(t->model)->stretches > 1
                  ? ", and so may parallel.same_bits_up_to, with fewer sums of gradients"
                  : "");

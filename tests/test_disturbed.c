@@ -393,6 +393,23 @@ static void where_ranks_may_not_share_memory_each_has_its_own(void **state)
     program_free(&off);
 }
 
+/* Of files, which counts memory that is shared too. */
+static void a_limit_that_forbids_sharing_names_the_key(void **state)
+{
+    (void)state;
+    program_write("big.json",
+                  "{\"model_type\": \"llama\", \"hidden_act\": \"silu\", \"hidden_size\": 256, "
+                  "\"intermediate_size\": 1024, \"num_attention_heads\": 4, "
+                  "\"num_key_value_heads\": 4, \"num_hidden_layers\": 4, \"vocab_size\": 259, "
+                  "\"max_position_embeddings\": 128, \"rms_norm_eps\": 1e-6, "
+                  "\"initializer_range\": 0.02, \"tie_word_embeddings\": false}\n");
+    program_write("limited.sh", "#!/bin/sh\nulimit -f 16384\nexec \"$@\"\n");
+    assert_int_equal(chmod("limited.sh", 0755), 0);
+    program_fail((program_setting){.ranks = 2, .wrapper = "./limited.sh"}, 1,
+                 "memory: big: parallel.shared_memory: shared memory of ",
+                 "run base.yaml --set run.name=big --set model.config=big.json");
+}
+
 static void an_mpi_without_threads_is_refused(void **state)
 {
     (void)state;
@@ -424,6 +441,7 @@ int main(void)
         cmocka_unit_test(a_killed_run_tells_its_steps),
         cmocka_unit_test(a_killed_rank_ends_its_run),
         cmocka_unit_test(where_ranks_may_not_share_memory_each_has_its_own),
+        cmocka_unit_test(a_limit_that_forbids_sharing_names_the_key),
         cmocka_unit_test(an_mpi_without_threads_is_refused),
     };
     return cmocka_run_group_tests(tests, enter, folder_leave);

@@ -151,6 +151,11 @@ static inline mr_tensor mr_params_own_part(const mr_params *params, mr_tensor wh
 /** Returns the elements of the largest gathered unit; 0 where nothing is gathered. */
 int64_t mr_params_gather_count(const mr_params *params);
 
+/** Makes a window of the ranks of a node, as mr_window_create; a failure names the key that spares
+ * it. Collective. */
+mr_status mr_params_open_window(const mr_params *params, size_t bytes, int counters,
+                                mr_window **out);
+
 /** Frees what mr_params_open made; what lies there is gone. */
 void mr_params_close(mr_params *params);
 

@@ -125,8 +125,7 @@ mr_status mr_reduce_open(mr_reduce *r)
     if (!mr_params_shares(params) || largest_leaf(params) == 0) return MR_OK;
     r->met = mr_alloc_array(MR_MEM_OTHER, (size_t)channels(r), sizeof *r->met);
     MR_AGREE(params->comm, r->met ? MR_OK : MR_ERR_MEMORY);
-    MR_TRY(
-        mr_window_create(&params->nodes, shared_bytes(r), MR_SUM_TELLS * channels(r), &r->window));
+    MR_TRY(mr_params_open_window(params, shared_bytes(r), MR_SUM_TELLS * channels(r), &r->window));
     return mr_comm_agree(params->comm, take_memory(r));
 }
 

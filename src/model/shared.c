@@ -113,6 +113,13 @@ static mr_status take_memory(mr_params *params)
     return reserve_part(params);
 }
 
+mr_status mr_params_open_window(const mr_params *params, size_t bytes, int counters,
+                                mr_window **out)
+{
+    const mr_status status = mr_window_create(&params->nodes, bytes, counters, out);
+    return status == MR_OK ? MR_OK : mr_fail_in(status, "parallel.shared_memory");
+}
+
 mr_status mr_params_open(mr_params *params)
 {
     if (!mr_params_shares(params)) return MR_OK;
@@ -120,7 +127,7 @@ mr_status mr_params_open(mr_params *params)
         params->gather = mr_alloc_array(MR_MEM_OTHER, MR_GATHER_LANES, sizeof *params->gather);
     const bool there = params->gather || mr_params_gather_count(params) == 0;
     MR_AGREE(params->comm, there ? MR_OK : MR_ERR_MEMORY);
-    MR_TRY(mr_window_create(&params->nodes, shared_bytes(params), MR_TELLS, &params->window));
+    MR_TRY(mr_params_open_window(params, shared_bytes(params), MR_TELLS, &params->window));
     return mr_comm_agree(params->comm, take_memory(params));
 }
 

@@ -98,10 +98,10 @@ int __wrap_open(const char *path, int flags, ...)
     return not_opened ? -1 : __real_open(opened ? opened : path, flags);
 }
 
-/* That it is refused on all ranks, in these words. */
-static void assert_refused(const char *reason)
+/* That it is refused on all ranks, so many a node, in these words. */
+static void assert_refused(const char *ranks, const char *reason)
 {
-    mr_nodes nodes = nodes_of("0");
+    mr_nodes nodes = nodes_of(ranks);
     mr_window *window;
     const mr_status status = mr_window_create(&nodes, (size_t)3 << 20, 1, &window);
     const bool told = strstr(mr_message(), "shared memory of 3.004 MiB: ") != NULL;
@@ -119,15 +119,18 @@ static void memory_that_ranks_cannot_share_is_refused_on_all(void **state)
     (void)state;
     if (world.size == 1) skip_because("for several ranks");
     no_memory = ENOSPC;
-    assert_refused("the system gives none: No space left on device");
+    assert_refused("0", "the system gives none: No space left on device");
     not_opened = EACCES;
-    assert_refused("/fd/");
+    assert_refused("0", "/fd/");
     not_opened = EACCES;
-    assert_refused("another rank's cannot be opened, '/proc/");
+    assert_refused("0", "another rank's cannot be opened, '/proc/");
     not_opened = EACCES;
-    assert_refused(": Permission denied");
+    assert_refused("0", ": Permission denied");
     opened = "/dev/zero";
-    assert_refused("another rank's process is not to be seen from here");
+    assert_refused("0", "another rank's process is not to be seen from here");
+    if (world.size < 4) return;
+    not_opened = EACCES;
+    assert_refused("2", ": rank 1 of 4 (2 failed): another rank's cannot be opened");
 }
 
 enum { PAGE = 4096, PAGES = 40 };

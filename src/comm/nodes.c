@@ -9,7 +9,8 @@ mr_nodes mr_nodes_apart(const mr_comm *comm)
                       .part = comm->rank,
                       .node = {.handle = MPI_COMM_NULL, .size = 1},
                       .across = *comm,
-                      .parts = *comm};
+                      .parts = *comm,
+                      .all = *comm};
 }
 
 mr_nodes mr_nodes_planned(const mr_comm *comm, int64_t ranks)

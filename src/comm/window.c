@@ -81,12 +81,12 @@ static mr_status share(const mr_nodes *nodes, mr_window *w)
     int handle = -1;
     memory made = {0};
     mr_status status = nodes->place == 0 ? make(w->bytes, &handle, &made) : MR_OK;
-    status = mr_comm_agree(&nodes->parts, status);
+    status = mr_comm_agree(&nodes->all, status);
     if (status == MR_OK) {
         mr_comm_broadcast(&nodes->node, &made, sizeof made, 0);
         if (nodes->place > 0) status = find(&made, &handle);
         if (status == MR_OK) status = map(w, handle);
-        status = mr_comm_agree(&nodes->parts, status);
+        status = mr_comm_agree(&nodes->all, status);
     }
     if (handle >= 0) close(handle);
     return status;
@@ -99,7 +99,7 @@ mr_status mr_window_create(const mr_nodes *nodes, size_t bytes, int counters, mr
     const size_t head = ((size_t)nodes->ranks * lines + PAGE - 1) / PAGE * PAGE;
     *out = NULL;
     mr_window *w = mr_alloc(MR_MEM_OTHER, sizeof *w);
-    mr_status status = mr_comm_agree(&nodes->parts, w ? MR_OK : MR_ERR_MEMORY);
+    mr_status status = mr_comm_agree(&nodes->all, w ? MR_OK : MR_ERR_MEMORY);
     if (w)
         *w = (mr_window){
             .node = nodes->node, .bytes = head + bytes, .counter_bytes = lines, .head = head};

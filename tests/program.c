@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WORDS = 64, LINE = 4096, SECONDS = 180, GRACE = 5 };
+enum { RANKS = 16, WORDS = 64, LINE = 4096, SECONDS = 180, GRACE = 5 };
 
 /* The words of a command line; text holds what was formatted. */
 typedef struct command {
@@ -227,24 +227,33 @@ void program_fail(program_setting setting, int exit_code, const char *message,
     program_free(&result);
 }
 
-/* The process that another one started last. */
-static int last_child_of(int parent)
+/* Tells what becomes of a process: its state, a letter of ps, and its parent. */
+static bool look_at(int pid, char *state, int *parent)
 {
-    int last = 0;
+    char path[64], text[512] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", pid);
+    FILE *file = fopen(path, "re");
+    if (!file) return false;
+    const char *rest = fgets(text, sizeof text, file) ? strrchr(text, ')') : NULL;
+    fclose(file);
+    return rest && sscanf(rest, ") %c %d", state, parent) == 2;
+}
+
+/* Lists the processes that another one has started, in ascending order; returns how many. */
+static int children_of(int parent, int list[RANKS])
+{
+    int count = 0;
     DIR *all = opendir("/proc");
     assert_non_null(all);
-    for (struct dirent *entry; (entry = readdir(all)) != NULL;) {
-        char path[64], text[512] = "";
-        snprintf(path, sizeof path, "/proc/%.20s/stat", entry->d_name);
-        FILE *file = fopen(path, "re");
-        if (!file) continue;
-        const char *rest = fgets(text, sizeof text, file) ? strrchr(text, ')') : NULL;
-        int pid = (int)strtol(entry->d_name, NULL, 10), of = 0;
-        if (rest && sscanf(rest, ") %*c %d", &of) == 1 && of == parent && pid > last) last = pid;
-        fclose(file);
+    for (struct dirent *entry; count < RANKS && (entry = readdir(all)) != NULL;) {
+        char state;
+        int of;
+        const int pid = (int)strtol(entry->d_name, NULL, 10);
+        if (pid > 0 && look_at(pid, &state, &of) && of == parent) list[count++] = pid;
     }
     closedir(all);
-    return last;
+    assert_true(count > 0);
+    return count;
 }
 
 /* Lists the files of /dev/shm that a process has in its memory. */
@@ -268,8 +277,8 @@ void program_kill_rank(program_child *child)
 {
     enum { SHARED = 16 };
     char shared[SHARED][128], said[64];
-    const int rank = last_child_of(child->pid);
-    assert_true(rank > 0);
+    int ranks[RANKS];
+    const int rank = ranks[children_of(child->pid, ranks) - 1];
     const int count = list_shared(rank, shared, SHARED);
     assert_true(count > 0);
     const double killed = mr_clock();
@@ -284,6 +293,23 @@ void program_kill_rank(program_child *child)
     for (int i = 0; i < count; i++)
         if (access(shared[i], F_OK) == 0) fail_msg("%s is left", shared[i]);
     program_free(&result);
+}
+
+void program_kill_launcher(program_child *child)
+{
+    int ranks[RANKS], parent;
+    char state;
+    const int all = children_of(child->pid, ranks);
+    const double killed = mr_clock();
+    assert_int_equal(kill(child->pid, SIGKILL), 0);
+    program_result result = program_finish(child);
+    assert_int_equal(result.exit_code, 128 + SIGKILL);
+    program_free(&result);
+    for (int i = 0; i < all; i++)
+        while (look_at(ranks[i], &state, &parent) && state != 'Z') {
+            if (mr_clock() - killed > 10) fail_msg("process %d lives on", ranks[i]);
+            test_nap(0.01);
+        }
 }
 
 void program_free(program_result *result)

@@ -59,6 +59,11 @@ program_result program_finish(program_child *child);
  * /dev/shm of what the rank had there. */
 void program_kill_rank(program_child *child);
 
+/** Kills the launcher of what was started, and waits until its ranks have ended, ten seconds at
+ * most.
+ */
+void program_kill_launcher(program_child *child);
+
 /** Frees the texts of a result. */
 void program_free(program_result *result);
 

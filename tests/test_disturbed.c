@@ -370,6 +370,30 @@ static void a_killed_rank_ends_its_run(void **state)
     program_free(&again);
 }
 
+/* Nobody reads what its ranks say any more: they end, and free the run for the next. */
+static void a_killed_launcher_ends_its_ranks(void **state)
+{
+    (void)state;
+    static const char left[] = "run base.yaml --set run.name=left --set train.steps=100000 --set "
+                               "eval.at_steps=[100000] --set checkpoint.every_steps=5";
+    program_write("said.sh", "#!/bin/sh\nexec \"$@\" 2>> said\n");
+    assert_int_equal(chmod("said.sh", 0755), 0);
+    program_child child =
+        program_start((program_setting){.ranks = 2, .wrapper = "./said.sh"}, "%s", left);
+    char gone[64];
+    snprintf(gone, sizeof gone, "the launcher, process %d, is gone", child.pid);
+    await(has_checkpoint, "out/left");
+    program_kill_launcher(&child);
+    char *said = program_read("said", NULL);
+    if (program_lines_with(said, gone) != 1 || program_lines_with(said, "mora: fatal") != 1)
+        fail_msg("not one message \"%s\": %s", gone, said);
+    mr_free(said);
+    program_result again = program_succeed(alone, "%s --set train.stop_after=%lld", left,
+                                           (long long)log_int("out/left.h5", "steps") + 5);
+    assert_contains(again.err, "left: goes on at step ");
+    program_free(&again);
+}
+
 /* As between containers: each rank has its own memory, and the bits are the same. */
 static void where_ranks_may_not_share_memory_each_has_its_own(void **state)
 {
@@ -440,6 +464,7 @@ int main(void)
         cmocka_unit_test(checkpoints_on_a_full_disk_are_named_once),
         cmocka_unit_test(a_killed_run_tells_its_steps),
         cmocka_unit_test(a_killed_rank_ends_its_run),
+        cmocka_unit_test(a_killed_launcher_ends_its_ranks),
         cmocka_unit_test(where_ranks_may_not_share_memory_each_has_its_own),
         cmocka_unit_test(a_limit_that_forbids_sharing_names_the_key),
         cmocka_unit_test(an_mpi_without_threads_is_refused),

@@ -15,7 +15,7 @@
 enum { LOOK = 100000000 }; /* nanoseconds */
 
 /* What becomes of the ranks of a node. */
-enum { GO_ON, ONE_IS_GONE, ABORTED };
+enum { GO_ON, ONE_IS_GONE, ABORTED }; /* one: of them, or who launched them */
 
 /* What they know of each other. */
 typedef struct board {
@@ -27,6 +27,7 @@ typedef struct board {
 
 static struct watch {
     int rank;
+    pid_t launcher;      /* that started this process, whatever it is */
     int next, next_rank; /* place and number of the rank that is looked after */
     mr_nodes nodes;
     mr_window *window; /* NULL: nobody is */
@@ -60,20 +61,31 @@ static void pass_time(void)
     nanosleep(&(struct timespec){.tv_nsec = LOOK}, NULL);
 }
 
+static void say_who_is_gone(bool neighbour_is_there)
+{
+    char who[32] = "the launcher";
+    int64_t pid = watch.launcher;
+    if (!neighbour_is_there) {
+        snprintf(who, sizeof who, "rank %d", watch.next_rank);
+        pid = watch.board->process[watch.next].pid;
+    }
+    fprintf(stderr, "mora: fatal on rank %d: %s, process %lld, is gone\n", watch.rank, who,
+            (long long)pid);
+}
+
 /* Who ends one rank may be about to end them all, this one too: that is left some time. */
 static void look(void *none)
 {
     (void)none;
     if (pthread_equal(pthread_self(), watch.caller)) return; /* there was no thread */
     while (!atomic_load(&watch.over)) {
-        const bool there = is_there(watch.next);
+        const bool there = is_there(watch.next), launched = getppid() == watch.launcher;
         int fate = atomic_load(&watch.board->fate);
         if (fate == ABORTED) return;
         pass_time();
-        if ((there && fate == GO_ON) || atomic_load(&watch.over)) continue;
+        if ((there && launched && fate == GO_ON) || atomic_load(&watch.over)) continue;
         if (fate == GO_ON && atomic_compare_exchange_strong(&watch.board->fate, &fate, ONE_IS_GONE))
-            fprintf(stderr, "mora: fatal on rank %d: rank %d, process %lld, is gone\n", watch.rank,
-                    watch.next_rank, (long long)watch.board->process[watch.next].pid);
+            say_who_is_gone(there);
         if (fate != ABORTED) _exit(1);
     }
 }
@@ -100,7 +112,8 @@ static void end(void)
 
 void mr_watch_begin(const mr_comm *comm)
 {
-    watch = (struct watch){.rank = comm->rank, .nodes = mr_nodes_create(comm)};
+    watch =
+        (struct watch){.rank = comm->rank, .launcher = getppid(), .nodes = mr_nodes_create(comm)};
     const mr_nodes *n = &watch.nodes;
     const size_t bytes = sizeof(board) + (size_t)n->ranks * sizeof *watch.board->process;
     if (n->ranks == 1 || mr_window_create(n, bytes, 0, &watch.window) != MR_OK) {

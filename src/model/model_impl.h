@@ -148,6 +148,10 @@ static inline int mr_model_layer_unit(int index)
 /** Returns the name of a linear among those of its layer ("q_proj"). */
 const char *mr_linear_name(int linear);
 
+/** Lists a model's modules and parameters, by the configuration's lists of modules, and how its
+ * gradients come. Local. @return as mr_model_create, but for rows of a product */
+MR_NODISCARD mr_status mr_model_lay_out(mr_model *model, const mr_model_options *options);
+
 /** Fills a table of angles for positions below `positions`, as the architecture scales them.
  * @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_model_rope(const mr_model *model, int64_t positions, mr_purpose purpose,

@@ -1,8 +1,8 @@
 /* Loaded before the program's libraries (LD_PRELOAD), lets calls of the operating system fail as
  * they do on disks that are full, locked, away or out of order. From the environment:
  *
- * - MR_FAULT, CALL:ERROR:PART: the call (open, read, write, sync) fails by that error number for
- *   files whose path contains the part;
+ * - MR_FAULT, CALL:ERROR:PART: the call (open, read, write, sync; memory, of a memfd) fails by that
+ *   error number for files whose path, or name, contains the part;
  * - MR_FAULT_WHILE, a file: the call fails only while it is there;
  * - MR_FAULT_MARK, a file: a byte is added to it, where it is there, at each call that fails;
  * - MR_FAULT_NUMBER: only such a call of this number fails, from 1;
@@ -148,6 +148,14 @@ int fsync(int handle)
     int (*next)(int);
     *(void **)&next = real("fsync");
     return error != 0 ? fail(error) : next(handle);
+}
+
+int memfd_create(const char *name, unsigned flags)
+{
+    int error = fault("memory", name);
+    int (*next)(const char *, unsigned);
+    *(void **)&next = real("memfd_create");
+    return error != 0 ? fail(error) : next(name, flags);
 }
 
 int MPI_Init_thread(int *argc, char ***argv, int required, int *provided)

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 /* Of so many ranks a node; 0: of as many as there are. */
 static mr_nodes nodes_of(const char *ranks)
@@ -77,9 +78,8 @@ static void what_is_announced_is_there(void **state)
     }
 }
 
-/* What the system answers to a window of 3 MiB that is asked for. */
-static int no_memory, not_opened; /* numbers of errors */
-static const char *opened;        /* in another file's place */
+/* Numbers of errors that calls for a window fail by, on place 0 of the node or on the others. */
+static int no_memory, no_socket, no_way, no_handle;
 
 /* The linker puts the one in the other's place. */
 int __real_memfd_create(const char *name, unsigned flags);
@@ -90,26 +90,41 @@ int __wrap_memfd_create(const char *name, unsigned flags)
     return no_memory ? -1 : __real_memfd_create(name, flags);
 }
 
-int __real_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...);
-int __wrap_open(const char *path, int flags, ...)
+int __real_bind(int handle, const struct sockaddr *name, socklen_t length);
+int __wrap_bind(int handle, const struct sockaddr *name, socklen_t length);
+int __wrap_bind(int handle, const struct sockaddr *name, socklen_t length)
 {
-    errno = not_opened;
-    return not_opened ? -1 : __real_open(opened ? opened : path, flags);
+    errno = no_socket;
+    return no_socket ? -1 : __real_bind(handle, name, length);
 }
 
-/* That it is refused on all ranks, so many a node, in these words. */
-static void assert_refused(const char *ranks, const char *reason)
+int __real_connect(int handle, const struct sockaddr *name, socklen_t length);
+int __wrap_connect(int handle, const struct sockaddr *name, socklen_t length);
+int __wrap_connect(int handle, const struct sockaddr *name, socklen_t length)
 {
-    mr_nodes nodes = nodes_of(ranks);
+    errno = no_way;
+    return no_way && world.rank == world.size - 1 ? -1 : __real_connect(handle, name, length);
+}
+
+ssize_t __real_sendmsg(int handle, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int handle, const struct msghdr *message, int flags);
+ssize_t __wrap_sendmsg(int handle, const struct msghdr *message, int flags)
+{
+    errno = no_handle;
+    return no_handle ? -1 : __real_sendmsg(handle, message, flags);
+}
+
+/* That it is refused on all ranks, in these words. */
+static void assert_refused(const char *reason)
+{
+    mr_nodes nodes = nodes_of("0");
     mr_window *window;
     const mr_status status = mr_window_create(&nodes, (size_t)3 << 20, 1, &window);
     const bool told = strstr(mr_message(), "shared memory of 3.004 MiB: ") != NULL;
     const bool said = strstr(mr_message(), reason) != NULL;
     mr_window_destroy(&window);
     mr_nodes_destroy(&nodes);
-    no_memory = not_opened = 0;
-    opened = NULL;
+    no_memory = no_socket = no_way = no_handle = 0;
     if (!told || !said) print_error("%s\n", mr_message());
     assert_on_all_ranks(status == MR_ERR_MEMORY && told && said);
 }
@@ -119,18 +134,13 @@ static void memory_that_ranks_cannot_share_is_refused_on_all(void **state)
     (void)state;
     if (world.size == 1) skip_because("for several ranks");
     no_memory = ENOSPC;
-    assert_refused("0", "the system gives none: No space left on device");
-    not_opened = EACCES;
-    assert_refused("0", "/fd/");
-    not_opened = EACCES;
-    assert_refused("0", "another rank's cannot be opened, '/proc/");
-    not_opened = EACCES;
-    assert_refused("0", ": Permission denied");
-    opened = "/dev/zero";
-    assert_refused("0", "another rank's process is not to be seen from here");
-    if (world.size < 4) return;
-    not_opened = EACCES;
-    assert_refused("2", ": rank 1 of 4 (2 failed): another rank's cannot be opened");
+    assert_refused("the system gives none: No space left on device");
+    no_socket = EACCES;
+    assert_refused("there is no socket to hand it out: Permission denied");
+    no_way = ECONNREFUSED;
+    assert_refused("the rank that made it cannot be reached: Connection refused");
+    no_handle = EPERM;
+    assert_refused("it cannot be handed out: Operation not permitted");
 }
 
 enum { PAGE = 4096, PAGES = 40 };

@@ -48,8 +48,8 @@ void mr_nodes_destroy(mr_nodes *nodes);
 typedef struct mr_window mr_window;
 
 /** Creates a window of so many zeroed bytes a node, and counters of each rank. Collective.
- * @return MR_OK, MR_ERR_MEMORY (the system gives none, or does not let ranks open what another one
- * has, as between containers: says so and how much it is of); the same on every rank */
+ * @return MR_OK, MR_ERR_MEMORY (the system gives none, or lets ranks not reach each other but by
+ * messages, as between hosts of one name: says so and how much it is of); the same on every rank */
 MR_NODISCARD mr_status mr_window_create(const mr_nodes *nodes, size_t bytes, int counters,
                                         mr_window **out);
 

@@ -1,17 +1,17 @@
 /* Memory that the ranks of a node share; the contract stands in comm/nodes.h. */
 
-#define _GNU_SOURCE /* memfd_create, madvise */ /* NOLINT(bugprone-reserved-identifier) */
+#define _GNU_SOURCE /* memfd_create, ucred, madvise */ /* NOLINT(bugprone-reserved-identifier) */
 
 #include "comm/nodes.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_WRITE
@@ -28,48 +28,114 @@ struct mr_window {
     size_t head;          /* of all, in pages */
 };
 
-/* Memory that place 0 of a node makes, for the others to find. It has no name in a file system,
- * which could be left behind, and no file system's bound. */
-typedef struct memory {
-    int64_t process, handle;
-    uint64_t device, inode; /* in another space of processes these numbers are another file's */
-} memory;
+/* Place 0 of a node makes memory and hands it to the others through a socket. It has no name in a
+ * file system, which could be left behind, and no file system's bound; and ranks that may not look
+ * at each other, as in containers of their own, may still be handed it. */
+typedef struct door {
+    struct sockaddr_un name; /* that the system gives it, in no file system either */
+    socklen_t length;
+} door;
+
+/* What is sent with a handle: a byte, and room for the handle. */
+typedef struct parcel {
+    char byte;
+    _Alignas(struct cmsghdr) char handle[CMSG_SPACE(sizeof(int))];
+    struct iovec text;
+    struct msghdr message;
+} parcel;
 
 static _Atomic uint64_t *counter_of(const mr_window *w, int rank, int counter)
 {
     return (_Atomic uint64_t *)(void *)(w->base + (size_t)rank * w->counter_bytes) + counter;
 }
 
-static mr_status make(size_t bytes, int *handle, memory *made)
+static mr_status make(size_t bytes, int *memory)
 {
-    struct stat facts;
-    *handle = memfd_create("mora", MFD_CLOEXEC);
-    MR_CHECK(*handle >= 0 && ftruncate(*handle, (off_t)bytes) == 0 && fstat(*handle, &facts) == 0,
-             MR_ERR_MEMORY, "the system gives none: %s", strerror(errno));
-    *made = (memory){.process = getpid(),
-                     .handle = *handle,
-                     .device = (uint64_t)facts.st_dev,
-                     .inode = (uint64_t)facts.st_ino};
+    *memory = memfd_create("mora", MFD_CLOEXEC);
+    MR_CHECK(*memory >= 0 && ftruncate(*memory, (off_t)bytes) == 0, MR_ERR_MEMORY,
+             "the system gives none: %s", strerror(errno));
     return MR_OK;
 }
 
-static mr_status find(const memory *made, int *handle)
+static mr_status open_door(int *handle, door *at)
 {
-    char path[64];
-    struct stat facts;
-    snprintf(path, sizeof path, "/proc/%lld/fd/%lld", (long long)made->process,
-             (long long)made->handle);
-    *handle = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    MR_CHECK(*handle >= 0 && fstat(*handle, &facts) == 0, MR_ERR_MEMORY,
-             "another rank's cannot be opened, '%s': %s", path, strerror(errno));
-    MR_CHECK((uint64_t)facts.st_dev == made->device && (uint64_t)facts.st_ino == made->inode,
-             MR_ERR_MEMORY, "another rank's process is not to be seen from here");
+    at->name.sun_family = AF_UNIX;
+    at->length = sizeof at->name;
+    *handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr *name = (struct sockaddr *)&at->name;
+    MR_CHECK(*handle >= 0 && bind(*handle, name, sizeof(sa_family_t)) == 0 &&
+                 getsockname(*handle, name, &at->length) == 0 && listen(*handle, SOMAXCONN) == 0,
+             MR_ERR_MEMORY, "there is no socket to hand it out: %s", strerror(errno));
     return MR_OK;
 }
 
-static mr_status map(mr_window *w, int handle)
+static mr_status knock(const door *at, int *handle)
 {
-    void *base = mmap(NULL, w->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, handle, 0);
+    *handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    MR_CHECK(*handle >= 0 && connect(*handle, (const struct sockaddr *)&at->name, at->length) == 0,
+             MR_ERR_MEMORY, "the rank that made it cannot be reached: %s", strerror(errno));
+    return MR_OK;
+}
+
+static void pack(parcel *p)
+{
+    *p = (parcel){.text = {.iov_base = &p->byte, .iov_len = 1}};
+    p->message = (struct msghdr){.msg_iov = &p->text,
+                                 .msg_iovlen = 1,
+                                 .msg_control = p->handle,
+                                 .msg_controllen = sizeof p->handle};
+}
+
+static bool give(int to, int memory)
+{
+    parcel p;
+    pack(&p);
+    struct cmsghdr *head = CMSG_FIRSTHDR(&p.message);
+    head->cmsg_level = SOL_SOCKET;
+    head->cmsg_type = SCM_RIGHTS;
+    head->cmsg_len = CMSG_LEN(sizeof memory);
+    memcpy(CMSG_DATA(head), &memory, sizeof memory);
+    return sendmsg(to, &p.message, MSG_NOSIGNAL) == 1;
+}
+
+/* Who comes and is another user's gets nothing. */
+static mr_status hand_out(int handle, int memory, int guests)
+{
+    for (int given = 0; given < guests;) {
+        struct ucred who = {0};
+        socklen_t length = sizeof who;
+        const int guest = accept(handle, NULL, NULL);
+        const bool ours = guest >= 0 &&
+                          getsockopt(guest, SOL_SOCKET, SO_PEERCRED, &who, &length) == 0 &&
+                          who.uid == geteuid();
+        const bool failed = guest < 0 ? errno != EINTR : ours && !give(guest, memory);
+        const int error = errno;
+        if (guest >= 0) close(guest);
+        MR_CHECK(!failed, MR_ERR_MEMORY, "it cannot be handed out: %s", strerror(error));
+        given += ours;
+    }
+    return MR_OK;
+}
+
+static mr_status take(int from, int *memory)
+{
+    parcel p;
+    ssize_t got;
+    pack(&p);
+    do
+        got = recvmsg(from, &p.message, MSG_CMSG_CLOEXEC);
+    while (got < 0 && errno == EINTR);
+    const struct cmsghdr *head = got == 1 ? CMSG_FIRSTHDR(&p.message) : NULL;
+    const bool there = head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS;
+    MR_CHECK(there, MR_ERR_MEMORY, "the rank that made it gave none: %s",
+             got < 0 ? strerror(errno) : "the connection ended");
+    memcpy(memory, CMSG_DATA(head), sizeof *memory);
+    return MR_OK;
+}
+
+static mr_status map(mr_window *w, int memory)
+{
+    void *base = mmap(NULL, w->bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory, 0);
     MR_CHECK(base != MAP_FAILED, MR_ERR_MEMORY, "it cannot be mapped: %s", strerror(errno));
     w->base = base;
     return MR_OK;
@@ -78,17 +144,26 @@ static mr_status map(mr_window *w, int handle)
 /* Makes the memory and maps it on all ranks, or on none. */
 static mr_status share(const mr_nodes *nodes, mr_window *w)
 {
-    int handle = -1;
-    memory made = {0};
-    mr_status status = nodes->place == 0 ? make(w->bytes, &handle, &made) : MR_OK;
-    status = mr_comm_agree(&nodes->all, status);
+    const int guests = nodes->ranks - 1;
+    const bool first = nodes->place == 0;
+    int memory = -1, handle = -1;
+    door at = {0};
+    mr_status status = first ? make(w->bytes, &memory) : MR_OK;
+    if (first && status == MR_OK) status = open_door(&handle, &at);
+    status = mr_comm_agree(&nodes->parts, status);
     if (status == MR_OK) {
-        mr_comm_broadcast(&nodes->node, &made, sizeof made, 0);
-        if (nodes->place > 0) status = find(&made, &handle);
-        if (status == MR_OK) status = map(w, handle);
-        status = mr_comm_agree(&nodes->all, status);
+        mr_comm_broadcast(&nodes->node, &at, sizeof at, 0);
+        status = mr_comm_agree(&nodes->parts, first ? MR_OK : knock(&at, &handle));
+    }
+    if (status == MR_OK) {
+        status = first ? hand_out(handle, memory, guests) : take(handle, &memory);
+        if (status == MR_OK) status = map(w, memory);
+        if (handle >= 0) close(handle); /* lets those go who would wait for what will not come */
+        handle = -1;
+        status = mr_comm_agree(&nodes->parts, status);
     }
     if (handle >= 0) close(handle);
+    if (memory >= 0) close(memory);
     return status;
 }
 

@@ -78,7 +78,7 @@ static void what_is_announced_is_there(void **state)
     }
 }
 
-/* Numbers of errors that calls for a window fail by, on place 0 of the node or on the others. */
+/* Numbers of errors that calls for a window fail by, on place 0 of the node or on rank 1. */
 static int no_memory, no_socket, no_way, no_handle;
 
 /* The linker puts the one in the other's place. */
@@ -103,7 +103,7 @@ int __wrap_connect(int handle, const struct sockaddr *name, socklen_t length);
 int __wrap_connect(int handle, const struct sockaddr *name, socklen_t length)
 {
     errno = no_way;
-    return no_way && world.rank == world.size - 1 ? -1 : __real_connect(handle, name, length);
+    return no_way && world.rank == 1 ? -1 : __real_connect(handle, name, length);
 }
 
 ssize_t __real_sendmsg(int handle, const struct msghdr *message, int flags);
@@ -114,10 +114,10 @@ ssize_t __wrap_sendmsg(int handle, const struct msghdr *message, int flags)
     return no_handle ? -1 : __real_sendmsg(handle, message, flags);
 }
 
-/* That it is refused on all ranks, in these words. */
-static void assert_refused(const char *reason)
+/* That it is refused on all ranks, so many a node, in these words. */
+static void assert_refused(const char *ranks, const char *reason)
 {
-    mr_nodes nodes = nodes_of("0");
+    mr_nodes nodes = nodes_of(ranks);
     mr_window *window;
     const mr_status status = mr_window_create(&nodes, (size_t)3 << 20, 1, &window);
     const bool told = strstr(mr_message(), "shared memory of 3.004 MiB: ") != NULL;
@@ -134,13 +134,16 @@ static void memory_that_ranks_cannot_share_is_refused_on_all(void **state)
     (void)state;
     if (world.size == 1) skip_because("for several ranks");
     no_memory = ENOSPC;
-    assert_refused("the system gives none: No space left on device");
+    assert_refused("0", "the system gives none: No space left on device");
     no_socket = EACCES;
-    assert_refused("there is no socket to hand it out: Permission denied");
+    assert_refused("0", "there is no socket to hand it out: Permission denied");
     no_way = ECONNREFUSED;
-    assert_refused("the rank that made it cannot be reached: Connection refused");
+    assert_refused("0", "the rank that made it cannot be reached: Connection refused");
     no_handle = EPERM;
-    assert_refused("it cannot be handed out: Operation not permitted");
+    assert_refused("0", "it cannot be handed out: Operation not permitted");
+    if (world.size < 4) return;
+    no_way = ECONNREFUSED;
+    assert_refused("2", ": rank 1 of 4 (1 failed): the rank that made it cannot be reached");
 }
 
 enum { PAGE = 4096, PAGES = 40 };

@@ -45,6 +45,7 @@ mr_status mr_comm_create(MPI_Comm parent, mr_comm *out)
     MR_MPI(MPI_Comm_set_errhandler(out->handle, MPI_ERRORS_RETURN));
     MR_MPI(MPI_Comm_rank(out->handle, &out->rank));
     MR_MPI(MPI_Comm_size(out->handle, &out->size));
+    out->number = out->rank;
     if (abort_comm == MPI_COMM_NULL) {
         abort_comm = out->handle;
         mr_abort_set_handler(abort_all_ranks);
@@ -69,15 +70,17 @@ void mr_comm_destroy(mr_comm *comm)
     comm->handle = MPI_COMM_NULL;
 }
 
-/* Records the failure of rank root on every rank. */
-static mr_status share_failure(const mr_comm *comm, mr_status status, int root)
+/* Records the failure of rank root on every rank; number, where it is asked for, gets that one's.
+ */
+static mr_status share_failure(const mr_comm *comm, mr_status status, int root, int *number)
 {
     struct {
-        int32_t code;
+        int32_t code, number;
         char message[MR_MESSAGE_MAX];
-    } record = {.code = (int32_t)status};
+    } record = {.code = (int32_t)status, .number = comm->number};
     snprintf(record.message, sizeof record.message, "%s", mr_message());
     mr_comm_broadcast(comm, &record, sizeof record, root);
+    if (number) *number = record.number;
     return mr_fail((mr_status)record.code, "%s", record.message);
 }
 
@@ -92,22 +95,23 @@ static int first_to_fail(const mr_comm *comm, mr_status local, int64_t order)
 mr_status mr_comm_agree(const mr_comm *comm, mr_status local)
 {
     if (comm->size == 1) return local;
-    int root = first_to_fail(comm, local, 0);
+    int root = first_to_fail(comm, local, 0), number;
     if (root < 0) return MR_OK;
 
     int64_t counts[2] = {local != MR_OK, 1}; /* failed, taking part */
     mr_comm_sum_i64(comm, counts, 2);
-    mr_status code = share_failure(comm, local, root);
+    mr_status code = share_failure(comm, local, root, &number);
     /* All ranks failing alike is one fact, not one rank's: said without the rank. */
     if (counts[0] == counts[1]) return code;
-    return mr_fail_in(code, "rank %d of %d (%lld failed)", root, comm->size, (long long)counts[0]);
+    return mr_fail_in(code, "rank %d of %d (%lld failed)", number, comm->size,
+                      (long long)counts[0]);
 }
 
 mr_status mr_comm_agree_first(const mr_comm *comm, mr_status local, int64_t order)
 {
     if (comm->size == 1) return local;
     int root = first_to_fail(comm, local, order);
-    return root < 0 ? MR_OK : share_failure(comm, local, root);
+    return root < 0 ? MR_OK : share_failure(comm, local, root, NULL);
 }
 
 mr_status mr_comm_agree_root(const mr_comm *comm, mr_status status)
@@ -115,7 +119,7 @@ mr_status mr_comm_agree_root(const mr_comm *comm, mr_status status)
     if (comm->size == 1) return status;
     int32_t code = (int32_t)status;
     mr_comm_broadcast(comm, &code, sizeof code, 0);
-    return code == MR_OK ? MR_OK : share_failure(comm, status, 0);
+    return code == MR_OK ? MR_OK : share_failure(comm, status, 0, NULL);
 }
 
 void mr_comm_broadcast(const mr_comm *comm, void *data, size_t bytes, int root)

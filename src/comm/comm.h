@@ -24,6 +24,7 @@ typedef struct mr_comm {
     MPI_Comm handle;
     int rank;
     int size;
+    int number; /**< of this rank in messages: its rank before ranks were put in another order */
 } mr_comm;
 
 /** A collective under way. Start from {0}; an idle request may be waited for. */

@@ -9,8 +9,7 @@ mr_nodes mr_nodes_apart(const mr_comm *comm)
                       .part = comm->rank,
                       .node = {.handle = MPI_COMM_NULL, .size = 1},
                       .across = *comm,
-                      .parts = *comm,
-                      .all = *comm};
+                      .parts = *comm};
 }
 
 mr_nodes mr_nodes_planned(const mr_comm *comm, int64_t ranks)
@@ -39,9 +38,9 @@ static MPI_Comm node_of(const mr_comm *comm)
 }
 
 /* Wraps a communicator of MPI's, which becomes its. */
-static mr_comm wrap(MPI_Comm handle)
+static mr_comm wrap(MPI_Comm handle, int number)
 {
-    mr_comm comm = {.handle = handle};
+    mr_comm comm = {.handle = handle, .number = number};
     MR_MPI(MPI_Comm_set_errhandler(handle, MPI_ERRORS_RETURN));
     MR_MPI(MPI_Comm_rank(handle, &comm.rank));
     MR_MPI(MPI_Comm_size(handle, &comm.size));
@@ -52,14 +51,14 @@ static mr_comm split(const mr_comm *comm, int colour, int key)
 {
     MPI_Comm handle;
     MR_MPI(MPI_Comm_split(comm->handle, colour, key, &handle));
-    return wrap(handle);
+    return wrap(handle, comm->number);
 }
 
 mr_nodes mr_nodes_create(const mr_comm *comm)
 {
     mr_nodes nodes = mr_nodes_apart(comm);
     if (comm->size == 1) return nodes;
-    mr_comm node = wrap(node_of(comm));
+    mr_comm node = wrap(node_of(comm), comm->number);
     /* Ranks that are neighbours, from a multiple of their number on, as everywhere. */
     const bool regular = comm->size % node.size == 0 && comm->rank % node.size == node.rank;
     int64_t most[3] = {node.size, -node.size, !regular};

@@ -25,7 +25,6 @@ typedef struct mr_nodes {
     mr_comm node;   /**< the ranks of this node, by place */
     mr_comm across; /**< the ranks of this place on every node */
     mr_comm parts;  /**< all ranks, by part */
-    mr_comm all;    /**< all ranks, as they are numbered; borrowed */
 } mr_nodes;
 
 /** Returns the ranks of a communicator that share no memory; borrows it. Local. */

@@ -174,7 +174,7 @@ mr_status mr_window_create(const mr_nodes *nodes, size_t bytes, int counters, mr
     const size_t head = ((size_t)nodes->ranks * lines + PAGE - 1) / PAGE * PAGE;
     *out = NULL;
     mr_window *w = mr_alloc(MR_MEM_OTHER, sizeof *w);
-    mr_status status = mr_comm_agree(&nodes->all, w ? MR_OK : MR_ERR_MEMORY);
+    mr_status status = mr_comm_agree(&nodes->parts, w ? MR_OK : MR_ERR_MEMORY);
     if (w)
         *w = (mr_window){
             .node = nodes->node, .bytes = head + bytes, .counter_bytes = lines, .head = head};

@@ -78,8 +78,10 @@ static void what_is_announced_is_there(void **state)
     }
 }
 
-/* Numbers of errors that calls for a window fail by, on place 0 of the node or on rank 1. */
+/* Numbers of errors that calls for a window fail by, on place 0 of the node or on rank 1, and
+ * whether who knocks is another user's. */
 static int no_memory, no_socket, no_way, no_handle;
+static bool stranger;
 
 /* The linker puts the one in the other's place. */
 int __real_memfd_create(const char *name, unsigned flags);
@@ -114,6 +116,15 @@ ssize_t __wrap_sendmsg(int handle, const struct msghdr *message, int flags)
     return no_handle ? -1 : __real_sendmsg(handle, message, flags);
 }
 
+int __real_getsockopt(int handle, int level, int option, void *value, socklen_t *length);
+int __wrap_getsockopt(int handle, int level, int option, void *value, socklen_t *length);
+int __wrap_getsockopt(int handle, int level, int option, void *value, socklen_t *length)
+{
+    const int failed = __real_getsockopt(handle, level, option, value, length);
+    if (stranger && option == SO_PEERCRED) ((struct ucred *)value)->uid++;
+    return failed;
+}
+
 /* That it is refused on all ranks, so many a node, in these words. */
 static void assert_refused(const char *ranks, const char *reason)
 {
@@ -125,6 +136,7 @@ static void assert_refused(const char *ranks, const char *reason)
     mr_window_destroy(&window);
     mr_nodes_destroy(&nodes);
     no_memory = no_socket = no_way = no_handle = 0;
+    stranger = false;
     if (!told || !said) print_error("%s\n", mr_message());
     assert_on_all_ranks(status == MR_ERR_MEMORY && told && said);
 }
@@ -141,6 +153,8 @@ static void memory_that_ranks_cannot_share_is_refused_on_all(void **state)
     assert_refused("0", "the rank that made it cannot be reached: Connection refused");
     no_handle = EPERM;
     assert_refused("0", "it cannot be handed out: Operation not permitted");
+    stranger = true;
+    assert_refused("0", "it cannot be handed out: who came for it is another user's");
     if (world.size < 4) return;
     no_way = ECONNREFUSED;
     assert_refused("2", ": rank 1 of 4 (1 failed): the rank that made it cannot be reached");

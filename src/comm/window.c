@@ -61,7 +61,7 @@ static mr_status open_door(int *handle, door *at)
 {
     at->name.sun_family = AF_UNIX;
     at->length = sizeof at->name;
-    *handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     struct sockaddr *name = (struct sockaddr *)&at->name;
     MR_CHECK(*handle >= 0 && bind(*handle, name, sizeof(sa_family_t)) == 0 &&
                  getsockname(*handle, name, &at->length) == 0 && listen(*handle, SOMAXCONN) == 0,
@@ -98,7 +98,7 @@ static bool give(int to, int memory)
     return sendmsg(to, &p.message, MSG_NOSIGNAL) == 1;
 }
 
-/* Who comes and is another user's gets nothing. */
+/* The guests are all at the door by now; who else is there and is another user's gets nothing. */
 static mr_status hand_out(int handle, int memory, int guests)
 {
     for (int given = 0; given < guests;) {
@@ -111,6 +111,8 @@ static mr_status hand_out(int handle, int memory, int guests)
         const bool failed = guest < 0 ? errno != EINTR : ours && !give(guest, memory);
         const int error = errno;
         if (guest >= 0) close(guest);
+        MR_CHECK(guest >= 0 || error != EAGAIN, MR_ERR_MEMORY,
+                 "it cannot be handed out: who came for it is another user's");
         MR_CHECK(!failed, MR_ERR_MEMORY, "it cannot be handed out: %s", strerror(error));
         given += ours;
     }

@@ -53,8 +53,7 @@ typedef struct mr_model_batch {
 /** A run's demands on a model. Pointers are borrowed for the call, comm and be until destroy. */
 typedef struct mr_model_options {
     const mr_comm *comm;
-    const mr_nodes *nodes; /**< whose ranks share memory where the backend can;
-                              NULL: none do */
+    const mr_nodes *nodes; /**< whose ranks share memory where the backend can; NULL: none do */
     mr_backend *be;
     const mr_hf_config *arch;
     const mr_adapter_method *method;
@@ -66,8 +65,8 @@ typedef struct mr_model_options {
     mr_dtype states;  /**< of trained weights of the base and their moments (model/params.h) */
     mr_dtype compute; /**< dtype of activations and of the weights they meet */
     mr_recompute recompute; /**< what layers compute again in the backward pass */
-    bool frozen;      /**< the model is only run: a method that trains the base trains nothing */
-    uint64_t seed;    /**< of restarts and dropout */
+    bool frozen;   /**< the model is only run: a method that trains the base trains nothing */
+    uint64_t seed; /**< of restarts and dropout */
     mr_geometry geometry;
 } mr_model_options;
 

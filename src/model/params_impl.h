@@ -19,20 +19,18 @@
 
 /** One flat of a unit. count 0 means there is none. Tensors are owned. */
 typedef struct mr_flat {
-    int64_t used;        /**< elements of parameters */
-    int64_t count;       /**< with padding: a multiple of P * MR_SHARD_BLOCK */
-    mr_tensor weights;   /**< [1, kept] */
-    mr_tensor copy;      /**< the same in the type that is computed in; absent where
-                            that is theirs */
-    mr_tensor all;       /**< [1, G * kept]: weights of all ranks of the node; borrowed
-                            where it is not shared */
-    mr_tensor node;      /**< [1, G * kept]: what is computed with of them; as all */
-    mr_tensor sums;      /**< [G, count]: slot 0 of every rank of the node; absent
-                            where not shared */
-    mr_tensor grad;      /**< [1, kept]; absent where frozen, borrowed of slot 0 where
-                            that is of a whole flat */
-    mr_tensor partial;   /**< [slots, count] or [slots, count / P]: sums of gradients on
-                            their way; without slot 0 where that is grad or in sums */
+    int64_t used;      /**< elements of parameters */
+    int64_t count;     /**< with padding: a multiple of P * MR_SHARD_BLOCK */
+    mr_tensor weights; /**< [1, kept] */
+    mr_tensor copy;    /**< the same in the type that is computed in; absent where that is theirs */
+    mr_tensor all;  /**< [1, G * kept]: weights of all ranks of the node; borrowed where it is not
+                         shared */
+    mr_tensor node; /**< [1, G * kept]: what is computed with of them; as all */
+    mr_tensor sums; /**< [G, count]: slot 0 of every rank of the node; absent where not shared */
+    mr_tensor grad; /**< [1, kept]; absent where frozen, borrowed of slot 0 where that is of a
+                         whole flat */
+    mr_tensor partial;   /**< [slots, count] or [slots, count / P]: sums of gradients on their way;
+                              without slot 0 where that is grad or in sums */
     mr_tensor m, v;      /**< [1, kept] */
     mr_transfer publish; /**< gather of updated weights under way */
 } mr_flat;

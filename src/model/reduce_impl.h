@@ -16,13 +16,12 @@ enum { MR_TELL_SUM_THERE, MR_TELL_SUM_READ, MR_SUM_TELLS };
 
 /** What a unit's sums travel from and to, one unit at a time. */
 typedef struct mr_reduce_lane {
-    mr_tensor leaves; /**< [G, slots * largest leaf]: leaf of all ranks of the node,
-                         of the window */
-    mr_tensor leaf;   /**< [slots, largest leaf] where leaves come together, owned
-                           unless shared */
+    mr_tensor
+        leaves;     /**< [G, slots * largest leaf]: leaf of all ranks of the node, of the window */
+    mr_tensor leaf; /**< [slots, largest leaf] where leaves come together, owned unless shared */
     mr_tensor pieces; /**< [1, largest leaf / G]: what other ranks sent, owned */
-    mr_tensor sum;    /**< [1, largest leaf / G]: what the node has come to, where
-                            memory is shared and there are several; owned */
+    mr_tensor sum;    /**< [1, largest leaf / G]: what the node has come to, where memory is shared
+                           and there are several; owned */
     int unit;         /**< that has the lane, -1 for none */
     bool travelling;
     bool met; /**< the node's sum is made, and on its way to others */

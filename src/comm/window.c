@@ -177,10 +177,11 @@ mr_status mr_window_create(const mr_nodes *nodes, size_t bytes, int counters, mr
     *out = NULL;
     mr_window *w = mr_alloc(MR_MEM_OTHER, sizeof *w);
     mr_status status = mr_comm_agree(&nodes->parts, w ? MR_OK : MR_ERR_MEMORY);
-    if (w)
+    if (w) {
         *w = (mr_window){
             .node = nodes->node, .bytes = head + bytes, .counter_bytes = lines, .head = head};
-    if (status == MR_OK) status = share(nodes, w);
+        if (status == MR_OK) status = share(nodes, w);
+    }
     if (status == MR_OK) {
         *out = w;
         return MR_OK;

@@ -7,7 +7,7 @@
 
 #include <math.h>
 
-enum { ROWS = 64, IN = 96, OUT = 352, LINEARS = 2 };
+enum { ROWS = 192, IN = 96, OUT = 352, LINEARS = 2 };
 
 static const double SCALE = 0.5;
 

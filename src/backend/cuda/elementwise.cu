@@ -20,7 +20,7 @@ void mr_cuda_fill(mr_backend *be, mr_tensor t, float value)
 void mr_cuda_copy(mr_backend *be, mr_tensor dst, mr_tensor src)
 {
     size_t size = mr_dtype_size(dst.dtype), row = (size_t)dst.cols * size;
-    cudaStream_t stream = mr_cuda_of(be)->stream;
+    cudaStream_t stream = mr_cuda_queue(mr_cuda_of(be));
     cudaError_t error;
     if (dst.rows == 0 || dst.cols == 0) return;
     if (dst.rows == 1 || (mr_tensor_is_dense(dst) && mr_tensor_is_dense(src)))

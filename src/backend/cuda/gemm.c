@@ -218,7 +218,7 @@ static cublasStatus_t multiply(mr_cuda *cu, const mr_cuda_plan *plan, const oper
     return cublasLtMatmul(cu->blas, plan->product, &o->alpha, mr_cuda_at(o->b), plan->b,
                           mr_cuda_at(o->a), plan->a, &o->beta, mr_cuda_at(o->c), plan->c, to,
                           plan->c, algorithm, cu->workspace[cu->beside], MR_CUDA_WORKSPACE,
-                          cu->beside ? cu->side : cu->stream);
+                          mr_cuda_queue(cu));
 }
 
 /* Milliseconds of one product by an algorithm; a large number where it fails. */
@@ -228,10 +228,10 @@ static float time_of(mr_cuda *cu, const mr_cuda_plan *plan, const operands *o,
     enum { RUNS = 3 };
     float ms = 1e9f;
     bool done = multiply(cu, plan, o, algorithm, to) == CUBLAS_STATUS_SUCCESS;
-    cudaEventRecord(events[0], cu->stream);
+    cudaEventRecord(events[0], mr_cuda_queue(cu));
     for (int i = 0; done && i < RUNS; i++)
         done = multiply(cu, plan, o, algorithm, to) == CUBLAS_STATUS_SUCCESS;
-    cudaEventRecord(events[1], cu->stream);
+    cudaEventRecord(events[1], mr_cuda_queue(cu));
     if (cudaEventSynchronize(events[1]) == cudaSuccess && done)
         cudaEventElapsedTime(&ms, events[0], events[1]);
     return ms;
@@ -274,9 +274,10 @@ static void find_fastest(mr_backend *be, mr_cuda_plan *plan, const operands *o)
 {
     const int64_t worth = (int64_t)1 << 26; /* multiply-adds */
     const shape *s = &plan->shape;
+    mr_cuda *cu = mr_cuda_of(be);
     char *memory = NULL;
     plan->tried = true;
-    if (s->m * s->n * s->k * s->count < worth || has_many_heights(mr_cuda_of(be), s)) return;
+    if (s->m * s->n * s->k * s->count < worth || has_many_heights(cu, s)) return;
     size_t bytes = (size_t)((s->count - 1) * s->step_c + (s->m - 1) * s->ldc + s->n) *
                    mr_dtype_size(o->c.dtype);
     bytes = (bytes + 255) / 256 * 256;
@@ -284,7 +285,8 @@ static void find_fastest(mr_backend *be, mr_cuda_plan *plan, const operands *o)
         cudaGetLastError(); /* then by the first proposal */
         return;
     }
-    mr_cuda_note(be, cudaMemsetAsync(memory, 0, 2 * bytes, mr_cuda_of(be)->stream), "a product");
+    mr_cuda_note(be, cudaMemsetAsync(memory, 0, 2 * bytes, mr_cuda_queue(cu)), "a product");
+    if (cu->beside) cudaStreamSynchronize(cu->stream); /* it would be timed, too */
     try_proposals(be, plan, o, memory, bytes);
     cudaFree(memory);
 }
@@ -350,7 +352,7 @@ static void run(mr_backend *be, bool transpose_a, bool transpose_b, const operan
         run_any(be, transpose_a, transpose_b, o);
         return;
     }
-    if (!plan->tried && !cu->beside && !cu->recording) find_fastest(be, plan, o);
+    if (!plan->tried && !cu->recording) find_fastest(be, plan, o);
     cublasStatus_t status = multiply(cu, plan, o, &plan->algorithm, mr_cuda_at(o->c));
     if (status != CUBLAS_STATUS_SUCCESS)
         mr_cuda_note_failure(be, "a matrix product", cublasLtGetStatusString(status));

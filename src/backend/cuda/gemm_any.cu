@@ -57,7 +57,7 @@ void mr_cuda_gemm_any(mr_backend *be, bool transpose_a, bool transpose_b, float 
     mr_cuda *cu = mr_cuda_of(be);
     int64_t k = transpose_a ? a.rows : a.cols;
     dim3 grid((unsigned)((c.rows + TILE - 1) / TILE), (unsigned)((c.cols + TILE - 1) / TILE));
-    product<<<grid, dim3(TILE, TILE), 0, cu->beside ? cu->side : cu->stream>>>(
+    product<<<grid, dim3(TILE, TILE), 0, mr_cuda_queue(cu)>>>(
         either(a, transpose_a), either(b, transpose_b), either(c, false), c.rows, c.cols, k, alpha,
         beta);
 }

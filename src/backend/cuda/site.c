@@ -1,6 +1,8 @@
 /* A site as one: the adapters write first, so that what they make is not read again, and the base's
- * products add to it, which costs a large product next to nothing. Gradients of LoRA's factors,
- * bound by memory, are taken on a second stream beside the base's products. */
+ * products add to it, which costs a large product next to nothing. What is bound by memory and need
+ * not be there yet is made on a second stream beside the base's products: updates of all linears
+ * but the first, gradients of the adapters, and where less is moved so, all that adapters do
+ * backward but the last, which adds to the gradient of the input. */
 
 #include "backend/cuda/cuda_impl.h"
 
@@ -182,6 +184,25 @@ static bool is_room(const square_rooms *r, mr_tensor t)
     return t.buffer == &r->buffer;
 }
 
+/* Whether two streams pay: not with a few rows, and not where factors are made even first, for
+ * which there is room for one product at a time. */
+static bool has_beside(const mr_site_args *args)
+{
+    enum { FEW = 64, EVEN = 8 };
+    return args->x.rows > FEW && (args->x.dtype != MR_BF16 || args->x.rows % EVEN == 0);
+}
+
+/* Work is queued beside from here on. */
+static void go_beside(mr_backend *be, const mr_site_args *args)
+{
+    if (has_beside(args) && !mr_cuda_of(be)->beside) mr_cuda_side_begin(be);
+}
+
+static void come_back(mr_backend *be)
+{
+    if (mr_cuda_of(be)->beside) mr_cuda_side_end(be);
+}
+
 static void compress(mr_backend *be, mr_tensor x, square_rooms *r)
 {
     r->takes_input = leaves_columns(r->in_map, r->blocks, x);
@@ -217,6 +238,7 @@ static void forward_square(mr_backend *be, const mr_site_args *args, const bundl
         if (r.count > 1) multiply_blocks(be, &r, k, true, one->scale, r.in, 0, out);
         k++;
         if (is_room(&r, out)) mr_cuda_spread(be, y[i], out, one->out, r.blocks, false);
+        if (i < args->linears - 1) go_beside(be, args);
     }
 }
 
@@ -225,13 +247,16 @@ static void forward_product(mr_backend *be, const mr_site_args *args, const bund
 {
     mr_tensor u = mr_tensor_cols(args->saved, b->saved, b->count * b->inner);
     mr_cuda_gemm(be, false, true, 1, x, b->weight, 0, u);
-    for (int i = b->first, k = 0; i <= b->last; i++)
-        if (is_adapted(args, i))
-            mr_cuda_gemm(be, false, true, args->update[i].scale,
-                         mr_tensor_cols(u, k++ * b->inner, b->inner), args->update[i].b, 0, y[i]);
+    for (int i = b->first, k = 0; i <= b->last; i++) {
+        if (!is_adapted(args, i)) continue;
+        mr_cuda_gemm(be, false, true, args->update[i].scale,
+                     mr_tensor_cols(u, k++ * b->inner, b->inner), args->update[i].b, 0, y[i]);
+        if (i < args->linears - 1) go_beside(be, args);
+    }
 }
 
-/* y of every adapted linear becomes its update alone. */
+/* y of every adapted linear becomes its update alone, of those behind the first beside what is
+ * queued next. */
 static void forward_updates(mr_backend *be, const mr_site_args *args, const mr_tensor *y,
                             mr_tensor x)
 {
@@ -240,6 +265,7 @@ static void forward_updates(mr_backend *be, const mr_site_args *args, const mr_t
             forward_product(be, args, &b, y, x);
         else
             forward_square(be, args, &b, y, x);
+    come_back(be);
 }
 
 /* Whether rows are scaled: their numerators are trained apart. */
@@ -295,13 +321,16 @@ static void forward_weights(mr_backend *be, const mr_site_args *args, const mr_t
 {
     mr_cuda_batch batch;
     if (is_batch(args, y, &batch)) {
+        mr_cuda_side_join(be);
         mr_cuda_gemm_batch(be, false, true, 1, args->x, args->w[0],
                            is_adapted(args, 0) ? 1.0f : 0.0f, y[0], batch);
         return;
     }
-    for (int i = 0; i < args->linears; i++)
+    for (int i = 0; i < args->linears; i++) {
+        if (i > 0) mr_cuda_side_join(be);
         mr_cuda_gemm(be, false, true, 1, args->x, args->w[i], is_adapted(args, i) ? 1.0f : 0.0f,
                      y[i]);
+    }
 }
 
 /* y are the outputs, or where both are scaled, what is scaled. */
@@ -347,20 +376,49 @@ bool mr_cuda_site_forward(mr_backend *be, const mr_site_args *args)
     return true;
 }
 
-/* Gradients of the updates of a bundle, and of their input: written where `begins`, else added. */
+/* A gradient of the input that is made beside the base's products, and added behind them. */
+typedef struct late_gradient {
+    bool exists;
+    mr_tensor d_u, a;   /* of products: it is their product */
+    square_rooms rooms; /* else: what is spread is in them */
+} late_gradient;
+
+/* Whether a bundle's gradient of the input may be late: then the scratch is its until the end. */
+static bool can_be_late(const mr_site_args *args, const bundle *b)
+{
+    bundle next = *b;
+    return mr_tensor_exists(args->d_x) && args->dropout <= 0 && has_beside(args) &&
+           !next_bundle(args, &next);
+}
+
+/* Late, a product with A reads what it adds to; early, what it takes has to be made first. */
+static bool is_product_late(const mr_site_args *args, const bundle *b)
+{
+    int64_t read = 0;
+    for (int i = b->first; i <= b->last; i++)
+        if (is_adapted(args, i)) read += args->update[i].b.rows;
+    return can_be_late(args, b) && read > args->d_x.cols;
+}
+
+/* Gradients of the updates of a bundle, and of their input: late, written where `begins`, or
+ * added. */
 static void backward_product(mr_backend *be, const mr_site_args *args, const bundle *b,
                              const mr_tensor *d_y, mr_tensor x, mr_tensor d_x, bool begins,
-                             mr_tensor work)
+                             mr_tensor work, late_gradient *late)
 {
     mr_tensor u = mr_tensor_cols(args->saved, b->saved, b->count * b->inner);
     mr_tensor d_u = mr_tensor_carve(work, 0, b->count * b->inner);
     mr_cuda_side_join(be); /* which may read that scratch for the bundle before */
+    late->exists = is_product_late(args, b);
+    late->d_u = d_u;
+    late->a = b->weight;
+    if (late->exists) go_beside(be, args);
     for (int i = b->first, k = 0; i <= b->last; i++) {
         if (!is_adapted(args, i)) continue;
         mr_cuda_gemm(be, false, false, args->update[i].scale, d_y[i], args->update[i].b, 0,
                      mr_tensor_cols(d_u, k++ * b->inner, b->inner));
     }
-    mr_cuda_side_begin(be);
+    go_beside(be, args);
     for (int i = b->first, k = 0; i <= b->last; i++) {
         const mr_update *one = &args->update[i];
         if (!is_adapted(args, i)) continue;
@@ -369,8 +427,8 @@ static void backward_product(mr_backend *be, const mr_site_args *args, const bun
             mr_cuda_gemm(be, true, false, one->scale, d_y[i], own, 0, one->d_b);
     }
     if (mr_tensor_exists(b->gradient)) mr_cuda_gemm(be, true, false, 1, d_u, x, 0, b->gradient);
-    mr_cuda_side_end(be);
-    if (mr_tensor_exists(d_x))
+    come_back(be);
+    if (mr_tensor_exists(d_x) && !late->exists)
         mr_cuda_gemm(be, false, false, 1, d_u, b->weight, begins ? 0.0f : 1.0f, d_x);
 }
 
@@ -381,55 +439,80 @@ static void turn_back(mr_backend *be, const square_rooms *r, const mr_update *on
         mr_cuda_turn_back(be, one->d_m, p, r->count, one->rotate, one->cosine, one->sine);
 }
 
-/* dM = g^T c of blocks, one linear at a time. */
-static void block_gradients(mr_backend *be, const square_rooms *r, const mr_update *one,
-                            mr_tensor g)
+/* Gradients of a bundle's square matrices, g being those of the products: dM = g^T c, with one
+ * block of all linears at once. */
+static void square_gradients(mr_backend *be, const mr_site_args *args, const bundle *b,
+                             const square_rooms *r, const mr_tensor *g)
 {
     const int64_t pitch = r->blocks.pitch;
-    mr_cuda_gemm_batch(be, true, false, one->scale, mr_tensor_cols(g, 0, pitch),
-                       mr_tensor_cols(r->in, 0, pitch), 0, mr_tensor_rows(r->p, 0, pitch),
-                       (mr_cuda_batch){r->count, pitch, pitch, pitch * pitch});
-    turn_back(be, r, one, r->p);
+    if (r->count == 1)
+        mr_cuda_gemm(be, true, false, args->update[b->first].scale, r->out, r->in, 0, r->p);
+    for (int i = b->first, k = 0; i <= b->last; i++) {
+        const mr_update *one = &args->update[i];
+        if (!is_adapted(args, i)) continue;
+        if (r->count == 1) {
+            turn_back(be, r, one, mr_tensor_rows(r->p, k++ * pitch, pitch));
+            continue;
+        }
+        mr_cuda_gemm_batch(be, true, false, one->scale, mr_tensor_cols(g[i], 0, pitch),
+                           mr_tensor_cols(r->in, 0, pitch), 0, mr_tensor_rows(r->p, 0, pitch),
+                           (mr_cuda_batch){r->count, pitch, pitch, pitch * pitch});
+        turn_back(be, r, one, r->p);
+    }
 }
 
-/* The same with one block, of all linears at once. */
-static void all_gradients(mr_backend *be, const mr_site_args *args, const bundle *b,
-                          const square_rooms *r)
+/* The gradient of what a bundle's matrices are applied to, c: dc = g M. */
+static void compressed_gradient(mr_backend *be, const mr_site_args *args, const bundle *b,
+                                const square_rooms *r, const mr_tensor *g, float beta,
+                                mr_tensor back)
 {
-    const int64_t pitch = r->blocks.pitch;
-    mr_cuda_gemm(be, true, false, args->update[b->first].scale, r->out, r->in, 0, r->p);
-    for (int i = b->first, k = 0; i <= b->last; i++)
-        if (is_adapted(args, i))
-            turn_back(be, r, &args->update[i], mr_tensor_rows(r->p, k++ * pitch, pitch));
-}
-
-/* Gradients of a bundle's square matrices, and of their input. With c what M is applied to and g
- * the gradient of the products: dM = g^T c, dc = g M. */
-static void backward_square(mr_backend *be, const mr_site_args *args, const bundle *b,
-                            const mr_tensor *d_y, mr_tensor x, mr_tensor d_x, bool begins)
-{
-    square_rooms r;
-    if (!make_rooms(be, args, b, &r)) return;
-    compress(be, x, &r);
-    const bool wanted = mr_tensor_exists(d_x), learns = mr_tensor_exists(b->gradient),
-               into = wanted && leaves_columns(r.in_map, r.blocks, d_x);
-    const mr_tensor back = into ? d_x : r.back;
+    if (r->count == 1) {
+        mr_cuda_gemm(be, false, false, args->update[b->first].scale, r->out, r->m, beta, back);
+        return;
+    }
     for (int i = b->first, k = 0; i <= b->last; i++) {
         if (!is_adapted(args, i)) continue;
-        const mr_update *one = &args->update[i];
-        mr_tensor g = out_of(&r, k, one, d_y[i]);
-        if (is_room(&r, g)) mr_cuda_sum(be, g, d_y[i], one->out, r.blocks);
-        if (learns && r.count > 1) block_gradients(be, &r, one, g);
-        if (wanted && r.count > 1)
-            multiply_blocks(be, &r, k, false, one->scale, g,
-                            k > 0 || (into && !begins) ? 1.0f : 0.0f, back);
-        k++;
+        multiply_blocks(be, r, k++, false, args->update[i].scale, g[i], beta, back);
+        beta = 1;
     }
-    if (learns && r.count == 1) all_gradients(be, args, b, &r);
-    if (wanted && r.count == 1)
-        mr_cuda_gemm(be, false, false, args->update[b->first].scale, r.out, r.m,
-                     into && !begins ? 1.0f : 0.0f, back);
-    if (wanted && !into) mr_cuda_spread(be, d_x, back, r.in_map, r.blocks, !begins);
+}
+
+/* As backward_product. */
+static void backward_square(mr_backend *be, const mr_site_args *args, const bundle *b,
+                            const mr_tensor *d_y, mr_tensor x, mr_tensor d_x, bool begins,
+                            late_gradient *late)
+{
+    square_rooms *r = &late->rooms;
+    mr_tensor g[MR_SITE_LINEARS];
+    mr_cuda_side_join(be);
+    if (!make_rooms(be, args, b, r)) return;
+    const bool wanted = mr_tensor_exists(d_x),
+               into = wanted && leaves_columns(r->in_map, r->blocks, d_x);
+    late->exists = !into && can_be_late(args, b);
+    late->d_u = (mr_tensor){0};
+    if (late->exists) go_beside(be, args);
+    compress(be, x, r);
+    for (int i = b->first, k = 0; i <= b->last; i++) {
+        if (!is_adapted(args, i)) continue;
+        g[i] = out_of(r, k++, &args->update[i], d_y[i]);
+        if (is_room(r, g[i])) mr_cuda_sum(be, g[i], d_y[i], args->update[i].out, r->blocks);
+    }
+    if (late->exists) compressed_gradient(be, args, b, r, g, 0, r->back);
+    go_beside(be, args);
+    if (mr_tensor_exists(b->gradient)) square_gradients(be, args, b, r, g);
+    come_back(be);
+    if (!wanted || late->exists) return;
+    compressed_gradient(be, args, b, r, g, into && !begins ? 1.0f : 0.0f, into ? d_x : r->back);
+    if (!into) mr_cuda_spread(be, d_x, r->back, r->in_map, r->blocks, !begins);
+}
+
+static void add_late(mr_backend *be, const mr_site_args *args, const late_gradient *late)
+{
+    if (mr_tensor_exists(late->d_u))
+        mr_cuda_gemm(be, false, false, 1, late->d_u, late->a, 1, args->d_x);
+    else
+        mr_cuda_spread(be, args->d_x, late->rooms.back, late->rooms.in_map, late->rooms.blocks,
+                       true);
 }
 
 /* Gradients of rows' numerators; d_y becomes the gradients of the rows before they are scaled, in
@@ -470,19 +553,21 @@ static void gate_gradients(mr_backend *be, const mr_site_args *args)
     mr_phase_end(be, MR_PHASE_ELEMENTWISE);
 }
 
-static void backward_updates(mr_backend *be, const mr_site_args *args, const mr_tensor *d_y,
-                             const rooms *room)
+/* @return whether the gradient of the input has begun */
+static bool backward_updates(mr_backend *be, const mr_site_args *args, const mr_tensor *d_y,
+                             const rooms *room, late_gradient *late)
 {
     mr_tensor x = update_input(be, args, room), d_x = args->d_x;
     if (args->dropout > 0 && mr_tensor_exists(d_x)) d_x = room->d_masked;
     bool begins = true;
-    for (bundle b = {.last = -1}; next_bundle(args, &b); begins = false)
+    for (bundle b = {.last = -1}; next_bundle(args, &b); begins = begins && late->exists)
         if (args->update[b.first].kind == MR_UPDATE_PRODUCT)
-            backward_product(be, args, &b, d_y, x, d_x, begins, room->work);
+            backward_product(be, args, &b, d_y, x, d_x, begins, room->work, late);
         else
-            backward_square(be, args, &b, d_y, x, d_x, begins);
-    if (args->dropout > 0 && mr_tensor_exists(args->d_x))
+            backward_square(be, args, &b, d_y, x, d_x, begins, late);
+    if (args->dropout > 0 && !begins && mr_tensor_exists(args->d_x))
         mr_cuda_dropout(be, args->d_x, d_x, 0, args->dropout, args->stream, args->first_row);
+    return !begins;
 }
 
 bool mr_cuda_site_backward(mr_backend *be, const mr_site_args *args)
@@ -491,25 +576,27 @@ bool mr_cuda_site_backward(mr_backend *be, const mr_site_args *args)
     if (scaled && args->dropout > 0) return false;
     const rooms room = rooms_of(args);
     mr_tensor d_y[MR_SITE_LINEARS];
-    bool adapted = false;
-    for (int i = 0; i < args->linears; i++) {
+    late_gradient late = {.exists = false};
+    for (int i = 0; i < args->linears; i++)
         d_y[i] = args->y[i];
-        adapted = adapted || is_adapted(args, i);
-    }
     if (mr_tensor_exists(args->d_gated)) gate_gradients(be, args);
     mr_phase_begin(be, MR_PHASE_ADAPTER);
     if (scaled) scale_gradients(be, args, d_y);
-    if (adapted) backward_updates(be, args, d_y, &room);
+    const bool begun = backward_updates(be, args, d_y, &room, &late);
     mr_phase_end(be, MR_PHASE_ADAPTER);
     mr_phase_begin(be, MR_PHASE_LINEAR);
     for (int i = 0; i < args->linears; i++) {
         if (mr_tensor_exists(args->d_x))
-            mr_cuda_gemm(be, false, false, 1, d_y[i], args->w[i], adapted || i > 0 ? 1.0f : 0.0f,
+            mr_cuda_gemm(be, false, false, 1, d_y[i], args->w[i], begun || i > 0 ? 1.0f : 0.0f,
                          args->d_x);
         if (mr_tensor_exists(args->d_w[i]))
             mr_cuda_gemm(be, true, false, 1, d_y[i], args->x, 0, args->d_w[i]);
     }
     mr_cuda_side_join(be);
     mr_phase_end(be, MR_PHASE_LINEAR);
+    if (!late.exists) return true;
+    mr_phase_begin(be, MR_PHASE_ADAPTER);
+    add_late(be, args, &late);
+    mr_phase_end(be, MR_PHASE_ADAPTER);
     return true;
 }

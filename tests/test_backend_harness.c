@@ -413,10 +413,8 @@ static void rmsnorm_forward(mr_lab *lab, int i)
             x[k] += a[k];
     }
     MR_LAB_RUN(lab, rmsnorm_forward, ty, tr, sum, tx, ta, tw, eps);
-    if (i % 2) {
-        mr_lab_expect(lab, MR_BOUND_ROUNDED, sum, x, "sum, case %d", i);
-        x = mr_lab_copy(lab, mr_lab_download(lab, sum), rows * cols); /* what is stored is normed */
-    }
+    if (i % 2) mr_lab_expect(lab, MR_BOUND_ROUNDED, sum, x, "sum, case %d", i);
+    if (i % 2) x = mr_lab_copy(lab, mr_lab_download(lab, sum), rows * cols); /* what is stored */
     mr_reference_rmsnorm(y, r, x, w, eps, rows, cols);
     mr_lab_expect(lab, MR_BOUND_SUMMED, ty, y, "y, case %d", i);
     mr_lab_expect(lab, MR_BOUND_SUMMED, tr, r, "rstd, case %d", i);
@@ -496,7 +494,6 @@ static void attention_forward(mr_lab *lab, int i)
     mr_reference_attention(o, lse, q, k, v, starts, s);
     mr_lab_expect(lab, MR_BOUND_SUMMED, args.o, o, "o, case %d", i);
     mr_lab_expect(lab, MR_BOUND_SUMMED, args.lse, lse, "lse, case %d", i);
-    even = false;
 }
 
 /* The textbook's gradients, head by head: P = exp(s - lse), dP = dO V^T, dS = P (dP - sum P dP). */
@@ -554,7 +551,6 @@ static void attention_backward(mr_lab *lab, int i)
     mr_lab_expect(lab, MR_BOUND_GRADIENT, args.d_q, d_q, "d_q, case %d", i);
     mr_lab_expect(lab, MR_BOUND_GRADIENT, args.d_k, d_k, "d_k, case %d", i);
     mr_lab_expect(lab, MR_BOUND_GRADIENT, args.d_v, d_v, "d_v, case %d", i);
-    even = false;
 }
 
 /* One sequence of the next function: its keys, or values, brought together from their pages. */
@@ -642,7 +638,6 @@ static void attention_cached_in_tiles(mr_lab *lab, int i)
                                        .heads = 2,
                                        .kv_heads = 1 + i % 2,
                                        .head_size = sizes[i % 5]});
-    even = false;
 }
 
 static void swiglu_forward(mr_lab *lab, int i)
@@ -750,9 +745,17 @@ static void argmax(mr_lab *lab, int i)
     mr_lab_expect(lab, MR_BOUND_EXACT, ids, want, "case %d", i);
 }
 
+/* Half of the cases are of rows that begin at 16 bytes, some of them with whole packs of groups. */
+static int64_t group_cols(mr_lab *lab, int i)
+{
+    even = i >= CASES / 2;
+    return even ? (cols_of(lab, i) + 7) / 8 * 8 : cols_of(lab, i);
+}
+
 static mr_group_map group_map(mr_lab *lab, int i, int64_t n)
 {
     int64_t groups = mr_lab_extent(lab, 1, n);
+    if (even && i % 2) groups = (groups + 7) / 8 * 8;
     if (i % 3 == 0) return (mr_group_map){.contiguous = true, .groups = groups, .length = n};
     if (i % 3 == 1) return (mr_group_map){.groups = groups, .length = groups};
     return (mr_group_map){.groups = groups, .length = (n + groups - 1) / groups * groups};
@@ -760,7 +763,7 @@ static mr_group_map group_map(mr_lab *lab, int i, int64_t n)
 
 static void group_sum(mr_lab *lab, int i)
 {
-    int64_t rows = rows_of(lab, i), n = cols_of(lab, i);
+    int64_t rows = rows_of(lab, i), n = group_cols(lab, i);
     mr_group_map map = group_map(lab, i, n);
     double *x, *y = mr_lab_zeros(lab, rows * map.groups);
     mr_tensor tx = in(lab, rows, n, &x), ty = out(lab, rows, map.groups);
@@ -771,7 +774,7 @@ static void group_sum(mr_lab *lab, int i)
 
 static void group_spread(mr_lab *lab, int i)
 {
-    int64_t rows = rows_of(lab, i), n = cols_of(lab, i);
+    int64_t rows = rows_of(lab, i), n = group_cols(lab, i);
     mr_group_map map = group_map(lab, i, n);
     double *x, *y;
     mr_tensor tx = in(lab, rows, map.groups, &x), ty = in(lab, rows, n, &y);
@@ -967,6 +970,7 @@ static void run_job(void **state)
     }
     lab->dtype = one->dtype;
     for (int i = 0; i < CASES; i++) {
+        even = false;
         one->row->run(lab, i);
         mr_lab_clear(lab);
     }

@@ -24,7 +24,6 @@ static inline bool mr_device_short(const mr_attention_shape *s)
  * of the columns, the matrices with a matrix a block, and their gradients in F32. */
 typedef struct mr_device_squares {
     int64_t pitch; /**< of a matrix's rows, which begin at 16 bytes */
-    bool repeats;  /**< its columns have room for the first ones once more */
     size_t before; /**< bytes before the gradients */
     size_t bytes;  /**< of all */
 } mr_device_squares;
@@ -33,8 +32,7 @@ static inline mr_device_squares mr_device_squares_of(const mr_square_shape *s, m
 {
     const int64_t size = (int64_t)mr_dtype_size(dtype), pad = 16 / size;
     mr_device_squares room;
-    room.repeats = s->blocks == 1 && !s->turned && s->side % pad != 0;
-    room.pitch = (s->side + (room.repeats ? 2 * pad - 2 : pad - 1)) / pad * pad;
+    room.pitch = (s->side + pad - 1) / pad * pad;
     const int64_t wide = s->blocks * room.pitch;
     const int64_t all = s->rows * (2 + s->linears) * wide + s->linears * wide * room.pitch;
     const int64_t gradients = (s->blocks == 1 ? s->linears : 1) * wide * room.pitch;

@@ -40,7 +40,7 @@ enum {
 };
 
 #define MR_CUDA_SLOT_BYTES MR_DEVICE_SLOT
-#define MR_CUDA_WORKSPACE MR_DEVICE_WORKSPACE /* of cuBLASLt */
+#define MR_CUDA_WORKSPACE MR_DEVICE_WORKSPACE                      /* of cuBLASLt */
 #define MR_CUDA_FIXED (2 * MR_CUDA_WORKSPACE + MR_CUDA_SLOT_BYTES) /* taken from the start */
 
 /** A stretch of queued work that is booked on a phase. */
@@ -190,23 +190,22 @@ void mr_cuda_side_end(mr_backend *be);
 void mr_cuda_side_join(mr_backend *be);
 
 /** How columns between the maps of an update and its matrix stand: in blocks of `side`, `pitch`
- * apart. What a map's groups are summed into has zeros between them; what is spread from one block
- * may have its first columns there once more, so that a run of them never ends within. */
+ * apart. What a map's groups are summed into has zeros between them. */
 typedef struct mr_cuda_blocks {
     int64_t side, pitch;
-    bool repeats;
 } mr_cuda_blocks;
 
-/** As the entries group_sum and group_spread, with columns so placed; where a result is not added
- * to, it is written. */
-void mr_cuda_sum(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map, mr_cuda_blocks blocks);
-void mr_cuda_spread(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map,
-                    mr_cuda_blocks blocks, bool adds);
+/** As the entries group_sum and group_spread, with columns so placed, for `count` tensors y and x
+ * of linears, none to MR_SITE_LINEARS, which are mapped alike; where a result is not added to, it
+ * is written. */
+void mr_cuda_sum(mr_backend *be, int count, const mr_tensor *y, const mr_tensor *x,
+                 mr_group_map map, mr_cuda_blocks blocks);
+void mr_cuda_spread(mr_backend *be, int count, const mr_tensor *y, const mr_tensor *x,
+                    mr_group_map map, mr_cuda_blocks blocks, bool adds);
 
 /** y [k blocks pitch, pitch] = matrices m [k side, side], each once a block with its columns turned
  * back by the block's angles where rotate: M applied to a turned block is that matrix applied to
- * the block. Beside and below stand zeros, or of one block that has room for a pack but one, its
- * first columns and rows once more, which zeros there meet in every product. */
+ * the block. Zeros beside and below. */
 void mr_cuda_turn(mr_backend *be, mr_tensor y, mr_tensor m, int blocks, bool rotate,
                   mr_tensor cosine, mr_tensor sine);
 

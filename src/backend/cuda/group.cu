@@ -41,48 +41,129 @@ static int common_pack(std::initializer_list<int64_t> whole,
     return (int)(bits & -bits);
 }
 
-/* Whether rows of both are whole packs of 16 bytes that begin at one: then a run of elements from
- * any column on is read by the packs that it lies in. */
-static bool rows_wide(mr_tensor y, mr_tensor x)
+/* What a thread takes: 16 bytes of AHEAD rows of one of some matrices, as packs of N elements, of
+ * which those that lie side by side belong to the lanes of a warp. Where its columns come from is
+ * found once for all rows, and as many loads are under way. */
+enum { AHEAD = 4 };
+
+template <int N, typename T> struct packs {
+    enum { ALL = 16 / sizeof(T), COUNT = ALL / N };
+    int which, first_row, rows, first_col;
+
+    __device__ int col(int k) const
+    {
+        return first_col + 32 * N * k;
+    }
+};
+
+/* Matrices of linears that are mapped alike. */
+template <typename T> struct matrices {
+    T *data[MR_SITE_LINEARS];
+    uint32_t stride[MR_SITE_LINEARS]; /* bytes */
+
+    __host__ matrices(int count, const mr_tensor *t) : data(), stride()
+    {
+        for (int i = 0; i < count; i++) {
+            data[i] = (T *)mr_cuda_at(t[i]);
+            stride[i] = (uint32_t)(t[i].stride * (int64_t)sizeof(T));
+        }
+    }
+    /* A thread's rows, the last one once more in place of those that are not there. */
+    template <int N> __device__ void rows(T *(&line)[AHEAD], const packs<N, T> &own) const
+    {
+        const uint64_t step = stride[own.which];
+        const char *const from = (const char *)data[own.which] + (uint32_t)own.first_row * step;
+#pragma unroll
+        for (int r = 0; r < AHEAD; r++) {
+            line[r] = (T *)(from + (uint32_t)(r < own.rows ? r : own.rows - 1) * step);
+            asm("" : "+l"(line[r])); /* added to as they are, by one instruction */
+            __builtin_assume(__isGlobal(line[r]));
+        }
+    }
+};
+
+enum { PACK_THREADS = 128 };
+
+/* With few blocks at once in mind, for else registers are spared and loads wait for sums. */
+template <int N, typename T, class F>
+static __global__ void __launch_bounds__(PACK_THREADS, N * sizeof(T) < 4 ? 4 : 5)
+    packs_kernel(uint32_t count, divider across, int row, int rows, F body)
 {
-    return all_wide(pack_of(x.dtype), {y, x});
+    const uint32_t at = blockIdx.x * PACK_THREADS + threadIdx.x;
+    if (at >= count) return;
+    const uint32_t down = across.divide(at), along = at - down * across.by;
+    const int first = row + (int)down * AHEAD, left = rows - first;
+    body(packs<N, T>{(int)blockIdx.y, first, left < AHEAD ? left : AHEAD,
+                     (int)(along / 32 * 32 * packs<N, T>::ALL + along % 32 * N)});
 }
 
-/* 16 bytes of a row of n elements from any one on; behind the last stands the first again. */
-template <int N, typename T>
-static __device__ void load_run(float (&out)[N], const T *row, int at, int n)
+/* Runs body(packs) for `cols` columns of all rows of `count` matrices. */
+template <int N, typename T, class F>
+static void each_packs(mr_backend *be, int count, int64_t rows, int64_t cols, F body)
 {
-    const int begin = at / N * N, next = begin + N < n ? begin + N : 0;
-    const unsigned bytes = (unsigned)(at - begin) * sizeof(T);
-    const uint4 low = *(const uint4 *)(row + begin);
-    const uint4 high = bytes ? *(const uint4 *)(row + next) : low;
-    uint32_t w[8] = {low.x, low.y, low.z, low.w, high.x, high.y, high.z, high.w};
-    if (bytes & 8)
-        for (int i = 0; i < 6; i++)
-            w[i] = w[i + 2];
-    if (bytes & 4)
-        for (int i = 0; i < 5; i++)
-            w[i] = w[i + 1];
-    pack<T, N> raw;
-    uint32_t *words = (uint32_t *)&raw;
-    for (int i = 0; i < 4; i++)
-        words[i] = sizeof(T) == 2 ? __funnelshift_r(w[i], w[i + 1], bytes & 2 ? 16 : 0) : w[i];
+    enum { WARP = 32 * packs<N, T>::ALL };
+    constexpr int64_t MOST = (int64_t)1 << 30; /* threads a launch, of a matrix */
+    const int64_t across = (cols + WARP - 1) / WARP * 32, most = across ? MOST / across * AHEAD : 0;
+    for (int64_t row = 0; most > 0 && row < rows; row += most) {
+        const int64_t left = rows - row < most ? rows - row : most;
+        const int64_t threads = (left + AHEAD - 1) / AHEAD * across;
+        const dim3 grid((unsigned)((threads + PACK_THREADS - 1) / PACK_THREADS), (unsigned)count);
+        packs_kernel<N, T><<<grid, PACK_THREADS, 0, mr_cuda_of(be)->stream>>>(
+            (uint32_t)threads, divider((uint32_t)across), (int)row, (int)rows, body);
+    }
+}
+
+template <int N, typename T>
+static __device__ void read_packs(pack<T, N> (&in)[packs<N, T>::COUNT][AHEAD],
+                                  T *const (&line)[AHEAD], const int (&at)[packs<N, T>::COUNT])
+{
+#pragma unroll
+    for (int k = 0; k < packs<N, T>::COUNT; k++)
+#pragma unroll
+        for (int r = 0; r < AHEAD; r++)
+            in[k][r] = pack_at<N, T>(line[r] + at[k]);
+}
+
+/* Adds packs of rows at these columns to sums, where they are meant. */
+template <int N, typename T>
+static __device__ void add_packs(float (&sum)[packs<N, T>::COUNT][AHEAD][N],
+                                 T *const (&line)[AHEAD], const int (&at)[packs<N, T>::COUNT],
+                                 const bool (&meant)[packs<N, T>::COUNT])
+{
+    pack<T, N> in[packs<N, T>::COUNT][AHEAD];
+    read_packs<N, T>(in, line, at);
+#pragma unroll
+    for (int k = 0; k < packs<N, T>::COUNT; k++)
+#pragma unroll
+        for (int r = 0; r < AHEAD; r++) {
+            float v[N];
+            unpack<N>(v, in[k][r]);
+#pragma unroll
+            for (int i = 0; i < N; i++)
+                sum[k][r][i] += meant[k] ? v[i] : 0.0f;
+        }
+}
+
+template <int N, typename T> static __device__ void put_sums(T *to, const float (&sum)[N])
+{
+    pack<T, N> out;
+#pragma unroll
     for (int i = 0; i < N; i++)
-        out[i] = to_float(raw.v[i]);
+        out.v[i] = from_float<T>(sum[i]);
+    put_pack<N>(to, out);
 }
 
 /* The map as kernels see it: 32 bits divide faster. */
 struct map32 {
-    bool contiguous, repeats; /* columns behind a block's are the groups that follow */
+    bool contiguous;
     int groups, length, few, larger, side, pitch;
     divider by_groups, by_side, by_pitch;
 
     __host__ map32(mr_group_map map, mr_cuda_blocks blocks)
-        : contiguous(map.contiguous), repeats(blocks.repeats), groups((int)map.groups),
-          length((int)map.length), few((int)(map.length / map.groups)),
-          larger((int)(map.length % map.groups)), side((int)blocks.side), pitch((int)blocks.pitch),
-          by_groups((uint32_t)map.groups), by_side((uint32_t)blocks.side),
-          by_pitch((uint32_t)blocks.pitch)
+        : contiguous(map.contiguous), groups((int)map.groups), length((int)map.length),
+          few((int)(map.length / map.groups)), larger((int)(map.length % map.groups)),
+          side((int)blocks.side), pitch((int)blocks.pitch), by_groups((uint32_t)map.groups),
+          by_side((uint32_t)blocks.side), by_pitch((uint32_t)blocks.pitch)
     {
     }
     /* Of a contiguous map: the first position of a group. */
@@ -90,159 +171,220 @@ struct map32 {
     {
         return group * few + (group < larger ? group : larger);
     }
-    __device__ int group_of(int t) const
+    template <int N> __device__ int group_of(int t) const
     {
-        if (!contiguous) return t % groups;
+        if (N > 1 || !contiguous) return t - (int)by_groups.divide((uint32_t)t) * groups;
         int edge = larger * (few + 1);
         return t < edge ? t / (few + 1) : larger + (t - edge) / few;
     }
-    /* The column that a group stands in, and the group of a column, -1 between blocks. */
+    /* The column that a group stands in. */
     __device__ int place(int group) const
     {
         return group + (int)by_side.divide((uint32_t)group) * (pitch - side);
     }
+    /* The column that N positions are spread from; behind the end that of the last ones. */
+    template <int N> __device__ int source(int t) const
+    {
+        return place(group_of<N>(t + N <= length ? t : length - N));
+    }
+    /* Whether a column stands behind those of a block, and of one that does not, its group. */
+    __device__ bool is_between(int col) const
+    {
+        return col - (int)by_pitch.divide((uint32_t)col) * pitch >= side;
+    }
     __device__ int at_place(int col) const
     {
-        if (side == pitch) return col;
-        int in = col % pitch;
-        return in < side ? col / pitch * side + in : -1;
+        return col - (int)by_pitch.divide((uint32_t)col) * (pitch - side);
     }
 };
 
 /* A map in blocks that stand side by side. */
 static mr_cuda_blocks together(mr_group_map map)
 {
-    return mr_cuda_blocks{map.groups, map.groups, false};
+    return mr_cuda_blocks{map.groups, map.groups};
 }
 
-/* Sums of a strided map where rows are wide: of N groups that follow one another, positions do too,
- * and at the end of a row begin anew. */
-template <typename T> static void sum_runs(mr_backend *be, mr_tensor y, mr_tensor x, const map32 m)
+/* Sums of a strided map. */
+template <int N, typename T>
+static void sum_packs(mr_backend *be, int count, const mr_tensor *y, const mr_tensor *x,
+                      const map32 m)
 {
-    constexpr int N = 16 / sizeof(T);
-    const int n = (int)x.cols;
-    matrix<T> to(y), from(x);
-    each<N>(be, y.rows, y.cols, [=] __device__(int64_t row, int64_t col) {
-        const int block = (int)m.by_pitch.divide((uint32_t)col), in = (int)col - block * m.pitch;
-        float sum[N] = {}, v[N];
-        for (int t = block * m.side + in; t < m.length; t += m.groups) {
-            const int at = t < n ? t : t % n;
-            load_run<N>(v, from.at(row, 0), at, n);
-            for (int i = 0; i < N; i++)
-                sum[i] += t + i < m.length ? v[i] : 0.0f;
+    constexpr int K = packs<N, T>::COUNT;
+    const int n = (int)x->cols, cols = (int)y->cols, step = m.groups % n;
+    const divider by_n((uint32_t)n);
+    const matrices<T> to(count, y), from(count, x);
+    each_packs<N, T>(be, count, y->rows, cols, [=] __device__(const packs<N, T> &own) {
+        T *line[AHEAD];
+        int group[K], at[K];
+        bool meant[K];
+        float sum[K][AHEAD][N] = {};
+        from.rows(line, own);
+#pragma unroll
+        for (int k = 0; k < K; k++) {
+            group[k] = m.at_place(own.col(k) < cols ? own.col(k) : 0);
+            at[k] = group[k] - (int)by_n.divide((uint32_t)group[k]) * n;
+            meant[k] = true;
         }
-        for (int i = 0; i < N; i++)
-            if (in + i >= m.side) sum[i] = 0;
-        store<N>(to.at(row, col), sum);
+        for (int i = 0; i < m.few; i++) {
+            add_packs<N, T>(sum, line, at, meant);
+#pragma unroll
+            for (int k = 0; k < K; k++)
+                at[k] = at[k] + step < n ? at[k] + step : at[k] + step - n;
+        }
+        if (m.larger > 0) {
+#pragma unroll
+            for (int k = 0; k < K; k++)
+                meant[k] = group[k] < m.larger;
+            add_packs<N, T>(sum, line, at, meant);
+        }
+        to.rows(line, own);
+#pragma unroll
+        for (int k = 0; k < K; k++) {
+            const bool between = m.is_between(own.col(k));
+#pragma unroll
+            for (int r = 0; r < AHEAD; r++) {
+#pragma unroll
+                for (int i = 0; i < N; i++)
+                    sum[k][r][i] = between ? 0.0f : sum[k][r][i];
+                if (own.col(k) < cols && r < own.rows) put_sums<N>(line[r] + own.col(k), sum[k][r]);
+            }
+        }
     });
 }
 
-void mr_cuda_sum(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map, mr_cuda_blocks blocks)
+static void sum_contiguous(mr_backend *be, mr_tensor y, mr_tensor x, const map32 m)
 {
-    const map32 m(map, blocks);
-    const int n = (int)x.cols;
-    int pack = common_pack({map.groups, map.length, n, blocks.side, blocks.pitch, y.cols}, {y, x});
-    if (!map.contiguous && blocks.pitch % pack_of(x.dtype) == 0 && rows_wide(y, x)) {
-        MR_BY_TYPE(x.dtype, T, { sum_runs<T>(be, y, x, m); });
-        return;
-    }
-    if (map.contiguous) pack = 1;
     MR_BY_TYPE(x.dtype, T, {
-        MR_BY_PACK(pack, T, N, {
-            matrix<T> to(y), from(x);
-            each<N>(be, y.rows, y.cols, [=] __device__(int64_t row, int64_t col) {
-                int group = m.at_place((int)col);
-                float sum[N] = {}, v[N];
-                if (group >= 0 && m.contiguous) {
-                    for (int t = m.begin(group); t < m.begin(group + 1); t++)
-                        sum[0] += to_float(*from.at(row, t));
-                } else if (group >= 0) {
-                    for (int t = group; t < m.length; t += m.groups) {
-                        load<N>(v, from.at(row, t < n ? t : t % n));
-                        for (int i = 0; i < N; i++)
-                            sum[i] += v[i];
-                    }
-                }
-                store<N>(to.at(row, col), sum);
-            });
+        matrix<T> to(y), from(x);
+        each<1>(be, y.rows, y.cols, [=] __device__(int64_t row, int64_t col) {
+            const int group = m.at_place((int)col);
+            const int end = m.is_between((int)col) ? 0 : m.begin(group + 1);
+            float sum = 0;
+            for (int t = m.begin(group); t < end; t++)
+                sum += to_float(*from.at(row, t));
+            *to.at(row, col) = from_float<T>(sum);
         });
     });
 }
 
-/* N groups from one on, whose columns may end with a block's before: the others stand where the
- * next block begins, or the first one. */
-template <int N, typename T>
-static __device__ void load_groups(float (&out)[N], const T *row, const map32 &m, int group, int n)
+/* The largest pack that all columns and rows of these linears can be taken by. */
+static int map_pack(int count, const mr_tensor *y, const mr_tensor *x, mr_group_map map,
+                    mr_cuda_blocks blocks)
 {
-    const int block = (int)m.by_side.divide((uint32_t)group), in = group - block * m.side;
-    const int first = block * m.pitch + in, left = m.side - in;
-    if (left >= N || m.repeats) {
-        load_run<N>(out, row, first, n);
-        return;
+    int pack = 8;
+    for (int i = 0; i < count; i++) {
+        const int one =
+            common_pack({map.groups, map.length, blocks.side, blocks.pitch, y[i].cols, x[i].cols},
+                        {y[i], x[i]});
+        pack = one < pack ? one : pack;
     }
-    const int second = group + left < m.groups ? (block + 1) * m.pitch : 0;
-#pragma unroll
-    for (int i = 0; i < N; i++)
-        out[i] = to_float(row[i < left ? first + i : second + i - left]);
+    return map.contiguous ? 1 : pack;
 }
 
-/* As sum_runs. Blocks are not shorter than a pack. */
-template <typename T>
-static void spread_runs(mr_backend *be, mr_tensor y, mr_tensor x, const map32 m, bool adds)
+void mr_cuda_sum(mr_backend *be, int count, const mr_tensor *y, const mr_tensor *x,
+                 mr_group_map map, mr_cuda_blocks blocks)
 {
-    constexpr int N = 16 / sizeof(T);
-    const int n = (int)y.cols, wide = (int)x.cols;
-    matrix<T> to(y), from(x);
-    each<N>(be, y.rows, y.cols, [=] __device__(int64_t row, int64_t col) {
-        float sum[N] = {}, v[N];
-        if (adds) load<N>(sum, to.at(row, col));
-        for (int t = (int)col; t < m.length; t += n) {
-            const int group = t - (int)m.by_groups.divide((uint32_t)t) * m.groups;
-            load_groups<N>(v, from.at(row, 0), m, group, wide);
-            for (int i = 0; i < N; i++)
-                sum[i] += t + i < m.length ? v[i] : 0.0f;
-        }
-        store<N>(to.at(row, col), sum);
+    const map32 m(map, blocks);
+    if (count == 0) return;
+    for (int i = 0; map.contiguous && i < count; i++)
+        sum_contiguous(be, y[i], x[i], m);
+    if (map.contiguous) return;
+    MR_BY_TYPE(x->dtype, T, {
+        MR_BY_PACK(map_pack(count, y, x, map, blocks), T, N,
+                   { sum_packs<N, T>(be, count, y, x, m); });
     });
 }
 
-void mr_cuda_spread(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map,
-                    mr_cuda_blocks blocks, bool adds)
+/* Writes what has one source, as it is. */
+template <int N, typename T>
+static void move_packs(mr_backend *be, int count, const mr_tensor *y, const mr_tensor *x,
+                       const map32 m)
+{
+    constexpr int K = packs<N, T>::COUNT;
+    const int cols = (int)y->cols;
+    const matrices<T> to(count, y), from(count, x);
+    each_packs<N, T>(be, count, y->rows, cols, [=] __device__(const packs<N, T> &own) {
+        T *line[AHEAD];
+        int at[K];
+        pack<T, N> in[K][AHEAD];
+        from.rows(line, own);
+#pragma unroll
+        for (int k = 0; k < K; k++)
+            at[k] = m.template source<N>(own.col(k));
+        read_packs<N, T>(in, line, at);
+        to.rows(line, own);
+#pragma unroll
+        for (int k = 0; k < K; k++)
+#pragma unroll
+            for (int r = 0; r < AHEAD; r++)
+                if (own.col(k) < cols && r < own.rows) put_pack<N>(line[r] + own.col(k), in[k][r]);
+    });
+}
+
+/* Writes sums of several sources, and of what is there where it is added to. */
+template <int N, typename T>
+static void spread_packs(mr_backend *be, int count, const mr_tensor *y, const mr_tensor *x,
+                         const map32 m, bool adds)
+{
+    constexpr int K = packs<N, T>::COUNT;
+    const int n = (int)y->cols, cols = adds && m.length < n ? m.length : n;
+    const matrices<T> to(count, y), from(count, x);
+    each_packs<N, T>(be, count, y->rows, cols, [=] __device__(const packs<N, T> &own) {
+        T *line[AHEAD];
+        int at[K];
+        bool meant[K];
+        float sum[K][AHEAD][N] = {};
+        if (adds) {
+            to.rows(line, own);
+#pragma unroll
+            for (int k = 0; k < K; k++) {
+                meant[k] = own.col(k) < cols;
+                at[k] = meant[k] ? own.col(k) : 0;
+            }
+            add_packs<N, T>(sum, line, at, meant);
+        }
+        from.rows(line, own);
+        for (int before = 0; before < m.length; before += n) {
+#pragma unroll
+            for (int k = 0; k < K; k++) {
+                meant[k] = before + own.col(k) < m.length;
+                at[k] = m.template source<N>(before + own.col(k));
+            }
+            add_packs<N, T>(sum, line, at, meant);
+        }
+        to.rows(line, own);
+#pragma unroll
+        for (int k = 0; k < K; k++)
+#pragma unroll
+            for (int r = 0; r < AHEAD; r++)
+                if (own.col(k) < cols && r < own.rows) put_sums<N>(line[r] + own.col(k), sum[k][r]);
+    });
+}
+
+void mr_cuda_spread(mr_backend *be, int count, const mr_tensor *y, const mr_tensor *x,
+                    mr_group_map map, mr_cuda_blocks blocks, bool adds)
 {
     const map32 m(map, blocks);
-    const int n = (int)y.cols;
-    int64_t reached = map.length < y.cols && adds ? map.length : y.cols;
-    int pack = common_pack({map.groups, map.length, n, blocks.side, blocks.pitch}, {y, x});
-    if (!map.contiguous && blocks.side >= pack_of(x.dtype) && rows_wide(y, x)) {
-        MR_BY_TYPE(y.dtype, T, { spread_runs<T>(be, y, x, m, adds); });
-        return;
-    }
-    if (map.contiguous) pack = 1;
-    MR_BY_TYPE(y.dtype, T, {
-        MR_BY_PACK(pack, T, N, {
-            matrix<T> to(y), from(x);
-            each<N>(be, y.rows, reached, [=] __device__(int64_t row, int64_t col) {
-                float sum[N] = {}, v[N];
-                if (adds) load<N>(sum, to.at(row, col));
-                for (int t = (int)col; t < m.length; t += n) {
-                    load<N>(v, from.at(row, m.place(m.group_of(t))));
-                    for (int i = 0; i < N; i++)
-                        sum[i] += v[i];
-                }
-                store<N>(to.at(row, col), sum);
-            });
+    const bool moves = !adds && map.length == y->cols;
+    if (count == 0) return;
+    MR_BY_TYPE(y->dtype, T, {
+        MR_BY_PACK(map_pack(count, y, x, map, blocks), T, N, {
+            if (moves)
+                move_packs<N, T>(be, count, y, x, m);
+            else
+                spread_packs<N, T>(be, count, y, x, m, adds);
         });
     });
 }
 
 void mr_cuda_group_sum(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map)
 {
-    mr_cuda_sum(be, y, x, map, together(map));
+    mr_cuda_sum(be, 1, &y, &x, map, together(map));
 }
 
 void mr_cuda_group_spread(mr_backend *be, mr_tensor y, mr_tensor x, mr_group_map map)
 {
-    mr_cuda_spread(be, y, x, map, together(map), true);
+    mr_cuda_spread(be, 1, &y, &x, map, together(map), true);
 }
 
 template <typename T, typename S>
@@ -255,7 +397,7 @@ static void group_rows(mr_backend *be, mr_tensor y, mr_tensor m, mr_group_map ma
     each<1>(be, y.rows, y.cols, [=] __device__(int64_t row, int64_t col) {
         float value = 0;
         if (first + row < groups.length) {
-            int group = groups.group_of((int)(first + row)), begin = group / side * side;
+            int group = groups.group_of<1>((int)(first + row)), begin = group / side * side;
             if (col >= begin && col < begin + side)
                 value = to_float(*from.at(group % side, col - begin));
         }
@@ -349,19 +491,17 @@ void mr_cuda_block_rotate_adjoint(mr_backend *be, mr_tensor y, mr_tensor x, int6
 static void place(mr_backend *be, mr_tensor y, mr_tensor m)
 {
     const int side = (int)m.cols, pitch = (int)y.cols;
-    const bool repeats = pitch - side >= pack_of(y.dtype) - 1;
     const divider by_pitch((uint32_t)pitch);
     MR_BY_TYPE(y.dtype, T, {
         constexpr int N = 16 / sizeof(T);
         matrix<T> to(y), from(m);
         each<N>(be, y.rows, y.cols, [=] __device__(int64_t at, int64_t place) {
             const int matrix = (int)by_pitch.divide((uint32_t)at), row = (int)at - matrix * pitch;
-            const int64_t line = (int64_t)matrix * side + (row < side ? row : row % side);
             pack<T, N> out = {};
             for (int i = 0; i < N; i++) {
                 const int col = (int)place + i;
-                if (repeats || (row < side && col < side))
-                    out.v[i] = *from.at(line, col < side ? col : col % side);
+                if (row < side && col < side)
+                    out.v[i] = *from.at((int64_t)matrix * side + row, col);
             }
             *(pack<T, N> *)to.at(at, place) = out;
         });

@@ -108,16 +108,39 @@ template <int N, typename T> __device__ inline void load(float (&out)[N], const 
         out[i] = to_float(raw.v[i]);
 }
 
+/* What as many bytes are read and written as. */
+template <int BYTES> struct word;
+
+template <> struct word<2> {
+    typedef uint16_t type;
+};
+
+template <> struct word<4> {
+    typedef uint32_t type;
+};
+
+template <> struct word<8> {
+    typedef uint2 type;
+};
+
+template <> struct word<16> {
+    typedef uint4 type;
+};
+
 /* A pack in as many registers as it has words, which the compiler takes apart where it is read by
  * elements of 2 bytes. */
 template <int N, typename T> __device__ inline pack<T, N> pack_at(const T *from)
 {
+    typedef typename word<N * sizeof(T)>::type whole;
     pack<T, N> raw;
-    if (sizeof raw == sizeof(uint4))
-        *reinterpret_cast<uint4 *>(&raw) = *reinterpret_cast<const uint4 *>(from);
-    else
-        raw = *reinterpret_cast<const pack<T, N> *>(from);
+    *reinterpret_cast<whole *>(&raw) = *reinterpret_cast<const whole *>(from);
     return raw;
+}
+
+template <int N, typename T> __device__ inline void put_pack(T *to, const pack<T, N> &raw)
+{
+    typedef typename word<N * sizeof(T)>::type whole;
+    *reinterpret_cast<whole *>(to) = *reinterpret_cast<const whole *>(&raw);
 }
 
 template <int N, typename T> __device__ inline void unpack(float (&out)[N], const pack<T, N> &raw)

@@ -56,7 +56,8 @@ static mr_tensor shared_gradient(const mr_update *u)
     return u->kind == MR_UPDATE_PRODUCT ? u->d_a : u->d_m;
 }
 
-/* Linears first..last of a site whose updates see one compressed input. */
+/* Linears first..last of a site whose updates see one compressed input, and are mapped alike to
+ * their outputs. */
 typedef struct bundle {
     int first, last; /* the ones between that are not adapted stand aside */
     int count;
@@ -65,9 +66,9 @@ typedef struct bundle {
     mr_tensor weight, gradient; /* stacked; the gradient where it is wanted */
 } bundle;
 
-static bool same_input(const mr_update *a, const mr_update *b)
+static bool same_maps(const mr_update *a, const mr_update *b)
 {
-    return a->m.cols == b->m.cols && a->blocks == b->blocks &&
+    return a->m.cols == b->m.cols && a->blocks == b->blocks && a->out.length == b->out.length &&
            follows(shared_weight(a), shared_weight(b)) &&
            follows(shared_gradient(a), shared_gradient(b));
 }
@@ -91,7 +92,7 @@ static bool next_bundle(const mr_site_args *args, bundle *b)
     for (i++; i < args->linears; i++) {
         const mr_update *next = &args->update[i];
         if (!is_adapted(args, i)) continue;
-        if (!same_input(last, next)) break;
+        if (!same_maps(last, next)) break;
         b->weight.rows += shared_weight(next).rows;
         b->gradient.rows += shared_gradient(next).rows;
         b->last = i;
@@ -109,8 +110,7 @@ typedef struct square_rooms {
     mr_cuda_blocks blocks; /* of the columns of the next three */
     int count;             /* of blocks */
     mr_group_map in_map;   /* of inputs to columns, whole blocks */
-    bool takes_input;      /* `in` is the input */
-    mr_tensor in;          /* [N, count * pitch]: what M is applied to */
+    mr_tensor in;          /* [N, count * pitch]: what M is applied to, maybe the input */
     mr_tensor out;         /* of each linear such a one: products, or gradients there; with one
                               block side by side, where all linears are one product */
     mr_tensor back;        /* [N, count * pitch], the gradient of `in` */
@@ -149,7 +149,7 @@ static bool make_rooms(mr_backend *be, const mr_site_args *args, const bundle *b
                                                                            .turned = first->rotate},
                                                         type);
     const int64_t pitch = room.pitch;
-    *r = (square_rooms){.blocks = {b->inner, pitch, room.repeats}, .count = count};
+    *r = (square_rooms){.blocks = {b->inner, pitch}, .count = count};
     const int64_t reach = r->count * b->inner, wide = r->count * pitch;
     r->in_map = grouped ? first->in : (mr_group_map){.groups = reach, .length = reach};
     const int64_t gradients = (count == 1 ? b->count : 1) * wide;
@@ -205,11 +205,30 @@ static void come_back(mr_backend *be)
 
 static void compress(mr_backend *be, mr_tensor x, square_rooms *r)
 {
-    r->takes_input = leaves_columns(r->in_map, r->blocks, x);
-    if (r->takes_input)
+    if (leaves_columns(r->in_map, r->blocks, x))
         r->in = x;
     else
-        mr_cuda_sum(be, r->in, x, r->in_map, r->blocks);
+        mr_cuda_sum(be, 1, &r->in, &x, r->in_map, r->blocks);
+}
+
+/* Outputs of a bundle's linears, y, and what is spread over them or summed from them. */
+typedef struct mapped {
+    int count;
+    mr_tensor y[MR_SITE_LINEARS], out[MR_SITE_LINEARS];
+} mapped;
+
+static mapped find_mapped(const mr_site_args *args, const bundle *b, const square_rooms *r,
+                          const mr_tensor *y)
+{
+    mapped all = {0};
+    for (int i = b->first, k = 0; i <= b->last; i++) {
+        if (!is_adapted(args, i)) continue;
+        const mr_tensor out = out_of(r, k++, &args->update[i], y[i]);
+        if (!is_room(r, out)) continue;
+        all.y[all.count] = y[i];
+        all.out[all.count++] = out;
+    }
+    return all;
 }
 
 /* Products with the k-th linear's matrices, block by block: rows of columns, to such. */
@@ -231,15 +250,20 @@ static void forward_square(mr_backend *be, const mr_site_args *args, const bundl
     compress(be, x, &r);
     if (r.count == 1)
         mr_cuda_gemm(be, false, true, args->update[b->first].scale, r.in, r.m, 0, r.out);
+    const mapped all = find_mapped(args, b, &r, y);
+    int spread = 0;
     for (int i = b->first, k = 0; i <= b->last; i++) {
-        if (!is_adapted(args, i)) continue;
         const mr_update *one = &args->update[i];
-        mr_tensor out = out_of(&r, k, one, y[i]);
+        if (!is_adapted(args, i)) continue;
+        const mr_tensor out = out_of(&r, k, one, y[i]);
         if (r.count > 1) multiply_blocks(be, &r, k, true, one->scale, r.in, 0, out);
-        k++;
-        if (is_room(&r, out)) mr_cuda_spread(be, y[i], out, one->out, r.blocks, false);
+        if (k++ > 0) continue;
+        spread = is_room(&r, out); /* the first one, which is needed first */
+        mr_cuda_spread(be, spread, all.y, all.out, one->out, r.blocks, false);
         if (i < args->linears - 1) go_beside(be, args);
     }
+    mr_cuda_spread(be, all.count - spread, all.y + spread, all.out + spread,
+                   args->update[b->first].out, r.blocks, false);
 }
 
 static void forward_product(mr_backend *be, const mr_site_args *args, const bundle *b,
@@ -492,18 +516,17 @@ static void backward_square(mr_backend *be, const mr_site_args *args, const bund
     late->d_u = (mr_tensor){0};
     if (late->exists) go_beside(be, args);
     compress(be, x, r);
-    for (int i = b->first, k = 0; i <= b->last; i++) {
-        if (!is_adapted(args, i)) continue;
-        g[i] = out_of(r, k++, &args->update[i], d_y[i]);
-        if (is_room(r, g[i])) mr_cuda_sum(be, g[i], d_y[i], args->update[i].out, r->blocks);
-    }
+    const mapped all = find_mapped(args, b, r, d_y);
+    mr_cuda_sum(be, all.count, all.out, all.y, args->update[b->first].out, r->blocks);
+    for (int i = b->first, k = 0; i <= b->last; i++)
+        if (is_adapted(args, i)) g[i] = out_of(r, k++, &args->update[i], d_y[i]);
     if (late->exists) compressed_gradient(be, args, b, r, g, 0, r->back);
     go_beside(be, args);
     if (mr_tensor_exists(b->gradient)) square_gradients(be, args, b, r, g);
     come_back(be);
     if (!wanted || late->exists) return;
     compressed_gradient(be, args, b, r, g, into && !begins ? 1.0f : 0.0f, into ? d_x : r->back);
-    if (!into) mr_cuda_spread(be, d_x, r->back, r->in_map, r->blocks, !begins);
+    if (!into) mr_cuda_spread(be, 1, &d_x, &r->back, r->in_map, r->blocks, !begins);
 }
 
 static void add_late(mr_backend *be, const mr_site_args *args, const late_gradient *late)
@@ -511,7 +534,7 @@ static void add_late(mr_backend *be, const mr_site_args *args, const late_gradie
     if (mr_tensor_exists(late->d_u))
         mr_cuda_gemm(be, false, false, 1, late->d_u, late->a, 1, args->d_x);
     else
-        mr_cuda_spread(be, args->d_x, late->rooms.back, late->rooms.in_map, late->rooms.blocks,
+        mr_cuda_spread(be, 1, &args->d_x, &late->rooms.back, late->rooms.in_map, late->rooms.blocks,
                        true);
 }
 

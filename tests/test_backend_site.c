@@ -127,12 +127,13 @@ static void gated_updates_are_those_of_the_formula(void **state)
     }
 }
 
-/* Two linears with square updates between maps, of sides whose rows begin at 16 bytes or do not. */
+/* Two linears with square updates between maps, of sides whose rows begin at 16 bytes or do not,
+ * with the compressed input kept or made again. */
 static void square_updates_are_those_of_the_formula(void **state)
 {
     mr_lab *lab = *state;
     need_sites(lab);
-    const int64_t sides[] = {24, 30, 27, 104};
+    const int64_t sides[] = {24, 30, 27, 104, 30, 27};
     for (size_t k = 0; k < sizeof sides / sizeof sides[0]; k++) {
         const int64_t side = sides[k];
         const mr_group_map in = {.groups = side, .length = (IN + side - 1) / side * side},
@@ -140,6 +141,8 @@ static void square_updates_are_those_of_the_formula(void **state)
         operand x = given(lab, MR_BF16, ROWS, IN, 1 / 16.0), d_x = wanted(lab, MR_BF16, ROWS, IN);
         operand m = given(lab, MR_BF16, LINEARS * side, side, 1 / 256.0);
         operand d_m = wanted(lab, MR_F32, LINEARS * side, side), y[LINEARS], d_y[LINEARS];
+        mr_tensor compressed = {0};
+        if (k % 2) compressed = mr_lab_poison(lab, MR_BF16, ROWS, mr_even_cols(side, MR_BF16), 0);
         double *c = mr_lab_zeros(lab, ROWS * side), *d_c = mr_lab_zeros(lab, ROWS * side);
         mr_site_args args = {.linears = LINEARS, .x = x.t};
         mr_reference_group_sum(c, x.values, in, ROWS, IN);
@@ -155,7 +158,8 @@ static void square_updates_are_those_of_the_formula(void **state)
                                          .m = mr_tensor_rows(m.t, i * side, side),
                                          .d_m = mr_tensor_rows(d_m.t, i * side, side),
                                          .in = in,
-                                         .out = out};
+                                         .out = out,
+                                         .compressed = compressed};
             mr_reference_gemm(false, true, 1, x.values, w.values, 0, y[i].values, ROWS, OUT, IN);
             mr_reference_gemm(false, true, 1, c, own, 0, z, ROWS, side, side);
             mr_reference_group_spread(y[i].values, z, out, ROWS, OUT);

@@ -182,7 +182,7 @@ mr_status mr_mora_setup(mr_adapter *a, mr_mora_cycle cycle, const char *const *n
             if (b->blocks > a->product_rows) a->product_rows = b->blocks;
         } else {
             b->saved = a->saved_cols;
-            a->saved_cols += b->r_hat;
+            a->saved_cols += mr_even_cols(b->r_hat, a->compute);
             work = (b->count + 1) * b->r_hat;
         }
         if (work > a->work_cols) a->work_cols = work;
@@ -328,6 +328,9 @@ void mr_mora_update(const mr_adapter *a, const mr_adapter_call *call, int linear
                        .out = output_map(a, b, linear)};
     if (!in_blocks(a)) {
         out->in = input_map(a, b);
+        if (mr_tensor_exists(call->saved))
+            out->compressed =
+                mr_tensor_cols(call->saved, b->saved, mr_even_cols(b->r_hat, a->compute));
         return;
     }
     out->blocks = b->blocks;

@@ -121,6 +121,13 @@ typedef struct mr_square_shape {
     bool turned;          /**< blocks are rotated */
 } mr_square_shape;
 
+/** Returns columns and those that rows need behind them to begin at 16 bytes. */
+static inline int64_t mr_even_cols(int64_t cols, mr_dtype dtype)
+{
+    const int64_t pack = 16 / (int64_t)mr_dtype_size(dtype);
+    return (cols + pack - 1) / pack * pack;
+}
+
 /** How the update of a linear is made of its parts. */
 typedef enum mr_update_kind {
     MR_UPDATE_NONE,
@@ -137,6 +144,8 @@ typedef struct mr_update {
     mr_tensor a, b;       /**< product: A [r, I], B [O, r] */
     mr_tensor m;          /**< groups, blocks: M [R, R] */
     mr_group_map in, out; /**< groups: of inputs and outputs; blocks: of outputs alone */
+    mr_tensor compressed; /**< groups: [N, mr_even_cols(R)], kept from forward to backward: room for
+                               the backend to sum inputs in, or absent */
     int64_t blocks;       /**< as in block_rotate, with R for its width */
     bool rotate;
     mr_tensor cosine, sine;

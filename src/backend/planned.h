@@ -30,9 +30,9 @@ typedef struct mr_device_squares {
 
 static inline mr_device_squares mr_device_squares_of(const mr_square_shape *s, mr_dtype dtype)
 {
-    const int64_t size = (int64_t)mr_dtype_size(dtype), pad = 16 / size;
+    const int64_t size = (int64_t)mr_dtype_size(dtype);
     mr_device_squares room;
-    room.pitch = (s->side + pad - 1) / pad * pad;
+    room.pitch = mr_even_cols(s->side, dtype);
     const int64_t wide = s->blocks * room.pitch;
     const int64_t all = s->rows * (2 + s->linears) * wide + s->linears * wide * room.pitch;
     const int64_t gradients = (s->blocks == 1 ? s->linears : 1) * wide * room.pitch;

@@ -110,6 +110,7 @@ typedef struct square_rooms {
     mr_cuda_blocks blocks; /* of the columns of the next three */
     int count;             /* of blocks */
     mr_group_map in_map;   /* of inputs to columns, whole blocks */
+    bool keeps;            /* `in` stays from forward to backward */
     mr_tensor in;          /* [N, count * pitch]: what M is applied to, maybe the input */
     mr_tensor out;         /* of each linear such a one: products, or gradients there; with one
                               block side by side, where all linears are one product */
@@ -134,6 +135,14 @@ static bool is_even(const bundle *b, int64_t pitch, mr_dtype type)
            (!mr_tensor_exists(b->gradient) || (uintptr_t)mr_cuda_at(b->gradient) % 16 == 0);
 }
 
+/* Whether there is such a room for the compressed input as products are fast from. */
+static bool keeps_input(const mr_tensor *room, int64_t cols)
+{
+    return mr_tensor_exists(*room) && room->cols == cols &&
+           room->stride == mr_even_cols(room->stride, room->dtype) &&
+           (uintptr_t)mr_cuda_at(*room) % 16 == 0;
+}
+
 /* @return false where there is no memory, which is noted */
 static bool make_rooms(mr_backend *be, const mr_site_args *args, const bundle *b, square_rooms *r)
 {
@@ -154,7 +163,9 @@ static bool make_rooms(mr_backend *be, const mr_site_args *args, const bundle *b
     r->in_map = grouped ? first->in : (mr_group_map){.groups = reach, .length = reach};
     const int64_t gradients = (count == 1 ? b->count : 1) * wide;
     r->buffer.data = mr_cuda_scratch(be, room.bytes);
-    r->in = mr_tensor_of(&r->buffer, type, 0, n, wide);
+    r->keeps = keeps_input(&first->compressed, wide);
+    r->in = r->keeps ? mr_tensor_rows(first->compressed, 0, n)
+                     : mr_tensor_of(&r->buffer, type, 0, n, wide);
     r->back = mr_tensor_of(&r->buffer, type, n * wide, n, wide);
     r->out = r->count == 1 ? mr_tensor_of(&r->buffer, type, 2 * n * wide, n, b->count * wide)
                            : mr_tensor_of(&r->buffer, type, 2 * n * wide, b->count * n, wide);
@@ -203,11 +214,11 @@ static void come_back(mr_backend *be)
     if (mr_cuda_of(be)->beside) mr_cuda_side_end(be);
 }
 
-static void compress(mr_backend *be, mr_tensor x, square_rooms *r)
+static void compress(mr_backend *be, mr_tensor x, square_rooms *r, bool again)
 {
     if (leaves_columns(r->in_map, r->blocks, x))
         r->in = x;
-    else
+    else if (!again || !r->keeps)
         mr_cuda_sum(be, 1, &r->in, &x, r->in_map, r->blocks);
 }
 
@@ -247,7 +258,7 @@ static void forward_square(mr_backend *be, const mr_site_args *args, const bundl
 {
     square_rooms r;
     if (!make_rooms(be, args, b, &r)) return;
-    compress(be, x, &r);
+    compress(be, x, &r, false);
     if (r.count == 1)
         mr_cuda_gemm(be, false, true, args->update[b->first].scale, r.in, r.m, 0, r.out);
     const mapped all = find_mapped(args, b, &r, y);
@@ -515,7 +526,7 @@ static void backward_square(mr_backend *be, const mr_site_args *args, const bund
     late->exists = !into && can_be_late(args, b);
     late->d_u = (mr_tensor){0};
     if (late->exists) go_beside(be, args);
-    compress(be, x, r);
+    compress(be, x, r, true);
     const mapped all = find_mapped(args, b, r, d_y);
     mr_cuda_sum(be, all.count, all.out, all.y, args->update[b->first].out, r->blocks);
     for (int i = b->first, k = 0; i <= b->last; i++)

@@ -17,6 +17,46 @@ void mr_cuda_fill(mr_backend *be, mr_tensor t, float value)
     });
 }
 
+enum { COPY_THREADS = 256, COPY_EACH = 8 };
+
+/* Elements one by one, those of a warp side by side: they fill whole lines of memory wherever rows
+ * begin. */
+template <typename T>
+static __global__ void copy_odd(matrix<T> to, matrix<T> from, int64_t cols, uint32_t parts)
+{
+    const int64_t row = blockIdx.x / parts, part = blockIdx.x % parts;
+    const int64_t first = part * COPY_THREADS * COPY_EACH + threadIdx.x;
+    T v[COPY_EACH];
+#pragma unroll
+    for (int i = 0; i < COPY_EACH; i++)
+        if (first + i * COPY_THREADS < cols) v[i] = *from.at(row, first + i * COPY_THREADS);
+#pragma unroll
+    for (int i = 0; i < COPY_EACH; i++)
+        if (first + i * COPY_THREADS < cols) *to.at(row, first + i * COPY_THREADS) = v[i];
+}
+
+/* Whether rows are such, of as many elements as it takes to keep threads busy. */
+static bool is_odd(mr_tensor dst, mr_tensor src)
+{
+    const size_t size = mr_dtype_size(dst.dtype);
+    const size_t places = (size_t)dst.stride * size | (size_t)src.stride * size |
+                          (uintptr_t)mr_cuda_at(dst) | (uintptr_t)mr_cuda_at(src);
+    return dst.cols >= COPY_THREADS && places % 16 != 0;
+}
+
+template <typename T> static cudaError_t copy_rows(mr_backend *be, mr_tensor dst, mr_tensor src)
+{
+    constexpr int64_t PART = COPY_THREADS * COPY_EACH, MOST = (int64_t)1 << 30; /* blocks */
+    const int64_t parts = (dst.cols + PART - 1) / PART, rows = MOST / parts;
+    for (int64_t row = 0; row < dst.rows; row += rows) {
+        const int64_t count = dst.rows - row < rows ? dst.rows - row : rows;
+        copy_odd<T><<<(unsigned)(count * parts), COPY_THREADS, 0, mr_cuda_of(be)->stream>>>(
+            mr_tensor_rows(dst, row, count), mr_tensor_rows(src, row, count), dst.cols,
+            (uint32_t)parts);
+    }
+    return cudaGetLastError();
+}
+
 void mr_cuda_copy(mr_backend *be, mr_tensor dst, mr_tensor src)
 {
     size_t size = mr_dtype_size(dst.dtype), row = (size_t)dst.cols * size;
@@ -26,6 +66,10 @@ void mr_cuda_copy(mr_backend *be, mr_tensor dst, mr_tensor src)
     if (dst.rows == 1 || (mr_tensor_is_dense(dst) && mr_tensor_is_dense(src)))
         error = cudaMemcpyAsync(mr_cuda_at(dst), mr_cuda_at(src), row * (size_t)dst.rows,
                                 cudaMemcpyDeviceToDevice, stream);
+    else if (is_odd(dst, src))
+        error = size == 2   ? copy_rows<uint16_t>(be, dst, src)
+                : size == 4 ? copy_rows<uint32_t>(be, dst, src)
+                            : copy_rows<uint64_t>(be, dst, src);
     else
         error = cudaMemcpy2DAsync(mr_cuda_at(dst), (size_t)dst.stride * size, mr_cuda_at(src),
                                   (size_t)src.stride * size, row, (size_t)dst.rows,

@@ -1,4 +1,5 @@
-foreach(name backend backend_attention backend_gradients backend_harness backend_scale backend_types)
+foreach(name backend backend_attention backend_gradients backend_harness backend_scale backend_spare
+    backend_types)
   mr_add_test(${name} LINK mr_backend)
   mr_use(${name} reference)
 endforeach()
@@ -11,7 +12,7 @@ if(MR_CUDA)
   mr_use(device program logs)
   add_dependencies(test_device mora)
   foreach(name backend backend_attention backend_gradients backend_harness backend_scale backend_site
-      backend_types device golden)
+      backend_spare backend_types device golden)
     add_test(NAME ${name}.cuda COMMAND sh -c
       "test -e /dev/nvidia0 || { echo 'skipped: no device of NVIDIA'; exit 77; }; exec $<TARGET_FILE:test_${name}>")
     set_tests_properties(${name}.cuda PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77 LABELS cuda)

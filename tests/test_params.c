@@ -3,6 +3,7 @@
 #include "model/tree.h"
 #include "ranks.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static mr_backend *be;
@@ -24,7 +25,7 @@ static const struct shape {
     {3, MR_FLAT_TRAINED, 41, 100},
 };
 
-enum { PARAMS = sizeof shapes / sizeof shapes[0], LARGEST = 128 * 65 };
+enum { PARAMS = sizeof shapes / sizeof shapes[0], LARGEST = 128 * 65, MOST_BELOW = 3 * LARGEST };
 
 static int64_t count_of(int id)
 {
@@ -448,16 +449,34 @@ static void every_rank_reads_whole_parameters(void **state)
     }
 }
 
+/* What lies below a parameter: at least those that follow it in its flat, up to whole rows. */
+static mr_tensor below_of(mr_tensor t, int id, bool *right)
+{
+    int64_t follow = 0;
+    for (int other = id + 1; other < PARAMS; other++)
+        if (shapes[other].unit == shapes[id].unit && shapes[other].kind == shapes[id].kind)
+            follow += count_of(other);
+    *right = *right && t.below >= follow / t.cols && t.below * t.cols <= MOST_BELOW;
+    t.offset += mr_tensor_count(t);
+    t.rows = t.below;
+    return t;
+}
+
 static bool unit_is_readable(mr_params *params, int unit)
 {
-    float *values = mr_alloc_array(MR_MEM_OTHER, LARGEST, sizeof *values);
+    float *values = mr_alloc_array(MR_MEM_OTHER, MOST_BELOW, sizeof *values);
     if (!values) mr_abort("%s", mr_message());
     bool right = true;
     for (int id = 0; id < PARAMS; id++) {
         if (shapes[id].unit != unit) continue;
-        be->ops->download(be, values, mr_params_weight(params, id));
+        const mr_tensor weight = mr_params_weight(params, id);
+        const mr_tensor below = below_of(weight, id, &right);
+        be->ops->download(be, values, weight);
         for (int64_t i = 0; i < count_of(id); i++)
             right = right && same_bits(values[i], weight_of(id, i));
+        if (right) be->ops->download(be, values, below);
+        for (int64_t i = 0; right && i < mr_tensor_count(below); i++)
+            right = isfinite(values[i]);
     }
     mr_free(values);
     return right;
@@ -649,14 +668,21 @@ static void a_change_of_weights_raises_the_generation(void **state)
     }
 }
 
+/* As a product does, which writes below what is its own and puts back what stood there. */
 static void write_leaf(const rig *r, int unit, int64_t micro)
 {
-    static float values[LARGEST];
+    static float values[LARGEST], others[MOST_BELOW];
     for (int id = 0; id < PARAMS; id++) {
         if (shapes[id].unit != unit || shapes[id].kind == MR_FLAT_FROZEN) continue;
+        bool right = true;
+        const mr_tensor grad = mr_reduce_grad(r->reduce, id), below = below_of(grad, id, &right);
+        if (!right) mr_abort("parameter %d: %lld rows below", id, (long long)grad.below);
         for (int64_t i = 0; i < count_of(id); i++)
             values[i] = leaf_of(id, i, micro);
-        be->ops->upload(be, mr_reduce_grad(r->reduce, id), values);
+        be->ops->download(be, others, below);
+        be->ops->fill(be, below, 1e30f);
+        be->ops->upload(be, grad, values);
+        be->ops->upload(be, below, others);
     }
 }
 

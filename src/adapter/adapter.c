@@ -194,11 +194,7 @@ mr_tensor mr_adapter_stacked(const mr_tensor tensors[][MR_ADAPTER_PARAMS], int k
                              int count)
 {
     mr_tensor stacked = tensors[first][k];
-    for (int i = first + 1; i < first + count; i++) {
-        mr_tensor next = tensors[i][k];
-        MR_INVARIANT(next.buffer == stacked.buffer && next.cols == stacked.cols &&
-                     next.offset == stacked.offset + stacked.rows * stacked.cols);
-        stacked.rows += next.rows;
-    }
+    for (int i = first + 1; i < first + count; i++)
+        stacked = mr_tensor_stack(stacked, tensors[i][k]);
     return stacked;
 }

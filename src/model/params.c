@@ -356,17 +356,14 @@ mr_tensor mr_params_weight(const mr_params *params, int id)
         int64_t at = param->kind == MR_FLAT_TRAINED ? unit->flat[MR_FLAT_FROZEN].count : 0;
         flat = mr_tensor_cols(lane->memory, at, unit->flat[param->kind].count);
     }
-    return mr_tensor_reshape(mr_tensor_cols(flat, param->offset, param->rows * param->cols),
-                             param->rows, param->cols);
+    return mr_flat_part(flat, param);
 }
 
 mr_tensor mr_params_adapter(const mr_params *params, int id)
 {
     const mr_param *param = &params->param[id];
     MR_INVARIANT(param->kind == MR_FLAT_ADAPTER);
-    return mr_tensor_reshape(mr_tensor_cols(params->unit[param->unit].flat[param->kind].all,
-                                            param->offset, param->rows * param->cols),
-                             param->rows, param->cols);
+    return mr_flat_part(params->unit[param->unit].flat[param->kind].all, param);
 }
 
 /* Forgets what was gathered, once it is there. */

@@ -199,6 +199,17 @@ mr_flat_size mr_flat_size_of(const mr_params *params, int unit, int kind);
  * together: of weights and lanes, and of slot 0 where that is shared. */
 void mr_params_part_bytes(const mr_params *params, size_t bytes[MR_MEM_PURPOSES]);
 
+/** Returns what a parameter has in a flat, [1, count] of weights or gradients, as [rows, cols];
+ * what lies behind it there is below. */
+static inline mr_tensor mr_flat_part(mr_tensor flat, const mr_param *param)
+{
+    const int64_t count = param->rows * param->cols;
+    mr_tensor t =
+        mr_tensor_reshape(mr_tensor_cols(flat, param->offset, count), param->rows, param->cols);
+    t.below = (flat.cols - param->offset - count) / param->cols;
+    return t;
+}
+
 /** Returns a slot of the sums of gradients, [1, count] where they are whole, else [1, count / P].
  */
 mr_tensor mr_flat_slot(const mr_params *params, const mr_flat *flat, int slot);

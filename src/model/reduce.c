@@ -248,9 +248,7 @@ mr_tensor mr_reduce_grad(const mr_reduce *r, int id)
     const mr_param *param = &r->params->param[id];
     if (!param->trained) return (mr_tensor){0};
     MR_INVARIANT(r->sums[param->unit].open);
-    mr_tensor leaf = leaf_place(r, param->unit, param->kind);
-    return mr_tensor_reshape(mr_tensor_cols(leaf, param->offset, param->rows * param->cols),
-                             param->rows, param->cols);
+    return mr_flat_part(leaf_place(r, param->unit, param->kind), param);
 }
 
 /* Sends the sum of this rank's leaves, slot 0, to the owners of its shards. */

@@ -31,6 +31,7 @@ mr_tensor mr_tensor_rows(mr_tensor t, int64_t first, int64_t count)
     MR_INVARIANT(first >= 0 && count >= 0 && first + count <= t.rows);
     t.offset += first * t.stride;
     t.rows = count;
+    t.below = 0;
     return t;
 }
 
@@ -40,7 +41,17 @@ mr_tensor mr_tensor_cols(mr_tensor t, int64_t first, int64_t count)
     t.offset += first;
     t.cols = count;
     t.spare = 0;
+    t.below = 0;
     return t;
+}
+
+mr_tensor mr_tensor_stack(mr_tensor first, mr_tensor second)
+{
+    MR_INVARIANT(second.buffer == first.buffer && second.cols == first.cols &&
+                 second.offset == first.offset + first.rows * first.cols);
+    first.rows += second.rows;
+    first.below = second.below;
+    return first;
 }
 
 mr_tensor mr_tensor_carve(mr_tensor t, int64_t first, int64_t cols)
@@ -56,5 +67,6 @@ mr_tensor mr_tensor_reshape(mr_tensor t, int64_t rows, int64_t cols)
     t.cols = cols;
     t.stride = cols;
     t.spare = 0;
+    t.below = 0;
     return t;
 }

@@ -31,6 +31,10 @@ typedef struct mr_tensor {
     int64_t stride; /**< elements from one row to the next, >= cols */
     int64_t spare;  /**< of them behind a row that are its own, and zeros: what writes the tensor
                          leaves them so, so that a product may take them in */
+    int64_t below;  /**< rows below its own that are there and hold numbers of the same type, of
+                         others, which nothing that is not queued behind them uses meanwhile: a
+                         product may take them in, and leaves them as they were. Parts of a tensor
+                         have none. */
     mr_dtype dtype;
 } mr_tensor;
 
@@ -46,6 +50,9 @@ mr_tensor mr_tensor_rows(mr_tensor t, int64_t first, int64_t count);
 
 /** Returns columns first..first+count-1 of t. Local. */
 mr_tensor mr_tensor_cols(mr_tensor t, int64_t first, int64_t count);
+
+/** Returns two dense matrices as one, of which the second begins where the first ends. Local. */
+mr_tensor mr_tensor_stack(mr_tensor first, mr_tensor second);
 
 /** Returns memory of a dense scratch tensor as a dense matrix of its rows and `cols` columns,
  * behind what `first` columns take in the same manner. Local. */

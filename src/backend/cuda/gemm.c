@@ -400,20 +400,36 @@ static int64_t even_up(int64_t extent)
     return (extent + EVEN - 1) / EVEN * EVEN;
 }
 
-/* A matrix with extents that are multiples of 8: itself, where columns behind its own are zeros, or
- * room for a copy. */
-static mr_tensor rounded(mr_tensor t, mr_buffer *room, size_t *used)
+static mr_tensor take(mr_buffer *room, mr_dtype dtype, int64_t rows, int64_t cols, size_t *used)
+{
+    const size_t size = mr_dtype_size(dtype);
+    mr_tensor t = mr_tensor_of(room, dtype, (int64_t)(*used / size), rows, cols);
+    *used += ((size_t)(rows * cols) * size + 255) / 256 * 256;
+    return t;
+}
+
+/* A matrix with extents that are multiples of 8: itself, with zeros that stand behind its rows and,
+ * where it takes such in, with numbers of others below; else room for a copy. */
+static mr_tensor rounded(mr_tensor t, bool takes_below, mr_buffer *room, size_t *used)
 {
     const int64_t rows = even_up(t.rows), cols = even_up(t.cols);
-    if (rows == t.rows && cols - t.cols <= t.spare && t.stride % EVEN == 0 &&
-        (uintptr_t)mr_cuda_at(t) % 16 == 0) {
-        t.cols = cols;
-        return t;
-    }
-    const size_t size = mr_dtype_size(t.dtype);
-    mr_tensor copy = mr_tensor_of(room, t.dtype, (int64_t)(*used / size), rows, cols);
-    *used += ((size_t)(rows * cols) * size + 255) / 256 * 256;
-    return copy;
+    if (rows - t.rows > (takes_below ? t.below : 0) || cols - t.cols > t.spare ||
+        t.stride % EVEN != 0 || (uintptr_t)mr_cuda_at(t) % 16 != 0)
+        return take(room, t.dtype, rows, cols, used);
+    t.rows = rows;
+    t.cols = cols;
+    return t;
+}
+
+/* What a rounded matrix has behind the rows of the matrix, and below them. */
+static mr_tensor behind_of(mr_tensor even, mr_tensor t)
+{
+    return mr_tensor_cols(mr_tensor_rows(even, 0, t.rows), t.cols, even.cols - t.cols);
+}
+
+static mr_tensor below_of(mr_tensor even, mr_tensor t)
+{
+    return mr_tensor_rows(even, t.rows, even.rows - t.rows);
 }
 
 /* The part of a rounded matrix that is the matrix. */
@@ -422,11 +438,23 @@ static mr_tensor own_part(mr_tensor even, mr_tensor t)
     return mr_tensor_cols(mr_tensor_rows(even, 0, t.rows), 0, t.cols);
 }
 
+/* Makes a factor's copy, where it has one. */
+static void copy_rounded(mr_backend *be, mr_tensor even, mr_tensor t)
+{
+    if (!is_other(even, t)) return;
+    mr_cuda_copy(be, own_part(even, t), t);
+    if (even.cols > t.cols) mr_cuda_fill(be, behind_of(even, t), 0);
+    if (even.rows > t.rows) mr_cuda_fill(be, below_of(even, t), 0);
+}
+
 /* A product with odd extents as one whose are rounded up, zeros added, where what must be copied
- * for that is little beside the product. @return whether it is such */
+ * for that is little beside the product. Numbers below a factor are as good as zeros: along the sum
+ * they meet the other one's zeros, else what comes of them goes below the result, where what stood
+ * is put back, or behind its rows, which are cleared. @return whether it is such */
 static bool run_rounded(mr_backend *be, bool ta, bool tb, const operands *o)
 {
     const size_t most = (size_t)64 << 20;
+    const bool meets_zeros = !ta || tb; /* not both factors have rows along the sum */
     mr_cuda *cu = mr_cuda_of(be);
     mr_buffer *room = &cu->aligned;
     operands even = *o;
@@ -434,19 +462,24 @@ static bool run_rounded(mr_backend *be, bool ta, bool tb, const operands *o)
     if (o->a.rows % EVEN == 0 && o->a.cols % EVEN == 0 && o->b.rows % EVEN == 0 &&
         o->b.cols % EVEN == 0)
         return false;
-    even.a = rounded(o->a, room, &used);
-    even.b = rounded(o->b, room, &used);
-    even.c = rounded(o->c, room, &used);
+    even.a = rounded(o->a, meets_zeros, room, &used);
+    even.b = rounded(o->b, meets_zeros, room, &used);
+    even.c = rounded(o->c, !cu->side_open, room, &used);
+    const bool direct = !is_other(even.c, o->c);
+    const mr_tensor others = below_of(even.c, o->c);
+    const mr_tensor kept = take(room, others.dtype, direct ? others.rows : 0, others.cols, &used);
     if (used > most) return false;
     mr_cuda_grow(be, room, used);
     if (used > room->bytes) return true; /* noted */
-    if (used > 0)
-        mr_cuda_note(be, cudaMemsetAsync(room->data, 0, used, cu->stream), "a matrix product");
-    if (is_other(even.a, o->a)) mr_cuda_copy(be, own_part(even.a, o->a), o->a);
-    if (is_other(even.b, o->b)) mr_cuda_copy(be, own_part(even.b, o->b), o->b);
-    if (is_other(even.c, o->c) && o->beta != 0) mr_cuda_copy(be, own_part(even.c, o->c), o->c);
+    copy_rounded(be, even.a, o->a);
+    copy_rounded(be, even.b, o->b);
+    if (!direct && o->beta != 0) mr_cuda_copy(be, own_part(even.c, o->c), o->c);
+    if (kept.rows > 0) mr_cuda_copy(be, kept, others);
     run(be, ta, tb, &even);
-    if (is_other(even.c, o->c)) mr_cuda_copy(be, o->c, own_part(even.c, o->c));
+    if (kept.rows > 0) mr_cuda_copy(be, others, kept);
+    if (!direct) mr_cuda_copy(be, o->c, own_part(even.c, o->c));
+    if (direct && even.c.cols > o->c.cols && tb && !is_other(even.b, o->b))
+        mr_cuda_fill(be, behind_of(even.c, o->c), 0);
     return true;
 }
 

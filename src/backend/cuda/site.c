@@ -93,8 +93,8 @@ static bool next_bundle(const mr_site_args *args, bundle *b)
         const mr_update *next = &args->update[i];
         if (!is_adapted(args, i)) continue;
         if (!same_maps(last, next)) break;
-        b->weight.rows += shared_weight(next).rows;
-        b->gradient.rows += shared_gradient(next).rows;
+        b->weight = mr_tensor_stack(b->weight, shared_weight(next));
+        b->gradient = mr_tensor_stack(b->gradient, shared_gradient(next));
         b->last = i;
         b->count++;
         last = next;

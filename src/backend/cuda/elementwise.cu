@@ -150,24 +150,19 @@ void mr_cuda_dropout(mr_backend *be, mr_tensor y, mr_tensor x, float beta, doubl
     });
 }
 
-/* The columns of a matrix that are whole packs, where its rows begin at such and end within one;
- * else 0: what is behind them is then taken apart. */
-static int64_t even_cols(mr_tensor t)
+/* Takes in zeros behind rows that end within a pack, where all have them: of zeros alone come
+ * zeros. */
+static void take_spare(std::initializer_list<mr_tensor *> tensors)
 {
-    const int64_t pack = pack_of(t.dtype), even = t.cols - t.cols % pack;
-    return even < t.cols && t.stride % pack == 0 ? even : 0;
+    for (mr_tensor *t : tensors)
+        if (t->cols % pack_of(t->dtype) + t->spare < pack_of(t->dtype)) return;
+    for (mr_tensor *t : tensors)
+        t->cols = (t->cols + pack_of(t->dtype) - 1) / pack_of(t->dtype) * pack_of(t->dtype);
 }
 
 void mr_cuda_swiglu_forward(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tensor up)
 {
-    const int64_t even = even_cols(y), rest = y.cols - even;
-    if (even > 0) {
-        mr_cuda_swiglu_forward(be, mr_tensor_cols(y, 0, even), mr_tensor_cols(gate, 0, even),
-                               mr_tensor_cols(up, 0, even));
-        mr_cuda_swiglu_forward(be, mr_tensor_cols(y, even, rest), mr_tensor_cols(gate, even, rest),
-                               mr_tensor_cols(up, even, rest));
-        return;
-    }
+    take_spare({&y, &gate, &up});
     MR_BY_TYPE(y.dtype, T, {
         MR_BY_WIDTH(all_wide(pack_of(y.dtype), {y, gate, up}), T, N, {
             matrix<T> to(y), g(gate), u(up);
@@ -186,16 +181,7 @@ void mr_cuda_swiglu_forward(mr_backend *be, mr_tensor y, mr_tensor gate, mr_tens
 void mr_cuda_swiglu_backward(mr_backend *be, mr_tensor dgate, mr_tensor dup, mr_tensor dy,
                              mr_tensor gate, mr_tensor up)
 {
-    const int64_t even = even_cols(dy), rest = dy.cols - even;
-    if (even > 0) {
-        mr_cuda_swiglu_backward(be, mr_tensor_cols(dgate, 0, even), mr_tensor_cols(dup, 0, even),
-                                mr_tensor_cols(dy, 0, even), mr_tensor_cols(gate, 0, even),
-                                mr_tensor_cols(up, 0, even));
-        mr_cuda_swiglu_backward(be, mr_tensor_cols(dgate, even, rest),
-                                mr_tensor_cols(dup, even, rest), mr_tensor_cols(dy, even, rest),
-                                mr_tensor_cols(gate, even, rest), mr_tensor_cols(up, even, rest));
-        return;
-    }
+    take_spare({&dgate, &dup, &dy, &gate, &up});
     MR_BY_TYPE(dy.dtype, T, {
         MR_BY_WIDTH(all_wide(pack_of(dy.dtype), {dgate, dup, dy, gate, up}), T, N, {
             matrix<T> dg(dgate), du(dup), d(dy), g(gate), u(up);

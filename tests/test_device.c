@@ -49,6 +49,7 @@ static const char halves[] =
     "task: {name: uuid, pairs: 8}\n"
     "train: {steps: 6, global_batch: 8, micro_batch: 2, seq_len: 128, lr: 0.003}\n"
     "eval: {items: 1}\n"
+    "log: {spectrum_every: 3}\n"
     "checkpoint: {every_minutes: 0}\n"
     "parallel: {threads: 1}\n"
     "matrix: {method.name: [fft, lora, dora, mora], method.operator: [sharing, rotation],\n"

@@ -65,13 +65,19 @@ bool mr_model_is_structured(const mr_model *model, const mr_model_linear *linear
            !adapter_of(model, linear)->method->scales_rows;
 }
 
+mr_tensor mr_model_kept_part(const mr_model *model, int id)
+{
+    return mr_params_at(model->params, id)->trained ? mr_params_adapter(model->params, id)
+                                                    : mr_params_weight(model->params, id);
+}
+
 bool mr_model_update(const mr_model *model, const mr_model_linear *linear, mr_update *out)
 {
     if (!mr_model_is_structured(model, linear)) return false;
     const mr_adapter *adapter = adapter_of(model, linear);
     mr_adapter_call call = {.be = model->be};
     for (int p = 0; p < adapter->params; p++)
-        call.weight[linear->place][p] = mr_params_weight(model->params, part_id(model, linear, p));
+        call.weight[linear->place][p] = mr_model_kept_part(model, part_id(model, linear, p));
     return mr_adapter_update(adapter, &call, linear->place, out);
 }
 

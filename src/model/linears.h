@@ -48,7 +48,8 @@ bool mr_model_update_is_sharded(const mr_model *model, const mr_model_linear *li
 bool mr_model_is_structured(const mr_model *model, const mr_model_linear *linear);
 
 /** Describes what a linear that is structured has learnt since the first step, of an allocated
- * model; its layer is in use, where mr_model_update_is_sharded. Local.
+ * model, by its parts as they are kept; its layer is in use, where mr_model_update_is_sharded.
+ * Local.
  * @return false where it is not structured, or its method tells no structure */
 bool mr_model_update(const mr_model *model, const mr_model_linear *linear, mr_update *out);
 

@@ -7,18 +7,14 @@
  * product is cut shows in its bits. */
 enum { CHUNK = MR_MERGE_ROWS };
 
-/* As mr_layer_adapter_weights, with what is trained as it is kept: copies of another type that are
- * computed with are made anew of that. */
+/* As mr_layer_adapter_weights, with parts as they are kept. */
 static mr_adapter_call kept_weights(const mr_model *model, int index, int site)
 {
     const mr_layer *layer = &model->layer[index];
     mr_adapter_call call = mr_layer_adapter_weights(model, index, site);
     for (int i = 0; i < layer->adapted[site]; i++)
-        for (int p = 0; p < layer->adapter[site]->params; p++) {
-            const int id = layer->adapter_param[site][i][p];
-            if (mr_params_at(model->params, id)->trained)
-                call.weight[i][p] = mr_params_adapter(model->params, id);
-        }
+        for (int p = 0; p < layer->adapter[site]->params; p++)
+            call.weight[i][p] = mr_model_kept_part(model, layer->adapter_param[site][i][p]);
     return call;
 }
 

@@ -194,4 +194,8 @@ void mr_layer_backward(mr_model *model, int index, const mr_pass *pass, mr_layer
  * else. The layer's unit must be in use. Local. */
 mr_adapter_call mr_layer_adapter_weights(const mr_model *model, int index, int site);
 
+/** Returns a tensor of an adapter as it is kept, F32 where it is trained: what is computed with may
+ * be a copy of another type, made anew of that. The layer's unit must be in use. Local. */
+mr_tensor mr_model_kept_part(const mr_model *model, int id);
+
 #endif

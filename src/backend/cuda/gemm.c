@@ -1,6 +1,6 @@
 /* Products by cuBLASLt. How one is computed is settled the first time that its shape occurs and
- * kept by shape: the library's first proposal, which is the same in every run, and so are the bits.
- */
+ * kept by shape: as the library proposes first, which is the same in every run, or faster with the
+ * same bits. */
 
 #include "backend/cuda/cuda_impl.h"
 
@@ -24,7 +24,7 @@ struct mr_cuda_plan {
     cublasLtMatmulDesc_t product;
     cublasLtMatrixLayout_t a, b, c;
     cublasLtMatmulAlgo_t algorithm;
-    bool tried; /* it is the fastest, or the only one */
+    bool tried; /* it is the fastest with the first proposal's bits, or the only one */
 };
 
 enum {
@@ -237,7 +237,7 @@ static float time_of(mr_cuda *cu, const mr_cuda_plan *plan, const operands *o,
     return ms;
 }
 
-/* Tries proposals on the product itself, into memory of their own. */
+/* Tries proposals on the product itself, into zeroed memory of their own: twice `bytes`. */
 static void try_proposals(mr_backend *be, mr_cuda_plan *plan, const operands *o, char *memory,
                           size_t bytes)
 {
@@ -247,7 +247,10 @@ static void try_proposals(mr_backend *be, mr_cuda_plan *plan, const operands *o,
     int count;
     if (propose(cu, plan, PROPOSALS, found, &count) != CUBLAS_STATUS_SUCCESS) return;
     float best = time_of(cu, plan, o, &found[0].algo, memory, events);
+    plan->tried = !mr_cuda_alike(be, memory, memory + bytes, bytes);
+    if (!plan->tried) return; /* zeros, as where an update begins, come out alike of everything */
     for (int i = 1; i < count; i++) {
+        cudaMemsetAsync(memory + bytes, 0, bytes, mr_cuda_queue(cu)); /* where results are added */
         float took = time_of(cu, plan, o, &found[i].algo, memory + bytes, events);
         if (took >= best || !mr_cuda_alike(be, memory, memory + bytes, bytes)) continue;
         best = took;

@@ -2,7 +2,7 @@
  * kept by shape: as the library proposes first, which is the same in every run, or faster with the
  * same bits. */
 
-#include "backend/cuda/cuda_impl.h"
+#include "backend/cuda/gemm_impl.h"
 
 #include <limits.h>
 #include <string.h>
@@ -27,10 +27,7 @@ struct mr_cuda_plan {
     bool tried; /* it is the fastest with the first proposal's bits, or the only one */
 };
 
-enum {
-    PROPOSALS = 8,
-    EVEN = 8, /* what extents of large products are best multiples of */
-};
+enum { PROPOSALS = 8 };
 
 mr_status mr_cuda_plans_create(mr_backend *be)
 {
@@ -70,13 +67,6 @@ static cudaDataType_t type_of(int32_t dtype)
     return dtype == MR_BF16 ? CUDA_R_16BF : CUDA_R_32F;
 }
 
-/* The factors of a product and where it goes; of a batch, of its first. */
-typedef struct operands {
-    float alpha, beta;
-    mr_tensor a, b, c;
-    mr_cuda_batch batch;
-} operands;
-
 /* The largest power of two up to 256 that an address, and all that are steps from it, are multiples
  * of. */
 static int32_t alignment_of(mr_tensor t, int64_t step)
@@ -85,7 +75,7 @@ static int32_t alignment_of(mr_tensor t, int64_t step)
     return (int32_t)(at & -at);
 }
 
-static shape shape_of(bool transpose_a, bool transpose_b, const operands *o)
+static shape shape_of(bool transpose_a, bool transpose_b, const mr_cuda_operands *o)
 {
     const mr_cuda_batch *batch = &o->batch;
     return (shape){.m = o->c.rows,
@@ -212,7 +202,7 @@ static mr_cuda_plan *plan_of(mr_cuda *cu, const shape *s)
     return plan;
 }
 
-static cublasStatus_t multiply(mr_cuda *cu, const mr_cuda_plan *plan, const operands *o,
+static cublasStatus_t multiply(mr_cuda *cu, const mr_cuda_plan *plan, const mr_cuda_operands *o,
                                const cublasLtMatmulAlgo_t *algorithm, void *to)
 {
     return cublasLtMatmul(cu->blas, plan->product, &o->alpha, mr_cuda_at(o->b), plan->b,
@@ -222,7 +212,7 @@ static cublasStatus_t multiply(mr_cuda *cu, const mr_cuda_plan *plan, const oper
 }
 
 /* Milliseconds of one product by an algorithm; a large number where it fails. */
-static float time_of(mr_cuda *cu, const mr_cuda_plan *plan, const operands *o,
+static float time_of(mr_cuda *cu, const mr_cuda_plan *plan, const mr_cuda_operands *o,
                      const cublasLtMatmulAlgo_t *algorithm, void *to, const cudaEvent_t *events)
 {
     enum { RUNS = 3 };
@@ -238,8 +228,8 @@ static float time_of(mr_cuda *cu, const mr_cuda_plan *plan, const operands *o,
 }
 
 /* Tries proposals on the product itself, into zeroed memory of their own: twice `bytes`. */
-static void try_proposals(mr_backend *be, mr_cuda_plan *plan, const operands *o, char *memory,
-                          size_t bytes)
+static void try_proposals(mr_backend *be, mr_cuda_plan *plan, const mr_cuda_operands *o,
+                          char *memory, size_t bytes)
 {
     mr_cuda *cu = mr_cuda_of(be);
     cublasLtMatmulHeuristicResult_t found[PROPOSALS];
@@ -273,7 +263,7 @@ static bool has_many_heights(const mr_cuda *cu, const shape *s)
     return found > MOST;
 }
 
-static void find_fastest(mr_backend *be, mr_cuda_plan *plan, const operands *o)
+static void find_fastest(mr_backend *be, mr_cuda_plan *plan, const mr_cuda_operands *o)
 {
     const int64_t worth = (int64_t)1 << 26; /* multiply-adds */
     const shape *s = &plan->shape;
@@ -294,46 +284,10 @@ static void find_fastest(mr_backend *be, mr_cuda_plan *plan, const operands *o)
     cudaFree(memory);
 }
 
-/* A matrix with rows that begin at 16 bytes: itself, or room for a copy. */
-static mr_tensor aligned(mr_tensor t, mr_buffer *room, size_t *used)
-{
-    const int64_t pad = 16 / (int64_t)mr_dtype_size(t.dtype);
-    if (t.stride % pad == 0 && (uintptr_t)mr_cuda_at(t) % 16 == 0) return t;
-    int64_t pitch = (t.cols + pad - 1) / pad * pad;
-    mr_tensor copy =
-        mr_tensor_of(room, t.dtype, (int64_t)(*used / mr_dtype_size(t.dtype)), t.rows, pitch);
-    *used += (size_t)(t.rows * pitch) * mr_dtype_size(t.dtype) + 255;
-    *used -= *used % 256;
-    return mr_tensor_cols(copy, 0, t.cols);
-}
-
-static operands all_aligned(const operands *o, mr_buffer *room, size_t *used)
-{
-    operands even = *o;
-    *used = 0;
-    even.a = aligned(o->a, room, used);
-    even.b = aligned(o->b, room, used);
-    even.c = aligned(o->c, room, used);
-    return even;
-}
-
-static bool is_other(mr_tensor a, mr_tensor b)
-{
-    return a.buffer != b.buffer;
-}
-
-/* What a product by the library costs besides is small against what it is worth. */
-static bool is_large(mr_backend *be, const operands *o, int64_t multiplications)
-{
-    const int64_t worth = (int64_t)1 << 30;
-    return o->a.dtype == MR_BF16 && o->b.dtype == MR_BF16 && !mr_cuda_of(be)->beside &&
-           multiplications >= worth;
-}
-
 /* One by one, as the library does not take them. */
-static void run_any(mr_backend *be, bool transpose_a, bool transpose_b, const operands *o)
+static void run_any(mr_backend *be, bool transpose_a, bool transpose_b, const mr_cuda_operands *o)
 {
-    operands one = *o;
+    mr_cuda_operands one = *o;
     for (int i = 0; i < o->batch.count; i++) {
         mr_cuda_gemm_any(be, transpose_a, transpose_b, one.alpha, one.a, one.b, one.beta, one.c);
         one.a.offset += o->batch.step_a;
@@ -342,7 +296,7 @@ static void run_any(mr_backend *be, bool transpose_a, bool transpose_b, const op
     }
 }
 
-static void run(mr_backend *be, bool transpose_a, bool transpose_b, const operands *o)
+void mr_cuda_multiply(mr_backend *be, bool transpose_a, bool transpose_b, const mr_cuda_operands *o)
 {
     mr_cuda *cu = mr_cuda_of(be);
     mr_cuda_plan *plan = NULL;
@@ -361,158 +315,10 @@ static void run(mr_backend *be, bool transpose_a, bool transpose_b, const operan
         mr_cuda_note_failure(be, "a matrix product", cublasLtGetStatusString(status));
 }
 
-/* The part of a factor that has the rows, or columns, `first`.. of the product it is in. */
-static mr_tensor part_of(mr_tensor t, bool by_rows, int64_t first, int64_t count)
-{
-    return by_rows ? mr_tensor_rows(t, first, count) : mr_tensor_cols(t, first, count);
-}
-
-/* A large product in BF16 is several times slower where an extent is no multiple of 8: what is over
- * goes into a product of its own, extent by extent. */
-static void run_even(mr_backend *be, bool ta, bool tb, const operands *o)
-{
-    const int64_t m = o->c.rows, n = o->c.cols, k = ta ? o->a.rows : o->a.cols;
-    const int64_t em = m - m % EVEN, en = n - n % EVEN, ek = k - k % EVEN;
-    operands main = *o, rest = *o;
-    if (ek < k && ek > 0) {
-        main.a = part_of(o->a, ta, 0, ek);
-        main.b = part_of(o->b, !tb, 0, ek);
-        rest.a = part_of(o->a, ta, ek, k - ek);
-        rest.b = part_of(o->b, !tb, ek, k - ek);
-        rest.beta = 1;
-    } else if (em < m && em > 0) {
-        main.a = part_of(o->a, !ta, 0, em);
-        main.c = mr_tensor_rows(o->c, 0, em);
-        rest.a = part_of(o->a, !ta, em, m - em);
-        rest.c = mr_tensor_rows(o->c, em, m - em);
-    } else if (en < n && en > 0) {
-        main.b = part_of(o->b, tb, 0, en);
-        main.c = mr_tensor_cols(o->c, 0, en);
-        rest.b = part_of(o->b, tb, en, n - en);
-        rest.c = mr_tensor_cols(o->c, en, n - en);
-    } else {
-        run(be, ta, tb, o);
-        return;
-    }
-    run_even(be, ta, tb, &main);
-    run(be, ta, tb, &rest);
-}
-
-static int64_t even_up(int64_t extent)
-{
-    return (extent + EVEN - 1) / EVEN * EVEN;
-}
-
-static mr_tensor take(mr_buffer *room, mr_dtype dtype, int64_t rows, int64_t cols, size_t *used)
-{
-    const size_t size = mr_dtype_size(dtype);
-    mr_tensor t = mr_tensor_of(room, dtype, (int64_t)(*used / size), rows, cols);
-    *used += ((size_t)(rows * cols) * size + 255) / 256 * 256;
-    return t;
-}
-
-/* A matrix with extents that are multiples of 8: itself, with zeros that stand behind its rows and,
- * where it takes such in, with numbers of others below; else room for a copy. */
-static mr_tensor rounded(mr_tensor t, bool takes_below, mr_buffer *room, size_t *used)
-{
-    const int64_t rows = even_up(t.rows), cols = even_up(t.cols);
-    if (rows - t.rows > (takes_below ? t.below : 0) || cols - t.cols > t.spare ||
-        t.stride % EVEN != 0 || (uintptr_t)mr_cuda_at(t) % 16 != 0)
-        return take(room, t.dtype, rows, cols, used);
-    t.rows = rows;
-    t.cols = cols;
-    return t;
-}
-
-/* What a rounded matrix has behind the rows of the matrix, and below them. */
-static mr_tensor behind_of(mr_tensor even, mr_tensor t)
-{
-    return mr_tensor_cols(mr_tensor_rows(even, 0, t.rows), t.cols, even.cols - t.cols);
-}
-
-static mr_tensor below_of(mr_tensor even, mr_tensor t)
-{
-    return mr_tensor_rows(even, t.rows, even.rows - t.rows);
-}
-
-/* The part of a rounded matrix that is the matrix. */
-static mr_tensor own_part(mr_tensor even, mr_tensor t)
-{
-    return mr_tensor_cols(mr_tensor_rows(even, 0, t.rows), 0, t.cols);
-}
-
-/* Makes a factor's copy, where it has one. */
-static void copy_rounded(mr_backend *be, mr_tensor even, mr_tensor t)
-{
-    if (!is_other(even, t)) return;
-    mr_cuda_copy(be, own_part(even, t), t);
-    if (even.cols > t.cols) mr_cuda_fill(be, behind_of(even, t), 0);
-    if (even.rows > t.rows) mr_cuda_fill(be, below_of(even, t), 0);
-}
-
-/* A product with odd extents as one whose are rounded up, zeros added, where what must be copied
- * for that is little beside the product. Numbers below a factor are as good as zeros: along the sum
- * they meet the other one's zeros, else what comes of them goes below the result, where what stood
- * is put back, or behind its rows, which are cleared. @return whether it is such */
-static bool run_rounded(mr_backend *be, bool ta, bool tb, const operands *o)
-{
-    const size_t most = (size_t)64 << 20;
-    const bool meets_zeros = !ta || tb; /* not both factors have rows along the sum */
-    mr_cuda *cu = mr_cuda_of(be);
-    mr_buffer *room = &cu->aligned;
-    operands even = *o;
-    size_t used = 0;
-    if (o->a.rows % EVEN == 0 && o->a.cols % EVEN == 0 && o->b.rows % EVEN == 0 &&
-        o->b.cols % EVEN == 0)
-        return false;
-    even.a = rounded(o->a, meets_zeros, room, &used);
-    even.b = rounded(o->b, meets_zeros, room, &used);
-    even.c = rounded(o->c, !cu->side_open, room, &used);
-    const bool direct = !is_other(even.c, o->c);
-    const mr_tensor others = below_of(even.c, o->c);
-    const mr_tensor kept = take(room, others.dtype, direct ? others.rows : 0, others.cols, &used);
-    if (used > most) return false;
-    mr_cuda_grow(be, room, used);
-    if (used > room->bytes) return true; /* noted */
-    copy_rounded(be, even.a, o->a);
-    copy_rounded(be, even.b, o->b);
-    if (!direct && o->beta != 0) mr_cuda_copy(be, own_part(even.c, o->c), o->c);
-    if (kept.rows > 0) mr_cuda_copy(be, kept, others);
-    run(be, ta, tb, &even);
-    if (kept.rows > 0) mr_cuda_copy(be, others, kept);
-    if (!direct) mr_cuda_copy(be, o->c, own_part(even.c, o->c));
-    if (direct && even.c.cols > o->c.cols && tb && !is_other(even.b, o->b))
-        mr_cuda_fill(be, behind_of(even.c, o->c), 0);
-    return true;
-}
-
-void mr_cuda_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
-                  mr_tensor b, float beta, mr_tensor c)
-{
-    const operands o = {
-        .alpha = alpha, .beta = beta, .a = a, .b = b, .c = c, .batch = {1, 0, 0, 0}};
-    const int64_t k = transpose_a ? a.rows : a.cols;
-    mr_buffer *room = &mr_cuda_of(be)->aligned;
-    size_t used = 0;
-    if (!is_large(be, &o, c.rows * c.cols * k)) {
-        run(be, transpose_a, transpose_b, &o);
-        return;
-    }
-    if (run_rounded(be, transpose_a, transpose_b, &o)) return;
-    all_aligned(&o, room, &used);
-    if (used > 0) mr_cuda_grow(be, room, used);
-    if (used > room->bytes) return; /* noted */
-    operands even = all_aligned(&o, room, &used);
-    if (is_other(even.a, a)) mr_cuda_copy(be, even.a, a);
-    if (is_other(even.b, b)) mr_cuda_copy(be, even.b, b);
-    if (is_other(even.c, c) && beta != 0) mr_cuda_copy(be, even.c, c);
-    run_even(be, transpose_a, transpose_b, &even);
-    if (is_other(even.c, c)) mr_cuda_copy(be, c, even.c);
-}
-
 void mr_cuda_gemm_batch(mr_backend *be, bool transpose_a, bool transpose_b, float alpha,
                         mr_tensor a, mr_tensor b, float beta, mr_tensor c, mr_cuda_batch batch)
 {
-    const operands o = {.alpha = alpha, .beta = beta, .a = a, .b = b, .c = c, .batch = batch};
-    run(be, transpose_a, transpose_b, &o);
+    const mr_cuda_operands o = {
+        .alpha = alpha, .beta = beta, .a = a, .b = b, .c = c, .batch = batch};
+    mr_cuda_multiply(be, transpose_a, transpose_b, &o);
 }

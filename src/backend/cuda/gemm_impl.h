@@ -1,0 +1,20 @@
+#ifndef MR_BACKEND_CUDA_GEMM_IMPL_H
+#define MR_BACKEND_CUDA_GEMM_IMPL_H
+
+/** @file
+ * Products by cuBLASLt, between what settles how one is computed and what makes matrices even. */
+
+#include "backend/cuda/cuda_impl.h"
+
+/** The factors of a product and where it goes; of a batch, of its first. */
+typedef struct mr_cuda_operands {
+    float alpha, beta;
+    mr_tensor a, b, c;
+    mr_cuda_batch batch;
+} mr_cuda_operands;
+
+/** Queues a product, or those of a batch, with extents as they are. */
+void mr_cuda_multiply(mr_backend *be, bool transpose_a, bool transpose_b,
+                      const mr_cuda_operands *o);
+
+#endif

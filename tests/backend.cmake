@@ -3,6 +3,7 @@ foreach(name backend backend_attention backend_gradients backend_harness backend
   mr_add_test(${name} LINK mr_backend)
   mr_use(${name} reference)
 endforeach()
+mr_use(backend_harness harness_eight)
 
 # The same on a device, where there is one, and what it alone takes as one.
 if(MR_CUDA)

@@ -462,11 +462,50 @@ void mr_lab_angles(mr_lab *lab, int64_t positions, int64_t width, mr_tensor *cos
     *sine = mr_lab_upload(lab, values + positions * half, positions, half, 0);
 }
 
+double mr_reference_e4m3(uint8_t bits)
+{
+    const int exponent = bits >> 3 & 15, mantissa = bits & 7;
+    const double sign = bits & 128 ? -1 : 1;
+    if (exponent == 15 && mantissa == 7) return NAN;
+    if (exponent == 0) return sign * ldexp(mantissa, -9);
+    return sign * ldexp(8 + mantissa, exponent - 10);
+}
+
+/* Rounds to the nearest number of 8 bits, to even of two, of those up to the largest. */
+static double to_e4m3(double x)
+{
+    int exponent;
+    frexp(x, &exponent); /* |x| is in [1/2, 1) of that power of two */
+    const double unit = ldexp(1, (exponent > -5 ? exponent : -5) - 4);
+    return unit * rint(x / unit);
+}
+
+void mr_reference_quantize(double *y, double *scale, const double *x, int64_t rows, int64_t cols)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        double most = 0;
+        scale[i] = ldexp(1, -126);
+        for (int64_t j = 0; j < cols; j++)
+            most = fmax(most, fabs(x[i * cols + j]));
+        while (most > 448 * scale[i])
+            scale[i] *= 2;
+        for (int64_t j = 0; j < cols; j++)
+            y[i * cols + j] = to_e4m3(x[i * cols + j] / scale[i]);
+    }
+}
+
 double *mr_lab_download(mr_lab *lab, mr_tensor t)
 {
     int64_t count = mr_tensor_count(t);
     double *values = mr_lab_zeros(lab, count);
     if (lab->be->ops->synchronize(lab->be) != MR_OK) fail_msg("%s", mr_message());
+    if (t.dtype == MR_E4M3) {
+        uint8_t *bytes = keep(lab, count, sizeof *bytes);
+        lab->be->ops->download(lab->be, bytes, t);
+        for (int64_t i = 0; i < count; i++)
+            values[i] = mr_reference_e4m3(bytes[i]);
+        return values;
+    }
     if (t.dtype == MR_F64) {
         lab->be->ops->download(lab->be, values, t);
         return values;

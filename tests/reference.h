@@ -56,6 +56,12 @@ void mr_reference_block_rotate(double *y, const double *x, int64_t rows, int64_t
 void mr_reference_adamw(double *w, const double *grad, double *m, double *v, int64_t count,
                         const mr_adamw_args *args);
 
+/** Returns the number that 8 bits are as E4M3. */
+double mr_reference_e4m3(uint8_t bits);
+
+/** Computes y [rows, cols] and scale [rows] of x as quantize, of finite numbers. */
+void mr_reference_quantize(double *y, double *scale, const double *x, int64_t rows, int64_t cols);
+
 /** Returns the sum of a[i] b[i]. */
 double mr_reference_dot(const double *a, const double *b, int64_t count);
 

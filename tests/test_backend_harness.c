@@ -4,6 +4,7 @@
  * Each row of the table below runs one entry on one draw of shapes; an entry without a row fails.
  * What a formula leaves out (NaN, ties, threads) stands in the other tests of backends. */
 #include "base/hash.h"
+#include "harness_eight.h"
 #include "reference.h"
 #include "test.h"
 
@@ -908,6 +909,8 @@ static const struct row {
     ENTRY(exact_sum),
     ENTRY(digest),
     ENTRY(gemm),
+    ENTRY_BY(quantize, eight_quantize),
+    ENTRY_BY(gemm_scaled, eight_gemm_scaled),
     ENTRY(row_dots),
     ENTRY(scale_columns),
     ENTRY(scale_rows),

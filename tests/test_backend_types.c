@@ -14,7 +14,7 @@ enum { CASES = 12 }; /* random shapes an operation is tried on */
 static void copy_moves_every_dtype_between_any_strides(void **state)
 {
     mr_lab *lab = *state;
-    const mr_dtype dtypes[] = {MR_F32, MR_BF16, MR_F64, MR_I32};
+    const mr_dtype dtypes[] = {MR_F32, MR_BF16, MR_F64, MR_I32, MR_E4M3};
     for (size_t i = 0; i < sizeof dtypes / sizeof dtypes[0]; i++) {
         for (int64_t turn = 0; turn < 8; turn++) {
             const int64_t gaps = turn % 4, most = turn < 4 ? 40 : 5000;

@@ -128,6 +128,12 @@ static inline int64_t mr_even_cols(int64_t cols, mr_dtype dtype)
     return (cols + pack - 1) / pack * pack;
 }
 
+/** A matrix in 8 bits: values E4M3 [N, C], dense, times scale F32 [1, N], a power of two for each
+ * row (backend/eight.h). */
+typedef struct mr_scaled {
+    mr_tensor values, scale;
+} mr_scaled;
+
 /** How the update of a linear is made of its parts. */
 typedef enum mr_update_kind {
     MR_UPDATE_NONE,
@@ -159,8 +165,11 @@ enum { MR_SITE_LINEARS = 3 }; /**< most linears that share an input */
 /** Linears that share an input, with their updates. */
 typedef struct mr_site_args {
     int linears;
-    mr_tensor x;                  /**< [N, I] */
-    mr_tensor w[MR_SITE_LINEARS]; /**< W [O, I] */
+    mr_tensor x;                   /**< [N, I] */
+    mr_tensor w[MR_SITE_LINEARS];  /**< W [O, I] */
+    mr_scaled w8[MR_SITE_LINEARS]; /**< where it exists, what the product takes for w: forward W
+                                        [O, I], backward W^T [I, O] */
+    mr_scaled cast; /**< with any w8: scratch for what meets it, values [1, N ..], scale [1, N] */
     mr_tensor y[MR_SITE_LINEARS]; /**< [N, O]: outputs; backward: their gradients, read */
     mr_update update[MR_SITE_LINEARS];
     mr_tensor saved; /**< [N, ..]: kept from forward to backward, for the backend to use */
@@ -201,7 +210,8 @@ typedef struct mr_row_factors_args {
 typedef struct mr_backend_ops {
     const char *name;
 
-    /** Tells whether models may compute in a type. F32 always. */
+    /** Tells whether models may compute in a type, F32 always; of E4M3, whether the entry
+     * gemm_scaled is for them. */
     bool (*computes)(mr_backend *be, mr_dtype dtype);
     /** Tells what buffers will be taken from: the host's memory by base/node_memory.h, of a device
      * what is free on it now. To be asked before any process of the node creates buffers. */
@@ -297,6 +307,14 @@ typedef struct mr_backend_ops {
      * of one type, c of that or F32. */
     void (*gemm)(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
                  mr_tensor b, float beta, mr_tensor c);
+
+    /** y = x [N, C] in 8 bits, or where transposed x [C, N] turned round: each row of y has a scale
+     * of its own, and what it holds is rounded to the nearest, to even of two. Where a row holds a
+     * number that is not finite, its scale is NaN. */
+    void (*quantize)(mr_backend *be, mr_scaled y, mr_tensor x, bool transposed);
+    /** c [M, N] = a [M, K] b [N, K]^T + beta c, with sums in F32; c is of any type that is computed
+     * in. */
+    void (*gemm_scaled)(mr_backend *be, mr_scaled a, mr_scaled b, float beta, mr_tensor c);
 
     /** out F64 [1, N] = beta out + sum over columns of a [N, C] b [N, C]; out is not read where
      * beta is 0. a may be b. */

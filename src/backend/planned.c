@@ -5,7 +5,7 @@
 static bool computes(mr_backend *be, mr_dtype dtype)
 {
     (void)be;
-    return dtype == MR_F32 || dtype == MR_BF16;
+    return dtype == MR_F32 || dtype == MR_BF16 || dtype == MR_E4M3;
 }
 
 static mr_backend_memory memory(mr_backend *be)

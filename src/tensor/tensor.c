@@ -11,6 +11,8 @@ size_t mr_dtype_size(mr_dtype dtype)
         return 8;
     case MR_I32:
         return 4;
+    case MR_E4M3:
+        return 1;
     }
     mr_abort("unknown dtype %d", (int)dtype);
 }

@@ -19,6 +19,7 @@ typedef enum mr_dtype {
     MR_BF16, /**< storage only until a backend computes in it */
     MR_F64,  /**< reductions */
     MR_I32,  /**< token ids and other indices */
+    MR_E4M3, /**< 8 bits: 4 of exponent, 3 of mantissa; factors of products (backend/eight.h) */
 } mr_dtype;
 
 typedef struct mr_buffer mr_buffer; /**< memory of a backend (backend/backend.h) */

@@ -59,7 +59,7 @@ static char *place(mr_tensor t)
 static bool computes(mr_backend *be, mr_dtype dtype)
 {
     (void)be;
-    return dtype == MR_F32;
+    return dtype == MR_F32 || dtype == MR_E4M3;
 }
 
 static mr_backend_memory memory(mr_backend *be)
@@ -228,6 +228,8 @@ static const mr_backend_ops cpu_ops = {
     .count_nonzero = mr_cpu_count_nonzero,
     .digest = mr_cpu_digest,
     .gemm = mr_cpu_gemm,
+    .quantize = mr_cpu_quantize,
+    .gemm_scaled = mr_cpu_gemm_scaled,
     .row_dots = mr_cpu_row_dots,
     .scale_columns = mr_cpu_scale_columns,
     .scale_rows = mr_cpu_scale_rows,

@@ -93,6 +93,8 @@ void mr_cpu_blas_single_thread(void);
 /* The entries of the table, by file. */
 void mr_cpu_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
                  mr_tensor b, float beta, mr_tensor c);
+void mr_cpu_quantize(mr_backend *be, mr_scaled y, mr_tensor x, bool transposed);
+void mr_cpu_gemm_scaled(mr_backend *be, mr_scaled a, mr_scaled b, float beta, mr_tensor c);
 void mr_cpu_fill(mr_backend *be, mr_tensor t, float value);
 void mr_cpu_copy(mr_backend *be, mr_tensor dst, mr_tensor src);
 void mr_cpu_convert(mr_backend *be, mr_tensor dst, mr_tensor src);

@@ -16,7 +16,7 @@ static mr_status synchronize(mr_backend *be)
 
 static bool computes(mr_backend *be, mr_dtype dtype)
 {
-    (void)be;
+    if (dtype == MR_E4M3) return mr_cuda_multiplies_scaled(be);
     return dtype == MR_F32 || dtype == MR_BF16;
 }
 
@@ -218,6 +218,8 @@ static const mr_backend_ops cuda_ops = {
     .count_nonzero = mr_cuda_count_nonzero,
     .digest = mr_cuda_digest,
     .gemm = mr_cuda_gemm,
+    .quantize = mr_cuda_quantize,
+    .gemm_scaled = mr_cuda_gemm_scaled,
     .row_dots = mr_cuda_row_dots,
     .scale_columns = mr_cuda_scale_columns,
     .scale_rows = mr_cuda_scale_rows,

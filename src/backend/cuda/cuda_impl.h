@@ -233,9 +233,16 @@ typedef struct mr_cuda_batch {
 void mr_cuda_gemm_batch(mr_backend *be, bool transpose_a, bool transpose_b, float alpha,
                         mr_tensor a, mr_tensor b, float beta, mr_tensor c, mr_cuda_batch batch);
 
-/** As gemm for what cuBLASLt does not take: types that differ, rows at odd places. */
+/** As gemm and gemm_scaled for what cuBLASLt does not take: types that differ, rows at odd places.
+ * @{ */
 void mr_cuda_gemm_any(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
                       mr_tensor b, float beta, mr_tensor c);
+void mr_cuda_gemm_scaled_any(mr_backend *be, mr_scaled a, mr_scaled b, float beta, mr_tensor c);
+/** @} */
+
+/** Tells whether the device and cuBLASLt, as it was compiled and is loaded, have products of 8 bits
+ * with a scale a row. */
+bool mr_cuda_multiplies_scaled(const mr_backend *be);
 
 /* The entries of the table, by file. */
 void mr_cuda_upload(mr_backend *be, mr_tensor dst, const void *src);
@@ -249,6 +256,8 @@ void mr_cuda_exchange_start(mr_backend *be, const mr_comm *comm, mr_tensor piece
 void mr_cuda_wait(mr_backend *be, mr_transfer *transfer);
 void mr_cuda_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
                   mr_tensor b, float beta, mr_tensor c);
+void mr_cuda_quantize(mr_backend *be, mr_scaled y, mr_tensor x, bool transposed);
+void mr_cuda_gemm_scaled(mr_backend *be, mr_scaled a, mr_scaled b, float beta, mr_tensor c);
 void mr_cuda_normal(mr_backend *be, mr_tensor x, mr_random stream, int64_t first, double scale);
 void mr_cuda_fill(mr_backend *be, mr_tensor t, float value);
 void mr_cuda_copy(mr_backend *be, mr_tensor dst, mr_tensor src);

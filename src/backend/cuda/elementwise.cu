@@ -67,7 +67,8 @@ void mr_cuda_copy(mr_backend *be, mr_tensor dst, mr_tensor src)
         error = cudaMemcpyAsync(mr_cuda_at(dst), mr_cuda_at(src), row * (size_t)dst.rows,
                                 cudaMemcpyDeviceToDevice, stream);
     else if (is_odd(dst, src))
-        error = size == 2   ? copy_rows<uint16_t>(be, dst, src)
+        error = size == 1   ? copy_rows<uint8_t>(be, dst, src)
+                : size == 2 ? copy_rows<uint16_t>(be, dst, src)
                 : size == 4 ? copy_rows<uint32_t>(be, dst, src)
                             : copy_rows<uint64_t>(be, dst, src);
     else

@@ -27,7 +27,11 @@ struct mr_cuda_plan {
     bool tried; /* it is the fastest with the first proposal's bits, or the only one */
 };
 
-enum { PROPOSALS = 8 };
+enum {
+    FAST_SUMS = 0, /* of products of 8 bits: 1 would leave them in the tensor cores, which keep few
+                      bits of them, to the end */
+    PROPOSALS = 8,
+};
 
 mr_status mr_cuda_plans_create(mr_backend *be)
 {
@@ -64,8 +68,73 @@ void mr_cuda_plans_destroy(mr_backend *be)
 
 static cudaDataType_t type_of(int32_t dtype)
 {
+    if (dtype == MR_E4M3) return CUDA_R_8F_E4M3;
     return dtype == MR_BF16 ? CUDA_R_16BF : CUDA_R_32F;
 }
+
+static bool is_scaled(const mr_cuda_operands *o)
+{
+    return mr_tensor_exists(o->scale_a);
+}
+
+#if CUBLAS_VERSION >= 120900
+bool mr_cuda_multiplies_scaled(const mr_backend *be)
+{
+    int major = 0, minor = 0;
+    const int device = mr_cuda_of(be)->device;
+    return cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device) ==
+               cudaSuccess &&
+           cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device) ==
+               cudaSuccess &&
+           major == 9 && minor == 0 && cublasLtGetVersion() >= 120900;
+}
+
+/* Where the scales of a product's factors stand: told anew each time. */
+static cublasStatus_t point_to_scales(const mr_cuda_plan *plan, const mr_cuda_operands *o)
+{
+    const void *first = mr_cuda_at(o->scale_b), *second = mr_cuda_at(o->scale_a);
+    cublasStatus_t status = cublasLtMatmulDescSetAttribute(
+        plan->product, CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &first, sizeof first);
+    if (status != CUBLAS_STATUS_SUCCESS) return status;
+    return cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_B_SCALE_POINTER,
+                                          &second, sizeof second);
+}
+
+/* A scale for each row of both factors: c = (s_a s_b^T) (a b^T) + beta c, element by element.
+ * Source: cuBLAS documentation, Outer Vector Scaling for FP8 Data Types. */
+static cublasStatus_t make_scaled(const mr_cuda_plan *plan, const mr_cuda_operands *o)
+{
+    const int32_t mode = CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F;
+    const int8_t fast = FAST_SUMS;
+    cublasStatus_t status = cublasLtMatmulDescSetAttribute(
+        plan->product, CUBLASLT_MATMUL_DESC_A_SCALE_MODE, &mode, sizeof mode);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_B_SCALE_MODE,
+                                                &mode, sizeof mode);
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = cublasLtMatmulDescSetAttribute(plan->product, CUBLASLT_MATMUL_DESC_FAST_ACCUM,
+                                                &fast, sizeof fast);
+    return status == CUBLAS_STATUS_SUCCESS ? point_to_scales(plan, o) : status;
+}
+#else
+bool mr_cuda_multiplies_scaled(const mr_backend *be)
+{
+    (void)be;
+    return false;
+}
+
+static cublasStatus_t point_to_scales(const mr_cuda_plan *plan, const mr_cuda_operands *o)
+{
+    (void)plan;
+    (void)o;
+    return CUBLAS_STATUS_NOT_SUPPORTED;
+}
+
+static cublasStatus_t make_scaled(const mr_cuda_plan *plan, const mr_cuda_operands *o)
+{
+    return point_to_scales(plan, o);
+}
+#endif
 
 /* The largest power of two up to 256 that an address, and all that are steps from it, are multiples
  * of. */
@@ -151,7 +220,7 @@ static cublasStatus_t choose(mr_cuda *cu, mr_cuda_plan *plan)
 }
 
 /* c = op(a) op(b) by rows is c^T = op(b)^T op(a)^T by columns: b is the library's first factor. */
-static void make(mr_cuda *cu, mr_cuda_plan *plan)
+static void make(mr_cuda *cu, mr_cuda_plan *plan, const mr_cuda_operands *o)
 {
     const shape *s = &plan->shape;
     const cublasOperation_t first = s->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
@@ -176,12 +245,13 @@ static void make(mr_cuda *cu, mr_cuda_plan *plan)
         if (status == CUBLAS_STATUS_SUCCESS) status = make_batch(plan->b, s->count, s->step_b);
         if (status == CUBLAS_STATUS_SUCCESS) status = make_batch(plan->c, s->count, s->step_c);
     }
+    if (status == CUBLAS_STATUS_SUCCESS && is_scaled(o)) status = make_scaled(plan, o);
     plan->known = status == CUBLAS_STATUS_SUCCESS && choose(cu, plan) == CUBLAS_STATUS_SUCCESS;
 }
 
 /* The plan of a shape, made where it is not there. Of shapes that fall on one place beyond a few
  * probes, the last one stays. */
-static mr_cuda_plan *plan_of(mr_cuda *cu, const shape *s)
+static mr_cuda_plan *plan_of(mr_cuda *cu, const shape *s, const mr_cuda_operands *o)
 {
     enum { PROBES = 16 };
     uint64_t hash = 14695981039346656037u;
@@ -198,13 +268,15 @@ static mr_cuda_plan *plan_of(mr_cuda *cu, const shape *s)
     forget(plan);
     plan->shape = *s;
     plan->used = true;
-    make(cu, plan);
+    make(cu, plan, o);
     return plan;
 }
 
 static cublasStatus_t multiply(mr_cuda *cu, const mr_cuda_plan *plan, const mr_cuda_operands *o,
                                const cublasLtMatmulAlgo_t *algorithm, void *to)
 {
+    if (is_scaled(o) && point_to_scales(plan, o) != CUBLAS_STATUS_SUCCESS)
+        return CUBLAS_STATUS_NOT_SUPPORTED;
     return cublasLtMatmul(cu->blas, plan->product, &o->alpha, mr_cuda_at(o->b), plan->b,
                           mr_cuda_at(o->a), plan->a, &o->beta, mr_cuda_at(o->c), plan->c, to,
                           plan->c, algorithm, cu->workspace[cu->beside], MR_CUDA_WORKSPACE,
@@ -284,10 +356,15 @@ static void find_fastest(mr_backend *be, mr_cuda_plan *plan, const mr_cuda_opera
     cudaFree(memory);
 }
 
-/* One by one, as the library does not take them. */
+/* One by one, as the library does not take them. Of 8 bits there are no batches. */
 static void run_any(mr_backend *be, bool transpose_a, bool transpose_b, const mr_cuda_operands *o)
 {
     mr_cuda_operands one = *o;
+    if (is_scaled(o)) {
+        mr_cuda_gemm_scaled_any(be, (mr_scaled){o->a, o->scale_a}, (mr_scaled){o->b, o->scale_b},
+                                o->beta, o->c);
+        return;
+    }
     for (int i = 0; i < o->batch.count; i++) {
         mr_cuda_gemm_any(be, transpose_a, transpose_b, one.alpha, one.a, one.b, one.beta, one.c);
         one.a.offset += o->batch.step_a;
@@ -303,10 +380,13 @@ void mr_cuda_multiply(mr_backend *be, bool transpose_a, bool transpose_b, const 
     if (o->c.rows == 0 || o->c.cols == 0) return;
     if (o->a.dtype == o->b.dtype) {
         shape s = shape_of(transpose_a, transpose_b, o);
-        plan = plan_of(cu, &s);
+        plan = plan_of(cu, &s, o);
     }
     if (!plan || !plan->known) {
-        run_any(be, transpose_a, transpose_b, o);
+        if (is_scaled(o) && o->c.rows * o->c.cols * o->a.cols >= MR_CUDA_LARGE)
+            mr_cuda_note_failure(be, "a large product of 8 bits", "cuBLASLt does not take it");
+        else
+            run_any(be, transpose_a, transpose_b, o);
         return;
     }
     if (!plan->tried && !cu->recording) find_fastest(be, plan, o);

@@ -35,9 +35,8 @@ static bool is_other(mr_tensor a, mr_tensor b)
 /* What a product by the library costs besides is small against what it is worth. */
 static bool is_large(mr_backend *be, const mr_cuda_operands *o, int64_t multiplications)
 {
-    const int64_t worth = (int64_t)1 << 30;
     return o->a.dtype == MR_BF16 && o->b.dtype == MR_BF16 && !mr_cuda_of(be)->beside &&
-           multiplications >= worth;
+           multiplications >= MR_CUDA_LARGE;
 }
 /* The part of a factor that has the rows, or columns, `first`.. of the product it is in. */
 static mr_tensor part_of(mr_tensor t, bool by_rows, int64_t first, int64_t count)
@@ -186,4 +185,32 @@ void mr_cuda_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alph
     if (is_other(even.c, c) && beta != 0) mr_cuda_copy(be, even.c, c);
     run_even(be, transpose_a, transpose_b, &even);
     if (is_other(even.c, c)) mr_cuda_copy(be, c, even.c);
+}
+
+void mr_cuda_gemm_scaled(mr_backend *be, mr_scaled a, mr_scaled b, float beta, mr_tensor c)
+{
+    enum { LIKED = 16 }; /* what the library takes multiples of */
+    const int64_t k = a.values.cols;
+    mr_buffer *room = &mr_cuda_of(be)->aligned;
+    mr_cuda_operands o = {.alpha = 1,
+                          .beta = beta,
+                          .a = a.values,
+                          .b = b.values,
+                          .c = c,
+                          .batch = {1, 0, 0, 0},
+                          .scale_a = a.scale,
+                          .scale_b = b.scale};
+    size_t used = 0;
+    if (k % LIKED != 0 || c.cols % LIKED != 0 || !mr_cuda_multiplies_scaled(be)) {
+        mr_cuda_gemm_scaled_any(be, a, b, beta, c);
+        return;
+    }
+    aligned(c, room, &used);
+    if (used > 0) mr_cuda_grow(be, room, used);
+    if (used > room->bytes) return; /* noted */
+    used = 0;
+    o.c = aligned(c, room, &used);
+    if (is_other(o.c, c) && beta != 0) mr_cuda_copy(be, o.c, c);
+    mr_cuda_multiply(be, false, true, &o);
+    if (is_other(o.c, c)) mr_cuda_copy(be, c, o.c);
 }

@@ -6,14 +6,19 @@
 
 #include "backend/cuda/cuda_impl.h"
 
+/** Multiply-adds of a product that what is done besides is little to. */
+#define MR_CUDA_LARGE ((int64_t)1 << 30)
+
 /** The factors of a product and where it goes; of a batch, of its first. */
 typedef struct mr_cuda_operands {
     float alpha, beta;
     mr_tensor a, b, c;
     mr_cuda_batch batch;
+    mr_tensor scale_a, scale_b; /**< of rows of factors in 8 bits, else absent */
 } mr_cuda_operands;
 
-/** Queues a product, or those of a batch, with extents as they are. */
+/** Queues a product, or those of a batch, with extents as they are; of factors in 8 bits, b
+ * transposed. */
 void mr_cuda_multiply(mr_backend *be, bool transpose_a, bool transpose_b,
                       const mr_cuda_operands *o);
 

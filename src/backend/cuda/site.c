@@ -84,6 +84,11 @@ static void find_products(const mr_site_args *args, mr_tensor *product)
     }
 }
 
+static bool is_eight(const mr_site_args *args, int i)
+{
+    return mr_tensor_exists(args->w8[i].values);
+}
+
 /* Whether the products of a site with its weights are those of one batch: of a few rows each is too
  * small to keep a device busy while its weights are read. */
 static bool is_batch(const mr_site_args *args, const mr_tensor *y, mr_cuda_batch *batch)
@@ -91,6 +96,8 @@ static bool is_batch(const mr_site_args *args, const mr_tensor *y, mr_cuda_batch
     enum { FEW = 128 };
     const mr_tensor *w = args->w;
     if (args->linears < 2 || args->x.rows > FEW) return false;
+    for (int i = 0; i < args->linears; i++)
+        if (is_eight(args, i)) return false;
     *batch = (mr_cuda_batch){.count = args->linears,
                              .step_b = w[1].offset - w[0].offset,
                              .step_c = y[1].offset - y[0].offset};
@@ -105,10 +112,21 @@ static bool is_batch(const mr_site_args *args, const mr_tensor *y, mr_cuda_batch
     return batch->step_b > 0 && batch->step_c > 0;
 }
 
+/* A matrix in 8 bits, in the room for such, which the first stream alone uses. */
+static mr_scaled in_eight(mr_backend *be, const mr_site_args *args, mr_tensor x)
+{
+    const mr_scaled cast = {
+        mr_tensor_reshape(mr_tensor_cols(args->cast.values, 0, x.rows * x.cols), x.rows, x.cols),
+        mr_tensor_cols(args->cast.scale, 0, x.rows)};
+    mr_cuda_quantize(be, cast, x, false);
+    return cast;
+}
+
 /* y += x W^T where there are updates in y, else y = x W^T. */
 static void forward_weights(mr_backend *be, const mr_site_args *args, const mr_tensor *y)
 {
     mr_cuda_batch batch;
+    mr_scaled x = {{0}, {0}}; /* once, for all that take it */
     if (is_batch(args, y, &batch)) {
         mr_cuda_side_join(be);
         mr_cuda_gemm_batch(be, false, true, 1, args->x, args->w[0],
@@ -116,9 +134,14 @@ static void forward_weights(mr_backend *be, const mr_site_args *args, const mr_t
         return;
     }
     for (int i = 0; i < args->linears; i++) {
+        const float beta = mr_cuda_is_adapted(args, i) ? 1.0f : 0.0f;
+        const bool eight = is_eight(args, i);
+        if (eight && !mr_tensor_exists(x.values)) x = in_eight(be, args, args->x);
         if (i > 0) mr_cuda_side_join(be);
-        mr_cuda_gemm(be, false, true, 1, args->x, args->w[i],
-                     mr_cuda_is_adapted(args, i) ? 1.0f : 0.0f, y[i]);
+        if (eight)
+            mr_cuda_gemm_scaled(be, x, args->w8[i], beta, y[i]);
+        else
+            mr_cuda_gemm(be, false, true, 1, args->x, args->w[i], beta, y[i]);
     }
 }
 
@@ -264,9 +287,11 @@ bool mr_cuda_site_backward(mr_backend *be, const mr_site_args *args)
     mr_phase_end(be, MR_PHASE_ADAPTER);
     mr_phase_begin(be, MR_PHASE_LINEAR);
     for (int i = 0; i < args->linears; i++) {
-        if (mr_tensor_exists(args->d_x))
-            mr_cuda_gemm(be, false, false, 1, d_y[i], args->w[i], begun || i > 0 ? 1.0f : 0.0f,
-                         args->d_x);
+        const float beta = begun || i > 0 ? 1.0f : 0.0f;
+        if (mr_tensor_exists(args->d_x) && is_eight(args, i))
+            mr_cuda_gemm_scaled(be, in_eight(be, args, d_y[i]), args->w8[i], beta, args->d_x);
+        else if (mr_tensor_exists(args->d_x))
+            mr_cuda_gemm(be, false, false, 1, d_y[i], args->w[i], beta, args->d_x);
         if (mr_tensor_exists(args->d_w[i]))
             mr_cuda_gemm(be, true, false, 1, d_y[i], args->x, 0, args->d_w[i]);
     }

@@ -1,6 +1,6 @@
 # Tests of the program as a whole: they start it themselves, mostly on one rank, now and then on up to
 # four that yield, so that two of them share two cores.
-foreach(name run plan pretrain prepared failures paths progress resume streams folders disturbed
+foreach(name run matmul plan pretrain prepared failures paths progress resume streams folders disturbed
     spectra_run eval_run)
   mr_add_test(${name} LINK mr_store TIMEOUT 900 LABELS mpi)
   mr_use(${name} program logs)

@@ -1,6 +1,7 @@
 /* Whole runs on a device against the same on the host: every method in float32, with what is scored
  * on the way, killed and gone on with, and by two ranks that share the device; in bf16 with what is
- * computed again. MORA_BACKEND names the device's backend; without, all is skipped. */
+ * computed again; with products in 8 bits. MORA_BACKEND names the device's backend; without, all is
+ * skipped. */
 #include "logs.h"
 #include "program.h"
 
@@ -55,6 +56,16 @@ static const char halves[] =
     "matrix: {method.name: [fft, lora, dora, mora], method.operator: [sharing, rotation],\n"
     "         train.recompute: [none, attention, layer]}\n";
 
+static const char eights[] =
+    "run: {name: e, seed: 3, output: eights}\n"
+    "model: {config: small.json, init: random, matmul: fp8, tokenizer: bytes}\n"
+    "task: {name: uuid, pairs: 8}\n"
+    "method: {name: lora, r: 8}\n"
+    "train: {steps: 8, global_batch: 4, micro_batch: 2, seq_len: 128, lr: 0.003}\n"
+    "eval: {items: 1}\n"
+    "checkpoint: {every_minutes: 0}\n"
+    "parallel: {threads: 1}\n";
+
 static int enter(void **state)
 {
     if (program_enter_folder(state) != 0) return -1;
@@ -80,6 +91,7 @@ static int enter(void **state)
     program_write("q.csv", "q,a\nis it,yes\nwas it so,never\n\"who, me\",yes\nare we,yes\n");
     program_write("m.yaml", "%s", yaml);
     program_write("halves.yaml", "%s", halves);
+    program_write("eights.yaml", "%s", eights);
     return 0;
 }
 
@@ -162,6 +174,67 @@ static void what_is_computed_again_has_the_same_bits_in_bf16(void **state)
         }
 }
 
+static void train_in_eight(const char *name, const char *more)
+{
+    program_result result =
+        program_succeed((program_setting){.seconds = 280},
+                        "run eights.yaml --set run.name=%s --set parallel.backend=%s %s", name,
+                        test_backend(), more);
+    program_free(&result);
+}
+
+/* What is nearly halfway between two numbers of 8 bits may be rounded otherwise. */
+static void products_in_8_bits_are_those_of_the_host(void **state)
+{
+    (void)state;
+    static const char *const some[] = {"lora", "dora", "mora"};
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        char more[128], host[64], device[64];
+        snprintf(more, sizeof more, "--set method.name=%s --set parallel.backend=cpu", some[i]);
+        snprintf(host, sizeof host, "host-%s", some[i]);
+        train_in_eight(host, more);
+        snprintf(more, sizeof more, "--set method.name=%s", some[i]);
+        train_in_eight(some[i], more);
+        snprintf(host, sizeof host, "eights/host-%s.h5", some[i]);
+        snprintf(device, sizeof device, "eights/%s.h5", some[i]);
+        log_assert_close(device, host, "/train/loss", 1e-3);
+        log_assert_close(device, host, "/train/grad_norm", 5e-2);
+    }
+}
+
+static void products_in_8_bits_have_the_same_bits_again(void **state)
+{
+    (void)state;
+    static const char *const others[][2] = {
+        {"again", ""},
+        {"norms", "--set train.recompute=attention"},
+        {"layers", "--set train.recompute=layer"},
+        {"stopped", "--set train.stop_after=3"},
+        {"stopped", ""},
+    };
+    static const char *const some[] = {"lora", "mora"}; /* both streams: both kinds of updates */
+    enum { OTHERS = sizeof others / sizeof *others };
+    for (size_t i = 0; i < 2 * (OTHERS + 1); i++) {
+        const char *method = some[i / (OTHERS + 1)], *more = "", *turn = "once";
+        const size_t k = i % (OTHERS + 1);
+        char all[256], name[32], log[64], first[64];
+        if (k > 0) {
+            turn = others[k - 1][0];
+            more = others[k - 1][1];
+        }
+        snprintf(all, sizeof all,
+                 "--set model.dtype=bf16 --set checkpoint.every_steps=2 --set method.name=%s %s",
+                 method, more);
+        snprintf(name, sizeof name, "%s-%s", method, turn);
+        train_in_eight(name, all);
+        if (k == 0 || strstr(more, "stop_after")) continue;
+        snprintf(log, sizeof log, "eights/%s.h5", name);
+        snprintf(first, sizeof first, "eights/%s-once.h5", method);
+        log_assert_same_bits(log, first, "/train/loss", 0);
+        log_assert_same_bits(log, first, "/train/grad_norm", 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -169,6 +242,8 @@ int main(void)
         cmocka_unit_test(two_ranks_on_one_device_give_the_bits_of_one),
         cmocka_unit_test(killed_runs_go_on_with_the_same_bits),
         cmocka_unit_test(what_is_computed_again_has_the_same_bits_in_bf16),
+        cmocka_unit_test(products_in_8_bits_are_those_of_the_host),
+        cmocka_unit_test(products_in_8_bits_have_the_same_bits_again),
     };
     if (strcmp(test_backend(), "cpu") == 0) {
         printf("skipped: MORA_BACKEND names no device\n");

@@ -121,6 +121,7 @@ static bool says_f32_for_what_is_computed_with(const char *file, const char *lin
         {"adapter/dora.c", "&state->memory"},              /* factors of rows */
         {"model/shared.c", "flat->sums = "},               /* the same, where others read them */
         {"model/reduce_memory.c", "mr_arena_take(&arena"}, /* the same */
+        {"model/eight.c", ".scale = "},                    /* of rows of 8 bits */
         {"model/params_impl.h", "types.states : MR_F32"},  /* adapters; frozen weights, if merged */
         {"model/merge.c", "model->be, MR_MEM_OTHER,"},     /* merged weights are formed in F32 */
         {"train/layout.c", "MR_BF16 : MR_F32"},            /* where the type is chosen */

@@ -199,6 +199,40 @@ static void linears_without_an_adapter_are_taken_too(void **state)
     compare(&options, "lora on two linears");
 }
 
+static bool computes_without_eight(mr_backend *be, mr_dtype dtype)
+{
+    (void)be;
+    return dtype == MR_F32;
+}
+
+static void a_backend_without_products_of_8_bits_is_named(void **state)
+{
+    (void)state;
+    const tiny_options options = tiny_defaults(&world, "lora");
+    tiny t;
+    mr_model *model = NULL;
+    must(tiny_lay_out(&options, &t));
+    mr_backend_ops ops = *t.be->ops;
+    mr_backend be = *t.be;
+    ops.computes = computes_without_eight;
+    be.ops = &ops;
+    const mr_status status = mr_model_create(
+        &(mr_model_options){
+            .comm = t.comm,
+            .be = &be,
+            .arch = &t.arch,
+            .method = mr_adapter_find("lora"),
+            .adapter = mr_adapter_config_of(t.config),
+            .fp8 = true,
+            .geometry = {.batch = 1, .tokens = 2, .micros = 1, .in_wave = 1, .stretches = 1}},
+        &model);
+    assert_int_equal(status, MR_ERR_CONFIG);
+    assert_null(model);
+    assert_contains(mr_message(), "model.matmul: fp8 needs a device of compute capability 9.0 and "
+                                  "cuBLASLt 12.9 or later, and backend '");
+    tiny_destroy(&t);
+}
+
 int main(int argc, char **argv)
 {
     ranks_begin(&argc, &argv);
@@ -206,6 +240,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_method_tells_its_structure),
         cmocka_unit_test(every_operator_tells_its_structure),
         cmocka_unit_test(linears_without_an_adapter_are_taken_too),
+        cmocka_unit_test(a_backend_without_products_of_8_bits_is_named),
     };
     return ranks_end(cmocka_run_group_tests_name("site", tests, NULL, NULL));
 }

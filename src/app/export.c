@@ -77,7 +77,8 @@ static mr_status print(const request *r, const mr_export_outcome *o)
 static mr_status export_run(const mr_comm *comm, const request *r, double bound)
 {
     char path[MR_CONFIG_STRING + 16];
-    const char *sets[] = {"model.dtype=f32", "parallel.backend=cpu", path, "model.config="};
+    const char *sets[] = {"model.dtype=f32", "model.matmul=dtype", "parallel.backend=cpu", path,
+                          "model.config="};
     mr_backend *be = NULL;
     mr_export_outcome outcome;
     MR_CHECK(snprintf(path, sizeof path, "model.path=%s", r->base ? r->base : "") <
@@ -90,7 +91,7 @@ static mr_status export_run(const mr_comm *comm, const request *r, double bound)
                                                       .run = r->run,
                                                       .out = r->out,
                                                       .sets = sets,
-                                                      .set_count = r->base ? 4 : 2,
+                                                      .set_count = r->base ? 5 : 3,
                                                       .f32 = r->dtype == 1,
                                                       .bound = bound},
                                  &outcome);

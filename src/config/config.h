@@ -33,6 +33,7 @@ typedef struct mr_int_list {
 } mr_int_list;
 
 typedef enum mr_model_init { MR_INIT_PRETRAINED, MR_INIT_RANDOM } mr_model_init;
+typedef enum mr_matmul { MR_MATMUL_DTYPE, MR_MATMUL_FP8 } mr_matmul;
 typedef enum mr_schedule_kind {
     MR_SCHEDULE_LINEAR,
     MR_SCHEDULE_COSINE,
@@ -97,8 +98,9 @@ typedef struct mr_config {
     struct {
         char path[MR_CONFIG_STRING];
         char config[MR_CONFIG_STRING];
-        int32_t init;  /**< mr_model_init */
-        int32_t dtype; /**< 0 f32, 1 bf16 */
+        int32_t init;   /**< mr_model_init */
+        int32_t dtype;  /**< 0 f32, 1 bf16 */
+        int32_t matmul; /**< mr_matmul */
         char tokenizer[MR_CONFIG_STRING];
     } model;
     mr_block task;   /**< a struct of its file in data/ */
@@ -121,8 +123,8 @@ typedef struct mr_config {
         double beta1, beta2, eps;
         double clip_norm;
         int32_t optimizer_dtype; /**< 0 f32, 1 bf16 */
-        int32_t recompute;    /**< mr_recompute */
-        int32_t on_nonfinite; /**< MR_GUARD_STOP or MR_GUARD_SKIP */
+        int32_t recompute;       /**< mr_recompute */
+        int32_t on_nonfinite;    /**< MR_GUARD_STOP or MR_GUARD_SKIP */
         double spike_zscore;
         int32_t on_spike; /**< mr_guard */
         int64_t check_every;

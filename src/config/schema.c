@@ -10,6 +10,8 @@ static const char *const init_texts[] = {
 static const char *const keep_texts[] = {
     [MR_KEEP_TRAINED] = "trained", [MR_KEEP_ALL] = "all", [MR_KEEP_NONE] = "none", NULL};
 static const char *const dtype_texts[] = {"f32", "bf16", NULL};
+static const char *const matmul_texts[] = {
+    [MR_MATMUL_DTYPE] = "dtype", [MR_MATMUL_FP8] = "fp8", NULL};
 static const char *const schedule_texts[] = {[MR_SCHEDULE_LINEAR] = "linear",
                                              [MR_SCHEDULE_COSINE] = "cosine",
                                              [MR_SCHEDULE_CONSTANT] = "constant",
@@ -62,6 +64,10 @@ static const mr_key table[] = {
      .help = "Weights of the folder model.path, or random ones."},
     {FIELD(model.dtype), .type = MR_KEY_ENUM, .fallback = "f32", .choices = dtype_texts,
      .help = "Type the frozen weights are kept in."},
+    {FIELD(model.matmul), .type = MR_KEY_ENUM, .fallback = "dtype", .choices = matmul_texts,
+     .help = "What products with frozen weights of layers take: model.dtype, or fp8, copies of "
+             "weights, activations and gradients in 8 bits (e4m3) with a scale a row, for which a "
+             "device must be of compute capability 9.0; the weights stay beside theirs."},
     {FIELD(model.tokenizer), .type = MR_KEY_STRING, .is_path = true, .fallback = "",
      .help =
          "A tokenizer.json, a SentencePiece model file, or bytes; empty: tokenizer.json of "

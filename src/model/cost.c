@@ -275,6 +275,7 @@ void mr_model_bytes(const mr_model *model, size_t bytes[MR_MEM_PURPOSES])
     mr_params_bytes(model->params, bytes);
     mr_reduce_bytes(model->reduce, bytes);
     size_t activations = model->activation_bytes + rope_bytes(model) + table_bytes(model);
+    bytes[MR_MEM_WEIGHTS] = mr_bytes_add(bytes[MR_MEM_WEIGHTS], 1, mr_eight_bytes(model));
     bytes[MR_MEM_ACTIVATIONS] = mr_bytes_add(bytes[MR_MEM_ACTIVATIONS], 1, activations);
     bytes[MR_MEM_OTHER] = mr_bytes_add(bytes[MR_MEM_OTHER], 1, own_bytes(model));
 }

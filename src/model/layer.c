@@ -123,14 +123,15 @@ static bool is_told(const mr_model *model, const mr_adapter *adapter)
 }
 
 /* A site as the backend takes it. call is that of the adapter, where there is one. */
-static mr_site_args site_args(const mr_model *model, int index, int site, mr_tensor x,
-                              const mr_tensor *y, const mr_adapter_call *call)
+static mr_site_args site_args(const mr_model *model, int index, int site, const mr_pass *pass,
+                              mr_tensor x, const mr_tensor *y, const mr_adapter_call *call)
 {
     const mr_layer *layer = &model->layer[index];
     const mr_adapter *adapter = layer->adapter[site];
-    mr_site_args args = {.linears = mr_sites[site].count, .x = x};
+    mr_site_args args = {.linears = mr_sites[site].count, .x = x, .cast = pass->cast};
     for (int i = 0; i < args.linears; i++) {
         args.w[i] = mr_params_weight(model->params, layer->linear[mr_sites[site].linear[i]]);
+        args.w8[i] = layer->eight[mr_sites[site].linear[i]].forward;
         args.y[i] = y[i];
     }
     if (!adapter) return args;
@@ -142,6 +143,27 @@ static mr_site_args site_args(const mr_model *model, int index, int site, mr_ten
     args.stream = call->stream;
     args.first_row = call->first_row;
     return args;
+}
+
+/* y[i] = x W_i^T. */
+static void multiply_weights(const mr_model *model, int index, int site, const mr_pass *pass,
+                             mr_tensor x, const mr_tensor *y)
+{
+    const mr_layer *layer = &model->layer[index];
+    mr_scaled cast = {.scale = {0}}; /* made once, for all that take it */
+    mr_phase_begin(model->be, MR_PHASE_LINEAR);
+    for (int i = 0; i < mr_sites[site].count; i++) {
+        const mr_linear_id linear = mr_sites[site].linear[i];
+        const mr_scaled w8 = layer->eight[linear].forward;
+        if (!mr_tensor_exists(w8.values)) {
+            mr_linear_forward(model->be, y[i], x,
+                              mr_params_weight(model->params, layer->linear[linear]), 0);
+            continue;
+        }
+        if (!mr_tensor_exists(cast.values)) cast = mr_eight_cast(model, pass->cast, x);
+        mr_linear_scaled(model->be, y[i], cast, w8, 0);
+    }
+    mr_phase_end(model->be, MR_PHASE_LINEAR);
 }
 
 /* y[i] = x W_i^T, or what an adapter makes of it, for the linears of a site. Where gated exists, it
@@ -157,16 +179,11 @@ static void site_forward(mr_model *model, int index, int site, const mr_pass *pa
         mr_adapter_refresh(adapter, &call, model->params->generation);
     }
     if (is_told(model, adapter)) {
-        mr_site_args args = site_args(model, index, site, x, y, &call);
+        mr_site_args args = site_args(model, index, site, pass, x, y, &call);
         args.gated = gated;
         if (model->be->ops->site_forward(model->be, &args)) return;
     }
-    mr_phase_begin(model->be, MR_PHASE_LINEAR);
-    for (int i = 0; i < mr_sites[site].count; i++)
-        mr_linear_forward(model->be, y[i], x,
-                          mr_params_weight(model->params, layer->linear[mr_sites[site].linear[i]]),
-                          0);
-    mr_phase_end(model->be, MR_PHASE_LINEAR);
+    multiply_weights(model, index, site, pass, x, y);
     if (adapter) mr_adapter_forward(adapter, &call);
     if (mr_tensor_exists(gated)) mr_swiglu_forward(model->be, gated, y[0], y[1]);
 }
@@ -180,7 +197,7 @@ static void gate_again(mr_model *model, int index, const mr_pass *pass, mr_layer
     if (is_told(model, adapter)) {
         if (adapter)
             call = adapter_call(model, index, MR_SITE_GATE_UP, pass, acts->normed2, y, saved);
-        mr_site_args args = site_args(model, index, MR_SITE_GATE_UP, acts->normed2, y, &call);
+        mr_site_args args = site_args(model, index, MR_SITE_GATE_UP, pass, acts->normed2, y, &call);
         args.gated = acts->product;
         args.gates_again = true;
         if (model->be->ops->site_forward(model->be, &args)) return;
@@ -228,11 +245,13 @@ static void site_backward(mr_model *model, int index, int site, const mr_pass *p
                 call.grad[i][p] = mr_reduce_grad(model->reduce, layer->adapter_param[site][i][p]);
     }
     if (is_told(model, adapter)) {
-        mr_site_args args = site_args(model, index, site, x, d_y, &call);
+        mr_site_args args = site_args(model, index, site, pass, x, d_y, &call);
         args.d_gated = d_gated;
         args.d_x = d_x;
-        for (int i = 0; i < args.linears; i++)
+        for (int i = 0; i < args.linears; i++) {
+            args.w8[i] = layer->eight[mr_sites[site].linear[i]].backward;
             args.d_w[i] = mr_reduce_grad(model->reduce, layer->linear[mr_sites[site].linear[i]]);
+        }
         if (model->be->ops->site_backward(model->be, &args)) return;
     }
     if (mr_tensor_exists(d_gated))
@@ -245,9 +264,13 @@ static void site_backward(mr_model *model, int index, int site, const mr_pass *p
     mr_phase_begin(model->be, MR_PHASE_LINEAR);
     for (int i = 0; i < mr_sites[site].count; i++) {
         int id = layer->linear[mr_sites[site].linear[i]];
-        if (mr_tensor_exists(d_x))
+        const mr_scaled w8 = layer->eight[mr_sites[site].linear[i]].backward;
+        const float beta = i == 0 ? 0.0f : 1.0f;
+        if (mr_tensor_exists(d_x) && mr_tensor_exists(w8.values))
+            mr_linear_scaled(model->be, d_x, mr_eight_cast(model, pass->cast, given[i]), w8, beta);
+        else if (mr_tensor_exists(d_x))
             mr_linear_backward_input(model->be, d_x, given[i], mr_params_weight(model->params, id),
-                                     i == 0 ? 0.0f : 1.0f);
+                                     beta);
         if (mr_params_at(model->params, id)->trained)
             mr_linear_backward_weight(model->be, mr_reduce_grad(model->reduce, id), given[i], x, 0);
     }

@@ -85,6 +85,7 @@ static void place_activations(mr_model *model, mr_arena *arena)
     s->d_v = mr_arena_take(arena, model->compute, n, kv_cols);
     s->d_product = mr_arena_take_rows(arena, model->compute, n, a->intermediate_size);
     s->adapter = mr_arena_take(arena, model->compute, n, mr_model_adapter_work(model));
+    s->cast = mr_eight_place_cast(model, arena, n);
     int64_t here = g->micros;
     model->tokens = mr_arena_take(arena, MR_I32, here, n);
     model->targets = mr_arena_take(arena, MR_I32, here, n);
@@ -109,6 +110,8 @@ mr_status mr_model_create(const mr_model_options *options, mr_model **out)
                         .method = options->method,
                         .compute = options->compute,
                         .recompute = options->recompute,
+                        .in_eight = options->fp8,
+                        .frozen = options->frozen,
                         .seed = options->seed,
                         .geometry = options->geometry};
     size_t layers = (size_t)model->arch.num_hidden_layers;
@@ -156,6 +159,7 @@ mr_status mr_model_allocate(mr_model *model)
     MR_TRY(mr_reduce_open(model->reduce));
     MR_TRY(mr_params_allocate(model->params));
     MR_TRY(mr_reduce_allocate(model->reduce));
+    MR_TRY(mr_eight_allocate(model));
     for (int64_t l = 0; l < model->arch.num_hidden_layers; l++)
         for (int s = 0; s < MR_SITES; s++)
             if (model->layer[l].adapter[s]) MR_TRY(mr_adapter_allocate(model->layer[l].adapter[s]));
@@ -231,6 +235,7 @@ void mr_model_destroy(mr_model **out)
     mr_reduce_destroy(&model->reduce);
     mr_params_destroy(&model->params);
     mr_rope_destroy(model->be, &model->rope);
+    model->be->ops->buffer_destroy(model->be, &model->eight);
     model->be->ops->buffer_destroy(model->be, &model->activations);
     mr_free(model->layer);
     mr_free(model->micro);

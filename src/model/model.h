@@ -64,6 +64,7 @@ typedef struct mr_model_options {
     mr_shard shard;
     mr_dtype states;  /**< of trained weights of the base and their moments (model/params.h) */
     mr_dtype compute; /**< dtype of activations and of the weights they meet */
+    bool fp8;         /**< products with frozen weights of layers take 8 bits */
     mr_recompute recompute; /**< what layers compute again in the backward pass */
     bool frozen;   /**< the model is only run: a method that trains the base trains nothing */
     uint64_t seed; /**< of restarts and dropout */
@@ -72,7 +73,8 @@ typedef struct mr_model_options {
 
 /** Lays a model out without allocating its tensors: enough for plans. Local.
  * @return MR_OK, MR_ERR_ARG (r; more parameters, or rows of a product, than can be counted),
- *         MR_ERR_CONFIG (target_modules, modules_to_save, operator, lr_scale, optimizer_dtype),
+ *         MR_ERR_CONFIG (target_modules, modules_to_save, operator, lr_scale, optimizer_dtype,
+ *         matmul),
  *         MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_model_create(const mr_model_options *options, mr_model **out);
 

@@ -43,10 +43,17 @@ extern const struct mr_site_table {
     mr_linear_id linear[MR_SITE_LINEARS];
 } mr_sites[MR_SITES];
 
+/** A frozen weight in 8 bits, for both of its products. */
+typedef struct mr_eight {
+    mr_scaled forward;  /**< W [O, I] */
+    mr_scaled backward; /**< W^T [I, O]; absent in a model that is only run */
+} mr_eight;
+
 /** Parameters and adapters of one decoder layer. */
 typedef struct mr_layer {
     int norm[2]; /**< before attention, before the MLP */
     int linear[MR_LINEARS];
+    mr_eight eight[MR_LINEARS];    /**< what products take for these; absent where they do not */
     mr_adapter *adapter[MR_SITES]; /**< NULL where no linear of the site is adapted; owned */
     int adapted[MR_SITES]; /**< linears of the site that are; their own weights are frozen */
     mr_linear_id target[MR_SITES][MR_SITE_LINEARS];
@@ -80,6 +87,7 @@ typedef struct mr_scratch {
     mr_tensor logits;              /**< [chunk, V] */
     mr_tensor d_normed, d_attended, d_q, d_k, d_v, d_product;
     mr_tensor adapter; /**< [N, most work_cols] */
+    mr_scaled cast;    /**< mr_eight_place_cast */
 } mr_scratch;
 
 /** Keys and values of a session, and where those of a pass stand. */
@@ -105,6 +113,7 @@ typedef struct mr_pass {
     uint64_t step;     /**< optimizer step, for dropout */
     int64_t first_row; /**< index of row 0 among the tokens of the global batch, for dropout */
     mr_tensor adapter_work;
+    mr_scaled cast;
     const mr_cache *cache; /**< sessions: keys and values are kept here; else NULL */
 } mr_pass;
 
@@ -116,6 +125,10 @@ struct mr_model {
     const mr_adapter_method *method;
     mr_dtype compute; /**< of activations, and of weights in products */
     mr_recompute recompute;
+    bool in_eight;       /**< products with frozen weights of layers take 8 bits (eight.c) */
+    bool frozen;         /**< the model is only run */
+    mr_buffer *eight;    /**< memory of these weights */
+    uint64_t eight_from; /**< mr_params.rewritten as they were made; 0: not yet */
     uint64_t seed;
     int64_t restart; /**< merges into the base so far, where the method does that */
     mr_geometry geometry;
@@ -156,6 +169,26 @@ MR_NODISCARD mr_status mr_model_lay_out(mr_model *model, const mr_model_options 
  * @return MR_OK, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_model_rope(const mr_model *model, int64_t positions, mr_purpose purpose,
                                      mr_rope *out);
+
+/** Says whether a laid-out model can multiply in 8 bits as it was asked to.
+ * @return MR_OK, MR_ERR_CONFIG (names model.matmul and what is in the way) */
+MR_NODISCARD mr_status mr_eight_check(const mr_model *model);
+
+/** Returns the bytes of frozen weights in 8 bits. */
+size_t mr_eight_bytes(const mr_model *model);
+
+/** Allocates them. @return MR_OK, MR_ERR_MEMORY */
+MR_NODISCARD mr_status mr_eight_allocate(mr_model *model);
+
+/** Makes them of the weights, where these have changed since. Weights must be readable
+ * (mr_params_read_begin); no allocation. */
+void mr_eight_refresh(mr_model *model);
+
+/** Places room for what they meet in products of so many rows. */
+mr_scaled mr_eight_place_cast(const mr_model *model, mr_arena *arena, int64_t rows);
+
+/** Makes x [N, C] what they meet, in that room, and returns it. */
+mr_scaled mr_eight_cast(const mr_model *model, mr_scaled room, mr_tensor x);
 
 /** Returns the most work columns an adapter of the model asks for. */
 int64_t mr_model_adapter_work(const mr_model *model);

@@ -274,6 +274,7 @@ mr_status mr_model_lay_out(mr_model *model, const mr_model_options *options)
                         a->hidden_size, MR_INIT_NORMAL, &model->head));
     if (!model->method->trains_base) MR_TRY(check_used(&lists));
     MR_TRY(check_states(model, options));
+    MR_TRY(mr_eight_check(model));
     model->below = mr_params_at(model->params, model->embed)->trained ||
                    mr_params_at(model->params, model->layer[0].norm[0])->trained;
     MR_TRY(apply_lr_scale(model, options->lr_scale, options->lr));

@@ -20,7 +20,8 @@ mr_status mr_params_create(const mr_comm *comm, mr_backend *be, mr_shard shard,
                           .unit_count = units,
                           .slots = 1,
                           .written = true,
-                          .generation = 1};
+                          .generation = 1,
+                          .rewritten = 1};
     params->unit = mr_alloc_array(MR_MEM_OTHER, (size_t)units, sizeof *params->unit);
     if (!params->unit) {
         mr_params_destroy(&params);
@@ -379,6 +380,7 @@ static void forget_gathered(mr_params *params)
 void mr_params_invalidate(mr_params *params)
 {
     forget_gathered(params);
+    params->rewritten++;
     params->written = true;
     for (int k = 0; k < MR_FLATS; k++)
         params->stale[k] = true;

@@ -78,6 +78,7 @@ struct mr_params {
     mr_gather_lane *gather; /**< two lanes: the unit in use and the next; owned */
     int lane_in_use;
     uint64_t generation; /**< raised whenever weights have changed; never 0 */
+    uint64_t rewritten;  /**< raised where frozen ones may have, too; never 0 */
     bool written;        /**< weights may have been since ranks last met to read them in place */
     uint64_t told[MR_TELLS]; /**< of the window's counters */
 };

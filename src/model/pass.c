@@ -55,7 +55,8 @@ static mr_pass pass_of(const mr_model *model, int64_t sequences, bool dropout, u
                      .dropout = dropout,
                      .step = step,
                      .first_row = (first_micro + w) * g->batch * g->tokens,
-                     .adapter_work = model->scratch.adapter};
+                     .adapter_work = model->scratch.adapter,
+                     .cast = model->scratch.cast};
 }
 
 static void forward(mr_model *model, int64_t sequences, int64_t in_wave, bool dropout,
@@ -64,6 +65,7 @@ static void forward(mr_model *model, int64_t sequences, int64_t in_wave, bool dr
     int layers = (int)model->arch.num_hidden_layers;
     int64_t rows = sequences * model->geometry.tokens;
     mr_params_use(model->params, 0, mr_model_layer_unit(0));
+    mr_eight_refresh(model);
     for (int64_t w = 0; w < in_wave; w++)
         mr_embedding_forward(model->be, mr_tensor_rows(model->micro[w].layer[0].x, 0, rows),
                              mr_params_weight(model->params, model->embed),

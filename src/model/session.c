@@ -17,6 +17,7 @@ struct mr_session {
     size_t bytes;
     mr_layer_acts acts; /* of shape.rows rows, shared by all layers */
     mr_tensor branch, work;
+    mr_scaled cast;
     mr_tensor told; /* I32 [1, told_count]: what a pass is told, list behind list */
     mr_tensor outputs, stream, addend, normed, rstd, logits, ids, targets, losses;
     mr_cache cache;
@@ -65,6 +66,7 @@ static void place(mr_session *s, mr_arena *arena)
     s->branch = mr_arena_take(arena, compute, rows, a->hidden_size);
     s->told = mr_arena_take(arena, MR_I32, 1, told_count(shape));
     s->work = mr_arena_take(arena, compute, rows, mr_model_adapter_work(s->model));
+    s->cast = mr_eight_place_cast(s->model, arena, rows);
     s->outputs = mr_arena_take(arena, MR_I32, 1, shape->outputs);
     s->stream = mr_arena_take(arena, compute, shape->outputs, a->hidden_size);
     s->addend = mr_arena_take(arena, compute, shape->outputs, a->hidden_size);
@@ -234,10 +236,12 @@ void mr_session_run_pass(mr_session *s, const mr_session_pass *p)
                     .positions = positions,
                     .rope = &s->rope,
                     .adapter_work = s->work,
+                    .cast = s->cast,
                     .cache = &cache};
     /* Of texts that go on by a token each, a pass is as the one before it but for what is told. */
     const bool repeats = fresh == p->count && p->copies == 0 && !model->params->gather;
     mr_params_use(model->params, 0, mr_model_layer_unit(0));
+    mr_eight_refresh(model);
     if (repeats && !be->ops->repeat_begin(be, pass_key(s, p))) return;
     mr_embedding_forward(be, acts.x, mr_params_weight(model->params, model->embed), tokens);
     for (int l = 0; l < layers; l++) {

@@ -18,3 +18,11 @@ void mr_linear_backward_weight(mr_backend *be, mr_tensor d_w, mr_tensor d_y, mr_
     MR_INVARIANT(d_y.rows == x.rows && d_w.rows == d_y.cols && d_w.cols == x.cols);
     be->ops->gemm(be, true, false, 1, d_y, x, beta, d_w);
 }
+
+void mr_linear_scaled(mr_backend *be, mr_tensor y, mr_scaled x, mr_scaled w, float beta)
+{
+    MR_INVARIANT(y.rows == x.values.rows && y.cols == w.values.rows &&
+                 x.values.cols == w.values.cols && x.scale.cols == y.rows &&
+                 w.scale.cols == y.cols);
+    be->ops->gemm_scaled(be, x, w, beta, y);
+}

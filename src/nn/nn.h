@@ -30,6 +30,10 @@ void mr_rmsnorm_forward(mr_backend *be, mr_tensor y, mr_tensor rstd, mr_tensor s
 void mr_rmsnorm_backward(mr_backend *be, mr_tensor d_x, mr_tensor d_w, mr_tensor d_y, mr_tensor x,
                          mr_tensor rstd, mr_tensor w);
 
+/** y [N, O] = x [N, I] w^T + beta y, w [O, I], with factors in 8 bits: forward of a weight, and
+ * back to its input by its transpose. */
+void mr_linear_scaled(mr_backend *be, mr_tensor y, mr_scaled x, mr_scaled w, float beta);
+
 /** Angles of rotary embedding: cosine, sine [T, HS/2] of one model. Owned. */
 typedef struct mr_rope {
     mr_tensor cosine, sine;

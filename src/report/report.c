@@ -387,7 +387,8 @@ static bool same_model(const mr_setting *a, const mr_setting *b)
     return a->first->base_parameters == b->first->base_parameters &&
            strcmp(left->model.path, right->model.path) == 0 &&
            strcmp(left->model.config, right->model.config) == 0 &&
-           left->model.init == right->model.init && left->model.dtype == right->model.dtype;
+           left->model.init == right->model.init && left->model.dtype == right->model.dtype &&
+           left->model.matmul == right->model.matmul;
 }
 
 static mr_status add_section(mr_report *report)

@@ -175,9 +175,10 @@ mr_status mr_setting_words(const mr_paper_table *paper, const mr_report_block *b
     mr_text init = {0}, dtype = {0};
     mr_status status = mr_config_value_text(c, "model.init", &init);
     if (status == MR_OK) status = mr_config_value_text(c, "model.dtype", &dtype);
-    mr_text_add(out, "model %s (%s, %s parameters, %s), ",
+    mr_text_add(out, "model %s (%s, %s parameters, %s%s), ",
                 c->model.path[0] ? c->model.path : c->model.config, mr_text_get(&init),
-                mr_layout_integer(run->base_parameters, number), mr_text_get(&dtype));
+                mr_layout_integer(run->base_parameters, number), mr_text_get(&dtype),
+                c->model.matmul == MR_MATMUL_FP8 ? ", products in fp8" : "");
     mr_text_free(&init);
     mr_text_free(&dtype);
     MR_TRY(status);

@@ -129,6 +129,7 @@ mr_status mr_trainer_lay_out(mr_trainer *t, const mr_hf_config *arch, mr_geometr
                                             .shard = (mr_shard)t->config->parallel.shard,
                                             .states = mr_trainer_states(t->config),
                                             .compute = mr_trainer_dtype(t->config),
+                                            .fp8 = t->config->model.matmul == MR_MATMUL_FP8,
                                             .recompute = (mr_recompute)t->config->train.recompute,
                                             .seed = (uint64_t)t->config->run.seed,
                                             .geometry = geometry},

@@ -125,6 +125,7 @@ static mr_status create(mr_loaded *l, mr_backend *be, mr_shard shard, int64_t to
             .adapter = mr_adapter_config_of(&l->config),
             .shard = shard,
             .compute = mr_trainer_dtype(&l->config),
+            .fp8 = l->config.model.matmul == MR_MATMUL_FP8,
             .frozen = true,
             .seed = (uint64_t)l->config.run.seed,
             .geometry = {.batch = 1, .tokens = tokens, .micros = 1, .in_wave = 1, .stretches = 1}},
@@ -140,9 +141,10 @@ mr_status mr_loaded_lay_out(mr_loaded *l, mr_backend *be, mr_shard shard, int64_
 mr_status mr_loaded_fit(mr_loaded *l, mr_backend *be, const mr_loaded_room *room)
 {
     static const mr_shard shards[] = {MR_SHARD_NONE, MR_SHARD_FULL};
+    const bool splits = l->config.model.matmul != MR_MATMUL_FP8; /* which takes whole weights */
     const mr_memory_limit limit = mr_memory_limit_of(l->comm, &l->config, be, 0, NULL);
     mr_plan plan = {0};
-    for (int i = 0; i < 2 && (i == 0 || l->nodes.count > 1); i++) {
+    for (int i = 0; i < 2 && (i == 0 || (splits && l->nodes.count > 1)); i++) {
         MR_TRY(mr_loaded_lay_out(l, be, shards[i], 2));
         MR_AGREE(l->comm, room->lay_out(room->context, l->model));
         plan = mr_plan_of(l->model, NULL, 1, 0, 0);

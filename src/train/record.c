@@ -70,6 +70,7 @@ static mr_status describe(mr_record *record)
         {"build_options", MR_BUILD_OPTIONS},
         {"backend", t->be->ops->name},
         {"dtype", name_of(mr_trainer_dtype(c))},
+        {"matmul", c->model.matmul == MR_MATMUL_FP8 ? "fp8" : "dtype"},
         {"optimizer_dtype", name_of(mr_trainer_states(c))},
         {"task", c->task.name},
         {"method", c->method.name},
@@ -151,8 +152,12 @@ static void tell_of_data(const mr_record *record)
     tell_of_rows(record);
 }
 
-static void tell_of_states(const mr_record *record)
+static void tell_of_types(const mr_record *record)
 {
+    if (record->config->model.matmul == MR_MATMUL_FP8)
+        mr_log("%s: products with frozen weights of layers take copies in fp8 (e4m3, a scale a "
+               "row), of activations and gradients too (model.matmul)",
+               record->config->run.name);
     if (mr_trainer_states(record->config) == MR_BF16)
         mr_log("%s: trained weights of the base and their moments are kept in bf16, rounded "
                "stochastically (train.optimizer_dtype)",
@@ -186,7 +191,7 @@ static mr_status start(mr_record *record)
     MR_TRY(mr_runlog_set_text(record->log, "started", started));
     MR_TRY(describe(record));
     tell_of_data(record);
-    tell_of_states(record);
+    tell_of_types(record);
     return record_choices(record);
 }
 
@@ -278,7 +283,7 @@ mr_status mr_record_resume(mr_record *record, const char *checkpoint, int64_t ra
         MR_TRY(mr_record_check_sets(record));
         MR_TRY(describe(record));
         tell_of_data(record);
-        tell_of_states(record);
+        tell_of_types(record);
     } else {
         if (status != MR_OK) mr_warn("%s", mr_message());
         mr_warn("%s: no log of this run to go on with: a new one starts at step %lld", record->path,

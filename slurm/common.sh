@@ -78,7 +78,8 @@ choose_launcher() {
   fi
   case $LAUNCHER in
     srun)
-      launch=(srun --mpi="$SRUN_MPI" --ntasks="$ranks" --cpus-per-task="$threads")
+      # Where a rank is gone its node's ranks end; those of other nodes would wait for them.
+      launch=(srun --mpi="$SRUN_MPI" --wait=60 --ntasks="$ranks" --cpus-per-task="$threads")
       # A job with --hint has its binding already, and Slurm refuses both.
       [ "$BIND" = none ] || [ -n "${SLURM_HINT:-}" ] || launch+=(--cpu-bind=cores)
       ;;

@@ -79,9 +79,9 @@ static void what_is_announced_is_there(void **state)
 }
 
 /* Numbers of errors that calls for a window fail by, on place 0 of the node or on rank 1, and
- * whether who knocks is another user's. */
+ * whether who knocks is another user's, and whether there is room for one at the door. */
 static int no_memory, no_socket, no_way, no_handle;
-static bool stranger;
+static bool stranger, narrow;
 
 /* The linker puts the one in the other's place. */
 int __real_memfd_create(const char *name, unsigned flags);
@@ -106,6 +106,14 @@ int __wrap_connect(int handle, const struct sockaddr *name, socklen_t length)
 {
     errno = no_way;
     return no_way && world.rank == 1 ? -1 : __real_connect(handle, name, length);
+}
+
+/* As systems that let few wait at a socket: one, here. */
+int __real_listen(int handle, int most);
+int __wrap_listen(int handle, int most);
+int __wrap_listen(int handle, int most)
+{
+    return __real_listen(handle, narrow ? 0 : most);
 }
 
 ssize_t __real_sendmsg(int handle, const struct msghdr *message, int flags);
@@ -155,9 +163,33 @@ static void memory_that_ranks_cannot_share_is_refused_on_all(void **state)
     assert_refused("0", "it cannot be handed out: Operation not permitted");
     stranger = true;
     assert_refused("0", "it cannot be handed out: who came for it is another user's");
+    no_way = EAGAIN;
+    assert_refused("0", "the rank that made it cannot be reached: others wait there");
     if (world.size < 4) return;
     no_way = ECONNREFUSED;
     assert_refused("2", ": rank 1 of 4 (1 failed): the rank that made it cannot be reached");
+}
+
+/* None waits for one who waits for it. */
+static void memory_reaches_more_ranks_than_find_room_at_its_door(void **state)
+{
+    (void)state;
+    if (world.size < 4) skip_because("for four ranks");
+    for (int of_two = 0; of_two <= 1; of_two++) {
+        mr_nodes nodes = nodes_of(of_two ? "2" : "0");
+        mr_window *window;
+        narrow = true;
+        must(mr_window_create(&nodes, sizeof(int64_t), 1, &window));
+        narrow = false;
+        int64_t *data = mr_window_data(window);
+        if (nodes.place == nodes.ranks - 1) *data = world.size;
+        mr_window_post(window, 0, 1);
+        mr_window_await(window, 0, 1);
+        const bool reached = *data == world.size;
+        mr_window_destroy(&window);
+        mr_nodes_destroy(&nodes);
+        assert_on_all_ranks(reached);
+    }
 }
 
 enum { PAGE = 4096, PAGES = 40 };
@@ -206,6 +238,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_announced_is_there),
         cmocka_unit_test(pages_are_taken_before_they_are_written),
         cmocka_unit_test(memory_that_ranks_cannot_share_is_refused_on_all),
+        cmocka_unit_test(memory_reaches_more_ranks_than_find_room_at_its_door),
     };
     return ranks_end(cmocka_run_group_tests(tests, NULL, NULL));
 }

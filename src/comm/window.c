@@ -5,6 +5,7 @@
 #include "comm/nodes.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -69,11 +70,14 @@ static mr_status open_door(int *handle, door *at)
     return MR_OK;
 }
 
-static mr_status knock(const door *at, int *handle)
+/* came: whether there was room at the door, where the system lets so many wait and no more. */
+static mr_status knock(const door *at, int *handle, bool *came)
 {
-    *handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    MR_CHECK(*handle >= 0 && connect(*handle, (const struct sockaddr *)&at->name, at->length) == 0,
-             MR_ERR_MEMORY, "the rank that made it cannot be reached: %s", strerror(errno));
+    if (*handle < 0) *handle = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    *came = *handle >= 0 && connect(*handle, (const struct sockaddr *)&at->name, at->length) == 0;
+    const bool full = *handle >= 0 && !*came && errno == EAGAIN;
+    MR_CHECK(full || (*came && fcntl(*handle, F_SETFL, 0) == 0), MR_ERR_MEMORY,
+             "the rank that made it cannot be reached: %s", strerror(errno));
     return MR_OK;
 }
 
@@ -98,10 +102,10 @@ static bool give(int to, int memory)
     return sendmsg(to, &p.message, MSG_NOSIGNAL) == 1;
 }
 
-/* The guests are all at the door by now; who else is there and is another user's gets nothing. */
-static mr_status hand_out(int handle, int memory, int guests)
+/* So many guests are at the door by now; who else is there and is another user's gets nothing. */
+static mr_status hand_out(int handle, int memory, int64_t guests)
 {
-    for (int given = 0; given < guests;) {
+    for (int64_t given = 0; given < guests;) {
         struct ucred who = {0};
         socklen_t length = sizeof who;
         const int guest = accept(handle, NULL, NULL);
@@ -143,27 +147,45 @@ static mr_status map(mr_window *w, int memory)
     return MR_OK;
 }
 
+/* Hands the memory to those for whom there is room at the door; outside: how many, of all nodes,
+ * have not got it yet. The same on all ranks. */
+static mr_status let_in(const mr_nodes *nodes, const door *at, int *handle, int *memory,
+                        int64_t *outside)
+{
+    const int64_t before = *outside;
+    bool came = false;
+    MR_AGREE(&nodes->parts, *memory < 0 ? knock(at, handle, &came) : MR_OK);
+    int64_t guests = came;
+    mr_comm_sum_i64(&nodes->node, &guests, 1);
+    mr_status status = MR_OK;
+    if (nodes->place == 0) status = hand_out(*handle, *memory, guests);
+    if (came) status = take(*handle, memory);
+    if (came || status != MR_OK) { /* lets those go who would wait for what will not come */
+        close(*handle);
+        *handle = -1;
+    }
+    MR_AGREE(&nodes->parts, status);
+    *outside = *memory < 0;
+    mr_comm_sum_i64(&nodes->parts, outside, 1);
+    MR_CHECK(*outside < before, MR_ERR_MEMORY,
+             "the rank that made it cannot be reached: others wait there");
+    return MR_OK;
+}
+
 /* Makes the memory and maps it on all ranks, or on none. */
 static mr_status share(const mr_nodes *nodes, mr_window *w)
 {
-    const int guests = nodes->ranks - 1;
     const bool first = nodes->place == 0;
     int memory = -1, handle = -1;
+    int64_t outside = INT64_MAX;
     door at = {0};
     mr_status status = first ? make(w->bytes, &memory) : MR_OK;
     if (first && status == MR_OK) status = open_door(&handle, &at);
     status = mr_comm_agree(&nodes->parts, status);
-    if (status == MR_OK) {
-        mr_comm_broadcast(&nodes->node, &at, sizeof at, 0);
-        status = mr_comm_agree(&nodes->parts, first ? MR_OK : knock(&at, &handle));
-    }
-    if (status == MR_OK) {
-        status = first ? hand_out(handle, memory, guests) : take(handle, &memory);
-        if (status == MR_OK) status = map(w, memory);
-        if (handle >= 0) close(handle); /* lets those go who would wait for what will not come */
-        handle = -1;
-        status = mr_comm_agree(&nodes->parts, status);
-    }
+    if (status == MR_OK) mr_comm_broadcast(&nodes->node, &at, sizeof at, 0);
+    while (status == MR_OK && outside > 0)
+        status = let_in(nodes, &at, &handle, &memory, &outside);
+    if (status == MR_OK) status = mr_comm_agree(&nodes->parts, map(w, memory));
     if (handle >= 0) close(handle);
     if (memory >= 0) close(memory);
     return status;

@@ -138,6 +138,9 @@ static void what_a_run_leaves_is_exported_and_looked_at(void **state)
     program_free(&result);
     result = program_succeed(alone, "generate out/left.h5 --prompt a --threads 1");
     program_free(&result);
+    result = program_succeed(alone, "info out/left.h5");
+    assert_contains(result.out, "\nmatmul                fp8\noptimizer_dtype       f32\n");
+    program_free(&result);
 }
 
 /* Bytes of weights of a plan, and of all. */

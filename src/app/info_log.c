@@ -34,6 +34,8 @@ static const struct {
     {"base_parameters", INTEGER},
     {"trainable_parameters", INTEGER},
     {"dtype", TEXT},
+    {"matmul", TEXT},
+    {"optimizer_dtype", TEXT},
     {"seq_len", INTEGER},
     {"samples", INTEGER},
     {"rows", INTEGER},

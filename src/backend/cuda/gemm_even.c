@@ -4,27 +4,17 @@
 
 enum { EVEN = 8 }; /* what extents of large products are best multiples of */
 
-/* A matrix with rows that begin at 16 bytes: itself, or room for a copy. */
+/* A matrix with rows that begin at 16 bytes: itself, or a copy's place in the room, which may be
+ * made as large as that later. */
 static mr_tensor aligned(mr_tensor t, mr_buffer *room, size_t *used)
 {
-    const int64_t pad = 16 / (int64_t)mr_dtype_size(t.dtype);
-    if (t.stride % pad == 0 && (uintptr_t)mr_cuda_at(t) % 16 == 0) return t;
-    int64_t pitch = (t.cols + pad - 1) / pad * pad;
+    if (t.stride == mr_even_cols(t.stride, t.dtype) && (uintptr_t)mr_cuda_at(t) % 16 == 0) return t;
+    const int64_t pitch = mr_even_cols(t.cols, t.dtype);
     mr_tensor copy =
         mr_tensor_of(room, t.dtype, (int64_t)(*used / mr_dtype_size(t.dtype)), t.rows, pitch);
     *used += (size_t)(t.rows * pitch) * mr_dtype_size(t.dtype) + 255;
     *used -= *used % 256;
     return mr_tensor_cols(copy, 0, t.cols);
-}
-
-static mr_cuda_operands all_aligned(const mr_cuda_operands *o, mr_buffer *room, size_t *used)
-{
-    mr_cuda_operands even = *o;
-    *used = 0;
-    even.a = aligned(o->a, room, used);
-    even.b = aligned(o->b, room, used);
-    even.c = aligned(o->c, room, used);
-    return even;
 }
 
 static bool is_other(mr_tensor a, mr_tensor b)
@@ -38,6 +28,7 @@ static bool is_large(mr_backend *be, const mr_cuda_operands *o, int64_t multipli
     return o->a.dtype == MR_BF16 && o->b.dtype == MR_BF16 && !mr_cuda_of(be)->beside &&
            multiplications >= MR_CUDA_LARGE;
 }
+
 /* The part of a factor that has the rows, or columns, `first`.. of the product it is in. */
 static mr_tensor part_of(mr_tensor t, bool by_rows, int64_t first, int64_t count)
 {
@@ -176,10 +167,12 @@ void mr_cuda_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alph
         return;
     }
     if (run_rounded(be, transpose_a, transpose_b, &o)) return;
-    all_aligned(&o, room, &used);
+    mr_cuda_operands even = o;
+    even.a = aligned(a, room, &used);
+    even.b = aligned(b, room, &used);
+    even.c = aligned(c, room, &used);
     if (used > 0) mr_cuda_grow(be, room, used);
     if (used > room->bytes) return; /* noted */
-    mr_cuda_operands even = all_aligned(&o, room, &used);
     if (is_other(even.a, a)) mr_cuda_copy(be, even.a, a);
     if (is_other(even.b, b)) mr_cuda_copy(be, even.b, b);
     if (is_other(even.c, c) && beta != 0) mr_cuda_copy(be, even.c, c);
@@ -205,11 +198,9 @@ void mr_cuda_gemm_scaled(mr_backend *be, mr_scaled a, mr_scaled b, float beta, m
         mr_cuda_gemm_scaled_any(be, a, b, beta, c);
         return;
     }
-    aligned(c, room, &used);
+    o.c = aligned(c, room, &used);
     if (used > 0) mr_cuda_grow(be, room, used);
     if (used > room->bytes) return; /* noted */
-    used = 0;
-    o.c = aligned(c, room, &used);
     if (is_other(o.c, c) && beta != 0) mr_cuda_copy(be, o.c, c);
     mr_cuda_multiply(be, false, true, &o);
     if (is_other(o.c, c)) mr_cuda_copy(be, c, o.c);

@@ -124,6 +124,15 @@ mr_status mr_backend_tensor(mr_backend *be, mr_purpose purpose, mr_dtype dtype, 
     return MR_OK;
 }
 
+mr_scaled mr_backend_quantize(mr_backend *be, mr_scaled room, mr_tensor x)
+{
+    const mr_scaled rows = {.values = mr_tensor_reshape(
+                                mr_tensor_cols(room.values, 0, x.rows * x.cols), x.rows, x.cols),
+                            .scale = mr_tensor_cols(room.scale, 0, x.rows)};
+    be->ops->quantize(be, rows, x, false);
+    return rows;
+}
+
 void mr_backend_free(mr_backend *be, mr_tensor *t)
 {
     be->ops->buffer_destroy(be, &t->buffer);

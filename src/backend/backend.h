@@ -455,6 +455,10 @@ const mr_choice *mr_backend_choices(void);
 MR_NODISCARD mr_status mr_backend_tensor(mr_backend *be, mr_purpose purpose, mr_dtype dtype,
                                          int64_t rows, int64_t cols, mr_tensor *out);
 
+/** Makes of x [N, C] rows in 8 bits, in room for such: values [1, N C ..], scale [1, N ..].
+ * Local. */
+mr_scaled mr_backend_quantize(mr_backend *be, mr_scaled room, mr_tensor x);
+
 /** Frees the buffer of a tensor and makes it absent. */
 void mr_backend_free(mr_backend *be, mr_tensor *t);
 

@@ -119,12 +119,3 @@ mr_scaled mr_eight_place_cast(const mr_model *model, mr_arena *arena, int64_t ro
     return (mr_scaled){.values = mr_arena_take(arena, MR_E4M3, 1, rows * most_columns(model)),
                        .scale = mr_arena_take(arena, MR_F32, 1, rows)};
 }
-
-mr_scaled mr_eight_cast(const mr_model *model, mr_scaled room, mr_tensor x)
-{
-    const mr_scaled cast = {.values = mr_tensor_reshape(
-                                mr_tensor_cols(room.values, 0, x.rows * x.cols), x.rows, x.cols),
-                            .scale = mr_tensor_cols(room.scale, 0, x.rows)};
-    model->be->ops->quantize(model->be, cast, x, false);
-    return cast;
-}

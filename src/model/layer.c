@@ -160,7 +160,7 @@ static void multiply_weights(const mr_model *model, int index, int site, const m
                               mr_params_weight(model->params, layer->linear[linear]), 0);
             continue;
         }
-        if (!mr_tensor_exists(cast.values)) cast = mr_eight_cast(model, pass->cast, x);
+        if (!mr_tensor_exists(cast.values)) cast = mr_backend_quantize(model->be, pass->cast, x);
         mr_linear_scaled(model->be, y[i], cast, w8, 0);
     }
     mr_phase_end(model->be, MR_PHASE_LINEAR);
@@ -267,7 +267,8 @@ static void site_backward(mr_model *model, int index, int site, const mr_pass *p
         const mr_scaled w8 = layer->eight[mr_sites[site].linear[i]].backward;
         const float beta = i == 0 ? 0.0f : 1.0f;
         if (mr_tensor_exists(d_x) && mr_tensor_exists(w8.values))
-            mr_linear_scaled(model->be, d_x, mr_eight_cast(model, pass->cast, given[i]), w8, beta);
+            mr_linear_scaled(model->be, d_x, mr_backend_quantize(model->be, pass->cast, given[i]),
+                             w8, beta);
         else if (mr_tensor_exists(d_x))
             mr_linear_backward_input(model->be, d_x, given[i], mr_params_weight(model->params, id),
                                      beta);

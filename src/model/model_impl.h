@@ -187,9 +187,6 @@ void mr_eight_refresh(mr_model *model);
 /** Places room for what they meet in products of so many rows. */
 mr_scaled mr_eight_place_cast(const mr_model *model, mr_arena *arena, int64_t rows);
 
-/** Makes x [N, C] what they meet, in that room, and returns it. */
-mr_scaled mr_eight_cast(const mr_model *model, mr_scaled room, mr_tensor x);
-
 /** Returns the most work columns an adapter of the model asks for. */
 int64_t mr_model_adapter_work(const mr_model *model);
 

@@ -44,8 +44,8 @@ static void forward_product(mr_backend *be, const mr_site_args *args, const mr_c
     }
 }
 
-/* y of every adapted linear becomes its update alone, of those behind the first beside what is
- * queued next. */
+/* y of every adapted linear becomes its update alone; of square ones, those behind the first do so
+ * beside what is queued next. */
 static void forward_updates(mr_backend *be, const mr_site_args *args, const mr_tensor *y,
                             mr_tensor x)
 {
@@ -112,21 +112,11 @@ static bool is_batch(const mr_site_args *args, const mr_tensor *y, mr_cuda_batch
     return batch->step_b > 0 && batch->step_c > 0;
 }
 
-/* A matrix in 8 bits, in the room for such, which the first stream alone uses. */
-static mr_scaled in_eight(mr_backend *be, const mr_site_args *args, mr_tensor x)
-{
-    const mr_scaled cast = {
-        mr_tensor_reshape(mr_tensor_cols(args->cast.values, 0, x.rows * x.cols), x.rows, x.cols),
-        mr_tensor_cols(args->cast.scale, 0, x.rows)};
-    mr_cuda_quantize(be, cast, x, false);
-    return cast;
-}
-
 /* y += x W^T where there are updates in y, else y = x W^T. */
 static void forward_weights(mr_backend *be, const mr_site_args *args, const mr_tensor *y)
 {
     mr_cuda_batch batch;
-    mr_scaled x = {{0}, {0}}; /* once, for all that take it */
+    mr_scaled x = {{0}, {0}}; /* once, for all that take it; its room is the first stream's alone */
     if (is_batch(args, y, &batch)) {
         mr_cuda_side_join(be);
         mr_cuda_gemm_batch(be, false, true, 1, args->x, args->w[0],
@@ -136,7 +126,7 @@ static void forward_weights(mr_backend *be, const mr_site_args *args, const mr_t
     for (int i = 0; i < args->linears; i++) {
         const float beta = mr_cuda_is_adapted(args, i) ? 1.0f : 0.0f;
         const bool eight = is_eight(args, i);
-        if (eight && !mr_tensor_exists(x.values)) x = in_eight(be, args, args->x);
+        if (eight && !mr_tensor_exists(x.values)) x = mr_backend_quantize(be, args->cast, args->x);
         if (i > 0) mr_cuda_side_join(be);
         if (eight)
             mr_cuda_gemm_scaled(be, x, args->w8[i], beta, y[i]);
@@ -289,7 +279,8 @@ bool mr_cuda_site_backward(mr_backend *be, const mr_site_args *args)
     for (int i = 0; i < args->linears; i++) {
         const float beta = begun || i > 0 ? 1.0f : 0.0f;
         if (mr_tensor_exists(args->d_x) && is_eight(args, i))
-            mr_cuda_gemm_scaled(be, in_eight(be, args, d_y[i]), args->w8[i], beta, args->d_x);
+            mr_cuda_gemm_scaled(be, mr_backend_quantize(be, args->cast, d_y[i]), args->w8[i], beta,
+                                args->d_x);
         else if (mr_tensor_exists(args->d_x))
             mr_cuda_gemm(be, false, false, 1, d_y[i], args->w[i], beta, args->d_x);
         if (mr_tensor_exists(args->d_w[i]))

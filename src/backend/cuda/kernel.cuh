@@ -137,10 +137,31 @@ template <int N, typename T> __device__ inline pack<T, N> pack_at(const T *from)
     return raw;
 }
 
+template <typename W> __device__ inline void put_word(W *to, const W &word)
+{
+    *to = word;
+}
+
+/* By hand, since the compiler takes some words apart and stores element by element. */
+__device__ inline void put_word(uint2 *to, const uint2 &word)
+{
+    asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(to), "r"(word.x), "r"(word.y) : "memory");
+}
+
+__device__ inline void put_word(uint4 *to, const uint4 &word)
+{
+    asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(word.x), "r"(word.y),
+                 "r"(word.z), "r"(word.w)
+                 : "memory");
+}
+
 template <int N, typename T> __device__ inline void put_pack(T *to, const pack<T, N> &raw)
 {
-    typedef typename word<N * sizeof(T)>::type whole;
-    *reinterpret_cast<whole *>(to) = *reinterpret_cast<const whole *>(&raw);
+    constexpr int BYTES = N * (int)sizeof(T), WORD = BYTES < 16 ? BYTES : 16;
+    typedef typename word<WORD>::type whole;
+#pragma unroll
+    for (int i = 0; i < BYTES / WORD; i++)
+        put_word(reinterpret_cast<whole *>(to) + i, reinterpret_cast<const whole *>(&raw)[i]);
 }
 
 template <int N, typename T> __device__ inline void unpack(float (&out)[N], const pack<T, N> &raw)
@@ -162,7 +183,7 @@ template <int N, typename T> __device__ inline void store(T *to, const float (&i
 #pragma unroll
     for (int i = 0; i < N; i++)
         raw.v[i] = from_float<T>(in[i]);
-    *reinterpret_cast<pack<T, N> *>(to) = raw;
+    put_pack<N>(to, raw);
 }
 
 /** Divides by one number many times: n / d for n below 2^31 by a product and a shift.

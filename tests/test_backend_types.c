@@ -145,6 +145,16 @@ static void send(mr_lab *lab, mr_tensor x, unsigned char *data)
     lab->be->ops->upload(lab->be, x, x.dtype == MR_BF16 ? (const void *)wide : data);
 }
 
+/* Rounds a number as each of what is kept. */
+static void round_thrice(float value, uint32_t random, uint16_t out[MR_KEPT])
+{
+    const float kept[MR_KEPT] = {value, value, value};
+    uint32_t bits[MR_KEPT];
+    mr_round_kept(kept, random, bits);
+    for (int k = 0; k < MR_KEPT; k++)
+        out[k] = (uint16_t)(bits[k] >> 16);
+}
+
 /* Of every number between two neighbours each of all random bits is one rounding. */
 static void a_stochastic_rounding_is_right_on_average(void **state)
 {
@@ -153,60 +163,185 @@ static void a_stochastic_rounding_is_right_on_average(void **state)
     const uint32_t cut[] = {0, 1, 0x4000, 0x8000, 0xfffe, 0xffff};
     for (int i = 0; i < 24; i++) {
         const uint32_t bits = units[i % 4] << 16 | cut[i / 4];
-        uint32_t up = 0;
+        uint32_t up[MR_KEPT] = {0};
         float value;
         memcpy(&value, &bits, sizeof value);
         for (uint32_t random = 0; random < 1 << 16; random++) {
-            const uint16_t half = mr_round_stochastic(value, 0xabcd0000u | random);
-            assert_true(half == units[i % 4] || half == units[i % 4] + 1);
-            up += half != units[i % 4];
+            /* Times x in the field of 2^16: the lower half, the upper one and their exclusive or
+             * each run through all bits. */
+            const uint32_t upper = (random << 1 ^ (random >> 15) * 0x1100bu) & 0xffffu;
+            uint16_t half[MR_KEPT];
+            round_thrice(value, random | upper << 16, half);
+            for (int k = 0; k < MR_KEPT; k++) {
+                assert_true(half[k] == units[i % 4] || half[k] == units[i % 4] + 1);
+                up[k] += half[k] != units[i % 4];
+            }
         }
-        assert_int_equal(up, cut[i / 4]);
+        for (int k = 0; k < MR_KEPT; k++)
+            assert_int_equal(up[k], cut[i / 4]);
     }
-    assert_int_equal(mr_round_stochastic(INFINITY, 0xffff), 0x7f80);
-    assert_int_equal(mr_round_stochastic(-INFINITY, 0xffff), 0xff80);
-    assert_true((mr_round_stochastic(NAN, 0xffff) & 0x7fff) > 0x7f80);
 }
 
-/* First moments a quarter of a unit above a number of BF16, of one step after another. */
+/* Weights and first moments a quarter of a unit beside a number of BF16, and second ones a half, of
+ * one step after another: those of an element are rounded independently, two by two. */
 static void what_the_optimizer_keeps_is_right_on_average(void **state)
 {
-    enum { COUNT = 1 << 12, STEPS = 16 };
+    enum { COUNT = 1 << 12, STEPS = 16, ALL = COUNT * STEPS };
     mr_lab *lab = *state;
-    const double sure = sqrt(COUNT * STEPS * 0.25 * 0.75);
-    double ups = 0, both = 0, *gradients = mr_lab_zeros(lab, COUNT);
-    for (int64_t i = 0; i < COUNT; i++)
-        gradients[i] = 2 * (1 + 0x1p-9); /* m = 1 + 2^-9, v = 2 (1 + 2^-9)^2 */
+    int64_t ups[MR_KEPT] = {0}, both[MR_KEPT] = {0};
     for (int step = 1; step <= STEPS; step++) {
-        double *zeros = mr_lab_zeros(lab, COUNT);
-        mr_adamw_args args = {.weight = mr_lab_upload_as(lab, MR_BF16, zeros, 1, COUNT, 0),
+        double *gradients = mr_lab_zeros(lab, COUNT), *ones = mr_lab_zeros(lab, COUNT);
+        for (int64_t i = 0; i < COUNT; i++) {
+            gradients[i] = 2 * (1 + 0x1p-9); /* m = 1 + 2^-9, v = 2 (1 + 2^-9)^2 */
+            ones[i] = 1;                     /* which decay to 1 - 2^-10 */
+        }
+        const double *zeros = mr_lab_zeros(lab, COUNT);
+        mr_adamw_args args = {.weight = mr_lab_upload_as(lab, MR_BF16, ones, 1, COUNT, 0),
                               .grad = mr_lab_upload(lab, gradients, 1, COUNT, 0),
                               .m = mr_lab_upload_as(lab, MR_BF16, zeros, 1, COUNT, 0),
                               .v = mr_lab_upload_as(lab, MR_BF16, zeros, 1, COUNT, 0),
                               .grad_scale = 1,
+                              .lr = 0x1p-10,
                               .beta1 = 0.5,
                               .beta2 = 0.5,
-                              .eps = 1,
+                              .eps = 0x1p60,
+                              .weight_decay = 1,
                               .step = step,
                               .rounding =
                                   mr_random_stream(3, MR_RANDOM_ROUNDING, (uint64_t)step << 24)};
         MR_LAB_RUN(lab, adamw, &args, 1);
+        const double *w = mr_lab_copy(lab, mr_lab_download(lab, args.weight), COUNT);
         const double *m = mr_lab_copy(lab, mr_lab_download(lab, args.m), COUNT);
         const double *v = mr_lab_download(lab, args.v);
         for (int64_t i = 0; i < COUNT; i++) {
+            assert_true(w[i] == 1 || w[i] == 1 - 0x1p-8);
             assert_true(m[i] == 1 || m[i] == 1 + 0x1p-7);
             assert_true(v[i] == 2 || v[i] == 2 * (1 + 0x1p-7));
-            ups += m[i] > 1;
-            both += m[i] > 1 && v[i] > 2;
+            const bool up[MR_KEPT] = {w[i]<1, m[i]> 1, v[i] > 2};
+            for (int k = 0; k < MR_KEPT; k++) {
+                ups[k] += up[k];
+                both[k] += up[k] && up[(k + 1) % MR_KEPT];
+            }
         }
         mr_lab_clear(lab);
-        gradients = mr_lab_zeros(lab, COUNT);
-        for (int64_t i = 0; i < COUNT; i++)
-            gradients[i] = 2 * (1 + 0x1p-9);
     }
-    assert_true(fabs(ups - 0.25 * COUNT * STEPS) < 4 * sure);
-    /* v lies half a unit above 2, and is rounded by other bits. */
-    assert_true(fabs(both - 0.125 * COUNT * STEPS) < 4 * sure);
+    const double chance[MR_KEPT] = {0.25, 0.25, 0.5};
+    for (int k = 0; k < MR_KEPT; k++) {
+        const double pair = chance[k] * chance[(k + 1) % MR_KEPT];
+        assert_true(fabs((double)ups[k] - chance[k] * ALL) < 4 * sqrt(ALL) / 2);
+        assert_true(fabs((double)both[k] - pair * ALL) < 4 * sqrt(ALL) / 2);
+    }
+}
+
+/* What an element begins with, and whether its weight, m and v are numbers then. */
+static const struct uncommon {
+    double w, m, v, gradient;
+    double want[MR_KEPT];
+} uncommon[] = {
+    {0, 0, 0, 0, {0, 0, 0}},
+    {1, 0, 0, 0, {1, 0, 0}},
+    {INFINITY, 0, 0, 0, {INFINITY, 0, 0}},
+    {-INFINITY, 0, 0, 0, {-INFINITY, 0, 0}},
+    {1, 0, INFINITY, 0, {1, 0, INFINITY}},
+    {1, -INFINITY, 0, 0, {INFINITY, -INFINITY, 0}},
+    {1, 0, 0, INFINITY, {NAN, INFINITY, INFINITY}},
+    {1, 0, 0, NAN, {NAN, NAN, NAN}},
+    {NAN, 0, 0, 0, {NAN, 0, 0}},
+    {1, NAN, 0, 0, {NAN, NAN, 0}},
+    {1, 0, NAN, 0, {NAN, 0, NAN}},
+};
+
+static void check_uncommon(mr_lab *lab, mr_dtype dtype)
+{
+    enum { KINDS = sizeof uncommon / sizeof uncommon[0], COUNT = 1000 * KINDS };
+    double *of[4];
+    for (int k = 0; k < 4; k++)
+        of[k] = mr_lab_zeros(lab, COUNT);
+    for (int64_t i = 0; i < COUNT; i++) {
+        const struct uncommon *u = &uncommon[i % KINDS];
+        of[0][i] = u->w, of[1][i] = u->m, of[2][i] = u->v, of[3][i] = u->gradient;
+    }
+    mr_adamw_args args = {.weight = mr_lab_upload_as(lab, dtype, of[0], 1, COUNT, 0),
+                          .m = mr_lab_upload_as(lab, dtype, of[1], 1, COUNT, 0),
+                          .v = mr_lab_upload_as(lab, dtype, of[2], 1, COUNT, 0),
+                          .grad = mr_lab_upload(lab, of[3], 1, COUNT, 0),
+                          .grad_scale = 1,
+                          .lr = 0.5,
+                          .beta1 = 0.5,
+                          .beta2 = 0.5,
+                          .eps = 1e-8,
+                          .step = 1,
+                          .rounding = mr_random_stream(3, MR_RANDOM_ROUNDING, 1)};
+    MR_LAB_RUN(lab, adamw, &args, 1);
+    const mr_tensor kept[MR_KEPT] = {args.weight, args.m, args.v};
+    for (int k = 0; k < MR_KEPT; k++) {
+        const double *got = mr_lab_download(lab, kept[k]);
+        for (int64_t i = 0; i < COUNT; i++) {
+            const double want = uncommon[i % KINDS].want[k];
+            if (isnan(want) ? !isnan(got[i]) : got[i] != want)
+                fail_msg("%g instead of %g: dtype %d, number %d of kind %d", got[i], want,
+                         (int)dtype, k, (int)(i % KINDS));
+        }
+    }
+}
+
+static void the_optimizer_keeps_zeros_infinities_and_what_is_not_a_number(void **state)
+{
+    mr_lab *lab = *state;
+    check_uncommon(lab, MR_F32);
+    check_uncommon(lab, MR_BF16);
+}
+
+/* Normal numbers, in one tensor and in parts of it that begin anywhere. */
+static void a_part_of_a_tensor_is_updated_as_in_the_whole(void **state)
+{
+    enum { PARTS = 4, LONGEST = 20000 };
+    mr_lab *lab = *state;
+    const mr_dtype dtypes[] = {MR_F32, MR_BF16};
+    for (int i = 0; i < CASES; i++) {
+        const int64_t n = mr_lab_extent(lab, PARTS, LONGEST);
+        const int64_t first = i < 6 ? 0 : mr_lab_extent(lab, 0, 1000);
+        double *v = mr_lab_normals(lab, n), *w = mr_lab_normals(lab, n);
+        double *m = mr_lab_normals(lab, n), *g = mr_lab_normals(lab, n);
+        for (int64_t e = 0; e < n; e++)
+            v[e] = fabs(v[e]);
+        mr_adamw_args whole[2], parts[PARTS];
+        for (int k = 0; k < 2; k++)
+            whole[k] =
+                (mr_adamw_args){.weight = mr_lab_upload_as(lab, dtypes[i % 2], w, 1, n, 0),
+                                .m = mr_lab_upload_as(lab, dtypes[i % 2], m, 1, n, 0),
+                                .v = mr_lab_upload_as(lab, dtypes[i % 2], v, 1, n, 0),
+                                .grad = mr_lab_upload(lab, g, 1, n, 0),
+                                .grad_scale = 0.7,
+                                .lr = 0.03,
+                                .beta1 = 0.9,
+                                .beta2 = 0.99,
+                                .eps = 1e-8,
+                                .weight_decay = 0.1,
+                                .step = 3,
+                                .rounding = mr_random_stream(5, MR_RANDOM_ROUNDING, (uint64_t)i),
+                                .first = first};
+        for (int64_t k = 0, at = 0; k < PARTS; k++) {
+            const int64_t most = n - at - (PARTS - 1 - k);
+            const int64_t count = k == PARTS - 1 ? n - at : mr_lab_extent(lab, 1, most);
+            parts[k] = whole[1];
+            parts[k].weight = mr_tensor_cols(whole[1].weight, at, count);
+            parts[k].m = mr_tensor_cols(whole[1].m, at, count);
+            parts[k].v = mr_tensor_cols(whole[1].v, at, count);
+            parts[k].grad = mr_tensor_cols(whole[1].grad, at, count);
+            parts[k].first += at;
+            at += count;
+        }
+        MR_LAB_RUN(lab, adamw, &whole[0], 1);
+        MR_LAB_RUN(lab, adamw, parts, PARTS);
+        mr_lab_expect(lab, MR_BOUND_EXACT, whole[1].weight, mr_lab_download(lab, whole[0].weight),
+                      "weight, case %d", i);
+        mr_lab_expect(lab, MR_BOUND_EXACT, whole[1].m, mr_lab_download(lab, whole[0].m),
+                      "m, case %d", i);
+        mr_lab_expect(lab, MR_BOUND_EXACT, whole[1].v, mr_lab_download(lab, whole[0].v),
+                      "v, case %d", i);
+        mr_lab_clear(lab);
+    }
 }
 
 /* What a number held in F32 is in BF16, by 16 random bits. */
@@ -238,37 +373,35 @@ static void check_halves(mr_lab *lab, int i)
     double *w[LIST], *m[LIST], *v[LIST];
     int64_t n[LIST];
     for (int k = 0; k < LIST; k++) {
-        n[k] = i == 0 ? 1 : mr_lab_extent(lab, 1, 3000);
+        n[k] = i == 0 ? 1 : mr_lab_extent(lab, 1, 9000);
         double *g = multiples(lab, n[k], 2000, 1.0 / 64);
         w[k] = multiples(lab, n[k], 255, 1.0 / 64);
         m[k] = multiples(lab, n[k], 255, 1.0 / 64);
         v[k] = multiples(lab, n[k], 255, 1.0 / 64);
         for (int64_t e = 0; e < n[k]; e++)
             v[k][e] = fabs(v[k][e]);
-        args[k] = (mr_adamw_args){.weight = mr_lab_upload_as(lab, MR_BF16, w[k], 1, n[k], 0),
-                                  .grad = mr_lab_upload(lab, g, 1, n[k], 0),
-                                  .m = mr_lab_upload_as(lab, MR_BF16, m[k], 1, n[k], 0),
-                                  .v = mr_lab_upload_as(lab, MR_BF16, v[k], 1, n[k], 0),
-                                  .grad_scale = 0.5,
-                                  .lr = 0x1p39,
-                                  .beta1 = 0.5,
-                                  .beta2 = 0.5,
-                                  .eps = 0x1p40,
-                                  .step = 1,
-                                  .rounding = mr_random_stream((uint64_t)i, MR_RANDOM_ROUNDING, 7),
-                                  .first = i < 4 ? i : mr_lab_extent(lab, 0, 1000)};
+        args[k] =
+            (mr_adamw_args){.weight = mr_lab_upload_as(lab, MR_BF16, w[k], 1, n[k], 0),
+                            .grad = mr_lab_upload(lab, g, 1, n[k], 0),
+                            .m = mr_lab_upload_as(lab, MR_BF16, m[k], 1, n[k], 0),
+                            .v = mr_lab_upload_as(lab, MR_BF16, v[k], 1, n[k], 0),
+                            .grad_scale = 0.5,
+                            .lr = 0x1p39,
+                            .beta1 = 0.5,
+                            .beta2 = 0.5,
+                            .eps = 0x1p40,
+                            .step = 1,
+                            .rounding = mr_random_stream((uint64_t)i, MR_RANDOM_ROUNDING, 7),
+                            .first = i < 4 ? i : (i % 2 ? 8 : 1) * mr_lab_extent(lab, 0, 1000)};
         if (k > 0) args[k].copy = mr_lab_poison(lab, MR_F32, 1, n[k], 0);
         for (int64_t e = 0; e < n[k]; e++) {
             const uint64_t at = (uint64_t)(args[k].first + e);
-            const uint32_t counter[4] = {(uint32_t)(at / 2), 0, args[k].rounding.stream[0],
-                                         args[k].rounding.stream[1]};
-            uint32_t words[4];
-            mr_philox(args[k].rounding.key, counter, words);
+            const uint32_t random = mr_random_u32(&args[k].rounding, at);
             m[k][e] = m[k][e] / 2 + g[e] / 4;
             v[k][e] = v[k][e] / 2 + g[e] * g[e] / 8;
-            w[k][e] = rounded(w[k][e] - m[k][e], words[0] >> 16 * (at % 2));
-            m[k][e] = rounded(m[k][e], words[1] >> 16 * (at % 2));
-            v[k][e] = rounded(v[k][e], words[2] >> 16 * (at % 2));
+            w[k][e] = rounded(w[k][e] - m[k][e], random);
+            m[k][e] = rounded(m[k][e], random >> 16);
+            v[k][e] = rounded(v[k][e], random ^ random >> 16);
         }
     }
     MR_LAB_RUN(lab, adamw, args, LIST);
@@ -325,6 +458,8 @@ int main(void)
         MR_LAB_TEST(a_digest_is_that_of_bits_and_places),
         cmocka_unit_test(a_stochastic_rounding_is_right_on_average),
         MR_LAB_TEST(what_the_optimizer_keeps_is_right_on_average),
+        MR_LAB_TEST(the_optimizer_keeps_zeros_infinities_and_what_is_not_a_number),
+        MR_LAB_TEST(a_part_of_a_tensor_is_updated_as_in_the_whole),
         MR_LAB_TEST(the_optimizer_rounds_what_it_keeps_by_its_random_bits),
     };
     return cmocka_run_group_tests_name("backend types", tests, NULL, NULL);

@@ -193,7 +193,7 @@ typedef struct mr_adamw_args {
                                      stochastically (backend/optimizer.h), and until then F32 */
     mr_tensor copy;     /**< of the type that they are not, or absent: gets the new weight, as the
                              entry convert makes it of the one stored */
-    mr_random rounding; /**< of BF16: its blocks are those of elements first.. */
+    mr_random rounding; /**< of BF16: its numbers of 32 bits from `first` on are the elements' */
     int64_t first;
     double grad_scale; /**< factor on grad (clipping) */
     double lr, beta1, beta2, eps, weight_decay;

@@ -33,30 +33,41 @@ static inline mr_adamw_numbers mr_adamw_numbers_of(const mr_adamw_args *args)
     return n;
 }
 
-/** Updates an element's weight and moments by its gradient. Local. */
-MR_DEVICE static inline void mr_adamw_update(const mr_adamw_numbers *n, float *w, float *m,
-                                             float *v, float gradient)
+/** Updates an element's moments by its gradient. Local. */
+MR_DEVICE static inline void mr_adamw_moments(const mr_adamw_numbers *n, float *m, float *v,
+                                              float gradient)
 {
     const float g = gradient * n->scale;
     *m = n->beta1 * *m + n->gain1 * g;
     *v = n->beta2 * *v + n->gain2 * g * g;
+}
+
+/** Updates an element's weight and moments by its gradient. Local. */
+MR_DEVICE static inline void mr_adamw_update(const mr_adamw_numbers *n, float *w, float *m,
+                                             float *v, float gradient)
+{
+    mr_adamw_moments(n, m, v, gradient);
     *w = *w * n->decay - n->rate * *m / (sqrtf(*v) * n->root + n->eps);
 }
 
-/** What random bits of a rounding are for: words of a block (mr_random_block), of which block p is
- * that of elements 2 p and 2 p + 1, the lower half of each word the even one's. */
-enum { MR_ROUND_WEIGHT, MR_ROUND_M, MR_ROUND_V };
+/** What is kept of an element. */
+enum { MR_KEPT_WEIGHT, MR_KEPT_M, MR_KEPT_V, MR_KEPT };
 
-/** Rounds F32 to BF16 stochastically: up with the probability that the part cut off is of a unit of
- * the last place, so that the mean over many roundings is the number itself. Takes the lower 16
- * random bits; infinity and NaN stay. Local. @return the bits of a BF16 */
-MR_DEVICE static inline uint16_t mr_round_stochastic(float value, uint32_t random)
+/** Rounds what is kept of an element from F32 to BF16 stochastically: up with the probability that
+ * the part cut off is of a unit of the last place, so that the mean over many roundings is the
+ * number itself. Of the element's 32 random bits (mr_random_u32 at its index) the weight takes the
+ * lower half, m the upper one, and v their exclusive or: each is uniform, and any two are
+ * independent. Infinity stays, having no part to cut off, and so does what is not a number: where
+ * m or v is none the weight is none either, and then nothing is rounded up, lest a carry reach the
+ * sign. Local. @param[out] bits  BF16 in the upper half of each */
+MR_DEVICE static inline void mr_round_kept(const float kept[MR_KEPT], uint32_t random,
+                                           uint32_t bits[MR_KEPT])
 {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)(bits >> 16 | 0x40u);
-    if ((bits & 0x7fffffffu) == 0x7f800000u) return (uint16_t)(bits >> 16);
-    return (uint16_t)((bits + (random & 0xffffu)) >> 16);
+    memcpy(bits, kept, MR_KEPT * sizeof *bits);
+    if (kept[MR_KEPT_WEIGHT] != kept[MR_KEPT_WEIGHT]) random = 0;
+    bits[MR_KEPT_WEIGHT] += random & 0xffffu;
+    bits[MR_KEPT_M] += random >> 16;
+    bits[MR_KEPT_V] += (random ^ random >> 16) & 0xffffu;
 }
 
 #endif

@@ -284,29 +284,34 @@ static uint16_t *halves(mr_tensor t)
     return (uint16_t *)t.buffer->data + t.offset;
 }
 
-/* One element of BF16, by a block of the pair it is of. */
+/* One element of BF16, by random bits of its own. */
 static void update_half(const mr_adamw_args *args, const mr_adamw_numbers *numbers, int64_t i,
-                        int shift, const uint32_t words[4])
+                        uint32_t random)
 {
-    uint16_t *w = halves(args->weight) + i, *m = halves(args->m) + i, *v = halves(args->v) + i;
-    float weight = mr_cpu_of_bf16(*w), first = mr_cpu_of_bf16(*m), second = mr_cpu_of_bf16(*v);
-    mr_adamw_update(numbers, &weight, &first, &second, mr_cpu_f32(args->grad)[i]);
-    *w = mr_round_stochastic(weight, words[MR_ROUND_WEIGHT] >> shift);
-    *m = mr_round_stochastic(first, words[MR_ROUND_M] >> shift);
-    *v = mr_round_stochastic(second, words[MR_ROUND_V] >> shift);
+    uint16_t *at[MR_KEPT] = {halves(args->weight) + i, halves(args->m) + i, halves(args->v) + i};
+    float kept[MR_KEPT];
+    uint32_t bits[MR_KEPT];
+    for (int k = 0; k < MR_KEPT; k++)
+        kept[k] = mr_cpu_of_bf16(*at[k]);
+    mr_adamw_update(numbers, &kept[MR_KEPT_WEIGHT], &kept[MR_KEPT_M], &kept[MR_KEPT_V],
+                    mr_cpu_f32(args->grad)[i]);
+    mr_round_kept(kept, random, bits);
+    for (int k = 0; k < MR_KEPT; k++)
+        *at[k] = (uint16_t)(bits[k] >> 16);
 }
 
 static void update_halves(mr_backend *be, const mr_adamw_args *args,
                           const mr_adamw_numbers *numbers)
 {
+    enum { DRAWN = 4 }; /* elements of a block of random bits */
     const int64_t n = mr_tensor_count(args->weight), first = args->first;
 #pragma omp parallel for num_threads(mr_cpu_threads(be, n))
-    for (int64_t pair = first / 2; pair < (first + n + 1) / 2; pair++) {
-        uint32_t words[4];
-        mr_random_block(&args->rounding, (uint64_t)pair, words);
-        for (int side = 0; side < 2; side++) {
-            const int64_t i = 2 * pair + side - first;
-            if (i >= 0 && i < n) update_half(args, numbers, i, 16 * side, words);
+    for (int64_t block = first / DRAWN; block < (first + n + DRAWN - 1) / DRAWN; block++) {
+        uint32_t words[DRAWN];
+        mr_random_block(&args->rounding, (uint64_t)block, words);
+        for (int k = 0; k < DRAWN; k++) {
+            const int64_t i = DRAWN * block + k - first;
+            if (i >= 0 && i < n) update_half(args, numbers, i, words[k]);
         }
     }
 }

@@ -4,9 +4,9 @@
 #include "backend/cuda/kernel.cuh"
 #include "backend/optimizer.h"
 
-/* A thread takes PARTS packs, one after another. BLOCKS blocks run on a multiprocessor at once, so
- * that it waits for up to 100 kB (BF16) at a time. */
-enum { THREADS = 256, PARTS = 2, BLOCKS = 5, LIST = 128 };
+/* BLOCKS blocks run on a multiprocessor at once, so that it waits for up to 100 kB (BF16) at a
+ * time. */
+enum { THREADS = 256, BLOCKS = 5, LIST = 128 };
 
 /* One tensor of an update. */
 struct update {
@@ -36,7 +36,7 @@ template <> struct other_type<bf16> {
 
 /* Elements of a pack of 16 bytes, of a block of threads, and of a block of random bits. */
 template <typename T> constexpr int PACK = 16 / (int)sizeof(T);
-template <typename T> constexpr int64_t SHARE = THREADS *PARTS *PACK<T>;
+template <typename T> constexpr int64_t SHARE = THREADS *PACK<T>;
 enum { DRAWN = 4 };
 
 /* Elements as they are read. */
@@ -151,14 +151,12 @@ static __global__ void __launch_bounds__(THREADS, BLOCKS)
     const int64_t first = ((int64_t)blockIdx.x - u.first_block) * SHARE<T>;
     const int64_t end = first + SHARE<T> < u.n ? first + SHARE<T> : u.n;
     if (u.wide && end - first == SHARE<T>) {
-#pragma unroll 1
-        for (int64_t at = first + threadIdx.x * PACK<T>; at < end; at += THREADS * PACK<T>)
-            update_pack<T, PACK<T>>(u, at);
-    } else {
-#pragma unroll 1
-        for (int64_t at = first + threadIdx.x; at < end; at += THREADS)
-            update_pack<T, 1>(u, at);
+        update_pack<T, PACK<T>>(u, first + threadIdx.x * PACK<T>);
+        return;
     }
+#pragma unroll 1
+    for (int64_t at = first + threadIdx.x; at < end; at += THREADS)
+        update_pack<T, 1>(u, at);
 }
 
 static update update_of(const mr_adamw_args *args, int64_t first_block)

@@ -2,71 +2,108 @@
 
 #include "backend/cuda/kernel.cuh"
 
-enum { THREADS = 512 };
+enum { THREADS = 512, TILE = 8 }; /* packs of a row that a thread has at a time */
 
-/* N elements of a row from a column on, `other` behind the row's end: rows may end within a pack
- * that their stride has room for. */
-template <int N, typename T>
-static __device__ void load_some(float (&out)[N], const T *row, int64_t col, int64_t cols,
-                                 float other)
+/* Of logits of BF16 to far less than their own rounding; what is below 2^-126 is 0. */
+template <typename T> static __device__ float exponential(float x)
 {
-    if (col + N <= cols)
-        load<N>(out, row + col);
-    else
+    const float log2e = 1.44269504f;
+    float y;
+    if (sizeof(T) == sizeof(float)) return expf(x);
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * log2e));
+    return y;
+}
+
+/* The largest of some logits, and the sum of exponentials of all less that one. */
+template <typename T> struct softmax_sum {
+    float top, sum;
+
+    /* What is no number comes through. */
+    template <int N> __device__ void add(const float (&v)[N])
+    {
+        float most = top;
+#pragma unroll
         for (int i = 0; i < N; i++)
-            out[i] = col + i < cols ? to_float(row[col + i]) : other;
-}
+            most = fmaxf(most, v[i]);
+        if (most > top) sum *= exponential<T>(top - most);
+        top = most;
+        const float from = top == -INFINITY ? 0.0f : top;
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            sum += exponential<T>(v[i] - from);
+    }
+};
 
-template <int N, typename T>
-static __device__ void store_some(T *row, int64_t col, int64_t cols, const float (&in)[N])
-{
-    if (col + N <= cols)
-        store<N>(row + col, in);
-    else
-        for (int i = 0; i < N && col + i < cols; i++)
-            row[col + i] = from_float<T>(in[i]);
-}
-
+/* A thread's whole packs of a row, from a column on; behind the last one, what is nothing to a
+ * softmax. */
 template <typename T, int N>
-static __global__ void cross_entropy(matrix<T> logits, int64_t cols, const int32_t *targets,
-                                     double *losses, bool gradient, float scale)
+static __device__ void fetch(pack<T, N> (&tile)[TILE], const T *row, int64_t col, int64_t cols)
 {
-    T *row = logits.at(blockIdx.x, 0);
+#pragma unroll
+    for (int p = 0; p < TILE; p++, col += THREADS * N) {
+#pragma unroll
+        for (int i = 0; i < N; i++)
+            tile[p].v[i] = from_float<T>(-INFINITY);
+        if (col + N <= cols) tile[p] = pack_at<N>(row + col);
+    }
+}
+
+/* Whole packs of a row go by tiles: one tile is read once, and again for the gradient where there
+ * are several. What is behind the last pack goes by elements, one a thread. */
+template <typename T, int N>
+static __global__ void __launch_bounds__(THREADS, 2)
+    cross_entropy(matrix<T> logits, int64_t cols, const int32_t *targets, double *losses,
+                  bool gradient, float scale)
+{
     const int64_t first = (int64_t)threadIdx.x * N, step = (int64_t)THREADS * N;
+    const int64_t rest = threadIdx.x < cols % N ? cols - 1 - threadIdx.x : -1;
     const int32_t target = targets[blockIdx.x];
-    float v[N];
+    T *row = logits.at(blockIdx.x, 0);
     if (target < 0) {
         if (threadIdx.x == 0) losses[blockIdx.x] = 0;
-        for (int i = 0; i < N; i++)
-            v[i] = 0;
-        for (int64_t col = first; gradient && col < cols; col += step)
-            store_some<N>(row, col, cols, v);
+        for (int64_t col = threadIdx.x; gradient && col < cols; col += THREADS)
+            row[col] = from_float<T>(0);
         return;
     }
-    float top = -INFINITY, sum = 0;
-    for (int64_t col = first; col < cols; col += step) {
-        load_some<N>(v, row, col, cols, -INFINITY);
-        for (int i = 0; i < N; i++)
-            top = fmaxf(top, v[i]);
+    pack<T, N> tile[TILE];
+    float v[N], one[1];
+    softmax_sum<T> own = {-INFINITY, 0};
+    for (int64_t col = first; col < cols; col += TILE * step) {
+        fetch(tile, row, col, cols);
+#pragma unroll
+        for (int p = 0; p < TILE; p++) {
+            unpack<N>(v, tile[p]);
+            own.add(v);
+        }
     }
-    top = block_max(top);
-    for (int64_t col = first; col < cols; col += step) {
-        load_some<N>(v, row, col, cols, -INFINITY);
-        for (int i = 0; i < N; i++)
-            sum += expf(v[i] - top);
+    if (rest >= 0) {
+        one[0] = to_float(row[rest]);
+        own.add(one);
     }
-    double total = block_sum((double)sum);
+    const float top = block_max(own.top);
+    const double total = block_sum((double)(own.sum * exponential<T>(own.top - top)));
     if (threadIdx.x == 0)
         losses[blockIdx.x] = log(total) - ((double)to_float(row[target]) - (double)top);
     if (!gradient) return;
     __syncthreads(); /* the target's logit has been read */
     const float factor = (float)((double)scale / total);
-    for (int64_t col = first; col < cols; col += step) {
-        load_some<N>(v, row, col, cols, -INFINITY);
-        for (int i = 0; i < N; i++)
-            v[i] = expf(v[i] - top) * factor - (col + i == target ? scale : 0.0f);
-        store_some<N>(row, col, cols, v);
+    for (int64_t col = first; col < cols; col += TILE * step) {
+        if (cols > TILE * step) fetch(tile, row, col, cols);
+#pragma unroll
+        for (int p = 0; p < TILE; p++) {
+            const int64_t at = col + p * step;
+            const int hit = (int)(target - at);
+            if (at + N > cols) continue;
+            unpack<N>(v, tile[p]);
+#pragma unroll
+            for (int i = 0; i < N; i++)
+                v[i] = exponential<T>(v[i] - top) * factor - (i == hit ? scale : 0.0f);
+            store<N>(row + at, v);
+        }
     }
+    if (rest >= 0)
+        row[rest] =
+            from_float<T>(exponential<T>(one[0] - top) * factor - (rest == target ? scale : 0.0f));
 }
 
 void mr_cuda_cross_entropy(mr_backend *be, mr_tensor logits, mr_tensor targets, mr_tensor losses,

@@ -30,7 +30,8 @@ int64_t mr_model_product_rows(const mr_model *model)
 int64_t mr_model_logits_rows(const mr_model *model)
 {
     enum { EVEN = 128 }; /* rows that products like to be whole multiples of */
-    int64_t rows = (int64_t)(model->be->chunk_bytes / sizeof(float)) / model->arch.vocab_size;
+    const size_t size = mr_dtype_size(model->compute);
+    int64_t rows = (int64_t)(model->be->chunk_bytes / size) / model->arch.vocab_size;
     if (rows > EVEN) rows -= rows % EVEN;
     return rows < 1 ? 1 : rows;
 }

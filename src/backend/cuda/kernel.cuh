@@ -337,6 +337,15 @@ static __global__ void __launch_bounds__(256)
     }
 }
 
+/** Sums over chunks of rows, a row of partial each, sum after sum. */
+template <int SUMS>
+void finish_columns(mr_backend *be, column_sums<SUMS> out, const float *partial, int chunks,
+                    int64_t cols)
+{
+    column_finish<SUMS><<<(unsigned)((cols + 31) / 32), dim3(32, 8), 0, mr_cuda_of(be)->stream>>>(
+        out, partial, chunks, cols);
+}
+
 /** Each of SUMS sums of columns = sum over rows, in a fixed order, of what term(row, col, in, sum)
  * adds to sum [SUMS][N], packs in [IN] being what fetch(row, col, in) read of that row. */
 template <typename T, int N, int IN, int SUMS, class Fetch, class Term>
@@ -350,8 +359,7 @@ void sum_columns(mr_backend *be, column_sums<SUMS> out, int64_t rows, int64_t co
     if (!partial || cols == 0) return;
     dim3 grid((unsigned)((cols / N + 31) / 32), chunks), block(32, 8);
     column_partials<T, N, IN, SUMS><<<grid, block, 0, stream>>>(partial, rows, cols, fetch, term);
-    column_finish<SUMS>
-        <<<(unsigned)((cols + 31) / 32), block, 0, stream>>>(out, partial, (int)chunks, cols);
+    finish_columns<SUMS>(be, out, partial, (int)chunks, cols);
 }
 
 #endif

@@ -90,6 +90,60 @@ static __global__ void backward(matrix<T> dx, matrix<T> dy, matrix<T> x, const f
     });
 }
 
+/* The longest rows of KEPT packs a thread that a multiprocessor has registers for. */
+template <int KEPT> constexpr int ROWS_AT_ONCE = KEPT == 1 ? 2 : 1;
+
+/* As backward for rows that are kept, of which a block takes many, one after another while the next
+ * is on its way: then the gradient of w, dw = sum of dy xh over rows, needs no pass of its own.
+ * Sums of a block's rows are a row of partial. */
+template <typename T, typename W, int N, int KEPT>
+static __global__ void __launch_bounds__(MOST_THREADS, ROWS_AT_ONCE<KEPT>)
+    backward_all(matrix<T> dx, float *partial, matrix<T> dy, matrix<T> x, const float *rstd,
+                 const W *w, int64_t rows, int64_t cols)
+{
+    float factor[KEPT][N], sum[KEPT][N] = {};
+    pack<T, N> next_x[KEPT], next_g[KEPT], next_out[KEPT];
+    auto fetch = [&](int64_t row) {
+        over_row<N, KEPT>(cols, [&](int k, int64_t col) {
+            next_x[k] = pack_at<N>(x.at(row, col));
+            next_g[k] = pack_at<N>(dy.at(row, col));
+            next_out[k] = pack_at<N>(dx.at(row, col));
+        });
+    };
+    over_row<N, KEPT>(cols, [&](int k, int64_t col) { load<N>(factor[k], w + col); });
+    fetch(blockIdx.x);
+    for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
+        const float r = rstd[row];
+        pack<T, N> at_x[KEPT], out[KEPT];
+        float g[KEPT][N], product = 0;
+        over_row<N, KEPT>(cols, [&](int k, int64_t) {
+            float a[N];
+            at_x[k] = next_x[k];
+            out[k] = next_out[k];
+            unpack<N>(a, at_x[k]);
+            unpack<N>(g[k], next_g[k]);
+            for (int i = 0; i < N; i++) {
+                sum[k][i] += a[i] * (g[k][i] * r);
+                g[k][i] *= factor[k][i];
+                product += g[k][i] * a[i];
+            }
+        });
+        if (row + gridDim.x < rows) fetch(row + gridDim.x);
+        const float mean = block_sum(product) / (float)cols * r * r * r;
+        over_row<N, KEPT>(cols, [&](int k, int64_t col) {
+            float a[N], to[N];
+            unpack<N>(a, at_x[k]);
+            unpack<N>(to, out[k]);
+            for (int i = 0; i < N; i++)
+                to[i] += g[k][i] * r - a[i] * mean;
+            store<N>(dx.at(row, col), to);
+        });
+    }
+    over_row<N, KEPT>(cols, [&](int k, int64_t col) {
+        store<N>(partial + (int64_t)blockIdx.x * cols + col, sum[k]);
+    });
+}
+
 /* Runs BODY with KEPT, the packs of a row that a thread has, 0 for many. */
 #define MR_BY_LENGTH(packs_, KEPT, ...)                                                            \
     do {                                                                                           \
@@ -125,38 +179,56 @@ void mr_cuda_rmsnorm_forward(mr_backend *be, mr_tensor y, mr_tensor rstd, mr_ten
     });
 }
 
+template <typename T, typename W, int N, int KEPT>
+static void run_backward(mr_backend *be, mr_tensor dx, mr_tensor dw, mr_tensor dy, mr_tensor x,
+                         mr_tensor rstd, mr_tensor w)
+{
+    enum { MULTIPROCESSORS = 132 }; /* of an H200, on any device: sums are taken alike */
+    cudaStream_t stream = mr_cuda_of(be)->stream;
+    const float *r = (const float *)mr_cuda_at(rstd);
+    const W *factor = (const W *)mr_cuda_at(w);
+    const unsigned threads = threads_for(x.cols / N);
+    matrix<T> g(dy), from(x);
+    if constexpr (KEPT > 0) {
+        if (mr_tensor_exists(dw)) {
+            const int64_t most = MULTIPROCESSORS * (ROWS_AT_ONCE<KEPT> * MOST_THREADS / threads);
+            const unsigned blocks = (unsigned)(x.rows < most ? x.rows : most);
+            float *partial =
+                (float *)mr_cuda_scratch(be, blocks * (size_t)x.cols * sizeof *partial);
+            if (!partial) return;
+            backward_all<T, W, N, KEPT>
+                <<<blocks, threads, 0, stream>>>(dx, partial, dy, x, r, factor, x.rows, x.cols);
+            finish_columns<1>(be, {{(float *)mr_cuda_at(dw)}}, partial, (int)blocks, x.cols);
+            return;
+        }
+    }
+    backward<T, W, N, KEPT><<<(unsigned)x.rows, threads, 0, stream>>>(dx, dy, x, r, factor, x.cols);
+    if (!mr_tensor_exists(dw)) return;
+    sum_columns<T, N, 2, 1>(
+        be, {{(float *)mr_cuda_at(dw)}}, x.rows, x.cols,
+        [=] __device__(int64_t row, int64_t col, pack<T, N>(&in)[2]) {
+            in[0] = pack_at<N>(g.at(row, col));
+            in[1] = pack_at<N>(from.at(row, col));
+        },
+        [=] __device__(int64_t row, int64_t, const pack<T, N>(&in)[2], float(&sum)[1][N]) {
+            float a[N], b[N];
+            unpack(a, in[0]);
+            unpack(b, in[1]);
+            for (int i = 0; i < N; i++)
+                sum[0][i] += b[i] * (a[i] * r[row]);
+        });
+}
+
 void mr_cuda_rmsnorm_backward(mr_backend *be, mr_tensor dx, mr_tensor dw, mr_tensor dy, mr_tensor x,
                               mr_tensor rstd, mr_tensor w)
 {
-    cudaStream_t stream = mr_cuda_of(be)->stream;
-    const float *r = (const float *)mr_cuda_at(rstd);
     if (x.rows == 0) return;
     MR_BY_TYPE(x.dtype, T, {
         MR_BY_TYPE(w.dtype, W, {
             MR_BY_WIDTH(all_wide(pack_of(x.dtype), {dx, dy, x, w}), T, N, {
-                MR_BY_LENGTH(x.cols / N, KEPT, {
-                    backward<T, W, N, KEPT>
-                        <<<(unsigned)x.rows, threads_for(x.cols / N), 0, stream>>>(
-                            dx, dy, x, r, (const W *)mr_cuda_at(w), x.cols);
-                });
+                MR_BY_LENGTH(x.cols / N, KEPT,
+                             { run_backward<T, W, N, KEPT>(be, dx, dw, dy, x, rstd, w); });
             });
-        });
-        if (!mr_tensor_exists(dw)) return;
-        MR_BY_WIDTH(all_wide(pack_of(x.dtype), {dy, x}), T, N, {
-            matrix<T> g(dy), from(x);
-            sum_columns<T, N, 2, 1>(
-                be, {{(float *)mr_cuda_at(dw)}}, x.rows, x.cols,
-                [=] __device__(int64_t row, int64_t col, pack<T, N>(&in)[2]) {
-                    in[0] = pack_at<N>(g.at(row, col));
-                    in[1] = pack_at<N>(from.at(row, col));
-                },
-                [=] __device__(int64_t row, int64_t, const pack<T, N>(&in)[2], float(&sum)[1][N]) {
-                    float a[N], b[N];
-                    unpack(a, in[0]);
-                    unpack(b, in[1]);
-                    for (int i = 0; i < N; i++)
-                        sum[0][i] += b[i] * (a[i] * r[row]);
-                });
         });
     });
 }

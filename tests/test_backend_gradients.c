@@ -465,19 +465,37 @@ static void cross_entropy_stands_huge_logits(void **state)
     mr_lab_expect(lab, MR_BOUND_ROUNDED, t, probabilities, "gradient of huge logits");
 }
 
-/* As for attention: what diverged must be seen. */
-static void cross_entropy_does_not_hide_a_nan_logit(void **state)
+/* The loss of a logit among others that are equal. */
+static double loss_of(mr_lab *lab, mr_dtype dtype, int64_t vocab, int64_t at, double own,
+                      double others)
+{
+    double *logits = mr_lab_zeros(lab, vocab);
+    int32_t target = (int32_t)at;
+    mr_tensor loss = mr_lab_poison(lab, MR_F64, 1, 1, 0);
+    for (int64_t i = 0; i < vocab; i++)
+        logits[i] = i == at ? own : others;
+    lab->be->ops->upload(lab->be, loss, &(double){-1});
+    MR_LAB_RUN(lab, cross_entropy, mr_lab_upload_as(lab, dtype, logits, 1, vocab, 0),
+               mr_lab_upload_ids(lab, &target, 1), loss, false, 0);
+    return *mr_lab_download(lab, loss);
+}
+
+/* As for attention: what diverged must be seen, wherever it stands; and what is excluded is. */
+static void cross_entropy_tells_a_nan_from_minus_infinity(void **state)
 {
     mr_lab *lab = *state;
-    for (int at = 0; at < 3; at++) {
-        double logits[3] = {0, 0, 1};
-        int32_t target = 2;
-        logits[at] = NAN;
-        mr_tensor loss = mr_lab_poison(lab, MR_F64, 1, 1, 0);
-        lab->be->ops->upload(lab->be, loss, &(double){0});
-        MR_LAB_RUN(lab, cross_entropy, mr_lab_upload(lab, logits, 1, 3, 0),
-                   mr_lab_upload_ids(lab, &target, 1), loss, false, 0);
-        if (!isnan(*mr_lab_download(lab, loss))) fail_msg("NaN at logit %d gives a number", at);
+    const int64_t sizes[] = {3, 1000, 40001};
+    const mr_dtype dtypes[] = {MR_F32, MR_BF16};
+    for (int i = 0; i < 18; i++) {
+        const mr_dtype dtype = dtypes[i / 9];
+        const int64_t vocab = sizes[i / 3 % 3], at = i % 3 * (vocab - 1) / 2;
+        if (!lab->be->ops->computes(lab->be, dtype)) continue;
+        if (!isnan(loss_of(lab, dtype, vocab, at, NAN, 0)) ||
+            !isnan(loss_of(lab, dtype, vocab, at, 0, NAN)))
+            fail_msg("NaN at logit %d of %d gives a number", (int)at, (int)vocab);
+        assert_true(loss_of(lab, dtype, vocab, at, 0, -INFINITY) == 0);
+        assert_true(loss_of(lab, dtype, vocab, at, -INFINITY, 0) == INFINITY);
+        mr_lab_clear(lab);
     }
 }
 
@@ -782,7 +800,7 @@ int main(void)
         MR_LAB_TEST(repeated_ids_are_added_in_their_order),
         MR_LAB_TEST(cross_entropy_gradients_match_the_differences),
         MR_LAB_TEST(cross_entropy_stands_huge_logits),
-        MR_LAB_TEST(cross_entropy_does_not_hide_a_nan_logit),
+        MR_LAB_TEST(cross_entropy_tells_a_nan_from_minus_infinity),
         MR_LAB_TEST(groups_match_their_maps_position_by_position),
         MR_LAB_TEST(group_sum_and_spread_are_each_others_gradient),
         MR_LAB_TEST(a_grouped_square_matrix_gets_its_gradients_in_ragged_shapes),

@@ -46,15 +46,6 @@ template <typename T, int N> struct elements {
 };
 
 template <typename T, int N>
-static __device__ void fetch(elements<T, N> &out, const update &u, int64_t at)
-{
-    out.w = pack_at<N>((const T *)u.w + at);
-    out.m = pack_at<N>((const T *)u.m + at);
-    out.v = pack_at<N>((const T *)u.v + at);
-    load<N>(out.g, u.g + at);
-}
-
-template <typename T, int N>
 static __device__ void put(const update &u, int64_t at, const pack<T, N> &w, const pack<T, N> &m,
                            const pack<T, N> &v)
 {
@@ -75,7 +66,8 @@ template <int N> static __device__ void step(elements<float, N> &of, const updat
     put(u, at, of.w, of.m, of.v);
 }
 
-/* Root and reciprocal to 22 bits or so; of 0 and of infinity they are right. @{ */
+/* Root and reciprocal to 22 bits or so, of what is below 2^-126 as of 0; of 0 and of infinity they
+ * are right. @{ */
 static __device__ float near_root(float x)
 {
     float y;
@@ -130,8 +122,9 @@ template <int N> static __device__ void step(elements<bf16, N> &of, const update
 
 template <typename T, int N> static __device__ void update_pack(const update &u, int64_t at)
 {
-    elements<T, N> of;
-    fetch(of, u, at);
+    elements<T, N> of = {pack_at<N>((const T *)u.w + at), pack_at<N>((const T *)u.m + at),
+                         pack_at<N>((const T *)u.v + at)};
+    load<N>(of.g, u.g + at);
     step(of, u, at);
 }
 

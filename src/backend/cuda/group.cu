@@ -144,15 +144,6 @@ static __device__ void add_packs(float (&sum)[packs<N, T>::COUNT][AHEAD][N],
         }
 }
 
-template <int N, typename T> static __device__ void put_sums(T *to, const float (&sum)[N])
-{
-    pack<T, N> out;
-#pragma unroll
-    for (int i = 0; i < N; i++)
-        out.v[i] = from_float<T>(sum[i]);
-    put_pack<N>(to, out);
-}
-
 /* The map as kernels see it: 32 bits divide faster. */
 struct map32 {
     bool contiguous;
@@ -246,7 +237,7 @@ static void sum_packs(mr_backend *be, int count, const mr_tensor *y, const mr_te
 #pragma unroll
                 for (int i = 0; i < N; i++)
                     sum[k][r][i] = between ? 0.0f : sum[k][r][i];
-                if (own.col(k) < cols && r < own.rows) put_sums<N>(line[r] + own.col(k), sum[k][r]);
+                if (own.col(k) < cols && r < own.rows) store<N>(line[r] + own.col(k), sum[k][r]);
             }
         }
     });
@@ -357,7 +348,7 @@ static void spread_packs(mr_backend *be, int count, const mr_tensor *y, const mr
         for (int k = 0; k < K; k++)
 #pragma unroll
             for (int r = 0; r < AHEAD; r++)
-                if (own.col(k) < cols && r < own.rows) put_sums<N>(line[r] + own.col(k), sum[k][r]);
+                if (own.col(k) < cols && r < own.rows) store<N>(line[r] + own.col(k), sum[k][r]);
     });
 }
 

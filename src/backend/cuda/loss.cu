@@ -110,10 +110,10 @@ void mr_cuda_cross_entropy(mr_backend *be, mr_tensor logits, mr_tensor targets, 
                            bool gradient, float scale)
 {
     if (logits.rows == 0) return;
-    mr_tensor rows = logits; /* that are taken by packs where they begin at one */
-    rows.cols = rows.rows > 1 ? rows.stride : 0;
+    mr_tensor starts = logits; /* rows need not end with a pack */
+    starts.cols = 0;
     MR_BY_TYPE(logits.dtype, T, {
-        MR_BY_WIDTH(all_wide(pack_of(logits.dtype), {rows}), T, N, {
+        MR_BY_WIDTH(all_wide(pack_of(logits.dtype), {starts}), T, N, {
             cross_entropy<T, N><<<(unsigned)logits.rows, THREADS, 0, mr_cuda_of(be)->stream>>>(
                 logits, logits.cols, (const int32_t *)mr_cuda_at(targets),
                 (double *)mr_cuda_at(losses), gradient, scale);

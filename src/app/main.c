@@ -29,7 +29,7 @@ static void print_help(void)
            "usage: mora COMMAND ...\n\ncommands:\n",
            MR_BUILD_VERSION);
     for (int i = 0; i < COMMANDS; i++)
-        printf("  mora %-6s %-56s\n              %s\n", commands[i]->name, commands[i]->usage,
+        printf("  mora %-6s %s\n              %s\n", commands[i]->name, commands[i]->usage,
                commands[i]->summary);
     printf("\n`mora COMMAND --help` tells the options of a command; under mpirun or srun every\n"
            "rank runs the same command line.\n");

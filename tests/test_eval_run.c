@@ -204,7 +204,7 @@ static void what_sets_are_is_told(void **state)
                "  ask      ask          3  nobody  accuracy                      .   "
                "     out/one.ask.rows.jsonl\n",
                "  general  -            -  -       -                             "
-               "general  -\n",
+               "general  out/one.general.rows.jsonl\n",
                "  write    write        2  nobody  first_line 1, adaptllm_ner 1  .   "
                "     out/one.write.rows.jsonl\n",
                "  ask  kind  x         6  [", NULL});
@@ -216,6 +216,14 @@ static void what_sets_are_is_told(void **state)
     prints("compare out/one.write.rows.jsonl out2/one.write.rows.jsonl",
            (const char *const[]){"A  out/one.write.rows.jsonl: rows of out/one.h5\n",
                                  "write first_line: ", "write adaptllm_ner: ", NULL});
+    prints("compare out/one.general.rows.jsonl out2/one.general.rows.jsonl",
+           (const char *const[]){"general: mean loss of a sequence, nats a scored token; 0 of 1 "
+                                 "items differ\n",
+                                 NULL});
+    prints("info out/one.generate.rows.jsonl",
+           (const char *const[]){"rows of an evaluation",
+                                 "  generate  -        -       accuracy      2     2  yes\n",
+                                 NULL});
 }
 
 /* Waits until a file has so many bytes. */
@@ -269,6 +277,121 @@ static void an_evaluation_goes_on_behind_its_rows(void **state)
         log_assert_same_bits("out/one.h5", log, "/eval/write/step", 0);
         log_assert_same_bits("out/one.h5", log, "/eval/general/loss", 0);
         log_assert_same_bits("out/one.h5", log, "/eval/ask/accuracy", 0);
+    }
+}
+
+/* Waits for rows of a set, and kills the run or one of its ranks. Returns how many rows are left of
+ * a set that is not complete, else -1. */
+static int64_t kill_within(const char *name, const char *set, int ranks, long bytes)
+{
+    char path[128];
+    snprintf(path, sizeof path, "out/%s.%s.rows.jsonl", name, set);
+    program_child child = program_start((program_setting){.ranks = ranks},
+                                        "run several.yaml --set run.name=%s", name);
+    await(path, bytes);
+    if (ranks > 0) {
+        program_kill_rank(&child);
+    } else {
+        kill(child.pid, SIGKILL);
+        program_result result = program_finish(&child);
+        program_free(&result);
+    }
+    size_t length;
+    char *rows = program_read(path, &length);
+    while (length > 0 && rows[length - 1] != '\n')
+        rows[--length] = '\0';
+    const int64_t count = program_lines_with(rows, "\"item\":");
+    const bool complete = program_lines_with(rows, "\"scores\":") > 0;
+    mr_free(rows);
+    return complete ? -1 : count;
+}
+
+static void assert_same_several(const char *name)
+{
+    static const char *const sets[] = {"ask", "general", "copy"};
+    static const char *const found[] = {"/eval/general/loss", "/eval/general/tokens",
+                                        "/eval/copy/accuracy", "/eval/copy/exact"};
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++) {
+        char path[128], whole[64];
+        snprintf(path, sizeof path, "out/%s.%s.rows.jsonl", name, sets[i]);
+        snprintf(whole, sizeof whole, "out/whole.%s.rows.jsonl", sets[i]);
+        assert_same_rows(path, whole);
+    }
+    char log[128];
+    snprintf(log, sizeof log, "out/%s.h5", name);
+    for (size_t i = 0; i < sizeof found / sizeof *found; i++)
+        log_assert_same_bits("out/whole.h5", log, found[i], 0);
+}
+
+/* So do sets of data, killed on some ranks and gone on with on others. */
+static void every_set_goes_on_behind_its_rows(void **state)
+{
+    (void)state;
+    static const char *const sets[] = {"general", "copy"};
+    int within = 0;
+    FILE *text = fopen("lines.txt", "w");
+    assert_non_null(text);
+    for (int i = 0; i < 4000; i++)
+        fprintf(text, "line %d of %d lines of text\n", i * 7919 % 4001, i);
+    assert_int_equal(fclose(text), 0);
+    program_result result = program_succeed(alone, "data prepare lines.txt --to lines --heldout 0");
+    program_free(&result);
+    program_write("several.yaml",
+                  "run: {name: whole, seed: 3, output: out}\n"
+                  "model: {config: tiny.json, init: random}\n"
+                  "task: {name: uuid, pairs: 201}\n"
+                  "method: {name: lora, r: 4, lora_alpha: 8}\n"
+                  "train: {steps: 3, global_batch: 8, micro_batch: 4, lr: 0.1}\n"
+                  "eval:\n"
+                  "  sets:\n"
+                  "    - {kind: benchmark, set: ask.yaml, data: ./}\n"
+                  "    - {kind: predict, name: general, data: lines, part: train, batch: 3}\n"
+                  "    - {kind: generate, name: copy, batch: 2}\n"
+                  "parallel: {threads: 1}\n");
+    result = program_succeed(alone, "run several.yaml");
+    program_free(&result);
+    for (size_t i = 0; i < sizeof sets / sizeof *sets; i++)
+        for (int ranks = 0; ranks <= 2; ranks += 2) {
+            char name[32], whole[64], there[64];
+            struct stat about;
+            snprintf(name, sizeof name, "%s%d", sets[i], ranks);
+            snprintf(whole, sizeof whole, "out/whole.%s.rows.jsonl", sets[i]);
+            assert_int_equal(stat(whole, &about), 0);
+            const int64_t rows = kill_within(name, sets[i], ranks, about.st_size / 3);
+            result = program_succeed((program_setting){.ranks = ranks > 0 ? 0 : 2},
+                                     "run several.yaml --set run.name=%s", name);
+            snprintf(there, sizeof there, "%s: %lld of ", sets[i], (long long)rows);
+            if (rows > 0) assert_contains(result.err, there);
+            if (rows > 0) assert_contains(result.err, " items are there already\n");
+            within += rows > 0;
+            program_free(&result);
+            assert_same_several(name);
+        }
+    print_message("%d of 4 kills were within a set\n", within);
+    assert_true(within >= 2);
+}
+
+/* What a disk does not take of the rows of a short set costs the run nothing else. */
+static void a_short_set_does_without_rows(void **state)
+{
+    (void)state;
+    program_write("rowless.sh",
+                  "#!/bin/sh\nMR_FAULT=write:%d:general.rows MR_FAULT_NUMBER=100 "
+                  "LD_PRELOAD=%s exec \"$@\"\n",
+                  ENOSPC, MR_TEST_FAULTS);
+    assert_int_equal(chmod("rowless.sh", 0700), 0);
+    for (int ranks = 0; ranks <= 2; ranks += 2) {
+        char name[32], log[64];
+        snprintf(name, sizeof name, "rowless%d", ranks);
+        snprintf(log, sizeof log, "out/%s.h5", name);
+        program_result result =
+            program_succeed((program_setting){.ranks = ranks, .wrapper = "./rowless.sh"},
+                            "run several.yaml --set run.name=%s", name);
+        assert_contains(result.err,
+                        "warning: general: asked again, without rows: cannot write to 'out/");
+        program_free(&result);
+        log_assert_same_bits("out/whole.h5", log, "/eval/general/loss", 0);
+        log_assert_same_bits("out/whole.h5", log, "/eval/general/tokens", 0);
     }
 }
 
@@ -504,6 +627,8 @@ int main(void)
         cmocka_unit_test(rows_are_the_same_on_any_number_of_ranks),
         cmocka_unit_test(what_sets_are_is_told),
         cmocka_unit_test(an_evaluation_goes_on_behind_its_rows),
+        cmocka_unit_test(every_set_goes_on_behind_its_rows),
+        cmocka_unit_test(a_short_set_does_without_rows),
         cmocka_unit_test(rows_that_are_there_are_not_asked_again),
         cmocka_unit_test(rows_of_another_evaluation_are_put_aside),
         cmocka_unit_test(rows_of_others_are_put_aside),

@@ -161,16 +161,16 @@ static mr_status tell_scores(work *w, const mr_set_scores *scores)
 }
 
 /* Begins a set behind what the file has of it. On rank 0. */
-static mr_status begin_set(work *w, mr_set_run *run, mr_asking *asking)
+static mr_status begin_set(work *w, const mr_set_run *run, const mr_asked *asked, int64_t *done)
 {
     const mr_loaded *l = w->loaded;
-    json_t *head =
-        mr_asking_head(run, &(mr_asked_model){.path = w->request->model,
-                                              .weights = w->weights,
-                                              .adapter = w->adapter,
-                                              .trained = w->trained,
-                                              .steps = l->run ? l->files.about.steps : 0});
-    mr_status status = mr_asking_begin(asking, run, w->file, head);
+    const mr_asked_model model = {.path = w->request->model,
+                                  .weights = w->weights,
+                                  .adapter = w->adapter,
+                                  .trained = w->trained,
+                                  .steps = l->run ? l->files.about.steps : 0};
+    json_t *head = mr_set_head(run, &model);
+    mr_status status = mr_asking_begin(asked, w->file, head, done);
     json_decref(head);
     if (status != MR_ERR_FORMAT) return status;
     char message[MR_MESSAGE_MAX];
@@ -195,14 +195,17 @@ static void tell_work(const mr_set_run *run, double seconds)
 static mr_status run_set(work *w, mr_set_run *run)
 {
     const bool first = w->comm->rank == 0;
-    mr_asking asking = {.run = run};
-    mr_status status = mr_comm_agree_root(w->comm, first ? begin_set(w, run, &asking) : MR_OK);
+    mr_set_asking asking = {.run = run, .model = w->loaded->model};
+    const mr_asked asked = mr_set_asked(&asking);
+    int64_t done = 0;
+    mr_status status =
+        mr_comm_agree_root(w->comm, first ? begin_set(w, run, &asked, &done) : MR_OK);
     const double start = mr_clock();
-    if (status == MR_OK) status = mr_asking_finish(&asking, w->loaded->model);
+    if (status == MR_OK) status = mr_asking_finish(w->comm, &asked, w->file, done);
     if (status == MR_OK) tell_work(run, mr_clock() - start);
     if (status == MR_OK)
         status = mr_comm_agree_root(w->comm, first ? tell_scores(w, &asking.scores) : MR_OK);
-    mr_asking_free(&asking);
+    mr_set_asking_free(&asking);
     return status;
 }
 

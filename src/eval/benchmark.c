@@ -1,13 +1,11 @@
 /* Kind benchmark: what a published evaluation asks, as `mora eval` asks it. */
 
-#include "base/file.h"
 #include "base/log.h"
 #include "eval/evaluator.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { MOST_BATCH = 8 }; /* texts at a time, unless the set says otherwise: each needs a cache */
 
@@ -22,8 +20,8 @@ typedef struct benchmark {
     mr_set_run_options options;
     mr_set_run run;
     mr_eval_score score[MR_EVAL_SCORES];
+    mr_set_asking asking;
     mr_text rules;
-    char rows[PATH_MAX];
 } benchmark;
 
 _Static_assert((int)MR_SET_RULES <= (int)MR_EVAL_SCORES, "each rule gives a score");
@@ -138,6 +136,7 @@ static void close_set(mr_eval_set *set)
 {
     benchmark *b = set->state;
     if (!b) return;
+    mr_set_asking_free(&b->asking);
     if (b->run.set) mr_set_run_end(&b->run);
     mr_text_free(&b->rules);
     mr_sets_free(&b->sets);
@@ -145,91 +144,58 @@ static void close_set(mr_eval_set *set)
     set->state = NULL;
 }
 
-/* Whether rows are of this very evaluation at another step. */
-static bool is_of_another_step(const json_t *then, const json_t *now)
+static json_t *head(const mr_eval_set *set, const mr_eval_occasion *occasion)
 {
-    json_t *moved = json_copy((json_t *)(uintptr_t)then);
-    static const char *const keys[] = {"steps", "trained"};
-    for (int i = 0; i < 2; i++)
-        json_object_set(moved, keys[i], json_object_get(now, keys[i]));
-    const bool same = moved && json_equal(moved, now) && !json_equal(then, now);
-    json_decref(moved);
-    return same;
+    const benchmark *b = set->state;
+    return mr_set_head(&b->run, &occasion->model);
 }
 
-/* Begins the file of rows behind those that are of this step and these weights: those of an earlier
- * evaluation of the run have had their time, and others are put aside. On rank 0. */
-static mr_status begin_rows(benchmark *b, const json_t *head, mr_row_file **file, mr_asking *asking)
-{
-    char aside[PATH_MAX];
-    MR_TRY(mr_row_file_open(b->rows, file));
-    json_t *then = mr_row_file_head(*file);
-    const bool passed = then && is_of_another_step(then, head);
-    json_decref(then);
-    if (passed) {
-        MR_TRY(mr_row_file_close(file));
-        unlink(b->rows);
-    } else {
-        mr_status status = mr_asking_begin(asking, &b->run, *file, head);
-        if (status != MR_ERR_FORMAT) return status;
-        mr_warn("%s", mr_message());
-        mr_asking_free(asking);
-        MR_TRY(mr_row_file_close(file));
-        MR_TRY(mr_file_put_aside(b->rows, "previous", aside));
-        mr_log("%s kept as %s", b->rows, aside);
-    }
-    MR_TRY(mr_row_file_open(b->rows, file));
-    return mr_asking_begin(asking, &b->run, *file, head);
-}
-
-static mr_status begin(mr_eval_set *set, const mr_eval_occasion *occasion, mr_row_file **file,
-                       mr_asking *asking)
+/* What `mora eval` would ask. */
+static mr_asked asked(const mr_eval_set *set)
 {
     benchmark *b = set->state;
-    MR_TRY(mr_eval_rows_path(set, occasion->rows, b->rows));
-    json_t *head = mr_asking_head(&b->run, &occasion->model);
-    mr_status status = head ? begin_rows(b, head, file, asking) : MR_ERR_MEMORY;
-    json_decref(head);
-    return status;
+    b->asking.run = &b->run;
+    b->asking.model = set->model;
+    return mr_set_asked(&b->asking);
 }
 
-/* Tells every rank what was found. */
-static void tell(mr_eval_set *set, const mr_asking *asking, mr_evaluation *out, float *items)
+static mr_status begin(void *of)
 {
-    benchmark *b = set->state;
-    const mr_comm *comm = mr_model_comm(set->model);
-    for (int i = 0; comm->rank == 0 && i < set->scores; i++) {
-        out->value[i] = asking->scores.score[i].value;
-        out->error[i] = asking->scores.score[i].error;
+    const mr_asked a = asked(of);
+    return a.ops->begin(a.of);
+}
+
+static mr_status read_row(void *of, int64_t index, const json_t *row)
+{
+    const mr_asked a = asked(of);
+    return a.ops->read(a.of, index, row);
+}
+
+static mr_status ask(void *of, int64_t first, mr_item_row *row, void *context)
+{
+    const mr_asked a = asked(of);
+    return a.ops->ask(a.of, first, row, context);
+}
+
+static mr_status score(void *of, json_t **json)
+{
+    mr_eval_set *set = of;
+    mr_set_asking *asking = &((benchmark *)set->state)->asking;
+    const mr_asked a = asked(set);
+    MR_TRY(a.ops->score(a.of, json));
+    for (int i = 0; i < set->scores; i++) {
+        set->found->value[i] = asking->scores.score[i].value;
+        set->found->error[i] = asking->scores.score[i].error;
     }
-    for (int64_t i = 0; comm->rank == 0 && i < set->items; i++)
-        items[i] = (float)asking->outcomes[i].score[0];
-    mr_comm_broadcast(comm, out->value, sizeof out->value, 0);
-    mr_comm_broadcast(comm, out->error, sizeof out->error, 0);
-    mr_comm_broadcast(comm, items, (size_t)set->items * sizeof *items, 0);
+    for (int64_t i = 0; i < set->items; i++)
+        set->found->items[i] = (float)asking->outcomes[i].score[0];
     if (asking->scores.cut > 0)
         mr_warn("%s: %lld of %lld items were longer than the model takes and lost their beginning",
                 set->name, (long long)asking->scores.cut, (long long)set->items);
     snprintf(set->items_hash, sizeof set->items_hash, "%016" PRIx64, asking->items_hash);
     set->about.items = set->items_hash;
-    const char *slash = strrchr(b->rows, '/');
-    set->about.rows = slash ? slash + 1 : b->rows;
-}
-
-static mr_status run(mr_eval_set *set, const mr_eval_occasion *occasion, mr_evaluation *out,
-                     float *items)
-{
-    benchmark *b = set->state;
-    const mr_comm *comm = mr_model_comm(set->model);
-    mr_row_file *file = NULL;
-    mr_asking asking = {.run = &b->run};
-    mr_status status =
-        mr_comm_agree_root(comm, comm->rank == 0 ? begin(set, occasion, &file, &asking) : MR_OK);
-    if (status == MR_OK) status = mr_asking_finish(&asking, set->model);
-    if (status == MR_OK) tell(set, &asking, out, items);
-    mr_asking_free(&asking);
-    mr_status closed = mr_row_file_close(&file);
-    return mr_comm_agree_root(comm, status == MR_OK ? closed : status);
+    mr_set_asking_free(asking);
+    return MR_OK;
 }
 
 static const mr_key keys[] = {
@@ -256,5 +222,6 @@ const mr_eval_kind mr_eval_benchmark = {
     .bytes = bytes,
     .allocate = allocate,
     .put_away = put_away,
-    .run = run,
+    .head = head,
+    .asked = {begin, read_row, ask, score},
 };

@@ -1,10 +1,13 @@
 #include "eval/evaluator.h"
 
+#include "base/log.h"
 #include "base/signals.h"
+#include "store/json.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* One row a kind: mr_eval_<name> of eval/<name>.c. A set without one is of the first that the data
  * can be scored by. */
@@ -260,6 +263,121 @@ void mr_evaluator_destroy(mr_evaluator **out)
     *out = NULL;
 }
 
+/* Rows. */
+
+mr_status mr_eval_rows_path(const mr_eval_set *set, const char *prefix, char out[PATH_MAX])
+{
+    return mr_file_path(out, "%s.%s.rows.jsonl", prefix, set->name);
+}
+
+json_t *mr_eval_part_head(const mr_eval_set *set, const mr_eval_occasion *occasion)
+{
+    const mr_eval_score *score = &set->score[set->kind->told];
+    json_t *head = json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:s}", "set", set->name,
+                             "kind", set->kind->name, "part", mr_part_texts[set->part], "data",
+                             set->own ? set->items_hash : occasion->data, "width",
+                             (json_int_t)set->width, "items", (json_int_t)set->items, "metric",
+                             score->name, "unit", score->unit, "record", set->kind->item);
+    if (mr_asking_put_model(head, &occasion->model, set->tokenizer)) return head;
+    json_decref(head);
+    return NULL;
+}
+
+mr_status mr_eval_check_row(const json_t *row, int64_t index)
+{
+    const json_t *item = json_object_get(row, "item");
+    MR_CHECK(json_is_integer(item) && json_integer_value(item) == index, MR_ERR_FORMAT,
+             "expected item %lld", (long long)index);
+    return MR_OK;
+}
+
+json_t *mr_eval_values_json(const mr_eval_set *set)
+{
+    json_t *scores = json_array();
+    for (int i = 0; i < set->scores; i++)
+        mr_json_append(&scores, json_pack("{s:s, s:o, s:o, s:I}", "name", set->score[i].name,
+                                          "value", mr_json_number(set->found->value[i]),
+                                          "standard_error", mr_json_number(set->found->error[i]),
+                                          "items", (json_int_t)set->items));
+    return json_pack("{s:s, s:o}", "set", set->name, "scores", scores);
+}
+
+/* Whether rows are of this very evaluation at another step. */
+static bool is_of_another_step(const json_t *then, const json_t *now)
+{
+    json_t *moved = json_copy((json_t *)(uintptr_t)then);
+    static const char *const keys[] = {"steps", "trained"};
+    for (int i = 0; i < 2; i++)
+        json_object_set(moved, keys[i], json_object_get(now, keys[i]));
+    const bool same = moved && json_equal(moved, now) && !json_equal(then, now);
+    json_decref(moved);
+    return same;
+}
+
+/* Begins the file of rows behind those that are of this step and these weights: those of an earlier
+ * evaluation of the run have had their time, and others are put aside. */
+static mr_status begin_rows(const char *path, const json_t *head, const mr_asked *asked,
+                            mr_row_file **file, int64_t *done)
+{
+    char aside[PATH_MAX];
+    MR_TRY(mr_row_file_open(path, file));
+    json_t *then = mr_row_file_head(*file);
+    const bool passed = then && is_of_another_step(then, head);
+    json_decref(then);
+    if (passed) {
+        MR_TRY(mr_row_file_close(file));
+        unlink(path);
+    } else {
+        mr_status status = mr_asking_begin(asked, *file, head, done);
+        if (status != MR_ERR_FORMAT) return status;
+        mr_warn("%s", mr_message());
+        MR_TRY(mr_row_file_close(file));
+        MR_TRY(mr_file_put_aside(path, "previous", aside));
+        mr_log("%s kept as %s", path, aside);
+    }
+    MR_TRY(mr_row_file_open(path, file));
+    return mr_asking_begin(asked, *file, head, done);
+}
+
+/* On rank 0. */
+static mr_status begin(mr_eval_set *set, const mr_eval_occasion *occasion, const mr_asked *asked,
+                       mr_row_file **file, int64_t *done)
+{
+    set->about.rows = NULL;
+    if (!occasion->rows) return mr_asking_begin(asked, NULL, NULL, done);
+    MR_TRY(mr_eval_rows_path(set, occasion->rows, set->rows));
+    const char *slash = strrchr(set->rows, '/');
+    set->about.rows = slash ? slash + 1 : set->rows;
+    json_t *head = set->kind->head(set, occasion);
+    mr_status status = head ? begin_rows(set->rows, head, asked, file, done) : MR_ERR_MEMORY;
+    json_decref(head);
+    return status;
+}
+
+static mr_status run_set(mr_eval_set *set, const mr_eval_occasion *occasion)
+{
+    const mr_comm *comm = mr_model_comm(set->model);
+    const mr_asked asked = {set->name, set->items, set, &set->kind->asked};
+    mr_row_file *file = NULL;
+    int64_t done = 0;
+    mr_status status = mr_comm_agree_root(
+        comm, comm->rank == 0 ? begin(set, occasion, &asked, &file, &done) : MR_OK);
+    if (status == MR_OK) status = mr_asking_finish(comm, &asked, file, done);
+    mr_status closed = mr_row_file_close(&file);
+    return mr_comm_agree_root(comm, status == MR_OK ? closed : status);
+}
+
+/* Runs a set, without rows where a disk refuses them and asking anew costs less than a failure. */
+static mr_status run_or_repeat(mr_eval_set *set, const mr_eval_occasion *occasion)
+{
+    mr_eval_occasion rowless = *occasion;
+    mr_status status = run_set(set, occasion);
+    if (status != MR_ERR_IO || set->kind->lasts || !occasion->rows) return status;
+    mr_warn("%s: asked again, without rows: %s", set->name, mr_message());
+    rowless.rows = NULL;
+    return run_set(set, &rowless);
+}
+
 mr_status mr_evaluator_run(mr_evaluator *e, int index, const mr_eval_occasion *occasion,
                            mr_evaluation *out)
 {
@@ -270,32 +388,15 @@ mr_status mr_evaluator_run(mr_evaluator *e, int index, const mr_eval_occasion *o
         out->error[i] = NAN;
     for (int i = 0; i < e->sets && set->kind->takes_turns; i++)
         if (i != index && e->set[i].kind->takes_turns) e->set[i].kind->put_away(&e->set[i]);
-    memset(e->records, 0, (size_t)set->items * sizeof *e->records);
-    return set->kind->run(set, occasion, out, e->records);
-}
-
-mr_status mr_eval_rows_path(const mr_eval_set *set, const char *prefix, char out[PATH_MAX])
-{
-    return mr_file_path(out, "%s.%s.rows.jsonl", prefix, set->name);
-}
-
-void mr_eval_share_items(const mr_comm *comm, float *items, int64_t count)
-{
-    enum { PIECE = 1024 }; /* there may be more of them than memory holds twice */
-    int64_t bits[PIECE];
-    for (int64_t first = 0; comm->size > 1 && first < count; first += PIECE) {
-        int64_t part = count - first < PIECE ? count - first : PIECE;
-        for (int64_t i = 0; i < part; i++) {
-            int32_t pattern;
-            memcpy(&pattern, &items[first + i], sizeof pattern);
-            bits[i] = pattern;
-        }
-        mr_comm_sum_i64(comm, bits, part);
-        for (int64_t i = 0; i < part; i++) {
-            int32_t pattern = (int32_t)bits[i];
-            memcpy(&items[first + i], &pattern, sizeof pattern);
-        }
-    }
+    set->found = out;
+    mr_status status = run_or_repeat(set, occasion);
+    set->found = NULL;
+    MR_TRY(status);
+    const mr_comm *comm = mr_model_comm(set->model);
+    mr_comm_broadcast(comm, out->value, sizeof out->value, 0);
+    mr_comm_broadcast(comm, out->error, sizeof out->error, 0);
+    mr_comm_broadcast(comm, out->items, (size_t)set->items * sizeof *out->items, 0);
+    return MR_OK;
 }
 
 mr_status mr_eval_go_on(const mr_comm *comm)

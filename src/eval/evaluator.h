@@ -84,10 +84,11 @@ typedef struct mr_eval_keys {
 typedef struct mr_eval_set mr_eval_set;
 typedef struct mr_evaluation mr_evaluation;
 
-/** What is evaluated, and where rows of its items go. Borrows all. */
+/** What is evaluated, on what data it was trained, and where rows of items go. Borrows all. */
 typedef struct mr_eval_occasion {
     mr_asked_model model;
-    const char *rows; /**< what the paths of rows begin with */
+    const char *data; /**< hash of the data of the run */
+    const char *rows; /**< what the paths of rows begin with; NULL: none are kept */
 } mr_eval_occasion;
 
 /** One way of scoring. */
@@ -102,8 +103,8 @@ typedef struct mr_eval_kind {
     mr_eval_score score[MR_EVAL_SCORES];
     bool errors; /**< it tells their standard errors */
     int told;    /**< number of the score that is told of before and after a run */
-    bool lasts;  /**< it may last far longer than a step, and goes on behind what it has found: a
-                     checkpoint is worth its while */
+    bool lasts;  /**< it may last far longer than a step: a checkpoint before it is worth its while,
+                     and without rows it fails rather than be asked in vain */
     bool takes_turns; /**< its sets share the room of the largest, and lay themselves out again when
                            they run */
 
@@ -128,10 +129,11 @@ typedef struct mr_eval_kind {
     mr_status (*allocate)(mr_eval_set *set);
     /** Gives back what allocate and lay_out took, where they did. */
     void (*put_away)(mr_eval_set *set);
-    /** Scores the set: values in the order of its scores, and one record an item, the same on every
-     * rank. Allocates scratch. Collective. @return as mr_evaluator_run */
-    mr_status (*run)(mr_eval_set *set, const mr_eval_occasion *occasion, mr_evaluation *out,
-                     float *items);
+    /** Returns the head of rows: what is asked, of which model. NULL: no memory. Local. */
+    json_t *(*head)(const mr_eval_set *set, const mr_eval_occasion *occasion);
+    /** Of an mr_eval_set: records, values and errors go to set->found, on rank 0. Allocate scratch.
+     */
+    mr_asked_ops asked;
 } mr_eval_kind;
 
 /** What is told of a set that is not the run's own data. Borrowed texts; NULL and 0: nothing. */
@@ -166,6 +168,8 @@ struct mr_eval_set {
     const mr_eval_score *score;    /**< [scores] */
     char items_hash[MR_HASH_TEXT]; /**< of what was asked last, or of own; "" of the run's data */
     mr_eval_about about;
+    char rows[PATH_MAX];  /**< of the last time */
+    mr_evaluation *found; /**< while it is scored; borrowed */
     void *state;
 };
 
@@ -192,7 +196,7 @@ struct mr_evaluation {
     const mr_eval_set *set;       /**< borrowed */
     double value[MR_EVAL_SCORES]; /**< in the order of set->score */
     double error[MR_EVAL_SCORES]; /**< standard, of each; NAN: not told */
-    const float *items;           /**< [set->items], until the next run; borrowed */
+    float *items;                 /**< [set->items] records, until the next run; borrowed */
 };
 
 /** Returns the kinds as choices of eval.sets. Local. */
@@ -247,9 +251,15 @@ MR_NODISCARD mr_status mr_evaluator_run(mr_evaluator *evaluator, int index,
 MR_NODISCARD mr_status mr_eval_rows_path(const mr_eval_set *set, const char *prefix,
                                          char out[PATH_MAX]);
 
-/** For kinds. Puts items together of which each rank has some and zeros elsewhere: bit patterns are
- * added. Collective. */
-void mr_eval_share_items(const mr_comm *comm, float *items, int64_t count);
+/** For kinds. Returns the head of rows of a part of data, or what rows end with by the values that
+ * were found. NULL: no memory. Local. @{ */
+json_t *mr_eval_part_head(const mr_eval_set *set, const mr_eval_occasion *occasion);
+json_t *mr_eval_values_json(const mr_eval_set *set);
+/** @} */
+
+/** For kinds. Tells whether a row is of an item of a part of data, by its number. Local.
+ * @return MR_OK, MR_ERR_FORMAT */
+MR_NODISCARD mr_status mr_eval_check_row(const json_t *row, int64_t index);
 
 /** For kinds, between batches: an evaluation may last far longer than the time there is between a
  * request to stop and the end. Collective. @return MR_OK, MR_STOPPED */

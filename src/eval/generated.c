@@ -2,6 +2,7 @@
 
 #include "eval/continuation.h"
 #include "eval/evaluator.h"
+#include "store/json.h"
 
 #include <string.h>
 
@@ -13,6 +14,7 @@ typedef struct asking {
     int32_t *ids;               /* [items, prompt], owned */
     mr_prompt *prompts;         /* [items], owned */
     mr_continuation *generated; /* [items], owned */
+    double sum, whole;          /* of the scores so far, and how many are 1; rank 0's */
 } asking;
 
 static const char *refuses(const mr_dataset *dataset, mr_part part)
@@ -74,7 +76,7 @@ static void put_away(mr_eval_set *set)
 }
 
 /* Writes the prompts of items first..first+count-1. */
-static mr_status ask(const mr_eval_set *set, int64_t first, int64_t count)
+static mr_status write_prompts(const mr_eval_set *set, int64_t first, int64_t count)
 {
     const asking *room = set->state;
     const int64_t width = room->generator->prompt;
@@ -89,29 +91,63 @@ static mr_status ask(const mr_eval_set *set, int64_t first, int64_t count)
     return MR_OK;
 }
 
-/* Scores what was generated for those of a group's items that are this rank's to decode. */
-static mr_status score(const mr_eval_set *set, int64_t first, int64_t count, float *items)
+static mr_status begin(void *of)
 {
-    const asking *room = set->state;
-    const mr_comm *comm = mr_model_comm(set->model);
-    mr_status status = MR_OK;
-    mr_text text = {0};
-    for (int64_t i = comm->rank; i < count && status == MR_OK; i += comm->size) {
-        const mr_continuation *c = &room->generated[i];
-        /* The id that ends a text is not part of the answer. */
+    asking *room = ((const mr_eval_set *)of)->state;
+    room->sum = 0;
+    room->whole = 0;
+    return MR_OK;
+}
+
+static mr_status read_row(void *of, int64_t index, const json_t *row)
+{
+    const mr_eval_set *set = of;
+    asking *room = set->state;
+    const json_t *score = json_object_get(row, "score");
+    MR_TRY(mr_eval_check_row(row, index));
+    MR_CHECK(json_is_number(score), MR_ERR_FORMAT, "expected a number as \"score\"");
+    set->found->items[index] = (float)json_number_value(score);
+    room->sum += json_number_value(score);
+    room->whole += json_number_value(score) >= 1;
+    return MR_OK;
+}
+
+/* Tells what was generated for an item. */
+static mr_status tell(const mr_eval_set *set, int64_t index, const mr_continuation *c,
+                      mr_item_row *row, void *context)
+{
+    mr_text gold = {0}, text = {0};
+    int64_t tokens;
+    mr_status status = mr_dataset_answer(set->dataset, index, &gold, &tokens);
+    /* The id that ends a text is not part of the answer. */
+    if (status == MR_OK)
         status = mr_tokenizer_decode(set->tokenizer, c->tokens, c->count - (c->stop == MR_STOP_EOS),
                                      &text);
-        items[first + i] =
-            (float)mr_dataset_score(set->dataset, first + i, mr_text_get(&text), text.length);
-        mr_text_free(&text);
+    if (status == MR_OK) {
+        const double score = mr_dataset_score(set->dataset, index, mr_text_get(&text), text.length);
+        json_t *json = json_pack("{s:I, s:o, s:o, s:f}", "item", (json_int_t)index, "gold",
+                                 mr_json_text(mr_text_get(&gold)), "found",
+                                 mr_json_text(mr_text_get(&text)), "score", score);
+        status = json ? row(context, index, json) : MR_ERR_MEMORY;
+        json_decref(json);
     }
+    mr_text_free(&gold);
+    mr_text_free(&text);
     return status;
 }
 
-static mr_status run(mr_eval_set *set, const mr_eval_occasion *occasion, mr_evaluation *out,
-                     float *items)
+static mr_status tell_all(const mr_eval_set *set, int64_t first, int64_t count, mr_item_row *row,
+                          void *context)
 {
-    (void)occasion;
+    const asking *room = set->state;
+    for (int64_t i = 0; i < count; i++)
+        MR_TRY(tell(set, first + i, &room->generated[i], row, context));
+    return MR_OK;
+}
+
+static mr_status ask(void *of, int64_t first, mr_item_row *row, void *context)
+{
+    const mr_eval_set *set = of;
     const mr_comm *comm = mr_model_comm(set->model);
     const asking *room = set->state;
     const mr_tokenizer *tokenizer = set->tokenizer;
@@ -123,23 +159,26 @@ static mr_status run(mr_eval_set *set, const mr_eval_occasion *occasion, mr_eval
                                          .eos = ends,
                                          .eos_count = 2 + tokenizer->ends,
                                          .sampling = {.top_p = 1}};
-    for (int64_t first = 0; first < set->items; first += room->items) {
+    for (; first < set->items; first += room->items) {
         const int64_t left = set->items - first, count = left < room->items ? left : room->items;
         MR_TRY(mr_eval_go_on(comm));
-        MR_AGREE(comm, ask(set, first, count));
+        MR_AGREE(comm, write_prompts(set, first, count));
         MR_TRY(mr_continue(room->generator, &options, room->prompts, count, room->generated));
-        mr_status status = mr_comm_agree(comm, score(set, first, count, items));
+        mr_status status = mr_comm_agree_root(
+            comm, comm->rank == 0 ? tell_all(set, first, count, row, context) : MR_OK);
         mr_continuations_free(room->generated, count);
         MR_TRY(status);
     }
-    mr_eval_share_items(comm, items, set->items);
-    double sum = 0, whole = 0;
-    for (int64_t i = 0; i < set->items; i++) {
-        sum += (double)items[i];
-        whole += items[i] >= 1;
-    }
-    out->value[0] = sum / (double)set->items;
-    out->value[1] = whole / (double)set->items;
+    return MR_OK;
+}
+
+static mr_status score(void *of, json_t **json)
+{
+    const mr_eval_set *set = of;
+    const asking *room = set->state;
+    set->found->value[0] = room->sum / (double)set->items;
+    set->found->value[1] = room->whole / (double)set->items;
+    *json = mr_eval_values_json(set);
     return MR_OK;
 }
 
@@ -159,5 +198,6 @@ const mr_eval_kind mr_eval_generate = {
     .bytes = bytes,
     .allocate = allocate,
     .put_away = put_away,
-    .run = run,
+    .head = mr_eval_part_head,
+    .asked = {begin, read_row, ask, score},
 };

@@ -6,26 +6,37 @@
 
 #include <string.h>
 
-json_t *mr_asking_head(const mr_set_run *run, const mr_asked_model *of)
+json_t *mr_set_head(const mr_set_run *run, const mr_asked_model *of)
 {
     const mr_set *set = run->set;
-    const mr_tokenizer *tokenizer = run->options->tokenizer;
     json_t *rules = json_array();
     for (int r = 0; r < set->rule_names.count; r++)
         mr_json_append(&rules, json_pack("{s:s, s:i}", "name", set->rule[r]->name, "version",
                                          set->rule[r]->version));
-    return json_pack("{s:s, s:I, s:s, s:I, s:o, s:s*, s:o, s:s, s:s, s:s, s:I, s:s, s:s, s:I, s:b}",
-                     "set", set->name, "version", (json_int_t)set->version, "source", set->source,
-                     "items", (json_int_t)run->items, "rules", rules, "metric", set->metric_name,
-                     "model", mr_json_text(of->path), "weights", of->weights, "adapter",
-                     of->adapter, "trained", of->trained, "steps", (json_int_t)of->steps,
-                     "tokenizer", tokenizer->name, "tokenizer_hash", tokenizer->hash, "window",
-                     (json_int_t)run->options->window, "bos", run->options->bos);
+    json_t *head = json_pack("{s:s, s:I, s:s, s:I, s:o, s:s*}", "set", set->name, "version",
+                             (json_int_t)set->version, "source", set->source, "items",
+                             (json_int_t)run->items, "rules", rules, "metric", set->metric_name);
+    if (mr_asking_put_model(head, of, run->options->tokenizer) &&
+        json_object_set_new(head, "window", json_integer(run->options->window)) == 0 &&
+        json_object_set_new(head, "bos", json_boolean(run->options->bos)) == 0)
+        return head;
+    json_decref(head);
+    return NULL;
 }
 
-/* Takes what a row says in: the outcome, and what the item is. */
-static mr_status take(mr_asking *a, int64_t index, const json_t *row)
+static mr_status begin(void *of)
 {
+    mr_set_asking *a = of;
+    mr_set_asking_free(a);
+    a->items_hash = MR_HASH_FNV;
+    a->outcomes = mr_alloc_array(MR_MEM_OTHER, (size_t)a->run->items, sizeof *a->outcomes);
+    return a->outcomes ? MR_OK : MR_ERR_MEMORY;
+}
+
+/* Takes in the outcome, and what the item is. */
+static mr_status read_row(void *of, int64_t index, const json_t *row)
+{
+    mr_set_asking *a = of;
     MR_TRY(mr_set_run_read(a->run, index, row, &a->outcomes[index]));
     static const char *const keys[] = {"item", "prompt"};
     for (int i = 0; i < 2; i++) {
@@ -35,82 +46,39 @@ static mr_status take(mr_asking *a, int64_t index, const json_t *row)
     return MR_OK;
 }
 
-static mr_status take_new(void *context, int64_t index, const json_t *row)
+static mr_status ask(void *of, int64_t first, mr_item_row *row, void *context)
 {
-    mr_asking *a = context;
-    MR_TRY(take(a, index, row));
-    return a->file ? mr_row_file_add(a->file, row) : MR_OK;
-}
-
-/* Goes through the rows that are there. */
-static mr_status take_rows(mr_asking *a, const json_t *head)
-{
-    json_t *row = NULL;
-    mr_status status = head ? mr_row_file_begin(a->file, head) : MR_ERR_MEMORY;
-    while (status == MR_OK) {
-        status = mr_row_file_next(a->file, &row);
-        if (status != MR_OK || !row) break;
-        status = a->done < a->run->items
-                     ? take(a, a->done, row)
-                     : mr_fail(MR_ERR_FORMAT, "a row behind the last item of the set");
-        json_decref(row);
-        if (status == MR_ERR_FORMAT) status = mr_row_file_fail(a->file, status);
-        if (status == MR_OK) a->done++;
+    const mr_set_asking *a = of;
+    const bool roomless = !mr_set_run_has_room(a->run);
+    mr_status status = MR_OK;
+    if (roomless) {
+        status = mr_set_run_lay_out(a->run, a->model);
+        if (status == MR_OK) status = mr_set_run_allocate(a->run);
+        status = mr_comm_agree(mr_model_comm(a->model), status);
     }
+    if (status == MR_OK) status = mr_set_run_items(a->run, a->model, first, row, context);
+    mr_log_progress_end();
+    if (roomless) mr_set_run_put_away(a->run);
     return status;
 }
 
-mr_status mr_asking_begin(mr_asking *a, mr_set_run *run, mr_row_file *file, const json_t *head)
+static mr_status score(void *of, json_t **json)
 {
-    *a = (mr_asking){.run = run, .file = file, .items_hash = MR_HASH_FNV};
-    a->outcomes = mr_alloc_array(MR_MEM_OTHER, (size_t)run->items, sizeof *a->outcomes);
-    if (!a->outcomes) return MR_ERR_MEMORY;
-    if (file) MR_TRY(take_rows(a, head));
-    if (a->done > 0)
-        mr_log("%s: %lld of %lld items are there already", run->set->name, (long long)a->done,
-               (long long)run->items);
+    mr_set_asking *a = of;
+    MR_TRY(mr_set_scores_of(a->run, a->outcomes, &a->scores));
+    *json = mr_set_scores_json(&a->scores);
     return MR_OK;
 }
 
-/* Scores all items. On rank 0. */
-static mr_status score(mr_asking *a)
+mr_asked mr_set_asked(mr_set_asking *asking)
 {
-    MR_TRY(mr_set_scores_of(a->run, a->outcomes, &a->scores));
-    if (!a->file) return MR_OK;
-    json_t *json = mr_set_scores_json(&a->scores);
-    mr_status status = json ? mr_row_file_end(a->file, json) : MR_ERR_MEMORY;
-    json_decref(json);
-    return status;
+    static const mr_asked_ops ops = {begin, read_row, ask, score};
+    return (mr_asked){asking->run->set->name, asking->run->items, asking, &ops};
 }
 
-/* Asks what is missing. Collective. */
-static mr_status ask(mr_asking *a, mr_model *model)
-{
-    mr_set_run *run = a->run;
-    const bool roomless = !mr_set_run_has_room(run);
-    mr_status status = MR_OK;
-    if (roomless) {
-        status = mr_set_run_lay_out(run, model);
-        if (status == MR_OK) status = mr_set_run_allocate(run);
-        status = mr_comm_agree(mr_model_comm(model), status);
-    }
-    if (status == MR_OK) status = mr_set_run_items(run, model, a->done, take_new, a);
-    mr_log_progress_end();
-    if (roomless) mr_set_run_put_away(run);
-    return status;
-}
-
-mr_status mr_asking_finish(mr_asking *a, mr_model *model)
-{
-    const mr_comm *comm = mr_model_comm(model);
-    mr_comm_broadcast(comm, &a->done, sizeof a->done, 0);
-    if (a->done < a->run->items) MR_TRY(ask(a, model));
-    return mr_comm_agree_root(comm, comm->rank == 0 ? score(a) : MR_OK);
-}
-
-void mr_asking_free(mr_asking *a)
+void mr_set_asking_free(mr_set_asking *a)
 {
     mr_free(a->outcomes);
     mr_set_scores_free(&a->scores);
-    *a = (mr_asking){.run = NULL};
+    *a = (mr_set_asking){.run = a->run, .model = a->model};
 }

@@ -454,7 +454,7 @@ static mr_status generate_piece(piece *p)
     return status;
 }
 
-mr_status mr_set_run_items(mr_set_run *run, mr_model *model, int64_t first, mr_set_row *row,
+mr_status mr_set_run_items(mr_set_run *run, mr_model *model, int64_t first, mr_item_row *row,
                            void *context)
 {
     run->row = row;

@@ -6,6 +6,7 @@
  * can be kept as it comes; what is found of an item depends on none beside it (eval/options.h,
  * eval/continuation.h). */
 
+#include "eval/asking.h"
 #include "eval/set.h"
 
 /** How a set is run. Borrowed until the end. */
@@ -21,9 +22,6 @@ typedef struct mr_set_run_options {
     void *context;
 } mr_set_run_options;
 
-/** What is told the row of an item; row is borrowed. */
-typedef mr_status mr_set_row(void *context, int64_t index, const json_t *row);
-
 /** A set being run. Owns all but set, options and row_context. */
 typedef struct mr_set_run {
     const mr_set *set;
@@ -37,7 +35,7 @@ typedef struct mr_set_run {
     /** Tokens since mr_set_run_begin, of all ranks: of texts with options those that ran and those
      * that the texts have, of generated ones those that were generated. */
     int64_t ran, whole, generated;
-    mr_set_row *row; /**< is told of every item, on rank 0 */
+    mr_item_row *row; /**< is told of every item, on rank 0 */
     void *row_context;
 } mr_set_run;
 
@@ -68,7 +66,7 @@ bool mr_set_run_has_room(const mr_set_run *run);
  * @return MR_OK, MR_STOPPED (a signal asked for it), errors of encoding, scoring and of row; the
  *         same on every rank */
 MR_NODISCARD mr_status mr_set_run_items(mr_set_run *run, mr_model *model, int64_t first,
-                                        mr_set_row *row, void *context);
+                                        mr_item_row *row, void *context);
 
 /** Frees everything and empties it. Local. */
 void mr_set_run_end(mr_set_run *run);

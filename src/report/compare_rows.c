@@ -35,7 +35,8 @@ static bool same(const json_t *a, const json_t *b)
 /* Both must be complete, and of the same items, asked and judged alike. */
 static mr_status check(const rows *r)
 {
-    static const char *const keys[] = {"version", "source", "rules", "metric", "items"};
+    static const char *const keys[] = {"kind",   "part",  "data",   "width", "version",
+                                       "source", "rules", "metric", "items"};
     for (size_t k = 0; k < sizeof keys / sizeof *keys; k++) {
         const json_t *a = json_object_get(r->head[0], keys[k]);
         const json_t *b = json_object_get(r->head[1], keys[k]);
@@ -168,18 +169,26 @@ static mr_status read_answers(const rows *r, int rule, mr_compared_set *set)
     return MR_OK;
 }
 
+/* What a head says; of a published evaluation, whose heads do not, `otherwise`. */
+static const char *said(const rows *r, const char *key, const char *otherwise)
+{
+    const char *text = json_string_value(json_object_get(r->head[0], key));
+    return text ? text : otherwise;
+}
+
 /* Compares a set by one of its rules, or by its metric. */
 static mr_status compare_by(const rows *r, int rule, const char *score, bool alone,
                             const mr_resampling *how, mr_comparison *out)
 {
-    char name[256];
+    char name[256], item[128];
     snprintf(name, sizeof name, "%s%s%s", r->name, alone ? "" : " ", alone ? "" : score);
     mr_compared_set *set = mr_comparison_add(out, name);
     if (!set) return MR_ERR_MEMORY;
-    snprintf(set->about.kind, sizeof set->about.kind, "benchmark");
-    snprintf(set->about.item, sizeof set->about.item, "score of an answer by %s, 0 to 1", score);
+    snprintf(set->about.kind, sizeof set->about.kind, "%s", said(r, "kind", "benchmark"));
+    snprintf(item, sizeof item, "score of an answer by %s, 0 to 1", score);
+    snprintf(set->about.item, sizeof set->about.item, "%s", said(r, "record", item));
     snprintf(set->about.primary, sizeof set->about.primary, "%s", score);
-    snprintf(set->about.unit, sizeof set->about.unit, "fraction");
+    snprintf(set->about.unit, sizeof set->about.unit, "%s", said(r, "unit", "fraction"));
     for (int i = 0; i < 2; i++)
         set->step[i] = json_integer_value(json_object_get(r->head[i], "steps"));
     MR_TRY(read_values(r, rule, set));

@@ -106,15 +106,14 @@ static mr_status evaluate(mr_run_state *run)
     mr_evaluator *evaluator = t->evaluator;
     char trained[MR_WEIGHTS_DIGEST] = "", rows[MR_ROWS_PREFIX];
     mr_record_rows_prefix(run->config, rows);
-    if (mr_sets_due(t, t->step, true)) {
-        MR_TRY(save_before(run));
-        MR_TRY(mr_saved_digest(t->model, trained));
-    }
+    if (mr_sets_due(t, t->step, true)) MR_TRY(save_before(run));
+    MR_TRY(mr_saved_digest(t->model, trained));
     const mr_eval_occasion occasion = {.model = {.path = run->outcome->log,
                                                  .weights = t->inputs.weights_hash,
                                                  .adapter = t->inputs.adapter_hash,
                                                  .trained = trained,
                                                  .steps = t->step},
+                                       .data = t->inputs.data_hash,
                                        .rows = rows};
     for (int i = 0; i < evaluator->sets; i++) {
         mr_evaluation found;

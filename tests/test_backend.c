@@ -345,7 +345,8 @@ static void gemm_case(mr_lab *lab, int64_t m, int64_t n, int64_t k, int variant)
 static void gemm_matches_the_formula(void **state)
 {
     mr_lab *lab = *state;
-    for (int variant = 0; variant < 32; variant++) {
+    for (int variant = 0; variant < 64; variant++) {
+        lab->be->each_row = variant < 32;
         gemm_case(lab, mr_lab_extent(lab, 1, 50), mr_lab_extent(lab, 1, 50),
                   mr_lab_extent(lab, 1, 50), variant);
         gemm_case(lab, 1, mr_lab_extent(lab, 1, 200), mr_lab_extent(lab, 1, 200), variant);
@@ -354,6 +355,28 @@ static void gemm_matches_the_formula(void **state)
         gemm_case(lab, 131, 117, mr_lab_extent(lab, 150, 250), variant);
         gemm_case(lab, 117, 131, mr_lab_extent(lab, 150, 250), variant);
     }
+}
+
+static void a_row_has_bits_of_its_own_where_asked(void **state)
+{
+    enum { TILE = 48, INNER = 200, WIDE = 77 };
+    mr_lab *lab = *state;
+    if (strcmp(test_backend(), "cpu") != 0) skip();
+    double *w = mr_lab_normals(lab, WIDE * INNER), *row = mr_lab_normals(lab, INNER), *first = NULL;
+    mr_tensor b = mr_lab_upload(lab, w, WIDE, INNER, 0);
+    lab->be->each_row = true;
+    for (int64_t m = TILE; m <= 4 * TILE; m += TILE) {
+        double *x = mr_lab_zeros(lab, m * INNER);
+        for (int64_t i = 0; i < m; i++)
+            memcpy(x + i * INNER, row, INNER * sizeof *x);
+        mr_tensor c = mr_lab_poison(lab, MR_F32, m, WIDE, 0);
+        MR_LAB_RUN(lab, gemm, false, true, 1, mr_lab_upload(lab, x, m, INNER, 0), b, 0, c);
+        double *got = mr_lab_download(lab, c);
+        if (!first) first = got;
+        for (int64_t i = 0; i < m; i++)
+            assert_memory_equal(got + i * WIDE, first, WIDE * sizeof *got);
+    }
+    lab->be->each_row = false;
 }
 
 /* rmsnorm where the sum goes: nowhere (no addend), to its own tensor, over x, over the addend. */
@@ -947,6 +970,7 @@ int main(void)
         MR_LAB_TEST(sum_pieces_adds_neighbours_first),
         MR_LAB_TEST(square_sums_are_exact_to_double),
         MR_LAB_TEST(gemm_matches_the_formula),
+        MR_LAB_TEST(a_row_has_bits_of_its_own_where_asked),
         MR_LAB_TEST(rmsnorm_matches_the_formula),
         MR_LAB_TEST(rmsnorm_of_zeros_is_zero),
         MR_LAB_TEST(rope_matches_the_formula_and_inverse_undoes_it),

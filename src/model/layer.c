@@ -183,8 +183,10 @@ static void site_forward(mr_model *model, int index, int site, const mr_pass *pa
         args.gated = gated;
         if (model->be->ops->site_forward(model->be, &args)) return;
     }
+    model->be->each_row = pass->cache != NULL; /* not while tables are made of weights */
     multiply_weights(model, index, site, pass, x, y);
     if (adapter) mr_adapter_forward(adapter, &call);
+    model->be->each_row = false;
     if (mr_tensor_exists(gated)) mr_swiglu_forward(model->be, gated, y[0], y[1]);
 }
 

@@ -266,7 +266,9 @@ void mr_session_predict(mr_session *s, const int32_t *rows, int64_t count)
     mr_rmsnorm_forward(be, s->normed, s->rstd, s->stream, s->stream, s->addend,
                        mr_params_weight(model->params, model->final_norm),
                        model->arch.rms_norm_eps);
+    be->each_row = true;
     mr_linear_forward(be, s->logits, s->normed, mr_params_weight(model->params, model->head), 0);
+    be->each_row = false;
     s->predicted = count;
 }
 

@@ -1,19 +1,16 @@
-/* Attention against pages of cached keys and values.
- *
- * Its products are its own: an element is one chain of multiply-adds, so that a row has the same
- * bits whatever rows come with it and wherever the passes over its text begin and end. Those of a
- * library have not: small ones take other ways than large ones. */
+/* Attention against pages of cached keys and values. Its products are those of product.c, so that a
+ * row has the same bits whatever rows come with it and wherever the passes over its text begin and
+ * end. */
 
 #include "backend/cpu/cpu.h"
+#include "backend/cpu/vector.h"
 
 #include <math.h>
 
 enum {
     PAGE = MR_CACHE_PAGE,
     BLOCK = MR_CPU_BLOCK, /* query rows at a time */
-    PART = 128,           /* columns of keys that are turned at a time */
-    TALL = 4,             /* rows and columns of what a product keeps in registers */
-    WIDE = 32
+    PART = 128            /* columns of keys that are turned at a time */
 };
 
 static int64_t smaller(int64_t a, int64_t b)
@@ -21,64 +18,10 @@ static int64_t smaller(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-static inline float multiply_add(float a, float b, float c)
-{
-#ifdef __FP_FAST_FMAF
-    return fmaf(a, b, c);
-#else
-    return a * b + c;
-#endif
-}
-
-/* A row-major matrix. */
-typedef struct matrix {
-    const float *at;
-    int64_t stride;
-} matrix;
-
-/* c [rows, cols] = alpha (a b + c), c not read unless `add`; rows <= TALL, cols <= WIDE. */
-static inline void tile(int64_t rows, int64_t cols, int64_t k, float alpha, matrix a, matrix b,
-                        float *c, int64_t c_stride, bool add)
-{
-    float sum[TALL][WIDE];
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < cols; j++)
-            sum[i][j] = add ? c[i * c_stride + j] : 0;
-    for (int64_t p = 0; p < k; p++)
-        for (int64_t i = 0; i < rows; i++) {
-            const float ai = a.at[i * a.stride + p];
-            for (int64_t j = 0; j < cols; j++)
-                sum[i][j] = multiply_add(ai, b.at[p * b.stride + j], sum[i][j]);
-        }
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < cols; j++)
-            c[i * c_stride + j] = alpha * sum[i][j];
-}
-
-/* As tile, of any extents; whole tiles have them as constants, for the compiler. */
-static void product(int64_t m, int64_t n, int64_t k, float alpha, matrix a, matrix b, float *c,
-                    int64_t c_stride, bool add)
-{
-    for (int64_t j = 0; j < n; j += WIDE) {
-        const int64_t cols = smaller(WIDE, n - j);
-        const matrix bj = {b.at + j, b.stride};
-        int64_t i = 0;
-        for (; i + TALL <= m && cols == WIDE; i += TALL)
-            tile(TALL, WIDE, k, alpha, (matrix){a.at + i * a.stride, a.stride}, bj,
-                 c + i * c_stride + j, c_stride, add);
-        for (; i < m && cols == WIDE; i++)
-            tile(1, WIDE, k, alpha, (matrix){a.at + i * a.stride, a.stride}, bj,
-                 c + i * c_stride + j, c_stride, add);
-        for (; i < m; i++)
-            tile(1, cols, k, alpha, (matrix){a.at + i * a.stride, a.stride}, bj,
-                 c + i * c_stride + j, c_stride, add);
-    }
-}
-
 /* Query rows on their way over the keys: tokens of one head, or heads of one token. */
 typedef struct query_block {
     int64_t rows, size;
-    matrix q;
+    mr_cpu_matrix q;
     float *o;
     int64_t o_stride;
     float *scores, *turned; /* scratch: [BLOCK, PAGE], [PART, PAGE] */
@@ -108,17 +51,18 @@ static query_block begin_block(const mr_cached_attention_args *args, int64_t row
 }
 
 /* The keys or values of row i, where rows are heads. */
-static matrix of_head(const query_block *b, matrix m, int64_t i)
+static mr_cpu_matrix of_head(const query_block *b, mr_cpu_matrix m, int64_t i)
 {
-    return (matrix){m.at + ((b->head + i) / b->group - b->head / b->group) * b->size, m.stride};
+    return (mr_cpu_matrix){m.at + ((b->head + i) / b->group - b->head / b->group) * b->size,
+                           m.stride};
 }
 
 /* By dot products: turning the keys costs more than one row of them. */
-static void score_heads(const query_block *b, matrix keys, int64_t count, float scale)
+static void score_heads(const query_block *b, mr_cpu_matrix keys, int64_t count, float scale)
 {
     for (int64_t i = 0; i < b->rows; i++) {
         const float *q = b->q.at + i * b->q.stride;
-        const matrix k = of_head(b, keys, i);
+        const mr_cpu_matrix k = of_head(b, keys, i);
         for (int64_t t = 0; t < count; t++) {
             const float *kt = k.at + t * k.stride;
             float sum = 0;
@@ -130,10 +74,10 @@ static void score_heads(const query_block *b, matrix keys, int64_t count, float 
     }
 }
 
-static void add_values(const query_block *b, matrix values, int64_t count, bool first)
+static void add_values(const query_block *b, mr_cpu_matrix values, int64_t count, bool first)
 {
     for (int64_t i = 0; i < b->rows; i++) {
-        const matrix v = of_head(b, values, i);
+        const mr_cpu_matrix v = of_head(b, values, i);
         float *oi = b->o + i * b->o_stride;
         for (int64_t j = 0; first && j < b->size; j++)
             oi[j] = 0;
@@ -142,28 +86,28 @@ static void add_values(const query_block *b, matrix values, int64_t count, bool 
             const float *vt = v.at + t * v.stride;
 #pragma omp simd
             for (int64_t j = 0; j < b->size; j++)
-                oi[j] = multiply_add(weight, vt[j], oi[j]);
+                oi[j] = mr_multiply_add(weight, vt[j], oi[j]);
         }
     }
 }
 
-static void score_tokens(const query_block *b, matrix k, int64_t count, float scale)
+static void score_tokens(const query_block *b, mr_cpu_matrix k, int64_t count, float scale)
 {
     for (int64_t from = 0; from < b->size; from += PART) {
         const int64_t part = smaller(PART, b->size - from);
         for (int64_t i = 0; i < count; i++)
             for (int64_t j = 0; j < part; j++)
                 b->turned[j * PAGE + i] = k.at[i * k.stride + from + j];
-        product(b->rows, count, part, from + part < b->size ? 1 : scale,
-                (matrix){b->q.at + from, b->q.stride}, (matrix){b->turned, PAGE}, b->scores, PAGE,
-                from > 0);
+        mr_cpu_product(b->rows, count, part, from + part < b->size ? 1 : scale,
+                       (mr_cpu_matrix){b->q.at + from, b->q.stride},
+                       (mr_cpu_matrix){b->turned, PAGE}, b->scores, PAGE, from > 0);
     }
 }
 
 /* Adds the first `count` keys of a page to what each row has seen. Token i sees those up to and
  * with number `diagonal` + i, a head all. */
-static void see_page(query_block *b, matrix k, matrix v, int64_t count, int64_t diagonal,
-                     bool first)
+static void see_page(query_block *b, mr_cpu_matrix k, mr_cpu_matrix v, int64_t count,
+                     int64_t diagonal, bool first)
 {
     const float scale = 1.0f / sqrtf((float)b->size);
     if (b->group)
@@ -181,8 +125,8 @@ static void see_page(query_block *b, matrix k, matrix v, int64_t count, int64_t 
     if (b->group)
         add_values(b, v, count, first);
     else
-        product(b->rows, b->size, count, 1, (matrix){b->scores, PAGE}, v, b->o, b->o_stride,
-                !first);
+        mr_cpu_product(b->rows, b->size, count, 1, (mr_cpu_matrix){b->scores, PAGE}, v, b->o,
+                       b->o_stride, !first);
 }
 
 /* Takes a block over the keys of a sequence: token i of it sees positions up to diagonal + i. */
@@ -195,9 +139,10 @@ static void attend(query_block *b, const mr_cached_attention_args *args, int64_t
     const int64_t end = diagonal + (b->group ? 1 : b->rows);
     for (int64_t from = 0; from < end; from += PAGE) {
         const int64_t at = (int64_t)pages[from / PAGE] * PAGE;
-        see_page(b, (matrix){mr_cpu_f32(args->k) + at * args->k.stride + kv_col, args->k.stride},
-                 (matrix){mr_cpu_f32(args->v) + at * args->v.stride + kv_col, args->v.stride},
-                 smaller(PAGE, end - from), diagonal - from, from == 0);
+        see_page(
+            b, (mr_cpu_matrix){mr_cpu_f32(args->k) + at * args->k.stride + kv_col, args->k.stride},
+            (mr_cpu_matrix){mr_cpu_f32(args->v) + at * args->v.stride + kv_col, args->v.stride},
+            smaller(PAGE, end - from), diagonal - from, from == 0);
     }
     for (int64_t i = 0; i < b->rows; i++) {
         const float inverse = (float)(1.0 / b->denominator[i]);

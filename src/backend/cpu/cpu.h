@@ -7,8 +7,9 @@
  *
  * Work is cut so that every element is computed by one thread in one order: the bits of every
  * operation but gemm are the same on any number of threads. Those of gemm are the same at the same
- * number: where the library's tiles fall depends on how a product is cut. What each operation does
- * stands in backend/backend.h.
+ * number: where the library's tiles fall depends on how a product is cut. Rows of activations times
+ * a weight have bits of their own in whole tiles, and with each_row always. What each operation
+ * does stands in backend/backend.h.
  */
 
 #include "backend/backend.h"
@@ -76,6 +77,26 @@ float *mr_cpu_scratch(const mr_backend *be);
 void mr_cpu_sgemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
                   const float *a, int64_t lda, const float *b, int64_t ldb, float beta, float *c,
                   int64_t ldc);
+
+/** A row-major matrix. */
+typedef struct mr_cpu_matrix {
+    const float *at;
+    int64_t stride;
+} mr_cpu_matrix;
+
+/** Computes c [m, n] = alpha (a b + c), c not read unless `add`, on the calling thread; an element
+ * is one chain of multiply-adds along k. */
+void mr_cpu_product(int64_t m, int64_t n, int64_t k, float alpha, mr_cpu_matrix a, mr_cpu_matrix b,
+                    float *c, int64_t c_stride, bool add);
+
+/** Computes c [m, n] = alpha a b^T + beta c, k > 0, by such chains. */
+void mr_cpu_product_turned(const mr_backend *be, int64_t m, int64_t n, int64_t k, float alpha,
+                           mr_cpu_matrix a, mr_cpu_matrix b, float beta, float *c,
+                           int64_t c_stride);
+
+/** Tells whether rows that are equal come out equal of the library's whole tiles: with kernels for
+ * AVX2 they do not. */
+bool mr_cpu_rows_alike(void);
 
 /** Turns scores [from, to) of one row of an attention into exp(score - largest) in place, zero
  * elsewhere; updates the running maximum and denominator and returns the factor for what was summed

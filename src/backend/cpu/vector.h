@@ -4,6 +4,7 @@
 /** @file
  * Elementary functions the compiler can vectorise, and stores it does not know. */
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -37,6 +38,16 @@ static inline float mr_expf(float x)
     memcpy(&scale, &exponent, sizeof scale);
     float value = p * scale;
     return x < -87.3f ? 0.0f : value;
+}
+
+/** Returns a b + c, rounded once where the processor does so as fast. */
+static inline float mr_multiply_add(float a, float b, float c)
+{
+#ifdef __FP_FAST_FMAF
+    return fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
 }
 
 /** Copies what is read long after: past the caches, where the processor can, so that its lines are

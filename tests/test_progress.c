@@ -79,7 +79,7 @@ static void assert_two_bars(const screen *on)
         if (i == 0) result += sizeof on->line[0]; /* behind the head of the table */
         assert_true(strncmp(result, names[i], strlen(names[i])) == 0);
     }
-    assert_true(on->redrawn >= 4);
+    assert_true(on->redrawn >= 2); /* once a run, however fast */
 }
 
 static int enter(void **state)
@@ -110,7 +110,7 @@ static void behind_mpirun_the_bar_is_asked_for(void **state)
     screen on = show(result.err, 80);
     assert_contains(line_with(&on, "run 1 of 2 "), "80/80 loss ");
     assert_contains(line_with(&on, "run 2 of 2 "), "80/80 loss ");
-    assert_true(on.redrawn >= 4);
+    assert_true(on.redrawn >= 2);
     program_free(&result);
     setenv("COLUMNS", "160", 1);
     result = program_succeed((program_setting){.ranks = 2, .columns = 160},

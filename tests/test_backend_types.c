@@ -1,4 +1,5 @@
-/* Types of elements: moving, rounding, counting and naming them by their bits. */
+/* Types of elements: moving, rounding, counting and naming them by their bits; and what a session
+ * asks of the host. */
 #include "backend/optimizer.h"
 #include "base/hash.h"
 #include "reference.h"
@@ -448,9 +449,26 @@ static void a_digest_is_that_of_bits_and_places(void **state)
     }
 }
 
+/* OpenBLAS's own controls, absent in other libraries. */
+extern void openblas_set_num_threads(int num_threads) __attribute__((weak));
+extern int openblas_get_num_threads(void) __attribute__((weak));
+
+/* What the host computes beside a session, of several ranks at once, is on their own threads. */
+static void the_hosts_blas_takes_one_thread(void **state)
+{
+    (void)state;
+    if (!openblas_set_num_threads || !openblas_get_num_threads)
+        skip_because("this BLAS does not tell of its threads");
+    openblas_set_num_threads(2);
+    mr_lab *lab = mr_lab_create(2, 1);
+    assert_int_equal(openblas_get_num_threads(), 1);
+    mr_lab_destroy(&lab);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_hosts_blas_takes_one_thread),
         MR_LAB_TEST(copy_moves_every_dtype_between_any_strides),
         MR_LAB_TEST(convert_rounds_to_the_nearest_and_to_even_of_two),
         MR_LAB_TEST(convert_stays_inside_strided_views),

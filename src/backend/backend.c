@@ -77,6 +77,8 @@ mr_status mr_backend_create(const char *name, int node_rank, int threads, mr_bac
         mr_backend *be = mr_alloc(MR_MEM_OTHER, sizeof *be);
         if (!be) return MR_ERR_MEMORY;
         be->threads = threads;
+        /* The host computes beside a device, too: spectra, and what is measured of weights. */
+        mr_cpu_blas_single_thread();
         mr_status status = backends[i].init(be, node_rank);
         if (status != MR_OK) {
             mr_free(be);

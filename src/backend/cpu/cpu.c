@@ -270,7 +270,6 @@ mr_status mr_cpu_init(mr_backend *be, int node_rank)
         mr_free(state);
         return MR_ERR_MEMORY;
     }
-    mr_cpu_blas_single_thread();
     mr_cpu_rows_alike(); /* found out once, on one thread */
     be->ops = &cpu_ops;
     be->state = state;

@@ -170,11 +170,13 @@ def make_figure(table, setting):
     draw_perplexities(panels[-2:], table, setting)
     for axes in panels:
         figures.tidy(axes)
-    scored = f", perplexity on {setting['scored']:,} held-out tokens" if setting["scored"] else ""
-    several = any(len(curve["loss"]) > 1 for curve in curves)
-    figure.suptitle(f"{setting['name']}: {figures.model_of(setting)}{scored}"
-                    + ("\nlines: mean over seeds, bands: range over seeds" if several else ""),
-                    fontsize=12)
+    facts = []
+    if setting["scored"]:
+        facts.append(f"perplexity on {setting['scored']:,} held-out tokens")
+    if any(len(curve["loss"]) > 1 for curve in curves):
+        facts.append("lines: mean over seeds, bands: range over seeds")
+    figure.suptitle("\n".join([f"{setting['name']}: {figures.model_of(setting)}",
+                               *filter(None, ["; ".join(facts)])]), fontsize=12)
     figure.get_layout_engine().set(hspace=0.08, wspace=0.04)
     return figure
 

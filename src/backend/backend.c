@@ -15,20 +15,18 @@ static int mr_cuda_devices(void)
     return 0;
 }
 
-static mr_status mr_cuda_init(mr_backend *be, int node_rank)
-{
-    (void)be;
-    (void)node_rank;
-    return mr_fail(MR_ERR_ARG,
-                   "parallel.backend: \"cuda\" is not in this build; configure one that has it "
-                   "where nvcc is: cmake --preset cuda && cmake --build --preset cuda");
-}
-
 static mr_status mr_cuda_describe(int index, mr_device_facts *out)
 {
     (void)index;
     (void)out;
-    return mr_cuda_init(NULL, 0);
+    return mr_fail(MR_ERR_ARG, "CUDA is not in this build; configure one that has it where nvcc "
+                               "is: cmake --preset cuda && cmake --build --preset cuda");
+}
+
+static mr_status mr_cuda_init(mr_backend *be, int node_rank)
+{
+    (void)be;
+    return mr_cuda_describe(node_rank, NULL);
 }
 #endif
 
@@ -82,7 +80,7 @@ mr_status mr_backend_create(const char *name, int node_rank, int threads, mr_bac
         mr_status status = backends[i].init(be, node_rank);
         if (status != MR_OK) {
             mr_free(be);
-            return status;
+            return mr_fail_in(status, "parallel.backend: \"%s\"", name);
         }
         *out = be;
         return MR_OK;

@@ -1,5 +1,6 @@
 #include "config/schema.h"
 
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
@@ -118,7 +119,7 @@ static const mr_key table[] = {
      .help = "Decay of AdamW's first moment."},
     {FIELD(train.beta2), .type = MR_KEY_FLOAT, .fallback = "0.999", .high = 1, .high_open = true,
      .help = "Decay of AdamW's second moment."},
-    {FIELD(train.eps), .type = MR_KEY_FLOAT, .fallback = "1e-8", .low_open = true, .high = INFINITY,
+    {FIELD(train.eps), .type = MR_KEY_FLOAT, .fallback = "1e-8", .low = FLT_MIN, .high = INFINITY,
      .help = "Added to the denominator of AdamW."},
     {FIELD(train.clip_norm), .type = MR_KEY_FLOAT, .fallback = "1", .high = INFINITY,
      .help = "Largest norm of the gradient, above which it is scaled down; 0: off."},

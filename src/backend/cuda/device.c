@@ -35,8 +35,7 @@ int mr_cuda_devices(void)
 mr_status mr_cuda_find(int *devices)
 {
     *devices = mr_cuda_devices();
-    MR_CHECK(*devices > 0, MR_ERR_ARG,
-             "parallel.backend: \"cuda\" found no device of NVIDIA with a driver for CUDA %d.%d",
+    MR_CHECK(*devices > 0, MR_ERR_ARG, "no device of NVIDIA with a driver for CUDA %d.%d was found",
              CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
     return MR_OK;
 }

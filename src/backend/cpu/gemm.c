@@ -32,6 +32,7 @@ void mr_cpu_choose_kernels(char **argv)
 void mr_cpu_blas_single_thread(void)
 {
     if (openblas_set_num_threads) openblas_set_num_threads(1);
+    omp_set_num_threads(1); /* which others go by; our own regions all say how many they are */
 }
 
 bool mr_cpu_rows_alike(void)

@@ -217,6 +217,16 @@ static void a_width_that_is_not_used_is_passed_over(void **state)
     assert_int_equal(config.hidden_size, 64);
 }
 
+static void keys_that_change_nothing_are_passed_over(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    reads("{" LLAMA SIZES ",\"hidden_act\":\"swish\",\"logit_scale\":1.0,\"clip_qkv\":null,"
+          "\"qk_norm\":false,\"rotary_pct\":1,\"rope_parameters\":{\"rope_theta\":1000}}",
+          &config);
+    assert_true(config.rope_theta == 1000.0);
+}
+
 /* What the configuration of generation says goes before what config.json says. */
 static void end_ids_of_generation_go_first(void **state)
 {
@@ -308,6 +318,16 @@ static void dropout_of_attention_is_warned_of(void **state)
     listen_to_warnings();
     reads("{" LLAMA SIZES ",\"attention_dropout\":0.0}", &config);
     assert_warned(NULL);
+}
+
+static void code_of_a_models_own_is_warned_of(void **state)
+{
+    (void)state;
+    mr_hf_config config;
+    listen_to_warnings();
+    reads("{" LLAMA SIZES ",\"auto_map\":{\"AutoModelForCausalLM\":\"modeling_x.X\"}}", &config);
+    assert_warned("model/config.json: auto_map: code of the model's own, modeling_x.X, is not run: "
+                  "what is computed is a LLaMA");
 }
 
 static void a_missing_config_is_named(void **state)
@@ -691,6 +711,7 @@ int main(void)
         TEST(scaled_positions_are_read_in_both_places),
         TEST(another_scaling_is_another_model),
         TEST(a_width_that_is_not_used_is_passed_over),
+        TEST(keys_that_change_nothing_are_passed_over),
         TEST(end_ids_of_generation_go_first),
         TEST(null_heads_count_as_absent),
         TEST(head_dim_may_differ_from_the_quotient),
@@ -699,6 +720,7 @@ int main(void)
         TEST(a_byte_order_mark_is_passed_over),
         TEST(an_id_of_minus_1_is_none),
         TEST(dropout_of_attention_is_warned_of),
+        TEST(code_of_a_models_own_is_warned_of),
         TEST(a_missing_config_is_named),
         REFUSES("broken_json", "{\n  \"a\": }", ":2:"),
         REFUSES("a_list", "[]", "expected an object, found a list"),
@@ -762,6 +784,24 @@ int main(void)
                 "rope_parameters: rope_theta 20, but 10 in rope_scaling"),
         REFUSES("a_window", "{" LLAMA SIZES ",\"sliding_window\":4096}",
                 "sliding_window: 4096 is not supported, only null (full attention)"),
+        REFUSES("a_window_that_is_no_number", "{" LLAMA SIZES ",\"sliding_window\":\"4096\"}",
+                "sliding_window: a string is not supported, only null (full attention)"),
+        REFUSES("ropes_of_layers",
+                "{" LLAMA SIZES
+                ",\"rope_parameters\":{\"full_attention\":{\"rope_type\":\"linear\","
+                "\"factor\":4}}}",
+                "rope_parameters.rope_type: expected one beside full_attention, found nothing"),
+        REFUSES("a_scale_of_logits", "{" LLAMA SIZES ",\"logit_scale\":0.0625}",
+                "logit_scale: 0.0625 is not supported, only 1 or null"),
+        REFUSES("a_cap_of_logits", "{" LLAMA SIZES ",\"final_logit_softcapping\":30}",
+                "final_logit_softcapping: 30 is not supported, only 0 or null"),
+        REFUSES("norms_of_queries", "{" LLAMA SIZES ",\"use_qk_norm\":true}",
+                "use_qk_norm: true is not supported, only 0 or null"),
+        REFUSES("another_scale_of_attention",
+                "{" LLAMA SIZES ",\"attention_multiplier\":0.0078125}",
+                "attention_multiplier: 0.0078125 is not supported, only 0.353553 or null"),
+        REFUSES("a_list_where_one_begins", "{" LLAMA SIZES ",\"bos_token_id\":[1]}",
+                "bos_token_id: expected a token id or null, found a list"),
         REFUSES("a_window_that_is_used", "{" LLAMA SIZES ",\"use_sliding_window\":true}",
                 "use_sliding_window: true is not supported, only false (full attention)"),
         REFUSES("layers_of_other_attention",

@@ -114,6 +114,19 @@ static void a_layer_left_out_is_named_by_its_tensor(void **state)
                    "weights");
 }
 
+/* As what wraps a model writes its tensors. */
+static void tensors_of_other_names_are_named(void **state)
+{
+    (void)state;
+    for (int i = 0; i < files->count; i++) {
+        char name[sizeof files->tensor[i].name];
+        snprintf(name, sizeof name, "%s", files->tensor[i].name);
+        snprintf(files->tensor[i].name, sizeof name, "module.%.80s", name);
+    }
+    assert_refused("model folder 'model': no tensor of a LLaMA in its weights: expected "
+                   "'model.embed_tokens.weight' and others, found 'module.lm_head.weight'");
+}
+
 static void a_head_left_out_is_no_tied_one(void **state)
 {
     (void)state;
@@ -328,6 +341,7 @@ int main(int argc, char **argv)
         REFUSES("model.embed_positions.weight", "embed_positions.weight' is no part of the model"),
         REFUSES("lm_head.bias", "lm_head.bias' is no part of the model"),
         REFUSES(LAYER "self_attn.bias", "self_attn.bias' is no part of the model"),
+        REFUSES("model.layers.00.mlp.up_proj.weight", "00.mlp.up_proj.weight' is no part of the"),
         REFUSES("base_model.model.layers.0.self_attn.q_proj.lora_A.weight", "is no part of the"),
         PASSES(LAYER "self_attn.rotary_emb.inv_freq", "F32"),
         PASSES("model.position_ids", "I64"),
@@ -341,6 +355,7 @@ int main(int argc, char **argv)
         TEST(fewer_layers_in_the_configuration_show_both),
         TEST(more_layers_in_the_configuration_show_both),
         TEST(a_layer_left_out_is_named_by_its_tensor),
+        TEST(tensors_of_other_names_are_named),
         TEST(a_head_left_out_is_no_tied_one),
         TEST(another_vocabulary_shows_both),
         TEST(another_width_of_heads_shows_both),

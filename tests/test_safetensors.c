@@ -144,6 +144,10 @@ static void a_header_beyond_the_limit_is_refused(void **state)
     mr_safetensors *file;
     assert_int_equal(mr_safetensors_open(path, &file), MR_ERR_FORMAT);
     assert_contains(mr_message(), "at most 100000000 are accepted: not a safetensors file?");
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\n";
+    must(mr_file_write(path, pointer, sizeof pointer - 1));
+    assert_int_equal(mr_safetensors_open(path, &file), MR_ERR_FORMAT);
+    assert_contains(mr_message(), "expected a safetensors file, found a pointer of Git LFS");
 }
 
 static void reads_what_it_wrote(void **state)

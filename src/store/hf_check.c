@@ -84,7 +84,8 @@ static const char *behind_layer(const char *name, int64_t *layer)
         return NULL;
     char *end;
     *layer = strtoll(name + 13, &end, 10);
-    return *end == '.' ? end + 1 : NULL;
+    bool plain = name[13] != '0' || end == name + 14; /* 00 is no other name of 0 */
+    return *end == '.' && plain ? end + 1 : NULL;
 }
 
 /* The tensor of a model that has a name, or NULL. */
@@ -226,6 +227,10 @@ static mr_status refuse_incomplete(const check *c, const mr_hf *weights)
     char name[MR_HF_NAME];
     int count = OF_MODEL - c->arch->tie_word_embeddings;
     int64_t layers = 0, layer;
+    MR_CHECK(c->found > 0 || weights->count == 0, MR_ERR_FORMAT,
+             "model folder '%s': no tensor of a LLaMA in its weights: expected '%s' and others, "
+             "found '%.256s'",
+             folder, of_model[0].name, mr_hf_name(weights, 0));
     for (int64_t i = 0; i < weights->count; i++)
         if (behind_layer(mr_hf_name(weights, i), &layer) && layer >= layers) layers = layer + 1;
     MR_CHECK(layers >= c->arch->num_hidden_layers, MR_ERR_FORMAT,

@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <limits.h>
+#include <math.h>
 #include <string.h>
 
 /* Bounds that keep every product of two sizes far from overflow. */
@@ -13,6 +14,8 @@ enum {
     LAYER_LIMIT = 1 << 16,
     POSITION_LIMIT = 1 << 30,
 };
+
+enum { SHOWN = 32 }; /* bytes of a value in a message */
 
 static const json_t *get(const json_t *root, const char *key)
 {
@@ -62,6 +65,17 @@ static mr_status get_bool(const char *path, const json_t *root, const char *key,
     return MR_OK;
 }
 
+/* What a value is, a number by itself. */
+static void describe(const json_t *value, char out[SHOWN])
+{
+    if (json_is_integer(value))
+        snprintf(out, SHOWN, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    else if (json_is_real(value))
+        snprintf(out, SHOWN, "%g", json_real_value(value));
+    else
+        snprintf(out, SHOWN, "%s", mr_json_kind(value));
+}
+
 /* Refuses any value of a key but one. */
 static mr_status require_word(const char *path, const json_t *root, const char *key,
                               bool may_be_absent, const char *expected)
@@ -96,6 +110,21 @@ const char *mr_hf_rope_name(int32_t type)
     return rope_names[type];
 }
 
+/* Without a type positions are as by default, of which only these keys say more. */
+static mr_status expect_nothing_typed(const char *path, const json_t *rope)
+{
+    const char *key;
+    json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)rope, key, value)
+    {
+        bool known = strcmp(key, "rope_theta") == 0 || strcmp(key, "partial_rotary_factor") == 0 ||
+                     strcmp(key, "rope_type") == 0 || strcmp(key, "type") == 0;
+        MR_CHECK(known || json_is_null(value), MR_ERR_FORMAT,
+                 "%s.rope_type: expected one beside %.64s, found nothing", path, key);
+    }
+    return MR_OK;
+}
+
 /* The rope type of an object, in the newer key or the older one; NULL where it has none. */
 static mr_status rope_word(const char *path, const json_t *rope, const char **word)
 {
@@ -111,9 +140,7 @@ static mr_status rope_word(const char *path, const json_t *rope, const char **wo
                  "%s: rope_type '%.64s', but type '%.64s'", path, *word, text);
         *word = text;
     }
-    MR_CHECK(*word || !get(rope, "factor"), MR_ERR_FORMAT,
-             "%s.rope_type: expected one beside factor, found nothing", path);
-    return MR_OK;
+    return *word ? MR_OK : expect_nothing_typed(path, rope);
 }
 
 static mr_status read_rope_type(const char *path, const json_t *rope, int32_t *type)
@@ -205,8 +232,8 @@ static mr_status read_token(const char *path, const char *key, const json_t *val
                             int64_t vocab_size, int64_t *out, bool *found)
 {
     MR_CHECK(json_is_integer(value), MR_ERR_FORMAT,
-             "%s: %s: expected a token id, a list of them, or null, found %s", path, key,
-             mr_json_kind(value));
+             "%s: %s: expected a token id%s or null, found %s", path, key,
+             strcmp(key, "eos_token_id") == 0 ? ", a list of them," : "", mr_json_kind(value));
     int64_t id = json_integer_value(value);
     *found = id != -1;
     if (!*found) {
@@ -306,12 +333,12 @@ static mr_status read_sizes(const char *path, const json_t *root, mr_hf_config *
 static mr_status refuse_windows(const char *path, const json_t *root)
 {
     const json_t *window = get(root, "sliding_window"), *types = get(root, "layer_types");
+    char found[SHOWN];
     MR_TRY(require_false(path, root, "use_sliding_window", "full attention"));
     /* Where the use is denied in so many words, the width says nothing. */
+    describe(window, found);
     MR_CHECK(!window || json_is_false(get(root, "use_sliding_window")), MR_ERR_FORMAT,
-             "%s: sliding_window: %" JSON_INTEGER_FORMAT
-             " is not supported, only null (full attention)",
-             path, json_integer_value(window));
+             "%s: sliding_window: %s is not supported, only null (full attention)", path, found);
     MR_CHECK(!types || json_is_array(types), MR_ERR_FORMAT,
              "%s: layer_types: expected a list, found %s", path, mr_json_kind(types));
     for (size_t i = 0; i < json_array_size(types); i++) {
@@ -338,11 +365,69 @@ static mr_status refuse_experts(const char *path, const json_t *root)
     return MR_OK;
 }
 
+/* Refuses a number that would change what is computed; so would true, or anything but a number. */
+static mr_status refuse_factor(const char *path, const json_t *root, const char *key,
+                               double neutral)
+{
+    const json_t *value = get(root, key);
+    char found[SHOWN];
+    if (!value || json_is_false(value)) return MR_OK;
+    describe(value, found);
+    MR_CHECK(json_is_number(value) && json_number_value(value) == neutral, MR_ERR_FORMAT,
+             "%s: %s: %s is not supported, only %g or null", path, key, found, neutral);
+    return MR_OK;
+}
+
+/* Refuses what makes another function of a LLaMA's tensors: factors, caps and norms that
+ * architectures near to it have, by their keys. */
+static mr_status refuse_factors(const char *path, const json_t *root, const mr_hf_config *config)
+{
+    static const struct {
+        const char *key;
+        double neutral;
+    } factors[] = {
+        {"logit_scale", 1.0},
+        {"logits_scaling", 1.0},
+        {"embedding_multiplier", 1.0},
+        {"residual_multiplier", 1.0},
+        {"scale_emb", 1.0},
+        {"rotary_pct", 1.0},
+        {"rotary_emb_fraction", 1.0},
+        {"final_logit_softcapping", 0},
+        {"attn_logit_softcapping", 0},
+        {"logits_soft_cap", 0},
+        {"clip_qkv", 0},
+        {"qk_norm", 0},
+        {"use_qk_norm", 0},
+        {"qk_layernorm", 0},
+        {"alibi", 0},
+        {"use_parallel_residual", 0},
+        {"parallel_attn", 0},
+    };
+    for (size_t i = 0; i < sizeof factors / sizeof *factors; i++)
+        MR_TRY(refuse_factor(path, root, factors[i].key, factors[i].neutral));
+    return refuse_factor(path, root, "attention_multiplier", 1.0 / sqrt((double)config->head_dim));
+}
+
+/* Tells of a model that comes with code of its own, which may compute something else. */
+static void warn_of_code(const char *path, const json_t *root)
+{
+    const json_t *map = get(root, "auto_map");
+    const char *code = json_string_value(json_object_get(map, "AutoModelForCausalLM"));
+    if (map)
+        mr_warn("%s: auto_map: code of the model's own%s%.128s%s is not run: what is computed is a "
+                "LLaMA",
+                path, code ? ", " : "", code ? code : "", code ? "," : "");
+}
+
 /* Refuses what the architecture is not. */
 static mr_status refuse_others(const char *path, const json_t *root)
 {
     MR_TRY(require_word(path, root, "model_type", false, "llama"));
-    MR_TRY(require_word(path, root, "hidden_act", true, "silu"));
+    const char *act = json_string_value(get(root, "hidden_act"));
+    if (!act || strcmp(act, "swish") != 0) /* silu's other name */
+        MR_TRY(require_word(path, root, "hidden_act", true, "silu"));
+    MR_TRY(require_word(path, root, "hidden_activation", true, "silu"));
     MR_TRY(require_false(path, root, "attention_bias", "linears without bias"));
     MR_TRY(require_false(path, root, "mlp_bias", "linears without bias"));
     MR_TRY(refuse_windows(path, root));
@@ -358,6 +443,8 @@ static mr_status read_config(const char *path, const json_t *root, mr_hf_config 
 {
     MR_TRY(refuse_others(path, root));
     MR_TRY(read_sizes(path, root, config));
+    MR_TRY(refuse_factors(path, root, config));
+    warn_of_code(path, root);
     config->rms_norm_eps = 1e-6;
     MR_TRY(get_double(path, root, "rms_norm_eps", 0.0, 1.0, &config->rms_norm_eps));
     config->initializer_range = 0.02;

@@ -288,6 +288,10 @@ mr_status mr_safetensors_load_header(mr_safetensors *file)
     uint64_t length;
     if (!mr_safetensors_read_exactly(file->handle, &length, sizeof length, 0))
         return mr_safetensors_read_failure(path);
+    MR_CHECK(memcmp(&length, "version ", sizeof length) != 0, MR_ERR_FORMAT,
+             "%s: expected a safetensors file, found a pointer of Git LFS, in whose place the file "
+             "itself is still to be fetched",
+             path);
     MR_CHECK(length <= HEADER_MAX, MR_ERR_FORMAT,
              "%s: header of %" PRIu64 " bytes, at most %d are accepted: not a safetensors file?",
              path, length, (int)HEADER_MAX);

@@ -212,7 +212,7 @@ static void products_in_8_bits_have_the_same_bits_again(void **state)
         {"stopped", "--set train.stop_after=3"},
         {"stopped", ""},
     };
-    static const char *const some[] = {"lora", "mora"}; /* both kinds of updates */
+    static const char *const some[] = {"lora", "mora"}; /* both streams: both kinds of updates */
     enum { OTHERS = sizeof others / sizeof *others };
     for (size_t i = 0; i < 2 * (OTHERS + 1); i++) {
         const char *method = some[i / (OTHERS + 1)], *more = "", *turn = "once";

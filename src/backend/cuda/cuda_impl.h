@@ -58,9 +58,9 @@ typedef struct mr_cuda_repeats mr_cuda_repeats;     /**< recorded stretches (rep
 /** What be->state points to. Owns all. */
 typedef struct mr_cuda {
     int device;
-    cudaStream_t stream, side;        /**< all work; products beside it at low priority */
+    cudaStream_t stream, side;        /**< all work; what runs beside it at low priority */
     cudaEvent_t side_from, side_done; /**< where side leaves stream and comes back */
-    bool beside, side_open;           /**< products go to side; there is one not joined yet */
+    bool beside, side_open;           /**< work goes to side; there is some not joined yet */
     cublasLtHandle_t blas;
     mr_cuda_plan *plans;            /**< [MR_CUDA_PLANS], a table by hash of the shape */
     void *workspace[2];             /**< MR_CUDA_WORKSPACE bytes, of each stream */
@@ -90,7 +90,7 @@ static inline mr_cuda *mr_cuda_of(const mr_backend *be)
     return (mr_cuda *)be->state;
 }
 
-/** Returns the stream that products are queued in now. */
+/** Returns the stream that products, maps and what goes element by element are queued in now. */
 static inline cudaStream_t mr_cuda_queue(const mr_cuda *cu)
 {
     return cu->beside ? cu->side : cu->stream;
@@ -182,8 +182,9 @@ static inline void *mr_cuda_at(mr_tensor t)
     return (char *)t.buffer->data + (size_t)t.offset * mr_dtype_size(t.dtype);
 }
 
-/** Between begin and end products are queued in the second stream, which sees what was queued
- * before; after join the first one sees what they made. */
+/** Between begin and end products, maps and what goes element by element are queued in the second
+ * stream, which sees what was queued before; after join the first one sees what they made. Scratch
+ * that they take is theirs until then. */
 void mr_cuda_side_begin(mr_backend *be);
 void mr_cuda_side_end(mr_backend *be);
 void mr_cuda_side_join(mr_backend *be);

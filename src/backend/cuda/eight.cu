@@ -104,7 +104,7 @@ static __global__ void rows_kernel(uint8_t *y, float *scale, matrix<T> x, int64_
 template <typename T, int N, int KEPT>
 static void run_rows(mr_backend *be, mr_scaled y, mr_tensor x, unsigned threads)
 {
-    rows_kernel<T, N, KEPT><<<(unsigned)x.rows, threads, 0, mr_cuda_of(be)->stream>>>(
+    rows_kernel<T, N, KEPT><<<(unsigned)x.rows, threads, 0, mr_cuda_queue(mr_cuda_of(be))>>>(
         (uint8_t *)mr_cuda_at(y.values), (float *)mr_cuda_at(y.scale), x, x.cols);
 }
 
@@ -159,7 +159,7 @@ static __global__ void turn_kernel(uint8_t *y, const uint32_t *most, matrix<T> x
 /* The scales stand for the largest until these are not asked for any more. */
 template <typename T> static void quantize_columns(mr_backend *be, mr_scaled y, mr_tensor x)
 {
-    cudaStream_t stream = mr_cuda_of(be)->stream;
+    cudaStream_t stream = mr_cuda_queue(mr_cuda_of(be));
     uint32_t *most = (uint32_t *)mr_cuda_at(y.scale);
     float *scale = (float *)mr_cuda_at(y.scale);
     const unsigned across = (unsigned)((x.cols + SIDE - 1) / SIDE);

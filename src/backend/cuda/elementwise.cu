@@ -50,7 +50,7 @@ template <typename T> static cudaError_t copy_rows(mr_backend *be, mr_tensor dst
     const int64_t parts = (dst.cols + PART - 1) / PART, rows = MOST / parts;
     for (int64_t row = 0; row < dst.rows; row += rows) {
         const int64_t count = dst.rows - row < rows ? dst.rows - row : rows;
-        copy_odd<T><<<(unsigned)(count * parts), COPY_THREADS, 0, mr_cuda_of(be)->stream>>>(
+        copy_odd<T><<<(unsigned)(count * parts), COPY_THREADS, 0, mr_cuda_queue(mr_cuda_of(be))>>>(
             mr_tensor_rows(dst, row, count), mr_tensor_rows(src, row, count), dst.cols,
             (uint32_t)parts);
     }
@@ -60,7 +60,7 @@ template <typename T> static cudaError_t copy_rows(mr_backend *be, mr_tensor dst
 void mr_cuda_copy(mr_backend *be, mr_tensor dst, mr_tensor src)
 {
     size_t size = mr_dtype_size(dst.dtype), row = (size_t)dst.cols * size;
-    cudaStream_t stream = mr_cuda_of(be)->stream;
+    cudaStream_t stream = mr_cuda_queue(mr_cuda_of(be));
     cudaError_t error;
     if (dst.rows == 0 || dst.cols == 0) return;
     if (dst.rows == 1 || (mr_tensor_is_dense(dst) && mr_tensor_is_dense(src)))

@@ -108,7 +108,7 @@ static void each_packs(mr_backend *be, int count, int64_t rows, int64_t cols, F 
         const int64_t left = rows - row < most ? rows - row : most;
         const int64_t threads = (left + AHEAD - 1) / AHEAD * across;
         const dim3 grid((unsigned)((threads + PACK_THREADS - 1) / PACK_THREADS), (unsigned)count);
-        packs_kernel<N, T><<<grid, PACK_THREADS, 0, mr_cuda_of(be)->stream>>>(
+        packs_kernel<N, T><<<grid, PACK_THREADS, 0, mr_cuda_queue(mr_cuda_of(be))>>>(
             (uint32_t)threads, divider((uint32_t)across), (int)row, (int)rows, body);
     }
 }

@@ -225,8 +225,8 @@ template <int N, class F> void each(mr_backend *be, int64_t rows, int64_t cols, 
         for (int64_t row = 0; row < rows; row += down) {
             const int64_t count = (rows - row < down ? rows - row : down) * across;
             each_kernel<N><<<(unsigned)((count + EACH_THREADS - 1) / EACH_THREADS), EACH_THREADS, 0,
-                             mr_cuda_of(be)->stream>>>((uint32_t)count, divider((uint32_t)across),
-                                                       row, pack, body);
+                             mr_cuda_queue(mr_cuda_of(be))>>>(
+                (uint32_t)count, divider((uint32_t)across), row, pack, body);
         }
     }
 }

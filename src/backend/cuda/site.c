@@ -1,7 +1,8 @@
 /* A site as one: the adapters write first, so that what they make is not read again, and the base's
- * products add to it, which costs a large product next to nothing. Gradients of LoRA's factors,
- * which are bound by memory and need not be there yet, are made on a second stream beside the
- * base's products. */
+ * products add to it, which costs a large product next to nothing. What is bound by memory and need
+ * not be there yet is made on a second stream beside the base's products: gradients of LoRA's
+ * factors, and of square updates all but that of the first linear, and what they do backward but
+ * the last sum, with the gradient of the input. */
 
 #include "backend/cuda/site_impl.h"
 
@@ -43,7 +44,8 @@ static void forward_product(mr_backend *be, const mr_site_args *args, const mr_c
     }
 }
 
-/* y of every adapted linear becomes its update alone. */
+/* y of every adapted linear becomes its update alone; of square ones, those behind the first do so
+ * beside what is queued next. */
 static void forward_updates(mr_backend *be, const mr_site_args *args, const mr_tensor *y,
                             mr_tensor x)
 {
@@ -52,6 +54,7 @@ static void forward_updates(mr_backend *be, const mr_site_args *args, const mr_t
             forward_product(be, args, &b, y, x);
         else
             mr_cuda_squares_forward(be, args, &b, y, x);
+    mr_cuda_come_back(be);
 }
 
 /* Whether rows are scaled: their numerators are trained apart. */
@@ -113,8 +116,9 @@ static bool is_batch(const mr_site_args *args, const mr_tensor *y, mr_cuda_batch
 static void forward_weights(mr_backend *be, const mr_site_args *args, const mr_tensor *y)
 {
     mr_cuda_batch batch;
-    mr_scaled x = {{0}, {0}}; /* made once, for all that take it */
+    mr_scaled x = {{0}, {0}}; /* once, for all that take it; its room is the first stream's alone */
     if (is_batch(args, y, &batch)) {
+        mr_cuda_side_join(be);
         mr_cuda_gemm_batch(be, false, true, 1, args->x, args->w[0],
                            mr_cuda_is_adapted(args, 0) ? 1.0f : 0.0f, y[0], batch);
         return;
@@ -123,6 +127,7 @@ static void forward_weights(mr_backend *be, const mr_site_args *args, const mr_t
         const float beta = mr_cuda_is_adapted(args, i) ? 1.0f : 0.0f;
         const bool eight = is_eight(args, i);
         if (eight && !mr_tensor_exists(x.values)) x = mr_backend_quantize(be, args->cast, args->x);
+        if (i > 0) mr_cuda_side_join(be);
         if (eight)
             mr_cuda_gemm_scaled(be, x, args->w8[i], beta, y[i]);
         else
@@ -173,14 +178,6 @@ bool mr_cuda_site_forward(mr_backend *be, const mr_site_args *args)
     return true;
 }
 
-/* Whether two streams pay: not with a few rows, and not where factors are made even first, for
- * which there is room for one product at a time. */
-static bool has_beside(const mr_site_args *args)
-{
-    enum { FEW = 64, EVEN = 8 };
-    return args->x.rows > FEW && (args->x.dtype != MR_BF16 || args->x.rows % EVEN == 0);
-}
-
 /* Gradients of the updates of a bundle, and of their input: written where `begins`, else added. */
 static void backward_product(mr_backend *be, const mr_site_args *args, const mr_cuda_bundle *b,
                              const mr_tensor *d_y, mr_tensor x, mr_tensor d_x, bool begins,
@@ -188,14 +185,13 @@ static void backward_product(mr_backend *be, const mr_site_args *args, const mr_
 {
     mr_tensor u = mr_tensor_cols(args->saved, b->saved, b->count * b->inner);
     mr_tensor d_u = mr_tensor_carve(work, 0, b->count * b->inner);
-    const bool beside = has_beside(args);
     mr_cuda_side_join(be); /* which may read that scratch for the bundle before */
     for (int i = b->first, k = 0; i <= b->last; i++) {
         if (!mr_cuda_is_adapted(args, i)) continue;
         mr_cuda_gemm(be, false, false, args->update[i].scale, d_y[i], args->update[i].b, 0,
                      mr_tensor_cols(d_u, k++ * b->inner, b->inner));
     }
-    if (beside) mr_cuda_side_begin(be);
+    mr_cuda_go_beside(be, args);
     for (int i = b->first, k = 0; i <= b->last; i++) {
         const mr_update *one = &args->update[i];
         if (!mr_cuda_is_adapted(args, i)) continue;
@@ -204,7 +200,7 @@ static void backward_product(mr_backend *be, const mr_site_args *args, const mr_
             mr_cuda_gemm(be, true, false, one->scale, d_y[i], own, 0, one->d_b);
     }
     if (mr_tensor_exists(b->gradient)) mr_cuda_gemm(be, true, false, 1, d_u, x, 0, b->gradient);
-    if (beside) mr_cuda_side_end(be);
+    mr_cuda_come_back(be);
     if (mr_tensor_exists(d_x))
         mr_cuda_gemm(be, false, false, 1, d_u, b->weight, begins ? 0.0f : 1.0f, d_x);
 }
@@ -249,16 +245,17 @@ static void gate_gradients(mr_backend *be, const mr_site_args *args)
 
 /* @return whether the gradient of the input has begun */
 static bool backward_updates(mr_backend *be, const mr_site_args *args, const mr_tensor *d_y,
-                             const rooms *room)
+                             const rooms *room, mr_cuda_squares *square)
 {
     mr_tensor x = update_input(be, args, room), d_x = args->d_x;
     if (args->dropout > 0 && mr_tensor_exists(d_x)) d_x = room->d_masked;
     bool begins = true;
-    for (mr_cuda_bundle b = {.last = -1}; mr_cuda_next_bundle(args, &b); begins = false)
+    for (mr_cuda_bundle b = {.last = -1}; mr_cuda_next_bundle(args, &b);
+         begins = begins && square->late)
         if (args->update[b.first].kind == MR_UPDATE_PRODUCT)
             backward_product(be, args, &b, d_y, x, d_x, begins, room->work);
         else
-            mr_cuda_squares_backward(be, args, &b, d_y, x, d_x, begins);
+            mr_cuda_squares_backward(be, args, &b, d_y, x, d_x, begins, square);
     if (args->dropout > 0 && !begins && mr_tensor_exists(args->d_x))
         mr_cuda_dropout(be, args->d_x, d_x, 0, args->dropout, args->stream, args->first_row);
     return !begins;
@@ -270,12 +267,13 @@ bool mr_cuda_site_backward(mr_backend *be, const mr_site_args *args)
     if (scaled && args->dropout > 0) return false;
     const rooms room = rooms_of(args);
     mr_tensor d_y[MR_SITE_LINEARS];
+    mr_cuda_squares square = {.late = false};
     for (int i = 0; i < args->linears; i++)
         d_y[i] = args->y[i];
     if (mr_tensor_exists(args->d_gated)) gate_gradients(be, args);
     mr_phase_begin(be, MR_PHASE_ADAPTER);
     if (scaled) scale_gradients(be, args, d_y);
-    const bool begun = backward_updates(be, args, d_y, &room);
+    const bool begun = backward_updates(be, args, d_y, &room, &square);
     mr_phase_end(be, MR_PHASE_ADAPTER);
     mr_phase_begin(be, MR_PHASE_LINEAR);
     for (int i = 0; i < args->linears; i++) {
@@ -290,5 +288,8 @@ bool mr_cuda_site_backward(mr_backend *be, const mr_site_args *args)
     }
     mr_cuda_side_join(be);
     mr_phase_end(be, MR_PHASE_LINEAR);
+    mr_phase_begin(be, MR_PHASE_ADAPTER);
+    mr_cuda_squares_end(be, args, &square);
+    mr_phase_end(be, MR_PHASE_ADAPTER);
     return true;
 }

@@ -3,23 +3,6 @@
 
 #include "backend/cuda/site_impl.h"
 
-/* Where the square matrices of a bundle work: with rows that begin at 16 bytes, in the scratch of
- * an operation, of which each of these takes a part, or in the tensors themselves where a map
- * leaves columns where they are. A block of columns has a matrix of its own, which turns it too. */
-typedef struct squares {
-    mr_buffer buffer;      /* the scratch */
-    mr_cuda_blocks blocks; /* of the columns of the next three */
-    int count;             /* of blocks */
-    mr_group_map in_map;   /* of inputs to columns, whole blocks */
-    bool keeps;            /* `in` stays from forward to backward */
-    mr_tensor in;          /* [N, count * pitch]: what M is applied to, maybe the input */
-    mr_tensor out;         /* of each linear such a one: products, or gradients there; with one
-                              block side by side, where all linears are one product */
-    mr_tensor back;        /* [N, count * pitch], the gradient of `in` */
-    mr_tensor m;           /* [linears * count * pitch, pitch] */
-    mr_tensor p;           /* F32: gradients of those of one linear, or with one block of all */
-} squares;
-
 /* Whether positions are columns, one block after another, so that the tensor itself will do. */
 static bool leaves_columns(mr_group_map map, mr_cuda_blocks blocks, mr_tensor t)
 {
@@ -46,7 +29,7 @@ static bool keeps_input(const mr_tensor *room, int64_t cols)
 
 /* @return false where there is no memory, which is noted */
 static bool make_rooms(mr_backend *be, const mr_site_args *args, const mr_cuda_bundle *b,
-                       squares *r)
+                       mr_cuda_squares *r)
 {
     const mr_update *first = &args->update[b->first];
     const mr_dtype type = args->x.dtype;
@@ -60,7 +43,7 @@ static bool make_rooms(mr_backend *be, const mr_site_args *args, const mr_cuda_b
                                                                            .turned = first->rotate},
                                                         type);
     const int64_t pitch = room.pitch;
-    *r = (squares){.blocks = {b->inner, pitch}, .count = count};
+    *r = (mr_cuda_squares){.blocks = {b->inner, pitch}, .count = count};
     const int64_t reach = r->count * b->inner, wide = r->count * pitch;
     r->in_map = grouped ? first->in : (mr_group_map){.groups = reach, .length = reach};
     const int64_t gradients = (count == 1 ? b->count : 1) * wide;
@@ -85,19 +68,19 @@ static bool make_rooms(mr_backend *be, const mr_site_args *args, const mr_cuda_b
 }
 
 /* The k-th linear's part of what is out, for itself or where it comes from or goes to: y. */
-static mr_tensor out_of(const squares *r, int k, const mr_update *one, mr_tensor y)
+static mr_tensor out_of(const mr_cuda_squares *r, int k, const mr_update *one, mr_tensor y)
 {
     if (r->count == 1) return mr_tensor_cols(r->out, k * r->blocks.pitch, r->blocks.pitch);
     if (leaves_columns(one->out, r->blocks, y) && r->count * r->blocks.side == y.cols) return y;
     return mr_tensor_rows(r->out, k * r->in.rows, r->in.rows);
 }
 
-static bool is_room(const squares *r, mr_tensor t)
+static bool is_room(const mr_cuda_squares *r, mr_tensor t)
 {
     return t.buffer == &r->buffer;
 }
 
-static void compress(mr_backend *be, mr_tensor x, squares *r, bool again)
+static void compress(mr_backend *be, mr_tensor x, mr_cuda_squares *r, bool again)
 {
     if (leaves_columns(r->in_map, r->blocks, x))
         r->in = x;
@@ -111,8 +94,8 @@ typedef struct mapped {
     mr_tensor y[MR_SITE_LINEARS], out[MR_SITE_LINEARS];
 } mapped;
 
-static mapped find_mapped(const mr_site_args *args, const mr_cuda_bundle *b, const squares *r,
-                          const mr_tensor *y)
+static mapped find_mapped(const mr_site_args *args, const mr_cuda_bundle *b,
+                          const mr_cuda_squares *r, const mr_tensor *y)
 {
     mapped all = {0};
     for (int i = b->first, k = 0; i <= b->last; i++) {
@@ -126,8 +109,8 @@ static mapped find_mapped(const mr_site_args *args, const mr_cuda_bundle *b, con
 }
 
 /* Products with the k-th linear's matrices, block by block: rows of columns, to such. */
-static void multiply_blocks(mr_backend *be, const squares *r, int k, bool transposed, float scale,
-                            mr_tensor from, float beta, mr_tensor to)
+static void multiply_blocks(mr_backend *be, const mr_cuda_squares *r, int k, bool transposed,
+                            float scale, mr_tensor from, float beta, mr_tensor to)
 {
     const int64_t pitch = r->blocks.pitch;
     mr_cuda_gemm_batch(be, false, transposed, scale, mr_tensor_cols(from, 0, pitch),
@@ -139,23 +122,38 @@ static void multiply_blocks(mr_backend *be, const squares *r, int k, bool transp
 void mr_cuda_squares_forward(mr_backend *be, const mr_site_args *args, const mr_cuda_bundle *b,
                              const mr_tensor *y, mr_tensor x)
 {
-    squares r;
+    mr_cuda_squares r;
     if (!make_rooms(be, args, b, &r)) return;
     compress(be, x, &r, false);
     if (r.count == 1)
         mr_cuda_gemm(be, false, true, args->update[b->first].scale, r.in, r.m, 0, r.out);
-    for (int i = b->first, k = 0; r.count > 1 && i <= b->last; i++) {
+    const mapped all = find_mapped(args, b, &r, y);
+    int spread = 0;
+    for (int i = b->first, k = 0; i <= b->last; i++) {
         const mr_update *one = &args->update[i];
         if (!mr_cuda_is_adapted(args, i)) continue;
-        multiply_blocks(be, &r, k, true, one->scale, r.in, 0, out_of(&r, k, one, y[i]));
-        k++;
+        const mr_tensor out = out_of(&r, k, one, y[i]);
+        if (r.count > 1) multiply_blocks(be, &r, k, true, one->scale, r.in, 0, out);
+        if (k++ > 0) continue;
+        spread = is_room(&r, out); /* the first one, which is needed first */
+        mr_cuda_spread(be, spread, all.y, all.out, one->out, r.blocks, false);
+        if (i < args->linears - 1) mr_cuda_go_beside(be, args);
     }
-    const mapped all = find_mapped(args, b, &r, y);
-    mr_cuda_spread(be, all.count, all.y, all.out, args->update[b->first].out, r.blocks, false);
+    mr_cuda_spread(be, all.count - spread, all.y + spread, all.out + spread,
+                   args->update[b->first].out, r.blocks, false);
+}
+
+/* Whether a bundle's gradient of the input may be made beside the base's products: then the scratch
+ * is its until the end. */
+static bool can_be_late(const mr_site_args *args, const mr_cuda_bundle *b)
+{
+    mr_cuda_bundle next = *b;
+    return mr_tensor_exists(args->d_x) && args->dropout <= 0 && mr_cuda_has_beside(args) &&
+           !mr_cuda_next_bundle(args, &next);
 }
 
 /* Gradients of one linear's matrix from those of its blocks. */
-static void turn_back(mr_backend *be, const squares *r, const mr_update *one, mr_tensor p)
+static void turn_back(mr_backend *be, const mr_cuda_squares *r, const mr_update *one, mr_tensor p)
 {
     if (is_room(r, p))
         mr_cuda_turn_back(be, one->d_m, p, r->count, one->rotate, one->cosine, one->sine);
@@ -164,7 +162,7 @@ static void turn_back(mr_backend *be, const squares *r, const mr_update *one, mr
 /* Gradients of a bundle's square matrices, g being those of the products: dM = g^T c, with one
  * block of all linears at once. */
 static void square_gradients(mr_backend *be, const mr_site_args *args, const mr_cuda_bundle *b,
-                             const squares *r, const mr_tensor *g)
+                             const mr_cuda_squares *r, const mr_tensor *g)
 {
     const int64_t pitch = r->blocks.pitch;
     if (r->count == 1)
@@ -185,7 +183,8 @@ static void square_gradients(mr_backend *be, const mr_site_args *args, const mr_
 
 /* The gradient of what a bundle's matrices are applied to, c: dc = g M. */
 static void compressed_gradient(mr_backend *be, const mr_site_args *args, const mr_cuda_bundle *b,
-                                const squares *r, const mr_tensor *g, float beta, mr_tensor back)
+                                const mr_cuda_squares *r, const mr_tensor *g, float beta,
+                                mr_tensor back)
 {
     if (r->count == 1) {
         mr_cuda_gemm(be, false, false, args->update[b->first].scale, r->out, r->m, beta, back);
@@ -199,20 +198,31 @@ static void compressed_gradient(mr_backend *be, const mr_site_args *args, const 
 }
 
 void mr_cuda_squares_backward(mr_backend *be, const mr_site_args *args, const mr_cuda_bundle *b,
-                              const mr_tensor *d_y, mr_tensor x, mr_tensor d_x, bool begins)
+                              const mr_tensor *d_y, mr_tensor x, mr_tensor d_x, bool begins,
+                              mr_cuda_squares *r)
 {
-    squares r;
     mr_tensor g[MR_SITE_LINEARS];
-    if (!make_rooms(be, args, b, &r)) return;
+    mr_cuda_side_join(be);
+    if (!make_rooms(be, args, b, r)) return;
     const bool wanted = mr_tensor_exists(d_x),
-               into = wanted && leaves_columns(r.in_map, r.blocks, d_x);
-    compress(be, x, &r, true);
-    const mapped all = find_mapped(args, b, &r, d_y);
-    mr_cuda_sum(be, all.count, all.out, all.y, args->update[b->first].out, r.blocks);
+               into = wanted && leaves_columns(r->in_map, r->blocks, d_x);
+    r->late = !into && can_be_late(args, b);
+    if (r->late) mr_cuda_go_beside(be, args);
+    compress(be, x, r, true);
+    const mapped all = find_mapped(args, b, r, d_y);
+    mr_cuda_sum(be, all.count, all.out, all.y, args->update[b->first].out, r->blocks);
     for (int i = b->first, k = 0; i <= b->last; i++)
-        if (mr_cuda_is_adapted(args, i)) g[i] = out_of(&r, k++, &args->update[i], d_y[i]);
-    if (mr_tensor_exists(b->gradient)) square_gradients(be, args, b, &r, g);
-    if (!wanted) return;
-    compressed_gradient(be, args, b, &r, g, into && !begins ? 1.0f : 0.0f, into ? d_x : r.back);
-    if (!into) mr_cuda_spread(be, 1, &d_x, &r.back, r.in_map, r.blocks, !begins);
+        if (mr_cuda_is_adapted(args, i)) g[i] = out_of(r, k++, &args->update[i], d_y[i]);
+    if (r->late) compressed_gradient(be, args, b, r, g, 0, r->back);
+    mr_cuda_go_beside(be, args);
+    if (mr_tensor_exists(b->gradient)) square_gradients(be, args, b, r, g);
+    mr_cuda_come_back(be);
+    if (!wanted || r->late) return;
+    compressed_gradient(be, args, b, r, g, into && !begins ? 1.0f : 0.0f, into ? d_x : r->back);
+    if (!into) mr_cuda_spread(be, 1, &d_x, &r->back, r->in_map, r->blocks, !begins);
+}
+
+void mr_cuda_squares_end(mr_backend *be, const mr_site_args *args, const mr_cuda_squares *r)
+{
+    if (r->late) mr_cuda_spread(be, 1, &args->d_x, &r->back, r->in_map, r->blocks, true);
 }

@@ -162,6 +162,7 @@ void mr_cuda_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alph
     const int64_t k = transpose_a ? a.rows : a.cols;
     mr_buffer *room = &mr_cuda_of(be)->aligned;
     size_t used = 0;
+    if (mr_cuda_gemm_outer(be, transpose_a, transpose_b, &o)) return;
     if (!is_large(be, &o, c.rows * c.cols * k)) {
         mr_cuda_multiply(be, transpose_a, transpose_b, &o);
         return;

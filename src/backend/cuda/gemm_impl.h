@@ -6,6 +6,10 @@
 
 #include "backend/cuda/cuda_impl.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /** Multiply-adds of a product that what is done besides is little to. */
 #define MR_CUDA_LARGE ((int64_t)1 << 30)
 
@@ -21,5 +25,14 @@ typedef struct mr_cuda_operands {
  * transposed. */
 void mr_cuda_multiply(mr_backend *be, bool transpose_a, bool transpose_b,
                       const mr_cuda_operands *o);
+
+/** Queues a product whose sums have few terms by a kernel of its own, where it is such.
+ * @return whether it is */
+bool mr_cuda_gemm_outer(mr_backend *be, bool transpose_a, bool transpose_b,
+                        const mr_cuda_operands *o);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

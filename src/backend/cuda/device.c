@@ -92,7 +92,8 @@ mr_status mr_cuda_describe(int index, mr_device_facts *out)
 void mr_cuda_grow(mr_backend *be, mr_buffer *memory, size_t bytes)
 {
     if (bytes <= memory->bytes) return;
-    mr_cuda_note(be, cudaStreamSynchronize(mr_cuda_of(be)->stream), "queued work");
+    /* Beside, what was queued before is waited for, too. */
+    mr_cuda_note(be, cudaStreamSynchronize(mr_cuda_queue(mr_cuda_of(be))), "queued work");
     mr_cuda_of(be)->moved++;
     mr_cuda_shrink(memory);
     cudaError_t error = cudaMalloc(&memory->data, bytes);

@@ -351,7 +351,7 @@ static void find_fastest(mr_backend *be, mr_cuda_plan *plan, const mr_cuda_opera
         return;
     }
     mr_cuda_note(be, cudaMemsetAsync(memory, 0, 2 * bytes, mr_cuda_queue(cu)), "a product");
-    if (cu->beside) cudaStreamSynchronize(cu->stream); /* it would be timed, too */
+    cudaStreamSynchronize(cu->beside ? cu->stream : cu->side); /* it would be timed, too */
     try_proposals(be, plan, o, memory, bytes);
     cudaFree(memory);
 }

@@ -191,6 +191,8 @@ static void backward_product(mr_backend *be, const mr_site_args *args, const mr_
         mr_cuda_gemm(be, false, false, args->update[i].scale, d_y[i], args->update[i].b, 0,
                      mr_tensor_cols(d_u, k++ * b->inner, b->inner));
     }
+    if (mr_tensor_exists(d_x))
+        mr_cuda_gemm(be, false, false, 1, d_u, b->weight, begins ? 0.0f : 1.0f, d_x);
     mr_cuda_go_beside(be, args);
     for (int i = b->first, k = 0; i <= b->last; i++) {
         const mr_update *one = &args->update[i];
@@ -201,8 +203,6 @@ static void backward_product(mr_backend *be, const mr_site_args *args, const mr_
     }
     if (mr_tensor_exists(b->gradient)) mr_cuda_gemm(be, true, false, 1, d_u, x, 0, b->gradient);
     mr_cuda_come_back(be);
-    if (mr_tensor_exists(d_x))
-        mr_cuda_gemm(be, false, false, 1, d_u, b->weight, begins ? 0.0f : 1.0f, d_x);
 }
 
 /* Gradients of rows' numerators; d_y becomes the gradients of the rows before they are scaled, in

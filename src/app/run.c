@@ -45,14 +45,16 @@ static void add_outcome(json_t *rows, const mr_config *config, const mr_run_outc
                         const char *error)
 {
     const char *score = o->score.name[0] ? o->score.name : NULL;
+    json_t *scores = json_object(); /* by its name, for who looks for that */
+    if (score) json_object_set_new(scores, score, mr_json_number(o->score.value));
     json_array_append_new(
         rows,
-        json_pack("{s:s, s:I, s:o, s:s?, s:s?, s:s?, s:o, s:f, s:f, s:s, s:b, s:s?}", "run",
+        json_pack("{s:s, s:I, s:o, s:s?, s:s?, s:s?, s:o, s:o, s:f, s:f, s:s, s:b, s:s?}", "run",
                   config->run.name, "steps", (json_int_t)o->steps, "loss", mr_json_number(o->loss),
                   "score_set", score ? o->score.set : NULL, "score_name", score, "score_unit",
-                  score ? o->score.unit : NULL, "score", mr_json_number(o->score.value),
-                  "tokens_per_second", o->tokens_per_second, "seconds", o->seconds, "log", o->log,
-                  "skipped", o->skipped, "error", error[0] ? error : NULL));
+                  score ? o->score.unit : NULL, "score", mr_json_number(o->score.value), "scores",
+                  scores, "tokens_per_second", o->tokens_per_second, "seconds", o->seconds, "log",
+                  o->log, "skipped", o->skipped, "error", error[0] ? error : NULL));
 }
 
 /* What a rank receives in a step, from ranks of its node and from others. */

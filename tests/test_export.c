@@ -445,6 +445,18 @@ static void a_run_from_an_adapter_goes_on(void **state)
     assert_memory_equal(bytes[0], bytes[1], size[0]);
     mr_free(bytes[0]);
     mr_free(bytes[1]);
+    /* Of another scale it is not the one that was done, and none that fits. */
+    char *config = program_read("adapters/lora/adapter_config.json", NULL);
+    char *alpha = strstr(config, "\"lora_alpha\": 16");
+    assert_non_null(alpha);
+    memcpy(alpha, "\"lora_alpha\": 32", 16);
+    program_write("adapters/lora/adapter_config.json", "%s", config);
+    program_result scaled = program_run(alone, "%s --set run.name=whole", set);
+    assert_int_equal(scaled.exit_code, 1);
+    assert_contains(scaled.err, "is of other inputs (adapter ");
+    assert_contains(scaled.err, "is scaled by 16 in 'adapters/lora'");
+    program_free(&scaled);
+    mr_free(config);
     /* Of other contents it is another run. */
     rename("adapters/lora", "adapters/first");
     rename("adapters/part", "adapters/lora");

@@ -28,13 +28,38 @@ static const char *folder_of(const mr_config *config)
     return method && !method->trains_base ? mr_adapter_config_of(config)->adapter : "";
 }
 
+/* Appends what the configuration says of how the tensors count. */
+static void add_worth(const mr_peft *peft, mr_text *out)
+{
+    static const char *const keys[] = {"alpha_pattern", "lora_alpha", "mora_type", "r",
+                                       "rank_pattern",  "use_dora",   "use_mora",  "use_rslora"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const json_t *value = json_object_get(peft->config, keys[i]);
+        const bool empty = json_is_object(value) && json_object_size(value) == 0;
+        if (!value || json_is_null(value) || json_is_false(value) || empty) continue;
+        char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+        mr_text_add(out, "%s %s\n", keys[i], text ? text : "");
+        free(text);
+    }
+}
+
 mr_status mr_adapter_start_hash(const mr_config *config, char out[MR_HASH_TEXT])
 {
     char path[PATH_MAX];
+    mr_peft *peft = NULL;
+    mr_text text = {0};
     out[0] = '\0';
     if (folder_of(config)[0] == '\0') return MR_OK;
     MR_TRY(mr_file_path(path, "%s/" MR_PEFT_WEIGHTS, folder_of(config)));
-    const mr_status status = mr_hash_file(path, out, NULL);
+    mr_status status = mr_hash_file(path, out, NULL);
+    if (status == MR_OK) status = mr_peft_open(folder_of(config), &peft);
+    if (status == MR_OK) {
+        mr_text_add(&text, "%s\n", out);
+        add_worth(peft, &text);
+        status = text.failed ? MR_ERR_MEMORY : mr_hash_bytes(mr_text_get(&text), text.length, out);
+    }
+    mr_text_free(&text);
+    mr_peft_close(&peft);
     return status == MR_OK ? MR_OK : mr_fail_in(status, "method.adapter");
 }
 

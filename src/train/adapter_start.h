@@ -30,7 +30,8 @@ MR_NODISCARD mr_status mr_adapter_start_configure(mr_config *config, const char 
  * @return as mr_peft_open */
 MR_NODISCARD mr_status mr_adapter_start_open(const mr_config *config, mr_peft **out);
 
-/** Hashes the tensors of the folder of method.adapter; "" where none is named. Local.
+/** Hashes the tensors of the folder of method.adapter and what its configuration makes of them; ""
+ * where none is named. Local.
  * @return MR_OK, MR_ERR_IO, MR_ERR_MEMORY */
 MR_NODISCARD mr_status mr_adapter_start_hash(const mr_config *config, char out[MR_HASH_TEXT]);
 

@@ -15,7 +15,7 @@ typedef struct mr_inputs {
     char data_hash[MR_DATASET_HASH];
     char tokenizer_hash[MR_HASH_TEXT]; /**< SHA-256 of its file; "" of bytes */
     char weights_hash[MR_HF_HASH];     /**< of the base weights, where they are read */
-    char adapter_hash[MR_HASH_TEXT];   /**< SHA-256 of the tensors of method.adapter; "" of none */
+    char adapter_hash[MR_HASH_TEXT];   /**< of method.adapter and its scales; "" of none */
     char model[MR_HF_CONFIG_TEXT];     /**< mr_hf_config_text */
 } mr_inputs;
 

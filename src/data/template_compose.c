@@ -193,6 +193,39 @@ static void fault_order(composer *c, int role, int before)
                   mr_template_real(t, before));
 }
 
+static bool is_name(const mr_template *t, const char *key)
+{
+    for (int n = 0; n < t->names; n++)
+        if (strcmp(mr_template_real(t, n), key) == 0) return true;
+    return false;
+}
+
+/* Refuses what a message says beside its text that would be left out, unless the template has it:
+ * calls of tools, and that it is not to be learned, as OpenAI's files and axolotl's say it. */
+static void refuse_left_out(composer *c, const json_t *message, const mr_form *form)
+{
+    static const char *const calls[] = {"tool_calls", "function_call"};
+    static const char *const marks[] = {"weight", "train", "training"};
+    bool learned = false;
+    for (int i = 0; i < form->spans.count; i++)
+        learned = learned || form->spans.span[i].learned;
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        const json_t *call = json_object_get(message, calls[i]);
+        if (json_array_size(call) + json_object_size(call) + json_string_length(call) > 0 &&
+            !is_name(c->t, calls[i]))
+            set_fault(c, MR_FAULT_TYPE, "%sfield \"%s\" has no place in the template", c->where,
+                      calls[i]);
+    }
+    for (size_t i = 0; i < sizeof marks / sizeof *marks && learned; i++) {
+        const json_t *mark = json_object_get(message, marks[i]);
+        const bool none = json_is_number(mark) && json_number_value(mark) == 0.0;
+        if ((none || json_is_false(mark)) && !is_name(c->t, marks[i]))
+            set_fault(c, MR_FAULT_TYPE,
+                      "%sfield \"%s\" says that it is not learned, but the template learns it",
+                      c->where, marks[i]);
+    }
+}
+
 static mr_status add_message(composer *c, const json_t *message, int *before)
 {
     if (!json_is_object(message)) {
@@ -205,6 +238,7 @@ static mr_status add_message(composer *c, const json_t *message, int *before)
     const mr_form *form = choose(c, message, role, *before);
     if (!form && c->fault == MR_FAULTS) fault_order(c, role, *before);
     *before = role;
+    if (form) refuse_left_out(c, message, form);
     return form ? add_spans(c, message, &form->spans) : MR_OK;
 }
 

@@ -93,6 +93,14 @@ static void rows_of_cells_are_read(void **state)
     assert_int_equal(set->record[set->at[1]].gold, 1);
     assert_int_equal(set->class_count, 2);
     mr_sets_free(&sets);
+    /* Rows that end as spreadsheets of older systems write them. */
+    set = load(&sets, HEAD "    items: [x/two_test.csv]\n    read: csv\n" OPTIONS ASK);
+    write_text("x/two_test.csv", "text,label\rone,a\rtwo,b\r\r\nthree,a\r");
+    must(mr_set_read(set, "."));
+    assert_int_equal(set->items, 3);
+    prompt_is(set, 1, "two");
+    prompt_is(set, 2, "three");
+    mr_sets_free(&sets);
 }
 
 static void json_of_any_form_is_read(void **state)

@@ -333,6 +333,7 @@ static const char *contradiction(const mr_set *s)
     if (s->columns.count > 0 && s->reading != MR_READ_CSV && s->reading != MR_READ_TSV)
         return "columns are those of csv and tsv";
     if (has_twice(&s->columns)) return "two columns of one name";
+    if (has_twice(&s->options)) return "two options of one text";
     if (s->latin1 && s->reading != MR_READ_LINES) return "latin1 is for lines";
     if (s->classes.count > 0 && !s->class_field) return "classes need the key \"class\"";
     if (s->by.count > MR_SET_BY) return "more than 4 groups in \"by\"";

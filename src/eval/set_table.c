@@ -1,5 +1,6 @@
-/* Rows of cells: csv and its like. Source: RFC 4180; a cell in quotes may hold separators, line
- * ends as they are, and quotes twice; a quote amid a cell is one. */
+/* Rows of cells: csv and its like. Source: RFC 4180; a row ends as a line of any system does; a
+ * cell in quotes may hold separators, line ends as they are, and quotes twice; a quote amid a cell
+ * is one. */
 
 #include "eval/set_impl.h"
 
@@ -41,14 +42,10 @@ static mr_status read_cell(table *t, bool *last)
 {
     mr_text_clear(&t->cell);
     if (t->at < t->end && *t->at == '"') MR_TRY(read_quoted(t));
-    while (t->at < t->end && *t->at != t->separator && *t->at != '\n') {
-        if (*t->at == '\r' && (t->at + 1 == t->end || t->at[1] == '\n')) {
-            t->at++;
-            continue;
-        }
+    while (t->at < t->end && *t->at != t->separator && *t->at != '\n' && *t->at != '\r')
         mr_text_add_bytes(&t->cell, t->at++, 1);
-    }
-    *last = t->at == t->end || *t->at == '\n';
+    *last = t->at == t->end || *t->at != t->separator;
+    if (t->end - t->at > 1 && t->at[0] == '\r' && t->at[1] == '\n') t->at++;
     if (t->at < t->end) t->at++;
     return t->cell.failed ? MR_ERR_MEMORY : MR_OK;
 }

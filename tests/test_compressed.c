@@ -273,10 +273,16 @@ static void what_is_not_read_is_refused_for_what_it_is(void **state)
         const char *name, *content, *found;
         size_t bytes;
     } cases[] = {
-        {"a", "BZh91AY&SY", "bzip2", 10},  {"b.jsonl", "\x04\x22\x4d\x18 and so on", "lz4", 13},
-        {"c.txt", "LZIP\x01", "lzip", 5},  {"d.txt", "]\0\0\x80\0", "lzma", 5},
-        {"e.txt", "PK\x03\x04", "zip", 4}, {"f.json", "PAR1\x15\x04", "Parquet", 6},
-        {"g.BZ2", "text", "bzip2", 4},     {"h.parquet", "text", "Parquet", 4},
+        {"a", "BZh91AY&SY", "bzip2", 10},
+        {"b.jsonl", "\x04\x22\x4d\x18 and so on", "lz4", 13},
+        {"c.txt", "LZIP\x01", "lzip", 5},
+        {"d.txt", "]\0\0\x80\0", "lzma", 5},
+        {"e.txt", "PK\x03\x04", "zip", 4},
+        {"f.json", "PAR1\x15\x04", "Parquet", 6},
+        {"g.BZ2", "text", "bzip2", 4},
+        {"h.parquet", "text", "Parquet", 4},
+        {"i.txt", "SQLite format 3\0", "SQLite", 16},
+        {"j.jsonl", "version https://git-lfs.github.com/spec/v1\n", "a pointer of Git LFS", 43},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char expected[160];

@@ -405,6 +405,12 @@ static void options_that_do_not_apply_are_errors(void **state)
     fails(2, "--format: expected auto, text, jsonl or json, found \"xml\"",
           "plain.txt --format xml");
     assert_string_equal(tokens_of("plain.txt lines.jsonl --field text"), "text|a|");
+    write("table.CSV", "text,label\n");
+    program_result table =
+        program_succeed((program_setting){0}, "data prepare table.CSV --to table --heldout 0");
+    assert_contains(table.err,
+                    "warning: 'table.CSV' is read as plain text: its cells are not told");
+    program_free(&table);
 }
 
 static void text_in_other_encodings_is_refused_also_where_faults_are_skipped(void **state)

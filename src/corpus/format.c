@@ -46,6 +46,11 @@ static const struct {
     {"HDF5", {MAGIC("\x89HDF\r\n\x1a\n")}, {".h5", ".hdf5"}},
     {"NumPy", {MAGIC("\x93NUMPY")}, {".npy"}},
     {"PDF", {MAGIC("%PDF-")}, {".pdf"}},
+    {"RTF", {MAGIC("{\\rtf1")}, {".rtf"}},
+    {"SQLite", {MAGIC("SQLite format 3\0")}, {".sqlite", ".sqlite3"}},
+    {"cpio", {MAGIC("070701"), MAGIC("070702"), MAGIC("070707")}, {".cpio"}},
+    {"ar", {MAGIC("!<arch>\n")}, {0}},
+    {"a pointer of Git LFS", {MAGIC("version https://git-lfs.github.com/")}, {0}},
 };
 
 enum { FORMATS = sizeof table / sizeof table[0] };

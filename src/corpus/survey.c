@@ -23,13 +23,12 @@ typedef struct facts {
     bool by_content, compressed, in_one_go;
 } facts;
 
-/* Tells whether a name is of JSON, also before an ending of compression. */
-static bool is_json_name(const char *path)
+/* Tells whether a name has one of the endings, also before one of compression. */
+static bool ends_in(const char *path, const char *const *endings)
 {
-    static const char *const endings[] = {".jsonl", ".json", ".ndjson", ".jsonlines", ".jl"};
     size_t stem;
     mr_format_of_name(path, &stem);
-    for (size_t e = 0; e < sizeof endings / sizeof endings[0]; e++) {
+    for (size_t e = 0; endings[e]; e++) {
         const size_t tail = strlen(endings[e]);
         if (stem > tail && path[stem - tail - 1] != '/' &&
             strncasecmp(path + stem - tail, endings[e], tail) == 0)
@@ -42,9 +41,12 @@ static bool is_json_name(const char *path)
 static mr_status take_name(mr_survey_input *in, const mr_recipe *recipe, mr_input_format format)
 {
     const size_t length = strlen(in->path);
+    static const char *const json_names[] = {".jsonl",     ".json", ".ndjson",
+                                             ".jsonlines", ".jl",   NULL};
     MR_CHECK(mr_utf8_valid(in->path, length) == length, MR_ERR_USAGE,
              "'%s': expected a path in UTF-8, which the manifest can hold", in->path);
-    const bool json = format > MR_INPUT_TEXT || (format == MR_INPUT_AUTO && is_json_name(in->path));
+    const bool json =
+        format > MR_INPUT_TEXT || (format == MR_INPUT_AUTO && ends_in(in->path, json_names));
     in->format = format != MR_INPUT_AUTO ? format : json ? MR_INPUT_JSONL : MR_INPUT_TEXT;
     MR_CHECK(!json || recipe->documents == MR_DOCUMENTS_LINES, MR_ERR_USAGE,
              "'%s': each JSON object is a document; a whole file cannot be one", in->path);
@@ -196,6 +198,18 @@ static void tell_of_json(const mr_survey *survey)
            survey->input[first].format == MR_INPUT_JSON ? "a JSON array" : "JSON lines");
 }
 
+/* Tells of tables, whose lines are taken as they stand. */
+static void tell_of_tables(const mr_survey *survey)
+{
+    static const char *const tables[] = {".csv", ".tsv", NULL};
+    for (int i = 0; i < survey->inputs; i++)
+        if (survey->input[i].format == MR_INPUT_TEXT && ends_in(survey->input[i].path, tables))
+            mr_warn(
+                "'%s' is read as plain text: its cells are not told apart, and its first line is "
+                "one like the others",
+                survey->input[i].path);
+}
+
 mr_status mr_survey_create(const mr_comm *comm, const char *const *paths, int count,
                            const mr_recipe *recipe, mr_input_format format, mr_survey *out)
 {
@@ -223,6 +237,7 @@ mr_status mr_survey_create(const mr_comm *comm, const char *const *paths, int co
                           (size_t)out->input[i].units * sizeof *out->input[i].lines_before,
                           i % comm->size);
     tell_of_json(out);
+    tell_of_tables(out);
     return MR_OK;
 }
 

@@ -139,6 +139,13 @@ static void what_cannot_be_a_path_is_named_with_its_key(void **state)
            "/home/bob.yaml:3:26: run 'bob.path_bob_model': model.path: '~bob/model': homes");
     refuse(1, "run ~/u.yaml --set run.output=",
            "config: --set run.output=: run.output: expected a folder, found an empty text");
+    program_write("home/there.yaml", "run: {output: $here}\nmodel: {init: random, config: "
+                                     "~/tiny.json}\ntrain: {steps: 1, global_batch: 4}\n");
+    refuse(1, "run ~/there.yaml",
+           "/home/there.yaml:1:15: run.output: '$here': variables of the environment are not put "
+           "in; write the whole path");
+    program_make_folder("$here");
+    succeed("run ~/there.yaml --dry-run", "parameters");
     refuse(2, "run ~bob/u.yaml", "usage: mora run: '~bob/u.yaml': homes of other users");
     refuse(2, "data prepare x --to=",
            "usage: mora data prepare: --to: expected a path, found an "

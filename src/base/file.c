@@ -1,5 +1,6 @@
 #include "base/file.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -20,8 +21,23 @@ mr_status mr_file_path(char out[PATH_MAX], const char *fmt, ...)
     return MR_OK;
 }
 
+/* Refuses a step of a path that names a variable of the environment, which a shell would put in;
+ * where the path is there as it stands, it is meant. */
+static mr_status refuse_variables(const char *path)
+{
+    for (const char *at = strchr(path, '$'); at; at = strchr(at + 1, '$')) {
+        const bool name = at[1] == '{' || at[1] == '_' || isalpha((unsigned char)at[1]);
+        const bool starts = at == path || at[-1] == '/';
+        MR_CHECK(!name || !starts || access(path, F_OK) == 0, MR_ERR_ARG,
+                 "'%.200s': variables of the environment are not put in; write the whole path",
+                 path);
+    }
+    return MR_OK;
+}
+
 mr_status mr_file_expand(const char *path, char out[PATH_MAX])
 {
+    MR_TRY(refuse_variables(path));
     if (path[0] != '~') return mr_file_path(out, "%s", path);
     MR_CHECK(
         path[1] == '/' || path[1] == '\0', MR_ERR_ARG,

@@ -15,7 +15,7 @@ MR_NODISCARD mr_status mr_file_path(char out[PATH_MAX], const char *fmt, ...) MR
 
 /** Writes a path as the system takes it: "~" and "~/..." as a shell would, by the environment's
  * HOME; any other as it is. Local.
- * @return MR_OK, MR_ERR_ARG (another user's "~name", no HOME), MR_ERR_IO (too long) */
+ * @return MR_OK, MR_ERR_ARG (another user's "~name", no HOME, "$NAME"), MR_ERR_IO */
 MR_NODISCARD mr_status mr_file_expand(const char *path, char out[PATH_MAX]);
 
 /** Reads a whole file into out, zero-terminated; size (may be NULL) gets its bytes. Local.

@@ -69,7 +69,7 @@ void mr_config_trim_paths(mr_config *config)
 static mr_status expand(const mr_key *key, const char *name, char *path, const char **fault)
 {
     char expanded[PATH_MAX];
-    if (path[0] != '~') return MR_OK;
+    if (path[0] == '\0') return MR_OK;
     if (mr_file_expand(path, expanded) != MR_OK) return fail_key(fault, name, "%s", mr_message());
     size_t length = strlen(expanded);
     if (length >= key->bytes)

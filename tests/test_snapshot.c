@@ -69,7 +69,7 @@ static void end(watch *w)
     mr_snapshots_destroy(&w->snapshots);
 }
 
-static void look(watch *w, bool beside)
+static void look(watch *w, int beside)
 {
     must(mr_snapshots_start(w->snapshots, beside, true));
     must(mr_snapshots_finish(w->snapshots, w->row));
@@ -175,7 +175,7 @@ static void a_snapshot_is_the_dense_svd_of_what_was_learnt(void **state)
     (void)state;
     for (int m = 0; m < METHODS; m++)
         for (int s = 0; s < SHARDS; s++) {
-            const bool beside = (m + s) % 2 > 0;
+            const int beside = (m + s) % 2;
             tiny_options options = tiny_defaults(&world, methods[m]);
             options.shard = shards[s];
             tiny t = tiny_create(&options);
@@ -198,7 +198,7 @@ static void a_snapshot_is_the_dense_svd_of_what_was_learnt(void **state)
 }
 
 /* What a run of snapshots tells, in one hash of bits. */
-static uint64_t bits_of(const mr_comm *comm, const char *method, mr_shard shard, bool beside,
+static uint64_t bits_of(const mr_comm *comm, const char *method, mr_shard shard, int beside,
                         int threads)
 {
     tiny_options options = tiny_defaults(comm, method);
@@ -233,10 +233,10 @@ static void bits_depend_on_neither_ranks_nor_shards_nor_threads(void **state)
 {
     (void)state;
     for (int m = 0; m < METHODS; m++) {
-        const uint64_t expected = bits_of(&alone, methods[m], MR_SHARD_NONE, false, 1);
+        const uint64_t expected = bits_of(&alone, methods[m], MR_SHARD_NONE, 0, 1);
         bool same = true;
         for (int s = 0; s < SHARDS; s++) {
-            const uint64_t found = bits_of(&world, methods[m], shards[s], s == 1, 1 + s);
+            const uint64_t found = bits_of(&world, methods[m], shards[s], s, 1 + s);
             same = same && (found == expected || world.rank > 0);
         }
         if (!same) print_error("%s: bits differ\n", methods[m]);
@@ -261,7 +261,7 @@ static void what_is_too_large_for_a_rank_is_spread_over_all(void **state)
             must(mr_model_merge(t.model));
             must(mr_model_restart(t.model, 1));
             learn(&t, 2);
-            look(&w, true);
+            look(&w, 1);
             double worst = hold_against_merged(methods[m], &t, &w);
             bool routes = world.rank > 0 || strstr(*w.row[GROUPS - 1].route, "pdgebrd");
             end(&w);
@@ -287,7 +287,7 @@ static void memory_is_what_was_planned(void **state)
         /* Whatever the peak was before, from here on it shows what a snapshot takes. */
         void *filler = mr_alloc(MR_MEM_EVAL, mr_memory_peak_total() - mr_memory_live_total());
         const size_t before = mr_memory_live_total();
-        look(&w, true);
+        look(&w, 1);
         const size_t taken = mr_memory_peak_total() - before;
         mr_free(filler);
         end(&w);
@@ -306,7 +306,7 @@ static void an_update_that_is_zero_has_rank_zero(void **state)
         tiny t = tiny_create(&options);
         const mr_snapshot_options wanted = ask();
         watch w = begin(&t, &wanted);
-        look(&w, true);
+        look(&w, 1);
         bool zero = true;
         for (int64_t g = 0; g < w.layout.groups && world.rank == 0; g++) {
             const mr_spectra_group *group = &w.layout.group[g];
@@ -350,7 +350,7 @@ static void an_update_that_is_not_finite_is_one_message(void **state)
                 if (strcmp(mr_params_at(params, id)->name, names[i]) == 0)
                     must(mr_params_fill(params, id, poison, NULL));
         mr_params_invalidate(params);
-        must(mr_snapshots_start(w.snapshots, beside > 0, true));
+        must(mr_snapshots_start(w.snapshots, beside, true));
         mr_status status = mr_snapshots_finish(w.snapshots, w.row);
         bool said = status == MR_ERR_NUMERIC && strstr(mr_message(), "k_proj.weight: ") &&
                     strstr(mr_message(), "is nan");
@@ -379,7 +379,7 @@ static void modules_and_values_are_chosen(void **state)
     wanted.modules = &two;
     w = begin(&t, &wanted);
     learn(&t, 1);
-    look(&w, false);
+    look(&w, 0);
     bool chosen = w.layout.groups == 2 && strcmp(w.layout.group[0].projection, "o_proj") == 0 &&
                   w.layout.group[1].layers == 2;
     end(&w);
@@ -402,15 +402,15 @@ static void a_request_to_stop_breaks_off_what_is_dense(void **state)
     const mr_snapshot_options wanted = ask();
     watch w = begin(&t, &wanted);
     learn(&t, 1);
-    look(&w, true);
+    look(&w, 1);
     mr_signals_catch(SIGUSR2);
     if (world.rank == world.size - 1) raise(SIGUSR2);
-    mr_status copied = mr_snapshots_start(w.snapshots, true, true);
+    mr_status copied = mr_snapshots_start(w.snapshots, 1, true);
     bool whole = copied == MR_OK && mr_snapshots_under_way(w.snapshots);
     if (whole) whole = mr_snapshots_finish(w.snapshots, w.row) == MR_OK;
     must(mr_model_merge(t.model));
     must(mr_model_restart(t.model, 1));
-    mr_status dense = mr_snapshots_start(w.snapshots, true, true);
+    mr_status dense = mr_snapshots_start(w.snapshots, 1, true);
     bool stopped = dense == MR_STOPPED && !mr_snapshots_under_way(w.snapshots);
     must(mr_snapshots_start(w.snapshots, true, false));
     must(mr_snapshots_finish(w.snapshots, w.row));

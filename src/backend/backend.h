@@ -408,11 +408,12 @@ typedef struct mr_backend_ops {
 struct mr_backend {
     const mr_backend_ops *ops;
     int threads;
+    int idle_threads;   /* of these: while the backend computes, as a device does by itself */
     size_t chunk_bytes; /**< of a matrix that is computed part by part: enough to keep it busy */
     int64_t pass_rows; /**< of a pass forward: enough to keep it busy, in whole tiles of products */
     bool each_row; /**< bits of a row of a product with weights are to follow from that row alone,
                         in whole tiles: set while those of a session are queued */
-    void *state;       /**< the backend's own, owned */
+    void *state;   /**< the backend's own, owned */
 };
 
 /** Lets libraries be chosen that must be chosen before the program starts: OpenBLAS picks its

@@ -296,8 +296,9 @@ static void set_rounds(mr_snapshots *s)
 
 static void work_beside(void *context)
 {
+    mr_snapshots *s = context;
     mr_linalg_use_one_thread();
-    mr_snapshots_work_off(context, 1);
+    mr_snapshots_work_off(s, s->beside);
 }
 
 /* Agrees on what went wrong, if anything did. Collective. */
@@ -309,7 +310,7 @@ static mr_status agree(const mr_snapshots *s)
     return mr_comm_agree_first(s->comm, status, failure->linear);
 }
 
-static mr_status start(mr_snapshots *s, bool beside, bool stoppable)
+static mr_status start(mr_snapshots *s, int beside, bool stoppable)
 {
     if (!s->measured) {
         MR_TRY(mr_snapshots_measure_base(s, stoppable));
@@ -319,7 +320,8 @@ static mr_status start(mr_snapshots *s, bool beside, bool stoppable)
     }
     set_rounds(s);
     MR_TRY(mr_snapshots_copy(s));
-    if (beside)
+    s->beside = beside < s->options.threads ? beside : s->options.threads;
+    if (beside > 0)
         mr_thread_start(&s->thread, work_beside, s);
     else
         mr_snapshots_work_off(s, s->options.threads);
@@ -327,7 +329,7 @@ static mr_status start(mr_snapshots *s, bool beside, bool stoppable)
     return mr_snapshots_work_off_spread(s, stoppable);
 }
 
-mr_status mr_snapshots_start(mr_snapshots *s, bool beside, bool stoppable)
+mr_status mr_snapshots_start(mr_snapshots *s, int beside, bool stoppable)
 {
     MR_INVARIANT(!s->under_way);
     s->failure = (mr_snapshot_failure){.status = MR_OK};

@@ -61,11 +61,12 @@ void mr_snapshots_layout(const mr_snapshots *snapshots, mr_spectra_layout *out);
 
 /** Starts a snapshot of the model as it stands; none may be under way. When it returns the model
  * may change. The first one measures the base before. Collective.
- * @param beside    what was copied is worked off on a thread of its own
+ * @param beside    threads that what was copied is worked off on beside what follows, no more than
+ *                  options.threads; fewer than 1: it is worked off before this returns
  * @param stoppable a request to stop (base/signals.h) ends it between two rounds of dense matrices
  * @return MR_OK; MR_STOPPED (nothing is under way); MR_ERR_IO, MR_ERR_FORMAT, MR_ERR_NUMERIC,
  *         MR_ERR_MEMORY of what was to be read of the base or copied; the same on every rank */
-MR_NODISCARD mr_status mr_snapshots_start(mr_snapshots *snapshots, bool beside, bool stoppable);
+MR_NODISCARD mr_status mr_snapshots_start(mr_snapshots *snapshots, int beside, bool stoppable);
 
 /** Tells whether a snapshot was started and not finished: the same on every rank. Local. */
 bool mr_snapshots_under_way(const mr_snapshots *snapshots);

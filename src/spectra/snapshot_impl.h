@@ -53,6 +53,7 @@ struct mr_snapshots {
     bool measured;  /**< the base's facts are there */
     bool under_way;
     mr_thread thread;
+    int beside;           /* threads that it works with */
     pthread_mutex_t lock; /**< of failure */
     mr_snapshot_failure failure;
 };

@@ -35,7 +35,7 @@ static void warn_of_other_bits(const mr_run_state *run, const mr_checkpoint *che
     if (ranks != run->comm->size && !run->trainer->rank_free)
         mr_warn("%s: saved by %lld ranks, on %d now: the bits of this run depend on that number",
                 run->config->run.name, (long long)ranks, run->comm->size);
-    if (then != threads)
+    if (then != threads && run->trainer->be->idle_threads == 0)
         mr_warn("%s: saved on %lld threads a rank, on %lld now: bits depend on that number",
                 run->config->run.name, (long long)then, (long long)threads);
 }

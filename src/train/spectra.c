@@ -91,7 +91,7 @@ mr_status mr_spectra_begin(mr_spectra *s, mr_trainer *trainer, mr_record *record
     if (!trainer->snapshots) return MR_OK;
     mr_record_spectra_path(trainer->config, s->path);
     describe(s);
-    s->beside = mr_node_threads(comm, 0) > trainer->be->threads;
+    s->beside = mr_node_threads(comm, 0) - trainer->be->threads + trainer->be->idle_threads;
     trainer->before_merge = take_before_merge;
     trainer->merge_context = s;
     MR_TRY(mr_comm_agree_root(comm, comm->rank == 0 ? prepare(s, resumed) : MR_OK));

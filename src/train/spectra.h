@@ -22,7 +22,7 @@ typedef struct mr_spectra {
     char path[MR_SPECTRA_PATH];
     mr_spectra_layout layout;
     mr_spectra_row *row; /**< rank 0: [groups] of the snapshot that is brought home; owned */
-    bool beside;         /**< a core is free for a thread beside those that train */
+    int beside;          /**< threads that are free beside those that train; fewer than 1: none */
     bool waits;          /**< a snapshot is at rank 0 and not in the file */
     bool ours;           /**< rank 0: the file at the path is this run's */
     bool written;        /**< rank 0: it could be written before */

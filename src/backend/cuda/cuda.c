@@ -256,6 +256,7 @@ mr_status mr_cuda_init(mr_backend *be, int node_rank)
     if (!cu) return MR_ERR_MEMORY;
     be->state = cu;
     be->ops = &cuda_ops;
+    be->idle_threads = be->threads;
     be->chunk_bytes = MR_DEVICE_CHUNK;
     be->pass_rows = MR_DEVICE_PASS;
     cu->device = node_rank % devices;

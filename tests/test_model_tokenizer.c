@@ -202,7 +202,9 @@ static void what_is_no_sentencepiece_model_is_told_apart(void **state)
         {"\n{\"model\": {}}", "tokenizer: 'odd': model.vocab: expected an object of pieces"},
         {"IQ== 0\nIg== 1\n", "found in 'odd' a table of tiktoken"},
         {"anything", "'odd' is not a SentencePiece model: "},
-        {"", "'odd' is not a SentencePiece model: "},
+        {"\xef\xbb\xbf{\"model\": {}}",
+         "tokenizer: 'odd': model.vocab: expected an object of pieces"},
+        {"", "'odd' is an empty file"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         mr_tokenizer *tokenizer;
@@ -231,6 +233,45 @@ static void the_tokenizer_taken_is_told_and_recorded(void **state)
     assert_contains(result.err, "hex: tokenizer hex.model, 23 ids, from model.tokenizer\n");
     program_free(&result);
     log_assert_text("out/hex.h5", "tokenizer", "hex.model");
+}
+
+static void warns(const char *arguments, const char *message)
+{
+    program_result result = program_succeed((program_setting){0}, "%s", arguments);
+    assert_contains(result.err, message);
+    assert_int_equal(program_lines_with(result.err, "warning"), 1);
+    program_free(&result);
+}
+
+static void write_beside(const char *path, const char *text)
+{
+    data_write(path, text, strlen(text));
+}
+
+static void what_files_beside_say_otherwise_is_told(void **state)
+{
+    (void)state;
+    static const char run[] = "run told.yaml --set run.name=added --set model.config= --set "
+                              "model.path=kept --set model.init=pretrained --resume never";
+    static const char inspect[] = "data inspect --text ab --tokenizer two/tokenizer.json";
+    program_result made = program_succeed((program_setting){0},
+                                          "run told.yaml --set run.name=kept --set "
+                                          "model.tokenizer=hex.model --set run.save_model=kept");
+    program_free(&made);
+    write_beside("kept/added_tokens.json", "{\"<a>\": 22, \"<b>\": 23, \"<c>\": 24}");
+    warns(run, "kept/added_tokens.json: adds '<b>' and others to the 23 ids of tokenizer.model: it "
+               "is read as any text");
+    assert_int_equal(unlink("kept/added_tokens.json"), 0);
+    write_beside("kept/tokenizer_config.json",
+                 "{\"added_tokens_decoder\": {\"23\": {\"content\": \"<d>\"}}}");
+    warns(run, "kept/tokenizer_config.json: adds '<d>' to the 23 ids of tokenizer.model");
+    mkdir("two", 0777);
+    write_json("two/tokenizer.json");
+    write_beside("two/tokenizer_config.json", "{\"eos_token\": \"<x>\"}");
+    warns(inspect, "tokenizer_config.json: eos_token: '<x>' is no token of the tokenizer");
+    write_beside("two/tokenizer_config.json", "{\"eos_token\": \"b\"}");
+    write_beside("two/config.json", "{\"eos_token_id\": [3, 0]}");
+    warns(inspect, "eos_token: 'b' is id 1, but 3 is taken, which another file says");
 }
 
 /* Special ids. */
@@ -313,6 +354,7 @@ int main(void)
         cmocka_unit_test(a_tokenizer_that_is_not_read_is_never_taken_for_bytes),
         cmocka_unit_test(what_is_no_sentencepiece_model_is_told_apart),
         cmocka_unit_test(the_tokenizer_taken_is_told_and_recorded),
+        cmocka_unit_test(what_files_beside_say_otherwise_is_told),
         cmocka_unit_test(special_ids_that_are_missing_reach_no_table),
         cmocka_unit_test(a_run_without_special_ids_trains_and_generates),
     };

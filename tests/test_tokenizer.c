@@ -570,7 +570,7 @@ static void an_empty_file_is_no_model(void **state)
 {
     (void)state;
     data_write("empty.model", "", 0);
-    refused("empty.model", MR_ERR_FORMAT, "'empty.model' is not a SentencePiece model: ");
+    refused("empty.model", MR_ERR_FORMAT, "'empty.model' is an empty file");
 }
 
 static void half_a_model_is_no_model(void **state)

@@ -1,6 +1,7 @@
 #include "data/hf_special.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "store/json.h"
 
 #include <string.h>
@@ -26,16 +27,24 @@ static void take_number(const json_t *root, const char *key, int32_t ids, int32_
         *id = (int32_t)json_integer_value(value);
 }
 
-/* A token by its text, which may stand in an object that says more of it. */
-static void take_text(const json_t *root, const char *key, const mr_hf_added *added,
-                      const mr_hf_vocabulary *vocabulary, int32_t *id)
+/* A token by its text, which may stand in an object that says more of it. One that there is not,
+ * and one that is not what config.json says, are told. */
+static void take_text(const json_t *root, const char *file, const char *key,
+                      const mr_hf_added *added, const mr_hf_vocabulary *vocabulary, int32_t *id)
 {
     const json_t *value = json_object_get(root, key);
     if (json_is_object(value)) value = json_object_get(value, "content");
-    if (*id >= 0 || !json_is_string(value)) return;
+    if (!json_is_string(value)) return;
     const mr_hf_string text = {json_string_value(value), json_string_length(value)};
     const mr_hf_added_token *token = mr_hf_added_of_text(added, text);
-    *id = token ? token->id : mr_hf_vocabulary_find(vocabulary, text.text, text.bytes);
+    const int32_t found =
+        token ? token->id : mr_hf_vocabulary_find(vocabulary, text.text, text.bytes);
+    if (found < 0)
+        mr_warn("tokenizer: %s: %s: '%.64s' is no token of the tokenizer", file, key, text.text);
+    else if (*id >= 0 && *id != found && strcmp(key, "pad_token") != 0) /* which says nothing */
+        mr_warn("tokenizer: %s: %s: '%.64s' is id %d, but %d is taken, which another file says",
+                file, key, text.text, (int)found, (int)*id);
+    if (*id < 0) *id = found;
 }
 
 mr_status mr_hf_special_read(const char *path, const mr_hf_added *added,
@@ -51,9 +60,9 @@ mr_status mr_hf_special_read(const char *path, const mr_hf_added *added,
     json_decref(root);
     for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
         MR_TRY(read_beside(path, files[i], &root));
-        take_text(root, "bos_token", added, vocabulary, bos);
-        take_text(root, "eos_token", added, vocabulary, eos);
-        take_text(root, "pad_token", added, vocabulary, pad);
+        take_text(root, files[i], "bos_token", added, vocabulary, bos);
+        take_text(root, files[i], "eos_token", added, vocabulary, eos);
+        take_text(root, files[i], "pad_token", added, vocabulary, pad);
         json_decref(root);
     }
     return MR_OK;

@@ -2,7 +2,9 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "store/json.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -101,11 +103,50 @@ static mr_status create(const mr_config *config, const char *source, bool asked,
                    config->model.path, model_file);
 }
 
+/* The text of a token that a file of a folder adds behind those of the tokenizer; NULL: none, or
+ * one that is no matter. added_tokens.json says ids of texts, tokenizer_config.json texts of ids.
+ */
+static const char *added_behind(const char *key, const json_t *value, int64_t vocabulary)
+{
+    const char *text = json_string_value(json_object_get(value, "content"));
+    const int64_t id = text ? strtoll(key, NULL, 10) : json_integer_value(value);
+    return id >= vocabulary ? text ? text : key : NULL;
+}
+
+/* Warns of tokens that others would add to the tokenizer, and that are text here. */
+static mr_status warn_of_added(const char *folder, const char *name, const char *list,
+                               const mr_tokenizer *tokenizer)
+{
+    char path[PATH_MAX];
+    bool there;
+    json_t *root, *value;
+    const char *key, *first = NULL;
+    int count = 0;
+    MR_TRY(has_file(folder, name, &there));
+    if (!there) return MR_OK;
+    MR_TRY(mr_file_path(path, "%s/%s", folder, name));
+    MR_TRY(mr_json_read(path, &root));
+    json_object_foreach(list ? json_object_get(root, list) : root, key, value)
+    {
+        const char *text = added_behind(key, value, tokenizer->vocabulary);
+        count += text != NULL;
+        if (!first) first = text;
+    }
+    if (first)
+        mr_warn("%s: adds '%.64s'%s to the %d ids of %s: it is read as any text", path, first,
+                count > 1 ? " and others" : "", (int)tokenizer->vocabulary, tokenizer->name);
+    json_decref(root);
+    return MR_OK;
+}
+
 /* Adds the ids that the model's folder says end a text. */
 static mr_status add_ends(const mr_config *config, const mr_hf_config *arch,
                           mr_tokenizer *tokenizer)
 {
     mr_hf_config told = *arch;
+    MR_TRY(warn_of_added(config->model.path, "added_tokens.json", NULL, tokenizer));
+    MR_TRY(warn_of_added(config->model.path, "tokenizer_config.json", "added_tokens_decoder",
+                         tokenizer));
     MR_TRY(mr_hf_generation_read(config->model.path, &told));
     for (int i = 0; i < told.eos_count; i++)
         mr_tokenizer_add_end(tokenizer, told.eos_token_id[i]);

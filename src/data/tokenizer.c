@@ -249,9 +249,12 @@ static mr_status load_file(mr_tokenizer *tokenizer, const char *path)
         return mr_fail_in(status, "tokenizer: expected bytes, or the file of a tokenizer.json or a "
                                   "SentencePiece model");
     if (status == MR_OK) status = mr_hash_bytes(file, size, tokenizer->hash);
+    if (status == MR_OK && size == 0)
+        status = mr_fail(MR_ERR_FORMAT, "tokenizer: '%s' is an empty file", path);
     if (status == MR_OK) {
-        tokenizer->ops = is_json(file, size) ? &mr_hf_tokenizer_ops : &pieces_ops;
-        status = tokenizer->ops->load(tokenizer, path, file, size);
+        const size_t at = size >= 3 && memcmp(file, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* a mark */
+        tokenizer->ops = is_json(file + at, size - at) ? &mr_hf_tokenizer_ops : &pieces_ops;
+        status = tokenizer->ops->load(tokenizer, path, file + at, size - at);
     }
     mr_free(file);
     return status;

@@ -474,6 +474,20 @@ static void what_nothing_uses_is_warned_of_once_and_biases_are_refused(void **st
     model_files_free(&files);
 }
 
+/* As of a file whose room was made and whose fetching was broken off. */
+static void tensors_of_zeros_are_warned_of(void **state)
+{
+    (void)state;
+    model_files *files = model_files_make(259, 2, false, 1);
+    model_tensor *tensor = model_files_find(files, "model.layers.1.mlp.down_proj.weight");
+    memset(tensor->bytes, 0, tensor->size);
+    model_files_write(files, "zeros");
+    model_files_free(&files);
+    done("run run.yaml --set run.name=zeros --set model.path=zeros",
+         "mora: warning: model folder 'zeros': all values of 1 of its tensors are zero, the first "
+         "model.layers.1.mlp.down_proj.weight: was it fetched whole?\n");
+}
+
 static void a_config_beside_the_folder_must_be_that_of_the_folder(void **state)
 {
     (void)state;
@@ -505,6 +519,7 @@ int main(void)
         cmocka_unit_test(a_config_that_changes_before_a_run_goes_on_is_noticed),
         cmocka_unit_test(a_log_of_an_older_program_counts_as_done),
         cmocka_unit_test(what_nothing_uses_is_warned_of_once_and_biases_are_refused),
+        cmocka_unit_test(tensors_of_zeros_are_warned_of),
         cmocka_unit_test(a_config_beside_the_folder_must_be_that_of_the_folder),
     };
     return cmocka_run_group_tests(tests, enter, folder_leave);

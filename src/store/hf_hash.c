@@ -1,5 +1,6 @@
 /* What tells the weights of two folders apart. */
 
+#include "base/log.h"
 #include "store/hf_impl.h"
 
 #include <inttypes.h>
@@ -17,13 +18,16 @@ static int64_t pieces_of(const mr_safetensors_entry *entry)
     return (mr_safetensors_bytes(entry) + PIECE - 1) / PIECE;
 }
 
-static mr_status hash_piece(const mr_hf_place *at, int64_t index, char *bytes, int64_t *out)
+/* *filled counts pieces in which a byte is not zero. */
+static mr_status hash_piece(const mr_hf_place *at, int64_t index, char *bytes, int64_t *out,
+                            int64_t *filled)
 {
     int64_t first = index * PIECE, left = mr_safetensors_bytes(at->entry) - first;
     char text[MR_HASH_TEXT];
     mr_hash *hash;
     int64_t count = left < PIECE ? left : PIECE;
     MR_TRY(mr_safetensors_read_raw(at->file, at->entry, first, count, bytes));
+    *filled += bytes[0] != 0 || memcmp(bytes, bytes + 1, (size_t)count - 1) != 0;
     MR_TRY(mr_hash_create(&hash));
     mr_hash_add(hash, bytes, (size_t)count);
     mr_hash_finish(&hash, text);
@@ -31,9 +35,10 @@ static mr_status hash_piece(const mr_hf_place *at, int64_t index, char *bytes, i
     return MR_OK;
 }
 
-/* Fills the digests of this rank's pieces; the others stay zero. */
+/* Fills the digests of this rank's pieces, and counts filled ones by tensor; the others stay zero.
+ */
 static mr_status hash_share(const mr_comm *comm, const mr_hf *weights, const mr_hf_config *arch,
-                            int64_t *digests)
+                            int64_t *digests, int64_t *filled)
 {
     char *bytes = mr_alloc(MR_MEM_OTHER, PIECE);
     mr_status status = bytes && digests ? MR_OK : MR_ERR_MEMORY;
@@ -43,7 +48,7 @@ static mr_status hash_share(const mr_comm *comm, const mr_hf *weights, const mr_
         if (!mr_hf_uses(arch, at->name)) continue;
         for (int64_t p = 0; p < pieces_of(at->entry) && status == MR_OK; p++, piece++)
             if (piece % comm->size == comm->rank)
-                status = hash_piece(at, p, bytes, digests + piece * WORDS);
+                status = hash_piece(at, p, bytes, digests + piece * WORDS, filled + i);
     }
     mr_free(bytes);
     return status;
@@ -71,6 +76,24 @@ static mr_status hash_digests(const mr_hf *weights, const mr_hf_config *arch,
     return MR_OK;
 }
 
+/* Warns of tensors of zeros, as files hold them whose fetching was broken off behind their place.
+ */
+static void warn_of_zeros(const mr_hf *weights, const mr_hf_config *arch, const int64_t *filled)
+{
+    const char *first = NULL;
+    int64_t zeros = 0;
+    for (int64_t i = 0; i < weights->count; i++) {
+        const mr_hf_place *at = &weights->places[i];
+        if (filled[i] > 0 || !mr_hf_uses(arch, at->name)) continue;
+        if (!first) first = at->name;
+        zeros++;
+    }
+    if (first)
+        mr_warn("model folder '%s': all values of %" PRId64 " of its tensors are zero, the first "
+                "%s: was it fetched whole?",
+                weights->folder, zeros, first);
+}
+
 mr_status mr_hf_hash(const mr_comm *comm, const mr_hf *weights, const mr_hf_config *arch,
                      char out[MR_HF_HASH])
 {
@@ -78,10 +101,13 @@ mr_status mr_hf_hash(const mr_comm *comm, const mr_hf *weights, const mr_hf_conf
     for (int64_t i = 0; i < weights->count; i++)
         if (mr_hf_uses(arch, weights->places[i].name))
             pieces += pieces_of(weights->places[i].entry);
-    int64_t *digests = mr_alloc_array(MR_MEM_OTHER, (size_t)(pieces * WORDS), sizeof *digests);
-    mr_status status = mr_comm_agree(comm, hash_share(comm, weights, arch, digests));
+    const int64_t words = pieces * WORDS, all = words + weights->count;
+    int64_t *digests = mr_alloc_array(MR_MEM_OTHER, (size_t)all, sizeof *digests);
+    int64_t *filled = digests ? digests + words : NULL;
+    mr_status status = mr_comm_agree(comm, hash_share(comm, weights, arch, digests, filled));
     if (status == MR_OK) {
-        mr_comm_sum_i64(comm, digests, pieces * WORDS);
+        mr_comm_sum_i64(comm, digests, all);
+        warn_of_zeros(weights, arch, filled);
         status = hash_digests(weights, arch, digests, out);
     }
     mr_free(digests);

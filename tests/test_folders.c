@@ -371,6 +371,10 @@ static void a_config_that_changed_is_told_apart(void **state)
     done_anew("theta", "--set model.path=theta",
               "sed -i 's/\"rms_norm_eps\": 1e-05/\"rms_norm_eps\": 0.001/' theta/config.json",
               "(rms_norm_eps 0.001 instead of 1.0000000000000001e-05)");
+    assert_int_equal(system("cp -r base ended"), 0);
+    done_anew("ended", "--set model.path=ended",
+              "echo '{\"eos_token_id\": [7, 9]}' > ended/generation_config.json",
+              "(end ids 257 7 9 instead of 257");
     program_write_shape("drawn.json", 32, 259, false);
     done_anew("drawn", "--set model.path= --set model.config=drawn.json --set model.init=random",
               "sed -i 's/\"initializer_range\": 0.02/\"initializer_range\": 0.05/' drawn.json",

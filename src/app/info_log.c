@@ -65,6 +65,7 @@ static const struct {
     {"weights_hash", TEXT},
     {"adapter_hash", TEXT},
     {"model_config", TEXT},
+    {"end_ids", TEXT},
     {"kept", TEXT},
     {"version", TEXT},
     {"git_commit", TEXT},

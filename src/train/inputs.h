@@ -9,6 +9,8 @@
 #include "data/task.h"
 #include "store/hf.h"
 
+enum { MR_INPUTS_ENDS = MR_TOKENIZER_ENDS * 21 + 1 }; /**< bytes of their text */
+
 /** Texts; "" is what was not recorded, as by older programs, and differs from nothing. Plain data.
  */
 typedef struct mr_inputs {
@@ -17,6 +19,7 @@ typedef struct mr_inputs {
     char weights_hash[MR_HF_HASH];     /**< of the base weights, where they are read */
     char adapter_hash[MR_HASH_TEXT];   /**< of method.adapter and its scales; "" of none */
     char model[MR_HF_CONFIG_TEXT];     /**< mr_hf_config_text */
+    char ends[MR_INPUTS_ENDS];         /**< ids that end a text: "2 7", or "none" */
 } mr_inputs;
 
 /** A field under the name it is recorded by. */
@@ -26,7 +29,10 @@ typedef struct mr_inputs_field {
     size_t room;
 } mr_inputs_field;
 
-enum { MR_INPUTS_FIELDS = 5 };
+enum { MR_INPUTS_FIELDS = 6 };
+
+/** Writes the ids that end a text. Local. */
+void mr_inputs_take_ends(mr_inputs *inputs, const mr_tokenizer *tokenizer);
 
 /** Lists the fields of inputs, for what writes and reads records. Local. */
 void mr_inputs_fields(mr_inputs *inputs, mr_inputs_field out[MR_INPUTS_FIELDS]);

@@ -209,6 +209,7 @@ static mr_status name_inputs(const mr_trainer *t, const mr_hf_config *arch, mr_i
 {
     memcpy(out->tokenizer_hash, t->tokenizer->hash, sizeof out->tokenizer_hash);
     mr_hf_config_text(arch, out->model);
+    mr_inputs_take_ends(out, t->tokenizer);
     MR_TRY(mr_adapter_start_hash(t->config, out->adapter_hash));
     return mr_dataset_hash(t->dataset, out->data_hash);
 }

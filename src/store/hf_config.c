@@ -373,8 +373,11 @@ static mr_status refuse_factor(const char *path, const json_t *root, const char 
     char found[SHOWN];
     if (!value || json_is_false(value)) return MR_OK;
     describe(value, found);
-    MR_CHECK(json_is_number(value) && json_number_value(value) == neutral, MR_ERR_FORMAT,
-             "%s: %s: %s is not supported, only %g or null", path, key, found, neutral);
+    /* A root may have been taken otherwise. */
+    bool same =
+        json_is_number(value) && fabs(json_number_value(value) - neutral) <= 1e-12 * neutral;
+    MR_CHECK(same, MR_ERR_FORMAT, "%s: %s: %s is not supported, only %g or null", path, key, found,
+             neutral);
     return MR_OK;
 }
 

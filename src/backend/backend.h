@@ -412,7 +412,8 @@ struct mr_backend {
     size_t chunk_bytes; /**< of a matrix that is computed part by part: enough to keep it busy */
     int64_t pass_rows; /**< of a pass forward: enough to keep it busy, in whole tiles of products */
     bool each_row; /**< bits of a row of a product with weights are to follow from that row alone,
-                        in whole tiles: set while those of a session are queued */
+                        in whole tiles: set while those of a pass are queued that is none of a
+                        step's */
     void *state;   /**< the backend's own, owned */
 };
 

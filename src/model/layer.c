@@ -183,7 +183,7 @@ static void site_forward(mr_model *model, int index, int site, const mr_pass *pa
         args.gated = gated;
         if (model->be->ops->site_forward(model->be, &args)) return;
     }
-    model->be->each_row = pass->cache != NULL; /* not while tables are made of weights */
+    model->be->each_row = !pass->dropout; /* not while tables are made of weights */
     multiply_weights(model, index, site, pass, x, y);
     if (adapter) mr_adapter_forward(adapter, &call);
     model->be->each_row = false;

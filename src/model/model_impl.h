@@ -108,8 +108,8 @@ typedef struct mr_pass {
     mr_tensor positions; /**< I32 [1, rows] */
     mr_tensor starts;    /**< I32 [1, rows] of the attention, or absent */
     const mr_rope *rope;
-    bool replay; /**< recomputation: the layer's last output is not needed again */
-    bool dropout;
+    bool replay;       /**< recomputation: the layer's last output is not needed again */
+    bool dropout;      /**< as a step's has; without, a row's bits are its own, in any batch */
     uint64_t step;     /**< optimizer step, for dropout */
     int64_t first_row; /**< index of row 0 among the tokens of the global batch, for dropout */
     mr_tensor adapter_work;

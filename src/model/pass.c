@@ -212,20 +212,21 @@ void mr_model_evaluate(mr_model *model, const mr_model_batch *batch, int64_t seq
     mr_tensor w = mr_params_weight(model->params, model->head);
     mr_tensor normed = mr_tensor_rows(model->scratch.normed, 0, rows);
     mr_tensor own = mr_tensor_cols(model->micro[0].losses, 0, rows);
+    be->each_row = true;
     mr_head_loss(be, &(mr_head_args){.x = normed,
                                      .w = w,
                                      .targets = mr_tensor_cols(model->micro[0].targets, 0, rows),
                                      .losses = own,
                                      .logits = model->scratch.logits});
     be->ops->download(be, losses, own);
-    if (!logits) return;
     int64_t room = model->scratch.logits.rows;
-    for (int64_t first = 0; first < rows; first += room) {
+    for (int64_t first = 0; logits && first < rows; first += room) {
         int64_t count = rows - first < room ? rows - first : room;
         mr_tensor part = mr_tensor_rows(model->scratch.logits, 0, count);
         mr_linear_forward(be, part, mr_tensor_rows(normed, first, count), w, 0);
         be->ops->download(be, logits + first * w.rows, part);
     }
+    be->each_row = false;
 }
 
 void mr_model_set_batches(mr_model *model, int64_t first, int64_t count,

@@ -81,6 +81,14 @@ static int64_t cut(int64_t extent, int64_t unit, int part, int parts)
     return first < extent ? first : extent;
 }
 
+/* Whether the library may give a row other bits with other rows: where it knows a way of its own
+ * for products of 100^3 multiply-adds and less, a small weight's are some of these. */
+static bool rows_differ(int64_t n, int64_t k)
+{
+    enum { LEAST = 16, SMALL = 1000000 }; /* rows that a larger weight is multiplied with */
+    return n * k * LEAST <= SMALL || !mr_cpu_rows_alike();
+}
+
 void mr_cpu_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alpha, mr_tensor a,
                  mr_tensor b, float beta, mr_tensor c)
 {
@@ -92,7 +100,7 @@ void mr_cpu_gemm(mr_backend *be, bool transpose_a, bool transpose_b, float alpha
     enum { TILE = 48 };
     int threads = mr_cpu_threads(be, m * n * k / 8);
     bool by_rows = m >= n;
-    if (be->each_row && !transpose_a && transpose_b && k > 0 && !mr_cpu_rows_alike()) {
+    if (be->each_row && !transpose_a && transpose_b && k > 0 && rows_differ(n, k)) {
         mr_cpu_product_turned(be, m, n, k, alpha, (mr_cpu_matrix){pa, a.stride},
                               (mr_cpu_matrix){pb, b.stride}, beta, pc, c.stride);
         return;

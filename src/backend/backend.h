@@ -408,7 +408,7 @@ typedef struct mr_backend_ops {
 struct mr_backend {
     const mr_backend_ops *ops;
     int threads;
-    int idle_threads;   /* of these: while the backend computes, as a device does by itself */
+    int idle_threads;   /**< of these: while the backend computes, as a device does by itself */
     size_t chunk_bytes; /**< of a matrix that is computed part by part: enough to keep it busy */
     int64_t pass_rows; /**< of a pass forward: enough to keep it busy, in whole tiles of products */
     bool each_row; /**< bits of a row of a product with weights are to follow from that row alone,

@@ -97,13 +97,6 @@ static void add_owners(const mr_registry *registry, const mr_registry_key *about
     mr_text_free(&line);
 }
 
-/* A key's default may be a name of another command's: the core says task.name's. */
-static bool is_choice(const mr_choice *rows, const char *name)
-{
-    while (rows->name && strcmp(rows->name, name) != 0) rows++;
-    return rows->name != NULL;
-}
-
 static void add_key(const mr_registry *registry, int index, bool owners, mr_text *out)
 {
     const mr_registry_key *about = &registry->at[index];
@@ -115,7 +108,8 @@ static void add_key(const mr_registry *registry, int index, bool owners, mr_text
     else
         mr_value_expected(key, &line);
     if (key->unit) mr_text_add(&line, ", %s", key->unit);
-    if (table < 0 || is_choice(registry->table[table].rows, key->fallback))
+    /* A key's default may be a name of another command's: the core says task.name's. */
+    if (table < 0 || mr_registry_row(registry, table, key->fallback) >= 0)
         mr_text_add(&line, " (default %s)", key->fallback[0] ? key->fallback : "empty");
     mr_text_add(out, "  %-*s", HELP_INDENT - 2, key->key);
     add_wrapped(mr_text_get(&line), out);

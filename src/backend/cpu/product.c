@@ -84,7 +84,6 @@ static void columns(int64_t m, int64_t k, int64_t j, int64_t cols, float alpha, 
 void mr_cpu_product_turned(const mr_backend *be, int64_t m, int64_t n, int64_t k, float alpha,
                            mr_cpu_matrix a, mr_cpu_matrix b, float beta, float *c, int64_t c_stride)
 {
-    if (k == 0) return;
 #pragma omp parallel for num_threads(mr_cpu_threads(be, m *n *k / 8))
     for (int64_t j = 0; j < n; j += WIDE)
         columns(m, k, j, smaller(WIDE, n - j), alpha, a, b, beta, c, c_stride);

@@ -24,6 +24,12 @@ static size_t character(const unsigned char *at, size_t left)
     return left >= 4 && is_tail(at[3]) ? 4 : 0;
 }
 
+size_t mr_utf8_mark(const char *text, size_t bytes)
+{
+    const bool there = bytes >= MR_UTF8_MARK && memcmp(text, "\xef\xbb\xbf", MR_UTF8_MARK) == 0;
+    return there ? MR_UTF8_MARK : 0;
+}
+
 size_t mr_utf8_valid(const char *text, size_t bytes)
 {
     const unsigned char *all = (const unsigned char *)text;

@@ -8,6 +8,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+enum { MR_UTF8_MARK = 3 }; /**< bytes of a byte-order mark */
+
+/** Returns the bytes of a byte-order mark at the start: MR_UTF8_MARK, or 0 where there is none.
+ * Local. */
+size_t mr_utf8_mark(const char *text, size_t bytes);
+
 /** Returns how many of the bytes are whole characters of UTF-8: `bytes` where all are, else the
  * place of the first that is not. Overlong forms, surrogates and what is past U+10FFFF are no
  * characters; U+0000 and other control characters are. Local. No allocation. */

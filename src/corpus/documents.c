@@ -127,13 +127,6 @@ static void set_json_fault(const mr_documents *d, mr_document *out, const json_e
     mr_text_free(&clean);
 }
 
-/* One at the start of a file is gone already; here it comes of files that were joined. */
-static bool has_mark(const mr_document *document)
-{
-    static const char mark[] = {'\xef', '\xbb', '\xbf'};
-    return document->bytes >= sizeof mark && memcmp(document->text, mark, sizeof mark) == 0;
-}
-
 /* Other fields may hold integers past 64 bits and zeros in text. What is past a double, half a
  * surrogate pair and a zero in a name the library refuses, though the grammar has them. */
 static const size_t json_flags = JSON_ALLOW_NUL | JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL;
@@ -144,7 +137,8 @@ static void take_record(mr_documents *d, mr_document *out)
     json_error_t error;
     d->object = json_loadb(out->text, out->bytes, json_flags | JSON_REJECT_DUPLICATES, &error);
     if (!d->object) {
-        if (has_mark(out))
+        /* One at the start of a file is gone already; here it comes of files that were joined. */
+        if (mr_utf8_mark(out->text, out->bytes) > 0)
             set_fault(out, MR_FAULT_JSON, "not JSON: a byte-order mark stands before it");
         else
             set_json_fault(d, out, &error);

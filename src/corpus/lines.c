@@ -1,5 +1,6 @@
 #include "corpus/lines.h"
 
+#include "base/utf8.h"
 #include "corpus/compressed.h"
 
 #include <string.h>
@@ -160,11 +161,10 @@ static mr_status seek_line(mr_lines *l)
 /* Goes behind a byte-order mark. */
 static mr_status pass_mark(mr_lines *l)
 {
-    static const char mark[] = {'\xef', '\xbb', '\xbf'};
-    while (l->end < sizeof mark && !l->finished)
+    while (l->end < MR_UTF8_MARK && !l->finished)
         MR_TRY(read_more(l));
-    if (l->end >= sizeof mark && memcmp(l->data, mark, sizeof mark) == 0)
-        l->start = (size_t)(l->offset = sizeof mark);
+    l->start = mr_utf8_mark(l->data, l->end);
+    l->offset = (int64_t)l->start;
     return MR_OK;
 }
 

@@ -1,5 +1,6 @@
 #include "corpus/objects.h"
 
+#include "base/utf8.h"
 #include "corpus/compressed.h"
 #include "corpus/value.h"
 
@@ -219,10 +220,9 @@ mr_status mr_objects_next(mr_objects *o, mr_object *out)
 /* Goes behind a byte-order mark. */
 static mr_status pass_mark(mr_objects *o)
 {
-    static const char mark[] = {'\xef', '\xbb', '\xbf'};
-    while (o->end < sizeof mark && !o->finished)
+    while (o->end < MR_UTF8_MARK && !o->finished)
         MR_TRY(read_more(o));
-    if (o->end >= sizeof mark && memcmp(o->data, mark, sizeof mark) == 0) pass(o, sizeof mark);
+    pass(o, mr_utf8_mark(o->data, o->end));
     return MR_OK;
 }
 

@@ -1,6 +1,7 @@
 #include "data/tokenizer.h"
 
 #include "base/file.h"
+#include "base/utf8.h"
 #include "data/hf_tokenizer.h"
 #include "data/sentencepiece.h"
 #include "data/sentencepiece_model.h"
@@ -252,7 +253,7 @@ static mr_status load_file(mr_tokenizer *tokenizer, const char *path)
     if (status == MR_OK && size == 0)
         status = mr_fail(MR_ERR_FORMAT, "tokenizer: '%s' is an empty file", path);
     if (status == MR_OK) {
-        const size_t at = size >= 3 && memcmp(file, "\xef\xbb\xbf", 3) == 0 ? 3 : 0; /* a mark */
+        const size_t at = mr_utf8_mark(file, size);
         tokenizer->ops = is_json(file + at, size - at) ? &mr_hf_tokenizer_ops : &pieces_ops;
         status = tokenizer->ops->load(tokenizer, path, file + at, size - at);
     }

@@ -1,5 +1,6 @@
 /* A record of a set: what is made of it, its class, its options and the right one. */
 
+#include "base/utf8.h"
 #include "corpus/compressed.h"
 #include "eval/answer_impl.h"
 #include "eval/set_impl.h"
@@ -34,7 +35,6 @@ const char *mr_set_text_of(const json_t *value, char room[32], size_t *bytes)
 mr_status mr_set_read_all(const char *path, mr_text *out)
 {
     enum { STEP = 1 << 16 };
-    static const char mark[] = "\xef\xbb\xbf";
     char *room = mr_alloc(MR_MEM_DATA, STEP);
     mr_compressed *file = NULL;
     bool compressed;
@@ -49,9 +49,10 @@ mr_status mr_set_read_all(const char *path, mr_text *out)
     }
     mr_compressed_close(&file);
     mr_free(room);
-    if (status == MR_OK && out->length >= 3 && memcmp(out->data, mark, 3) == 0) {
-        out->length -= 3;
-        memmove(out->data, out->data + 3, out->length + 1);
+    const size_t mark = status == MR_OK && out->data ? mr_utf8_mark(out->data, out->length) : 0;
+    if (mark > 0) {
+        out->length -= mark;
+        memmove(out->data, out->data + mark, out->length + 1);
     }
     return status;
 }

@@ -13,7 +13,7 @@
  * bytes. Others write UTF-16, of which a parser could only say that it is no token. */
 static mr_status check_encoding(const char *path, const char *text, size_t size, size_t *mark)
 {
-    *mark = size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+    *mark = mr_utf8_mark(text, size);
     bool wide =
         size >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0 ||
                       (text[0] == '\0') != (text[1] == '\0'));
